@@ -1,0 +1,153 @@
+/**
+ * Tensors from numbers.
+ */
+import { isFloat, type DType } from '../core/dtype.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
+import { kernels } from '../kernels/index.ts';
+import { empty, emptyLike } from '../kernels/view.ts';
+import { Tensor, fromElements, loose, type TensorOptions } from './tensor.ts';
+
+/** Numbers or booleans, nested to any depth, each level of one length. */
+export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
+
+export interface FromDataOptions extends TensorOptions {
+  /** For flat data: the shape it fills, row-major. */
+  readonly shape?: Shape;
+}
+
+/**
+ * A tensor with the given elements, copied: a number, nested arrays, or flat data with a `shape`.
+ *
+ * dtype: as given, else a typed array's own (Uint8Array: int32), bool for booleans, float32 for numbers.
+ * Throws ShapeError for ragged arrays or a count that does not fit; DTypeError for values the dtype cannot hold.
+ * @example tensor([[1, 2], [3, 4]], { requiresGrad: true })
+ */
+export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor {
+  const { values, shape: nested, dtype: own } = flattenData(data);
+  const shape = options.shape ?? nested;
+  const n = sizeOf(shape, 'tensor');
+  if (n !== values.length) throw new ShapeError(`tensor: ${values.length} elements do not fill shape ${formatShape(shape)} (${n})`);
+  const dtype = options.dtype ?? own;
+  checkValues(values, dtype);
+  return withOptions(fromElements(values, [...shape], dtype), options);
+}
+
+interface Flat {
+  readonly values: ArrayLike<number>;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+function flattenData(data: TensorData): Flat {
+  if (data instanceof Float32Array) return { values: data, shape: [data.length], dtype: 'float32' };
+  if (data instanceof Float64Array) return { values: data, shape: [data.length], dtype: 'float64' };
+  if (data instanceof Int32Array || data instanceof Uint8Array) return { values: data, shape: [data.length], dtype: 'int32' };
+  const values: number[] = [];
+  let shape: number[] | null = null;
+  let booleans = true;
+  const here: number[] = [];
+  const visit = (v: TensorData): void => {
+    if (typeof v === 'number' || typeof v === 'boolean') {
+      booleans &&= typeof v === 'boolean';
+      values.push(Number(v));
+      shape ??= [...here];
+      if (shape.length !== here.length) throw new ShapeError(`tensor: the arrays are ragged: element ${values.length - 1} lies ${here.length} deep, the first ${shape.length}`);
+      return;
+    }
+    if (!Array.isArray(v)) throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${v === null ? 'null' : typeof v}`);
+    const depth = here.length;
+    here.push(v.length);
+    if (shape !== null && shape[depth] !== v.length) {
+      throw new ShapeError(`tensor: the arrays are ragged: ${v.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`);
+    }
+    v.forEach(visit);
+    if (v.length === 0) shape ??= [...here];
+    here.pop();
+  };
+  visit(data);
+  return { values, shape: shape ?? [0], dtype: booleans && values.length > 0 ? 'bool' : 'float32' };
+}
+
+function checkValues(values: ArrayLike<number>, dtype: DType): void {
+  if (isFloat(dtype)) return;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]!;
+    const fits = dtype === 'bool' ? v === 0 || v === 1 : v === (v | 0);
+    if (!fits) throw new DTypeError(`tensor: element ${i} is ${v}, which does not fit ${dtype}`);
+  }
+}
+
+function withOptions(t: Tensor, { requiresGrad = false, label }: TensorOptions): Tensor {
+  if (label !== undefined) t.label = label;
+  return requiresGrad ? t.requiresGrad_() : t;
+}
+
+/** A tensor of `shape` filled with one value; dtype float32 by default. */
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  sizeOf(shape, 'full');
+  const dtype = options.dtype ?? 'float32';
+  checkValues([value], dtype);
+  const y = empty([...shape], dtype);
+  kernels.fill(value, y);
+  return withOptions(loose(y), options);
+}
+
+/** A tensor of zeros; dtype float32 by default. */
+export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
+  return full(shape, 0, options);
+}
+
+/** A tensor of ones; dtype float32 by default. */
+export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
+  return full(shape, 1, options);
+}
+
+/** Zeros in the shape, memory order and (unless given) dtype of `x`. */
+export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
+  return like(x, 0, options);
+}
+
+/** Ones in the shape, memory order and (unless given) dtype of `x`. */
+export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
+  return like(x, 1, options);
+}
+
+function like(x: Tensor, value: number, options: TensorOptions): Tensor {
+  const y = emptyLike(x, x.shape, options.dtype ?? x.dtype);
+  kernels.fill(value, y);
+  return withOptions(loose(y), options);
+}
+
+/** The identity matrix [n,m]; m is n by default. */
+export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
+  const values = new Float64Array(sizeOf([n, m], 'eye'));
+  for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
+  return withOptions(fromElements(values, [n, m], options.dtype ?? 'float32'), options);
+}
+
+/** start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
+export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
+    throw new ArgumentError(`arange: expected finite numbers and a step ≠ 0, got start ${from}, end ${to}, step ${step}`);
+  }
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  const whole = Number.isInteger(from) && Number.isInteger(step);
+  const values = Float64Array.from({ length: sizeOf([n], 'arange') }, (_, i) => from + i * step);
+  const dtype = options.dtype ?? (whole ? 'int32' : 'float32');
+  checkValues(values, dtype);
+  return withOptions(fromElements(values, [n], dtype), options);
+}
+
+/** `steps` evenly spaced numbers from start to end, both included; dtype float32 by default. */
+export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
+  sizeOf([steps], 'linspace');
+  const values = Float64Array.from({ length: steps }, (_, i) =>
+    // From both ends, so that the last is exactly `end`.
+    i < steps / 2 ? start + (i * (end - start)) / Math.max(steps - 1, 1) : end - ((steps - 1 - i) * (end - start)) / Math.max(steps - 1, 1),
+  );
+  const dtype = options.dtype ?? 'float32';
+  if (!isFloat(dtype)) checkValues(values, dtype);
+  return withOptions(fromElements(values, [steps], dtype), options);
+}

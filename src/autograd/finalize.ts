@@ -1,0 +1,77 @@
+/**
+ * The last net: a finalizer for every tape and tensor that neither a scope nor a backward will free. Finalizers do not run
+ * inside a synchronous loop, so what piles up is reported once.
+ */
+import type { Storage } from '../kernels/memory.ts';
+import type { Holds, Tape } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** A tensor's claim on its storage, apart from the tensor. */
+export class Lease {
+  readonly storage: Storage;
+  requiresGrad: boolean;
+
+  constructor(storage: Storage, requiresGrad: boolean) {
+    this.storage = storage;
+    this.requiresGrad = requiresGrad;
+  }
+}
+
+const MANY_TENSORS = 20_000;
+const MANY_TAPES = 2_000;
+
+let live = 0;
+let looseTensors = 0;
+let looseTapes = 0;
+let warned = false;
+
+/** Live tensors of any kind. */
+export function tensorCount(): number {
+  return live;
+}
+
+export function countTensor(by: 1 | -1): void {
+  live += by;
+}
+
+const tensorRegistry = new FinalizationRegistry<Lease>((lease) => {
+  looseTensors--;
+  live--;
+  if (lease.requiresGrad) lease.storage.gradRefs--;
+  lease.storage.release();
+});
+
+const tapeRegistry = new FinalizationRegistry<Set<Holds>>((holds) => {
+  looseTapes--;
+  for (const h of holds) {
+    if (h.handle) live--;
+    for (const s of h.storages) s.release();
+  }
+});
+
+export function registerTensor(t: Tensor, lease: Lease): void {
+  tensorRegistry.register(t, lease, lease);
+  if (++looseTensors >= MANY_TENSORS) warn(`${looseTensors} tensors`);
+}
+
+export function unregisterTensor(lease: Lease): void {
+  if (tensorRegistry.unregister(lease)) looseTensors--;
+}
+
+export function registerTape(tape: Tape, holds: Set<Holds>): void {
+  tapeRegistry.register(tape, holds, tape);
+  if (++looseTapes >= MANY_TAPES) warn(`${looseTapes} recorded graphs`);
+}
+
+export function unregisterTape(tape: Tape): void {
+  if (tapeRegistry.unregister(tape)) looseTapes--;
+}
+
+function warn(what: string): void {
+  if (warned) return;
+  warned = true;
+  console.warn(
+    `chainrule: ${what} wait for the garbage collector, which cannot run inside a synchronous loop. ` +
+      'Evaluate under noGrad(() => …), or loop with for (const i of scoped(n)), which free what an iteration made.',
+  );
+}

@@ -1,0 +1,20 @@
+/**
+ * Everything of autograd that the layers above may use; src/index.ts chooses what of it is public.
+ */
+import './methods.ts';
+
+export * from './backward.ts';
+export * from './create.ts';
+export * from './lifetime.ts';
+export * from './op.ts';
+export * from './random.ts';
+export { isGradEnabled, scopedAsyncIterator, scopedIterator, withGradMode } from './scope.ts';
+export { alias, isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
+export * from './ops/conv.ts';
+export * from './ops/elementwise.ts';
+export * from './ops/linalg.ts';
+export * from './ops/loss.ts';
+export * from './ops/movement.ts';
+export * from './ops/norm.ts';
+export * from './ops/pool.ts';
+export * from './ops/reduce.ts';

@@ -1,0 +1,86 @@
+/**
+ * Scopes as users call them, and the memory report.
+ */
+import { ArgumentError } from '../core/errors.ts';
+import { memoryUse, resetPeak } from '../kernels/memory.ts';
+import { tensorCount } from './finalize.ts';
+import { runScoped, scopedIterator, withGradMode } from './scope.ts';
+import { isTensor } from './tensor.ts';
+
+/**
+ * Runs `fn`, then frees every tensor made inside that is neither owned (parameters, `keep()`) nor returned, alone or within
+ * arrays, records, Map and Set. Also when `fn` throws. Results pass to the scope around, with their history.
+ * Throws ScopeError if `fn` returns a Promise or an iterator.
+ */
+export function scope<T>(fn: () => T): T {
+  return runScoped('scope', fn, isTensor);
+}
+
+/** A scope in which no operation is recorded: for evaluation, and for writing to parameters. */
+export function noGrad<T>(fn: () => T): T {
+  return withGradMode(false, () => runScoped('noGrad', fn, isTensor));
+}
+
+/** What walks itself without a scope: data loaders have it, so that scopes do not double. */
+export interface Unscoped<T> {
+  unscoped(): Iterable<T>;
+}
+
+function plain<T>(source: Iterable<T>): Iterable<T> {
+  const u = (source as Partial<Unscoped<T>>).unscoped;
+  return typeof u === 'function' ? u.call(source) : source;
+}
+
+/**
+ * A loop each of whose iterations is a scope: over an iterable, or over 0 … n−1.
+ * @example for (const step of scoped(1000)) { … }
+ */
+export function scoped(n: number): IterableIterator<number>;
+export function scoped<T>(source: Iterable<T>): IterableIterator<T>;
+export function scoped<T>(source: Iterable<T> | number): IterableIterator<T | number> {
+  if (typeof source === 'number') {
+    if (!Number.isSafeInteger(source) || source < 0) throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${source}`);
+    return scopedIterator(count(source));
+  }
+  return scopedIterator(plain(source));
+}
+
+function* count(n: number): Generator<number> {
+  for (let i = 0; i < n; i++) yield i;
+}
+
+/** Two iterables in one scoped loop, until the shorter ends. */
+export function zip<A, B>(a: Iterable<A>, b: Iterable<B>): IterableIterator<[A, B]> {
+  return scopedIterator(pairs(plain(a), plain(b)));
+}
+
+function* pairs<A, B>(a: Iterable<A>, b: Iterable<B>): Generator<[A, B]> {
+  const other = b[Symbol.iterator]();
+  try {
+    for (const x of a) {
+      const y = other.next();
+      if (y.done === true) return;
+      yield [x, y.value];
+    }
+  } finally {
+    other.return?.();
+  }
+}
+
+export interface MemoryReport {
+  /** Bytes in live tensors, and in what graphs have saved. */
+  readonly bytes: number;
+  /** The most `bytes` has been since the start, or since `memory({ resetPeak: true })`. */
+  readonly peakBytes: number;
+  /** Live tensors. */
+  readonly tensors: number;
+  /** Size of the WebAssembly memory, in pages of 64 KiB; it never shrinks. */
+  readonly pages: number;
+}
+
+/** Exact figures about the memory. `resetPeak` restarts the peak after reading it. */
+export function memory(options: { resetPeak?: boolean } = {}): MemoryReport {
+  const report = { ...memoryUse(), tensors: tensorCount() };
+  if (options.resetPeak === true) resetPeak();
+  return report;
+}

@@ -1,0 +1,181 @@
+/**
+ * Operations: one block each, made with defineOp, and the one path on which all of them run.
+ */
+import { isFloat } from '../core/dtype.ts';
+import { GraphConsumedError } from '../core/errors.ts';
+import { formatShape } from '../core/shape.ts';
+import { fused, kernels, type Kernels } from '../kernels/index.ts';
+import { withNursery } from '../kernels/memory.ts';
+import type { View } from '../kernels/view.ts';
+import { isGradEnabled, withGradMode } from './scope.ts';
+import { Node, emptyBin } from './tape.ts';
+import { Tensor, isTensor } from './tensor.ts';
+
+/** Which arguments want a gradient, by position. */
+export type Needs = readonly boolean[];
+
+/** The gradients of the arguments, by position; null where there is none. */
+export type Grads = readonly (Tensor | null)[];
+
+/** One view, or the differentiable result followed by others without gradient. */
+type Views = View | readonly View[];
+type Result<V extends Views> = V extends readonly View[] ? Tensor[] : Tensor;
+
+/**
+ * An operation. `A` are its arguments: tensors (differentiable inputs where they are floats) and whatever else it needs.
+ * Gradients and `needs` go by argument position.
+ */
+export interface OpSpec<A extends readonly unknown[], V extends Views, S extends object> {
+  readonly name: string;
+  /** Inputs broadcast against each other: the engine sums gradients back to each input's shape. Default false. */
+  readonly broadcasts?: boolean;
+  /** Checks shapes (throws typed errors) and computes the result with kernels `k`; a result may be a view of an input. */
+  readonly forward: (k: Kernels, ...args: A) => V;
+  /** What backward reads. Tensors among its values are kept from being freed. */
+  readonly save?: (needs: Needs, ...args: [...A, Tensor, ...Tensor[]]) => S;
+  /** The gradients of the arguments, given that of the result, in differentiable operations; null where there is none. */
+  readonly backward?: (g: Tensor, saved: S, needs: Needs) => Grads;
+  /** For an operation with kinks: which piece each element took, so that gradcheck sees a kink crossed. */
+  readonly branch?: (...args: [...A, Tensor, ...Tensor[]]) => Tensor;
+  /** For a fused operation: the same in simple operations. Serves second derivatives and the reference kernels. */
+  readonly definition?: (...args: A) => Result<V>;
+}
+
+/** An operation whose types have been forgotten. */
+export interface AnyOp {
+  readonly name: string;
+  readonly broadcasts?: boolean;
+  readonly forward: (k: Kernels, ...args: readonly unknown[]) => Views;
+  readonly save?: (needs: Needs, ...args: readonly unknown[]) => object;
+  readonly backward?: (g: Tensor, saved: object, needs: Needs) => Grads;
+  readonly branch?: (...args: readonly unknown[]) => Tensor;
+  readonly definition?: (...args: readonly unknown[]) => Tensor | Tensor[];
+}
+
+/** Where a fused op's arguments are saved for its definition: under this prefix and their position. */
+export const ARGUMENT = '@';
+
+let insideBackward = false;
+let branchLog: Float64Array[] | null = null;
+
+/** Makes an operation from its block. See docs/adding-an-op.md. */
+export function defineOp<A extends readonly unknown[], V extends Views, S extends object>(
+  spec: OpSpec<A, V, S>,
+): (...args: A) => Result<V> {
+  // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
+  const op = spec as unknown as AnyOp;
+  return (...args) => apply(op, args) as Result<V>;
+}
+
+/** Runs `fn` as part of a backward: recorded operations in it leave the bin alone. */
+export function duringBackward<T>(fn: () => T): T {
+  const before = insideBackward;
+  insideBackward = true;
+  try {
+    return fn();
+  } finally {
+    insideBackward = before;
+  }
+}
+
+/** Runs `fn` and returns, beside its result, which branch every element of every operation with kinks took. */
+export function logBranches<T>(fn: () => T): { result: T; branches: Float64Array[] } {
+  const before = branchLog;
+  const log: Float64Array[] = [];
+  branchLog = log;
+  try {
+    return { result: fn(), branches: log };
+  } finally {
+    branchLog = before;
+  }
+}
+
+function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
+  if (op.definition !== undefined && fused === null) return op.definition(...args);
+  const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
+  if (inputs === null || inputs === 'consumed') {
+    const outputs = forward(op, args);
+    if (inputs === 'consumed') markConsumed(op, outputs.tensors[0]!);
+    return finish(op, args, outputs);
+  }
+  if (!insideBackward) emptyBin();
+  const outputs = withGradMode(false, () => forward(op, args));
+  const y = outputs.tensors[0]!;
+  if (isFloat(y.dtype)) record(op, args, inputs, outputs.tensors);
+  return finish(op, args, outputs);
+}
+
+/** The nodes of the arguments by position; null if none wants a gradient, 'consumed' if all that did are consumed. */
+function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 'consumed' | null {
+  let nodes: (Node | null)[] | null = null;
+  let consumed: Tensor | null = null;
+  for (let i = 0; i < args.length; i++) {
+    const a = args[i];
+    if (!(a instanceof Tensor) || a.node === null) continue;
+    if (a.node.consumedBy !== null) consumed = a;
+    else (nodes ??= new Array<Node | null>(args.length).fill(null))[i] = a.node;
+  }
+  if (consumed === null) return nodes;
+  if (nodes === null) return 'consumed';
+  // What a scope freed says so itself: its memory is gone too.
+  void consumed.storage;
+  throw new GraphConsumedError(
+    `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that backward has consumed, ` +
+      'and another argument still wants a gradient. detach() it if it is a constant here, or give that backward { retainGraph: true }',
+  );
+}
+
+interface Outputs {
+  readonly tensors: Tensor[];
+  readonly many: boolean;
+}
+
+function forward(op: AnyOp, args: readonly unknown[]): Outputs {
+  return withNursery(op.name, () => {
+    const r = op.forward(kernels, ...args);
+    const many = isArray(r);
+    const tensors = many ? r.map((v) => new Tensor(v)) : [new Tensor(r)];
+    // A user's forward may compute with tensors: the handle it made gives way to the result's.
+    for (const v of many ? r : [r]) if (isTensor(v) && !args.includes(v)) v.dispose();
+    return { tensors, many };
+  });
+}
+
+function isArray(v: Views): v is readonly View[] {
+  return Array.isArray(v);
+}
+
+function record(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[], outputs: readonly Tensor[]): void {
+  const y = outputs[0]!;
+  const node = new Node(op, inputs, y);
+  node.record();
+  y.attach(node);
+  const saved: Record<string, unknown> = {};
+  if (op.save !== undefined) {
+    const needs = inputs.map((n) => n !== null);
+    Object.assign(saved, op.save(needs, ...args, ...outputs));
+  }
+  if (op.definition !== undefined) args.forEach((a, i) => (saved[ARGUMENT + i] = a));
+  node.save(saved, isTensor);
+}
+
+/** The result of consumed inputs is consumed too: a later mix with live ones then throws instead of losing their gradient. */
+function markConsumed(op: AnyOp, y: Tensor): void {
+  if (!isFloat(y.dtype)) return;
+  const node = new Node(op, [], y);
+  node.consumedBy = 'backward';
+  y.attach(node);
+}
+
+function finish(op: AnyOp, args: readonly unknown[], { tensors, many }: Outputs): Tensor | Tensor[] {
+  for (const t of tensors) t.born();
+  if (branchLog !== null && op.branch !== undefined) {
+    const log = branchLog;
+    branchLog = null;
+    const b = withGradMode(false, () => op.branch!(...args, ...tensors));
+    log.push(Float64Array.from(b.data()));
+    b.dispose();
+    branchLog = log;
+  }
+  return many ? tensors : tensors[0]!;
+}

@@ -1,0 +1,433 @@
+/**
+ * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
+ */
+import { isFloat, promote, type DType } from '../../core/dtype.ts';
+import { DTypeError } from '../../core/errors.ts';
+import { broadcastShapes, broadcastStrides, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
+import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
+import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
+import { kernels } from '../../kernels/index.ts';
+import { defineOp } from '../op.ts';
+import { Tensor } from '../tensor.ts';
+
+/** What may stand where a tensor operand does: a number never changes the other operand's dtype. */
+export type Operand = Tensor | number;
+
+// — forward helpers —
+
+/** The view read as `shape`, with stride 0 along broadcast dims. */
+export function expandTo(v: View, shape: Shape): View {
+  return sameShape(v.shape, shape) ? v : restride(v, shape, broadcastStrides(v.shape, v.strides, shape));
+}
+
+/** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
+function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
+  let big = operands[0]!;
+  for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
+  return emptyLike(expandTo(big, shape), shape, dtype);
+}
+
+function unary(op: UnaryOp): (k: Kernels, x: Tensor) => View {
+  return (k, x) => {
+    const y = emptyLike(x);
+    k.unary(op, x, y);
+    return y;
+  };
+}
+
+function binary(op: BinaryOp): (k: Kernels, a: Tensor, b: Tensor) => View {
+  return (k, a, b) => {
+    const shape = broadcastShapes(op, a.shape, b.shape);
+    const y = resultOf(shape, a.dtype, [a, b]);
+    k.binary(op, expandTo(a, shape), expandTo(b, shape), y);
+    return y;
+  };
+}
+
+// — operands: numbers and dtypes —
+
+/** The dtype in which `name` computes on the operands. */
+function commonDType(name: string, operands: readonly Operand[]): DType {
+  let dtype: DType | null = null;
+  for (const t of operands) if (typeof t !== 'number') dtype = dtype === null ? t.dtype : promote(dtype, t.dtype);
+  if (dtype === null) throw new DTypeError(`${name}: at least one operand must be a tensor`);
+  for (const n of operands) {
+    if (typeof n === 'number' && !isFloat(dtype) && !Number.isInteger(n)) {
+      throw new DTypeError(`${name}: ${n} does not fit an ${dtype} tensor; convert the tensor with .to('float32') first`);
+    }
+  }
+  return dtype;
+}
+
+/** A 0-d tensor that nobody owns: free it after use. */
+function constant(value: number, dtype: DType): Tensor {
+  const v = empty([], dtype);
+  kernels.fill(value, v);
+  return new Tensor(v);
+}
+
+/**
+ * Calls `op` on the operands as tensors of one dtype: `to(common)`, by default the common dtype itself. Constants and casts
+ * made for it are freed, unless the graph holds them.
+ */
+function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
+  const dtype = to(commonDType(name, operands));
+  const tensors = operands.map((t) => (typeof t === 'number' ? constant(t, dtype) : t.dtype === dtype ? t : cast(t, dtype)));
+  try {
+    return op(...tensors);
+  } finally {
+    tensors.forEach((t, i) => {
+      if (t !== operands[i] && t.node === null) t.free('dispose');
+    });
+  }
+}
+
+const arithmetic = (d: DType): DType => (d === 'bool' ? 'int32' : d);
+const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
+
+/** x as a float tensor: what exp, sqrt and their kin take. */
+function asFloat(name: string, x: Tensor, op: (x: Tensor) => Tensor): Tensor {
+  return withOperands(name, [x], floating, (t) => op(t!));
+}
+
+// — dtype —
+
+const castOp = defineOp({
+  name: 'to',
+  forward: (k, x: Tensor, dtype: DType) => {
+    const y = emptyLike(x, x.shape, dtype);
+    k.copy(x, y);
+    return y;
+  },
+  save: (_, x) => ({ dtype: x.dtype }),
+  backward: (g, { dtype }) => [cast(g, dtype)],
+});
+
+/** x converted to `dtype`: floats truncate to int32, anything ≠ 0 is true. The gradient is cast back. Same dtype: x itself. */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  return x.dtype === dtype ? x : castOp(x, dtype);
+}
+
+/** A copy in x's memory order.   ∂x = g */
+export const clone = defineOp({
+  name: 'clone',
+  forward: (k, x: Tensor) => {
+    const y = emptyLike(x);
+    k.copy(x, y);
+    return y;
+  },
+  backward: (g) => [g],
+});
+
+// — two operands —
+
+const addOp = defineOp({
+  name: 'add',
+  broadcasts: true,
+  forward: binary('add'),
+  backward: (g) => [g, g],
+});
+
+/** y = a + b.   ∂a = g,   ∂b = g */
+export function add(a: Operand, b: Operand): Tensor {
+  return withOperands('add', [a, b], arithmetic, addOp as (...t: Tensor[]) => Tensor);
+}
+
+const subOp = defineOp({
+  name: 'sub',
+  broadcasts: true,
+  forward: binary('sub'),
+  backward: (g, _, needs) => [g, needs[1] ? neg(g) : null],
+});
+
+/** y = a − b.   ∂a = g,   ∂b = −g */
+export function sub(a: Operand, b: Operand): Tensor {
+  return withOperands('sub', [a, b], arithmetic, subOp as (...t: Tensor[]) => Tensor);
+}
+
+const mulOp = defineOp({
+  name: 'mul',
+  broadcasts: true,
+  forward: binary('mul'),
+  save: (needs, a, b) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
+  backward: (g, { a, b }) => [b && mul(g, b), a && mul(g, a)],
+});
+
+/** y = a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a */
+export function mul(a: Operand, b: Operand): Tensor {
+  return withOperands('mul', [a, b], arithmetic, mulOp as (...t: Tensor[]) => Tensor);
+}
+
+const divOp = defineOp({
+  name: 'div',
+  broadcasts: true,
+  forward: binary('div'),
+  save: (needs, a, b) => ({ a: needs[1] ? a : null, b }),
+  backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(div(div(mul(g, a), b), b))],
+});
+
+/** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
+export function div(a: Operand, b: Operand): Tensor {
+  return withOperands('div', [a, b], floating, divOp as (...t: Tensor[]) => Tensor);
+}
+
+const powOp = defineOp({
+  name: 'pow',
+  broadcasts: true,
+  forward: binary('pow'),
+  save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
+  backward: (g, { a, b, y }, needs) => [
+    // b = 0 first: there 0 · a⁻¹ would be NaN at a = 0.
+    needs[0] ? where(eq(b, 0), 0, mul(g, mul(b, pow(a, sub(b, 1))))) : null,
+    // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
+    y && mul(g, where(mul(eq(a, 0), ge(b, 0)), 0, mul(y, log(where(eq(a, 0), 1, a))))),
+  ],
+});
+
+/** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
+export function pow(a: Operand, b: Operand): Tensor {
+  return withOperands('pow', [a, b], floating, powOp as (...t: Tensor[]) => Tensor);
+}
+
+const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Tensor) =>
+  defineOp({
+    name: op,
+    broadcasts: true,
+    forward: binary(op),
+    save: (_, a, b) => ({ a, b }),
+    backward: (g, { a, b }, needs) => {
+      // Ties share the gradient, as PyTorch's do.
+      const half = mul(g, 0.5);
+      const tie = eq(a, b);
+      return [
+        needs[0] ? where(tie, half, where(wins(a, b), g, 0)) : null,
+        needs[1] ? where(tie, half, where(wins(a, b), 0, g)) : null,
+      ];
+    },
+    branch: (a, b) => wins(a, b),
+  });
+
+const maximumOp = extremum('maximum', (a, b) => gt(a, b));
+const minimumOp = extremum('minimum', (a, b) => lt(a, b));
+
+/** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
+export function maximum(a: Operand, b: Operand): Tensor {
+  return withOperands('maximum', [a, b], arithmetic, maximumOp as (...t: Tensor[]) => Tensor);
+}
+
+/** y = min(a, b) per element; NaN wins.   ∂ goes to the smaller, half to each at a tie */
+export function minimum(a: Operand, b: Operand): Tensor {
+  return withOperands('minimum', [a, b], arithmetic, minimumOp as (...t: Tensor[]) => Tensor);
+}
+
+const compare = (op: CompareOp) => {
+  const run = defineOp({
+    name: op,
+    forward: (k, a: Tensor, b: Tensor) => {
+      const shape = broadcastShapes(op, a.shape, b.shape);
+      const y = resultOf(shape, 'bool', [a, b]);
+      k.compare(op, expandTo(a, shape), expandTo(b, shape), y);
+      return y;
+    },
+  });
+  return (a: Operand, b: Operand): Tensor => {
+    // A fraction compares with integers as it would with floats.
+    const fraction = [a, b].some((n) => typeof n === 'number' && !Number.isInteger(n));
+    const [x, y] = fraction ? [a, b].map((t) => (typeof t === 'number' || isFloat(t.dtype) ? t : cast(t, 'float64'))) : [a, b];
+    return withOperands(op, [x!, y!], (d) => d, run as (...t: Tensor[]) => Tensor);
+  };
+};
+
+/** y = (a = b), bool. No gradient. */
+export const eq = compare('eq');
+/** y = (a ≠ b), bool. No gradient. */
+export const ne = compare('ne');
+/** y = (a < b), bool. No gradient. */
+export const lt = compare('lt');
+/** y = (a ≤ b), bool. No gradient. */
+export const le = compare('le');
+/** y = (a > b), bool. No gradient. */
+export const gt = compare('gt');
+/** y = (a ≥ b), bool. No gradient. */
+export const ge = compare('ge');
+
+const whereOp = defineOp({
+  name: 'where',
+  broadcasts: true,
+  forward: (k, c: Tensor, a: Tensor, b: Tensor) => {
+    if (c.dtype !== 'bool') throw new DTypeError(`where: the condition must be bool, got ${c.dtype}; compare it first, e.g. c.ne(0)`);
+    const shape = broadcastShapes('where', c.shape, a.shape, b.shape);
+    const y = resultOf(shape, a.dtype, [a, b, c]);
+    k.where(expandTo(c, shape), expandTo(a, shape), expandTo(b, shape), y);
+    return y;
+  },
+  save: (_, c) => ({ c }),
+  backward: (g, { c }, needs) => [null, needs[1] ? where(c, g, 0) : null, needs[2] ? where(c, 0, g) : null],
+});
+
+/** y = a where c, else b; c bool.   ∂a = g where c,   ∂b = g where not c */
+export function where(c: Tensor, a: Operand, b: Operand): Tensor {
+  if (typeof a === 'number' && typeof b === 'number') {
+    throw new DTypeError('where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })');
+  }
+  return withOperands('where', [a, b], (d) => d, (x, y) => whereOp(c, x!, y!));
+}
+
+// — one operand —
+
+/** y = −x.   ∂x = −g */
+const negOp = defineOp({ name: 'neg', forward: unary('neg'), backward: (g) => [neg(g)] });
+/** y = −x.   ∂x = −g */
+export function neg(x: Tensor): Tensor {
+  return withOperands('neg', [x], arithmetic, negOp as (...t: Tensor[]) => Tensor);
+}
+
+const absOp = defineOp({
+  name: 'abs',
+  forward: unary('abs'),
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, sign(x))],
+  branch: (x) => sign(x),
+});
+/** y = |x|.   ∂x = g ⊙ sign x */
+export function abs(x: Tensor): Tensor {
+  return withOperands('abs', [x], arithmetic, absOp as (...t: Tensor[]) => Tensor);
+}
+
+/** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
+export const sign = defineOp({ name: 'sign', forward: unary('sign') });
+
+const squareOp = defineOp({
+  name: 'square',
+  forward: unary('square'),
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, mul(x, 2))],
+});
+/** y = x².   ∂x = 2 g ⊙ x */
+export function square(x: Tensor): Tensor {
+  return withOperands('square', [x], arithmetic, squareOp as (...t: Tensor[]) => Tensor);
+}
+
+const reluOp = defineOp({
+  name: 'relu',
+  forward: unary('relu'),
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [where(gt(y, 0), g, 0)],
+  branch: (_, y) => gt(y, 0),
+});
+/** y = max(x, 0).   ∂x = g where y > 0. */
+export function relu(x: Tensor): Tensor {
+  return withOperands('relu', [x], arithmetic, reluOp as (...t: Tensor[]) => Tensor);
+}
+
+const expOp = defineOp({
+  name: 'exp',
+  forward: unary('exp'),
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [mul(g, y)],
+});
+/** y = eˣ.   ∂x = g ⊙ y */
+export const exp = (x: Tensor): Tensor => asFloat('exp', x, expOp);
+
+const logOp = defineOp({
+  name: 'log',
+  forward: unary('log'),
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [div(g, x)],
+});
+/** y = ln x.   ∂x = g / x */
+export const log = (x: Tensor): Tensor => asFloat('log', x, logOp);
+
+const log1pOp = defineOp({
+  name: 'log1p',
+  forward: unary('log1p'),
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [div(g, add(x, 1))],
+});
+/** y = ln(1 + x), exact for small x.   ∂x = g / (1 + x) */
+export const log1p = (x: Tensor): Tensor => asFloat('log1p', x, log1pOp);
+
+const sqrtOp = defineOp({
+  name: 'sqrt',
+  forward: unary('sqrt'),
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [div(g, mul(y, 2))],
+});
+/** y = √x.   ∂x = g / 2y */
+export const sqrt = (x: Tensor): Tensor => asFloat('sqrt', x, sqrtOp);
+
+const sigmoidOp = defineOp({
+  name: 'sigmoid',
+  forward: unary('sigmoid'),
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [mul(mul(g, y), sub(1, y))],
+});
+/** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
+export const sigmoid = (x: Tensor): Tensor => asFloat('sigmoid', x, sigmoidOp);
+
+const tanhOp = defineOp({
+  name: 'tanh',
+  forward: unary('tanh'),
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [mul(g, sub(1, square(y)))],
+});
+/** y = tanh x.   ∂x = g ⊙ (1 − y²) */
+export const tanh = (x: Tensor): Tensor => asFloat('tanh', x, tanhOp);
+
+const logSigmoidOp = defineOp({
+  name: 'logSigmoid',
+  forward: (k, x: Tensor) => {
+    const y = emptyLike(x);
+    const t = emptyLike(x);
+    // min(x, 0) − ln(1 + e^−|x|): neither term overflows.
+    for (const op of ['abs', 'neg', 'exp', 'log1p'] as const) k.unary(op, op === 'abs' ? x : t, t);
+    const zero = expandTo(constantView(k, 0, x.dtype), x.shape);
+    k.binary('minimum', x, zero, y);
+    k.binary('sub', y, t, y);
+    return y;
+  },
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
+});
+/** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
+export const logSigmoid = (x: Tensor): Tensor => asFloat('logSigmoid', x, logSigmoidOp);
+
+function constantView(k: Kernels, value: number, dtype: DType): View {
+  const v = empty([], dtype);
+  k.fill(value, v);
+  return v;
+}
+
+const clampOp = defineOp({
+  name: 'clamp',
+  forward: (k, x: Tensor, min: number | null, max: number | null) => {
+    const y = emptyLike(x);
+    if (min === null) k.copy(x, y);
+    else k.binary('maximum', x, expandTo(constantView(k, min, x.dtype), x.shape), y);
+    if (max !== null) k.binary('minimum', y, expandTo(constantView(k, max, x.dtype), x.shape), y);
+    return y;
+  },
+  save: (_, x, min, max) => ({ x, min, max }),
+  backward: (g, { x, min, max }) => {
+    const above = min === null ? g : where(ge(x, min), g, 0);
+    return [max === null ? above : where(le(x, max), above, 0)];
+  },
+  branch: (x, min, max) => {
+    const low = min === null ? null : lt(x, min);
+    const high = max === null ? null : gt(x, max);
+    return low === null ? high! : high === null ? low : sub(high, low);
+  },
+});
+
+/**
+ * y = min(max(x, min), max); either bound may be null, a number or a tensor.
+ * ∂x = g where min ≤ x ≤ max (number bounds). Bounds that cross: max wins, as in PyTorch.
+ */
+export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
+  if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
+  if (min instanceof Tensor || max instanceof Tensor) {
+    const low = min === null ? x : maximum(x, min);
+    return max === null ? low : minimum(low, max);
+  }
+  return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t!, min, max));
+}

@@ -1,0 +1,100 @@
+/**
+ * Writing into tensors. Never recorded: in grad mode they throw where anything involved requires a gradient. Every write
+ * bumps the version that all views share.
+ */
+import { isFloat, promote, type DType } from '../../core/dtype.ts';
+import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
+import { broadcastShapes, formatShape, sameShape } from '../../core/shape.ts';
+import { kernels } from '../../kernels/index.ts';
+import { withNursery } from '../../kernels/memory.ts';
+import { emptyLike, type View } from '../../kernels/view.ts';
+import { isGradEnabled } from '../scope.ts';
+import { Tensor } from '../tensor.ts';
+import { expandTo, type Operand } from './elementwise.ts';
+
+/** Throws unless `target` may be written to now. */
+function checkWritable(op: string, target: Tensor, operand: Operand | null): void {
+  if (isGradEnabled()) {
+    const cause =
+      target.requiresGrad || target.storage.gradRefs > 0
+        ? `the target ${formatShape(target.shape)}, or a tensor that shares its memory, requires a gradient`
+        : operand instanceof Tensor && operand.requiresGrad
+          ? `the operand ${formatShape(operand.shape)} requires a gradient`
+          : null;
+    if (cause !== null) {
+      throw new InPlaceError(`${op}: ${cause}, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)`);
+    }
+  }
+  if (target.strides.some((s, d) => s === 0 && target.shape[d]! > 1)) {
+    throw new InPlaceError(`${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`);
+  }
+}
+
+/** The operand as a view of the target's shape and dtype that shares none of its memory. */
+function operandView(op: string, target: Tensor, operand: Operand): View {
+  if (typeof operand === 'number') {
+    if (!isFloat(target.dtype) && !Number.isInteger(operand)) {
+      throw new DTypeError(`${op}: ${operand} does not fit an ${target.dtype} tensor; convert the tensor with .to('float32') first`);
+    }
+    const v = { ...emptyLike(target, target.shape.map(() => 1)) };
+    kernels.fill(operand, v);
+    return expandTo(v, target.shape);
+  }
+  if (op !== 'copy_' && promote(target.dtype, operand.dtype) !== target.dtype) {
+    throw new DTypeError(`${op}: the result would be ${operand.dtype}, which does not fit the ${target.dtype} target`);
+  }
+  const shape = broadcastShapes(op, target.shape, operand.shape);
+  if (!sameShape(shape, target.shape)) {
+    throw new ShapeError(`${op}: operand ${formatShape(operand.shape)} does not broadcast to the target ${formatShape(target.shape)}`);
+  }
+  let v: View = operand;
+  if (operand.dtype !== target.dtype || (operand.storage === target.storage && operand !== target)) {
+    v = emptyLike(operand, operand.shape, target.dtype);
+    kernels.copy(operand, v);
+  }
+  return expandTo(v, target.shape);
+}
+
+function write(op: string, target: Tensor, operand: Operand, kernel: (value: View) => void): Tensor {
+  checkWritable(op, target, operand);
+  withNursery(op, () => kernel(operandView(op, target, operand)));
+  target.storage.version++;
+  return target;
+}
+
+function needsArithmetic(op: string, dtype: DType): void {
+  if (dtype === 'bool') throw new DTypeError(`${op}: a bool tensor holds no numbers; convert it with .to('int32') first`);
+}
+
+/** x ← x + y, y broadcast to x. Not recorded. Returns x. */
+export function add_(x: Tensor, y: Operand): Tensor {
+  needsArithmetic('add_', x.dtype);
+  return write('add_', x, y, (v) => kernels.binary('add', x, v, x));
+}
+
+/** x ← x ⊙ y, y broadcast to x. Not recorded. Returns x. */
+export function mul_(x: Tensor, y: Operand): Tensor {
+  needsArithmetic('mul_', x.dtype);
+  return write('mul_', x, y, (v) => kernels.binary('mul', x, v, x));
+}
+
+/** x ← y, converted and broadcast to x. Not recorded. Returns x. */
+export function copy_(x: Tensor, y: Tensor): Tensor {
+  return write('copy_', x, y, (v) => kernels.copy(v, x));
+}
+
+/** x ← value. Not recorded. Returns x. */
+export function fill_(x: Tensor, value: number): Tensor {
+  checkWritable('fill_', x, null);
+  if (!isFloat(x.dtype) && !(x.dtype === 'bool' ? value === 0 || value === 1 : value === (value | 0))) {
+    throw new DTypeError(`fill_: ${value} does not fit an ${x.dtype} tensor`);
+  }
+  kernels.fill(value, x);
+  x.storage.version++;
+  return x;
+}
+
+/** x ← 0. Not recorded. Returns x. */
+export function zero_(x: Tensor): Tensor {
+  return fill_(x, 0);
+}

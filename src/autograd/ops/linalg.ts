@@ -1,0 +1,54 @@
+/**
+ * Matrix products. Letters: M×K · K×N, B… batch dims.
+ */
+import { isFloat, promote } from '../../core/dtype.ts';
+import { DTypeError, ShapeError } from '../../core/errors.ts';
+import { broadcastShapes, formatShape, type Shape } from '../../core/shape.ts';
+import type { Kernels } from '../../kernels/index.ts';
+import { empty, type View } from '../../kernels/view.ts';
+import { defineOp, type Grads } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import { cast, expandTo } from './elementwise.ts';
+import { reshape, squeeze, transpose, unsqueeze } from './movement.ts';
+
+const matmulOp = defineOp({
+  name: 'matmul',
+  broadcasts: true,
+  forward: (k: Kernels, a: Tensor, b: Tensor): View => {
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    const [m, inner] = a.shape.slice(-2) as [number, number];
+    const n = b.shape.at(-1)!;
+    const y = empty([...batch, m, n], a.dtype);
+    k.matmul(expandTo(a, [...batch, m, inner]), expandTo(b, [...batch, inner, n]), y);
+    return y;
+  },
+  save: (needs, a, b) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
+  backward: (g, { a, b }): Grads => [b && matmulOp(g, transpose(b, -2, -1)), a && matmulOp(transpose(a, -2, -1), g)],
+});
+
+/**
+ * The matrix product, as torch.matmul: vectors dot, matrices multiply, leading dims broadcast as batches.
+ * Shape:  a [B…,M,K] · b [B…,K,N] → [B…,M,N]; a [K] counts as [1,K], b [K] as [K,1], without those dims in the result
+ *   ∂a = g · bᵀ,   ∂b = aᵀ · g, summed over broadcast batches
+ * Throws: ShapeError where the inner sizes differ; DTypeError for int32 and bool
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  const shapes = `(a ${formatShape(a.shape)}, b ${formatShape(b.shape)})`;
+  if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: both operands need at least 1 dim ${shapes}; use mul`);
+  const inner = a.shape.at(-1)!;
+  const rows = b.shape.at(b.ndim === 1 ? -1 : -2)!;
+  if (inner !== rows) throw new ShapeError(`matmul: a has ${inner} columns, b ${rows} rows ${shapes}`);
+  const dtype = promote(a.dtype, b.dtype);
+  if (!isFloat(dtype)) throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
+  broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+
+  let x = cast(a, dtype);
+  let w = cast(b, dtype);
+  if (a.ndim === 1) x = unsqueeze(x, 0);
+  if (b.ndim === 1) w = unsqueeze(w, 1);
+  const batch: Shape = x.shape.slice(0, -2);
+  // One big product instead of a batch against the same matrix.
+  const y = w.ndim === 2 && x.ndim > 2 ? reshape(matmulOp(reshape(x, [-1, inner]), w), [...batch, x.size(-2), w.size(-1)]) : matmulOp(x, w);
+  const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
+  return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
+}

@@ -1,0 +1,161 @@
+/**
+ * Batch normalisation, softmax, cross entropy: fused kernels in first order, their definitions in every other.
+ */
+import { isFloat } from '../../core/dtype.ts';
+import { channelsLastStrides, isRowMajor, normalizeDim, sizeOf } from '../../core/shape.ts';
+import { fused, kernels, type Kernels } from '../../kernels/index.ts';
+import { withNursery } from '../../kernels/memory.ts';
+import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
+import { defineOp } from '../op.ts';
+import { loose, type Tensor } from '../tensor.ts';
+import { add, cast, clone, div, exp, log as logarithm, mul, neg, sqrt, square, sub } from './elementwise.ts';
+import { detach, gatherUnchecked, reshape, transpose } from './movement.ts';
+import { amax, mean, sum } from './reduce.ts';
+
+/** Dims other than the channels, and the shape in which a per-channel vector broadcasts against x [N,C,…]. */
+function channelFrame(x: Tensor): { dims: number[]; shape: number[] } {
+  return {
+    dims: x.shape.map((_, d) => d).filter((d) => d !== 1),
+    shape: x.shape.map((n, d) => (d === 1 ? n : 1)),
+  };
+}
+
+/** x with channels innermost and dense, copied where it is not: as the fused kernels want it. */
+function channelsLast(k: Kernels, x: View): View {
+  const want = channelsLastStrides(x.shape);
+  const fits = x.shape.every((n, d) => n === 1 || x.strides[d] === want[d]);
+  if (fits) return x;
+  const y = emptyChannelsLast(x.shape, x.dtype);
+  k.copy(x, y);
+  return y;
+}
+
+/** 1 / √(variance + ε) */
+function inverseStd(k: Kernels, variance: View, eps: number): View {
+  const y = emptyLike(variance);
+  const e = empty([], variance.dtype);
+  k.fill(eps, e);
+  k.binary('add', variance, restride(e, variance.shape, [0]), y);
+  k.unary('sqrt', y, y);
+  k.unary('reciprocal', y, y);
+  return y;
+}
+
+/**
+ * [y, mean, variance] of x [N,C,…] with statistics over all dims but C; variance is the biased one.
+ *   y = (x − μ) / √(σ² + ε) · w + b
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
+ */
+export const batchNormOp = defineOp({
+  name: 'batchNorm',
+  forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
+    const xs = channelsLast(k, x);
+    const c = x.shape[1]!;
+    const mu = empty([c], x.dtype);
+    const variance = empty([c], x.dtype);
+    fused!.batchNormStats(xs, mu, variance);
+    const y = emptyChannelsLast(x.shape, x.dtype);
+    fused!.batchNormApply(xs, mu, inverseStd(k, variance, eps), w, b, y);
+    return [y, mu, variance];
+  },
+  save: (_, x, w, __, eps, ___, mu, variance) => ({ x, w, mu: mu!, variance: variance!, eps }),
+  backward: (g, { x, w, mu, variance, eps }, needs) =>
+    withNursery('batchNorm', () => {
+      const k = kernels;
+      const [gs, xs] = [channelsLast(k, g), channelsLast(k, x)];
+      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+      const dw = empty(mu.shape, x.dtype);
+      const db = empty(mu.shape, x.dtype);
+      fused!.batchNormGrad(gs, xs, mu, inverseStd(k, variance, eps), w, dx, dw, db);
+      return [dx && loose(dx), needs[1] ? loose(dw) : null, needs[2] ? loose(db) : null];
+    }),
+  definition: (x, w, b, eps) => {
+    const { dims, shape } = channelFrame(x);
+    const mu = mean(x, dims, { keepdim: true });
+    const centred = sub(x, mu);
+    const variance = mean(square(centred), dims, { keepdim: true });
+    const normal = div(centred, sqrt(add(variance, eps)));
+    const scaled = w === null ? normal : mul(normal, reshape(w, shape));
+    const y = b === null ? scaled : add(scaled, reshape(b, shape));
+    return [y, reshape(mu, [-1]), reshape(variance, [-1])];
+  },
+});
+
+/** Rows of the last dim, one after another: what the softmax kernels read. */
+function rows(k: Kernels, x: View): View {
+  const dense = isRowMajor(x.shape, x.strides) ? x : empty(x.shape, x.dtype);
+  if (dense !== x) k.copy(x, dense);
+  const n = x.shape.at(-1)!;
+  return restride(dense, [n === 0 ? 0 : sizeOf(x.shape) / n, n], [n, 1]);
+}
+
+const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
+  const log = name === 'logSoftmax';
+  return defineOp({
+    name,
+    forward: (k, x: Tensor) => {
+      const y = empty(x.shape, x.dtype);
+      fused!.softmax(log, rows(k, x), rows(k, y));
+      return y;
+    },
+    save: (_, __, y) => ({ y }),
+    backward: (g, { y }) =>
+      withNursery(name, () => {
+        const dx = empty(y.shape, y.dtype);
+        fused!.softmaxGrad(log, rows(kernels, g), rows(kernels, y), rows(kernels, dx));
+        return [loose(dx)];
+      }),
+    definition: (x) => {
+      const shifted = sub(x, detach(amax(x, -1, { keepdim: true })));
+      const e = exp(shifted);
+      const total = sum(e, -1, { keepdim: true });
+      return log ? sub(shifted, logarithm(total)) : div(e, total);
+    },
+  });
+};
+
+const softmaxRows = softmaxOp('softmax');
+const logSoftmaxRows = softmaxOp('logSoftmax');
+
+function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number): Tensor {
+  const d = normalizeDim(name, dim, x.ndim);
+  const t = isFloat(x.dtype) ? x : cast(x, 'float32');
+  if (x.numel === 0) return clone(t);
+  if (x.ndim === 0) return reshape(op(reshape(t, [1])), []);
+  return d === x.ndim - 1 ? op(t) : transpose(op(transpose(t, d, -1)), d, -1);
+}
+
+/** yᵢ = exp xᵢ / Σⱼ exp xⱼ along `dim`.   ∂x = y ⊙ (g − Σ g ⊙ y) */
+export function softmax(x: Tensor, dim: number): Tensor {
+  return alongLast('softmax', softmaxRows, x, dim);
+}
+
+/** yᵢ = xᵢ − ln Σⱼ exp xⱼ along `dim`.   ∂x = g − exp y ⊙ Σ g */
+export function logSoftmax(x: Tensor, dim: number): Tensor {
+  return alongLast('logSoftmax', logSoftmaxRows, x, dim);
+}
+
+/**
+ * [loss, log p] for x [N,K] and class indices target [N]: lossᵢ = −log softmax(xᵢ)[targetᵢ].
+ *   ∂xᵢ = gᵢ (softmax(xᵢ) − onehot(targetᵢ))
+ */
+export const crossEntropyOp = defineOp({
+  name: 'crossEntropy',
+  forward: (k, x: Tensor, target: Tensor) => {
+    const loss = empty([x.shape[0]!], x.dtype);
+    const logp = empty(x.shape, x.dtype);
+    fused!.crossEntropy(rows(k, x), target, loss, logp);
+    return [loss, logp];
+  },
+  save: (_, __, target, ___, logp) => ({ target, logp: logp! }),
+  backward: (g, { target, logp }) =>
+    withNursery('crossEntropy', () => {
+      const dx = empty(logp.shape, logp.dtype);
+      fused!.crossEntropyGrad(g, logp, target, dx);
+      return [loose(dx)];
+    }),
+  definition: (x, target) => {
+    const logp = logSoftmax(x, 1);
+    return [neg(reshape(gatherUnchecked(logp, 1, reshape(target, [-1, 1])), [-1])), logp];
+  },
+});

@@ -1,0 +1,125 @@
+/**
+ * The default random generator and the tensors drawn from it.
+ *
+ * Every draw takes the next stream of the seed's counter-based numbers: element i of draw d is a pure function of
+ * (seed, d, i).
+ */
+import { isFloat, type DType, type FloatDType } from '../core/dtype.ts';
+import { ArgumentError, DTypeError } from '../core/errors.ts';
+import { Random, seedKey } from '../core/random.ts';
+import { sizeOf, type Shape } from '../core/shape.ts';
+import type { Stateful } from '../core/stateful.ts';
+import { kernels } from '../kernels/index.ts';
+import { empty } from '../kernels/view.ts';
+import { fromElements, loose, type Tensor } from './tensor.ts';
+
+export interface GeneratorState {
+  readonly seed: number;
+  readonly draws: number;
+}
+
+/** Counts the draws from one seed. Its state is two numbers. */
+export class Generator implements Stateful {
+  #seed: number;
+  #draws = 0;
+
+  constructor(seed = 0) {
+    seedKey(seed);
+    this.#seed = seed;
+  }
+
+  get seed(): number {
+    return this.#seed;
+  }
+
+  /** Starts again from `seed`; returns the generator. */
+  manualSeed(seed: number): this {
+    seedKey(seed);
+    this.#seed = seed;
+    this.#draws = 0;
+    return this;
+  }
+
+  /** The key and stream of the next draw. */
+  draw(): { key: readonly [number, number]; stream: number } {
+    return { key: seedKey(this.#seed), stream: this.#draws++ };
+  }
+
+  stateDict(): GeneratorState {
+    return { seed: this.#seed, draws: this.#draws };
+  }
+
+  loadStateDict(state: GeneratorState): void {
+    seedKey(state.seed);
+    if (!Number.isSafeInteger(state.draws) || state.draws < 0) {
+      throw new ArgumentError(`generator: draws must be a whole number ≥ 0, got ${state.draws}`);
+    }
+    this.#seed = state.seed;
+    this.#draws = state.draws;
+  }
+}
+
+/** The generator of initialisers, dropout and the functions below, unless they are given another. */
+export const defaultGenerator: Generator = new Generator();
+
+/** Starts the default generator from `seed` (a whole number from 0 to 2⁵³ − 1). */
+export function manualSeed(seed: number): void {
+  defaultGenerator.manualSeed(seed);
+}
+
+export interface RandomOptions {
+  /** Default float32. */
+  readonly dtype?: FloatDType;
+  readonly requiresGrad?: boolean;
+  readonly generator?: Generator;
+}
+
+/** Uniform numbers in [0, 1). */
+export function rand(shape: Shape, { dtype = 'float32', requiresGrad = false, generator = defaultGenerator }: RandomOptions = {}): Tensor {
+  sizeOf(shape, 'rand');
+  requireFloatDType('rand', dtype);
+  const y = empty([...shape], dtype);
+  const { key, stream } = generator.draw();
+  kernels.uniform(key, stream, y);
+  return loose(y).requiresGrad_(requiresGrad);
+}
+
+/** Standard normal numbers (Box–Muller in float64, then rounded). */
+export function randn(shape: Shape, { dtype = 'float32', requiresGrad = false, generator = defaultGenerator }: RandomOptions = {}): Tensor {
+  const n = sizeOf(shape, 'randn');
+  requireFloatDType('randn', dtype);
+  const random = drawRandom(generator);
+  const values = new Float64Array(n);
+  for (let i = 0; i < n; i += 2) {
+    // Both branches of Box–Muller: two normals from two uniforms.
+    const r = Math.sqrt(-2 * Math.log(1 - random.uniform()));
+    const a = 2 * Math.PI * random.uniform();
+    values[i] = r * Math.cos(a);
+    if (i + 1 < n) values[i + 1] = r * Math.sin(a);
+  }
+  return fromElements(values, [...shape], dtype).requiresGrad_(requiresGrad);
+}
+
+/** Whole numbers in [low, high), int32. */
+export function randint(low: number, high: number, shape: Shape, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
+  if (!Number.isInteger(low) || !Number.isInteger(high) || low >= high) {
+    throw new ArgumentError(`randint: expected whole numbers low < high, got ${low} and ${high}`);
+  }
+  const random = drawRandom(generator);
+  const values = Int32Array.from({ length: sizeOf(shape, 'randint') }, () => low + random.integer(high - low));
+  return fromElements(values, [...shape], 'int32');
+}
+
+/** A random order of 0 … n−1, int32 [n]. */
+export function randperm(n: number, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
+  return fromElements(drawRandom(generator).permutation(n), [n], 'int32');
+}
+
+function drawRandom(generator: Generator): Random {
+  const { key, stream } = generator.draw();
+  return new Random(key, stream);
+}
+
+function requireFloatDType(op: string, dtype: DType): void {
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${dtype}`);
+}

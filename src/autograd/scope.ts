@@ -1,0 +1,266 @@
+/**
+ * Scopes: who frees what was made where. A stack, because scopes nest; everything made while a scope is on top is its.
+ */
+import { ScopeError } from '../core/errors.ts';
+import { nodeCount, type FreedBy, type Node } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** A list of tensors that are freed together. */
+export class Scope {
+  readonly kind: FreedBy;
+  tensors: Tensor[] = [];
+  closed = false;
+  /** Nodes with this sequence number and above were made after the scope was opened. */
+  readonly firstNode: number = nodeCount();
+  #compactAt = 256;
+
+  constructor(kind: FreedBy) {
+    this.kind = kind;
+  }
+
+  adopt(t: Tensor): void {
+    // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
+    if (this.tensors.length >= this.#compactAt) {
+      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasLiveNode));
+      this.#compactAt = Math.max(256, this.tensors.length * 2);
+    }
+    t.scope = this;
+    this.tensors.push(t);
+  }
+}
+
+let stack: Scope[] = [];
+let gradEnabled = true;
+
+/** The scope that adopts what is made now; null outside all. */
+export function currentScope(): Scope | null {
+  return stack.length === 0 ? null : stack[stack.length - 1]!;
+}
+
+/** Whether operations are recorded now. */
+export function isGradEnabled(): boolean {
+  return gradEnabled;
+}
+
+/** Runs `fn` with recording on or off, without a scope. */
+export function withGradMode<T>(enabled: boolean, fn: () => T): T {
+  const before = gradEnabled;
+  gradEnabled = enabled;
+  try {
+    return fn();
+  } finally {
+    gradEnabled = before;
+  }
+}
+
+export function openScope(kind: FreedBy): Scope {
+  const s = new Scope(kind);
+  stack.push(s);
+  return s;
+}
+
+/**
+ * Closes a scope wherever it sits. What it made and is neither owned nor among `results` (with the history made inside) is
+ * freed; results go to `into`, by default the scope around it.
+ */
+export function closeScope(s: Scope, results: readonly Tensor[], into?: Scope): void {
+  if (s.closed) return;
+  s.closed = true;
+  const at = stack.lastIndexOf(s);
+  if (at >= 0) stack.splice(at, 1);
+  const outer = into ?? (at > 0 ? stack[at - 1]! : null);
+  for (const r of results) pass(r, s, outer);
+  for (const t of s.tensors) {
+    if (t.scope !== s) continue;
+    t.scope = null;
+    if (t.isOwned) continue;
+    if (t.hasLiveNode) t.node!.consume(s.kind);
+    t.free(s.kind);
+  }
+  s.tensors = [];
+}
+
+/** Hands a result and the history that was made inside to the outer scope. */
+function pass(result: Tensor, s: Scope, outer: Scope | null): void {
+  if (result.scope === s) hand(result, outer);
+  const seen = new Set<Node>();
+  const nodes: (Node | null)[] = [result.node];
+  for (let n = nodes.pop(); n !== undefined; n = nodes.pop()) {
+    if (n === null || n.seq < s.firstNode || seen.has(n)) continue;
+    seen.add(n);
+    if (n.output.scope === s) hand(n.output, outer);
+    nodes.push(...n.inputs);
+  }
+}
+
+function hand(t: Tensor, outer: Scope | null): void {
+  t.binned = false;
+  if (outer !== null) outer.adopt(t);
+  else t.leaveScopes();
+}
+
+/** All tensors in a result: itself, or in arrays, records, Map and Set, however deep. */
+export function tensorsIn(value: unknown, isTensor: (v: unknown) => v is Tensor): Tensor[] {
+  if (isTensor(value)) return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  const found: Tensor[] = [];
+  const seen = new Set<object>();
+  const visit = (v: unknown): void => {
+    if (typeof v !== 'object' || v === null || seen.has(v)) return;
+    seen.add(v);
+    if (isTensor(v)) {
+      found.push(v);
+    } else if (Array.isArray(v) || v instanceof Set) {
+      v.forEach(visit);
+    } else if (v instanceof Map) {
+      for (const [k, x] of v) {
+        visit(k);
+        visit(x);
+      }
+    } else if (Object.getPrototypeOf(v) === Object.prototype || Object.getPrototypeOf(v) === null) {
+      Object.values(v).forEach(visit);
+    }
+  };
+  visit(value);
+  return found;
+}
+
+/** Runs `fn` in a scope of its own; also closes scopes that loops inside `fn` have left open. */
+export function runScoped<T>(name: string, fn: () => T, isTensor: (v: unknown) => v is Tensor): T {
+  const s = openScope('scope');
+  let result: T | undefined;
+  let results: Tensor[] = [];
+  try {
+    result = fn();
+    refuseDeferred(name, result);
+    results = tensorsIn(result, isTensor);
+    return result;
+  } finally {
+    for (let top = currentScope(); top !== null && top !== s && stack.includes(s); top = currentScope()) closeScope(top, results);
+    closeScope(s, results);
+  }
+}
+
+function refuseDeferred(name: string, result: unknown): void {
+  if (typeof result !== 'object' || result === null || Array.isArray(result)) return;
+  const deferred =
+    typeof (result as { then?: unknown }).then === 'function'
+      ? 'a Promise'
+      : typeof (result as { next?: unknown }).next === 'function'
+        ? 'an iterator'
+        : null;
+  if (deferred === null) return;
+  throw new ScopeError(
+    `${name}: the function returned ${deferred}, whose work would run after the scope has ended. ` +
+      `Give ${name} a synchronous function, or loop with for (const i of scoped(n))`,
+  );
+}
+
+/** What `scoped` and data loaders have in common: an iteration's scope opens before its value is made and closes before the next. */
+class ScopedSteps<T> {
+  readonly #inner: Iterator<T>;
+  #scope: Scope | null = null;
+  #done = false;
+
+  constructor(inner: Iterator<T>) {
+    this.#inner = inner;
+  }
+
+  /** Ends the current iteration. Throws where scopes of others have been left above it. */
+  end(): void {
+    const s = this.#scope;
+    this.#scope = null;
+    if (s === null) return;
+    const nested = currentScope() === s;
+    const closedByOther = s.closed;
+    closeScope(s, []);
+    if (nested) return;
+    this.#done = true;
+    this.#inner.return?.();
+    throw new ScopeError(
+      closedByOther
+        ? 'scoped loop: the scope around this loop has ended before the loop did. Finish the loop inside it'
+        : 'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
+            'Run them one after the other, or walk both in one loop with zip(a, b)',
+    );
+  }
+
+  begin(): IteratorResult<T> {
+    if (this.#done) return { done: true, value: undefined };
+    const s = openScope('iteration');
+    this.#scope = s;
+    let ok = false;
+    try {
+      const step = this.#inner.next();
+      ok = step.done !== true;
+      return ok ? step : { done: true, value: undefined };
+    } finally {
+      if (!ok) {
+        this.#done = true;
+        this.#scope = null;
+        closeScope(s, []);
+      }
+    }
+  }
+
+  stop(): void {
+    this.#done = true;
+    try {
+      this.end();
+    } finally {
+      this.#inner.return?.();
+    }
+  }
+}
+
+/** Each iteration of `source` in a scope of its own. */
+export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
+  const steps = new ScopedSteps(source[Symbol.iterator]());
+  return {
+    [Symbol.iterator]() {
+      return this;
+    },
+    next() {
+      steps.end();
+      return steps.begin();
+    },
+    return() {
+      steps.stop();
+      return { done: true, value: undefined };
+    },
+    throw(e) {
+      steps.stop();
+      throw e;
+    },
+  };
+}
+
+/** How long an asynchronous scoped loop may keep the event loop from turning, in milliseconds. */
+const TURN_MS = 50;
+
+/** The same for `for await`: gives the event loop a turn, between iterations, at most every 50 ms. */
+export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
+  const steps = new ScopedSteps(source[Symbol.iterator]());
+  let turned = performance.now();
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      steps.end();
+      if (performance.now() - turned >= TURN_MS) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        turned = performance.now();
+      }
+      return steps.begin();
+    },
+    async return() {
+      steps.stop();
+      return { done: true, value: undefined };
+    },
+    async throw(e) {
+      steps.stop();
+      throw e;
+    },
+  };
+}

@@ -1,0 +1,410 @@
+/**
+ * The tensor: a strided view on a reference-counted storage, with its place in the autograd graph.
+ *
+ * Operations are methods too; methods.ts installs them, so that this file knows none of them.
+ */
+import { ITEM_SIZE, isFloat, newArray, type DType, type ElementArray } from '../core/dtype.ts';
+import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError } from '../core/errors.ts';
+import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
+import { kernels } from '../kernels/index.ts';
+import { allocate, viewOf, type Storage } from '../kernels/memory.ts';
+import { addressOf, empty, type View } from '../kernels/view.ts';
+import { Lease, countTensor, registerTensor, unregisterTensor } from './finalize.ts';
+import { formatTensor } from './format.ts';
+import { currentScope, type Scope } from './scope.ts';
+import { Node, discard, type FreedBy, type Hook } from './tape.ts';
+
+/** Nested arrays of numbers, as `tensor` takes them and `toArray` gives them. */
+export type NestedArray = number | NestedArray[];
+
+export interface TensorOptions {
+  readonly dtype?: DType;
+  /** Whether operations on the tensor are recorded, and `backward` fills its `grad`. Default false. */
+  readonly requiresGrad?: boolean;
+  /** A name for graphs and reports. */
+  readonly label?: string;
+}
+
+export class Tensor implements View {
+  readonly offset: number;
+  readonly shape: Shape;
+  readonly strides: readonly number[];
+  readonly dtype: DType;
+  /** A name for graphs and reports. */
+  label: string | null = null;
+
+  /** @internal The tensor's autograd identity; null where no gradient is wanted. */
+  node: Node | null = null;
+  /** @internal The scope that will free it. */
+  scope: Scope | null = null;
+  /** @internal Whether it is consumed and readable only until the next recorded operation. */
+  binned = false;
+
+  #storage: Storage;
+  #owned = false;
+  #freedBy: FreedBy | null = null;
+  #lease: Lease | null = null;
+  #grad: Tensor | null = null;
+  /** The value of a released 0-d tensor. */
+  #value = 0;
+
+  /**
+   * @internal Use `tensor`, `zeros`, …; retains the view's storage. Who adds it to a scope or a tape becomes its owner,
+   * see `born`.
+   */
+  constructor(v: View) {
+    this.#storage = v.storage;
+    this.offset = v.offset;
+    this.shape = v.shape;
+    this.strides = v.strides;
+    this.dtype = v.dtype;
+    v.storage.retain();
+    countTensor(1);
+  }
+
+  /** @internal The memory; throws ReleasedError if it is gone, but a 0-d tensor without live history comes back as a constant. */
+  get storage(): Storage {
+    if (this.#freedBy !== null) this.#revive();
+    return this.#storage;
+  }
+
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** The number of elements. */
+  get numel(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** The size of one dim; negative dims count from the end. */
+  size(dim: number): number {
+    return this.shape[normalizeDim('size', dim, this.ndim)]!;
+  }
+
+  /** The shape as a typed tuple of `n` sizes; throws ShapeError on another rank. */
+  sizes(n: 1): [number];
+  sizes(n: 2): [number, number];
+  sizes(n: 3): [number, number, number];
+  sizes(n: 4): [number, number, number, number];
+  sizes(n: number): number[] {
+    if (this.ndim !== n) throw new ShapeError(`sizes: expected ${n} dims, got shape ${formatShape(this.shape)}`);
+    return [...this.shape];
+  }
+
+  /** Whether the elements lie row-major, without gaps. */
+  isContiguous(): boolean {
+    return isRowMajor(this.shape, this.strides);
+  }
+
+  // — autograd —
+
+  /** Whether a gradient is wanted for this tensor or for what it was made from. */
+  get requiresGrad(): boolean {
+    return this.node !== null;
+  }
+
+  /** Whether the user made it: no operation is recorded behind it. */
+  get isLeaf(): boolean {
+    return this.node === null || this.node.op === null;
+  }
+
+  /** Switches gradients on or off for a leaf; returns the tensor. Throws for int32 and bool, and for results of operations. */
+  requiresGrad_(flag = true): this {
+    if (!this.isLeaf) throw new AutogradError(`requiresGrad_: the result of ${this.node!.name} is no leaf; use detach()`);
+    if (flag && !isFloat(this.dtype)) {
+      throw new DTypeError(`requiresGrad_: only float32 and float64 tensors have gradients, this one is ${this.dtype}`);
+    }
+    if (flag === this.requiresGrad) return this;
+    this.storage.gradRefs += flag ? 1 : -1;
+    this.node = flag ? new Node(null, [], this) : null;
+    if (this.#lease !== null) this.#lease.requiresGrad = flag;
+    return this;
+  }
+
+  /**
+   * The gradient that `backward` has accumulated, in this tensor's shape; null where there is none. May be set to null, or
+   * to a tensor of the same shape and dtype, which is copied.
+   */
+  get grad(): Tensor | null {
+    return this.#grad;
+  }
+
+  set grad(g: Tensor | null) {
+    if (g === this.#grad) return;
+    if (g === null) {
+      this.#grad?.free('dispose');
+      this.#grad = null;
+      return;
+    }
+    if (!sameShape(g.shape, this.shape) || g.dtype !== this.dtype) {
+      throw new ShapeError(
+        `grad: expected ${this.dtype} ${formatShape(this.shape)}, the tensor's own, got ${g.dtype} ${formatShape(g.shape)}`,
+      );
+    }
+    const copy = { ...empty(this.shape, this.dtype) };
+    kernels.copy(g, copy);
+    this.adoptGrad(owned(copy));
+  }
+
+  /** @internal Sets the gradient to an owned tensor nobody else holds. */
+  adoptGrad(g: Tensor): void {
+    if (this.#grad !== null && this.#grad !== g) this.#grad.free('dispose');
+    this.#grad = g;
+  }
+
+  /**
+   * Calls `hook` with this tensor's gradient when backward reaches it; a returned tensor takes the gradient's place.
+   * Returns a function that removes the hook.
+   */
+  registerHook(hook: Hook): () => void {
+    if (this.node === null) throw new AutogradError('registerHook: the tensor does not require a gradient');
+    const node = this.node;
+    node.hooks = [...(node.hooks ?? []), hook];
+    return () => {
+      node.hooks = node.hooks?.filter((h) => h !== hook) ?? null;
+    };
+  }
+
+  /** Makes backward fill `grad` of this tensor although it is no leaf; returns the tensor. */
+  retainGrad(): this {
+    if (this.node === null) throw new AutogradError('retainGrad: the tensor does not require a gradient');
+    this.node.retainsGrad = true;
+    return this;
+  }
+
+  // — values —
+
+  /** The value of a tensor with one element; bool gives 0 or 1. A 0-d tensor has it for ever, also after it was freed. */
+  item(): number {
+    if (this.numel !== 1) throw new ShapeError(`item: expected one element, got shape ${formatShape(this.shape)}`);
+    if (this.#freedBy !== null && this.ndim === 0) return this.#value;
+    return viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
+  }
+
+  /** A copy of the elements, row-major. */
+  data(): ElementArray {
+    const n = this.numel;
+    const all = viewOf(this.dtype);
+    const start = addressOf(this) / ITEM_SIZE[this.dtype];
+    if (this.isContiguous()) return all.slice(start, start + n);
+    const out = newArray(this.dtype, n);
+    walk(this.shape, this.strides, (i, at) => {
+      out[i] = all[start + at]!;
+    });
+    return out;
+  }
+
+  /** The elements as nested arrays; a 0-d tensor gives a number. */
+  toArray(): NestedArray {
+    const flat = this.data();
+    const nest = (d: number, at: number): NestedArray => {
+      if (d === this.ndim) return flat[at]!;
+      const n = this.shape[d]!;
+      const step = this.shape.slice(d + 1).reduce((a, b) => a * b, 1);
+      return Array.from({ length: n }, (_, i) => nest(d + 1, at + i * step));
+    };
+    return nest(0, 0);
+  }
+
+  /** Values, shape, dtype, and the operation behind it. */
+  toString(): string {
+    return formatTensor(this);
+  }
+
+  toJSON(): { dtype: DType; shape: Shape; data: NestedArray } {
+    return { dtype: this.dtype, shape: this.shape, data: this.toArray() };
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  /** Template strings print the tensor; arithmetic on it is refused. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    throw new ArgumentError('a tensor is no number: use .item() for its value, or .add(…), .mul(…) for arithmetic');
+  }
+
+  // — lifetime —
+
+  /** Makes the tensor the caller's: neither scope nor backward frees it. Its history is as mortal as before. Returns it. */
+  keep(): this {
+    if (this.#owned) return this;
+    void this.storage;
+    this.#own();
+    return this;
+  }
+
+  /** Frees the tensor now; on the last result of a graph, gives up the graph too. Twice is once. */
+  dispose(): void {
+    const node = this.node;
+    if (node !== null && node.output === this && this.hasLiveNode) discard(node, 'dispose');
+    this.free('dispose');
+  }
+
+  /** @internal */
+  get isReleased(): boolean {
+    return this.#freedBy !== null;
+  }
+
+  /** @internal Owned by the user or by a module: only dispose frees it. */
+  get isOwned(): boolean {
+    return this.#owned;
+  }
+
+  /** @internal Whether it is the output of a node that backward can still walk. */
+  get hasLiveNode(): boolean {
+    const n = this.node;
+    return n !== null && n.op !== null && n.consumedBy === null && n.output === this;
+  }
+
+  /** @internal Frees the handle and the gradient with it. The value of a 0-d tensor stays. */
+  free(by: FreedBy): void {
+    if (this.#freedBy !== null) return;
+    if (this.ndim === 0) this.#value = this.item();
+    this.#freedBy = by;
+    this.binned = false;
+    this.#endLease();
+    const s = this.#storage;
+    if (this.node !== null) {
+      s.gradRefs--;
+      if (this.node.output === this) {
+        this.node.yieldHandle(s);
+        if (this.node.consumedBy !== null) this.node.leaveTape();
+      }
+    }
+    s.release();
+    countTensor(-1);
+    this.#grad?.free('dispose');
+    this.#grad = null;
+  }
+
+  /** @internal A new tensor finds its owner: the scope on top, else its tape, else the garbage collector. */
+  born(): this {
+    const scope = currentScope();
+    if (scope !== null) scope.adopt(this);
+    else this.leaveScopes();
+    if (this.hasLiveNode && !this.#owned) this.node!.holdHandle(this.#storage);
+    return this;
+  }
+
+  /** @internal No scope frees it any more; its tape or a finalizer will. */
+  leaveScopes(): void {
+    this.scope = null;
+    if (this.#owned || this.#freedBy !== null) return;
+    if (this.hasLiveNode) this.node!.tape?.watch();
+    else this.#beginLease();
+  }
+
+  /** @internal Becomes the output of a node. */
+  attach(node: Node): void {
+    this.node = node;
+    this.#storage.gradRefs++;
+  }
+
+  #own(): void {
+    this.#owned = true;
+    this.scope = null;
+    this.binned = false;
+    if (this.node?.output === this) {
+      this.node.yieldHandle(this.#storage);
+      if (this.node.consumedBy !== null) this.node.leaveTape();
+    }
+    this.#beginLease();
+  }
+
+  /** @internal Born owned, whatever scope is open. */
+  bornOwned(): this {
+    this.#own();
+    return this;
+  }
+
+  #beginLease(): void {
+    if (this.#lease !== null) return;
+    this.#lease = new Lease(this.#storage, this.node !== null);
+    registerTensor(this, this.#lease);
+  }
+
+  #endLease(): void {
+    if (this.#lease !== null) unregisterTensor(this.#lease);
+    this.#lease = null;
+  }
+
+  #revive(): void {
+    const live = this.node !== null && this.node.op !== null && this.node.consumedBy !== 'backward';
+    const leaf = this.node !== null && this.node.op === null;
+    if (this.ndim !== 0 || live || leaf) throw new ReleasedError(this.#releasedText());
+    const v = { storage: allocate(ITEM_SIZE[this.dtype]), offset: 0 };
+    this.#storage = v.storage;
+    (this as { offset: number }).offset = 0;
+    viewOf(this.dtype)[v.storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
+    this.#storage.retain();
+    if (this.node !== null) this.#storage.gradRefs++;
+    countTensor(1);
+    this.#freedBy = null;
+    this.#owned = false;
+    this.born();
+  }
+
+  #releasedText(): string {
+    const what = `${this.label === null ? 'a tensor' : `'${this.label}'`} ${formatShape(this.shape)}`;
+    switch (this.#freedBy) {
+      case 'backward':
+        return (
+          `${what}${this.node === null ? '' : ` (result of ${this.node.name})`} was freed: backward consumed its graph, and a recorded operation ` +
+          'followed. Read it before that, or give backward { retainGraph: true }, or keep() it'
+        );
+      case 'scope':
+        return `${what} was freed when its scope or noGrad ended. Return it from there, or keep() it; for a cache inside a module: nn.buffer(t, { persistent: false })`;
+      case 'iteration':
+        return (
+          `${what} was freed at the end of its iteration of a scoped loop. keep() it, or accumulate in place into a tensor made ` +
+          'before the loop (total.add_(x)); for a cache inside a module: nn.buffer(t, { persistent: false })'
+        );
+      default:
+        return `${what} was freed by dispose()`;
+    }
+  }
+}
+
+// Where the runtime has explicit resource management, `using x = …` disposes.
+if (typeof Symbol.dispose === 'symbol') {
+  Object.defineProperty(Tensor.prototype, Symbol.dispose, { value: Tensor.prototype.dispose, configurable: true, writable: true });
+}
+
+/** Calls `visit(i, at)` for every element: its row-major number and its distance from the first in elements. */
+function walk(shape: Shape, strides: readonly number[], visit: (i: number, at: number) => void): void {
+  let i = 0;
+  const down = (d: number, at: number): void => {
+    if (d === shape.length) return visit(i++, at);
+    for (let k = 0; k < shape[d]!; k++) down(d + 1, at + k * strides[d]!);
+  };
+  down(0, 0);
+}
+
+export function isTensor(v: unknown): v is Tensor {
+  return v instanceof Tensor;
+}
+
+/** @internal A tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */
+export function owned(v: View): Tensor {
+  return new Tensor(v).bornOwned();
+}
+
+/** @internal A tensor without history, owned by the scope on top or the garbage collector. */
+export function loose(v: View): Tensor {
+  return new Tensor(v).born();
+}
+
+/** @internal A new handle on the memory of `t`, without history. */
+export function alias(t: Tensor): Tensor {
+  return loose({ storage: t.storage, offset: t.offset, shape: t.shape, strides: t.strides, dtype: t.dtype });
+}
+
+/** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */
+export function fromElements(data: ArrayLike<number> | null, shape: Shape, dtype: DType): Tensor {
+  const v = empty(shape, dtype);
+  if (data !== null) viewOf(dtype).set(data, v.storage.ptr / ITEM_SIZE[dtype]);
+  return loose({ ...v, strides: rowMajorStrides(shape) });
+}

@@ -1,0 +1,13 @@
+import type { DType, ElementArray } from './dtype.ts';
+
+/**
+ * Elements with a shape, not yet a tensor: what datasets hand out and files hold.
+ *
+ * `data` is row-major and holds exactly the product of `shape` elements, in the typed array that belongs to `dtype`
+ * (Float32Array, Float64Array, Int32Array; Uint8Array for bool).
+ */
+export interface ArrayData<A extends ElementArray = ElementArray> {
+  readonly data: A;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}

@@ -1,0 +1,184 @@
+/**
+ * Datasets: where samples come from, and how they are combined. Loading them in batches is the loader's part.
+ *
+ * Letters: B = samples of a batch, N = samples of a dataset.
+ */
+import type { ArrayData } from '../core/array-data.ts';
+import type { DType, ElementArray } from '../core/dtype.ts';
+import { ArgumentError, ShapeError } from '../core/errors.ts';
+import type { Random } from '../core/random.ts';
+import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
+
+export type { ArrayData } from '../core/array-data.ts';
+
+/** What a sample is made of: a typed array with its shape, or a tensor. */
+export type Item = ArrayData | { readonly shape: readonly number[]; readonly dtype: DType; data(): ElementArray };
+
+/**
+ * The random numbers for one sample, keyed by (data seed, epoch, index).
+ *
+ * Every call starts that sample's stream anew, so what is drawn for a sample depends neither on the order of the batch nor on its size.
+ */
+export type RandomFor = (index: number) => Random;
+
+/** A dataset that makes one sample at a time. */
+export interface ItemDataset<T extends readonly Item[] = readonly Item[]> {
+  /** The number of samples. */
+  readonly length: number;
+  /**
+   * One sample, without a batch dim; the loader stacks them.
+   * @param index 0 … length − 1 · @param random this sample's stream, keyed by (data seed, epoch, index)
+   */
+  get(index: number, random: Random): T;
+  readonly getBatch?: never;
+}
+
+/** A dataset that makes a whole batch at once. */
+export interface BatchDataset<T extends readonly Item[] = readonly Item[]> {
+  /** The number of samples. */
+  readonly length: number;
+  /**
+   * The samples of `indices`, in that order; the first dim of everything returned is B = indices.length.
+   * @param randomFor call it with one of `indices` for that sample's stream
+   */
+  getBatch(indices: ArrayLike<number>, randomFor: RandomFor): T;
+}
+
+/** A source of samples: `length`, and `get` or `getBatch`. Where both exist, `getBatch` is used. */
+export type Dataset<T extends readonly Item[] = readonly Item[]> = ItemDataset<T> | BatchDataset<T>;
+
+/** An image, float32, and its label, int32. */
+export type ImageAndLabel = readonly [image: ArrayData<Float32Array>, label: ArrayData<Int32Array>];
+
+/** A change of one image; draws only from `random`, and leaves its input as it was. */
+export type Transform = (image: ArrayData, random: Random) => ArrayData;
+
+/** b / 255 in float32, for every byte. */
+const UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
+
+/**
+ * Images and labels in typed arrays.
+ *
+ * Bytes (Uint8Array) are kept as bytes, a quarter of the memory, and come out as float32 in [0, 1].
+ * Shape:  getBatch gives images [B, ...imageShape] float32 and labels [B] int32
+ * Throws: ShapeError if the images do not divide into as many as there are labels
+ */
+export class ArrayDataset implements BatchDataset<ImageAndLabel> {
+  readonly length: number;
+  readonly imageShape: readonly number[];
+  readonly #images: Float32Array | Uint8Array;
+  readonly #labels: ArrayLike<number>;
+
+  constructor(images: Float32Array | Uint8Array, imageShape: readonly number[], labels: ArrayLike<number>) {
+    const size = sizeOf(imageShape, 'ArrayDataset');
+    if (images.length !== size * labels.length) {
+      throw new ShapeError(
+        `ArrayDataset: ${labels.length} labels need ${size * labels.length} elements of images ${formatShape(imageShape)}, got ${images.length}`,
+      );
+    }
+    this.length = labels.length;
+    this.imageShape = imageShape;
+    this.#images = images;
+    this.#labels = labels;
+  }
+
+  getBatch(indices: ArrayLike<number>): ImageAndLabel {
+    const size = sizeOf(this.imageShape);
+    const images = new Float32Array(indices.length * size);
+    const labels = new Int32Array(indices.length);
+    for (let b = 0; b < indices.length; b++) {
+      const i = checkIndex('ArrayDataset', indices[b]!, this.length);
+      const image = this.#images.subarray(i * size, (i + 1) * size);
+      if (image instanceof Float32Array) images.set(image, b * size);
+      else for (let j = 0; j < size; j++) images[b * size + j] = UNIT[image[j]!]!;
+      labels[b] = this.#labels[i]!;
+    }
+    return [
+      { data: images, shape: [indices.length, ...this.imageShape], dtype: 'float32' },
+      { data: labels, shape: [indices.length], dtype: 'int32' },
+    ];
+  }
+}
+
+/** `index`, if it names one of `length` samples; throws an ArgumentError that begins with `op` if not. */
+export function checkIndex(op: string, index: number, length: number): number {
+  if (!Number.isInteger(index) || index < 0 || index >= length) {
+    throw new ArgumentError(`${op}: index ${index} is out of range for ${length} samples`);
+  }
+  return index;
+}
+
+/**
+ * Samples `start` … `end − 1` of a dataset, as a dataset of their own that begins at 0.
+ *
+ * Throws: ArgumentError unless 0 ≤ start ≤ end ≤ dataset.length
+ * @example const train = subset(data, 0, 50_000), valid = subset(data, 50_000, 60_000)
+ */
+export function subset<T extends readonly Item[]>(dataset: Dataset<T>, start: number, end: number = dataset.length): Dataset<T> {
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
+    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${start} and end ${end}`);
+  }
+  const length = end - start;
+  const inner = (index: number) => start + checkIndex('subset', index, length);
+  if (!dataset.getBatch) return { length, get: (index, random) => dataset.get(inner(index), random) };
+  return {
+    length,
+    getBatch: (indices, randomFor) => dataset.getBatch(Array.from(indices, inner), (index) => randomFor(index - start)),
+  };
+}
+
+/** A sample or batch whose first item went through a transform. */
+export type Transformed<T extends readonly Item[]> = T extends readonly [Item, ...infer Rest extends readonly Item[]]
+  ? readonly [ArrayData, ...Rest]
+  : readonly Item[];
+
+/**
+ * A dataset whose images (the first item of each sample) go through `transform`, one by one.
+ *
+ * What the transform draws is independent of what the dataset itself draws, and of other transforms stacked on it.
+ * Throws: ShapeError if the images of one batch come out in two shapes
+ * @example withTransform(loadCifar10(dir), compose(randomCrop(32, { padding: 4 }), randomHorizontalFlip()))
+ */
+export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, transform: Transform): Dataset<Transformed<T>> {
+  const { length } = dataset;
+  const replaceFirst = ([first, ...rest]: T, change: (images: ArrayData) => ArrayData) =>
+    // TypeScript cannot follow a tuple of unknown length through the spread.
+    [change(asArray(first!)), ...rest] as readonly Item[] as Transformed<T>;
+  if (!dataset.getBatch) {
+    return {
+      length,
+      get: (index, random) => replaceFirst(dataset.get(index, random.split(0)), (image) => transform(image, random.split(1))),
+    };
+  }
+  return {
+    length,
+    getBatch: (indices, randomFor) =>
+      replaceFirst(
+        dataset.getBatch(indices, (index) => randomFor(index).split(0)),
+        (images) => mapImages(images, (image, b) => transform(image, randomFor(indices[b]!).split(1))),
+      ),
+  };
+}
+
+function asArray(item: Item): ArrayData {
+  return typeof item.data === 'function' ? { data: item.data(), shape: item.shape, dtype: item.dtype } : (item as ArrayData);
+}
+
+/** `change` applied to every image of a batch [B, …] and the results stacked. */
+function mapImages(images: ArrayData, change: (image: ArrayData, b: number) => ArrayData): ArrayData {
+  const [count = 0, ...shape] = images.shape;
+  const size = sizeOf(shape);
+  const at = (b: number) => change({ data: images.data.subarray(b * size, (b + 1) * size), shape, dtype: images.dtype }, b);
+  if (count === 0) return images;
+  const first = at(0);
+  const data = new (first.data.constructor as new (length: number) => ElementArray)(count * first.data.length);
+  data.set(first.data);
+  for (let b = 1; b < count; b++) {
+    const image = at(b);
+    if (!sameShape(image.shape, first.shape)) {
+      throw new ShapeError(`withTransform: images of one batch must agree, got ${formatShape(first.shape)} and ${formatShape(image.shape)}`);
+    }
+    data.set(image.data, b * first.data.length);
+  }
+  return { data, shape: [count, ...first.shape], dtype: first.dtype };
+}

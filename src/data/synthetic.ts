@@ -1,0 +1,220 @@
+/**
+ * Synthetic CIFAR-like images whose label a distant context decides.
+ *
+ * A shape lies at one edge; a warm band at the opposite edge turns six of the ten classes into their partners. Shape and band
+ * never share a small receptive field, and averaging can only add their evidence: a squeeze-and-excitation gate multiplies it.
+ * Sample i is a pure function of (seed, split, i), built from operations that IEEE 754 specifies exactly.
+ */
+import { ArgumentError } from '../core/errors.ts';
+import { Random } from '../core/random.ts';
+import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
+import { FastRandom } from './fast-random.ts';
+
+/** The shapes, by number; 2k and 2k + 1 are partners. */
+export const SHAPES = [
+  'disc',
+  'ring',
+  'square',
+  'frame',
+  'plus',
+  'X',
+  'horizontal stripes',
+  'vertical stripes',
+  'checker',
+  'triangle',
+] as const;
+
+/** The edge at which the shape lies; the band lies opposite. */
+export const SIDES = ['left', 'right', 'top', 'bottom'] as const;
+
+/** What a sample was made from. */
+export interface SyntheticSample {
+  /** s ∈ 0 … 9, an index into SHAPES. */
+  readonly shape: number;
+  /** c: 1 if the band is warm, 0 if it is cool. */
+  readonly context: 0 | 1;
+  /** What a perfect classifier answers. */
+  readonly label: number;
+  readonly side: (typeof SIDES)[number];
+}
+
+export interface SyntheticOptions {
+  /** Number of samples; 50,000 by default, 10,000 for the test split. */
+  readonly length?: number;
+  /** Whole number ≥ 0; 0 by default. */
+  readonly seed?: number;
+  /** Which of two disjoint streams of samples; 'train' by default. */
+  readonly split?: 'train' | 'test';
+  /** 'distant', the default: a warm band makes label s ^ 1 of shapes 0 … 5. 'none', the control: same images, label s. */
+  readonly context?: 'distant' | 'none';
+}
+
+const SIZE = 32;
+const AREA = SIZE * SIZE;
+const SHAPE_SIZE = 9;
+const BAND = 10;
+const GRID = 4;
+/** How strongly a warm band tints red, green and blue. */
+const WARM = [1, 0.25, -1] as const;
+
+/** Whether pixel (x, y), each −4 … 4 from the centre, belongs to the shape. All are even in x: mirroring changes no label. */
+const INSIDE: readonly ((x: number, y: number) => boolean)[] = [
+  (x, y) => x * x + y * y <= 18,
+  (x, y) => x * x + y * y <= 18 && x * x + y * y >= 7,
+  () => true,
+  (x, y) => Math.max(Math.abs(x), Math.abs(y)) >= 3,
+  (x, y) => Math.min(Math.abs(x), Math.abs(y)) <= 1,
+  (x, y) => Math.abs(Math.abs(x) - Math.abs(y)) <= 1,
+  (_, y) => y % 2 === 0,
+  (x) => x % 2 === 0,
+  (x, y) => (x + y) % 2 === 0,
+  (x, y) => 2 * Math.abs(x) <= y + 4,
+];
+
+/** For each shape the offsets y · SIZE + x of its pixels from its top left corner. */
+const PIXELS = INSIDE.map((inside) => {
+  const half = (SHAPE_SIZE - 1) / 2;
+  const offsets: number[] = [];
+  for (let y = 0; y < SHAPE_SIZE; y++) {
+    for (let x = 0; x < SHAPE_SIZE; x++) if (inside(x - half, y - half)) offsets.push(y * SIZE + x);
+  }
+  return Int32Array.from(offsets);
+});
+
+/** Bicubic weights [SIZE, GRID] that stretch GRID points to SIZE (a = −0.75, edges clamped: PyTorch's interpolate). */
+const BICUBIC = bicubicWeights();
+
+function bicubicWeights(): Float64Array {
+  const a = -0.75;
+  const near = (t: number) => ((a + 2) * t - (a + 3)) * t * t + 1;
+  const far = (t: number) => ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
+  const weights = new Float64Array(SIZE * GRID);
+  for (let i = 0; i < SIZE; i++) {
+    const source = ((i + 0.5) * GRID) / SIZE - 0.5;
+    const base = Math.floor(source);
+    const t = source - base;
+    [far(t + 1), near(t), near(1 - t), far(2 - t)].forEach((w, k) => {
+      weights[i * GRID + Math.min(Math.max(base - 1 + k, 0), GRID - 1)]! += w;
+    });
+  }
+  return weights;
+}
+
+/**
+ * 32×32 images of ten shapes, whose label a colour band at the far edge co-decides.
+ *
+ * Shape:  images [B,3,32,32] float32 in [0, 1], labels [B] int32
+ * Flipping left to right and cropping by up to 2 px keep every label true.
+ * Throws: ArgumentError on a length or seed that is no whole number ≥ 0
+ * @example const [images, labels] = syntheticCifar({ seed: 1 }).getBatch([0, 1, 2])
+ */
+export function syntheticCifar(options: SyntheticOptions = {}): SyntheticCifar {
+  return new SyntheticCifar(options);
+}
+
+/** The dataset that syntheticCifar makes. */
+export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
+  readonly length: number;
+  readonly #random: Random;
+  readonly #context: boolean;
+
+  constructor({ split = 'train', length = split === 'train' ? 50_000 : 10_000, seed = 0, context = 'distant' }: SyntheticOptions) {
+    if (!Number.isSafeInteger(length) || length < 0) {
+      throw new ArgumentError(`syntheticCifar: length must be a whole number ≥ 0, got ${length}`);
+    }
+    if (split !== 'train' && split !== 'test') throw new ArgumentError(`syntheticCifar: split must be 'train' or 'test', got '${split}'`);
+    if (context !== 'distant' && context !== 'none') {
+      throw new ArgumentError(`syntheticCifar: context must be 'distant' or 'none', got '${context}'`);
+    }
+    this.length = length;
+    this.#random = new Random(seed).split(split === 'train' ? 0 : 1);
+    this.#context = context === 'distant';
+  }
+
+  /** What sample `index` was made from: with it an oracle is right every time. */
+  describe(index: number): SyntheticSample {
+    const { shape, context, side } = this.#choose(this.#start(index));
+    return { shape, context, label: this.#label(shape, context), side: SIDES[side]! };
+  }
+
+  getBatch(indices: ArrayLike<number>): ImageAndLabel {
+    const images = new Float32Array(indices.length * 3 * AREA);
+    const labels = new Int32Array(indices.length);
+    for (let b = 0; b < indices.length; b++) {
+      const random = this.#start(indices[b]!);
+      const { shape, context, side } = this.#choose(random);
+      draw(images.subarray(b * 3 * AREA, (b + 1) * 3 * AREA), shape, context, side, random);
+      labels[b] = this.#label(shape, context);
+    }
+    return [
+      { data: images, shape: [indices.length, 3, SIZE, SIZE], dtype: 'float32' },
+      { data: labels, shape: [indices.length], dtype: 'int32' },
+    ];
+  }
+
+  #start(index: number): FastRandom {
+    return new FastRandom(this.#random.split(checkIndex('syntheticCifar', index, this.length)));
+  }
+
+  #choose(random: FastRandom): { shape: number; context: 0 | 1; side: number } {
+    return { shape: random.integer(SHAPES.length), context: random.uniform() < 1 / 3 ? 1 : 0, side: random.integer(SIDES.length) };
+  }
+
+  #label(shape: number, context: 0 | 1): number {
+    return this.#context && context === 1 && shape < 6 ? shape ^ 1 : shape;
+  }
+}
+
+const noise = new Float32Array(AREA);
+const grid = new Float32Array(GRID * GRID);
+const rows = new Float64Array(GRID * SIZE);
+
+/** Draws one sample into `image` [3,32,32]: background, band, shape, noise. */
+function draw(image: Float32Array, shape: number, context: number, side: number, random: FastRandom): void {
+  const near = random.integer(2);
+  const along = random.integer(SIZE - SHAPE_SIZE + 1);
+  const across = side === 0 || side === 2 ? near : SIZE - SHAPE_SIZE - near;
+  const corner = side < 2 ? along * SIZE + across : across * SIZE + along;
+  const bright = random.uniform() < 0.5 ? 0.2 : 0.8;
+  for (let c = 0; c < 3; c++) {
+    const plane = image.subarray(c * AREA, (c + 1) * AREA);
+    drawBackground(plane, random);
+    drawBand(plane, side, (context ? 0.3 : -0.3) * WARM[c]!);
+    const colour = bright + 0.3 * random.uniform() - 0.15;
+    for (const offset of PIXELS[shape]!) plane[corner + offset] = colour;
+    random.normals(noise, 0.1);
+    for (let i = 0; i < AREA; i++) {
+      const v = plane[i]! + noise[i]!;
+      plane[i] = v < 0 ? 0 : v > 1 ? 1 : v;
+    }
+  }
+}
+
+/** 0.5 + 0.12 · a GRID×GRID field of normal numbers, stretched to SIZE×SIZE. */
+function drawBackground(plane: Float32Array, random: FastRandom): void {
+  random.normals(grid, 0.12);
+  for (let y = 0; y < GRID; y++) {
+    for (let x = 0; x < SIZE; x++) {
+      let sum = 0;
+      for (let k = 0; k < GRID; k++) sum += grid[y * GRID + k]! * BICUBIC[x * GRID + k]!;
+      rows[y * SIZE + x] = sum;
+    }
+  }
+  for (let y = 0; y < SIZE; y++) {
+    const w0 = BICUBIC[y * GRID]!;
+    const w1 = BICUBIC[y * GRID + 1]!;
+    const w2 = BICUBIC[y * GRID + 2]!;
+    const w3 = BICUBIC[y * GRID + 3]!;
+    for (let x = 0; x < SIZE; x++) {
+      plane[y * SIZE + x] = 0.5 + w0 * rows[x]! + w1 * rows[SIZE + x]! + w2 * rows[2 * SIZE + x]! + w3 * rows[3 * SIZE + x]!;
+    }
+  }
+}
+
+/** Adds `tint` to the band at the edge opposite to `side`. */
+function drawBand(plane: Float32Array, side: number, tint: number): void {
+  const start = side === 0 || side === 2 ? SIZE - BAND : 0;
+  for (let depth = start; depth < start + BAND; depth++) {
+    for (let i = 0; i < SIZE; i++) plane[side < 2 ? i * SIZE + depth : depth * SIZE + i]! += tint;
+  }
+}

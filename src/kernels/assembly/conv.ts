@@ -1,0 +1,220 @@
+/**
+ * Direct 2-d convolution in channels-last memory order, without im2col.
+ *
+ * Forward and input gradient are one correlation: along each axis, output p reads inputs start + p·step + t·tapStep for taps
+ * t = 0 … taps − 1 that fall into 0 … size − 1. The input gradient is the correlation of g with the flipped weights, one for
+ * each residue of the output position modulo the stride. Padding is never stored: taps outside are left out.
+ *
+ * Letters: C input channels and O output channels of one group, G groups, N images.
+ */
+import { intArg, ptrArg } from './abi';
+import { endTap, firstAtLeast, firstTap } from './taps';
+import { lanes, outer1, outer2, panelVectors, strip1, strip2 } from './tile';
+
+/**
+ * y = x ⋆ w, see above. A chunk is a pair of images × a band of output rows: the two rows of a tile are one pixel of two images,
+ * so that both always have the same taps.
+ * args: x, its image, row and pixel stride; w in panels, bytes per group; y, its image, row and pixel stride; N, G, C, O;
+ * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band. Strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function conv<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
+  const w = ptrArg(args, 4), wGroup = ptrArg(args, 5);
+  const y = ptrArg(args, 6), yImage = ptrArg(args, 7), yRow = ptrArg(args, 8), yPixel = ptrArg(args, 9);
+  const N = intArg(args, 10), G = intArg(args, 11), C = intArg(args, 12), O = intArg(args, 13);
+  const countY = intArg(args, 14), startY = intArg(args, 15), stepY = intArg(args, 16);
+  const tapStepY = intArg(args, 17), tapsY = intArg(args, 18), sizeY = intArg(args, 19);
+  const countX = intArg(args, 20), startX = intArg(args, 21), stepX = intArg(args, 22);
+  const tapStepX = intArg(args, 23), tapsX = intArg(args, 24), sizeX = intArg(args, 25);
+  const band = intArg(args, 26);
+  const bands = (countY + band - 1) / band;
+  const size = sizeof<T>();
+  // Output columns from `inner` to `innerEnd` have all their taps inside.
+  const inner = min(countX, firstAtLeast(0, startX, stepX));
+  const innerEnd = max(inner, min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX)));
+  // Where taps are neighbours and there are no groups, the taps of a kernel row are one run.
+  const joined = tapStepX == 1 && xPixel == <usize>C * size;
+  const aNext = <usize>stepX * xPixel;
+  for (let chunk = first; chunk < last; chunk++) {
+    const n = (chunk / bands) * 2;
+    const both = n + 1 < N;
+    const p0 = (chunk % bands) * band;
+    const pEnd = min(countY, p0 + band);
+    for (let g = 0; g < G; g++) {
+      for (let o = 0; o < O; ) {
+        const vectors = panelVectors<T>(O - o);
+        const bStep = <usize>vectors << 4;
+        const panel = w + <usize>g * wGroup + <usize>(tapsY * tapsX * C) * <usize>o * size;
+        for (let p = p0; p < pEnd; p++) {
+          const atY = startY + p * stepY;
+          const ty = firstTap(atY, tapStepY);
+          const rows = max(0, endTap(atY, tapStepY, tapsY, sizeY) - ty);
+          const xAt = x + <usize>n * xImage + <usize>(atY + ty * tapStepY) * xRow + <usize>(g * C) * size;
+          const yAt = y + <usize>n * yImage + <usize>p * yRow + <usize>(g * O + o) * size;
+          for (let q = 0; q < countX; ) {
+            const count = q == inner ? max(1, innerEnd - inner) : 1;
+            const atX = startX + q * stepX;
+            const tx = firstTap(atX, tapStepX);
+            const taps = max(0, endTap(atX, tapStepX, tapsX, sizeX) - tx);
+            const run = joined ? taps * C : C;
+            const runs = joined ? 1 : taps;
+            const sweeps = taps > 0 ? rows : 0;
+            const a = xAt + <usize>(atX + tx * tapStepX) * xPixel;
+            const c = yAt + <usize>q * yPixel;
+            const b = panel + <usize>((ty * tapsX + tx) * C) * bStep;
+            const aRun = <usize>tapStepX * xPixel;
+            const aSweep = <usize>tapStepY * xRow;
+            const bSweep = <usize>(tapsX * C) * bStep;
+            if (both) {
+              strip2<T>(vectors, a, a + xImage, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps,
+                c, c + yImage, yPixel, O - o, false, count);
+            } else {
+              // The last of an odd number of images: two neighbouring pixels at a time where they have the same taps.
+              const half = count >> 1;
+              if (half > 0) {
+                strip2<T>(vectors, a, a + aNext, aRun, aSweep, 2 * aNext, b, bSweep, run, runs, sweeps,
+                  c, c + yPixel, 2 * yPixel, O - o, false, half);
+              }
+              if (count & 1) {
+                const even = <usize>(count - 1);
+                strip1<T>(vectors, a + even * aNext, aRun, aSweep, 0, b, bSweep, run, runs, sweeps, c + even * yPixel, 0, O - o, false, 1);
+              }
+            }
+            q += count;
+          }
+        }
+        o += vectors * lanes<T>();
+      }
+    }
+  }
+}
+
+export function conv_f32(args: usize, first: i32, last: i32): void {
+  conv<f32>(args, first, last);
+}
+
+export function conv_f64(args: usize, first: i32, last: i32): void {
+  conv<f64>(args, first, last);
+}
+
+/**
+ * dw = Σ over images and pixels of x ⊗ g, into partial sums [image group, G, tap, C, O rounded up to whole vectors]. A chunk is an
+ * image group × a group × a block of input channels × a block of 4 vectors of output channels; the sum runs in image order.
+ * args: x, its image, row and pixel stride; g (channels of a group rounded up), its image, row and pixel stride; the sums;
+ * N, G, C, O; vertical count, start, step, tapStep, taps, size; the same horizontally; images per group;
+ * input channels per block (even); rows and images summed in one go. Strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function convGradW<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
+  const g = ptrArg(args, 4), gImage = ptrArg(args, 5), gRow = ptrArg(args, 6), gPixel = ptrArg(args, 7);
+  const sums = ptrArg(args, 8);
+  const N = intArg(args, 9), G = intArg(args, 10), C = intArg(args, 11), O = intArg(args, 12);
+  const countY = intArg(args, 13), startY = intArg(args, 14), stepY = intArg(args, 15);
+  const tapStepY = intArg(args, 16), tapsY = intArg(args, 17), sizeY = intArg(args, 18);
+  const countX = intArg(args, 19), startX = intArg(args, 20), stepX = intArg(args, 21);
+  const tapStepX = intArg(args, 22), tapsX = intArg(args, 23), sizeX = intArg(args, 24);
+  const groupImages = intArg(args, 25), blockC = intArg(args, 26), bandRows = intArg(args, 27), bandImages = intArg(args, 28);
+  const size = sizeof<T>();
+  const padded = (O + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+  const blockO = 4 * lanes<T>();
+  const blocksC = (C + blockC - 1) / blockC;
+  const blocksO = (O + blockO - 1) / blockO;
+  const cRow = <usize>padded * size;
+  const aStep = <usize>stepX * xPixel;
+  for (let chunk = first; chunk < last; chunk++) {
+    const o0 = (chunk % blocksO) * blockO;
+    const oEnd = min(padded, o0 + blockO);
+    const i0 = (chunk / blocksO) % blocksC * blockC;
+    const channels = min(blockC, C - i0);
+    const group = chunk / (blocksO * blocksC) % G;
+    const part = chunk / (blocksO * blocksC * G);
+    const out = sums + <usize>((part * G + group) * tapsY * tapsX * C + i0) * cRow;
+    for (let t = 0; t < tapsY * tapsX; t++) {
+      for (let i = 0; i < channels; i++) {
+        memory.fill(out + <usize>(t * C + i) * cRow + <usize>o0 * size, 0, <usize>(oEnd - o0) * size);
+      }
+    }
+    const nEnd = min(N, (part + 1) * groupImages);
+    for (let n = part * groupImages; n < nEnd; n += bandImages) {
+      const sweeps = min(bandImages, nEnd - n);
+      for (let band = 0; band < countY; band += bandRows) {
+        const bandEnd = min(countY, band + bandRows);
+        for (let ty = 0; ty < tapsY; ty++) {
+          const shiftY = startY + ty * tapStepY;
+          const p = max(band, firstAtLeast(0, shiftY, stepY));
+          const runs = min(bandEnd, firstAtLeast(sizeY, shiftY, stepY)) - p;
+          if (runs <= 0) continue;
+          for (let tx = 0; tx < tapsX; tx++) {
+            const shiftX = startX + tx * tapStepX;
+            const q = firstAtLeast(0, shiftX, stepX);
+            const run = min(countX, firstAtLeast(sizeX, shiftX, stepX)) - q;
+            if (run <= 0) continue;
+            const a = x + <usize>n * xImage + <usize>(shiftY + p * stepY) * xRow + <usize>(shiftX + q * stepX) * xPixel
+              + <usize>(group * C + i0) * size;
+            const b = g + <usize>n * gImage + <usize>p * gRow + <usize>q * gPixel + <usize>(group * padded) * size;
+            const c = out + <usize>((ty * tapsX + tx) * C) * cRow;
+            const aRun = <usize>stepY * xRow;
+            for (let o = o0; o < oEnd; ) {
+              const vectors = panelVectors<T>(oEnd - o);
+              const bo = b + <usize>o * size;
+              const co = c + <usize>o * size;
+              outer2<T>(vectors, a, aStep, aRun, xImage, bo, gPixel, gRow, gImage, run, runs, sweeps, co, cRow, channels >> 1);
+              if (channels & 1) {
+                const even = <usize>(channels - 1);
+                outer1<T>(vectors, a + even * size, aStep, aRun, xImage, bo, gPixel, gRow, gImage, run, runs, sweeps, co + even * cRow);
+              }
+              o += vectors * lanes<T>();
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+export function convGradW_f32(args: usize, first: i32, last: i32): void {
+  convGradW<f32>(args, first, last);
+}
+
+export function convGradW_f64(args: usize, first: i32, last: i32): void {
+  convGradW<f64>(args, first, last);
+}
+
+/**
+ * dw [G·O, C, taps] = the partial sums of convGradW, added in the order of the image groups. A chunk is 16 output channels.
+ * args: sums, dw, image groups, G, C, O, taps.
+ */
+// @ts-ignore: decorator
+@inline
+function convGradWSum<T>(args: usize, first: i32, last: i32): void {
+  const sums = ptrArg(args, 0), dw = ptrArg(args, 1);
+  const parts = intArg(args, 2), G = intArg(args, 3), C = intArg(args, 4), O = intArg(args, 5), taps = intArg(args, 6);
+  const padded = (O + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+  const part = <usize>(G * taps * C * padded) * sizeof<T>();
+  const end = min(G * O, last * 16);
+  for (let o = first * 16; o < end; o++) {
+    const from = sums + <usize>(o / O * taps * C * padded + o % O) * sizeof<T>();
+    let to = dw + <usize>(o * C * taps) * sizeof<T>();
+    for (let i = 0; i < C; i++) {
+      for (let t = 0; t < taps; t++) {
+        const at = from + <usize>((t * C + i) * padded) * sizeof<T>();
+        let sum: T = load<T>(at);
+        for (let k = 1; k < parts; k++) sum += load<T>(at + <usize>k * part);
+        store<T>(to, sum);
+        to += sizeof<T>();
+      }
+    }
+  }
+}
+
+export function convGradWSum_f32(args: usize, first: i32, last: i32): void {
+  convGradWSum<f32>(args, first, last);
+}
+
+export function convGradWSum_f64(args: usize, first: i32, last: i32): void {
+  convGradWSum<f64>(args, first, last);
+}

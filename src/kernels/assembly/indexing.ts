@@ -1,0 +1,168 @@
+/**
+ * gather, and the kernels that walk whole lines of one dim: argmax, argmin, cumsum, scatterAdd.
+ *
+ * Line kernels take a nest (see strided.ts) over the other dims; along their dim there are `length` elements, and the
+ * operands' strides there come before the nest.
+ */
+import { intArg } from './abi';
+import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from './strided';
+
+/** y[i] = x[index[i]] along a dim. args: x's stride along the dim, then a nest of y, index and x, whose stride there is 0. */
+// @ts-ignore: decorator
+@inline
+function gather<T>(args: usize, first: i32, last: i32): void {
+  const s = strideArg(args, 0);
+  const nest = args + 8;
+  const end = endRow(nest, 3, last);
+  const walk = walkOf(nest, 3);
+  const sy = runStride(nest, 3, 0);
+  const si = runStride(nest, 3, 1);
+  const sx = runStride(nest, 3, 2);
+  const run = runOf(nest, 3);
+  const tail = tailOf(nest, 3);
+  const ry = rowStride(nest, 3, 0);
+  const ri = rowStride(nest, 3, 1);
+  const rx = rowStride(nest, 3, 2);
+  for (let row = firstRow(nest, 3, first); row < end; ) {
+    const walkEnd = row - (row % walk) + walk;
+    const stop = min(end, walkEnd);
+    let y = rowPointer(nest, 3, 0, row);
+    let index = rowPointer(nest, 3, 1, row);
+    let x = rowPointer(nest, 3, 2, row);
+    for (; row < stop; row++) {
+      gatherRun<T>(y, index, x, row + 1 == walkEnd ? tail : run, s, sy, si, sx);
+      y += ry;
+      index += ri;
+      x += rx;
+    }
+  }
+}
+
+/** y[i] = x[index[i]·s + i·sx] for n elements. */
+// @ts-ignore: decorator
+@inline
+function gatherRun<T>(y: usize, index: usize, x: usize, n: i32, s: usize, sy: usize, si: usize, sx: usize): void {
+  for (; n > 0; n--) {
+    store<T>(y, load<T>(x + <usize>load<i32>(index) * s));
+    y += sy;
+    index += si;
+    x += sx;
+  }
+}
+
+/**
+ * y[index[i]] += x[i] along a dim. args: length, index's, x's and y's stride along the dim, whether lines are the inner loop;
+ * then a nest of x, index and y. The order along a line is the dim's in both loops.
+ */
+// @ts-ignore: decorator
+@inline
+function scatterAdd<T>(args: usize, first: i32, last: i32): void {
+  const length = intArg(args, 0);
+  const si = strideArg(args, 1);
+  const sx = strideArg(args, 2);
+  const sy = strideArg(args, 3);
+  const linesInner = intArg(args, 4) != 0;
+  const nest = args + 40;
+  const end = endRow(nest, 3, last);
+  const walk = walkOf(nest, 3);
+  const rx = runStride(nest, 3, 0);
+  const ri = runStride(nest, 3, 1);
+  const ry = runStride(nest, 3, 2);
+  for (let row = firstRow(nest, 3, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? tailOf(nest, 3) : runOf(nest, 3);
+    const x = rowPointer(nest, 3, 0, row);
+    const index = rowPointer(nest, 3, 1, row);
+    const y = rowPointer(nest, 3, 2, row);
+    if (linesInner) {
+      for (let k = 0; k < n; k++) scatterRun<T>(y + <usize>k * ry, index + <usize>k * ri, x + <usize>k * rx, length, sy, 0, si, sx);
+    } else {
+      for (let k = 0; k < length; k++) scatterRun<T>(y, index + <usize>k * si, x + <usize>k * sx, n, sy, ry, ri, rx);
+    }
+  }
+}
+
+/** y[index[i]·sy + i·ry] += x[i] for n elements. */
+// @ts-ignore: decorator
+@inline
+function scatterRun<T>(y: usize, index: usize, x: usize, n: i32, sy: usize, ry: usize, ri: usize, rx: usize): void {
+  for (; n > 0; n--) {
+    const p = y + <usize>load<i32>(index) * sy;
+    store<T>(p, <T>(load<T>(p) + load<T>(x)));
+    index += ri;
+    x += rx;
+    y += ry;
+  }
+}
+
+/** y[i] = Σ_{j ≤ i} x[j]; floats are summed in f64. args: length, y's and x's stride along the dim, then a nest of y and x. */
+// @ts-ignore: decorator
+@inline
+function cumsum<T, A>(args: usize, first: i32, last: i32): void {
+  const length = intArg(args, 0);
+  const sy = strideArg(args, 1);
+  const sx = strideArg(args, 2);
+  const nest = args + 24;
+  const end = endRow(nest, 2, last);
+  const walk = walkOf(nest, 2);
+  for (let row = firstRow(nest, 2, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+    for (let k = 0; k < n; k++) {
+      let y = rowPointer(nest, 2, 0, row) + <usize>k * runStride(nest, 2, 0);
+      let x = rowPointer(nest, 2, 1, row) + <usize>k * runStride(nest, 2, 1);
+      let acc: A = 0;
+      for (let i = 0; i < length; i++) {
+        acc = <A>(acc + <A>load<T>(x));
+        store<T>(y, <T>acc);
+        y += sy;
+        x += sx;
+      }
+    }
+  }
+}
+
+/** Index of the first largest (sign 1) or smallest element; a NaN wins. args: length, x's stride along the dim, then a nest of y and x. */
+// @ts-ignore: decorator
+@inline
+function argReduce<T>(largest: bool, args: usize, first: i32, last: i32): void {
+  const length = intArg(args, 0);
+  const sx = strideArg(args, 1);
+  const nest = args + 16;
+  const end = endRow(nest, 2, last);
+  const walk = walkOf(nest, 2);
+  for (let row = firstRow(nest, 2, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+    for (let k = 0; k < n; k++) {
+      let x = rowPointer(nest, 2, 1, row) + <usize>k * runStride(nest, 2, 1);
+      let best = load<T>(x);
+      let at = 0;
+      // A NaN ends the search: nothing wins over the first one.
+      for (let i = 1; i < length && best == best; i++) {
+        x += sx;
+        const v = load<T>(x);
+        if ((largest ? v > best : v < best) || v != v) {
+          best = v;
+          at = i;
+        }
+      }
+      store<i32>(rowPointer(nest, 2, 0, row) + <usize>k * runStride(nest, 2, 0), at);
+    }
+  }
+}
+
+export function gather_8(args: usize, first: i32, last: i32): void { gather<u8>(args, first, last); }
+export function gather_32(args: usize, first: i32, last: i32): void { gather<i32>(args, first, last); }
+export function gather_64(args: usize, first: i32, last: i32): void { gather<i64>(args, first, last); }
+export function scatter_add_f32(args: usize, first: i32, last: i32): void { scatterAdd<f32>(args, first, last); }
+export function scatter_add_f64(args: usize, first: i32, last: i32): void { scatterAdd<f64>(args, first, last); }
+export function scatter_add_i32(args: usize, first: i32, last: i32): void { scatterAdd<i32>(args, first, last); }
+export function cumsum_f32(args: usize, first: i32, last: i32): void { cumsum<f32, f64>(args, first, last); }
+export function cumsum_f64(args: usize, first: i32, last: i32): void { cumsum<f64, f64>(args, first, last); }
+export function cumsum_i32(args: usize, first: i32, last: i32): void { cumsum<i32, i32>(args, first, last); }
+export function argmax_f32(args: usize, first: i32, last: i32): void { argReduce<f32>(true, args, first, last); }
+export function argmin_f32(args: usize, first: i32, last: i32): void { argReduce<f32>(false, args, first, last); }
+export function argmax_f64(args: usize, first: i32, last: i32): void { argReduce<f64>(true, args, first, last); }
+export function argmin_f64(args: usize, first: i32, last: i32): void { argReduce<f64>(false, args, first, last); }
+export function argmax_i32(args: usize, first: i32, last: i32): void { argReduce<i32>(true, args, first, last); }
+export function argmin_i32(args: usize, first: i32, last: i32): void { argReduce<i32>(false, args, first, last); }
+export function argmax_u8(args: usize, first: i32, last: i32): void { argReduce<u8>(true, args, first, last); }
+export function argmin_u8(args: usize, first: i32, last: i32): void { argReduce<u8>(false, args, first, last); }

@@ -1,0 +1,122 @@
+/**
+ * Packing of matrix operands and convolution weights into the order in which the micro-kernel reads them.
+ */
+import { intArg, ptrArg } from './abi';
+import { lanes, panelVectors } from './tile';
+
+/** One panel: for each of n1·n2·n3 sum steps the next `width` columns, of which those past `columns` are 0. Strides in bytes. */
+function packPanel<T>(
+  src: usize, n1: i32, s1: usize, n2: i32, s2: usize, n3: i32, s3: usize, sn: usize, columns: i32, width: i32, dst: usize,
+): void {
+  const step = <usize>width * sizeof<T>();
+  for (let i = 0; i < n1; i++) {
+    for (let j = 0; j < n2; j++) {
+      const from = src + <usize>i * s1 + <usize>j * s2;
+      const to = dst + <usize>(i * n2 + j) * <usize>n3 * step;
+      if (sn == sizeof<T>() && columns == width) {
+        for (let k = 0; k < n3; k++) {
+          const p = from + <usize>k * s3;
+          const q = to + <usize>k * step;
+          for (let c: usize = 0; c < step; c += 16) v128.store(q + c, v128.load(p + c));
+        }
+        continue;
+      }
+      for (let c = 0; c < width; c++) {
+        let p = from + <usize>c * sn;
+        let q = to + <usize>c * sizeof<T>();
+        const end = q + <usize>n3 * step;
+        if (c < columns) {
+          for (; q != end; q += step, p += s3) store<T>(q, load<T>(p));
+        } else {
+          for (; q != end; q += step) store<T>(q, 0);
+        }
+      }
+    }
+  }
+}
+
+/**
+ * B [K, N] → panels of 4, 2 or 1 vectors of columns, each [K, width]; K = n1·n2·n3 (of convolution weights: taps × channels).
+ * The panel that starts at column j lies K·j elements in. A chunk is one block of 4 vectors of columns of one entry.
+ * args: table of (src, dst) pairs, N, n1, s1, n2, s2, n3, s3, column stride; strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function packColumns<T>(args: usize, first: i32, last: i32): void {
+  const table = ptrArg(args, 0);
+  const N = intArg(args, 1);
+  const n1 = intArg(args, 2), n2 = intArg(args, 4), n3 = intArg(args, 6);
+  const s1 = ptrArg(args, 3), s2 = ptrArg(args, 5), s3 = ptrArg(args, 7), sn = ptrArg(args, 8);
+  const block = 4 * lanes<T>();
+  const blocks = (N + block - 1) / block;
+  for (let chunk = first; chunk < last; chunk++) {
+    const entry = table + (<usize>(chunk / blocks) << 3);
+    const src = <usize>load<u32>(entry);
+    const dst = <usize>load<u32>(entry, 4);
+    const j0 = (chunk % blocks) * block;
+    const end = min(N, j0 + block);
+    for (let j = j0; j < end; ) {
+      const width = panelVectors<T>(end - j) * lanes<T>();
+      const to = dst + <usize>(n1 * n2 * n3) * <usize>j * sizeof<T>();
+      packPanel<T>(src + <usize>j * sn, n1, s1, n2, s2, n3, s3, sn, min(width, end - j), width, to);
+      j += width;
+    }
+  }
+}
+
+/**
+ * A [M, K], any strides → pairs of rows, element by element, so that the micro-kernel reads both through one pointer; the last of
+ * an odd number of rows stays as it is. A chunk is 16 rows of one entry.
+ * args: table of (src, dst) pairs, M, row stride, K, column stride; strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function packPairs<T>(args: usize, first: i32, last: i32): void {
+  const table = ptrArg(args, 0);
+  const M = intArg(args, 1), K = intArg(args, 3);
+  const sm = ptrArg(args, 2), sk = ptrArg(args, 4);
+  const blocks = (M + 15) / 16;
+  for (let chunk = first; chunk < last; chunk++) {
+    const entry = table + (<usize>(chunk / blocks) << 3);
+    const src = <usize>load<u32>(entry);
+    const dst = <usize>load<u32>(entry, 4);
+    const m0 = (chunk % blocks) * 16;
+    const end = min(M, m0 + 16);
+    // 16 columns at a time: where the rows are side by side, whole cache lines are used while they are near.
+    for (let k0 = 0; k0 < K; k0 += 16) {
+      const depth = min(16, K - k0);
+      for (let m = m0; m < end; m += 2) {
+        let p = src + <usize>m * sm + <usize>k0 * sk;
+        let p1 = p + sm;
+        let q = dst + (<usize>m * <usize>K + <usize>(m + 1 < M ? k0 * 2 : k0)) * sizeof<T>();
+        if (m + 1 == M) {
+          for (let k = depth; k > 0; k--, p += sk, q += sizeof<T>()) store<T>(q, load<T>(p));
+          break;
+        }
+        for (let k = depth; k > 0; k--) {
+          store<T>(q, load<T>(p));
+          store<T>(q, load<T>(p1), sizeof<T>());
+          p += sk;
+          p1 += sk;
+          q += 2 * sizeof<T>();
+        }
+      }
+    }
+  }
+}
+
+export function packColumns_f32(args: usize, first: i32, last: i32): void {
+  packColumns<f32>(args, first, last);
+}
+
+export function packColumns_f64(args: usize, first: i32, last: i32): void {
+  packColumns<f64>(args, first, last);
+}
+
+export function packPairs_f32(args: usize, first: i32, last: i32): void {
+  packPairs<f32>(args, first, last);
+}
+
+export function packPairs_f64(args: usize, first: i32, last: i32): void {
+  packPairs<f64>(args, first, last);
+}

@@ -1,0 +1,24 @@
+/**
+ * Which taps of a convolution read inside the image along one axis, see conv.ts.
+ */
+
+/** The first tap of a position whose tap 0 reads input `at`, that reads inside. */
+// @ts-ignore: decorator
+@inline
+export function firstTap(at: i32, tapStep: i32): i32 {
+  return at >= 0 ? 0 : (tapStep - 1 - at) / tapStep;
+}
+
+/** One past the last tap that reads inside 0 … size − 1. */
+// @ts-ignore: decorator
+@inline
+export function endTap(at: i32, tapStep: i32, taps: i32, size: i32): i32 {
+  return at >= size ? 0 : min(taps, (size - at + tapStep - 1) / tapStep);
+}
+
+/** The first output position from 0 on whose input start + p·step is at least `least`. */
+// @ts-ignore: decorator
+@inline
+export function firstAtLeast(least: i32, start: i32, step: i32): i32 {
+  return start >= least ? 0 : (least - start + step - 1) / step;
+}

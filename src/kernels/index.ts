@@ -1,0 +1,25 @@
+/**
+ * The primitive kernels: what every implementation provides, and which one is in use.
+ *
+ * Kernels write into views that the caller has allocated, never allocate results, never check shapes (operations do, with
+ * texts a user understands), and never throw. Views may have any strides, 0 included, unless a kernel says otherwise; an
+ * output never overlaps an input except where both are the same view.
+ *
+ * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
+ */
+import type { FusedKernels, Kernels } from './interface.ts';
+import { reference } from './reference.ts';
+import { wasm, wasmFused } from './wasm.ts';
+
+export type * from './interface.ts';
+
+const wanted = typeof process === 'object' ? process.env?.CHAINRULE_KERNELS : undefined;
+if (wanted !== undefined && wanted !== 'wasm' && wanted !== 'reference') {
+  throw new Error(`CHAINRULE_KERNELS must be wasm or reference, got ${wanted}`);
+}
+
+/** The kernels in use: SIMD WebAssembly, or their plain-TypeScript twins with `CHAINRULE_KERNELS=reference`. */
+export const kernels: Kernels = wanted === 'reference' ? reference : wasm;
+
+/** Kernels of fused operations; null on the reference kernels, where fused operations run their definitions. */
+export const fused: FusedKernels | null = wanted === 'reference' ? null : wasmFused;

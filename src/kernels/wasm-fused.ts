@@ -1,0 +1,139 @@
+/**
+ * Arguments of the WebAssembly kernels of fused operations and optimizers; see assembly/norm.ts, loss.ts and optim.ts.
+ */
+import type { DType } from '../core/dtype.ts';
+import { isDense, sizeOf } from '../core/shape.ts';
+import type { FusedKernels, Kernels, SgdEntry } from './interface.ts';
+import { launch } from './launch.ts';
+import { allocate, memoryViews } from './memory.ts';
+import { reference } from './reference.ts';
+import { addressOf, type View } from './view.ts';
+
+/** Elements a chunk of an optimizer update has. */
+const UPDATE_CHUNK = 16384;
+/** Channels whose partial sums are combined as one chunk. */
+const COMBINE_CHUNK = 64;
+/** Float64 numbers a row of the optimizer's table has. */
+const TABLE_ROW = 6;
+
+function suffix(v: View): string {
+  return v.dtype === 'float64' ? '_f64' : '_f32';
+}
+
+function addressOr0(v: View | null): number {
+  return v === null ? 0 : addressOf(v);
+}
+
+/** The view as a matrix: M rows of C channels, cut into chunks of `rows`. */
+function channelRows(x: View): { M: number; C: number; rows: number; chunks: number } {
+  const C = x.shape[1]!;
+  const M = C === 0 ? 0 : sizeOf(x.shape) / C;
+  const rows = Math.max(32, Math.min(512, Math.floor(32768 / Math.max(C, 1))));
+  return { M, C, rows, chunks: Math.ceil(M / rows) };
+}
+
+/** Rows of K elements that make a chunk of a softmax. */
+function softmaxRows(K: number): number {
+  return Math.max(1, Math.floor(8192 / Math.max(K, 1)));
+}
+
+/** Runs `run` with a workspace of n float64 numbers. */
+function withWorkspace(n: number, run: (address: number) => void): void {
+  const block = allocate(n * 8);
+  try {
+    run(block.ptr);
+  } finally {
+    block.free();
+  }
+}
+
+export const fusedKernels: FusedKernels = {
+  batchNormStats(x, mean, variance) {
+    const { M, C, rows, chunks } = channelRows(x);
+    const s = suffix(x);
+    const combineChunks = Math.ceil(C / COMBINE_CHUNK);
+    withWorkspace(chunks * C, (partial) => {
+      launch(`channelSums${s}`, chunks, addressOf(x), 0, partial, M, C, rows);
+      launch(`combineSums${s}`, combineChunks, partial, C, chunks, C, 1 / M, 0, addressOf(mean), COMBINE_CHUNK);
+      launch(`channelSums${s}`, chunks, addressOf(x), addressOf(mean), partial, M, C, rows);
+      launch(`combineSums${s}`, combineChunks, partial, C, chunks, C, 1 / M, 0, addressOf(variance), COMBINE_CHUNK);
+    });
+  },
+
+  batchNormApply(x, mean, invstd, w, b, y) {
+    const { M, C, rows, chunks } = channelRows(x);
+    const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOr0(b)];
+    launch(`batchNormApply${suffix(x)}`, chunks, addressOf(x), addressOf(y), ...perChannel, M, C, rows);
+  },
+
+  batchNormGrad(g, x, mean, invstd, w, dx, dw, db) {
+    const { M, C, rows, chunks } = channelRows(x);
+    const s = suffix(x);
+    const combineChunks = Math.ceil(C / COMBINE_CHUNK);
+    withWorkspace(chunks * C * 2, (partial) => {
+      launch(`batchNormGradSums${s}`, chunks, addressOf(g), addressOf(x), addressOf(mean), partial, M, C, rows);
+      launch(`combineSums${s}`, combineChunks, partial, 2 * C, chunks, C, 1, 0, addressOf(db), COMBINE_CHUNK);
+      launch(`combineSums${s}`, combineChunks, partial + C * 8, 2 * C, chunks, C, 1, addressOf(invstd), addressOf(dw), COMBINE_CHUNK);
+    });
+    if (dx === null) return;
+    const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOf(dw), addressOf(db)];
+    launch(`batchNormGradX${s}`, chunks, addressOf(g), addressOf(x), addressOf(dx), ...perChannel, M, C, rows);
+  },
+
+  softmax(log, x, y) {
+    const [M, K] = x.shape as [number, number];
+    const rows = softmaxRows(K);
+    const name = `${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`;
+    launch(name, Math.ceil(M / rows), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
+  },
+
+  softmaxGrad(log, g, y, dx) {
+    const [M, K] = g.shape as [number, number];
+    const rows = softmaxRows(K);
+    const name = `${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`;
+    launch(name, Math.ceil(M / rows), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
+  },
+
+  crossEntropy(x, target, loss, logp) {
+    const [M, K] = x.shape as [number, number];
+    const rows = softmaxRows(K);
+    const addresses = [addressOf(x), addressOf(target), addressOf(loss), addressOf(logp)];
+    launch(`crossEntropy${suffix(x)}`, Math.ceil(M / rows), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
+  },
+
+  crossEntropyGrad(scale, logp, target, dx) {
+    const [M, K] = logp.shape as [number, number];
+    const rows = softmaxRows(K);
+    const addresses = [addressOf(scale), addressOf(logp), addressOf(target), addressOf(dx)];
+    launch(`crossEntropyGrad${suffix(logp)}`, Math.ceil(M / rows), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
+  },
+};
+
+/** Whether the entry's views are dense in one memory order, so that they are flat arrays to the kernel. */
+function isFlat({ param, grad, velocity }: SgdEntry): boolean {
+  const alike = (v: View) => v.strides.every((s, d) => s === param.strides[d] || param.shape[d] === 1);
+  return isDense(param.shape, param.strides) && alike(grad) && (velocity === null || alike(velocity));
+}
+
+export const optimizerKernels: Pick<Kernels, 'sgd'> = {
+  sgd(entries, p) {
+    // Gradients in another memory order are legal but rare: the definition takes any strides.
+    const odd = entries.filter((e) => !isFlat(e));
+    if (odd.length > 0) reference.sgd(odd, p);
+    for (const dtype of ['float32', 'float64'] satisfies DType[]) {
+      const flat = entries.filter((e) => e.param.dtype === dtype && sizeOf(e.param.shape) > 0 && isFlat(e));
+      if (flat.length === 0) continue;
+      withWorkspace(flat.length * TABLE_ROW, (table) => {
+        let chunks = 0;
+        const { f64 } = memoryViews();
+        flat.forEach(({ param, grad, velocity, first }, i) => {
+          const n = sizeOf(param.shape);
+          f64.set([addressOf(param), addressOf(grad), addressOr0(velocity), n, first ? 1 : 0, chunks], table / 8 + i * TABLE_ROW);
+          chunks += Math.ceil(n / UPDATE_CHUNK);
+        });
+        const numbers = [p.lr, p.momentum, p.dampening, p.nesterov ? 1 : 0, p.weightDecay, UPDATE_CHUNK];
+        launch(`sgd${suffix(flat[0]!.param)}`, chunks, table, flat.length, ...numbers);
+      });
+    }
+  },
+};

@@ -1,0 +1,99 @@
+/**
+ * Arguments of the WebAssembly pooling kernels; see assembly/pool.ts.
+ */
+import type { Kernels } from './interface.ts';
+import { launch } from './launch.ts';
+import { allocate, memoryViews } from './memory.ts';
+import { adaptiveWindows, averageWindows, type Span, type Windows } from './pool-windows.ts';
+import { addressOf, type View } from './view.ts';
+
+type Pooling = 'maxPool2d' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
+
+function suffix(v: View): string {
+  return v.dtype === 'float64' ? '_f64' : '_f32';
+}
+
+/** Writes lists of int32 one after another to a workspace and calls `run` with their addresses. */
+function withTables(tables: readonly (readonly number[])[], run: (...addresses: number[]) => void): void {
+  const block = allocate(tables.reduce((n, t) => n + t.length, 0) * 4);
+  try {
+    const { i32 } = memoryViews();
+    let at = block.ptr;
+    const addresses = tables.map((t) => {
+      i32.set(t, at / 4);
+      at += t.length * 4;
+      return at - t.length * 4;
+    });
+    run(...addresses);
+  } finally {
+    block.free();
+  }
+}
+
+function spanTable(spans: readonly Span[]): number[] {
+  return spans.flatMap((s) => [s.first, s.end, s.size]);
+}
+
+/** For each of n positions the windows that cover it: starts and ends are sorted, so they are one range [first, end). */
+function covers(spans: readonly Span[], n: number): [number, number][] {
+  let first = 0;
+  let end = 0;
+  return Array.from({ length: n }, (_, i) => {
+    while (first < spans.length && spans[first]!.end <= i) first++;
+    while (end < spans.length && spans[end]!.first <= i) end++;
+    return [first, end];
+  });
+}
+
+/** The runs of positions that the same windows cover: first position, end, first window, end. */
+function runTable(spans: readonly Span[], n: number): number[] {
+  const table: number[] = [];
+  covers(spans, n).forEach(([first, end], i) => {
+    const last = table.length - 4;
+    if (last >= 0 && table[last + 2] === first && table[last + 3] === end) table[last + 1] = i + 1;
+    else table.push(i, i + 1, first, end);
+  });
+  return table;
+}
+
+function average(x: View, y: View, w: Windows): void {
+  const [N, C, OH, OW] = y.shape as [number, number, number, number];
+  withTables([spanTable(w.rows), spanTable(w.columns)], (...spans) => {
+    launch(`averagePool${suffix(x)}`, N * OH, addressOf(x), addressOf(y), ...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides);
+  });
+}
+
+function averageGrad(g: View, dx: View, w: Windows): void {
+  const [N, C, H, W] = dx.shape as [number, number, number, number];
+  const runs = runTable(w.columns, W);
+  withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (rows, columns, rowCover, columnRuns) => {
+    const tables = [rows!, columns!, w.divisor, rowCover!, columnRuns!, runs.length / 4];
+    launch(`averagePoolGrad${suffix(g)}`, N * H, addressOf(g), addressOf(dx), ...tables, C, H, ...g.strides, ...dx.strides);
+  });
+}
+
+export const poolingKernels: Pick<Kernels, Pooling> = {
+  maxPool2d(x, y, index, p) {
+    const [N, C, OH, OW] = y.shape as [number, number, number, number];
+    const sizes = [C, x.shape[2]!, x.shape[3]!, OH, OW];
+    const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
+    const strides = [...x.strides, ...y.strides, ...index.strides];
+    launch(`maxPool2d${suffix(x)}`, N * OH, addressOf(x), addressOf(y), addressOf(index), ...sizes, ...geometry, ...strides);
+  },
+
+  avgPool2d(x, y, p) {
+    average(x, y, averageWindows(x.shape, y.shape, p));
+  },
+
+  avgPool2dGrad(g, dx, p) {
+    averageGrad(g, dx, averageWindows(dx.shape, g.shape, p));
+  },
+
+  adaptiveAvgPool2d(x, y) {
+    average(x, y, adaptiveWindows(x.shape, y.shape));
+  },
+
+  adaptiveAvgPool2dGrad(g, dx) {
+    averageGrad(g, dx, adaptiveWindows(dx.shape, g.shape));
+  },
+};

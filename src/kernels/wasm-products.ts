@@ -1,0 +1,301 @@
+/**
+ * Matrix product and convolution kernels: packs operands, lays out workspaces and launches assembly/.
+ */
+import { ITEM_SIZE } from '../core/dtype.ts';
+import { channelsLastStrides, sizeOf } from '../core/shape.ts';
+import type { ConvParams, Kernels } from './interface.ts';
+import { launch } from './launch.ts';
+import { allocate, memoryViews, type Storage } from './memory.ts';
+import { addressOf, restride, type View } from './view.ts';
+import { elementwiseKernels } from './wasm-elementwise.ts';
+
+/** Bytes of a vector. */
+const VECTOR = 16;
+/** Rows and columns of a product that one chunk computes. */
+const ROW_BLOCK = 64;
+const COLUMN_BLOCK = 256;
+/** From this many panels of b on, packing a pays. */
+const PACK_PANELS = 4;
+/** Chunks that a problem is split into where it is large enough: enough to keep every core busy to the end. */
+const CHUNKS = 16;
+/** Input channels per chunk of a weight gradient. */
+const CHANNEL_BLOCK = 16;
+/** Bytes of images that a weight gradient goes over again and again: they should stay in the L1 cache. */
+const BAND_BYTES = 20480;
+
+type Four = readonly [number, number, number, number];
+
+/** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
+interface Axis {
+  readonly count: number;
+  readonly start: number;
+  readonly step: number;
+  readonly tapStep: number;
+  readonly taps: number;
+  /** The input's size. */
+  readonly size: number;
+  /** Position p is the output's outStart + p·outStep. */
+  readonly outStart: number;
+  readonly outStep: number;
+  /** Tap t is the kernel's element kStart + t·kStep. */
+  readonly kStart: number;
+  readonly kStep: number;
+}
+
+/** Runs `fn` with workspaces that are freed when it ends. */
+function withWorkspaces(fn: (workspace: (bytes: number) => Storage) => void): void {
+  const made: Storage[] = [];
+  try {
+    fn((bytes) => {
+      const s = allocate(bytes);
+      made.push(s);
+      return s;
+    });
+  } finally {
+    for (const s of made) s.free();
+  }
+}
+
+function suffix(v: View): string {
+  return v.dtype === 'float64' ? '_f64' : '_f32';
+}
+
+function divideUp(n: number, by: number): number {
+  return Math.ceil(n / by);
+}
+
+/** Bytes of `n` elements of v's dtype rounded up to whole vectors. */
+function vectorBytes(n: number, v: View): number {
+  return divideUp(n * ITEM_SIZE[v.dtype], VECTOR) * VECTOR;
+}
+
+/** A table of addresses in a workspace. */
+function addressTable(at: Storage, addresses: readonly number[]): number {
+  memoryViews().u32.set(addresses, at.ptr / 4);
+  return at.ptr;
+}
+
+/** Element offsets of all batch entries of a and b, the dims before the last two, in row-major order. */
+function batchOffsets(a: View, b: View): [number, number][] {
+  let offsets: [number, number][] = [[0, 0]];
+  for (let d = 0; d < a.shape.length - 2; d++) {
+    const next: [number, number][] = [];
+    for (const [p, q] of offsets) {
+      for (let i = 0; i < a.shape[d]!; i++) next.push([p + i * a.strides[d]!, q + i * b.strides[d]!]);
+    }
+    offsets = next;
+  }
+  return offsets;
+}
+
+function matmul(a: View, b: View, y: View): void {
+  const rank = y.shape.length;
+  const M = y.shape[rank - 2]!;
+  const N = y.shape[rank - 1]!;
+  const K = a.shape[rank - 1]!;
+  const offsets = batchOffsets(a, b);
+  if (M * N * offsets.length === 0) return;
+  const size = ITEM_SIZE[y.dtype];
+  const [aRow, aColumn] = [a.strides[rank - 2]! * size, a.strides[rank - 1]! * size];
+  const [bRow, bColumn] = [b.strides[rank - 2]! * size, b.strides[rank - 1]! * size];
+  const columnBlocks = divideUp(N * size, 4 * VECTOR);
+  const packA = columnBlocks >= PACK_PANELS || aColumn !== size;
+  withWorkspaces((workspace) => {
+    const left = packA
+      ? pack(a, offsets.map(([p]) => p), M * K * size, workspace, (table, n) =>
+          launch(`packPairs${suffix(y)}`, n * divideUp(M, 16), table, M, aRow, K, aColumn))
+      : offsets.map(([p]) => addressOf(a) + p * size);
+    const right = pack(b, offsets.map(([, q]) => q), K * vectorBytes(N, y), workspace, (table, n) =>
+      launch(`packColumns${suffix(y)}`, n * columnBlocks, table, N, 1, 0, 1, 0, K, bRow, bColumn));
+    const table = workspace(offsets.length * 12);
+    const entries = offsets.flatMap((_, i) => [left[i]!, right[i]!, addressOf(y) + i * M * N * size]);
+    launch(
+      `matmul${suffix(y)}`, offsets.length * divideUp(M, ROW_BLOCK) * divideUp(N, COLUMN_BLOCK),
+      addressTable(table, entries), M, N, K, aRow, ROW_BLOCK, COLUMN_BLOCK, packA ? 1 : 0,
+    );
+  });
+}
+
+/** Packs the matrices of v at the given element offsets, equal ones once, into `bytes` each; gives where every one lies. */
+function pack(
+  v: View, offsets: readonly number[], bytes: number, workspace: (bytes: number) => Storage, run: (table: number, n: number) => void,
+): number[] {
+  const distinct = [...new Set(offsets)];
+  const room = workspace(distinct.length * bytes);
+  const where = new Map(distinct.map((offset, i) => [offset, room.ptr + i * bytes]));
+  const entries = distinct.flatMap((offset) => [addressOf(v) + offset * ITEM_SIZE[v.dtype], where.get(offset)!]);
+  run(addressTable(workspace(distinct.length * 8), entries), distinct.length);
+  return offsets.map((offset) => where.get(offset)!);
+}
+
+/** An image batch whose channels lie side by side: x itself or a copy. */
+function channelsLast(x: View, workspace: (bytes: number) => Storage): View {
+  if (x.strides[1] === 1 || x.shape[1] === 1) return x;
+  const strides = channelsLastStrides(x.shape);
+  const copy: View = { storage: workspace(sizeOf(x.shape) * ITEM_SIZE[x.dtype]), offset: 0, shape: x.shape, strides, dtype: x.dtype };
+  elementwiseKernels.copy(x, copy);
+  return copy;
+}
+
+/** Image, row and pixel stride of [N, C, H, W] in bytes. */
+function imageStrides(v: View): number[] {
+  return [0, 2, 3].map((d) => v.strides[d]! * ITEM_SIZE[v.dtype]);
+}
+
+function geometry(...axes: Axis[]): number[] {
+  return axes.flatMap((a) => [a.count, a.start, a.step, a.tapStep, a.taps, a.size]);
+}
+
+/** The axis `d` (0 vertical, 1 horizontal) of a forward convolution with `size` inputs, `count` outputs and `taps` kernel elements. */
+function forwardAxis(p: ConvParams, d: 0 | 1, size: number, count: number, taps: number): Axis {
+  return {
+    count, start: -p.padding[d], step: p.stride[d], tapStep: p.dilation[d], taps, size, outStart: 0, outStep: 1, kStart: 0, kStep: 1,
+  };
+}
+
+/**
+ * The axes of an input gradient, one for each residue r of the input position modulo the stride s. Position h = r + i·s meets kernel
+ * elements k with (h + padding − k·dilation) divisible by s: every (s / gcd(s, dilation))-th from the first; last comes first here.
+ */
+function backwardAxes(p: ConvParams, d: 0 | 1, size: number, count: number, K: number): Axis[] {
+  const s = p.stride[d];
+  const dilation = p.dilation[d];
+  const every = s / gcd(s, dilation);
+  const axes: Axis[] = [];
+  for (let r = 0; r < Math.min(s, count); r++) {
+    let k = 0;
+    while (k < every && (r + p.padding[d] - k * dilation) % s !== 0) k++;
+    const taps = k < every && k < K ? Math.floor((K - 1 - k) / every) + 1 : 0;
+    const tapStep = (dilation * every) / s;
+    axes.push({
+      count: divideUp(count - r, s),
+      start: taps > 0 ? (r + p.padding[d] - k * dilation) / s - (taps - 1) * tapStep : 0,
+      step: 1, tapStep, taps, size, outStart: r, outStep: s, kStart: k + (taps - 1) * every, kStep: -every,
+    });
+  }
+  return axes;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/** y = the correlation of x with w along the axes; `from` and `to` are the weights' dims of x's and y's channels. */
+function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0 | 1, vertical: Axis, horizontal: Axis): void {
+  const [N, channels] = x.shape as Four;
+  const size = ITEM_SIZE[y.dtype];
+  const C = channels / groups;
+  const O = y.shape[1]! / groups;
+  const depthwise = C === 1 && O === 1;
+  const taps = vertical.taps * horizontal.taps;
+  const columns = depthwise ? groups : O;
+  const groupBytes = taps * C * vectorBytes(columns, y);
+  const [, , rowStride, columnStride] = w.strides as Four;
+  const first = addressOf(w) + (vertical.kStart * rowStride + horizontal.kStart * columnStride) * size;
+  const [yImage, yRow, yPixel] = imageStrides(y) as [number, number, number];
+  const yAt = addressOf(y) + vertical.outStart * yRow + horizontal.outStart * yPixel;
+  const yArgs = [yAt, yImage, yRow * vertical.outStep, yPixel * horizontal.outStep];
+  withWorkspaces((workspace) => {
+    const entries = depthwise ? 1 : groups;
+    const packed = workspace(entries * groupBytes);
+    const table = workspace(entries * 8);
+    const pairs = Array.from({ length: entries }, (_, g) => [
+      first + g * (w.shape[0]! / groups) * w.strides[0]! * size, packed.ptr + g * groupBytes,
+    ]);
+    // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
+    const bytes = (n: number): number => (n * size) >>> 0;
+    launch(
+      `packColumns${suffix(y)}`, entries * divideUp(columns * size, 4 * VECTOR), addressTable(table, pairs.flat()), columns,
+      vertical.taps, bytes(vertical.kStep * rowStride), horizontal.taps, bytes(horizontal.kStep * columnStride),
+      C, bytes(w.strides[from]!), bytes(w.strides[depthwise ? 0 : to]!),
+    );
+    const units = depthwise ? N : divideUp(N, 2);
+    const band = divideUp(vertical.count, Math.min(vertical.count, divideUp(CHUNKS, units)));
+    const chunks = units * divideUp(vertical.count, band);
+    const xArgs = [addressOf(x), ...imageStrides(x)];
+    if (depthwise) {
+      launch(`depthwise${suffix(y)}`, chunks, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
+    } else {
+      launch(
+        `conv${suffix(y)}`, chunks, ...xArgs, packed.ptr, groupBytes, ...yArgs, N, groups, C, O,
+        ...geometry(vertical, horizontal), band,
+      );
+    }
+  });
+}
+
+function conv2d(x: View, w: View, y: View, p: ConvParams): void {
+  if (sizeOf(y.shape) === 0) return;
+  const [, , H, W] = x.shape as Four;
+  const [, , OH, OW] = y.shape as Four;
+  const [, , KH, KW] = w.shape as Four;
+  withWorkspaces((workspace) => {
+    correlate(channelsLast(x, workspace), w, y, p.groups, 1, 0, forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW));
+  });
+}
+
+function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
+  if (sizeOf(dx.shape) === 0) return;
+  const [, , OH, OW] = g.shape as Four;
+  const [, , H, W] = dx.shape as Four;
+  const [, , KH, KW] = w.shape as Four;
+  withWorkspaces((workspace) => {
+    const from = channelsLast(g, workspace);
+    for (const vertical of backwardAxes(p, 0, OH, H, KH)) {
+      for (const horizontal of backwardAxes(p, 1, OW, W, KW)) correlate(from, w, dx, p.groups, 0, 1, vertical, horizontal);
+    }
+  });
+}
+
+/** g with the channels of every group padded to whole vectors, channels-last: g itself or a copy. */
+function paddedGroups(g: View, groups: number, workspace: (bytes: number) => Storage): View {
+  const [N, channels, OH, OW] = g.shape as Four;
+  const O = channels / groups;
+  const padded = vectorBytes(O, g) / ITEM_SIZE[g.dtype];
+  if (padded === O) return channelsLast(g, workspace);
+  const pixel = groups * padded;
+  const shape = [N, groups, O, OH, OW];
+  const storage = workspace(N * OH * OW * pixel * ITEM_SIZE[g.dtype]);
+  const copy: View = { storage, offset: 0, shape, strides: [OH * OW * pixel, padded, 1, OW * pixel, pixel], dtype: g.dtype };
+  const [sn, sc, sh, sw] = g.strides as Four;
+  elementwiseKernels.copy(restride(g, shape, [sn, sc * O, sc, sh, sw]), copy);
+  return restride(copy, [N, pixel, OH, OW], [OH * OW * pixel, 1, OW * pixel, pixel]);
+}
+
+function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
+  if (sizeOf(dw.shape) === 0) return;
+  const [N, channels, H, W] = x.shape as Four;
+  const [, outputs, OH, OW] = g.shape as Four;
+  const [, , KH, KW] = dw.shape as Four;
+  const size = ITEM_SIZE[dw.dtype];
+  const depthwise = channels === p.groups && outputs === p.groups;
+  const groups = depthwise ? 1 : p.groups;
+  const C = depthwise ? 1 : channels / groups;
+  const O = outputs / groups;
+  const taps = KH * KW;
+  const blocks = groups * divideUp(C, CHANNEL_BLOCK) * divideUp(O * size, 4 * VECTOR);
+  const perPart = Math.max(1, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks))));
+  const parts = Math.max(1, divideUp(N, perPart));
+  const axes = geometry(forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW));
+  withWorkspaces((workspace) => {
+    const sums = workspace(parts * groups * taps * C * vectorBytes(O, dw));
+    const images = channelsLast(x, workspace);
+    const gradients = depthwise ? channelsLast(g, workspace) : paddedGroups(g, groups, workspace);
+    const inputs = [addressOf(images), ...imageStrides(images), addressOf(gradients), ...imageStrides(gradients), sums.ptr];
+    if (depthwise) {
+      launch(`depthwiseGradW${suffix(dw)}`, parts * blocks, ...inputs, N, outputs, ...axes, perPart);
+    } else {
+      const rowBytes = OW * (p.stride[1] * Math.max(64, Math.min(C, CHANNEL_BLOCK) * size) + 64);
+      const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
+      const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.floor(BAND_BYTES / (rowBytes * OH)));
+      launch(
+        `convGradW${suffix(dw)}`, parts * blocks, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce,
+      );
+    }
+    launch(`convGradWSum${suffix(dw)}`, divideUp(outputs, 16), sums.ptr, addressOf(dw), parts, groups, C, O, taps);
+  });
+}
+
+export const productKernels: Pick<Kernels, 'matmul' | 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = {
+  matmul, conv2d, conv2dGradX, conv2dGradW,
+};

@@ -1,0 +1,12 @@
+/**
+ * The SIMD WebAssembly kernels: argument marshalling by family, all run by launch.ts.
+ */
+import type { FusedKernels, Kernels } from './interface.ts';
+import { elementwiseKernels } from './wasm-elementwise.ts';
+import { fusedKernels, optimizerKernels } from './wasm-fused.ts';
+import { poolingKernels } from './wasm-pooling.ts';
+import { productKernels } from './wasm-products.ts';
+
+export const wasm: Kernels = { name: 'wasm', ...elementwiseKernels, ...productKernels, ...poolingKernels, ...optimizerKernels };
+
+export const wasmFused: FusedKernels = fusedKernels;

@@ -1,0 +1,273 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { ArrayData } from '../../src/core/array-data.ts';
+import { type DType, newArray } from '../../src/core/dtype.ts';
+import { ArgumentError, FileError } from '../../src/core/errors.ts';
+import { decodeSafetensors, encodeSafetensors } from '../../src/io/safetensors-format.ts';
+
+/** A file from its header's text and its data bytes. */
+function file(header: string | Uint8Array, data: ArrayLike<number> = []): Uint8Array {
+  const text = typeof header === 'string' ? new TextEncoder().encode(header) : header;
+  const bytes = new Uint8Array(8 + text.length + data.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
+  bytes.set(text, 8);
+  bytes.set(Uint8Array.from(data), 8 + text.length);
+  return bytes;
+}
+
+const one = (dtype: string, shape: string, span: number) => `{"x":{"dtype":"${dtype}","shape":${shape},"data_offsets":[0,${span}]}}`;
+
+const read = (bytes: Uint8Array) => decodeSafetensors(bytes, 'm.safetensors');
+
+/** Reads the only entry of a file of one stored type. */
+const readOne = (dtype: string, data: ArrayLike<number>, count = 1) => read(file(one(dtype, `[${count}]`, data.length), data)).entries.get('x')!;
+
+describe('encode', () => {
+  test('lays the bytes out as the format says', () => {
+    const bytes = encodeSafetensors(
+      [
+        ['b', { data: Uint8Array.of(1), shape: [], dtype: 'bool' }],
+        ['w', { data: Float32Array.of(1, -2), shape: [2, 1], dtype: 'float32' }],
+        ['n', { data: Int32Array.of(-3), shape: [], dtype: 'int32', storeAs: 'I64' }],
+      ],
+      [['format', 'pt']],
+    );
+    const header =
+      '{"__metadata__":{"format":"pt"},"b":{"dtype":"BOOL","shape":[],"data_offsets":[16,17]},' +
+      '"w":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]},"n":{"dtype":"I64","shape":[],"data_offsets":[0,8]}}';
+    const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
+    expect(bytes).toEqual(file(padded, [253, 255, 255, 255, 255, 255, 255, 255, 0, 0, 128, 63, 0, 0, 0, 192, 1]));
+    expect((bytes.length - 17) % 8).toBe(0);
+  });
+
+  test('an empty file is valid', () => {
+    const bytes = encodeSafetensors([]);
+    expect(bytes).toEqual(file('{}      '));
+    expect(read(bytes)).toEqual({ entries: new Map(), metadata: new Map() });
+  });
+
+  const ok: ArrayData = { data: Float32Array.of(1), shape: [1], dtype: 'float32' };
+  test.each([
+    [[['a', ok], ['a', ok]], 'encodeSafetensors: name "a" appears twice'],
+    [[['__metadata__', ok]], 'encodeSafetensors: name "__metadata__" is reserved'],
+    [[['\ud800', ok]], 'encodeSafetensors: "\\ud800" is no Unicode text'],
+    [[['a', { ...ok, shape: [2] }]], 'encodeSafetensors: a: float32 [2] needs 2 elements in Float32Array, got 1 in Float32Array'],
+    [[['a', { ...ok, dtype: 'int32' }]], 'encodeSafetensors: a: int32 [1] needs 1 elements in Int32Array, got 1 in Float32Array'],
+    [[['a', { ...ok, storeAs: 'I64' }]], 'encodeSafetensors: a: only int32 can be stored as I64, got float32'],
+  ] as [[string, ArrayData][], string][])('refuses, case %#', (entries, message) => {
+    expect(() => encodeSafetensors(entries)).toThrow(new ArgumentError(message));
+  });
+
+  test('refuses a metadata key twice', () => {
+    expect(() => encodeSafetensors([], [['k', '1'], ['k', '2']])).toThrow(new ArgumentError('encodeSafetensors: name "k" appears twice'));
+  });
+});
+
+describe('decode: types', () => {
+  test('F16 becomes float32: zeros, subnormals, normals, infinities, NaN', () => {
+    const halves = [0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x3c00, 0xc000, 0x7bff, 0x3555, 0x7c00, 0xfc00, 0x7e01];
+    const x = readOne('F16', new Uint8Array(Uint16Array.from(halves).buffer), halves.length);
+    expect(x.dtype).toBe('float32');
+    expect([...x.data]).toEqual(
+      [0, -0, 2 ** -24, -1023 * 2 ** -24, 2 ** -14, 1, -2, 65504, 0.333251953125, Infinity, -Infinity, NaN].map(Math.fround),
+    );
+  });
+
+  test('BF16 becomes float32: the upper half of its bits', () => {
+    const x = readOne('BF16', new Uint8Array(Uint16Array.of(0x3f80, 0xc049, 0x0001, 0x7f80, 0x8000).buffer), 5);
+    expect(x).toEqual({ data: Float32Array.of(1, -3.140625, 2 ** -133, Infinity, -0), shape: [5], dtype: 'float32' });
+  });
+
+  test.each([
+    ['I64', new BigInt64Array([-(2n ** 31n), 2n ** 31n - 1n, -1n]), [-(2 ** 31), 2 ** 31 - 1, -1]],
+    ['U64', new BigUint64Array([7n, 2n ** 31n - 1n]), [7, 2 ** 31 - 1]],
+    ['U32', Uint32Array.of(9), [9]],
+    ['U16', Uint16Array.of(65535), [65535]],
+    ['I16', Int16Array.of(-32768), [-32768]],
+    ['U8', Uint8Array.of(0, 255), [0, 255]],
+    ['I8', Int8Array.of(-128), [-128]],
+  ] as const)('%s becomes int32', (type, values, expected) => {
+    const x = readOne(type, new Uint8Array(values.buffer), values.length);
+    expect(x).toEqual({ data: Int32Array.from(expected), shape: [values.length], dtype: 'int32' });
+  });
+
+  test.each([
+    ['I64', new BigInt64Array([0n, 2n ** 31n]), 'x: element 1: I64 2147483648 does not fit int32'],
+    ['I64', new BigInt64Array([-(2n ** 31n) - 1n]), 'x: element 0: I64 -2147483649 does not fit int32'],
+    ['U64', new BigUint64Array([2n ** 63n]), 'x: element 0: U64 9223372036854776000 does not fit int32'],
+    ['U32', Uint32Array.of(2 ** 31), 'x: element 0: U32 2147483648 does not fit int32'],
+    ['BOOL', Uint8Array.of(1, 0, 2), 'x: element 2: expected 0 or 1, got 2'],
+  ] as const)('%s out of range throws', (type, values, message) => {
+    const bytes = new Uint8Array(values.buffer);
+    expect(() => readOne(type, bytes, values.length)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
+  });
+
+  test('elements need not be aligned, and the result shares nothing with the file', () => {
+    const bytes = file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]}}', [5, 0, 0, 128, 63]);
+    const shifted = new Uint8Array(bytes.length + 3).subarray(3);
+    shifted.set(bytes);
+    const { entries } = read(shifted);
+    shifted.fill(0);
+    expect(entries.get('b')).toEqual({ data: Float32Array.of(1), shape: [], dtype: 'float32' });
+  });
+});
+
+describe('decode: names', () => {
+  test('keeps order, __proto__, numbers and every Unicode text as plain names', () => {
+    const names = ['z', '__proto__', '1', '0', '', 'é\n"\\', '\u{1f600}', 'constructor'];
+    const bytes = encodeSafetensors(
+      names.map((name, i) => [name, { data: Int32Array.of(i), shape: [], dtype: 'int32' }]),
+      [['__proto__', 'text'], ['0', '']],
+    );
+    const { entries, metadata } = read(bytes);
+    expect([...entries.keys()]).toEqual(names);
+    expect([...entries.values()].map(({ data }) => data[0])).toEqual(names.map((_, i) => i));
+    expect([...metadata]).toEqual([['__proto__', 'text'], ['0', '']]);
+  });
+
+  test('understands escapes and white space', () => {
+    const header = ' { "\\u00e9\\t" :\n{"shape":[ ],\r"dtype":"U8", "data_offsets" : [ 0 , 1 ]\t} } '.trimStart();
+    expect([...read(file(header, [3])).entries]).toEqual([['é\t', { data: Int32Array.of(3), shape: [], dtype: 'int32' }]]);
+  });
+});
+
+describe('decode: refuses what is no strictly valid file', () => {
+  const entry = '"dtype":"F32","shape":[1],"data_offsets":[0,4]';
+  const x4 = [0, 0, 0, 0];
+  test.each<[string, Uint8Array, string]>([
+    ['no length', new Uint8Array(7), 'expected at least 8 bytes, got 7; the file is truncated'],
+    ['a header beyond the file', file('{}').subarray(0, 9), 'header: expected 2 bytes, got 1; the file is truncated'],
+    [
+      'a header beyond the cap',
+      Uint8Array.of(1, 225, 245, 5, 0, 0, 0, 0, 123),
+      'header length: expected at most 100000000 bytes, got 100000001; this is no safetensors file',
+    ],
+    [
+      'a 64-bit header length',
+      Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 128),
+      'header length: expected at most 100000000 bytes, got 9223372036854776000; this is no safetensors file',
+    ],
+    ['broken UTF-8', file(Uint8Array.of(123, 34, 255, 34, 125)), 'header: it is no UTF-8 text; the file is damaged'],
+    ['a byte order mark', file('\ufeff{}'), "header: expected '{' at character 0, got \"\ufeff{}\""],
+    ['leading space', file(' {}'), "header: expected '{' at character 0, got \" {}\""],
+    ['nothing', file(''), "header: expected '{' at character 0, got the end"],
+    ['an array', file('[]'), "header: expected '{' at character 0, got \"[]\""],
+    ['text after the end', file('{}x'), 'header: expected the end at character 2, got "x"'],
+    ['zeros after the end', file('{}\0'), 'header: expected the end at character 2, got "\\u0000"'],
+    ['no end', file('{"a":{'), 'header: expected a string at character 6, got the end'],
+    ['an open string', file('{"a'), 'header: string "a is no JSON'],
+    ['a trailing comma', file(`{"a":{${entry}},}`, x4), 'header: expected a string at character 54, got "}"'],
+    ['a raw control character', file('{"a\n":{}}'), 'header: string "a\n" is no JSON'],
+    ['half a surrogate pair', file('{"\\ud83d":{}}'), 'header: string "\\ud83d" is no Unicode text'],
+    ['a name twice', file(`{"a":{${entry}},"a":{${entry}}}`, x4), 'header: key "a" appears twice'],
+    ['a name twice, once escaped', file(`{"a":{${entry}},"\\u0061":{${entry}}}`, x4), 'header: key "a" appears twice'],
+    ['a key twice', file(`{"a":{${entry},"dtype":"F32"}}`, x4), 'header: key "dtype" appears twice'],
+    ['metadata twice', file('{"__metadata__":{},"__metadata__":{}}'), 'header: key "__metadata__" appears twice'],
+    ['metadata that is no text', file('{"__metadata__":{"a":1}}'), 'header: expected a string at character 21, got "1}}"'],
+    ['an unknown key', file(`{"a":{${entry},"__proto__":[]}}`, x4), 'header: a: unknown key "__proto__"'],
+    ['a missing key', file('{"a":{"dtype":"F32","shape":[1]}}', x4), 'header: a: expected dtype, shape and two data_offsets'],
+    ['one offset', file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[1]}}', [0]), 'header: a: expected dtype, shape and two data_offsets'],
+    ['null', file('{"a":null}'), "header: expected '{' at character 5, got \"null}\""],
+    ['1.0', file(one('F32', '[1.0]', 4), x4), 'header: expected a whole number ≥ 0 written in digits, got 1.0'],
+    ['1e2', file(one('F32', '[1e2]', 4), x4), 'header: expected a whole number ≥ 0 written in digits, got 1e2'],
+    ['-0', file(one('F32', '[-0]', 0)), 'header: expected a whole number ≥ 0 written in digits, got -0'],
+    ['01', file(one('F32', '[01]', 4), x4), 'header: expected a whole number ≥ 0 written in digits, got 01'],
+    ['2^53 + 1', file(one('F32', '[9007199254740993]', 4), x4), 'header: number 9007199254740993 is above 2^53 − 1'],
+    ['a text as number', file(one('F32', '["1"]', 4), x4), 'header: expected a whole number at character 29, got "\\"1\\"],\\"data_o"'],
+    [
+      'too many elements',
+      file(one('F32', '[65536,65536]', 4), x4),
+      'x: shape [65536,65536] has 4294967296 elements, at most 2147483647 fit',
+    ],
+    [
+      'a product beyond all numbers',
+      file(one('F32', `[${Array(40).fill('9007199254740991').join()}]`, 4), x4),
+      `x: shape [${Array(40).fill('9007199254740991').join()}] has Infinity elements, at most 2147483647 fit`,
+    ],
+    ['a span that does not fit', file(one('F32', '[2]', 4), x4), 'x: F32 [2] needs 8 bytes, data_offsets [0,4] span 4'],
+    ['a zero size with a span', file(one('F32', '[0,3]', 4), x4), 'x: F32 [0,3] needs 0 bytes, data_offsets [0,4] span 4'],
+    [
+      'an unknown type',
+      file(one('F8_E4M3', '[4]', 4), x4),
+      'x: dtype F8_E4M3 is not supported (expected F32, F64, I32, BOOL, F16, BF16, U8, I8, U16, I16, U32, I64, U64)',
+    ],
+    ['missing data', file(one('F32', '[1]', 4), [0, 0]), 'data: expected 4 bytes, got 2; the file is truncated'],
+    ['bytes too many', file(one('F32', '[1]', 4), [0, 0, 0, 0, 0]), 'data: expected 4 bytes, got 5; the file has bytes too many'],
+    [
+      'a hole at the start',
+      file('{"x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', [0, 0]),
+      'x: data_offsets [1,2] must begin at 0, without hole or overlap',
+    ],
+    [
+      'a hole',
+      file('{"x":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},"y":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', [0, 0, 0]),
+      'x: data_offsets [2,3] must begin at 1, without hole or overlap',
+    ],
+    [
+      'an overlap',
+      file('{"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', [0, 0, 0]),
+      'y: data_offsets [1,3] must begin at 2, without hole or overlap',
+    ],
+    [
+      'an end before its begin',
+      file('{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"y":{"dtype":"U8","shape":[0],"data_offsets":[1,0]}}', [0]),
+      'y: data_offsets [1,0] must begin at 1, without hole or overlap',
+    ],
+  ])('%s', (_, bytes, message) => {
+    expect(() => read(bytes)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
+  });
+
+  test('long texts are no problem', () => {
+    const long = 'ab"\\'.repeat(500_000);
+    expect(read(encodeSafetensors([], [['k', long]])).metadata.get('k')).toBe(long);
+    const number = file(one('F32', `[${'1'.repeat(2_000_000)}]`, 4));
+    expect(() => read(number)).toThrow(new FileError(`decodeSafetensors: m.safetensors: header: number ${'1'.repeat(40)}… is above 2^53 − 1`));
+    expect(() => read(file('{"a":'.repeat(400_000)))).toThrow(FileError);
+  });
+});
+
+describe('properties', () => {
+  const array: fc.Arbitrary<ArrayData> = fc
+    .tuple(fc.constantFrom<DType>('float32', 'float64', 'int32', 'bool'), fc.array(fc.nat(3), { maxLength: 4 }), fc.infiniteStream(fc.nat()))
+    .map(([dtype, shape, numbers]) => {
+      const data = newArray(dtype, shape.reduce((a, b) => a * b, 1));
+      const bytes = new Uint8Array(data.buffer);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = numbers.next().value! & (dtype === 'bool' ? 1 : 255);
+      return { data, shape, dtype };
+    });
+  const files = fc.tuple(
+    fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary' }).filter((name) => name !== '__metadata__'), array), { selector: ([name]) => name, maxLength: 6 }),
+    fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' })), { selector: ([key]) => key, maxLength: 3 }),
+  );
+  const bytesOf = ({ data }: ArrayData) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+  test('a round trip keeps every bit, also of NaNs', () => {
+    fc.assert(
+      fc.property(files, ([arrays, texts]) => {
+        const { entries, metadata } = read(encodeSafetensors(arrays, texts));
+        expect([...metadata]).toEqual(texts);
+        expect([...entries].map(([name, { shape, dtype }]) => [name, shape, dtype])).toEqual(
+          arrays.map(([name, { shape, dtype }]) => [name, shape, dtype]),
+        );
+        expect([...entries.values()].map(bytesOf)).toEqual(arrays.map(([, entry]) => bytesOf(entry)));
+      }),
+    );
+  });
+
+  test('a damaged file is read or refused with a FileError, never anything else', () => {
+    const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(files, damage, fc.nat(), ([arrays, texts], flips, cut) => {
+        const bytes = encodeSafetensors(arrays, texts);
+        for (const [at, value] of flips) bytes[at % bytes.length] = value;
+        const part = cut % 4 === 0 ? bytes.subarray(0, cut % bytes.length) : bytes;
+        try {
+          read(part);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FileError);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

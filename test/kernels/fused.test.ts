@@ -1,0 +1,277 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { FloatDType } from '../../src/core/dtype.ts';
+import { sizeOf, type Shape } from '../../src/core/shape.ts';
+import { memoryUse } from '../../src/kernels/memory.ts';
+import { reference } from '../../src/kernels/reference.ts';
+import { restride, type View } from '../../src/kernels/view.ts';
+import { fusedKernels as fused, optimizerKernels } from '../../src/kernels/wasm-fused.ts';
+import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
+
+// The fused kernels against their formulas in plain float64 JavaScript.
+
+const RUNS = { seed: 20261124, numRuns: 200 };
+const IMAGE_RUNS = { ...RUNS, numRuns: 70 };
+const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
+const size = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 10, max: 67 }));
+const seed = fc.nat(1e6);
+const tolerance = (type: FloatDType, float32 = 5e-6) => (type === 'float32' ? float32 : 1e-13);
+
+const sum = (a: readonly number[]) => a.reduce((s, v) => s + v, 0);
+const dot = (a: readonly number[], b: readonly number[]) => sum(a.map((v, i) => v * b[i]!));
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+/** What `run` writes into a new view. */
+function out(shape: Shape, type: FloatDType, run: (y: View) => void, layout: Layout = 'row-major'): number[] {
+  const y = view(shape, type, layout);
+  run(y);
+  const beyond = raw(y).slice(sizeOf(shape));
+  expect(beyond.every((v) => v === 77)).toBe(true);
+  return read(y);
+}
+
+describe('batch norm', () => {
+  /** [N,C] or [N,C,H,W]; the latter is written channels-last. */
+  const images = fc.record({ N: size, C: fc.integer({ min: 0, max: 67 }), pixels: fc.constantFrom<number[]>([], [1, 1], [3, 2], [5, 7]), seed, dtype });
+
+  const shapeOf = ({ N, C, pixels }: { N: number; C: number; pixels: number[] }) => [N, C, ...pixels];
+  /** Row-major values of [N,C,...pixels] by channel. */
+  const byChannel = (values: number[], [, C, ...pixels]: number[]) => {
+    const P = pixels.reduce((p, n) => p * n, 1);
+    const channels: number[][] = range(C!).map(() => []);
+    values.forEach((v, i) => channels[Math.floor(i / P) % C!]!.push(v));
+    return channels;
+  };
+  const fromChannels = (channels: number[][], [N, C, ...pixels]: number[]) => {
+    const P = pixels.reduce((p, n) => p * n, 1);
+    return range(N! * C! * P).map((i) => channels[Math.floor(i / P) % C!]![Math.floor(i / P / C!) * P + (i % P)]!);
+  };
+  const parameters = (C: number, seed: number, type: FloatDType) => view([C], type, 'row-major', numbers(C, seed).map((v) => 1 + Math.abs(v)));
+
+  test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64)', () => {
+    const property = fc.property(images, (im) => {
+      freed(() => {
+        const shape = shapeOf(im);
+        const x = view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed).map((v) => 3 + v));
+        const means = byChannel(read(x), shape).map((v) => sum(v) / v.length);
+        const variances = byChannel(read(x), shape).map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length);
+        const mean = view([im.C], im.dtype);
+        const variance = out([im.C], im.dtype, (to) => fused.batchNormStats(x, mean, to));
+        expect(difference(read(mean), means, tolerance(im.dtype))).toBeNull();
+        expect(difference(variance, variances, tolerance(im.dtype))).toBeNull();
+      });
+    });
+    fc.assert(property, IMAGE_RUNS);
+  });
+
+  test('batchNormStats of 65,536 float32 rows around 1000: mean right to 1e-7, variance to 1e-6, relative', () => {
+    freed(() => {
+      const shape = [64, 21, 32, 32];
+      const period = numbers(65537, 7);
+      const x = view(shape, 'float32', 'channels-last', range(sizeOf(shape)).map((i) => 1000 + period[i % 65537]!));
+      const channels = byChannel(read(x), shape);
+      const means = channels.map((v) => sum(v) / v.length);
+      const mean = view([21], 'float32');
+      const variance = out([21], 'float32', (to) => fused.batchNormStats(x, mean, to));
+      expect(difference(read(mean), means, 0, 1e-7)).toBeNull();
+      expect(difference(variance, channels.map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length), 0, 1e-6)).toBeNull();
+    });
+  });
+
+  test('batchNormStats: a NaN or ∞ stays in its channel', () => {
+    freed(() => {
+      const x = view([2, 5], 'float32', 'row-major', [1, NaN, 2, Infinity, 3, 3, 1, 4, 1, 5]);
+      const mean = view([5], 'float32');
+      expect(out([5], 'float32', (to) => fused.batchNormStats(x, mean, to))).toEqual([1, NaN, 1, NaN, 1]);
+      expect(read(mean)).toEqual([2, NaN, 3, Infinity, 4]);
+    });
+  });
+
+  test('batchNormApply within 5e-6 (float32), 1e-13 (float64), with and without w and b, in place too', () => {
+    const property = fc.property(images, fc.boolean(), fc.boolean(), fc.boolean(), (im, hasW, hasB, inPlace) => {
+      freed(() => {
+        const shape = shapeOf(im);
+        const x = view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed));
+        const [mean, invstd, w, b] = range(4).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View, View];
+        const [m, s, scale, shift] = [mean, invstd, w, b].map(read) as [number[], number[], number[], number[]];
+        const want = byChannel(read(x), shape).map((v, c) => v.map((u) => (u - m[c]!) * s[c]! * (hasW ? scale[c]! : 1) + (hasB ? shift[c]! : 0)));
+        const run = (y: View) => fused.batchNormApply(x, mean, invstd, hasW ? w : null, hasB ? b : null, y);
+        if (inPlace) run(x);
+        const got = inPlace ? read(x) : out(shape, im.dtype, run, 'channels-last');
+        expect(difference(got, fromChannels(want, shape), tolerance(im.dtype))).toBeNull();
+      });
+    });
+    fc.assert(property, IMAGE_RUNS);
+  });
+
+  test('batchNormGrad: dw, db, dx within 2e-5 (float32), 1e-13 (float64), of their sizes', () => {
+    const property = fc.property(images, fc.boolean(), fc.boolean(), (im, hasW, wantsDx) => {
+      freed(() => {
+        const shape = shapeOf(im);
+        const [x, g] = [0, 1].map((i) => view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed + i))) as [View, View];
+        const [mean, invstd, w] = range(3).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View];
+        const [m, s, scale] = [mean, invstd, w].map(read) as [number[], number[], number[]];
+        const hats = byChannel(read(x), shape).map((v, c) => v.map((u) => (u - m[c]!) * s[c]!));
+        const gs = byChannel(read(g), shape);
+        const M = sizeOf(shape) / Math.max(im.C, 1);
+        const db = gs.map(sum);
+        const dw = gs.map((v, c) => dot(v, hats[c]!));
+        const dx = gs.map((v, c) => v.map((u, i) => (hasW ? scale[c]! : 1) * s[c]! * (u - db[c]! / M - (hats[c]![i]! * dw[c]!) / M)));
+        const [gotDw, gotDb] = [view([im.C], im.dtype), view([im.C], im.dtype)];
+        const run = (to: View | null) => fused.batchNormGrad(g, x, mean, invstd, hasW ? w : null, to, gotDw, gotDb);
+        const eps = tolerance(im.dtype, 2e-5);
+        if (wantsDx) expect(difference(out(shape, im.dtype, run, 'channels-last'), fromChannels(dx, shape), eps)).toBeNull();
+        else run(null);
+        // Sums of M terms of both signs: the error is measured against their absolute sum.
+        expect(difference(read(gotDb), db, eps * Math.sqrt(M), eps)).toBeNull();
+        expect(difference(read(gotDw), dw, eps * Math.sqrt(M), eps)).toBeNull();
+      });
+    });
+    fc.assert(property, IMAGE_RUNS);
+  });
+});
+
+describe('softmax and cross entropy', () => {
+  const matrix = fc.record({ M: fc.integer({ min: 0, max: 9 }), K: size, seed, dtype, scale: fc.constantFrom(1, 30) });
+  const logits = (m: { M: number; K: number; seed: number; scale: number }, holes: boolean) =>
+    // −∞ is what a mask writes: never in a row's first place here, so that no row is all −∞.
+    numbers(m.M * m.K, m.seed).map((v, i) => (holes && i % m.K > 0 && i % 3 === 0 ? -Infinity : v * m.scale));
+  const rowsOf = (values: number[], K: number) => range(values.length / K).map((r) => values.slice(r * K, (r + 1) * K));
+  const logSoftmax = (row: number[]) => {
+    const top = Math.max(...row);
+    const norm = Math.log(sum(row.map((v) => Math.exp(v - top))));
+    return row.map((v) => v - top - norm);
+  };
+
+  test('softmax and log softmax within 1e-6·(1 + |y|) (float32), 1e-13 (float64), −∞ included, rows apart', () => {
+    const property = fc.property(matrix, fc.boolean(), fc.boolean(), fc.nat(3), (m, holes, log, gap) => {
+      freed(() => {
+        const whole = view([m.M, m.K + gap], m.dtype, 'row-major', numbers(m.M * (m.K + gap), 1));
+        const x = restride(whole, [m.M, m.K], [m.K + gap, 1]);
+        reference.copy(view([m.M, m.K], m.dtype, 'row-major', logits(m, holes)), x);
+        const want = rowsOf(read(x), m.K).flatMap((row) => logSoftmax(row).map((v) => (log ? v : Math.exp(v))));
+        expect(difference(out([m.M, m.K], m.dtype, (y) => fused.softmax(log, x, y)), want, tolerance(m.dtype, 1e-6))).toBeNull();
+      });
+    });
+    fc.assert(property, RUNS);
+  });
+
+  test('softmax of a NaN, of +∞, and of −∞ alone is NaN; of one element 1; of 1000s does not overflow', () => {
+    freed(() => {
+      for (const K of [3, 9]) {
+        const softmax = (...head: number[]) => {
+          const x = view([1, K], 'float32', 'row-major', [...head, ...range(K - head.length).map(() => head.at(-1)!)]);
+          return [false, true].map((log) => out([1, K], 'float32', (y) => fused.softmax(log, x, y)));
+        };
+        expect(softmax(1, NaN, 2)[0]!.every(Number.isNaN)).toBe(true);
+        expect(softmax(1, NaN, 2)[1]!.every(Number.isNaN)).toBe(true);
+        expect(softmax(Infinity, 1)[0]![0]).toBeNaN();
+        expect(softmax(-Infinity)[0]!.every(Number.isNaN)).toBe(true);
+        expect(softmax(-Infinity)[1]!.every(Number.isNaN)).toBe(true);
+        expect(softmax(1000, 0)).toEqual([[1, ...range(K - 1).map(() => 0)], [0, ...range(K - 1).map(() => -1000)]]);
+      }
+      expect(out([1, 1], 'float32', (y) => fused.softmax(false, view([1, 1], 'float32', 'row-major', [-1e30]), y))).toEqual([1]);
+    });
+  });
+
+  test('softmaxGrad within 5e-6 (float32), 1e-13 (float64)', () => {
+    const property = fc.property(matrix, fc.boolean(), fc.boolean(), (m, holes, log) => {
+      freed(() => {
+        const logs = rowsOf(logits(m, holes), m.K).map(logSoftmax);
+        const y = view([m.M, m.K], m.dtype, 'row-major', logs.flat().map((v) => (log ? v : Math.exp(v))));
+        const g = view([m.M, m.K], m.dtype, 'row-major', numbers(m.M * m.K, m.seed + 1));
+        const gs = rowsOf(read(g), m.K);
+        const want = rowsOf(read(y), m.K).flatMap((row, r) =>
+          row.map((v, k) => (log ? gs[r]![k]! - Math.exp(v) * sum(gs[r]!) : v * (gs[r]![k]! - dot(gs[r]!, row)))),
+        );
+        expect(difference(out([m.M, m.K], m.dtype, (dx) => fused.softmaxGrad(log, g, y, dx)), want, tolerance(m.dtype))).toBeNull();
+      });
+    });
+    fc.assert(property, RUNS);
+  });
+
+  test('crossEntropy and its gradient within 1e-6·(1 + |y|) (float32), 1e-13 (float64)', () => {
+    const property = fc.property(matrix, fc.boolean(), (m, holes) => {
+      freed(() => {
+        const x = view([m.M, m.K], m.dtype, 'row-major', logits(m, holes));
+        const classes = range(m.M).map((r) => (r * 7 + m.seed) % m.K);
+        const target = view([m.M], 'int32', 'row-major', classes);
+        const want = rowsOf(read(x), m.K).map(logSoftmax);
+        const eps = tolerance(m.dtype, 1e-6);
+        const logp = view([m.M, m.K], m.dtype);
+        const loss = out([m.M], m.dtype, (to) => fused.crossEntropy(x, target, to, logp));
+        expect(difference(read(logp), want.flat(), eps)).toBeNull();
+        expect(difference(loss, want.map((row, r) => -row[classes[r]!]!), eps)).toBeNull();
+
+        const scale = view([m.M], m.dtype, 'sliced', numbers(m.M, m.seed + 2));
+        const scales = read(scale);
+        const dx = read(logp).map((v, i) => scales[Math.floor(i / m.K)]! * (Math.exp(v) - (classes[Math.floor(i / m.K)] === i % m.K ? 1 : 0)));
+        expect(difference(out([m.M, m.K], m.dtype, (to) => fused.crossEntropyGrad(scale, logp, target, to)), dx, eps)).toBeNull();
+      });
+    });
+    fc.assert(property, RUNS);
+  });
+});
+
+describe('sgd', () => {
+  const shape = fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 4 });
+  const entry = fc.record({ shape, dtype, seed, layout: fc.constantFrom(...LAYOUTS), gradLayout: fc.option(fc.constantFrom(...LAYOUTS)), first: fc.boolean() });
+  const params = fc.record({
+    lr: fc.constantFrom(0.1, 1e-3),
+    momentum: fc.constantFrom(0, 0.9),
+    dampening: fc.constantFrom(0, 0.5),
+    nesterov: fc.boolean(),
+    weightDecay: fc.constantFrom(0, 0.1),
+  });
+
+  test('equals its twin within 1e-6 (float32), 1e-14 (float64): any mix of entries, also in layouts that differ', () => {
+    const property = fc.property(fc.array(entry, { maxLength: 5 }), params, (entries, p) => {
+      freed(() => {
+        const make = () =>
+          entries.map((e) => {
+            const of = (i: number, layout: Layout) => view(e.shape, e.dtype, layout, numbers(sizeOf(e.shape), e.seed + i));
+            const velocity = p.momentum === 0 ? null : of(2, e.layout);
+            return { param: of(0, e.layout), grad: of(1, e.gradLayout ?? e.layout), velocity, first: e.first };
+          });
+        const [got, want] = [make(), make()];
+        optimizerKernels.sgd(got, p);
+        reference.sgd(want, p);
+        got.forEach((e, i) => {
+          const eps = entries[i]!.dtype === 'float32' ? 1e-6 : 1e-14;
+          expect(difference(raw(e.param), raw(want[i]!.param), eps)).toBeNull();
+          if (e.velocity !== null) expect(difference(raw(e.velocity), raw(want[i]!.velocity!), eps)).toBeNull();
+        });
+      });
+    });
+    fc.assert(property, RUNS);
+  });
+
+  test('an entry of several chunks is updated to its end, within 1e-6', () => {
+    freed(() => {
+      const make = (n: number) => ({
+        param: view([n], 'float32', 'row-major', numbers(n, 1)),
+        grad: view([n], 'float32', 'row-major', numbers(n, 2)),
+        velocity: view([n], 'float32', 'row-major', numbers(n, 3)),
+        first: false,
+      });
+      const p = { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 1e-4 };
+      const sizes = [1, 16384, 40003, 5];
+      const [got, want] = [sizes.map(make), sizes.map(make)];
+      optimizerKernels.sgd(got, p);
+      reference.sgd(want, p);
+      got.forEach((e, i) => expect(difference(raw(e.param), raw(want[i]!.param), 1e-6)).toBeNull());
+    });
+  });
+});
+
+test('workspaces are given back', () => {
+  freed(() => {
+    const x = view([4, 5, 2, 2], 'float32', 'channels-last', numbers(80, 1));
+    const [a, b] = [view([5], 'float32'), view([5], 'float32')];
+    const before = memoryUse().bytes;
+    fused.batchNormStats(x, a, b);
+    fused.batchNormGrad(x, x, a, b, null, null, view([5], 'float32'), a);
+    optimizerKernels.sgd([{ param: a, grad: b, velocity: null, first: true }], { lr: 1, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 });
+    expect(memoryUse().bytes - before).toBe((2 * 5 + 3) * 4);
+  });
+});

@@ -1,0 +1,128 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { FloatDType } from '../../src/core/dtype.ts';
+import { sizeOf, type Shape } from '../../src/core/shape.ts';
+import type { AvgPoolParams, Kernels, PoolParams } from '../../src/kernels/interface.ts';
+import { reference } from '../../src/kernels/reference.ts';
+import type { View } from '../../src/kernels/view.ts';
+import { poolingKernels as wasm } from '../../src/kernels/wasm-pooling.ts';
+import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
+
+// The WebAssembly kernels against the reference, on images of every layout. Whole storages are compared, so that a write
+// beside an output's elements shows.
+
+type Pair = [number, number];
+
+const SEED = 20261124;
+const RUNS = { seed: SEED, numRuns: 300 };
+const layout = fc.constantFrom<Layout>(...LAYOUTS);
+const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
+const channels = fc.oneof(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 10, max: 67 }));
+const side = fc.integer({ min: 1, max: 9 });
+const batch = fc.integer({ min: 0, max: 2 });
+const image = fc.record({ N: batch, C: channels, H: side, W: side, seed: fc.nat(1e6), special: fc.boolean(), dtype, from: layout, to: layout });
+/** A valid pool: at most half the kernel is padding; ceil mode as in PyTorch, the last window starts left of the right padding. */
+const pool = (dilation: fc.Arbitrary<number>) =>
+  fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 3 }), fc.nat(2), dilation, fc.boolean()).map(([kernel, stride, padding, d, ceil]) => ({
+    kernel,
+    stride,
+    padding: Math.min(padding, kernel >> 1),
+    dilation: d,
+    ceil,
+  }));
+const pools = (dilation: fc.Arbitrary<number>) => fc.tuple(pool(dilation), pool(dilation));
+
+type Side = { kernel: number; stride: number; padding: number; dilation: number; ceil: boolean };
+
+function outputSize(n: number, p: Side): number {
+  const room = n + 2 * p.padding - p.dilation * (p.kernel - 1) - 1;
+  if (room < 0) return 0;
+  const size = (p.ceil ? Math.ceil(room / p.stride) : Math.floor(room / p.stride)) + 1;
+  return p.ceil && (size - 1) * p.stride >= n + p.padding ? size - 1 : size;
+}
+
+function params([v, h]: [Side, Side]): PoolParams {
+  const both = (key: 'kernel' | 'stride' | 'padding' | 'dilation'): Pair => [v[key], h[key]];
+  return { kernel: both('kernel'), stride: both('stride'), padding: both('padding'), dilation: both('dilation') };
+}
+
+/** The storage of the output that `run` writes with the WebAssembly kernel and with its twin. */
+function twins(shape: Shape, type: FloatDType, to: Layout, run: (k: Pick<Kernels, keyof typeof wasm>, y: View) => void): [number[], number[]] {
+  const [y, want] = [view(shape, type, to), view(shape, type, to)];
+  run(wasm, y);
+  run(reference, want);
+  return [raw(y), raw(want)];
+}
+
+const tolerance = (type: FloatDType) => (type === 'float32' ? 2e-6 : 4e-15);
+
+test('maxPool2d equals its twin to the bit: values and indices, NaN, ±∞, −0, ties', () => {
+  const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), fc.boolean(), layout, (im, sides, ties, indexLayout) => {
+    freed(() => {
+      const shape = [im.N, im.C, im.H, im.W];
+      const values = numbers(sizeOf(shape), im.seed, im.special).map((v) => (ties ? Math.round(v) : v));
+      const x = view(shape, im.dtype, im.from, values);
+      const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
+      const [i, j] = [view(out, 'int32', indexLayout), view(out, 'int32', indexLayout)];
+      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
+      expect(difference(y, want, 0)).toBeNull();
+      expect(raw(i)).toEqual(raw(j));
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
+const averages = fc.record({ countIncludePad: fc.boolean(), divisor: fc.option(fc.integer({ min: 1, max: 7 })) });
+
+test('avgPool2d equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {
+  const property = fc.property(image, pools(fc.constant(1)), averages, (im, sides, average) => {
+    freed(() => {
+      const shape = [im.N, im.C, im.H, im.W];
+      const x = view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed, im.special));
+      const p: AvgPoolParams = { ...params(sides), ...average };
+      const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
+      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.avgPool2d(x, to, p));
+      expect(difference(y, want, tolerance(im.dtype))).toBeNull();
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
+test('avgPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {
+  const property = fc.property(image, pools(fc.constant(1)), averages, (im, sides, average) => {
+    freed(() => {
+      const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
+      const g = view(out, im.dtype, im.from, numbers(sizeOf(out), im.seed, im.special));
+      const p: AvgPoolParams = { ...params(sides), ...average };
+      const [dx, want] = twins([im.N, im.C, im.H, im.W], im.dtype, im.to, (k, to) => k.avgPool2dGrad(g, to, p));
+      expect(difference(dx, want, tolerance(im.dtype))).toBeNull();
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
+test('adaptiveAvgPool2d and its gradient equal their twins within 2e-6 (float32), 4e-15 (float64)', () => {
+  const property = fc.property(image, side, side, (im, OH, OW) => {
+    freed(() => {
+      const [shape, out] = [[im.N, im.C, im.H, im.W], [im.N, im.C, OH, OW]];
+      const x = view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed, im.special));
+      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.adaptiveAvgPool2d(x, to));
+      expect(difference(y, want, tolerance(im.dtype))).toBeNull();
+      const g = view(out, im.dtype, im.to, numbers(sizeOf(out), im.seed, im.special));
+      const [dx, wantDx] = twins(shape, im.dtype, im.from, (k, to) => k.adaptiveAvgPool2dGrad(g, to));
+      expect(difference(dx, wantDx, tolerance(im.dtype))).toBeNull();
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
+test('a global average of 128×128 float32 numbers around 1000 is right to 1e-6, relative', () => {
+  freed(() => {
+    const shape = [1, 18, 128, 128];
+    const x = view(shape, 'float32', 'channels-last', numbers(sizeOf(shape), 1).map((v) => 1000 + 100 * v));
+    const [y, want] = [view([1, 18, 1, 1], 'float32'), view([1, 18, 1, 1], 'float32')];
+    wasm.adaptiveAvgPool2d(x, y);
+    reference.adaptiveAvgPool2d(x, want);
+    expect(difference(read(y), read(want), 0, 1e-6)).toBeNull();
+  });
+});
