@@ -33,7 +33,8 @@ export function formatTensor(t: Tensor): string {
   return body.includes('\n') ? `${head}\n${body}` : `${head} ${body}`;
 }
 
-function formatNumber(x: number, dtype: DType): string {
+/** @internal A number as tensors print it. */
+export function formatNumber(x: number, dtype: DType): string {
   if (dtype === 'bool') return x === 0 ? 'false' : 'true';
   if (dtype === 'int32' || !Number.isFinite(x) || Number.isInteger(x)) return String(x);
   return String(Number(x.toPrecision(dtype === 'float32' ? 5 : 8)));

@@ -91,6 +91,8 @@ export function logBranches<T>(fn: () => T): { result: T; branches: Float64Array
 }
 
 function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
+  // First of all, so that nothing has happened yet when an argument turns out to be gone.
+  for (const a of args) if (a instanceof Tensor) a.checkReadable();
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
   if (inputs === null || inputs === 'consumed') {
@@ -117,8 +119,6 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   }
   if (consumed === null) return nodes;
   if (nodes === null) return 'consumed';
-  // What a scope freed says so itself: its memory is gone too.
-  void consumed.storage;
   throw new GraphConsumedError(
     `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that backward has consumed, ` +
       'and another argument still wants a gradient. detach() it if it is a constant here, or give that backward { retainGraph: true }',
@@ -174,7 +174,8 @@ function finish(op: AnyOp, args: readonly unknown[], { tensors, many }: Outputs)
     branchLog = null;
     const b = withGradMode(false, () => op.branch!(...args, ...tensors));
     log.push(Float64Array.from(b.data()));
-    b.dispose();
+    // A branch may be an argument or an output itself: those are not ours to free.
+    if (!args.includes(b) && !tensors.includes(b)) b.dispose();
     branchLog = log;
   }
   return many ? tensors : tensors[0]!;

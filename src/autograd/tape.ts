@@ -170,7 +170,7 @@ export class Node {
   }
 
   leaveTape(): void {
-    this.tape?.holds.delete(this.holds);
+    this.tape?.remove(this.holds);
     this.#tape = null;
   }
 }
@@ -199,12 +199,20 @@ export class Tape {
     registerTape(this, this.holds);
   }
 
+  remove(h: Holds): void {
+    this.holds.delete(h);
+    if (this.holds.size > 0 || !this.#watched) return;
+    this.#watched = false;
+    unregisterTape(this);
+  }
+
   static join(a: Tape, b: Tape): Tape {
     if (a === b) return a;
     const [big, small] = a.holds.size >= b.holds.size ? [a, b] : [b, a];
     for (const h of small.holds) big.holds.add(h);
     small.#parent = big;
     if (small.#watched) {
+      small.#watched = false;
       unregisterTape(small);
       big.watch();
     }

@@ -248,6 +248,11 @@ export class Tensor implements View {
     return this.#freedBy !== null;
   }
 
+  /** @internal Throws ReleasedError if the memory is gone and cannot come back as a constant. */
+  checkReadable(): void {
+    if (this.#freedBy !== null) this.#revive();
+  }
+
   /** @internal Owned by the user or by a module: only dispose frees it. */
   get isOwned(): boolean {
     return this.#owned;

@@ -71,10 +71,10 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
 
   constructor(images: Float32Array | Uint8Array, imageShape: readonly number[], labels: ArrayLike<number>) {
     const size = sizeOf(imageShape, 'ArrayDataset');
-    if (images.length !== size * labels.length) {
-      throw new ShapeError(
-        `ArrayDataset: ${labels.length} labels need ${size * labels.length} elements of images ${formatShape(imageShape)}, got ${images.length}`,
-      );
+    const expected = size * labels.length;
+    if (images.length !== expected) {
+      const shape = formatShape(imageShape);
+      throw new ShapeError(`ArrayDataset: ${labels.length} labels need ${expected} elements of images ${shape}, got ${images.length}`);
     }
     this.length = labels.length;
     this.imageShape = imageShape;
@@ -176,7 +176,9 @@ function mapImages(images: ArrayData, change: (image: ArrayData, b: number) => A
   for (let b = 1; b < count; b++) {
     const image = at(b);
     if (!sameShape(image.shape, first.shape)) {
-      throw new ShapeError(`withTransform: images of one batch must agree, got ${formatShape(first.shape)} and ${formatShape(image.shape)}`);
+      throw new ShapeError(
+        `withTransform: images of one batch must agree, got ${formatShape(first.shape)} and ${formatShape(image.shape)}`,
+      );
     }
     data.set(image.data, b * first.data.length);
   }

@@ -60,11 +60,11 @@ const WARM = [1, 0.25, -1] as const;
 /** Whether pixel (x, y), each −4 … 4 from the centre, belongs to the shape. All are even in x: mirroring changes no label. */
 const INSIDE: readonly ((x: number, y: number) => boolean)[] = [
   (x, y) => x * x + y * y <= 18,
-  (x, y) => x * x + y * y <= 18 && x * x + y * y >= 7,
+  (x, y) => x * x + y * y <= 18 && x * x + y * y >= 12,
   () => true,
-  (x, y) => Math.max(Math.abs(x), Math.abs(y)) >= 3,
-  (x, y) => Math.min(Math.abs(x), Math.abs(y)) <= 1,
-  (x, y) => Math.abs(Math.abs(x) - Math.abs(y)) <= 1,
+  (x, y) => Math.max(Math.abs(x), Math.abs(y)) === 4,
+  (x, y) => x === 0 || y === 0,
+  (x, y) => Math.abs(x) === Math.abs(y),
   (_, y) => y % 2 === 0,
   (x) => x % 2 === 0,
   (x, y) => (x + y) % 2 === 0,

@@ -20,7 +20,7 @@ const RENAME_PAUSES = [10, 20, 40, 80, 150, 300, 400, 500] as const;
  * one, whole.
  *
  * The content goes to a temporary file in the same folder (`.name.random.tmp`), is flushed to the disk, and renamed over `path`. A
- * process killed meanwhile leaves the temporary file behind. The folder must exist.
+ * process killed meanwhile leaves the temporary file behind. The folder must exist; a symbolic link at `path` is replaced, not followed.
  * @param content bytes, or several pieces that are written one after the other
  * Throws: FileError if the folder is missing or cannot be written to; the old file is as it was and the temporary one removed
  */

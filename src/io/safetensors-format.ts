@@ -146,7 +146,10 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): SafetensorsF
   const entries = new Map<string, ArrayData>();
   for (const [name, entry] of header.entries) {
     const [begin, end] = entry.offsets;
-    entries.set(name, decodeEntry(entry, bytes.subarray(start + begin, start + end), (what) => fail(`${name}: ${what}`)));
+    entries.set(
+      name,
+      decodeEntry(entry, bytes.subarray(start + begin, start + end), (what) => fail(`${name}: ${what}`)),
+    );
   }
   return { entries, metadata: header.metadata };
 }

@@ -2,7 +2,7 @@
  * Matrix product and convolution kernels: packs operands, lays out workspaces and launches assembly/.
  */
 import { ITEM_SIZE } from '../core/dtype.ts';
-import { channelsLastStrides, sizeOf } from '../core/shape.ts';
+import { channelsLastStrides, rowMajorStrides, sizeOf } from '../core/shape.ts';
 import type { ConvParams, Kernels } from './interface.ts';
 import { launch } from './launch.ts';
 import { allocate, memoryViews, type Storage } from './memory.ts';
@@ -14,14 +14,14 @@ const VECTOR = 16;
 /** Rows and columns of a product that one chunk computes. */
 const ROW_BLOCK = 64;
 const COLUMN_BLOCK = 256;
-/** From this many panels of b on, packing a pays. */
-const PACK_PANELS = 4;
+/** Rows of a matrix-vector product that one chunk computes; assembly/matmul.ts has the same. */
+const VECTOR_ROWS = 64;
 /** Chunks that a problem is split into where it is large enough: enough to keep every core busy to the end. */
 const CHUNKS = 16;
 /** Input channels per chunk of a weight gradient. */
 const CHANNEL_BLOCK = 16;
 /** Bytes of images that a weight gradient goes over again and again: they should stay in the L1 cache. */
-const BAND_BYTES = 20480;
+const BAND_BYTES = 32768;
 
 type Four = readonly [number, number, number, number];
 
@@ -42,8 +42,11 @@ interface Axis {
   readonly kStep: number;
 }
 
+/** Allocates a workspace of so many bytes. */
+type Workspaces = (bytes: number) => Storage;
+
 /** Runs `fn` with workspaces that are freed when it ends. */
-function withWorkspaces(fn: (workspace: (bytes: number) => Storage) => void): void {
+function withWorkspaces(fn: (workspace: Workspaces) => void): void {
   const made: Storage[] = [];
   try {
     fn((bytes) => {
@@ -70,9 +73,11 @@ function vectorBytes(n: number, v: View): number {
 }
 
 /** A table of addresses in a workspace. */
-function addressTable(at: Storage, addresses: readonly number[]): number {
-  memoryViews().u32.set(addresses, at.ptr / 4);
-  return at.ptr;
+function addressTable(rows: readonly (readonly number[])[], workspace: Workspaces): number {
+  const addresses = rows.flat();
+  const { ptr } = workspace(addresses.length * 4);
+  memoryViews().u32.set(addresses, ptr / 4);
+  return ptr;
 }
 
 /** Element offsets of all batch entries of a and b, the dims before the last two, in row-major order. */
@@ -93,43 +98,62 @@ function matmul(a: View, b: View, y: View): void {
   const M = y.shape[rank - 2]!;
   const N = y.shape[rank - 1]!;
   const K = a.shape[rank - 1]!;
-  const offsets = batchOffsets(a, b);
-  if (M * N * offsets.length === 0) return;
+  if (sizeOf(y.shape) === 0) return;
   const size = ITEM_SIZE[y.dtype];
-  const [aRow, aColumn] = [a.strides[rank - 2]! * size, a.strides[rank - 1]! * size];
-  const [bRow, bColumn] = [b.strides[rank - 2]! * size, b.strides[rank - 1]! * size];
-  const columnBlocks = divideUp(N * size, 4 * VECTOR);
-  const packA = columnBlocks >= PACK_PANELS || aColumn !== size;
+  // Row by column vector: yᵀ = bᵀ·aᵀ is the same memory, so that either operand can be the matrix.
+  if (a.strides[rank - 1] === 1 && b.strides[rank - 2] === 1 && (M === 1 || N === 1)) return matvec(a, b, y);
   withWorkspaces((workspace) => {
-    const left = packA
-      ? pack(a, offsets.map(([p]) => p), M * K * size, workspace, (table, n) =>
-          launch(`packPairs${suffix(y)}`, n * divideUp(M, 16), table, M, aRow, K, aColumn))
-      : offsets.map(([p]) => addressOf(a) + p * size);
-    const right = pack(b, offsets.map(([, q]) => q), K * vectorBytes(N, y), workspace, (table, n) =>
-      launch(`packColumns${suffix(y)}`, n * columnBlocks, table, N, 1, 0, 1, 0, K, bRow, bColumn));
-    const table = workspace(offsets.length * 12);
-    const entries = offsets.flatMap((_, i) => [left[i]!, right[i]!, addressOf(y) + i * M * N * size]);
+    const left = contiguousRows(a, workspace);
+    const offsets = batchOffsets(left, b);
+    const distinct = [...new Set(offsets.map(([, q]) => q))];
+    const panelBytes = K * vectorBytes(N, y);
+    const panels = workspace(distinct.length * panelBytes).ptr;
+    const panelsOf = new Map(distinct.map((q, i) => [q, panels + i * panelBytes]));
+    launch(
+      `packColumns${suffix(y)}`, distinct.length * divideUp(N * size, 4 * VECTOR),
+      addressTable(distinct.map((q) => [addressOf(b) + q * size, panelsOf.get(q)!]), workspace), N,
+      1, 0, 1, 0, K, b.strides[rank - 2]! * size, b.strides[rank - 1]! * size,
+    );
     launch(
       `matmul${suffix(y)}`, offsets.length * divideUp(M, ROW_BLOCK) * divideUp(N, COLUMN_BLOCK),
-      addressTable(table, entries), M, N, K, aRow, ROW_BLOCK, COLUMN_BLOCK, packA ? 1 : 0,
+      addressTable(offsets.map(([p, q], i) => [addressOf(left) + p * size, panelsOf.get(q)!, addressOf(y) + i * M * N * size]), workspace),
+      M, N, K, left.strides[rank - 2]! * size, ROW_BLOCK, COLUMN_BLOCK,
     );
   });
 }
 
-/** Packs the matrices of v at the given element offsets, equal ones once, into `bytes` each; gives where every one lies. */
-function pack(
-  v: View, offsets: readonly number[], bytes: number, workspace: (bytes: number) => Storage, run: (table: number, n: number) => void,
-): number[] {
-  const distinct = [...new Set(offsets)];
-  const room = workspace(distinct.length * bytes);
-  const where = new Map(distinct.map((offset, i) => [offset, room.ptr + i * bytes]));
-  const entries = distinct.flatMap((offset) => [addressOf(v) + offset * ITEM_SIZE[v.dtype], where.get(offset)!]);
-  run(addressTable(workspace(distinct.length * 8), entries), distinct.length);
-  return offsets.map((offset) => where.get(offset)!);
+/** The product where b has one column, or a one row; both contiguous along K. */
+function matvec(a: View, b: View, y: View): void {
+  const rank = y.shape.length;
+  const size = ITEM_SIZE[y.dtype];
+  const byColumns = y.shape[rank - 1] !== 1;
+  const M = byColumns ? y.shape[rank - 1]! : y.shape[rank - 2]!;
+  const row = byColumns ? b.strides[rank - 1]! : a.strides[rank - 2]!;
+  withWorkspaces((workspace) => {
+    const entries = batchOffsets(a, b).map(([p, q], i) => {
+      const [left, right] = [addressOf(a) + p * size, addressOf(b) + q * size];
+      return [byColumns ? right : left, byColumns ? left : right, addressOf(y) + i * M * size];
+    });
+    launch(
+      `matvec${suffix(y)}`, entries.length * divideUp(M, VECTOR_ROWS), addressTable(entries, workspace), M, a.shape[rank - 1]!, row * size,
+    );
+  });
+}
+
+/** A matrix batch whose rows are contiguous: a itself or a copy, in which broadcast dims still are. */
+function contiguousRows(a: View, workspace: Workspaces): View {
+  const rank = a.shape.length;
+  if (a.strides[rank - 1] === 1 || a.shape[rank - 1]! <= 1) return a;
+  const once = (d: number): boolean => d < rank - 2 && a.strides[d] === 0;
+  const shape = a.shape.map((n, d) => (once(d) ? 1 : n));
+  const strides = rowMajorStrides(shape);
+  const copy: View = { storage: workspace(sizeOf(shape) * ITEM_SIZE[a.dtype]), offset: 0, shape, strides, dtype: a.dtype };
+  elementwiseKernels.copy(restride(a, shape, a.strides), copy);
+  return restride(copy, a.shape, strides.map((s, d) => (once(d) ? 0 : s)));
 }
 
 /** An image batch whose channels lie side by side: x itself or a copy. */
-function channelsLast(x: View, workspace: (bytes: number) => Storage): View {
+function channelsLast(x: View, workspace: Workspaces): View {
   if (x.strides[1] === 1 || x.shape[1] === 1) return x;
   const strides = channelsLastStrides(x.shape);
   const copy: View = { storage: workspace(sizeOf(x.shape) * ITEM_SIZE[x.dtype]), offset: 0, shape: x.shape, strides, dtype: x.dtype };
@@ -198,14 +222,13 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
   withWorkspaces((workspace) => {
     const entries = depthwise ? 1 : groups;
     const packed = workspace(entries * groupBytes);
-    const table = workspace(entries * 8);
-    const pairs = Array.from({ length: entries }, (_, g) => [
+    const table = Array.from({ length: entries }, (_, g) => [
       first + g * (w.shape[0]! / groups) * w.strides[0]! * size, packed.ptr + g * groupBytes,
     ]);
     // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
     const bytes = (n: number): number => (n * size) >>> 0;
     launch(
-      `packColumns${suffix(y)}`, entries * divideUp(columns * size, 4 * VECTOR), addressTable(table, pairs.flat()), columns,
+      `packColumns${suffix(y)}`, entries * divideUp(columns * size, 4 * VECTOR), addressTable(table, workspace), columns,
       vertical.taps, bytes(vertical.kStep * rowStride), horizontal.taps, bytes(horizontal.kStep * columnStride),
       C, bytes(w.strides[from]!), bytes(w.strides[depthwise ? 0 : to]!),
     );
@@ -248,7 +271,7 @@ function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
 }
 
 /** g with the channels of every group padded to whole vectors, channels-last: g itself or a copy. */
-function paddedGroups(g: View, groups: number, workspace: (bytes: number) => Storage): View {
+function paddedGroups(g: View, groups: number, workspace: Workspaces): View {
   const [N, channels, OH, OW] = g.shape as Four;
   const O = channels / groups;
   const padded = vectorBytes(O, g) / ITEM_SIZE[g.dtype];
@@ -285,7 +308,7 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     if (depthwise) {
       launch(`depthwiseGradW${suffix(dw)}`, parts * blocks, ...inputs, N, outputs, ...axes, perPart);
     } else {
-      const rowBytes = OW * (p.stride[1] * Math.max(64, Math.min(C, CHANNEL_BLOCK) * size) + 64);
+      const rowBytes = OW * (p.stride[1] * images.strides[3]! + gradients.strides[3]!) * size;
       const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
       const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.floor(BAND_BYTES / (rowBytes * OH)));
       launch(

@@ -23,7 +23,10 @@ describe('parseCifar10', () => {
   });
 
   test.each([
-    [new Uint8Array(0), 'expected a multiple of 3073 bytes (label and 32×32×3 image), got 0; the file is truncated or no binary version of CIFAR-10'],
+    [
+      new Uint8Array(0),
+      'expected a multiple of 3073 bytes (label and 32×32×3 image), got 0; the file is truncated or no binary version of CIFAR-10',
+    ],
     [
       join(record(1), record(2)).subarray(0, 6145),
       'expected a multiple of 3073 bytes (label and 32×32×3 image), got 6145; the file is truncated or no binary version of CIFAR-10',

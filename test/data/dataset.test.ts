@@ -37,7 +37,11 @@ describe('ArrayDataset', () => {
   });
 
   test('turns bytes into float32 in [0, 1]', () => {
-    const data = new ArrayDataset(Uint8Array.from({ length: 256 }, (_, b) => b), [1], new Uint8Array(256));
+    const data = new ArrayDataset(
+      Uint8Array.from({ length: 256 }, (_, b) => b),
+      [1],
+      new Uint8Array(256),
+    );
     expect(data.getBatch(Array.from({ length: 256 }, (_, b) => b))[0].data).toEqual(Float32Array.from({ length: 256 }, (_, b) => b / 255));
   });
 
@@ -115,10 +119,20 @@ describe('withTransform', () => {
       return { data: new Float32Array(n), shape: [n], dtype: 'float32' } as const;
     };
     const data = new ArrayDataset(Float32Array.of(1, 2), [1], [0, 0]);
-    const [images] = (withTransform(data, grow(() => 3)) as BatchDataset<readonly [ArrayData, ArrayData]>).getBatch([0, 1], randomFor);
+    const [images] = (
+      withTransform(
+        data,
+        grow(() => 3),
+      ) as BatchDataset<readonly [ArrayData, ArrayData]>
+    ).getBatch([0, 1], randomFor);
     expect(images.shape).toEqual([2, 3]);
-    expect(() => (withTransform(data, grow((v) => v)) as BatchDataset).getBatch([0, 1], randomFor)).toThrow(
-      new ShapeError('withTransform: images of one batch must agree, got [1] and [2]'),
-    );
+    expect(() =>
+      (
+        withTransform(
+          data,
+          grow((v) => v),
+        ) as BatchDataset
+      ).getBatch([0, 1], randomFor),
+    ).toThrow(new ShapeError('withTransform: images of one batch must agree, got [1] and [2]'));
   });
 });

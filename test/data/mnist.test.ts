@@ -94,9 +94,7 @@ describe('loadMnist', () => {
   test('names a damaged file', () => {
     const file = path.join(dir, 'train-images-idx3-ubyte.gz');
     fs.writeFileSync(file, Uint8Array.of(1, 2, 3));
-    expect(() => loadMnist(dir)).toThrow(
-      error(`loadMnist: ${file} is damaged: it does not unpack as gzip (Z_DATA_ERROR); ${hint}`),
-    );
+    expect(() => loadMnist(dir)).toThrow(error(`loadMnist: ${file} is damaged: it does not unpack as gzip (Z_DATA_ERROR); ${hint}`));
     fs.writeFileSync(file, zlib.gzipSync(images.subarray(0, 20)));
     fs.writeFileSync(path.join(dir, 'train-labels-idx1-ubyte'), labels);
     expect(() => loadMnist(dir)).toThrow(

@@ -46,7 +46,9 @@ describe('randomCrop', () => {
     const windows = new Map<string, string>();
     for (let top = -padding; top <= height + padding - 3; top++) {
       for (let left = -padding; left <= width + padding - 6; left++) {
-        const pixels = Array.from({ length: 2 * 3 * 6 }, (_, i) => padded(Math.floor(i / 18), top + (Math.floor(i / 6) % 3), left + (i % 6)));
+        const pixels = Array.from({ length: 2 * 3 * 6 }, (_, i) =>
+          padded(Math.floor(i / 18), top + (Math.floor(i / 6) % 3), left + (i % 6)),
+        );
         windows.set(pixels.join(), `${top},${left}`);
       }
     }

@@ -67,21 +67,26 @@ describe('writeFileAtomic', () => {
 
   test('a missing folder is named', () => {
     const file = path.join(dir, 'no', 'out.bin');
-    expect(() => writeFileAtomic(file, Uint8Array.of(1))).toThrow(new FileError(`writeFileAtomic: there is no folder ${dir}/no; make it first`));
+    expect(() => writeFileAtomic(file, Uint8Array.of(1))).toThrow(
+      new FileError(`writeFileAtomic: there is no folder ${dir}/no; make it first`),
+    );
   });
 
-  test.each(['writeFileSync', 'fsyncSync', 'closeSync'] as const)('when %s fails, the old file stays and the temporary one goes', (call) => {
-    const file = path.join(dir, 'out.bin');
-    fs.writeFileSync(file, 'old');
-    const real = fs[call] as (...args: unknown[]) => void;
-    vi.spyOn(fs, call).mockImplementationOnce((...args: unknown[]) => {
-      if (call === 'closeSync') real(...args);
-      throw systemError('ENOSPC');
-    });
-    expect(() => writeFileAtomic(file, Uint8Array.of(1))).toThrow(new FileError(`writeFileAtomic: cannot write ${file} (ENOSPC)`));
-    expect(fs.readFileSync(file, 'utf8')).toBe('old');
-    expect(fs.readdirSync(dir)).toEqual(['out.bin']);
-  });
+  test.each(['writeFileSync', 'fsyncSync', 'closeSync'] as const)(
+    'when %s fails, the old file stays and the temporary one goes',
+    (call) => {
+      const file = path.join(dir, 'out.bin');
+      fs.writeFileSync(file, 'old');
+      const real = fs[call] as (...args: unknown[]) => void;
+      vi.spyOn(fs, call).mockImplementationOnce((...args: unknown[]) => {
+        if (call === 'closeSync') real(...args);
+        throw systemError('ENOSPC');
+      });
+      expect(() => writeFileAtomic(file, Uint8Array.of(1))).toThrow(new FileError(`writeFileAtomic: cannot write ${file} (ENOSPC)`));
+      expect(fs.readFileSync(file, 'utf8')).toBe('old');
+      expect(fs.readdirSync(dir)).toEqual(['out.bin']);
+    },
+  );
 
   test('renames again where another program holds the file for a moment', () => {
     const file = path.join(dir, 'out.bin');

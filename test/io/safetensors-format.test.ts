@@ -20,7 +20,8 @@ const one = (dtype: string, shape: string, span: number) => `{"x":{"dtype":"${dt
 const read = (bytes: Uint8Array) => decodeSafetensors(bytes, 'm.safetensors');
 
 /** Reads the only entry of a file of one stored type. */
-const readOne = (dtype: string, data: ArrayLike<number>, count = 1) => read(file(one(dtype, `[${count}]`, data.length), data)).entries.get('x')!;
+const readOne = (dtype: string, data: ArrayLike<number>, count = 1) =>
+  read(file(one(dtype, `[${count}]`, data.length), data)).entries.get('x')!;
 
 describe('encode', () => {
   test('lays the bytes out as the format says', () => {
@@ -48,7 +49,13 @@ describe('encode', () => {
 
   const ok: ArrayData = { data: Float32Array.of(1), shape: [1], dtype: 'float32' };
   test.each([
-    [[['a', ok], ['a', ok]], 'encodeSafetensors: name "a" appears twice'],
+    [
+      [
+        ['a', ok],
+        ['a', ok],
+      ],
+      'encodeSafetensors: name "a" appears twice',
+    ],
     [[['__metadata__', ok]], 'encodeSafetensors: name "__metadata__" is reserved'],
     [[['\ud800', ok]], 'encodeSafetensors: "\\ud800" is no Unicode text'],
     [[['a', { ...ok, shape: [2] }]], 'encodeSafetensors: a: float32 [2] needs 2 elements in Float32Array, got 1 in Float32Array'],
@@ -59,7 +66,15 @@ describe('encode', () => {
   });
 
   test('refuses a metadata key twice', () => {
-    expect(() => encodeSafetensors([], [['k', '1'], ['k', '2']])).toThrow(new ArgumentError('encodeSafetensors: name "k" appears twice'));
+    expect(() =>
+      encodeSafetensors(
+        [],
+        [
+          ['k', '1'],
+          ['k', '2'],
+        ],
+      ),
+    ).toThrow(new ArgumentError('encodeSafetensors: name "k" appears twice'));
   });
 });
 
@@ -103,7 +118,10 @@ describe('decode: types', () => {
   });
 
   test('elements need not be aligned, and the result shares nothing with the file', () => {
-    const bytes = file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]}}', [5, 0, 0, 128, 63]);
+    const bytes = file(
+      '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]}}',
+      [5, 0, 0, 128, 63],
+    );
     const shifted = new Uint8Array(bytes.length + 3).subarray(3);
     shifted.set(bytes);
     const { entries } = read(shifted);
@@ -117,12 +135,18 @@ describe('decode: names', () => {
     const names = ['z', '__proto__', '1', '0', '', 'é\n"\\', '\u{1f600}', 'constructor'];
     const bytes = encodeSafetensors(
       names.map((name, i) => [name, { data: Int32Array.of(i), shape: [], dtype: 'int32' }]),
-      [['__proto__', 'text'], ['0', '']],
+      [
+        ['__proto__', 'text'],
+        ['0', ''],
+      ],
     );
     const { entries, metadata } = read(bytes);
     expect([...entries.keys()]).toEqual(names);
     expect([...entries.values()].map(({ data }) => data[0])).toEqual(names.map((_, i) => i));
-    expect([...metadata]).toEqual([['__proto__', 'text'], ['0', '']]);
+    expect([...metadata]).toEqual([
+      ['__proto__', 'text'],
+      ['0', ''],
+    ]);
   });
 
   test('understands escapes and white space', () => {
@@ -148,10 +172,10 @@ describe('decode: refuses what is no strictly valid file', () => {
       'header length: expected at most 100000000 bytes, got 9223372036854776000; this is no safetensors file',
     ],
     ['broken UTF-8', file(Uint8Array.of(123, 34, 255, 34, 125)), 'header: it is no UTF-8 text; the file is damaged'],
-    ['a byte order mark', file('\ufeff{}'), "header: expected '{' at character 0, got \"\ufeff{}\""],
-    ['leading space', file(' {}'), "header: expected '{' at character 0, got \" {}\""],
+    ['a byte order mark', file('\ufeff{}'), 'header: expected \'{\' at character 0, got "\ufeff{}"'],
+    ['leading space', file(' {}'), 'header: expected \'{\' at character 0, got " {}"'],
     ['nothing', file(''), "header: expected '{' at character 0, got the end"],
-    ['an array', file('[]'), "header: expected '{' at character 0, got \"[]\""],
+    ['an array', file('[]'), 'header: expected \'{\' at character 0, got "[]"'],
     ['text after the end', file('{}x'), 'header: expected the end at character 2, got "x"'],
     ['zeros after the end', file('{}\0'), 'header: expected the end at character 2, got "\\u0000"'],
     ['no end', file('{"a":{'), 'header: expected a string at character 6, got the end'],
@@ -166,8 +190,12 @@ describe('decode: refuses what is no strictly valid file', () => {
     ['metadata that is no text', file('{"__metadata__":{"a":1}}'), 'header: expected a string at character 21, got "1}}"'],
     ['an unknown key', file(`{"a":{${entry},"__proto__":[]}}`, x4), 'header: a: unknown key "__proto__"'],
     ['a missing key', file('{"a":{"dtype":"F32","shape":[1]}}', x4), 'header: a: expected dtype, shape and two data_offsets'],
-    ['one offset', file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[1]}}', [0]), 'header: a: expected dtype, shape and two data_offsets'],
-    ['null', file('{"a":null}'), "header: expected '{' at character 5, got \"null}\""],
+    [
+      'one offset',
+      file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[1]}}', [0]),
+      'header: a: expected dtype, shape and two data_offsets',
+    ],
+    ['null', file('{"a":null}'), 'header: expected \'{\' at character 5, got "null}"'],
     ['1.0', file(one('F32', '[1.0]', 4), x4), 'header: expected a whole number ≥ 0 written in digits, got 1.0'],
     ['1e2', file(one('F32', '[1e2]', 4), x4), 'header: expected a whole number ≥ 0 written in digits, got 1e2'],
     ['-0', file(one('F32', '[-0]', 0)), 'header: expected a whole number ≥ 0 written in digits, got -0'],
@@ -221,22 +249,37 @@ describe('decode: refuses what is no strictly valid file', () => {
     const long = 'ab"\\'.repeat(500_000);
     expect(read(encodeSafetensors([], [['k', long]])).metadata.get('k')).toBe(long);
     const number = file(one('F32', `[${'1'.repeat(2_000_000)}]`, 4));
-    expect(() => read(number)).toThrow(new FileError(`decodeSafetensors: m.safetensors: header: number ${'1'.repeat(40)}… is above 2^53 − 1`));
+    expect(() => read(number)).toThrow(
+      new FileError(`decodeSafetensors: m.safetensors: header: number ${'1'.repeat(40)}… is above 2^53 − 1`),
+    );
     expect(() => read(file('{"a":'.repeat(400_000)))).toThrow(FileError);
   });
 });
 
 describe('properties', () => {
   const array: fc.Arbitrary<ArrayData> = fc
-    .tuple(fc.constantFrom<DType>('float32', 'float64', 'int32', 'bool'), fc.array(fc.nat(3), { maxLength: 4 }), fc.infiniteStream(fc.nat()))
+    .tuple(
+      fc.constantFrom<DType>('float32', 'float64', 'int32', 'bool'),
+      fc.array(fc.nat(3), { maxLength: 4 }),
+      fc.infiniteStream(fc.nat()),
+    )
     .map(([dtype, shape, numbers]) => {
-      const data = newArray(dtype, shape.reduce((a, b) => a * b, 1));
+      const data = newArray(
+        dtype,
+        shape.reduce((a, b) => a * b, 1),
+      );
       const bytes = new Uint8Array(data.buffer);
       for (let i = 0; i < bytes.length; i++) bytes[i] = numbers.next().value! & (dtype === 'bool' ? 1 : 255);
       return { data, shape, dtype };
     });
   const files = fc.tuple(
-    fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary' }).filter((name) => name !== '__metadata__'), array), { selector: ([name]) => name, maxLength: 6 }),
+    fc.uniqueArray(
+      fc.tuple(
+        fc.string({ unit: 'binary' }).filter((name) => name !== '__metadata__'),
+        array,
+      ),
+      { selector: ([name]) => name, maxLength: 6 },
+    ),
     fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' })), { selector: ([key]) => key, maxLength: 3 }),
   );
   const bytesOf = ({ data }: ArrayData) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

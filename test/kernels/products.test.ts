@@ -67,6 +67,17 @@ describe('matmul', () => {
     );
   });
 
+  test(`matrices and vectors, ${within}`, () => {
+    const one = fc.constant(1);
+    const shapes = fc.oneof(fc.tuple(one, side, fc.nat(150)), fc.tuple(fc.nat(150), side, one));
+    fc.assert(
+      fc.property(shapes, dtype, layout, layout, fc.nat(1e6), fc.nat(15), ([M, K, N], type, la, lb, seed, bits) =>
+        check([2], M, K, N, type, [la, lb], seed, bits),
+      ),
+      RUNS,
+    );
+  });
+
   test.for([
     [1, 1, 1], [1, 1000, 10], [64, 1024, 10], [4, 64, 16], [130, 300, 270], [129, 513, 17], [1, 300, 600], [600, 300, 1],
   ] as const)(`blocks and skinny cases: %s, ${within}`, ([M, K, N]) => {

@@ -180,7 +180,7 @@ const powOp = defineOp({
     // b = 0 first: there 0 · a⁻¹ would be NaN at a = 0.
     needs[0] ? where(eq(b, 0), 0, mul(g, mul(b, pow(a, sub(b, 1))))) : null,
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
-    y && mul(g, where(mul(eq(a, 0), ge(b, 0)), 0, mul(y, log(where(eq(a, 0), 1, a))))),
+    y && mul(g, where(where(ge(b, 0), eq(a, 0), 0), 0, mul(y, log(where(eq(a, 0), 1, a))))),
   ],
 });
 

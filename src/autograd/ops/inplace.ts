@@ -14,6 +14,7 @@ import { expandTo, type Operand } from './elementwise.ts';
 
 /** Throws unless `target` may be written to now. */
 function checkWritable(op: string, target: Tensor, operand: Operand | null): void {
+  target.checkReadable();
   if (isGradEnabled()) {
     const cause =
       target.requiresGrad || target.storage.gradRefs > 0

@@ -1,5 +1,5 @@
 /**
- * Packing of matrix operands and convolution weights into the order in which the micro-kernel reads them.
+ * Packing of right operands and convolution weights into the order in which the micro-kernel reads them.
  */
 import { intArg, ptrArg } from './abi';
 import { lanes, panelVectors } from './tile';
@@ -64,59 +64,10 @@ function packColumns<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/**
- * A [M, K], any strides → pairs of rows, element by element, so that the micro-kernel reads both through one pointer; the last of
- * an odd number of rows stays as it is. A chunk is 16 rows of one entry.
- * args: table of (src, dst) pairs, M, row stride, K, column stride; strides in bytes.
- */
-// @ts-ignore: decorator
-@inline
-function packPairs<T>(args: usize, first: i32, last: i32): void {
-  const table = ptrArg(args, 0);
-  const M = intArg(args, 1), K = intArg(args, 3);
-  const sm = ptrArg(args, 2), sk = ptrArg(args, 4);
-  const blocks = (M + 15) / 16;
-  for (let chunk = first; chunk < last; chunk++) {
-    const entry = table + (<usize>(chunk / blocks) << 3);
-    const src = <usize>load<u32>(entry);
-    const dst = <usize>load<u32>(entry, 4);
-    const m0 = (chunk % blocks) * 16;
-    const end = min(M, m0 + 16);
-    // 16 columns at a time: where the rows are side by side, whole cache lines are used while they are near.
-    for (let k0 = 0; k0 < K; k0 += 16) {
-      const depth = min(16, K - k0);
-      for (let m = m0; m < end; m += 2) {
-        let p = src + <usize>m * sm + <usize>k0 * sk;
-        let p1 = p + sm;
-        let q = dst + (<usize>m * <usize>K + <usize>(m + 1 < M ? k0 * 2 : k0)) * sizeof<T>();
-        if (m + 1 == M) {
-          for (let k = depth; k > 0; k--, p += sk, q += sizeof<T>()) store<T>(q, load<T>(p));
-          break;
-        }
-        for (let k = depth; k > 0; k--) {
-          store<T>(q, load<T>(p));
-          store<T>(q, load<T>(p1), sizeof<T>());
-          p += sk;
-          p1 += sk;
-          q += 2 * sizeof<T>();
-        }
-      }
-    }
-  }
-}
-
 export function packColumns_f32(args: usize, first: i32, last: i32): void {
   packColumns<f32>(args, first, last);
 }
 
 export function packColumns_f64(args: usize, first: i32, last: i32): void {
   packColumns<f64>(args, first, last);
-}
-
-export function packPairs_f32(args: usize, first: i32, last: i32): void {
-  packPairs<f32>(args, first, last);
-}
-
-export function packPairs_f64(args: usize, first: i32, last: i32): void {
-  packPairs<f64>(args, first, last);
 }

@@ -75,14 +75,14 @@ function putRow<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, v3: v12
 // @ts-ignore: decorator
 @inline
 function stripOf<T>(
-  rows: i32, vectors: i32, paired: bool,
+  rows: i32, vectors: i32,
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
   if (run <= 0) sweeps = 0;
   // Two steps an iteration, the last of an odd number alone. The branch between them keeps V8 from loading both steps at once,
   // for which there are not enough registers.
-  const element: usize = paired ? 2 * sizeof<T>() : sizeof<T>();
+  const element = sizeof<T>();
   const step: usize = <usize>vectors * 16;
   const bRun = <usize>run * step;
   a0 -= 2 * element;
@@ -104,7 +104,7 @@ function stripOf<T>(
         const lastOdd = last + step;
         do {
           p0 += 2 * element;
-          if (rows > 1 && !paired) p1 += 2 * element;
+          if (rows > 1) p1 += 2 * element;
           q += 2 * step;
           const b0 = v128.load(q);
           const b1 = vectors > 1 ? v128.load(q, 16) : b0;
@@ -118,7 +118,7 @@ function stripOf<T>(
             c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
           }
           if (rows > 1) {
-            const s1 = paired ? v128.load_splat<T>(p0, sizeof<T>()) : v128.load_splat<T>(p1);
+            const s1 = v128.load_splat<T>(p1);
             c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
             if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
             if (vectors > 2) {
@@ -131,7 +131,7 @@ function stripOf<T>(
           const d1 = vectors > 2 ? v128.load(q, 80) : vectors > 1 ? v128.load(q, 48) : d0;
           const d2 = vectors > 2 ? v128.load(q, 96) : d0;
           const d3 = vectors > 2 ? v128.load(q, 112) : d0;
-          const u0 = paired ? v128.load_splat<T>(p0, 2 * sizeof<T>()) : v128.load_splat<T>(p0, sizeof<T>());
+          const u0 = v128.load_splat<T>(p0, sizeof<T>());
           c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
           if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
           if (vectors > 2) {
@@ -139,7 +139,7 @@ function stripOf<T>(
             c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
           }
           if (rows > 1) {
-            const u1 = paired ? v128.load_splat<T>(p0, 3 * sizeof<T>()) : v128.load_splat<T>(p1, sizeof<T>());
+            const u1 = v128.load_splat<T>(p1, sizeof<T>());
             c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
             if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
             if (vectors > 2) {
@@ -170,7 +170,6 @@ function outerOf<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
-  const paired = true;
   const length = <usize>run * bStep;
   a -= aStep;
   b -= bStep;
@@ -227,63 +226,42 @@ function strip2x4<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 4, false, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  stripOf<T>(2, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
 function strip2x2<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 2, false, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  stripOf<T>(2, 2, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
 function strip2x1<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 1, false, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-}
-
-function pairs2x4<T>(
-  a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
-  c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
-): void {
-  stripOf<T>(2, 4, true, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-}
-
-function pairs2x2<T>(
-  a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
-  c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
-): void {
-  stripOf<T>(2, 2, true, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-}
-
-function pairs2x1<T>(
-  a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
-  c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
-): void {
-  stripOf<T>(2, 1, true, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  stripOf<T>(2, 1, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
 function strip1x4<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 4, false, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  stripOf<T>(1, 4, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
 function strip1x2<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 2, false, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  stripOf<T>(1, 2, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
 function strip1x1<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 1, false, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  stripOf<T>(1, 1, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
 function outer2x4<T>(
@@ -345,19 +323,6 @@ export function strip2<T>(
   if (vectors == 4) strip2x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
   else if (vectors == 2) strip2x2<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
   else strip2x1<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-}
-
-/** The same where the two rows of A are packed in pairs of elements. */
-// @ts-ignore: decorator
-@inline
-export function pairs2<T>(
-  vectors: i32,
-  a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
-  c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
-): void {
-  if (vectors == 4) pairs2x4<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-  else if (vectors == 2) pairs2x2<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-  else pairs2x1<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
 /** The same for tiles of one row. */

@@ -1,0 +1,82 @@
+// Checks the package as others will get it: packs it, lints the tarball, installs it offline in a throwaway project, and runs
+// the README's example there in JavaScript by import and by require, and in TypeScript against the packed declarations.
+//
+//   npm run check:package
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const npm = process.env.npm_execpath;
+const bin = (path) => join(root, 'node_modules', path);
+
+/** Runs a Node script; throws with its output where it fails. */
+function node(title, script, args, cwd) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], { cwd, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${title} failed (status ${status}):\n${stdout}${stderr}`);
+  process.stdout.write(`ok  ${title}\n`);
+  return stdout;
+}
+
+/** The first TypeScript block of the README; it has no types, so it is JavaScript too. */
+function readmeExample() {
+  const block = /```ts\r?\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'));
+  if (block === null) throw new Error('README.md has no ts block');
+  return block[1];
+}
+
+/** The same with require in place of import. */
+function withRequire(code) {
+  return code
+    .replace(/^import \* as (\w+) from (.+);$/gm, 'const $1 = require($2);')
+    .replace(/^import (\{[^}]+\}) from (.+);$/gm, 'const $1 = require($2);');
+}
+
+/** The files the tarball must hold, and must not. */
+function checkFiles(folder) {
+  const files = readdirSync(folder, { recursive: true }).map((f) => f.replaceAll('\\', '/'));
+  for (const must of ['LICENSE', 'README.md', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/kernels/binary.generated.js']) {
+    if (!files.includes(must)) throw new Error(`the package lacks ${must}`);
+  }
+  const stray = files.find((f) => /^(test|examples|bench|scripts|docs|runs|node_modules)\//.test(f));
+  if (stray !== undefined) throw new Error(`the package holds ${stray}`);
+  process.stdout.write('ok  files\n');
+}
+
+function check(temp) {
+  node('npm pack', npm, ['pack', '--pack-destination', temp], root);
+  const tarball = join(temp, readdirSync(temp).find((f) => f.endsWith('.tgz')));
+  process.stdout.write(node('publint', bin('publint/src/cli.js'), [tarball, '--strict'], root));
+  node('are the types wrong', bin('@arethetypeswrong/cli/dist/index.js'), [tarball, '--profile', 'esm-only', '--no-color'], root);
+
+  const project = join(temp, 'project');
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'throwaway', private: true, type: 'module' }));
+  node('npm install, offline', npm, ['install', '--offline', '--no-audit', '--no-fund', tarball], project);
+  checkFiles(join(project, 'node_modules/chainrule'));
+
+  const example = readmeExample();
+  const options = { target: 'es2023', module: 'nodenext', strict: true, noEmit: true, types: [], lib: ['es2023', 'esnext.disposable', 'dom'] };
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['example.ts'] }));
+  writeFileSync(join(project, 'example.mjs'), example);
+  writeFileSync(join(project, 'example.cjs'), withRequire(example));
+  writeFileSync(join(project, 'example.ts'), example);
+  const printed = [
+    node('README example by import', 'example.mjs', [], project),
+    node('README example by require', 'example.cjs', [], project),
+    node('README example in TypeScript', bin('tsx/dist/cli.mjs'), ['example.ts'], project),
+  ];
+  if (new Set(printed).size !== 1) throw new Error(`the example printed different things:\n${printed.join('\n')}`);
+  node('README example against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
+  process.stdout.write(printed[0]);
+}
+
+if (npm === undefined) throw new Error('run this as: npm run check:package');
+const temp = mkdtempSync(join(tmpdir(), 'chainrule-package-'));
+try {
+  check(temp);
+} finally {
+  rmSync(temp, { recursive: true, force: true });
+}

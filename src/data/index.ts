@@ -1,0 +1,15 @@
+/**
+ * chainrule/data: datasets, transforms and the loader.
+ */
+export type { ArrayData } from '../core/array-data.ts';
+export { Random } from '../core/random.ts';
+export { CIFAR10_CLASSES, loadCifar10, parseCifar10 } from './cifar.ts';
+export { ArrayDataset, subset, withTransform } from './dataset.ts';
+export type { BatchDataset, Dataset, ImageAndLabel, Item, ItemDataset, RandomFor, Transform, Transformed } from './dataset.ts';
+export { DataLoader } from './loader.ts';
+export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
+export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
+export type { IdxArray } from './mnist.ts';
+export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
+export type { SyntheticOptions, SyntheticSample } from './synthetic.ts';
+export * as transforms from './transforms.ts';

@@ -1,0 +1,11 @@
+/**
+ * chainrule/io: safetensors files and checkpoints.
+ */
+export type { ArrayData } from '../core/array-data.ts';
+export { decodeCheckpoint, encodeCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+export type { LoadCheckpointOptions } from './checkpoint.ts';
+export { readBytes, writeFileAtomic } from './files.ts';
+export { loadSafetensors, saveSafetensors, tensorsFromBytes, tensorsToBytes } from './safetensors.ts';
+export type { SafetensorsOptions } from './safetensors.ts';
+export { decodeSafetensors, encodeSafetensors } from './safetensors-format.ts';
+export type { SafetensorsEntry, SafetensorsFile } from './safetensors-format.ts';

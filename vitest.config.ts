@@ -1,0 +1,29 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+// The whole suite runs twice: on the WebAssembly kernels and on their plain-TypeScript twins. Tests that no kernel choice can
+// change run once.
+const once = ['test/kernels/**', 'test/package/**', 'test/architecture.test.ts'];
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^chainrule$/, replacement: src('index.ts') },
+      { find: /^chainrule\/nn\/functional$/, replacement: src('nn/functional.ts') },
+      { find: /^chainrule\/(nn|optim|data|io)$/, replacement: src('$1/index.ts') },
+    ],
+  },
+  test: {
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: 'wasm', include: ['test/**/*.test.ts'], env: { CHAINRULE_KERNELS: 'wasm' } } },
+      {
+        extends: true,
+        test: { name: 'reference', include: ['test/**/*.test.ts'], exclude: once, env: { CHAINRULE_KERNELS: 'reference' } },
+      },
+    ],
+  },
+});
