@@ -42,6 +42,8 @@ interface Walk {
   readonly createGraph: boolean;
   /** Where gradients are wanted; null: in the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
+  /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
+  readonly refuse?: (unused: Node) => never;
 }
 
 /**
@@ -84,18 +86,17 @@ export function grad(
     wanted.add(x.node);
   });
   const roots = ys.map((y, i) => root('grad', y, given[i]));
+  const refuse = (unused: Node): never => {
+    const i = xs.findIndex((x) => x.node === unused);
+    throw new AutogradError(`grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`);
+  };
+  const walk = { ...modes(options), wanted, ...(options.allowUnused === true ? {} : { refuse }) };
   let found: (Tensor | null)[] = [];
   const collect = (grads: Map<Node, Tensor>): Tensor[] => {
-    found = xs.map((x, i) => {
-      const g = grads.get(x.node!) ?? null;
-      if (g === null && options.allowUnused !== true) {
-        throw new AutogradError(`grad: the outputs do not depend on input ${i} ${formatShape(x.shape)}; allow that with { allowUnused: true }`);
-      }
-      return g;
-    });
+    found = xs.map((x) => grads.get(x.node!) ?? null);
     return found.filter((g) => g !== null);
   };
-  for (const step of run(roots, { ...modes(options), wanted }, collect)) void step;
+  for (const step of run(roots, walk, collect)) void step;
   return isTensor(inputs) ? found[0]! : found;
 }
 
@@ -157,6 +158,7 @@ function plan(roots: readonly Root[], walk: Walk): Plan {
   let order = [...seen].sort((a, b) => a.seq - b.seq);
   let visited = seen;
   if (walk.wanted !== null) {
+    for (const n of walk.wanted) if (!seen.has(n)) walk.refuse?.(n);
     visited = new Set();
     for (const n of order) if (walk.wanted.has(n) || n.inputs.some((i) => i !== null && visited.has(i))) visited.add(n);
     order = order.filter((n) => visited.has(n));
@@ -199,12 +201,13 @@ function* run(
       const pendingGrad = pending.get(node);
       if (pendingGrad === undefined) continue;
       pending.delete(node);
-      let g = pendingGrad;
       const needs = node.inputs.map((i) => i !== null && visited.has(i));
-      const inputGrads = step(bag, walk, () => {
-        g = runHooks(node, g);
-        return node.op !== null && needs.includes(true) ? differentiate(node, g, needs, walk) : [];
+      const results = step(bag, walk, () => {
+        const hooked = runHooks(node, pendingGrad);
+        return [hooked, ...(needs.includes(true) ? differentiate(node, hooked, needs, walk) : [])];
       });
+      const g = results[0]!;
+      const inputGrads = results.slice(1);
       yield { node, grad: g, inputGrads };
       step(bag, walk, () =>
         inputGrads.map((x, i) => {

@@ -10,7 +10,7 @@ export * from './graph.ts';
 export * from './lifetime.ts';
 export * from './op.ts';
 export * from './random.ts';
-export { isGradEnabled, scopedAsyncIterator, scopedIterator, withGradMode } from './scope.ts';
+export { currentScope, isGradEnabled, scopedAsyncIterator, scopedIterator, withGradMode } from './scope.ts';
 export { alias, isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 export * from './ops/conv.ts';
 export * from './ops/elementwise.ts';

@@ -90,6 +90,17 @@ export function logBranches<T>(fn: () => T): { result: T; branches: Float64Array
   }
 }
 
+/** Runs `fn` without logging branches: for a choice that the result does not depend on. */
+export function withoutBranches<T>(fn: () => T): T {
+  const before = branchLog;
+  branchLog = null;
+  try {
+    return fn();
+  } finally {
+    branchLog = before;
+  }
+}
+
 function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   // First of all, so that nothing has happened yet when an argument turns out to be gone.
   for (const a of args) if (a instanceof Tensor) a.checkReadable();

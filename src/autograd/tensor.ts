@@ -302,6 +302,24 @@ export class Tensor implements View {
     else this.#beginLease();
   }
 
+  /** @internal Moves to other memory of the same shape: how a parameter changes its dtype and stays itself. Its gradient goes. */
+  replace(v: View): void {
+    const before = this.storage;
+    this.grad = null;
+    this.#endLease();
+    // Graphs that saved the old memory would read the new through this handle: let their backward refuse.
+    before.version++;
+    if (this.node !== null) {
+      before.gradRefs--;
+      v.storage.gradRefs++;
+    }
+    v.storage.retain();
+    before.release();
+    this.#storage = v.storage;
+    Object.assign(this as { offset: number; strides: readonly number[]; dtype: DType }, { offset: v.offset, strides: v.strides, dtype: v.dtype });
+    if (this.#owned) this.#beginLease();
+  }
+
   /** @internal Becomes the output of a node. */
   attach(node: Node): void {
     this.node = node;

@@ -84,13 +84,14 @@ export function memoryOrder(shape: Shape, strides: readonly number[]): number[] 
 /** Whether the layout is dense row-major (strides of size-1 dims ignored; zero-size counts as contiguous). */
 export function isRowMajor(shape: Shape, strides: readonly number[]): boolean {
   let s = 1;
+  let dense = true;
   for (let d = shape.length - 1; d >= 0; d--) {
     const n = shape[d]!;
     if (n === 0) return true;
-    if (n !== 1 && strides[d] !== s) return false;
+    if (n !== 1 && strides[d] !== s) dense = false;
     s *= n;
   }
-  return true;
+  return dense;
 }
 
 /** Whether the layout visits every element of a dense block exactly once, in some order of the dims. */

@@ -151,7 +151,11 @@ export class DataLoader<T extends readonly Item[]> implements Stateful, Unscoped
         `DataLoader.loadStateDict: ${key}: the state has ${state[key]}, the loader ${mine[key]}; make the loader as the saved one was`,
       );
     }
-    for (const [key, most] of [['epoch', Number.MAX_SAFE_INTEGER], ['position', this.length], ['seed', Number.MAX_SAFE_INTEGER]] as const) {
+    for (const [key, most] of [
+      ['epoch', Number.MAX_SAFE_INTEGER],
+      ['position', this.length],
+      ['seed', Number.MAX_SAFE_INTEGER],
+    ] as const) {
       if (Number.isSafeInteger(state[key]) && state[key] >= 0 && state[key] <= most) continue;
       throw new StateDictError(`DataLoader.loadStateDict: ${key}: expected a whole number from 0 to ${most}, got ${state[key]}`);
     }
@@ -218,11 +222,16 @@ function elements(item: Item): ElementArray {
 }
 
 function batchOf(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] {
-  if (!dataset.getBatch) return stack(Array.from(indices, (index) => dataset.get(index, randomFor(index))), indices);
+  if (!dataset.getBatch) {
+    const samples = Array.from(indices, (index) => dataset.get(index, randomFor(index)));
+    return stack(samples, indices);
+  }
   const items = dataset.getBatch(indices, randomFor);
   for (const [i, { shape }] of items.entries()) {
     if (shape[0] === indices.length) continue;
-    throw new ShapeError(`DataLoader: getBatch was asked for ${indices.length} samples; the first dim of item ${i} ${formatShape(shape)} must say so`);
+    throw new ShapeError(
+      `DataLoader: getBatch was asked for ${indices.length} samples; the first dim of item ${i} ${formatShape(shape)} must say so`,
+    );
   }
   return items;
 }
@@ -239,14 +248,18 @@ function stack(samples: readonly (readonly Item[])[], indices: Int32Array): Item
   samples.forEach((sample, b) => {
     const got = describe(sample);
     if (got !== expected) {
-      throw new ShapeError(`DataLoader: samples of one batch must agree: sample ${indices[0]} is ${expected}, sample ${indices[b]} is ${got}`);
+      throw new ShapeError(
+        `DataLoader: samples of one batch must agree: sample ${indices[0]} is ${expected}, sample ${indices[b]} is ${got}`,
+      );
     }
     sample.forEach((item, k) => {
       const { data } = out[k]!;
       const size = data.length / samples.length;
       const x = elements(item);
       if (x.length !== size) {
-        throw new ShapeError(`DataLoader: item ${k} of sample ${indices[b]} has ${x.length} elements, its shape ${formatShape(item.shape)} ${size}`);
+        throw new ShapeError(
+          `DataLoader: item ${k} of sample ${indices[b]} has ${x.length} elements, its shape ${formatShape(item.shape)} ${size}`,
+        );
       }
       data.set(x, b * size);
     });

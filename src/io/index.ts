@@ -2,7 +2,7 @@
  * chainrule/io: safetensors files and checkpoints.
  */
 export type { ArrayData } from '../core/array-data.ts';
-export { decodeCheckpoint, encodeCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+export { checkpointFromBytes, checkpointToBytes, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 export type { LoadCheckpointOptions } from './checkpoint.ts';
 export { readBytes, writeFileAtomic } from './files.ts';
 export { loadSafetensors, saveSafetensors, tensorsFromBytes, tensorsToBytes } from './safetensors.ts';

@@ -46,7 +46,9 @@ const compareExport = exportsOf<CompareOp>('compare_');
 const rowsExport = exportsOf<ReduceOp>('reduce_rows_');
 const columnsExport = exportsOf<ReduceOp>('reduce_columns_');
 const combineExport = exportsOf<ReduceOp>('reduce_combine_');
-const plainExport = exportsOf<'fill' | 'uniform' | 'cumsum' | 'scatter_add' | 'argmax' | 'argmin' | 'copy_f32' | 'copy_f64' | 'copy_i32' | 'copy_u8'>('');
+const plainExport = exportsOf<
+  'fill' | 'uniform' | 'cumsum' | 'scatter_add' | 'argmax' | 'argmin' | 'copy_f32' | 'copy_f64' | 'copy_i32' | 'copy_u8'
+>('');
 
 /** Kernels that only move bits exist once per element size. */
 const WHERE: Record<DType, string> = { float32: 'where_32', float64: 'where_64', int32: 'where_32', bool: 'where_8' };
@@ -113,7 +115,10 @@ function launchViews(name: string, leading: readonly number[], ...views: readonl
 /** Runs a kernel over the lines of `views` along `dim`, one line per element of the nest. */
 function launchLines(name: string, leading: readonly number[], views: readonly View[], shape: Shape, dim: number): void {
   const others = shape.filter((_, d) => d !== dim);
-  const plan = planIteration(others, views.map((v) => v.strides.filter((_, d) => d !== dim)));
+  const plan = planIteration(
+    others,
+    views.map((v) => v.strides.filter((_, d) => d !== dim)),
+  );
   const length = lengthOf(shape, dim);
   if (length === 0 || isEmpty(plan)) return;
   launchNest(name, leading, views, plan, length);
@@ -239,7 +244,20 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
   const partials = direct ? null : allocate(segments * results * PARTIAL_SIZE[x.dtype]);
   try {
     const out = partials === null ? addressOf(y) : partials.ptr;
-    const args = [addressOf(x), out, columns, width, pieces, outerResults, units, perChunk, rowsPerSegment, rows, reduced[0]!.size, direct ? 1 : 0];
+    const args = [
+      addressOf(x),
+      out,
+      columns,
+      width,
+      pieces,
+      outerResults,
+      units,
+      perChunk,
+      rowsPerSegment,
+      rows,
+      reduced[0]!.size,
+      direct ? 1 : 0,
+    ];
     pushLoops(args, outer, reduced);
     launch(columnsExport(op, x.dtype), Math.ceil(units / perChunk), ...args);
     if (partials !== null) combine(op, y, partials.ptr, results, segments, 1, results, kept);
@@ -249,7 +267,16 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
 }
 
 /** y[r] = the join of partials[r · a + s · b] over the segments s, in order. */
-function combine(op: ReduceOp, y: View, partials: number, results: number, segments: number, a: number, b: number, kept: readonly Loop[]): void {
+function combine(
+  op: ReduceOp,
+  y: View,
+  partials: number,
+  results: number,
+  segments: number,
+  a: number,
+  b: number,
+  kept: readonly Loop[],
+): void {
   const args = [addressOf(y), partials, results, segments, a, b, kept.length];
   for (const l of kept) args.push(l.size, l.sy);
   launch(combineExport(op, y.dtype), Math.ceil(results / RESULTS), ...args);

@@ -14,7 +14,7 @@ function suffix(v: View): string {
 }
 
 /** Writes lists of int32 one after another to a workspace and calls `run` with their addresses. */
-function withTables(tables: readonly (readonly number[])[], run: (...addresses: number[]) => void): void {
+function withTables(tables: readonly (readonly number[])[], run: (addresses: number[]) => void): void {
   const block = allocate(tables.reduce((n, t) => n + t.length, 0) * 4);
   try {
     const { i32 } = memoryViews();
@@ -24,7 +24,7 @@ function withTables(tables: readonly (readonly number[])[], run: (...addresses: 
       at += t.length * 4;
       return at - t.length * 4;
     });
-    run(...addresses);
+    run(addresses);
   } finally {
     block.free();
   }
@@ -58,7 +58,7 @@ function runTable(spans: readonly Span[], n: number): number[] {
 
 function average(x: View, y: View, w: Windows): void {
   const [N, C, OH, OW] = y.shape as [number, number, number, number];
-  withTables([spanTable(w.rows), spanTable(w.columns)], (...spans) => {
+  withTables([spanTable(w.rows), spanTable(w.columns)], (spans) => {
     launch(`averagePool${suffix(x)}`, N * OH, addressOf(x), addressOf(y), ...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides);
   });
 }
@@ -66,9 +66,9 @@ function average(x: View, y: View, w: Windows): void {
 function averageGrad(g: View, dx: View, w: Windows): void {
   const [N, C, H, W] = dx.shape as [number, number, number, number];
   const runs = runTable(w.columns, W);
-  withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (rows, columns, rowCover, columnRuns) => {
-    const tables = [rows!, columns!, w.divisor, rowCover!, columnRuns!, runs.length / 4];
-    launch(`averagePoolGrad${suffix(g)}`, N * H, addressOf(g), addressOf(dx), ...tables, C, H, ...g.strides, ...dx.strides);
+  withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (tables) => {
+    const geometry = [...tables, runs.length / 4, w.divisor, C, H, ...g.strides, ...dx.strides];
+    launch(`averagePoolGrad${suffix(g)}`, N * H, addressOf(g), addressOf(dx), ...geometry);
   });
 }
 

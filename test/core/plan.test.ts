@@ -21,17 +21,43 @@ describe('planIteration', () => {
   });
 
   test('a single element broadcast over everything has stride 0', () => {
-    expect(planIteration([2, 3], [[3, 1], [0, 0]])).toEqual({ sizes: [6], strides: [[1], [0]] });
+    expect(
+      planIteration(
+        [2, 3],
+        [
+          [3, 1],
+          [0, 0],
+        ],
+      ),
+    ).toEqual({ sizes: [6], strides: [[1], [0]] });
   });
 
   test('0-d and size-1 shapes are one step, whatever their strides', () => {
     expect(planIteration([], [[], []])).toEqual({ sizes: [1], strides: [[1], [1]] });
-    expect(planIteration([1, 1], [[7, 3], [0, 0]])).toEqual({ sizes: [1], strides: [[1], [1]] });
+    expect(
+      planIteration(
+        [1, 1],
+        [
+          [7, 3],
+          [0, 0],
+        ],
+      ),
+    ).toEqual({ sizes: [1], strides: [[1], [1]] });
   });
 
   test('an empty shape has no elements', () => {
     expect(visits(planIteration([3, 0], [rowMajorStrides([3, 0])]))).toEqual([]);
-    expect(visits(planIteration([0, 3], [[1, 7], [0, 2]]))).toEqual([]);
+    expect(
+      visits(
+        planIteration(
+          [0, 3],
+          [
+            [1, 7],
+            [0, 2],
+          ],
+        ),
+      ),
+    ).toEqual([]);
   });
 
   test('channels-last operands of one layout become one loop', () => {
@@ -42,25 +68,53 @@ describe('planIteration', () => {
   test('a vector per channel over channels-last images is a run of C inside one loop of N·H·W', () => {
     const s = channelsLastStrides(nhwc);
     const vector = broadcastStrides([1, 16, 1, 1], [16, 1, 1, 1], nhwc);
-    expect(planIteration(nhwc, [s, s, vector])).toEqual({ sizes: [40, 16], strides: [[16, 1], [16, 1], [0, 1]] });
+    expect(planIteration(nhwc, [s, s, vector])).toEqual({
+      sizes: [40, 16],
+      strides: [
+        [16, 1],
+        [16, 1],
+        [0, 1],
+      ],
+    });
   });
 
   test('row-major to channels-last keeps H·W together', () => {
     expect(planIteration(nhwc, [channelsLastStrides(nhwc), rowMajorStrides(nhwc)])).toEqual({
       sizes: [2, 20, 16],
-      strides: [[320, 16, 1], [320, 1, 20]],
+      strides: [
+        [320, 16, 1],
+        [320, 1, 20],
+      ],
     });
   });
 
   test('the first operand decides the order, later ones where it does not move', () => {
-    expect(planIteration([2, 3, 4], [[0, 1, 0], [1, 2, 8]])).toEqual({ sizes: [3, 4, 2], strides: [[1, 0, 0], [2, 8, 1]] });
+    expect(
+      planIteration(
+        [2, 3, 4],
+        [
+          [0, 1, 0],
+          [1, 2, 8],
+        ],
+      ),
+    ).toEqual({
+      sizes: [3, 4, 2],
+      strides: [
+        [1, 0, 0],
+        [2, 8, 1],
+      ],
+    });
   });
 
   test('every element is visited once and operands stay together', () => {
     const operands = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 5 }).chain((shape) => {
       const dims = shape.map((_, d) => d);
       const strides = fc
-        .tuple(fc.shuffledSubarray(dims, { minLength: dims.length }), fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }), fc.integer({ min: 1, max: 2 }))
+        .tuple(
+          fc.shuffledSubarray(dims, { minLength: dims.length }),
+          fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+          fc.integer({ min: 1, max: 2 }),
+        )
         .map(([order, broadcast, step]) => stridesInOrder(shape, order).map((s, d) => (broadcast[d] ? 0 : s * step)));
       return fc.tuple(fc.constant(shape), fc.array(strides, { minLength: 1, maxLength: 4 }));
     });

@@ -59,7 +59,7 @@ describe('randomCrop', () => {
       expect(y.shape).toEqual([2, 3, 6]);
       seen.add(windows.get([...y.data].join()));
     }
-    expect([...seen].sort()).toEqual([...windows.values()].sort());
+    expect(seen).toEqual(new Set(windows.values()));
   });
 
   test('crops with far more padding than image', () => {

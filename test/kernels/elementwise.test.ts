@@ -77,7 +77,13 @@ function outputs(random: Random, shape: Shape, dtype: DType): [View, View] {
 }
 
 /** Runs both implementations and compares the whole storages of their outputs. */
-function agree(seed: number, shape: Shape, dtype: DType, run: (k: Implementation, y: View) => void, [atol, rtol]: readonly [number, number] = SAME): void {
+function agree(
+  seed: number,
+  shape: Shape,
+  dtype: DType,
+  run: (k: Implementation, y: View) => void,
+  [atol, rtol]: readonly [number, number] = SAME,
+): void {
   const [y, twin] = outputs(new Random(seed, 1), shape, dtype);
   run(fast, y);
   run(reference, twin);
@@ -126,7 +132,12 @@ describe('unary', () => {
 
   const sweep = (op: UnaryOp, from: number, to: number): number => {
     const n = 200_000;
-    const x = view([n], 'float32', 'row-major', Array.from({ length: n }, (_, i) => Math.fround(from + ((to - from) * i) / n)));
+    const x = view(
+      [n],
+      'float32',
+      'row-major',
+      Array.from({ length: n }, (_, i) => Math.fround(from + ((to - from) * i) / n)),
+    );
     const [y, want] = [view([n], 'float32'), view([n], 'float64')];
     const x64 = view([n], 'float64', 'row-major', read(x));
     fast.unary(op, x, y);
@@ -178,13 +189,33 @@ describe('binary', () => {
 
   test('a vector per channel over channels-last images equals its twin', () => {
     for (const dtype of NUMBERS) {
-      for (const [C, N] of [[1, 2], [3, 2], [16, 90], [17, 2], [24, 3], [64, 20], [300, 1]] as const) {
+      for (const [C, N] of [
+        [1, 2],
+        [3, 2],
+        [16, 90],
+        [17, 2],
+        [24, 3],
+        [64, 20],
+        [300, 1],
+      ] as const) {
         const shape = [N, C, 5, 3];
         const images = () => restride(view([15 * N * C], dtype), shape, channelsLastStrides(shape));
         const [x, y, twin] = [images(), images(), images()];
         elementView(x.storage.ptr, dtype, 15 * N * C).forEach((_, i, all) => (all[i] = i));
-        const v = restride(view([C], dtype, 'row-major', Array.from({ length: C }, (_, i) => 7 * i + 1)), shape, [0, 1, 0, 0]);
-        for (const [a, b] of [[x, v], [v, x]] as const) {
+        const v = restride(
+          view(
+            [C],
+            dtype,
+            'row-major',
+            Array.from({ length: C }, (_, i) => 7 * i + 1),
+          ),
+          shape,
+          [0, 1, 0, 0],
+        );
+        for (const [a, b] of [
+          [x, v],
+          [v, x],
+        ] as const) {
           fast.binary('sub', a, b, y);
           reference.binary('sub', a, b, twin);
           expect(difference(raw(y), raw(twin), 0)).toBeNull();
@@ -194,7 +225,12 @@ describe('binary', () => {
   });
 
   test('an output may be one of the inputs', () => {
-    const a = view([37], 'float32', 'row-major', Array.from({ length: 37 }, (_, i) => i));
+    const a = view(
+      [37],
+      'float32',
+      'row-major',
+      Array.from({ length: 37 }, (_, i) => i),
+    );
     fast.binary('add', a, a, a);
     expect(read(a)).toEqual(Array.from({ length: 37 }, (_, i) => 2 * i));
   });
@@ -226,7 +262,8 @@ describe('compare and where', () => {
 
 describe('fill and copy', () => {
   test.each(ALL)('fill of %s equals its twin', (dtype) => {
-    const one = (seed: number, shape: Shape) => [-2.75, seed % 2 ? NaN : 1e10].forEach((v) => agree(seed, shape, dtype, (k, y) => k.fill(v, y)));
+    const one = (seed: number, shape: Shape) =>
+      [-2.75, seed % 2 ? NaN : 1e10].forEach((v) => agree(seed, shape, dtype, (k, y) => k.fill(v, y)));
     forLengths(one);
     forRandom(one);
   });
@@ -244,7 +281,13 @@ describe('fill and copy', () => {
   test.each(ALL)('long contiguous copies of %s equal their twin', (dtype) => {
     const random = new Random(2);
     const x = randomView(random, [5001], dtype, false);
-    for (const [shape, strides] of [[[2000], [1]], [[3, 1501], [1600, 1]]] as const) {
+    for (const [shape, strides] of [
+      [[2000], [1]],
+      [
+        [3, 1501],
+        [1600, 1],
+      ],
+    ] as const) {
       const [y, twin] = [view([5001], dtype), view([5001], dtype)];
       const from = restride(x, shape, strides, 1);
       fast.copy(from, restride(y, shape, strides, 1));
@@ -254,7 +297,12 @@ describe('fill and copy', () => {
   });
 
   test('bool views start at any byte', () => {
-    const x = view([100], 'bool', 'row-major', Array.from({ length: 100 }, (_, i) => i % 3 && 1));
+    const x = view(
+      [100],
+      'bool',
+      'row-major',
+      Array.from({ length: 100 }, (_, i) => i % 3 && 1),
+    );
     for (let offset = 0; offset < 17; offset++) {
       const part = restride(x, [70], [1], offset);
       agree(offset, [70], 'float32', (k, y) => k.copy(part, y));
@@ -264,16 +312,50 @@ describe('fill and copy', () => {
 
   test.each(ALL)('transposes of %s equal their twin', (dtype) => {
     for (const [shape, xOrder, yOrder] of [
-      [[37, 18], [1, 0], [0, 1]],
-      [[4, 5], [1, 0], [0, 1]],
-      [[2, 3, 9, 7], [0, 1, 2, 3], [0, 2, 3, 1]],
-      [[2, 20, 5, 11], [0, 2, 3, 1], [0, 1, 2, 3]],
-      [[3, 33, 4, 35], [2, 3, 0, 1], [0, 1, 2, 3]],
-      [[64, 3, 34], [1, 2, 0], [2, 1, 0]],
+      [
+        [37, 18],
+        [1, 0],
+        [0, 1],
+      ],
+      [
+        [4, 5],
+        [1, 0],
+        [0, 1],
+      ],
+      [
+        [2, 3, 9, 7],
+        [0, 1, 2, 3],
+        [0, 2, 3, 1],
+      ],
+      [
+        [2, 20, 5, 11],
+        [0, 2, 3, 1],
+        [0, 1, 2, 3],
+      ],
+      [
+        [3, 33, 4, 35],
+        [2, 3, 0, 1],
+        [0, 1, 2, 3],
+      ],
+      [
+        [64, 3, 34],
+        [1, 2, 0],
+        [2, 1, 0],
+      ],
     ] as const) {
       const n = sizeOf(shape);
       const random = new Random(3);
-      const x = restride(view([n + 1], dtype, 'row-major', Array.from({ length: n + 1 }, () => sample(random, dtype))), shape, stridesInOrder(shape, xOrder), 1);
+      const x = restride(
+        view(
+          [n + 1],
+          dtype,
+          'row-major',
+          Array.from({ length: n + 1 }, () => sample(random, dtype)),
+        ),
+        shape,
+        stridesInOrder(shape, xOrder),
+        1,
+      );
       const [y, twin] = [view([n], dtype), view([n], dtype)];
       fast.copy(x, restride(y, shape, stridesInOrder(shape, yOrder)));
       reference.copy(x, restride(twin, shape, stridesInOrder(shape, yOrder)));
@@ -317,7 +399,16 @@ describe('reduce', () => {
   test('a NaN or infinity anywhere reaches the sum', () => {
     for (let i = 0; i < 67; i++) {
       const y = view([1], 'float32');
-      fast.reduce('sum', view([67], 'float32', 'row-major', Array.from({ length: 67 }, (_, j) => (i === j ? NaN : 1))), y);
+      fast.reduce(
+        'sum',
+        view(
+          [67],
+          'float32',
+          'row-major',
+          Array.from({ length: 67 }, (_, j) => (i === j ? NaN : 1)),
+        ),
+        y,
+      );
       expect(read(y)).toEqual([NaN]);
     }
   });
@@ -368,17 +459,30 @@ describe('along a dim', () => {
       }),
       { seed: 1, numRuns: 60 },
     );
-    for (const [shape, dim] of [[[40_000], 0], [[20_000, 3], 0], [[20_000, 3], 1], [[2, 16, 1200], 2], [[0, 3], 1], [[], 0]] as const) {
+    for (const [shape, dim] of [
+      [[40_000], 0],
+      [[20_000, 3], 0],
+      [[20_000, 3], 1],
+      [[2, 16, 1200], 2],
+      [[0, 3], 1],
+      [[], 0],
+    ] as const) {
       freed(() => check(1, shape, dim, new Random(1)));
     }
   };
-  const small = (random: Random, dtype: DType) => (dtype === 'bool' ? random.integer(2) : random.integer(40) === 0 && dtype !== 'int32' ? NaN : random.integer(9) - 4);
+  const small = (random: Random, dtype: DType) =>
+    dtype === 'bool' ? random.integer(2) : random.integer(40) === 0 && dtype !== 'int32' ? NaN : random.integer(9) - 4;
 
   test.each(['argmax', 'argmin'] as const)('%s equals its twin: first of ties, first NaN', (op) => {
     for (const dtype of ALL) {
       forDims((seed, shape, dim, random) => {
         const x = randomView(random, shape, dtype, true, small);
-        agree(seed, shape.map((n, d) => (d === dim ? 1 : n)), 'int32', (k, y) => k.argReduce(op, x, dim, y));
+        agree(
+          seed,
+          shape.map((n, d) => (d === dim ? 1 : n)),
+          'int32',
+          (k, y) => k.argReduce(op, x, dim, y),
+        );
       });
     }
   });
@@ -392,7 +496,12 @@ describe('along a dim', () => {
     }
   });
 
-  const draws = Array.from({ length: 10 }, (_, size): Draw => (random) => random.integer(size));
+  const draws = Array.from(
+    { length: 10 },
+    (_, size): Draw =>
+      (random) =>
+        random.integer(size),
+  );
   /** An index into `size` elements of a dim, in a random layout. */
   const indexView = (random: Random, shape: Shape, size: number) => randomView(random, shape, 'int32', true, draws[size]);
 
@@ -400,7 +509,11 @@ describe('along a dim', () => {
     for (const dtype of ALL) {
       forDims((seed, shape, dim, random) => {
         const size = 1 + random.integer(9);
-        const x = randomView(random, shape.map((n, d) => (d === dim ? size : n)), dtype);
+        const x = randomView(
+          random,
+          shape.map((n, d) => (d === dim ? size : n)),
+          dtype,
+        );
         const index = indexView(random, shape, size);
         agree(seed, shape, dtype, (k, y) => k.gather(x, dim, index, y));
       });
@@ -413,7 +526,12 @@ describe('along a dim', () => {
         const size = 1 + random.integer(9);
         const x = randomView(random, shape, dtype);
         const index = indexView(random, shape, size);
-        agree(seed, shape.map((n, d) => (d === dim ? size : n)), dtype, (k, y) => k.scatterAdd(x, dim, index, y));
+        agree(
+          seed,
+          shape.map((n, d) => (d === dim ? size : n)),
+          dtype,
+          (k, y) => k.scatterAdd(x, dim, index, y),
+        );
       });
     }
   });
@@ -423,7 +541,11 @@ describe('uniform', () => {
   test.each(FLOATS)('%s numbers equal core/random, bit for bit', (dtype) => {
     for (const n of [...Array.from({ length: 68 }, (_, i) => i), 40_000]) {
       const [y, twin] = [view([n], dtype), view([n], dtype)];
-      for (const [key, stream] of [[[0, 0], 0], [[-5, 2 ** 21 - 1], 7], [[123456789, 3], -2]] as const) {
+      for (const [key, stream] of [
+        [[0, 0], 0],
+        [[-5, 2 ** 21 - 1], 7],
+        [[123456789, 3], -2],
+      ] as const) {
         fast.uniform(key, stream, y);
         reference.uniform(key, stream, twin);
         expect(difference(raw(y), raw(twin), 0)).toBeNull();

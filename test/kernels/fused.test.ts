@@ -32,7 +32,8 @@ function out(shape: Shape, type: FloatDType, run: (y: View) => void, layout: Lay
 
 describe('batch norm', () => {
   /** [N,C] or [N,C,H,W]; the latter is written channels-last. */
-  const images = fc.record({ N: size, C: fc.integer({ min: 0, max: 67 }), pixels: fc.constantFrom<number[]>([], [1, 1], [3, 2], [5, 7]), seed, dtype });
+  const pixels = fc.constantFrom<number[]>([], [1, 1], [3, 2], [5, 7]);
+  const images = fc.record({ N: size, C: fc.integer({ min: 0, max: 67 }), pixels, seed, dtype });
 
   const shapeOf = ({ N, C, pixels }: { N: number; C: number; pixels: number[] }) => [N, C, ...pixels];
   /** Row-major values of [N,C,...pixels] by channel. */
@@ -46,7 +47,8 @@ describe('batch norm', () => {
     const P = pixels.reduce((p, n) => p * n, 1);
     return range(N! * C! * P).map((i) => channels[Math.floor(i / P) % C!]![Math.floor(i / P / C!) * P + (i % P)]!);
   };
-  const parameters = (C: number, seed: number, type: FloatDType) => view([C], type, 'row-major', numbers(C, seed).map((v) => 1 + Math.abs(v)));
+  const parameters = (C: number, seed: number, type: FloatDType) =>
+    view([C], type, 'row-major', numbers(C, seed).map((v) => 1 + Math.abs(v)));
 
   test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64)', () => {
     const property = fc.property(images, (im) => {
@@ -94,7 +96,8 @@ describe('batch norm', () => {
         const x = view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed));
         const [mean, invstd, w, b] = range(4).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View, View];
         const [m, s, scale, shift] = [mean, invstd, w, b].map(read) as [number[], number[], number[], number[]];
-        const want = byChannel(read(x), shape).map((v, c) => v.map((u) => (u - m[c]!) * s[c]! * (hasW ? scale[c]! : 1) + (hasB ? shift[c]! : 0)));
+        const normal = (u: number, c: number) => (u - m[c]!) * s[c]! * (hasW ? scale[c]! : 1) + (hasB ? shift[c]! : 0);
+        const want = byChannel(read(x), shape).map((v, c) => v.map((u) => normal(u, c)));
         const run = (y: View) => fused.batchNormApply(x, mean, invstd, hasW ? w : null, hasB ? b : null, y);
         if (inPlace) run(x);
         const got = inPlace ? read(x) : out(shape, im.dtype, run, 'channels-last');
@@ -116,7 +119,8 @@ describe('batch norm', () => {
         const M = sizeOf(shape) / Math.max(im.C, 1);
         const db = gs.map(sum);
         const dw = gs.map((v, c) => dot(v, hats[c]!));
-        const dx = gs.map((v, c) => v.map((u, i) => (hasW ? scale[c]! : 1) * s[c]! * (u - db[c]! / M - (hats[c]![i]! * dw[c]!) / M)));
+        const factor = (c: number) => (hasW ? scale[c]! : 1) * s[c]!;
+        const dx = gs.map((v, c) => v.map((u, i) => factor(c) * (u - db[c]! / M - (hats[c]![i]! * dw[c]!) / M)));
         const [gotDw, gotDb] = [view([im.C], im.dtype), view([im.C], im.dtype)];
         const run = (to: View | null) => fused.batchNormGrad(g, x, mean, invstd, hasW ? w : null, to, gotDw, gotDb);
         const eps = tolerance(im.dtype, 2e-5);
@@ -205,7 +209,7 @@ describe('softmax and cross entropy', () => {
 
         const scale = view([m.M], m.dtype, 'sliced', numbers(m.M, m.seed + 2));
         const scales = read(scale);
-        const dx = read(logp).map((v, i) => scales[Math.floor(i / m.K)]! * (Math.exp(v) - (classes[Math.floor(i / m.K)] === i % m.K ? 1 : 0)));
+        const dx = rowsOf(read(logp), m.K).flatMap((row, r) => row.map((v, k) => scales[r]! * (Math.exp(v) - (classes[r] === k ? 1 : 0))));
         expect(difference(out([m.M, m.K], m.dtype, (to) => fused.crossEntropyGrad(scale, logp, target, to)), dx, eps)).toBeNull();
       });
     });
@@ -215,7 +219,8 @@ describe('softmax and cross entropy', () => {
 
 describe('sgd', () => {
   const shape = fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 4 });
-  const entry = fc.record({ shape, dtype, seed, layout: fc.constantFrom(...LAYOUTS), gradLayout: fc.option(fc.constantFrom(...LAYOUTS)), first: fc.boolean() });
+  const layout = fc.constantFrom<Layout>(...LAYOUTS);
+  const entry = fc.record({ shape, dtype, seed, layout, gradLayout: fc.option(layout), first: fc.boolean() });
   const params = fc.record({
     lr: fc.constantFrom(0.1, 1e-3),
     momentum: fc.constantFrom(0, 0.9),
@@ -271,7 +276,8 @@ test('workspaces are given back', () => {
     const before = memoryUse().bytes;
     fused.batchNormStats(x, a, b);
     fused.batchNormGrad(x, x, a, b, null, null, view([5], 'float32'), a);
-    optimizerKernels.sgd([{ param: a, grad: b, velocity: null, first: true }], { lr: 1, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 });
+    const p = { lr: 1, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 };
+    optimizerKernels.sgd([{ param: a, grad: b, velocity: null, first: true }], p);
     expect(memoryUse().bytes - before).toBe((2 * 5 + 3) * 4);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { DType } from '../../src/core/dtype.ts';
 import { threefry, uniform24, uniform53 } from '../../src/core/random.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
-import type { AvgPoolParams, BinaryOp, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
+import type { AvgPoolParams, BinaryOp, PoolParams, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
 import { erf } from '../../src/kernels/reference-erf.ts';
 import { reference as k } from '../../src/kernels/reference.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
@@ -197,8 +197,8 @@ describe('products', () => {
     expect(out([1, 1, 2, 2], (y) => k.conv2d(x, w, y, plain))).toEqual([37, 47, 67, 77]);
     expect(out([1, 1, 2, 2], (y) => k.conv2d(x, w, y, { ...plain, stride: [2, 2], padding: [1, 1] }))).toEqual([4, 18, 36, 77]);
     expect(out([1, 1, 1, 1], (y) => k.conv2d(x, w, y, { ...plain, dilation: [2, 2] }))).toEqual([1 + 6 + 21 + 36]);
-    const grouped = f64([1, 2, 1, 1], 5, 7);
-    expect(out([1, 4, 1, 1], (y) => k.conv2d(grouped, f64([4, 1, 1, 1], 1, 2, 3, 4), y, { ...plain, groups: 2 }))).toEqual([5, 10, 21, 28]);
+    const [pair, factors] = [f64([1, 2, 1, 1], 5, 7), f64([4, 1, 1, 1], 1, 2, 3, 4)];
+    expect(out([1, 4, 1, 1], (y) => k.conv2d(pair, factors, y, { ...plain, groups: 2 }))).toEqual([5, 10, 21, 28]);
   });
 
   test('conv2d gradients: each output spreads the kernel, each weight sees its pixels', () => {
@@ -221,7 +221,7 @@ describe('products', () => {
 });
 
 describe('pooling', () => {
-  const max = (x: View, shape: Shape, p: { kernel: [number, number]; stride?: [number, number]; padding?: [number, number]; dilation?: [number, number] }) => {
+  const max = (x: View, shape: Shape, p: Pick<PoolParams, 'kernel'> & Partial<PoolParams>) => {
     const y = view(shape, 'float64');
     const index = view(shape, 'int32');
     k.maxPool2d(x, y, index, { stride: [1, 1], padding: [0, 0], dilation: [1, 1], ...p });
@@ -229,16 +229,20 @@ describe('pooling', () => {
   };
 
   test('maxPool2d: windows, first of equals, NaN, −∞ and padding', () => {
-    expect(max(f64([1, 1, 2, 4], 1, 9, 3, 3, 9, 2, 3, 3), [1, 1, 1, 2], { kernel: [2, 2], stride: [2, 2] })).toEqual({ y: [9, 3], index: [1, 2] });
-    expect(max(f64([1, 1, 1, 4], 5, NaN, 7, NaN), [1, 1, 1, 3], { kernel: [1, 2] })).toEqual({ y: [NaN, NaN, NaN], index: [1, 1, 3] });
-    expect(max(f64([1, 1, 1, 2], -Infinity, -Infinity), [1, 1, 1, 2], { kernel: [1, 3], padding: [0, 1] })).toEqual({ y: [-Infinity, -Infinity], index: [0, 0] });
+    const ties = f64([1, 1, 2, 4], 1, 9, 3, 3, 9, 2, 3, 3);
+    expect(max(ties, [1, 1, 1, 2], { kernel: [2, 2], stride: [2, 2] })).toEqual({ y: [9, 3], index: [1, 2] });
+    expect(max(f64([1, 1, 1, 4], 5, NaN, NaN, 7), [1, 1, 1, 3], { kernel: [1, 2] })).toEqual({ y: [NaN, NaN, NaN], index: [1, 1, 2] });
+    const low = f64([1, 1, 1, 2], -Infinity, -Infinity);
+    expect(max(low, [1, 1, 1, 2], { kernel: [1, 3], padding: [0, 1] })).toEqual({ y: [-Infinity, -Infinity], index: [0, 0] });
     expect(max(f64([1, 1, 2, 2], -1, -2, -3, -4), [1, 1, 3, 3], { kernel: [2, 2], padding: [1, 1] }))
       .toEqual({ y: [-1, -1, -2, -1, -1, -2, -3, -3, -4], index: [0, 0, 1, 0, 0, 1, 2, 2, 3] });
   });
 
   test('maxPool2d: dilation, and a window wholly in the padding', () => {
-    expect(max(f64([1, 1, 1, 5], 1, 2, 3, 4, 5), [1, 1, 1, 3], { kernel: [1, 2], dilation: [1, 2] })).toEqual({ y: [3, 4, 5], index: [2, 3, 4] });
-    expect(max(f64([1, 1, 1, 2], 1, 2), [1, 1, 1, 1], { kernel: [1, 2], padding: [0, 1], dilation: [1, 3] })).toEqual({ y: [-Infinity], index: [0] });
+    const apart = { kernel: [1, 2], dilation: [1, 2] } as const;
+    expect(max(f64([1, 1, 1, 5], 1, 2, 3, 4, 5), [1, 1, 1, 3], apart)).toEqual({ y: [3, 4, 5], index: [2, 3, 4] });
+    const outside = { kernel: [1, 2], padding: [0, 1], dilation: [1, 3] } as const;
+    expect(max(f64([1, 1, 1, 2], 1, 2), [1, 1, 1, 1], outside)).toEqual({ y: [-Infinity], index: [0] });
   });
 
   const avg: AvgPoolParams = { kernel: [1, 3], stride: [1, 2], padding: [0, 1], dilation: [1, 1], countIncludePad: true, divisor: null };
@@ -257,7 +261,8 @@ describe('pooling', () => {
     const g = f64([1, 1, 1, 3], 3, 6, 8);
     expect(out([1, 1, 1, 4], (dx) => k.avgPool2dGrad(g, dx, avg))).toEqual([1, 3, 2, 6]);
     expect(out([1, 1, 1, 4], (dx) => k.avgPool2dGrad(g, dx, { ...avg, countIncludePad: false }))).toEqual([1.5, 3.5, 2, 10]);
-    expect(out([1, 1, 1, 3], (dx) => k.avgPool2dGrad(f64([1, 1, 1, 1], 4), dx, { ...avg, kernel: [1, 2], padding: [0, 0] }))).toEqual([2, 2, 0]);
+    const bare: AvgPoolParams = { ...avg, kernel: [1, 2], padding: [0, 0] };
+    expect(out([1, 1, 1, 3], (dx) => k.avgPool2dGrad(f64([1, 1, 1, 1], 4), dx, bare))).toEqual([2, 2, 0]);
   });
 
   test('adaptiveAvgPool2d: windows overlap where sizes do not divide', () => {

@@ -263,6 +263,7 @@ const whereOp = defineOp({
   },
   save: (_, c) => ({ c }),
   backward: (g, { c }, needs) => [null, needs[1] ? where(c, g, 0) : null, needs[2] ? where(c, 0, g) : null],
+  branch: (c) => c,
 });
 
 /** y = a where c, else b; c bool.   ∂a = g where c,   ∂b = g where not c */

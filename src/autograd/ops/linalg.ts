@@ -3,7 +3,7 @@
  */
 import { isFloat, promote } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
-import { broadcastShapes, formatShape, type Shape } from '../../core/shape.ts';
+import { broadcastShapes, formatShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -48,7 +48,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (b.ndim === 1) w = unsqueeze(w, 1);
   const batch: Shape = x.shape.slice(0, -2);
   // One big product instead of a batch against the same matrix.
-  const y = w.ndim === 2 && x.ndim > 2 ? reshape(matmulOp(reshape(x, [-1, inner]), w), [...batch, x.size(-2), w.size(-1)]) : matmulOp(x, w);
+  const y = w.ndim === 2 && x.ndim > 2 ? reshape(matmulOp(reshape(x, [sizeOf(batch) * x.size(-2), inner]), w), [...batch, x.size(-2), w.size(-1)]) : matmulOp(x, w);
   const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
 }

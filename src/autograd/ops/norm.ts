@@ -6,7 +6,7 @@ import { channelsLastStrides, isRowMajor, normalizeDim, sizeOf } from '../../cor
 import { fused, kernels, type Kernels } from '../../kernels/index.ts';
 import { withNursery } from '../../kernels/memory.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
-import { defineOp } from '../op.ts';
+import { defineOp, withoutBranches } from '../op.ts';
 import { loose, type Tensor } from '../tensor.ts';
 import { add, cast, clone, div, exp, log as logarithm, mul, neg, sqrt, square, sub } from './elementwise.ts';
 import { detach, gatherUnchecked, reshape, transpose } from './movement.ts';
@@ -27,6 +27,14 @@ function channelsLast(k: Kernels, x: View): View {
   if (fits) return x;
   const y = emptyChannelsLast(x.shape, x.dtype);
   k.copy(x, y);
+  return y;
+}
+
+/** A vector one after another in memory, copied where it is not: as the fused kernels want it. */
+function vector(k: Kernels, v: View | null): View | null {
+  if (v === null || isRowMajor(v.shape, v.strides)) return v;
+  const y = empty(v.shape, v.dtype);
+  k.copy(v, y);
   return y;
 }
 
@@ -55,7 +63,7 @@ export const batchNormOp = defineOp({
     const variance = empty([c], x.dtype);
     fused!.batchNormStats(xs, mu, variance);
     const y = emptyChannelsLast(x.shape, x.dtype);
-    fused!.batchNormApply(xs, mu, inverseStd(k, variance, eps), w, b, y);
+    fused!.batchNormApply(xs, mu, inverseStd(k, variance, eps), vector(k, w), vector(k, b), y);
     return [y, mu, variance];
   },
   save: (_, x, w, __, eps, ___, mu, variance) => ({ x, w, mu: mu!, variance: variance!, eps }),
@@ -66,7 +74,7 @@ export const batchNormOp = defineOp({
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const dw = empty(mu.shape, x.dtype);
       const db = empty(mu.shape, x.dtype);
-      fused!.batchNormGrad(gs, xs, mu, inverseStd(k, variance, eps), w, dx, dw, db);
+      fused!.batchNormGrad(gs, xs, mu, inverseStd(k, variance, eps), vector(k, w), dx, dw, db);
       return [dx && loose(dx), needs[1] ? loose(dw) : null, needs[2] ? loose(db) : null];
     }),
   definition: (x, w, b, eps) => {
@@ -106,7 +114,8 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
         return [loose(dx)];
       }),
     definition: (x) => {
-      const shifted = sub(x, detach(amax(x, -1, { keepdim: true })));
+      // Any shift gives the same result: which element is the largest makes no kink.
+      const shifted = sub(x, detach(withoutBranches(() => amax(x, -1, { keepdim: true }))));
       const e = exp(shifted);
       const total = sum(e, -1, { keepdim: true });
       return log ? sub(shifted, logarithm(total)) : div(e, total);

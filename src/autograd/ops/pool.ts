@@ -39,7 +39,8 @@ export const maxPoolOp = defineOp({
   save: (_, x, __, ___, ____, index) => ({ shape: x.shape, index: index! }),
   backward: (g, { shape, index }): Grads => {
     const [n, c, h, w] = shape as [number, number, number, number];
-    const dx = scatterUnchecked(reshape(g, [n, c, -1]), 2, reshape(index, [n, c, -1]), [n, c, h * w]);
+    const windows = index.size(2) * index.size(3);
+    const dx = scatterUnchecked(reshape(g, [n, c, windows]), 2, reshape(index, [n, c, windows]), [n, c, h * w]);
     return [reshape(dx, shape)];
   },
   branch: (_, __, ___, ____, index) => index!,

@@ -8,8 +8,10 @@
  * Letters: C input channels and O output channels of one group, G groups, N images.
  */
 import { intArg, ptrArg } from './abi';
+import { lanes, panelVectors } from './lanes';
+import { outer1, outer2 } from './outer';
 import { endTap, firstAtLeast, firstTap } from './taps';
-import { lanes, outer1, outer2, panelVectors, strip1, strip2 } from './tile';
+import { strip1, strip2 } from './tile';
 
 /**
  * y = x ⋆ w, see above. A chunk is a pair of images × a band of output rows: the two rows of a tile are one pixel of two images,

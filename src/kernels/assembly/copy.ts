@@ -155,7 +155,8 @@ function transposeTile<T>(y: usize, x: usize, P: i32, Q: i32, sy: usize, sx: usi
       let p = 0;
       for (; p <= P - lanes; p += lanes) transposeBlock<T>(y + <usize>p * sy, x + <usize>p * sizeof<T>(), sy, sx);
       for (; p < P; p++) {
-        for (let k = 0; k < lanes; k++) store<T>(y + <usize>p * sy + <usize>k * sizeof<T>(), load<T>(x + <usize>k * sx + <usize>p * sizeof<T>()));
+        const column = x + <usize>p * sizeof<T>();
+        for (let k = 0; k < lanes; k++) store<T>(y + <usize>p * sy + <usize>k * sizeof<T>(), load<T>(column + <usize>k * sx));
       }
       y += 16;
       x += <usize>lanes * sx;

@@ -3,14 +3,14 @@
  * The geometry is conv.ts's.
  */
 import { intArg, ptrArg } from './abi';
+import { lanes, loadSome, panelVectors, putSome } from './lanes';
 import { endTap, firstAtLeast, firstTap } from './taps';
-import { lanes, loadSome, panelVectors, putSome } from './tile';
 
 /** y = Σ over taps of x · w for one pixel and `vectors` vectors of channels, of which `columns` channels exist. */
 // @ts-ignore: decorator
 @inline
 function pixelOf<T>(
-  vectors: i32, x: usize, xRow: usize, xPixel: usize, w: usize, wRow: usize, rows: i32, taps: i32, y: usize, columns: i32,
+  vectors: i32, whole: bool, x: usize, xRow: usize, xPixel: usize, w: usize, wRow: usize, rows: i32, taps: i32, y: usize, columns: i32,
 ): void {
   const rest = columns - (vectors - 1) * lanes<T>();
   const end: usize = (vectors - 1) * 16;
@@ -25,7 +25,8 @@ function pixelOf<T>(
         c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
         c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
       }
-      c3 = v128.add<T>(c3, v128.mul<T>(loadSome<T>(p + end, rest), v128.load(q + end)));
+      const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
+      c3 = v128.add<T>(c3, v128.mul<T>(x3, v128.load(q + end)));
       p += xPixel;
       q += width;
     }
@@ -79,9 +80,10 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
           const offset = <usize>i * sizeof<T>();
           const wRow = <usize>(tapsX * vectors) << 4;
           const b = w + <usize>(tapsY * tapsX) * offset + <usize>((ty * tapsX + tx) * vectors << 4);
-          if (vectors == 4) pixelOf<T>(4, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
-          else if (vectors == 2) pixelOf<T>(2, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
-          else pixelOf<T>(1, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
+          if (C - i >= 4 * lanes<T>()) pixelOf<T>(4, true, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
+          else if (vectors == 4) pixelOf<T>(4, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
+          else if (vectors == 2) pixelOf<T>(2, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
+          else pixelOf<T>(1, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
           i += vectors * lanes<T>();
         }
       }
@@ -101,7 +103,7 @@ export function depthwise_f64(args: usize, first: i32, last: i32): void {
 // @ts-ignore: decorator
 @inline
 function tapOf<T>(
-  vectors: i32, x: usize, xStep: usize, xRow: usize, g: usize, gStep: usize, gRow: usize, run: i32, runs: i32, sum: usize, columns: i32,
+  vectors: i32, whole: bool, x: usize, xStep: usize, xRow: usize, g: usize, gStep: usize, gRow: usize, run: i32, runs: i32, sum: usize, columns: i32,
 ): void {
   const rest = columns - (vectors - 1) * lanes<T>();
   const end: usize = (vectors - 1) * 16;
@@ -115,7 +117,9 @@ function tapOf<T>(
         c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
         c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
       }
-      c3 = v128.add<T>(c3, v128.mul<T>(loadSome<T>(p + end, rest), loadSome<T>(q + end, rest)));
+      const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
+      const g3 = whole ? v128.load(q + end) : loadSome<T>(q + end, rest);
+      c3 = v128.add<T>(c3, v128.mul<T>(x3, g3));
       p += xStep;
       q += gStep;
     }
@@ -178,9 +182,10 @@ function depthwiseGradW<T>(args: usize, first: i32, last: i32): void {
             const vectors = panelVectors<T>(i0 + width - i);
             const offset = <usize>i * sizeof<T>();
             const ci = c + <usize>(i - i0) * sizeof<T>();
-            if (vectors == 4) tapOf<T>(4, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
-            else if (vectors == 2) tapOf<T>(2, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
-            else tapOf<T>(1, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            if (C - i >= 4 * lanes<T>()) tapOf<T>(4, true, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else if (vectors == 4) tapOf<T>(4, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else if (vectors == 2) tapOf<T>(2, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else tapOf<T>(1, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
             i += vectors * lanes<T>();
           }
         }

@@ -104,11 +104,15 @@ function cumsum<T, A>(args: usize, first: i32, last: i32): void {
   const nest = args + 24;
   const end = endRow(nest, 2, last);
   const walk = walkOf(nest, 2);
+  const ry = runStride(nest, 2, 0);
+  const rx = runStride(nest, 2, 1);
   for (let row = firstRow(nest, 2, first); row < end; row++) {
     const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+    const y0 = rowPointer(nest, 2, 0, row);
+    const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
-      let y = rowPointer(nest, 2, 0, row) + <usize>k * runStride(nest, 2, 0);
-      let x = rowPointer(nest, 2, 1, row) + <usize>k * runStride(nest, 2, 1);
+      let y = y0 + <usize>k * ry;
+      let x = x0 + <usize>k * rx;
       let acc: A = 0;
       for (let i = 0; i < length; i++) {
         acc = <A>(acc + <A>load<T>(x));
@@ -129,10 +133,14 @@ function argReduce<T>(largest: bool, args: usize, first: i32, last: i32): void {
   const nest = args + 16;
   const end = endRow(nest, 2, last);
   const walk = walkOf(nest, 2);
+  const ry = runStride(nest, 2, 0);
+  const rx = runStride(nest, 2, 1);
   for (let row = firstRow(nest, 2, first); row < end; row++) {
     const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+    let y = rowPointer(nest, 2, 0, row);
+    const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
-      let x = rowPointer(nest, 2, 1, row) + <usize>k * runStride(nest, 2, 1);
+      let x = x0 + <usize>k * rx;
       let best = load<T>(x);
       let at = 0;
       // A NaN ends the search: nothing wins over the first one.
@@ -144,7 +152,8 @@ function argReduce<T>(largest: bool, args: usize, first: i32, last: i32): void {
           at = i;
         }
       }
-      store<i32>(rowPointer(nest, 2, 0, row) + <usize>k * runStride(nest, 2, 0), at);
+      store<i32>(y, at);
+      y += ry;
     }
   }
 }

@@ -2,7 +2,8 @@
  * Matrix products: in general, and of a matrix with a vector.
  */
 import { intArg, ptrArg } from './abi';
-import { lanes, loadSome, panelVectors, strip1, strip2 } from './tile';
+import { lanes, loadSome, panelVectors } from './lanes';
+import { strip1, strip2 } from './tile';
 
 /** Steps of the sum per pass: a panel of B of this depth takes half of a 32 KiB L1 cache. */
 const DEPTH = 256;

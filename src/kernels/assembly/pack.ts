@@ -2,7 +2,7 @@
  * Packing of right operands and convolution weights into the order in which the micro-kernel reads them.
  */
 import { intArg, ptrArg } from './abi';
-import { lanes, panelVectors } from './tile';
+import { lanes, panelVectors } from './lanes';
 
 /** One panel: for each of n1·n2·n3 sum steps the next `width` columns, of which those past `columns` are 0. Strides in bytes. */
 function packPanel<T>(

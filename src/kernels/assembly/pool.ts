@@ -314,8 +314,8 @@ function spread<T>(g: usize, gc: usize, dx: usize, dc: usize, dw: usize, pixels:
 
 /**
  * dx = Σ g / (divisor · row size · column size) over the windows that cover it.
- * args: g dx · row spans, column spans, divisor · the windows that cover each row (int32 first, end) · the runs of columns
- *       that the same windows cover (int32 first column, end, first window, end), their number · C H ·
+ * args: g dx · row spans, column spans · the windows that cover each row (int32 first, end) · the runs of columns that the
+ *       same windows cover (int32 first column, end, first window, end), their number · divisor · C H ·
  *       strides of g, dx (n, c, h, w each)
  */
 // @ts-ignore: decorator
@@ -323,8 +323,9 @@ function spread<T>(g: usize, gc: usize, dx: usize, dc: usize, dw: usize, pixels:
 function averagePoolGrad<T>(args: usize, first: i32, last: i32): void {
   const rows = ptrArg(args, 2);
   const columns = ptrArg(args, 3);
-  const columnRuns = ptrArg(args, 6);
-  const endRuns = columnRuns + <usize>intArg(args, 7) * 16;
+  const columnRuns = ptrArg(args, 5);
+  const endRuns = columnRuns + <usize>intArg(args, 6) * 16;
+  const divisor = floatArg(args, 7);
   const C = intArg(args, 8);
   const H = intArg(args, 9);
   const gn = <usize>intArg(args, 10) * sizeof<T>();
@@ -337,8 +338,8 @@ function averagePoolGrad<T>(args: usize, first: i32, last: i32): void {
   for (let row = first; row < last; row++) {
     const n = row / H;
     const h = row % H;
-    const firstRow = load<i32>(ptrArg(args, 5) + <usize>h * 8);
-    const endRow = load<i32>(ptrArg(args, 5) + <usize>h * 8, 4);
+    const firstRow = load<i32>(ptrArg(args, 4) + <usize>h * 8);
+    const endRow = load<i32>(ptrArg(args, 4) + <usize>h * 8, 4);
     const gImage = ptrArg(args, 0) + <usize>n * gn;
     const dxRow = rowAddress(args, ptrArg(args, 1), 14, sizeof<T>(), n, h);
     for (let run = columnRuns; run < endRuns; run += 16) {
@@ -348,7 +349,7 @@ function averagePoolGrad<T>(args: usize, first: i32, last: i32): void {
       const dx = dxRow + <usize>load<i32>(run) * dw;
       let adds = false;
       for (let oh = firstRow; oh < endRow; oh++) {
-        const rowDivisor = floatArg(args, 4) * spanSize(rows, oh);
+        const rowDivisor = divisor * spanSize(rows, oh);
         for (let ow = firstColumn; ow < endColumn; ow++) {
           const f = <T>(1 / (rowDivisor * spanSize(columns, ow)));
           spread<T>(gImage + <usize>oh * gh + <usize>ow * gw, gc, dx, dc, dw, pixels, C, vectors, f, adds);

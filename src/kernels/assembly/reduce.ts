@@ -78,6 +78,16 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
         }
         acc = joinLanes<T, A>(op, acc, vector<T>(op, vector<T>(op, v0, v1), vector<T>(op, v2, v3)));
       }
+      const lanes = <i32>(16 / sizeof<T>());
+      if (i <= n - lanes) {
+        let v = v128.load(x);
+        x += 16;
+        for (i += lanes; i <= n - lanes; i += lanes) {
+          v = vector<T>(op, v, v128.load(x));
+          x += 16;
+        }
+        acc = joinLanes<T, A>(op, acc, v);
+      }
     }
   }
   for (; i < n; i++) {
@@ -95,6 +105,7 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
 // @ts-ignore: decorator
 @inline
 function reduceRows<T, A>(op: i32, args: usize, first: i32, last: i32): void {
+  const x = <usize>load<f64>(args);
   const out = <usize>load<f64>(args + 8);
   const unitsPerChunk = intArg(args, 3);
   const end = min(intArg(args, 2), last * unitsPerChunk);
@@ -110,19 +121,21 @@ function reduceRows<T, A>(op: i32, args: usize, first: i32, last: i32): void {
   const keptDims = args + 13 * 8;
   const reducedDims = keptDims + <usize>(kept * 24);
   const sWalk = strideArg(reducedDims, 1);
+  const sKept = kept > 0 ? strideArg(keptDims, 1) : 0;
   for (let unit = first * unitsPerChunk; unit < end; unit++) {
-    const result = unit / segments;
+    // With at most one dim of a kind there is nothing to divide: many short rows are common.
+    const result = segments == 1 ? unit : unit / segments;
     let row = <u32>(unit - result * segments) * rowsPerSegment;
     const stop = min(rows, row + rowsPerSegment);
-    const x0 = <usize>load<f64>(args) + offsetOf(keptDims, kept, 3, 1, result);
+    const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptDims, kept, 3, 1, result));
     let acc = identity<A>(op);
     while (row < stop) {
-      const walkEnd = row - (row % walk) + walk;
+      const walkEnd = reduced == 1 ? rows : row - (row % walk) + walk;
       const walkStop = min(stop, walkEnd);
-      let x = x0 + offsetOf(reducedDims, reduced, 2, 1, row);
+      let p = x0 + (reduced == 1 ? <usize>row * sWalk : offsetOf(reducedDims, reduced, 2, 1, row));
       for (; row < walkStop; row++) {
-        acc = reduceRun<T, A>(op, acc, x, row + 1 == walkEnd ? tail : run, sx);
-        x += sWalk;
+        acc = reduceRun<T, A>(op, acc, p, row + 1 == walkEnd ? tail : run, sx);
+        p += sWalk;
       }
     }
     if (segments == 1) store<T>(out + offsetOf(keptDims, kept, 3, 2, result), <T>acc);

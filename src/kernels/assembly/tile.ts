@@ -10,67 +10,7 @@
  * What costs most besides the arithmetic is decoding: so pointers are advanced before they are used, as V8 copies those whose
  * old value lives on, and loops nest deep, as V8 unrolls the more the deeper.
  */
-
-/** Columns in one vector. */
-// @ts-ignore: decorator
-@inline
-export function lanes<T>(): i32 {
-  return 16 / <i32>sizeof<T>();
-}
-
-/** How many vectors the next panel has where `columns` are left: 4, 2 or 1, so that only a last vector is ever partial. */
-// @ts-ignore: decorator
-@inline
-export function panelVectors<T>(columns: i32): i32 {
-  return columns > 3 * lanes<T>() ? 4 : columns > lanes<T>() ? 2 : 1;
-}
-
-/** Writes a whole vector, or adds it. */
-// @ts-ignore: decorator
-@inline
-function put<T>(c: usize, v: v128, add: bool): void {
-  v128.store(c, add ? v128.add<T>(v128.load(c), v) : v);
-}
-
-/** Writes the first `n` lanes of a vector, or adds them; all of them where n is larger. */
-export function putSome<T>(c: usize, v: v128, n: i32, add: bool): void {
-  if (n >= lanes<T>()) {
-    put<T>(c, v, add);
-    return;
-  }
-  if (n > 0) store<T>(c, add ? load<T>(c) + v128.extract_lane<T>(v, 0) : v128.extract_lane<T>(v, 0));
-  if (sizeof<T>() == 4) {
-    if (n > 1) store<T>(c, add ? load<T>(c, 4) + v128.extract_lane<T>(v, 1) : v128.extract_lane<T>(v, 1), 4);
-    if (n > 2) store<T>(c, add ? load<T>(c, 8) + v128.extract_lane<f32>(v, 2) : v128.extract_lane<f32>(v, 2), 8);
-  }
-}
-
-/** The first `n` lanes of a vector in memory, the others 0; all of them where n is larger. Reads nothing behind them. */
-// @ts-ignore: decorator
-@inline
-export function loadSome<T>(p: usize, n: i32): v128 {
-  if (n >= lanes<T>()) return v128.load(p);
-  let v = v128.replace_lane<T>(v128.splat<T>(0), 0, load<T>(p));
-  if (sizeof<T>() == 4) {
-    if (n > 1) v = v128.replace_lane<T>(v, 1, load<T>(p, 4));
-    if (n > 2) v = v128.replace_lane<f32>(v, 2, load<f32>(p, 8));
-  }
-  return v;
-}
-
-/** Writes or adds one row of a tile, `columns` of it. */
-// @ts-ignore: decorator
-@inline
-function putRow<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, v3: v128, columns: i32, add: bool): void {
-  if (vectors > 1) put<T>(c, v0, add);
-  else putSome<T>(c, v0, columns, add);
-  if (vectors == 2) putSome<T>(c + 16, v1, columns - lanes<T>(), add);
-  if (vectors == 4) {
-    put<T>(c + 16, v1, add);
-    put<T>(c + 32, v2, add);
-    putSome<T>(c + 48, v3, columns - 3 * lanes<T>(), add);
-  }
-}
+import { putRow } from './lanes';
 
 // @ts-ignore: decorator
 @inline
@@ -163,65 +103,6 @@ function stripOf<T>(
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function outerOf<T>(
-  rows: i32, vectors: i32,
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
-): void {
-  const length = <usize>run * bStep;
-  a -= aStep;
-  b -= bStep;
-  for (; count > 0; count--) {
-    let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
-    let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
-    let aAt = a;
-    let bAt = b;
-    for (let i = sweeps; i > 0; i--) {
-      let aFrom = aAt;
-      let bFrom = bAt;
-      for (let r = runs; r > 0; r--) {
-        let p0 = aFrom;
-        let q = bFrom;
-        const last = q + length;
-        do {
-          p0 += aStep;
-          q += bStep;
-          const b0 = v128.load(q);
-          const b1 = vectors > 1 ? v128.load(q, 16) : b0;
-          const b2 = vectors > 2 ? v128.load(q, 32) : b0;
-          const b3 = vectors > 2 ? v128.load(q, 48) : b0;
-          const s0 = v128.load_splat<T>(p0);
-          c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
-          if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
-          if (vectors > 2) {
-            c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
-            c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
-          }
-          if (rows > 1) {
-            const s1 = v128.load_splat<T>(p0, sizeof<T>());
-            c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
-            if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
-            if (vectors > 2) {
-              c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
-              c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
-            }
-          }
-        } while (q != last);
-        aFrom += aRun;
-        bFrom += bRun;
-      }
-      aAt += aSweep;
-      bAt += bSweep;
-    }
-    putRow<T>(vectors, c, c00, c01, c02, c03, 4 * lanes<T>(), true);
-    if (rows > 1) putRow<T>(vectors, c + cRow, c10, c11, c12, c13, 4 * lanes<T>(), true);
-    a += <usize>rows * sizeof<T>();
-    c += <usize>rows * cRow;
-  }
-}
-
 function strip2x4<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
@@ -264,48 +145,6 @@ function strip1x1<T>(
   stripOf<T>(1, 1, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
-function outer2x4<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
-): void {
-  outerOf<T>(2, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-}
-
-function outer2x2<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
-): void {
-  outerOf<T>(2, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-}
-
-function outer2x1<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
-): void {
-  outerOf<T>(2, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-}
-
-function outer1x4<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize,
-): void {
-  outerOf<T>(1, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
-}
-
-function outer1x2<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize,
-): void {
-  outerOf<T>(1, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
-}
-
-function outer1x1<T>(
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize,
-): void {
-  outerOf<T>(1, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
-}
-
 /**
  * C = A · B, or C += A · B, for `count` tiles of 2 rows × `vectors` (4, 2 or 1), of which the first `columns` are written. The sum
  * is formed apart and added at the end, so that long sums are sums of partial sums; an empty one gives 0.
@@ -336,33 +175,4 @@ export function strip1<T>(
   if (vectors == 4) strip1x4<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
   else if (vectors == 2) strip1x2<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
   else strip1x1<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
-}
-
-/**
- * C += Aᵀ · B for `count` tiles of 2 neighbouring columns of A, side by side, × `vectors` whole vectors; steps of any length.
- * cRow: bytes from one row of C to the next.
- */
-// @ts-ignore: decorator
-@inline
-export function outer2<T>(
-  vectors: i32,
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
-): void {
-  if (vectors == 4) outer2x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-  else if (vectors == 2) outer2x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-  else outer2x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-}
-
-/** The same for one column of A. */
-// @ts-ignore: decorator
-@inline
-export function outer1<T>(
-  vectors: i32,
-  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
-  run: i32, runs: i32, sweeps: i32, c: usize,
-): void {
-  if (vectors == 4) outer1x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
-  else if (vectors == 2) outer1x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
-  else outer1x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
 }

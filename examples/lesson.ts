@@ -1,0 +1,108 @@
+/**
+ * The chain rule, seen: what `backward` does, step by step, on a small expression and on a Squeeze-and-Excitation block.
+ *
+ *   npx tsx examples/lesson.ts
+ *
+ * Runs in a second, and checks every gradient it prints.
+ */
+import { type Tensor, backwardSteps, graph, tensor } from 'chainrule';
+
+/** Gives a tensor a name, so that graphs and steps can speak of it. */
+function named(label: string, t: Tensor): Tensor {
+  t.label = label;
+  return t;
+}
+
+function expectClose(what: string, got: Tensor | null, want: readonly number[]): void {
+  const values = got === null ? [] : Array.from(got.data());
+  const close = values.length === want.length && values.every((v, i) => Math.abs(v - want[i]!) < 1e-6);
+  if (!close) throw new Error(`${what}: got [${values.join(', ')}], expected [${want.join(', ')}]`);
+}
+
+// ── 1. A small expression ────────────────────────────────────────────────────────────────────────────────────────────────
+//
+// y = (w·x + x)². Calculus says ∂y/∂w = 2(w·x + x)·x and ∂y/∂x = 2(w·x + x)·(w + 1).
+
+const w = tensor(3, { requiresGrad: true, label: 'w' });
+const x = tensor(2, { requiresGrad: true, label: 'x' });
+const product = named('product', w.mul(x));
+const sum = named('sum', product.add(x));
+const y = named('y', sum.square());
+
+console.log('1. y = (w·x + x)² at w = 3, x = 2. Every operation leaves a node that remembers its inputs:\n');
+console.log(`${graph(y)}\n`);
+
+// backward visits the nodes newest first. Each one multiplies the gradient that reached it by its own, local derivative,
+// and hands the product on. That is the whole chain rule: ∂y/∂input = ∂y/∂node · ∂node/∂input.
+
+console.log('Backward walks it from y to the leaves. At each node: gradient so far × local derivative.\n');
+for (const { name, op, grad, inputs } of backwardSteps(y)) {
+  const received = grad.item();
+  if (op === 'leaf') console.log(`  ${name}: a leaf. All that reached it adds up to ${received}`);
+  for (const input of inputs) {
+    const passed = input.grad!.item();
+    console.log(
+      `  ${name} = ${op}: ∂y/∂${name} is ${received}, ∂${name}/∂${input.name} is ${passed / received}, so ${input.name} gets ${passed}`,
+    );
+  }
+}
+
+// x is used twice, so it was handed two gradients: one by the sum, one by the product. They add up.
+
+expectClose('∂y/∂w', w.grad, [2 * 8 * 2]);
+expectClose('∂y/∂x', x.grad, [2 * 8 * (3 + 1)]);
+console.log(`\n  ∂y/∂w = 2(w·x + x)·x = ${w.grad!.item()},  ∂y/∂x = 2(w·x + x)·(w + 1) = ${x.grad!.item()}\n`);
+
+// ── 2. A Squeeze-and-Excitation block ────────────────────────────────────────────────────────────────────────────────────
+//
+// The same rule on tensors. An SE block (Hu et al. 2017) looks at the mean of each channel and scales the channels by what
+// it makes of them: z = mean(x), s = σ(W₂ relu(W₁ z)), y = x ⊙ s. Here: one image of 2 channels and 1×2 pixels.
+
+const image = tensor([[[[1, 3]], [[-2, 4]]]], { dtype: 'float64', requiresGrad: true, label: 'image' });
+const W1 = tensor([[1, 0.5]], { dtype: 'float64', requiresGrad: true, label: 'W1' });
+const W2 = tensor([[0.5], [-0.5]], { dtype: 'float64', requiresGrad: true, label: 'W2' });
+
+const z = named('squeeze', image.mean([2, 3]));
+const hidden = named('hidden', z.matmul(W1.transpose(0, 1)).relu());
+const s = named('gate', hidden.matmul(W2.transpose(0, 1)).sigmoid());
+const scaled = named('scaled', image.mul(s.reshape([1, 2, 1, 1])));
+const total = named('total', scaled.sum());
+
+console.log('2. An SE block: squeeze = mean of each channel, gate = σ(W2 relu(W1 squeeze)), scaled = image ⊙ gate.\n');
+console.log(`${graph(total)}\n`);
+
+const gate = Array.from(s.data());
+const excited = hidden.item();
+const toImage: number[][] = [];
+console.log('Its backward, in the engine’s own words:\n');
+for (const step of backwardSteps(total)) {
+  console.log(`  ${step}`);
+  for (const input of step.inputs) if (input.name === 'image') toImage.push(Array.from(input.grad!.data()));
+}
+
+// The image is used twice as well. Directly, where it is scaled: there its gradient is the gate. And through the squeeze,
+// because every pixel has a say in the mean that sets the gate. A block without the second path would train, but wrongly.
+
+const [direct, throughSqueeze] = toImage as [number[], number[]];
+expectClose('direct path', tensor(direct, { dtype: 'float64' }), [gate[0]!, gate[0]!, gate[1]!, gate[1]!]);
+expectClose(
+  'both paths',
+  image.grad,
+  direct.map((d, i) => d + throughSqueeze[i]!),
+);
+
+// By hand: total = Σ_c s_c·(sum of channel c), sums 4 and 2; ds = s(1 − s); the hidden unit is positive, so relu passes.
+const slope = gate.map((v) => v * (1 - v));
+const dHidden = 0.5 * slope[0]! * 4 - 0.5 * slope[1]! * 2;
+expectClose(
+  'through the squeeze',
+  tensor(throughSqueeze, { dtype: 'float64' }),
+  [1, 1, 0.5, 0.5].map((w1) => (dHidden * w1) / 2),
+);
+expectClose('∂total/∂W1', W1.grad, [dHidden * 2, dHidden * 1]);
+expectClose('∂total/∂W2', W2.grad, [slope[0]! * 4 * excited, slope[1]! * 2 * excited]);
+
+const text = (values: readonly number[]): string => `[${values.map((v) => v.toFixed(4)).join(', ')}]`;
+console.log(`\n  The image gets ${text(direct)} directly`);
+console.log(`  and            ${text(throughSqueeze)} through the squeeze.`);
+console.log('\nAll gradients are as calculus says.');

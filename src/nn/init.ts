@@ -1,0 +1,115 @@
+/**
+ * Initialisation, in place, with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype, so that
+ * float32 and float64 models from one seed agree to rounding.
+ */
+import { defaultGenerator, noGrad, rand, randn, type Generator, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { formatShape } from '../core/shape.ts';
+
+export interface InitOptions {
+  /** Where the numbers come from. Default: the generator of `manualSeed`. */
+  readonly generator?: Generator;
+}
+
+function fill<T extends Tensor>(t: T, values: () => Tensor): T {
+  noGrad(() => t.copy_(values()));
+  return t;
+}
+
+/** t ← U(low, high). Returns t. */
+export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+  if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
+  return fill(t, () => rand(t.shape, { dtype: 'float64', generator }).mul(high - low).add(low));
+}
+
+/** t ← N(mean, std²). Returns t. */
+export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+  if (!(std >= 0)) throw new ArgumentError(`normal_: std must be ≥ 0, got ${std}`);
+  return fill(t, () => randn(t.shape, { dtype: 'float64', generator }).mul(std).add(mean));
+}
+
+/** t ← value. Returns t. */
+export function constant_<T extends Tensor>(t: T, value: number): T {
+  noGrad(() => t.fill_(value));
+  return t;
+}
+
+/** t ← 0. Returns t. */
+export function zeros_<T extends Tensor>(t: T): T {
+  return constant_(t, 0);
+}
+
+/** t ← 1. Returns t. */
+export function ones_<T extends Tensor>(t: T): T {
+  return constant_(t, 1);
+}
+
+export type Nonlinearity = 'linear' | 'conv2d' | 'sigmoid' | 'tanh' | 'relu' | 'leakyRelu';
+
+/** How much a nonlinearity shrinks the standard deviation; `slope` is leakyRelu's (default 0.01). */
+export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
+  switch (nonlinearity) {
+    case 'linear':
+    case 'conv2d':
+    case 'sigmoid':
+      return 1;
+    case 'tanh':
+      return 5 / 3;
+    case 'relu':
+      return Math.SQRT2;
+    case 'leakyRelu':
+      return Math.sqrt(2 / (1 + slope ** 2));
+    default:
+      throw new ArgumentError(`calculateGain: unknown nonlinearity '${String(nonlinearity)}'`);
+  }
+}
+
+/** Inputs and outputs of one unit of a weight [O,I,…]: I and O times the kernel's size. */
+export function calculateFan(t: Tensor): { fanIn: number; fanOut: number } {
+  if (t.ndim < 2) throw new ShapeError(`calculateFan: a weight needs at least 2 dims, got shape ${formatShape(t.shape)}`);
+  const kernel = t.shape.slice(2).reduce((n, s) => n * s, 1);
+  return { fanIn: t.shape[1]! * kernel, fanOut: t.shape[0]! * kernel };
+}
+
+export interface KaimingOptions extends InitOptions {
+  /** Slope of leakyRelu. Default 0. */
+  readonly a?: number;
+  /** Whose variance is kept: the forward pass's or backward's. Default 'fanIn'. */
+  readonly mode?: 'fanIn' | 'fanOut';
+  /** Default 'leakyRelu'. */
+  readonly nonlinearity?: Nonlinearity;
+}
+
+function kaimingStd(t: Tensor, { a = 0, mode = 'fanIn', nonlinearity = 'leakyRelu' }: KaimingOptions): number {
+  return calculateGain(nonlinearity, a) / Math.sqrt(calculateFan(t)[mode]);
+}
+
+/**
+ * t ← U(−k, k), k = gain · √(3 / fan). Returns t.
+ * Source: He et al. 2015, arXiv:1502.01852, eq. 10
+ */
+export function kaimingUniform_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
+  const k = Math.sqrt(3) * kaimingStd(t, options);
+  return uniform_(t, -k, k, options);
+}
+
+/** t ← N(0, gain² / fan). Returns t. Source: as kaimingUniform_ */
+export function kaimingNormal_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
+  return normal_(t, 0, kaimingStd(t, options), options);
+}
+
+/**
+ * t ← U(−k, k), k = gain · √(6 / (fanIn + fanOut)). Returns t.
+ * Source: Glorot & Bengio 2010, eq. 16
+ */
+export function xavierUniform_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
+  const { fanIn, fanOut } = calculateFan(t);
+  const k = gain * Math.sqrt(6 / (fanIn + fanOut));
+  return uniform_(t, -k, k, options);
+}
+
+/** t ← N(0, 2 gain² / (fanIn + fanOut)). Returns t. Source: as xavierUniform_ */
+export function xavierNormal_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
+  const { fanIn, fanOut } = calculateFan(t);
+  return normal_(t, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), options);
+}

@@ -1,0 +1,39 @@
+import type { Tensor } from '../autograd/index.ts';
+import { ArgumentError } from '../core/errors.ts';
+import { linear } from './functional.ts';
+import { uniform_, type InitOptions } from './init.ts';
+import { Module } from './module.ts';
+import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
+
+export interface LinearOptions extends LayerOptions, InitOptions {
+  /** Whether there is a bias. Default true. */
+  readonly bias?: boolean;
+}
+
+/** Throws unless `value` is a whole number ≥ 1. */
+export function checkCount(op: string, name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) throw new ArgumentError(`${op}: ${name} must be a whole number ≥ 1, got ${value}`);
+}
+
+/**
+ * y = x Wᵀ + b
+ * Shape:  x [...,I] → y [...,O]; weight [O,I], bias [O]
+ * Init:   U(−k, k), k = 1/√I (PyTorch's default)
+ */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+
+  constructor(inFeatures: number, outFeatures: number, { bias = true, dtype = 'float32', ...init }: LinearOptions = {}) {
+    super();
+    checkCount('Linear', 'inFeatures', inFeatures);
+    checkCount('Linear', 'outFeatures', outFeatures);
+    const k = 1 / Math.sqrt(inFeatures);
+    this.weight = parameter([outFeatures, inFeatures], dtype, (t) => uniform_(t, -k, k, init));
+    this.bias = bias ? parameter([outFeatures], dtype, (t) => uniform_(t, -k, k, init)) : null;
+  }
+
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What a module has registered: its own enumerable properties that are modules, parameters or buffers, also inside arrays
+ * and plain records, however deep.
+ */
+import { ArgumentError } from '../core/errors.ts';
+import { BufferTensor, Parameter } from './parameter.ts';
+
+/** A registered value under its path from the module, such as `blocks.0`; `holder[key]` is where it sits. */
+export interface Registered<M> {
+  readonly path: string;
+  readonly value: M | Parameter | BufferTensor;
+  readonly holder: Record<string, unknown>;
+  readonly key: string;
+}
+
+/** What `owner` has registered itself, in the order of its properties. Throws ArgumentError for a Map or Set that holds any. */
+export function registered<M extends object>(owner: object, isModule: (v: unknown) => v is M): Registered<M>[] {
+  const found: Registered<M>[] = [];
+  const seen = new Set<object>();
+  const isRegistrable = (v: unknown): v is M | Parameter | BufferTensor =>
+    v instanceof Parameter || v instanceof BufferTensor || isModule(v);
+  const visit = (holder: Record<string, unknown>, prefix: string): void => {
+    seen.add(holder);
+    for (const key of Object.keys(holder)) {
+      const value = holder[key];
+      if (typeof value !== 'object' || value === null) continue;
+      const path = prefix + key;
+      if (isRegistrable(value)) {
+        if (key.includes('.')) throw new ArgumentError(`${owner.constructor.name}: the name '${key}' contains a dot, which separates names in a state dict`);
+        found.push({ path, value, holder, key });
+      } else if (value instanceof Map || value instanceof Set) {
+        refuseCollection(owner, path, value, isRegistrable);
+      } else if (isContainer(value) && !seen.has(value)) {
+        visit(value, `${path}.`);
+      }
+    }
+  };
+  visit(owner as Record<string, unknown>, '');
+  return found;
+}
+
+function isContainer(v: object): v is Record<string, unknown> {
+  if (Array.isArray(v)) return true;
+  const prototype: unknown = Object.getPrototypeOf(v);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function refuseCollection(owner: object, path: string, value: Map<unknown, unknown> | Set<unknown>, holds: (v: unknown) => boolean): void {
+  if (![...value.values()].some(holds)) return;
+  const kind = value instanceof Map ? 'Map' : 'Set';
+  throw new ArgumentError(
+    `${owner.constructor.name}: ${path} is a ${kind} of modules or tensors, which have no names in a state dict; use ${kind === 'Map' ? 'a record' : 'an array'}`,
+  );
+}

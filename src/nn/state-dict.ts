@@ -1,0 +1,66 @@
+/**
+ * Loading a state dict: everything is checked before anything is written.
+ */
+import { noGrad, type Tensor } from '../autograd/index.ts';
+import { isFloat } from '../core/dtype.ts';
+import { StateDictError } from '../core/errors.ts';
+import { formatShape, sameShape } from '../core/shape.ts';
+
+/** Tensors by name. */
+export type StateDict = Readonly<Record<string, Tensor>>;
+
+export interface LoadOptions {
+  /** Whether names that are missing or unexpected throw. Wrong shapes always do. Default true. */
+  readonly strict?: boolean;
+  /** The module's name for each name of the state. Default: the same. */
+  readonly rename?: (name: string) => string;
+}
+
+export interface LoadReport {
+  /** Names of the module that the state lacks. */
+  readonly missing: string[];
+  /** Names of the state that the module lacks. */
+  readonly unexpected: string[];
+}
+
+/** Copies `state` into `own`; `aliases` are all names that `own`'s tensors go by. */
+export function loadInto(
+  owner: string,
+  own: StateDict,
+  aliases: ReadonlyMap<string, Tensor>,
+  state: StateDict,
+  { strict = true, rename = (name) => name }: LoadOptions,
+): LoadReport {
+  const found = new Map<Tensor, Tensor>();
+  const unexpected: string[] = [];
+  const problems: string[] = [];
+  for (const [key, value] of Object.entries(state)) {
+    const name = rename(key);
+    const target = aliases.get(name);
+    if (target === undefined) {
+      unexpected.push(key);
+      continue;
+    }
+    const problem = misfit(name, target, value);
+    if (problem !== null) problems.push(problem);
+    found.set(target, value);
+  }
+  const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
+  if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
+  if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
+  if (problems.length > 0) throw new StateDictError(`loadStateDict: the state does not fit ${owner}: ${problems.join('; ')}`);
+  noGrad(() => {
+    for (const [target, value] of found) target.copy_(value);
+  });
+  return { missing, unexpected };
+}
+
+function misfit(name: string, target: Tensor, value: Tensor): string | null {
+  // A tensor whose memory is gone must say so before the first copy.
+  void value.storage;
+  if (!sameShape(target.shape, value.shape)) {
+    return `${name} has shape ${formatShape(value.shape)} in the state, ${formatShape(target.shape)} in the module`;
+  }
+  if (isFloat(target.dtype) !== isFloat(value.dtype)) return `${name} is ${value.dtype} in the state, ${target.dtype} in the module`;
+  return null;
+}

@@ -1,0 +1,49 @@
+/**
+ * Gradient clipping: between backward and the optimizer's step.
+ */
+import { noGrad, type Tensor } from '../autograd/index.ts';
+import { ArgumentError } from '../core/errors.ts';
+import { checkNotNegative } from './check.ts';
+
+export interface ClipOptions {
+  /** Which norm: 2 by default; Infinity for the largest absolute value. */
+  readonly normType?: number;
+  /** Whether a total norm that is NaN or infinite throws. Default false. */
+  readonly errorIfNonfinite?: boolean;
+}
+
+function gradients(params: Iterable<Tensor>): Tensor[] {
+  return [...params].flatMap((p) => (p.grad === null ? [] : [p.grad]));
+}
+
+/**
+ * Scales all gradients, in place, so that their common norm is at most `maxNorm`. Returns the norm before.
+ * Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1
+ */
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, { normType = 2, errorIfNonfinite = false }: ClipOptions = {}): number {
+  checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
+  if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
+  const grads = gradients(params);
+  const total = noGrad(() => {
+    if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
+    return grads.reduce((s, g) => s + (normType === 2 ? g.square() : g.abs().pow(normType)).sum().item(), 0) ** (1 / normType);
+  });
+  if (errorIfNonfinite && !Number.isFinite(total)) throw new ArgumentError(`clipGradNorm: the total norm of the gradients is ${total}`);
+  const scale = maxNorm / (total + 1e-6);
+  // Not `scale < 1`: a NaN norm must reach the gradients, as in PyTorch.
+  if (!(scale >= 1)) {
+    noGrad(() => {
+      for (const g of grads) g.mul_(scale);
+    });
+  }
+  return total;
+}
+
+
+/** Clamps every element of the gradients to −value … value, in place. */
+export function clipGradValue(params: Iterable<Tensor>, value: number): void {
+  checkNotNegative('clipGradValue', 'value', value);
+  noGrad(() => {
+    for (const g of gradients(params)) g.copy_(g.clamp(-value, value));
+  });
+}

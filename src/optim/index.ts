@@ -1,0 +1,9 @@
+/**
+ * chainrule/optim: optimizers, learning rate schedulers, gradient clipping.
+ */
+export { clipGradNorm, clipGradValue, type ClipOptions } from './clip.ts';
+export { CosineAnnealingLR, type CosineAnnealingOptions } from './cosine-annealing.ts';
+export { OneCycleLR, type OneCycleOptions } from './one-cycle.ts';
+export { Optimizer, type GroupSpec, type OptimizerState, type ParamGroup, type ParamState, type Params } from './optimizer.ts';
+export { Scheduler, type SchedulerState } from './scheduler.ts';
+export { SGD, type SGDGroup, type SGDOptions } from './sgd.ts';

@@ -1,0 +1,165 @@
+/**
+ * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
+ */
+import { isTensor, noGrad, zerosLike, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, AutogradError, StateDictError } from '../core/errors.ts';
+import { formatShape, sameShape } from '../core/shape.ts';
+import type { Stateful } from '../core/stateful.ts';
+
+/** Parameters that share options. Schedulers write the options; `step` reads them. */
+export interface ParamGroup {
+  readonly params: Tensor[];
+  lr: number;
+  /** The learning rate that a scheduler started from. */
+  initialLr?: number;
+  [option: string]: unknown;
+}
+
+/** A group as constructors take it: options it lacks are the optimizer's. */
+export type GroupSpec<Options> = Partial<Options> & { readonly params: Iterable<Tensor> };
+
+/** What constructors take: parameters, or groups of them. */
+export type Params<Options> = Iterable<Tensor> | Iterable<GroupSpec<Options>>;
+
+/** Named tensors of one parameter, such as its velocity. */
+export type ParamState = Record<string, Tensor>;
+
+/** PyTorch's layout: parameters are numbered through all groups. */
+export interface OptimizerState {
+  readonly state: Readonly<Record<string, ParamState>>;
+  readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
+}
+
+/** The base of all optimizers. A subclass gives its defaults, checks them, and updates one group at a time. */
+export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
+  readonly paramGroups: Group[];
+  readonly #state = new Map<Tensor, ParamState>();
+
+  constructor(params: Params<Omit<Group, 'params'>>, defaults: Omit<Group, 'params'>) {
+    const name = this.constructor.name;
+    const groups = readGroups(name, params);
+    const seen = new Set<Tensor>();
+    for (const p of groups.flatMap((g) => g.params)) {
+      if (!p.isLeaf) throw new AutogradError(`${name}: the parameter ${formatShape(p.shape)} is the result of an operation; only leaves can be optimized`);
+      if (seen.has(p)) throw new ArgumentError(`${name}: the parameter ${formatShape(p.shape)} appears twice`);
+      seen.add(p);
+    }
+    this.paramGroups = groups.map((g) => ({ ...defaults, ...g }) as Group);
+    for (const g of this.paramGroups) this.checkGroup(g);
+  }
+
+  /** Throws ArgumentError for options outside their values. */
+  protected abstract checkGroup(group: Group): void;
+
+  /** Updates the parameters of one group that have a gradient. Runs under noGrad. */
+  protected abstract update(group: Group): void;
+
+  /** Updates every parameter that has a gradient. */
+  step(): void {
+    noGrad(() => {
+      for (const g of this.paramGroups) this.update(g);
+    });
+  }
+
+  /** Sets the gradient of every parameter to null. */
+  zeroGrad(): void {
+    for (const p of this.#params()) p.grad = null;
+  }
+
+  /** The state tensor `name` of `p` in p's dtype; `fresh` is true if it was made just now, of zeros. */
+  protected stateOf(p: Tensor, name: string): { tensor: Tensor; fresh: boolean } {
+    let state = this.#state.get(p);
+    if (state === undefined) this.#state.set(p, (state = {}));
+    const before = state[name];
+    if (before?.dtype === p.dtype) return { tensor: before, fresh: false };
+    const tensor = zerosLike(p).keep();
+    state[name] = tensor;
+    // The model's dtype has changed since.
+    if (before !== undefined) tensor.copy_(before);
+    before?.dispose();
+    return { tensor, fresh: before === undefined };
+  }
+
+  #params(): Tensor[] {
+    return this.paramGroups.flatMap((g) => g.params);
+  }
+
+  /** { state: { index: { name: tensor } }, paramGroups: [{ …options, params: [indices] }] }; its tensors are the live ones. */
+  stateDict(): OptimizerState {
+    const params = this.#params();
+    const state: Record<string, ParamState> = {};
+    params.forEach((p, i) => {
+      const s = this.#state.get(p);
+      if (s !== undefined) state[i] = { ...s };
+    });
+    const indices = new Map(params.map((p, i) => [p, i]));
+    return { state, paramGroups: this.paramGroups.map((g) => ({ ...g, params: g.params.map((p) => indices.get(p)!) })) };
+  }
+
+  /**
+   * Restores what `stateDict` gave, for the same parameters in the same order, by copying. All or nothing.
+   * Throws: StateDictError where groups, parameters or shapes differ
+   */
+  loadStateDict(saved: OptimizerState): void {
+    const groups = this.#readSavedGroups(saved);
+    const params = this.#params();
+    const numbers = saved.paramGroups.flatMap((g) => g.params);
+    const state = new Map<Tensor, ParamState>();
+    for (const [index, entries] of Object.entries(saved.state)) {
+      const p = params[numbers.indexOf(Number(index))];
+      if (p === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
+      for (const [name, t] of Object.entries(entries)) {
+        if (sameShape(t.shape, p.shape)) continue;
+        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`);
+      }
+      state.set(p, entries);
+    }
+    const copies = noGrad(() => [...state].map(([p, entries]) => [p, copyState(p, entries)] as const));
+    this.dispose();
+    for (const [p, entries] of copies) this.#state.set(p, entries);
+    groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
+  }
+
+  #readSavedGroups(saved: OptimizerState): Group[] {
+    const [own, theirs] = [this.paramGroups, saved.paramGroups];
+    if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
+    return own.map((group, i) => {
+      const { params, ...options } = theirs[i]!;
+      if (params.length !== group.params.length) throw this.#mismatch(`group ${i} has ${params.length} parameters, the optimizer's ${group.params.length}`);
+      const merged = { ...group, ...options, params: group.params };
+      this.checkGroup(merged);
+      return merged;
+    });
+  }
+
+  #mismatch(what: string): StateDictError {
+    return new StateDictError(`loadStateDict: the state does not fit ${this.constructor.name}: ${what}`);
+  }
+
+  /** Frees the state. The parameters stay. */
+  dispose(): void {
+    for (const entries of this.#state.values()) for (const t of Object.values(entries)) t.dispose();
+    this.#state.clear();
+  }
+}
+
+function copyState(p: Tensor, entries: ParamState): ParamState {
+  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, zerosLike(p).keep().copy_(t)]));
+}
+
+/** Checked groups out of what a constructor was given. */
+function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params: Tensor[] })[] {
+  if (isTensor(params) || typeof (params as Partial<Iterable<unknown>>)[Symbol.iterator] !== 'function') {
+    throw new ArgumentError(`${name}: expected parameters or groups of them, such as model.parameters(), got ${isTensor(params) ? 'one tensor; put it in an array' : typeof params}`);
+  }
+  const given: (Tensor | GroupSpec<O>)[] = [...params];
+  if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
+  const groups = isTensor(given[0]) ? [{ params: given } as GroupSpec<O>] : (given as GroupSpec<O>[]);
+  return groups.map((g, i) => {
+    const list = isTensor(g?.params) ? null : [...(g?.params ?? [])];
+    if (list === null || list.length === 0 || !list.every(isTensor)) {
+      throw new ArgumentError(`${name}: group ${i} must have params, a list of at least one tensor and nothing else`);
+    }
+    return { ...g, params: list };
+  });
+}

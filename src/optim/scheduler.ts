@@ -1,0 +1,69 @@
+/**
+ * What all learning rate schedulers share. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once at
+ * its birth and once per `step`; several may act on one optimizer, each on what the last has left.
+ */
+import { StateDictError } from '../core/errors.ts';
+import type { Stateful } from '../core/stateful.ts';
+import type { Optimizer, ParamGroup } from './optimizer.ts';
+
+export interface SchedulerState {
+  /** How often `step` was called. */
+  readonly lastEpoch: number;
+  readonly baseLrs: readonly number[];
+  readonly lastLr: readonly number[];
+}
+
+export abstract class Scheduler implements Stateful {
+  readonly optimizer: Optimizer;
+  /** How often `step` was called. */
+  lastEpoch = 0;
+  /** The learning rate each group started from. */
+  baseLrs: readonly number[];
+  #lastLr: readonly number[];
+
+  constructor(optimizer: Optimizer) {
+    this.optimizer = optimizer;
+    this.baseLrs = optimizer.paramGroups.map((g) => (g.initialLr ??= g.lr));
+    this.#lastLr = optimizer.paramGroups.map((g) => g.lr);
+  }
+
+  /** The learning rate of group `i` after `lastEpoch` steps; may write other options of the group. */
+  protected abstract next(group: ParamGroup, i: number): number;
+
+  /** The learning rates set last, by group. */
+  get lastLr(): readonly number[] {
+    return this.#lastLr;
+  }
+
+  /** Goes one step on: after each epoch or batch, as the schedule counts. Call it after the optimizer's step. */
+  step(): void {
+    this.lastEpoch++;
+    this.write();
+  }
+
+  /** Sets the learning rates for `lastEpoch`. */
+  protected write(): void {
+    const groups = this.optimizer.paramGroups;
+    groups.forEach((g, i) => (g.lr = this.next(g, i)));
+    this.#lastLr = groups.map((g) => g.lr);
+  }
+
+  stateDict(): SchedulerState {
+    const { lastEpoch, baseLrs, lastLr } = this;
+    return { lastEpoch, baseLrs: [...baseLrs], lastLr: [...lastLr] };
+  }
+
+  /** Continues where `stateDict` was taken; the groups' own options come back with the optimizer's state. */
+  loadStateDict(state: SchedulerState): void {
+    const groups = this.optimizer.paramGroups.length;
+    const valid = Number.isSafeInteger(state.lastEpoch) && state.lastEpoch >= 0 && state.baseLrs?.length === groups && state.lastLr?.length === groups;
+    if (!valid) {
+      throw new StateDictError(
+        `loadStateDict: the state does not fit ${this.constructor.name}: expected lastEpoch ≥ 0 and ${groups} learning rates, got ${state.lastEpoch} and ${state.baseLrs?.length}`,
+      );
+    }
+    this.lastEpoch = state.lastEpoch;
+    this.baseLrs = [...state.baseLrs];
+    this.#lastLr = [...state.lastLr];
+  }
+}

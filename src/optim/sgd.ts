@@ -1,0 +1,60 @@
+import { ArgumentError } from '../core/errors.ts';
+import { kernels } from '../kernels/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { checkNotNegative } from './check.ts';
+import { Optimizer, type ParamGroup, type Params } from './optimizer.ts';
+
+export interface SGDOptions {
+  /** Learning rate. */
+  lr: number;
+  /** Default 0. */
+  momentum?: number;
+  /** How little of the gradient enters the velocity. Default 0. */
+  dampening?: number;
+  /** Looks one step ahead; needs momentum > 0 and dampening 0. Default false. */
+  nesterov?: boolean;
+  /** L2 penalty: adds weightDecay·p to the gradient. Default 0. */
+  weightDecay?: number;
+  /** Climbs instead of descending. Default false. */
+  maximize?: boolean;
+}
+
+export interface SGDGroup extends ParamGroup, Required<SGDOptions> {
+  lr: number;
+}
+
+/**
+ * Stochastic gradient descent, as PyTorch's:
+ *   g ← g + weightDecay·p
+ *   v ← momentum·v + (1 − dampening)·g, at the first step v ← g
+ *   p ← p − lr·v, with nesterov p ← p − lr·(g + momentum·v)
+ * Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"
+ * @example new SGD(model.parameters(), { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 5e-4 })
+ */
+export class SGD extends Optimizer<SGDGroup> {
+  constructor(params: Params<SGDOptions>, options: SGDOptions) {
+    super(params as Params<Omit<SGDGroup, 'params'>>, { momentum: 0, dampening: 0, nesterov: false, weightDecay: 0, maximize: false, ...options });
+  }
+
+  protected override checkGroup(g: SGDGroup): void {
+    for (const option of ['lr', 'momentum', 'weightDecay']) checkNotNegative('SGD', option, g[option]);
+    if (typeof g.dampening !== 'number' || Number.isNaN(g.dampening)) throw new ArgumentError(`SGD: dampening must be a number, got ${String(g.dampening)}`);
+    if (g.nesterov && (g.momentum === 0 || g.dampening !== 0)) {
+      throw new ArgumentError(`SGD: nesterov needs momentum > 0 and dampening 0, got momentum ${g.momentum} and dampening ${g.dampening}`);
+    }
+  }
+
+  protected override update(group: SGDGroup): void {
+    const ready = group.params.flatMap((p): [Tensor, Tensor][] => (p.grad === null ? [] : [[p, p.grad]]));
+    for (const [p] of ready) void p.storage;
+    const entries = ready.map(([param, grad]) => {
+      const velocity = group.momentum === 0 ? null : this.stateOf(param, 'momentumBuffer');
+      return { param, grad: group.maximize ? grad.neg() : grad, velocity: velocity?.tensor ?? null, first: velocity?.fresh ?? false };
+    });
+    kernels.sgd(entries, group);
+    for (const { param, velocity } of entries) {
+      param.storage.version++;
+      if (velocity !== null) velocity.storage.version++;
+    }
+  }
+}

@@ -1,0 +1,217 @@
+/** What backward and grad do beside the formulas: accumulation, retaining, hooks, atomic commits, deep graphs, orders. */
+import { describe, expect, it } from 'vitest';
+import { type Tensor, defineOp, grad, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
+
+const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
+
+describe('backward', () => {
+  it('accumulates over calls and over uses, in the leaf’s own strides', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      x.mul(x).add(x).sum().backward();
+      expect(x.grad!.toArray()).toEqual([3, 5]);
+      x.sum().backward();
+      expect(x.grad!.toArray()).toEqual([4, 6]);
+      x.grad = null;
+      x.sum().backward();
+      expect(x.grad!.toArray()).toEqual([1, 1]);
+      expect(x.grad!.strides).toEqual(x.strides);
+    }));
+
+  it('materialises a gradient that arrives expanded', () =>
+    scope(() => {
+      const x = leaf([1, 2, 3]);
+      x.sum().backward();
+      const other = x.grad!;
+      expect(other.isContiguous()).toBe(true);
+      noGrad(() => other.add_(1));
+      expect(x.grad!.toArray()).toEqual([2, 2, 2]);
+    }));
+
+  it('does not write through a gradient that two leaves received', () =>
+    scope(() => {
+      const a = leaf([1]);
+      const b = leaf([2]);
+      a.add(b).sum().backward();
+      a.mul(3).sum().backward();
+      expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([[4], [1]]);
+    }));
+
+  it('retainGraph keeps the graph for another walk', () =>
+    scope(() => {
+      const x = leaf([3]);
+      const y = x.square().sum();
+      y.backward(null, { retainGraph: true });
+      y.backward();
+      expect(x.grad!.toArray()).toEqual([12]);
+    }));
+
+  it('takes a gradient for an output that is no scalar, and leaves it alone', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const g = tensor([10, 100], { dtype: 'float64' });
+      x.add(x).backward(g);
+      expect(x.grad!.toArray()).toEqual([20, 200]);
+      expect(g.toArray()).toEqual([10, 100]);
+    }));
+
+  it('casts the gradient back through dtypes', () =>
+    scope(() => {
+      const x = tensor([1.5], { requiresGrad: true });
+      const y = leaf([2]).mul(x);
+      expect(y.dtype).toBe('float64');
+      y.sum().backward();
+      expect([x.grad!.dtype, x.grad!.toArray()]).toEqual(['float32', [2]]);
+    }));
+
+  it('consumes unused heads and logged sums, but not other ancestors', () =>
+    scope(() => {
+      const w = leaf([2]);
+      const u = leaf([3]);
+      const h = w.mul(5);
+      const v = u.mul(7);
+      const head = h.mul(v).sum();
+      h.sum().backward();
+      expect(() => head.backward()).toThrow('consumed');
+      v.sum().backward();
+      expect([w.grad!.toArray(), u.grad!.toArray()]).toEqual([[5], [7]]);
+    }));
+
+  it('retainGrad fills grad of a result; hooks see and replace gradients', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const h = x.mul(3).retainGrad();
+      const seen: unknown[] = [];
+      h.registerHook((g) => {
+        seen.push(g.toArray());
+        return g.mul(10);
+      });
+      const remove = x.registerHook(() => {
+        throw new Error('removed hooks are not called');
+      });
+      remove();
+      h.sum().backward();
+      expect(seen).toEqual([[1, 1]]);
+      expect(x.grad!.toArray()).toEqual([30, 30]);
+      expect(h.grad!.toArray()).toEqual([10, 10]);
+    }));
+
+  it('a throwing hook leaves every grad as it was, frees everything, and consumes the graph', () => {
+    const x = leaf([1, 2]);
+    const w = leaf([3, 4]);
+    x.mul(2).sum().backward();
+    const before = memory();
+    const h = x.mul(w);
+    w.registerHook(() => {
+      throw new Error('no');
+    });
+    const y = h.sum();
+    expect(() => y.backward()).toThrow('no');
+    expect([x.grad!.toArray(), w.grad]).toEqual([[2, 2], null]);
+    expect(() => y.backward()).toThrow('consumed');
+    x.mul(2).sum().dispose();
+    h.dispose();
+    expect(memory().bytes).toBe(before.bytes);
+    x.dispose();
+    w.dispose();
+  });
+
+  it('refuses a backward that gives a gradient of the wrong shape, and says which', () =>
+    scope(() => {
+      const wrong = defineOp({ name: 'wrong', forward: (_, x: Tensor) => x.mul(2), backward: (g) => [g.sum()] });
+      const x = leaf([1, 2]);
+      expect(() => wrong(x).sum().backward()).toThrow('backward of wrong: the gradient of argument 0 is float64 [], the argument float64 [2]');
+      expect(x.grad).toBe(null);
+    }));
+
+  it('differentiates a chain of 100,000 nodes', () =>
+    scope(() => {
+      const x = leaf([1]);
+      let y: Tensor = x;
+      for (let i = 0; i < 100_000; i++) y = y.add(x);
+      y.sum().backward();
+      expect(x.grad!.toArray()).toEqual([100_001]);
+    }));
+
+  it('differentiates 30 doublings: each node once, not each path', () =>
+    scope(() => {
+      const x = leaf([1]);
+      let y: Tensor = x;
+      for (let i = 0; i < 30; i++) y = y.add(y);
+      y.sum().backward();
+      expect(x.grad!.toArray()).toEqual([2 ** 30]);
+    }));
+});
+
+describe('higher orders', () => {
+  it('x⁵ has the derivatives 5x⁴, 20x³, 60x², 120x, 120', () =>
+    scope(() => {
+      const x = leaf([2]);
+      let y = x.pow(5).sum();
+      const found: number[] = [];
+      for (let order = 1; order <= 5; order++) {
+        const g = grad(y, x, { createGraph: true });
+        found.push(g.sum().item());
+        y = g.sum();
+      }
+      expect(found).toEqual([80, 160, 240, 240, 120]);
+    }));
+
+  it('createGraph records grad, and accumulates it out of place', () =>
+    scope(() => {
+      const x = leaf([3]);
+      x.pow(3).sum().backward(null, { createGraph: true });
+      const first = x.grad!;
+      expect(first.requiresGrad).toBe(true);
+      x.mul(2).sum().backward();
+      expect([x.grad!.toArray(), first === x.grad]).toEqual([[29], false]);
+    }));
+
+  it('a gradient penalty trains through the gradient', () =>
+    scope(() => {
+      const x = leaf([1, -2]);
+      const w = leaf([0.5, 0.25]);
+      const y = w.mul(x).tanh().sum();
+      const g = grad(y, x, { createGraph: true });
+      g.square().sum().backward();
+      // d/dw Σ (w (1 − tanh² wx))²
+      const expected = [1, -2].map((xi, i) => {
+        const wi = [0.5, 0.25][i]!;
+        const t = Math.tanh(wi * xi);
+        const s = 1 - t * t;
+        return 2 * wi * s * (s - 2 * wi * xi * t * s);
+      });
+      w.grad!.data().forEach((v, i) => expect(v).toBeCloseTo(expected[i]!, 12));
+    }));
+
+  it('leaves nothing behind without createGraph', () => {
+    const x = leaf([1, 2]);
+    const before = memory();
+    const g = scope(() => grad(x.square().sum(), x));
+    expect(memory().tensors).toBe(before.tensors + 1);
+    g.dispose();
+    expect(memory().bytes).toBe(before.bytes);
+    x.dispose();
+  });
+
+  it('a composite forward written with tensors is an operation like ours', () =>
+    scope(() => {
+      const cube = defineOp({
+        name: 'cube',
+        forward: (_, x: Tensor) => x.mul(x).mul(x),
+        save: (_, x) => ({ x }),
+        backward: (g, { x }) => [g.mul(x.square()).mul(3)],
+      });
+      const x = leaf([2, -1]);
+      const g = grad(cube(x).sum(), x, { createGraph: true });
+      expect(g.toArray()).toEqual([12, 3]);
+      expect(grad(g.sum(), x).toArray()).toEqual([12, -6]);
+    }));
+
+  it('gradients of float32 tensors are float32, in grad mode and without', () =>
+    scope(() => {
+      const x = randn([3], { requiresGrad: true });
+      expect(grad(x.exp().sum(), x).dtype).toBe('float32');
+      expect(grad(x.exp().sum(), x, { createGraph: true, gradOutputs: ones([]) }).dtype).toBe('float32');
+    }));
+});

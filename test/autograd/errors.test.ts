@@ -1,0 +1,291 @@
+/** Every misuse has its typed error with an exact text, and leaves tensors and bytes as they were. */
+import { describe, expect, it } from 'vitest';
+import {
+  ArgumentError,
+  AutogradError,
+  type ChainruleError,
+  DTypeError,
+  GraphConsumedError,
+  InPlaceError,
+  ReleasedError,
+  ScopeError,
+  ShapeError,
+  Tensor,
+  arange,
+  cat,
+  full,
+  grad,
+  memory,
+  noGrad,
+  ones,
+  pad,
+  scope,
+  scoped,
+  stack,
+  tensor,
+  where,
+  zeros,
+} from 'chainrule';
+import * as F from 'chainrule/nn/functional';
+
+type Kind = new (message: string) => ChainruleError;
+
+/** `act` throws `kind` with exactly `message`, and nothing is left behind. */
+function refuses(act: () => unknown, kind: Kind, message: string): void {
+  const before = memory();
+  let thrown: unknown = null;
+  try {
+    act();
+  } catch (e) {
+    thrown = e;
+  }
+  expect(thrown).toBeInstanceOf(kind);
+  expect((thrown as Error).message).toBe(message);
+  expect({ bytes: memory().bytes, tensors: memory().tensors }).toEqual({ bytes: before.bytes, tensors: before.tensors });
+}
+
+const leaf = (shape: number[]): Tensor => ones(shape, { requiresGrad: true });
+
+describe('shapes and dtypes', () => {
+  const a = ones([2, 3]);
+  const i = tensor([1, 2, 3], { dtype: 'int32' });
+  const cases: [string, () => unknown, Kind, string][] = [
+    ['broadcast', () => a.add(ones([2, 4])), ShapeError, 'add: shapes [2,3] and [2,4] do not broadcast (3 against 4)'],
+    ['matmul', () => a.matmul(a), ShapeError, 'matmul: a has 3 columns, b 2 rows (a [2,3], b [2,3])'],
+    ['matmul 0-d', () => a.matmul(tensor(1)), ShapeError, 'matmul: both operands need at least 1 dim (a [2,3], b []); use mul'],
+    ['reshape', () => a.reshape([4, 2]), ShapeError, 'reshape: shape [2,3] has 6 elements, which do not fit [4,2]'],
+    ['two holes', () => a.reshape([-1, -1]), ShapeError, 'reshape: only one size may be -1, got [-1,-1]'],
+    ['view', () => a.transpose(0, 1).view([6]), ShapeError, 'view: shape [3,2] with strides [1,3] cannot be seen as [6] without a copy; use reshape'],
+    ['dim', () => a.sum(2), ShapeError, 'sum: dim 2 is out of range for 2 dims (expected -2 to 1)'],
+    ['dim twice', () => a.sum([0, -2]), ShapeError, 'sum: dim 0 appears twice'],
+    ['permute', () => a.permute([0, 0]), ShapeError, 'permute: dims [0,0] must name each dim of x [2,3] once'],
+    ['expand', () => a.expand([3, 3]), ShapeError, 'expand: x [2,3] does not broadcast to [3,3]'],
+    ['cat', () => cat([a, ones([3, 2])]), ShapeError, 'cat: shapes [2,3], [3,2] must agree in all dims but 0, of at least 1'],
+    ['stack', () => stack([a, ones([2])]), ShapeError, 'stack: shapes [2,3], [2] must be equal'],
+    ['pad', () => pad(a, [1]), ArgumentError, 'pad: padding must be pairs of whole numbers ≥ 0 for at most 2 dims, got [1]'],
+    ['slice step', () => a.slice(0, 0, 2, 0), ArgumentError, 'slice: step must be a whole number ≥ 1, got 0'],
+    ['select', () => a.select(1, 3), ShapeError, 'select: index 3 is out of range for dim 1 of x [2,3]'],
+    ['empty amax', () => zeros([0, 2]).amax(0), ShapeError, 'amax: nothing to choose from along dims [0] of x [0,2]'],
+    ['sizes', () => a.sizes(4), ShapeError, 'sizes: expected 4 dims, got shape [2,3]'],
+    ['item', () => a.item(), ShapeError, 'item: expected one element, got shape [2,3]'],
+    ['count', () => zeros([65536, 65536]), ShapeError, 'full: shape [65536,65536] has 4294967296 elements, at most 2147483647 fit'],
+    ['negative size', () => zeros([-1]), ShapeError, 'full: every size must be a whole number ≥ 0, got shape [-1]'],
+    ['ragged', () => tensor([[1, 2], [3]]), ShapeError, 'tensor: the arrays are ragged: 1 elements at depth 1, where others have 2'],
+    ['data and shape', () => tensor([1, 2, 3], { shape: [2, 2] }), ShapeError, 'tensor: 3 elements do not fill shape [2,2] (4)'],
+    ['fraction on int32', () => i.add(0.5), DTypeError, "add: 0.5 does not fit an int32 tensor; convert the tensor with .to('float32') first"],
+    ['fraction in int32', () => tensor([0.5], { dtype: 'int32' }), DTypeError, 'tensor: element 0 is 0.5, which does not fit int32'],
+    ['int gradient', () => i.requiresGrad_(), DTypeError, 'requiresGrad_: only float32 and float64 tensors have gradients, this one is int32'],
+    ['int sum', () => full([2], 2 ** 31 - 1, { dtype: 'int32' }).sum(), DTypeError, "sum: 4294967294 does not fit int32; convert the tensor with .to('float32') first"],
+    ['int mean', () => i.mean(), DTypeError, "mean: expected float32 or float64, got int32; convert with .to('float32')"],
+    ['where', () => where(a, a, 0), DTypeError, 'where: the condition must be bool, got float32; compare it first, e.g. c.ne(0)'],
+    ['arithmetic', () => (a as unknown as number) + 1, ArgumentError, 'a tensor is no number: use .item() for its value, or .add(…), .mul(…) for arithmetic'],
+    ['arange', () => arange(0, 1, 0), ArgumentError, 'arange: expected finite numbers and a step ≠ 0, got start 0, end 1, step 0'],
+    [
+      'conv channels',
+      () => F.conv2d(ones([8, 3, 32, 32]), ones([16, 4, 3, 3])),
+      ShapeError,
+      'conv2d: x has 3 channels, w expects 4 (x [8,3,32,32], w [16,4,3,3])',
+    ],
+    [
+      'conv size',
+      () => F.conv2d(ones([1, 1, 2, 2]), ones([1, 1, 3, 3])),
+      ShapeError,
+      'conv2d: the dilated kernel is larger than the padded input: output [0,0] (x [1,1,2,2], w [1,1,3,3])',
+    ],
+    [
+      'float targets',
+      () => F.crossEntropy(ones([2, 3]), tensor([0, 1])),
+      DTypeError,
+      "crossEntropy: target must hold class indices as int32, got float32; make it with { dtype: 'int32' }",
+    ],
+    [
+      'class out of range',
+      () => F.crossEntropy(ones([2, 3]), tensor([0, 3], { dtype: 'int32' })),
+      ShapeError,
+      'crossEntropy: index 3 at position 1 is out of range for 3 (expected 0 to 2)',
+    ],
+  ];
+  for (const [name, act, kind, message] of cases) it(name, () => scope(() => refuses(() => scope(() => void act()), kind, message)));
+});
+
+describe('autograd', () => {
+  it('backward without a graph, of no scalar, with a wrong gradient', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const y = x.mul(2);
+      const plain = ones([]);
+      refuses(
+        () => plain.backward(),
+        AutogradError,
+        'backward: the tensor [] does not require a gradient: nothing behind it does, it was detached, or it was made under noGrad',
+      );
+      refuses(
+        () => y.backward(),
+        AutogradError,
+        'backward: the tensor has shape [2], and only a scalar has an implied gradient of 1. Give the gradient, or reduce with sum() or mean()',
+      );
+      const wrong = ones([3]);
+      refuses(() => y.backward(wrong), ShapeError, 'backward: the gradient is float32 [3], the tensor float32 [2]; they must be equal');
+      expect(x.grad).toBe(null);
+      y.backward(ones([2]));
+      expect(x.grad!.toArray()).toEqual([2, 2]);
+    }));
+
+  it('a second backward, and mixing consumed with live', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const h = x.mul(2);
+      const y = h.sum();
+      y.backward();
+      refuses(
+        () => y.backward(),
+        GraphConsumedError,
+        'backward: sum [] belongs to a graph that an earlier backward has consumed. ' +
+          'Give the earlier backward { retainGraph: true }, add the losses before one backward, or compute it again',
+      );
+      refuses(
+        () => h.mul(x),
+        GraphConsumedError,
+        'mul: the argument [2] (result of mul) belongs to a graph that backward has consumed, and another argument still wants a gradient. ' +
+          'detach() it if it is a constant here, or give that backward { retainGraph: true }',
+      );
+      expect(h.mul(3).toArray()).toEqual([6, 6]);
+    }));
+
+  it('what was saved has changed', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const c = ones([2]);
+      const y = x.mul(c).sum();
+      c.add_(1);
+      refuses(
+        () => y.backward(),
+        InPlaceError,
+        "backward: mul saved a tensor [2] ('b') that was changed in place afterwards (it was at version 0, now 1). " +
+          'Change it after backward, or use a copy: x.clone()',
+      );
+      expect(x.grad).toBe(null);
+    }));
+
+  it('writing in place to what requires a gradient, to its views and base, with such an operand, to expanded memory', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const text = (op: string): string =>
+        `${op}: the target [2], or a tensor that shares its memory, requires a gradient, and in-place operations are not recorded. ` +
+        'Use the out-of-place form, or noGrad(() => …)';
+      refuses(() => x.add_(1), InPlaceError, text('add_'));
+      const d = x.detach();
+      refuses(() => d.mul_(2), InPlaceError, text('mul_'));
+      const c = ones([2]);
+      refuses(
+        () => c.add_(x),
+        InPlaceError,
+        'add_: the operand [2] requires a gradient, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)',
+      );
+      const e = ones([1]).expand([2]);
+      refuses(
+        () => e.fill_(3),
+        InPlaceError,
+        'fill_: the target [2] is expanded: several of its elements share memory. Use clone() first',
+      );
+      noGrad(() => x.add_(1));
+      expect(x.toArray()).toEqual([2, 2]);
+    }));
+
+  it('unused inputs, inputs without gradient, results that are no leaves', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const z = leaf([3]);
+      const y = x.sum();
+      refuses(() => grad(y, z), AutogradError, 'grad: the outputs do not depend on input 0 [3]; allow that with { allowUnused: true }');
+      expect(grad(y, [x, z], { allowUnused: true }).map(String)).toEqual(['tensor [2] float32 [1, 1]', 'null']);
+      const w = leaf([2]);
+      const [total, plain, twice] = [w.sum(), ones([]), w.mul(2)];
+      refuses(() => grad(total, plain), AutogradError, 'grad: input 0 [] does not require a gradient');
+      refuses(() => twice.requiresGrad_(false), AutogradError, 'requiresGrad_: the result of mul is no leaf; use detach()');
+    }));
+});
+
+describe('lifetime', () => {
+  it('reading what a backward, a scope, an iteration or dispose has freed', () => {
+    const x = leaf([2]);
+    const h = x.mul(2);
+    h.sum().backward();
+    expect(h.toArray()).toEqual([2, 2]);
+    const next = x.mul(3);
+    expect(() => h.toArray()).toThrow(
+      new ReleasedError(
+        'a tensor [2] (result of mul) was freed: backward consumed its graph, and a recorded operation followed. ' +
+          'Read it before that, or give backward { retainGraph: true }, or keep() it',
+      ),
+    );
+    next.dispose();
+    let inner!: Tensor;
+    scope(() => {
+      inner = ones([2]);
+    });
+    expect(() => inner.add(1)).toThrow(
+      new ReleasedError(
+        'a tensor [2] was freed when its scope or noGrad ended. Return it from there, or keep() it; for a cache inside a module: nn.buffer(t, { persistent: false })',
+      ),
+    );
+    for (const _ of scoped(1)) {
+      void _;
+      inner = ones([2]);
+    }
+    expect(() => inner.data()).toThrow(
+      new ReleasedError(
+        'a tensor [2] was freed at the end of its iteration of a scoped loop. keep() it, or accumulate in place into a tensor made ' +
+          'before the loop (total.add_(x)); for a cache inside a module: nn.buffer(t, { persistent: false })',
+      ),
+    );
+    inner = ones([2], { label: 'mask' });
+    inner.dispose();
+    expect(() => inner.data()).toThrow(new ReleasedError("'mask' [2] was freed by dispose()"));
+    x.dispose();
+  });
+
+  it('backward through what a scope has freed', () => {
+    const x = leaf([2]);
+    let y!: Tensor;
+    scope(() => {
+      y = x.sum();
+    });
+    expect(() => y.backward()).toThrow(
+      new ReleasedError(
+        'backward: sum [] was freed at the end of its scope, before backward. Call backward inside, or return the result from the scope',
+      ),
+    );
+    expect(y.item()).toBe(2);
+    x.dispose();
+  });
+
+  it('asynchronous functions and generators in a scope', () => {
+    refuses(
+      () => scope(async () => 1),
+      ScopeError,
+      'scope: the function returned a Promise, whose work would run after the scope has ended. Give scope a synchronous function, or loop with for (const i of scoped(n))',
+    );
+    refuses(
+      () => noGrad(function* () {}),
+      ScopeError,
+      'noGrad: the function returned an iterator, whose work would run after the scope has ended. Give noGrad a synchronous function, or loop with for (const i of scoped(n))',
+    );
+  });
+
+  it('a scoped loop that ends inside another’s iteration', () => {
+    const a = scoped(3);
+    const b = scoped(3);
+    a.next();
+    b.next();
+    expect(() => a.next()).toThrow(
+      new ScopeError(
+        'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
+          'Run them one after the other, or walk both in one loop with zip(a, b)',
+      ),
+    );
+    expect(a.next().done).toBe(true);
+    expect(b.next().value).toBe(1);
+    b.return!();
+  });
+});

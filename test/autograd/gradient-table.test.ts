@@ -1,0 +1,41 @@
+import { describe, expect, test } from 'vitest';
+import { amax, amin, maximum, minimum } from '../../src/autograd/index.ts';
+import * as conv from '../../src/autograd/ops/conv.ts';
+import * as elementwise from '../../src/autograd/ops/elementwise.ts';
+import * as linalg from '../../src/autograd/ops/linalg.ts';
+import * as loss from '../../src/autograd/ops/loss.ts';
+import * as movement from '../../src/autograd/ops/movement.ts';
+import * as norm from '../../src/autograd/ops/norm.ts';
+import * as pool from '../../src/autograd/ops/pool.ts';
+import * as reduce from '../../src/autograd/ops/reduce.ts';
+import { FIRST_ORDER_CASES, SECOND_ORDER_CASES, firstOrder, holds, secondOrder, sharesTies } from '../support/properties.ts';
+import { TABLE } from '../support/table.ts';
+
+/** Exports of autograd/ops that have no gradient of their own. */
+const WITHOUT_GRADIENT = [
+  ...['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'sign', 'argmax', 'argmin', 'detach'],
+  // Arithmetic on shapes, and checks.
+  ...['expandTo', 'outputSize', 'poolSize', 'checkIndex'],
+];
+
+describe(`first order, ${FIRST_ORDER_CASES} cases each`, () => {
+  for (const line of TABLE) test(line.name, () => holds(firstOrder(line), FIRST_ORDER_CASES));
+});
+
+describe(`second order, ${SECOND_ORDER_CASES} cases each`, () => {
+  for (const line of TABLE) test(line.name, () => holds(secondOrder(line), SECOND_ORDER_CASES));
+});
+
+describe('at ties the gradient is shared', () => {
+  test('amax', () => holds(sharesTies((x) => amax(x)), 50));
+  test('amin', () => holds(sharesTies((x) => amin(x)), 50));
+  test('maximum', () => holds(sharesTies((x) => maximum(x, x.detach()).mul(2).div(x.numel)), 50));
+  test('minimum', () => holds(sharesTies((x) => minimum(x, x.detach()).mul(2).div(x.numel)), 50));
+});
+
+test('the table misses no operation', () => {
+  const modules: Record<string, unknown>[] = [conv, elementwise, linalg, loss, movement, norm, pool, reduce];
+  const exported = modules.flatMap((m) => Object.keys(m)).sort();
+  const covered = TABLE.flatMap((line) => line.covers ?? [line.name]);
+  expect([...new Set(covered), ...WITHOUT_GRADIENT].sort()).toEqual(exported);
+});

@@ -1,0 +1,398 @@
+/**
+ * Loops that must not leak, written as users write them.
+ */
+import { memory, noGrad, ones, randn, ReleasedError, ScopeError, scope, scoped, tensor, type Tensor, zeros, zip } from 'chainrule';
+import { DataLoader, syntheticCifar } from 'chainrule/data';
+import * as F from 'chainrule/nn/functional';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+/** A small net with its optimizer, by hand: what is tested here is the engine. */
+function makeNet() {
+  const random = (shape: number[]) => scope(() => randn(shape).mul(0.1).requiresGrad_().keep());
+  const w = random([4, 3, 3, 3]);
+  const v = random([10, 4]);
+  const velocities = [w, v].map((p) => zeros(p.shape).keep());
+  const model = { forward: (x: Tensor) => F.linear(F.conv2d(x, w, null, { stride: 2 }).relu().mean([2, 3]), v) };
+  const optimizer = {
+    zeroGrad: () => [w, v].forEach((p) => (p.grad = null)),
+    step: () =>
+      noGrad(() =>
+        [w, v].forEach((p, i) => {
+          velocities[i]!.mul_(0.9).add_(p.grad!);
+          p.add_(velocities[i]!.mul(-0.01));
+        }),
+      ),
+  };
+  const dispose = () => [w, v, ...velocities].forEach((t) => t.dispose());
+  return { model, optimizer, w, dispose };
+}
+
+const mean = tensor([0.5, 0.4, 0.3], { shape: [3, 1, 1] }).keep();
+const std = tensor([0.2, 0.3, 0.4], { shape: [3, 1, 1] }).keep();
+const dataset = syntheticCifar({ length: 40, seed: 1 });
+const makeLoader = () => new DataLoader(dataset, { batchSize: 4, shuffle: true });
+
+let net: ReturnType<typeof makeNet>;
+let before: number;
+beforeEach(() => {
+  before = memory().tensors;
+  net = makeNet();
+});
+afterEach(() => {
+  net.dispose();
+  expect(memory().tensors).toBe(before);
+});
+
+/** What `memory()` said after each step: from the third on, all of it must be the same. */
+function expectSteady(reports: readonly unknown[]): void {
+  expect(reports.length).toBeGreaterThanOrEqual(8);
+  for (const report of reports.slice(3)) expect(report).toEqual(reports[2]);
+}
+
+/** Live bytes and tensors outside all loops: equal before and after whatever ends one. */
+const live = () => ({ bytes: memory().bytes, tensors: memory().tensors });
+
+/** A training step, for loops whose point is another. */
+function trainStep(x: Tensor, y: Tensor): Tensor {
+  const loss = F.crossEntropy(net.model.forward(x), y);
+  net.optimizer.zeroGrad();
+  loss.backward();
+  net.optimizer.step();
+  return loss;
+}
+
+/** Makes gradients and whatever else a first step allocates, so that what follows can be compared. */
+function warmUp(): void {
+  for (const [x, y] of makeLoader()) {
+    trainStep(x, y);
+    break;
+  }
+}
+
+const freed = (what: string) =>
+  new ReleasedError(
+    `${what} was freed at the end of its iteration of a scoped loop. keep() it, or accumulate in place into a tensor made ` +
+      'before the loop (total.add_(x)); for a cache inside a module: nn.buffer(t, { persistent: false })',
+  );
+
+describe('the loop of the README', () => {
+  test('does not leak', () => {
+    const { model, optimizer } = net;
+    const loader = makeLoader();
+    const inside: unknown[] = [];
+    const zero = zeros([]);
+    let correct = 0;
+    let total = zero;
+    for (const [x, y] of loader) {
+      const logits = model.forward(x.sub(mean).div(std));
+      const loss = F.crossEntropy(logits, y);
+      optimizer.zeroGrad();
+      loss.backward();
+      optimizer.step();
+      correct += logits.argmax(1).eq(y).sum().item();
+      total = total.add(loss.detach());
+      inside.push(memory());
+    }
+    expectSteady(inside);
+    expect(correct).toBeLessThanOrEqual(40);
+    expect(total.item()).toBeGreaterThan(10);
+    zero.dispose();
+  });
+
+  test('the sum of detached losses is the sum of their values', () => {
+    const zero = zeros([], { dtype: 'float64' });
+    let total = zero;
+    let expected = 0;
+    for (const step of scoped(10)) {
+      const w = tensor([step], { dtype: 'float64', requiresGrad: true });
+      const loss = w.mul(w).sum();
+      loss.backward();
+      total = total.add(loss.detach());
+      expected += loss.item();
+    }
+    expect(total.item()).toBe(expected);
+    expect(expected).toBe(285);
+    zero.dispose();
+  });
+
+  test('a sum of losses with their history is refused where it would lose a gradient', () => {
+    const w = tensor([2], { requiresGrad: true }).keep();
+    const zero = zeros([]);
+    let total = zero;
+    expect(() => {
+      for (const _ of scoped(3)) total = total.add(w.mul(w).sum());
+    }).toThrow(freed('a tensor []'));
+    w.dispose();
+    zero.dispose();
+  });
+});
+
+describe('these do not leak either', () => {
+  test('evaluation without noGrad inside the loop', () => {
+    const reports: unknown[] = [];
+    const valid = makeLoader().first();
+    for (const [x, y] of makeLoader()) {
+      trainStep(x, y);
+      expect(net.model.forward(valid[0]).argmax(1).eq(valid[1]).sum().item()).toBeLessThanOrEqual(4);
+      reports.push(memory());
+    }
+    expectSteady(reports);
+    for (const t of valid) t.dispose();
+  });
+
+  test('an unused head, before and after backward', () => {
+    const reports: unknown[] = [];
+    for (const [x, y] of makeLoader()) {
+      const head = net.model.forward(x).exp();
+      trainStep(x, y);
+      net.model.forward(x).add(head.detach()).log();
+      reports.push(memory());
+    }
+    expectSteady(reports);
+  });
+
+  test('a head on the graph that backward consumed', () => {
+    const reports: unknown[] = [];
+    for (const [x, y] of makeLoader()) {
+      const logits = net.model.forward(x);
+      const entropy = logits.softmax(1).mul(logits.logSoftmax(1)).sum();
+      F.crossEntropy(logits, y).backward();
+      expect(entropy.item()).toBeLessThan(0);
+      net.optimizer.step();
+      net.optimizer.zeroGrad();
+      reports.push(memory());
+    }
+    expectSteady(reports);
+  });
+
+  test('a loss that never meets backward', () => {
+    const reports: unknown[] = [];
+    for (const [x, y] of makeLoader()) {
+      F.crossEntropy(net.model.forward(x), y);
+      reports.push(memory());
+    }
+    expectSteady(reports);
+  });
+
+  test('break', () => {
+    warmUp();
+    const start = live();
+    for (const [x, y] of makeLoader()) {
+      const loss = trainStep(x, y);
+      net.model.forward(x);
+      if (loss.item() > 0) break;
+    }
+    expect(live()).toEqual(start);
+    (() => {
+      for (const [x] of makeLoader()) return net.model.forward(x).shape;
+      return null;
+    })();
+    expect(live()).toEqual(start);
+  });
+
+  test('throw in the middle, of the body and of an operation', () => {
+    warmUp();
+    const start = live();
+    const loader = makeLoader();
+    expect(() => {
+      for (const [x] of loader) {
+        net.model.forward(x);
+        throw new Error('mine');
+      }
+    }).toThrow('mine');
+    expect(live()).toEqual(start);
+    expect(() => {
+      for (const [x] of loader) net.model.forward(x.sum(1));
+    }).toThrow('conv2d');
+    expect(live()).toEqual(start);
+    for (const [x, y] of loader) trainStep(x, y);
+    expect(live()).toEqual(start);
+  });
+
+  test('a dataset that throws', () => {
+    warmUp();
+    const start = live();
+    const broken = new DataLoader({
+      length: 3,
+      get: (index) => {
+        tensor([1]);
+        if (index === 1) throw new Error('damaged');
+        return [tensor([index])] as const;
+      },
+    });
+    expect(() => {
+      for (const [x] of broken) x.exp();
+    }).toThrow('damaged');
+    expect(live()).toEqual(start);
+  });
+
+  test('a loop without a loader, under scoped', () => {
+    const reports: unknown[] = [];
+    for (const step of scoped(10)) {
+      trainStep(randn([4, 3, 32, 32]), tensor([step % 10, 1, 2, 3], { dtype: 'int32' }));
+      ones([100]).mul(step);
+      reports.push(memory());
+    }
+    expectSteady(reports);
+    const list = [1, 2, 3, 4, 5, 6, 7, 8];
+    const lists: unknown[] = [];
+    for (const v of scoped(list)) {
+      ones([1000]).mul(v);
+      lists.push(memory());
+    }
+    expectSteady(lists);
+  });
+
+  test('nested loops', () => {
+    const reports: unknown[] = [];
+    const valid = new DataLoader(dataset, { batchSize: 20 });
+    for (const [x, y] of makeLoader()) {
+      trainStep(x, y);
+      let right = zeros([], { dtype: 'int32' });
+      for (const [vx, vy] of valid) right = right.add(net.model.forward(vx).argmax(1).eq(vy).sum());
+      expect(right.item()).toBeLessThanOrEqual(40);
+      for (const _ of scoped(2)) {
+        net.model.forward(x);
+        if (y.numel > 0) break;
+      }
+      reports.push(memory());
+    }
+    expectSteady(reports);
+  });
+
+  test('break out of two loops at once', () => {
+    warmUp();
+    const start = live();
+    outer: for (const [x] of makeLoader()) {
+      for (const _ of scoped(3)) {
+        net.model.forward(x);
+        break outer;
+      }
+    }
+    expect(live()).toEqual(start);
+  });
+
+  test('zip', () => {
+    const reports: unknown[] = [];
+    const other = new DataLoader(dataset, { batchSize: 4, seed: 3, shuffle: true });
+    for (const [[x, y], [u]] of zip(makeLoader(), other)) {
+      trainStep(x.add(u), y);
+      reports.push(memory());
+    }
+    expectSteady(reports);
+  });
+
+  test('for await', async () => {
+    const reports: unknown[] = [];
+    for await (const [x, y] of makeLoader()) {
+      trainStep(x, y);
+      await Promise.resolve();
+      net.model.forward(x);
+      reports.push(memory());
+    }
+    expectSteady(reports);
+    const start = live();
+    for await (const [x] of makeLoader()) {
+      net.model.forward(x);
+      break;
+    }
+    await expect(
+      (async () => {
+        for await (const [x] of makeLoader()) throw new Error(`mine ${x.shape}`);
+      })(),
+    ).rejects.toThrow('mine 4,3,32,32');
+    expect(live()).toEqual(start);
+  });
+});
+
+describe('what an iteration made', () => {
+  test('is gone afterwards, and says so', () => {
+    const left: Tensor[] = [];
+    for (const [x] of makeLoader()) {
+      if (left.length > 0) expect(() => left[0]!.data()).toThrow(freed('a tensor [4,3,32,32]'));
+      const logits = net.model.forward(x);
+      logits.label = 'logits';
+      left.push(x, logits);
+    }
+    expect(() => left[0]!.add(1)).toThrow(freed('a tensor [4,3,32,32]'));
+    expect(() => left[1]!.toArray()).toThrow(freed("'logits' [4,10]"));
+    expect(() => left[1]!.keep()).toThrow(ReleasedError);
+  });
+
+  test('survives where it is kept, made outside, or a number', () => {
+    const kept: Tensor[] = [];
+    const values: Tensor[] = [];
+    const confusion = zeros([10]);
+    for (const [x, y] of makeLoader()) {
+      kept.push(y.keep());
+      confusion.add_(ones([10]));
+      values.push(trainStep(x, y));
+    }
+    expect(kept.flatMap((y) => [...y.data()])).toHaveLength(40);
+    expect(confusion.toArray()).toEqual(new Array(10).fill(10));
+    expect(values.every((loss) => loss.item() > 0)).toBe(true);
+    for (const t of [confusion, ...kept]) t.dispose();
+  });
+
+  test('returned from a scope inside, it belongs to the iteration', () => {
+    const start = live();
+    for (const step of scoped(3)) {
+      const y = scope(() => ones([3]).mul(step));
+      expect(y.toArray()).toEqual([step, step, step]);
+    }
+    expect(live()).toEqual(start);
+  });
+});
+
+describe('loops that overlap', () => {
+  const overlap = new ScopeError(
+    'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
+      'Run them one after the other, or walk both in one loop with zip(a, b)',
+  );
+
+  test('of two asynchronous loops one throws, the other goes on', async () => {
+    const start = live();
+    const seen = [0, 0];
+    const run = async (which: 0 | 1) => {
+      for await (const [x] of makeLoader()) {
+        x.exp();
+        await Promise.resolve();
+        x.exp();
+        seen[which]!++;
+      }
+    };
+    const results = await Promise.allSettled([run(0), run(1)]);
+    const failed = results.filter((r) => r.status === 'rejected');
+    expect(failed.map((r) => r.reason)).toEqual([overlap]);
+    expect(Math.max(...seen)).toBe(10);
+    expect(Math.min(...seen)).toBe(1);
+    expect(live()).toEqual(start);
+  });
+
+  test('two iterators by hand', () => {
+    const start = live();
+    const a = makeLoader()[Symbol.iterator]();
+    const b = makeLoader()[Symbol.iterator]();
+    a.next();
+    const [x] = b.next().value;
+    expect(() => a.next()).toThrow(overlap);
+    expect(a.next()).toEqual({ done: true, value: undefined });
+    expect(x.exp().shape).toEqual([4, 3, 32, 32]);
+    expect(b.next().done).toBe(false);
+    b.return!();
+    expect(live()).toEqual(start);
+  });
+
+  test('a loop that outlives the scope around it', () => {
+    const start = live();
+    const it = scope(() => {
+      const inner = { it: makeLoader()[Symbol.iterator]() };
+      inner.it.next();
+      return inner;
+    }).it;
+    expect(() => it.next()).toThrow(
+      new ScopeError('scoped loop: the scope around this loop has ended before the loop did. Finish the loop inside it'),
+    );
+    expect(live()).toEqual(start);
+  });
+});

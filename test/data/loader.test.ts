@@ -1,0 +1,381 @@
+import { ArgumentError, memory, noGrad, ScopeError, scope, scoped, ShapeError, StateDictError, type Tensor, tensor, zip } from 'chainrule';
+import {
+  type ArrayData,
+  ArrayDataset,
+  type BatchDataset,
+  DataLoader,
+  type DataLoaderOptions,
+  type Dataset,
+  type Item,
+  type Random,
+} from 'chainrule/data';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+/** Samples [i, a random number], made one by one. */
+const single = (length: number): Dataset<readonly [ArrayData, ArrayData]> => ({
+  length,
+  get: (index, random) => [
+    { data: Float64Array.of(index, random.uniform()), shape: [2], dtype: 'float64' },
+    { data: Int32Array.of(index % 3), shape: [], dtype: 'int32' },
+  ],
+});
+
+/** The same made in batches. */
+const batched = (length: number): BatchDataset<readonly [ArrayData, ArrayData]> => ({
+  length,
+  getBatch: (indices, random) => [
+    {
+      data: Float64Array.from({ length: 2 * indices.length }, (_, j) => (j % 2 ? random(indices[j >> 1]!).uniform() : indices[j >> 1]!)),
+      shape: [indices.length, 2],
+      dtype: 'float64',
+    },
+    { data: Int32Array.from(indices, (i) => i % 3), shape: [indices.length], dtype: 'int32' },
+  ],
+});
+
+/** The indices of each batch of a loop. */
+const indicesOf = (batches: Iterable<[Tensor, Tensor]>): number[][] =>
+  Array.from(batches, ([x]) => (x.toArray() as number[][]).map((row) => row[0]!));
+
+/** What was drawn for each sample of a loop, by index. */
+const drawn = (batches: Iterable<[Tensor, Tensor]>): number[] => {
+  const out: number[] = [];
+  for (const [x] of batches) for (const [i, u] of x.toArray() as [number, number][]) out[i] = u;
+  return out;
+};
+
+const order = (options: DataLoaderOptions, length = 10) => indicesOf(new DataLoader(batched(length), options));
+
+describe('batches', () => {
+  test('are tensors of the items’ dtypes, in order, the last one smaller', () => {
+    const images = Uint8Array.from({ length: 5 * 12 }, (_, i) => i);
+    const loader = new DataLoader(new ArrayDataset(images, [3, 2, 2], [4, 3, 2, 1, 0]), { batchSize: 2 });
+    expect(loader.length).toBe(3);
+    const seen: [number[], string, string][] = [];
+    for (const [x, y] of loader) {
+      expect(x.size(0)).toBe(y.numel);
+      seen.push([[...x.shape], x.dtype, y.toString()]);
+    }
+    expect(seen).toEqual([
+      [[2, 3, 2, 2], 'float32', 'tensor [2] int32 [4, 3]'],
+      [[2, 3, 2, 2], 'float32', 'tensor [2] int32 [2, 1]'],
+      [[1, 3, 2, 2], 'float32', 'tensor [1] int32 [0]'],
+    ]);
+    expect(loader.first()[0].toArray()).toEqual(tensor(images.slice(0, 24)).div(255).reshape([2, 3, 2, 2]).toArray());
+  });
+
+  test('samples made one by one are stacked to what a batch dataset gives', () => {
+    const values = (data: Dataset<readonly [ArrayData, ArrayData]>) =>
+      Array.from(new DataLoader(data, { batchSize: 3, shuffle: true, seed: 4 }), ([x, y]) => [x.toJSON(), y.toJSON()]);
+    expect(values(single(8))).toEqual(values(batched(8)));
+  });
+
+  test.each([
+    [{}, 10],
+    [{ batchSize: 3 }, 4],
+    [{ batchSize: 3, dropLast: true }, 3],
+    [{ batchSize: 5, dropLast: true }, 2],
+    [{ batchSize: 64 }, 1],
+  ])('length of %o is %i', (options, length) => {
+    expect(new DataLoader(batched(10), options).length).toBe(length);
+    expect(order(options)).toHaveLength(length);
+  });
+
+  test('a batch larger than the dataset is the dataset; an empty dataset gives none', () => {
+    expect(order({ batchSize: 64 })).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+    for (const options of [{}, { batchSize: 4, dropLast: true, shuffle: true }]) {
+      const loader = new DataLoader(batched(0), options);
+      expect(loader.length).toBe(0);
+      expect(indicesOf(loader)).toEqual([]);
+      expect(() => loader.first()).toThrow(new ArgumentError('DataLoader.first: the dataset is empty'));
+    }
+  });
+
+  test('tensors are handed out as they are, by batch, and copied where they are stacked', () => {
+    const whole = tensor([[1], [2]]);
+    const [x] = new DataLoader({ length: 2, getBatch: () => [whole] as const }, { batchSize: 2 }).first();
+    expect(x).toBe(whole);
+    for (const [y] of new DataLoader({ length: 2, get: () => [whole] as const }, { batchSize: 2 })) expect(y.shape).toEqual([2, 2, 1]);
+    expect(whole.toArray()).toEqual([[1], [2]]);
+  });
+});
+
+describe('order and random numbers', () => {
+  test('each epoch has its own order, a function of the seed', () => {
+    const loader = new DataLoader(batched(10), { batchSize: 4, shuffle: true, seed: 3 });
+    const epochs = [indicesOf(loader), indicesOf(loader), indicesOf(loader)];
+    for (const epoch of epochs) expect(epoch.flat().sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(new Set(epochs.map(String)).size).toBe(3);
+    const again = new DataLoader(batched(10), { batchSize: 4, shuffle: true, seed: 3 });
+    expect([indicesOf(again), indicesOf(again), indicesOf(again)]).toEqual(epochs);
+    expect(order({ batchSize: 4, shuffle: true, seed: 2 })).not.toEqual(epochs[0]);
+    // Another batch size cuts the same order elsewhere.
+    expect(order({ batchSize: 3, shuffle: true, seed: 3 }).flat()).toEqual(epochs[0]!.flat());
+  });
+
+  test('the order of seed 3 is this one', () => {
+    expect(order({ batchSize: 10, shuffle: true, seed: 3 }).flat()).toMatchInlineSnapshot(`
+      [
+        8,
+        0,
+        4,
+        2,
+        3,
+        1,
+        5,
+        9,
+        6,
+        7,
+      ]
+    `);
+  });
+
+  test('a sample’s random numbers depend on seed, epoch and index alone', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 12 }), fc.boolean(), fc.boolean(), (batchSize, shuffle, one) => {
+        const loader = new DataLoader((one ? single : batched)(10), { batchSize, shuffle, seed: 8 });
+        const plain = new DataLoader(batched(10), { seed: 8 });
+        for (let epoch = 0; epoch < 2; epoch++) expect(drawn(loader)).toEqual(drawn(plain));
+      }),
+      { numRuns: 20 },
+    );
+    const loader = new DataLoader(batched(10), { seed: 8 });
+    const all = [...drawn(loader), ...drawn(loader), ...drawn(new DataLoader(batched(10), { seed: 9 }))];
+    expect(new Set(all).size).toBe(30);
+  });
+
+  test('transform changes the first item, image by image, with numbers of its own', () => {
+    const jitter = (image: ArrayData, random: Random): ArrayData => ({ ...image, data: image.data.map((v) => v + random.uniform()) });
+    const run = (batchSize: number, shuffle: boolean) =>
+      drawn(
+        new DataLoader(batched(10), {
+          batchSize,
+          shuffle,
+          transform: (x, r) => ({ ...jitter(x, r), data: Float64Array.of(x.data[0]!, r.uniform()) }),
+        }),
+      );
+    expect(run(4, true)).toEqual(run(10, false));
+    expect(new Set(run(4, true)).size).toBe(10);
+    const [x] = new DataLoader(batched(10), { batchSize: 2, transform: jitter }).first();
+    expect(x.data()[0]).not.toBe(0);
+  });
+});
+
+describe('position', () => {
+  const options = { batchSize: 3, shuffle: true, seed: 5 };
+  const make = (more: DataLoaderOptions = {}) => new DataLoader(batched(10), { ...options, ...more });
+  const epochs = (() => {
+    const loader = make();
+    return [indicesOf(loader), indicesOf(loader)];
+  })();
+
+  test('a loop run to its end moves to the next epoch; break keeps the place, and the next loop begins another epoch', () => {
+    const loader = make();
+    expect(loader.stateDict()).toEqual({ epoch: 0, position: 0, seed: 5, samples: 10, batchSize: 3, shuffle: true, dropLast: false });
+    for (const _ of loader) if (loader.position === 2) break;
+    expect([loader.epoch, loader.position]).toEqual([0, 2]);
+    expect(indicesOf(loader)).toEqual(epochs[1]);
+    expect([loader.epoch, loader.position]).toEqual([2, 0]);
+    expect(() => {
+      for (const _ of loader) throw new Error('mine');
+    }).toThrow('mine');
+    expect([loader.epoch, loader.position]).toEqual([2, 1]);
+  });
+
+  test('a batch that is being used counts as done', () => {
+    const loader = make();
+    const positions: number[] = [];
+    for (const _ of loader) positions.push(loader.stateDict().position);
+    expect(positions).toEqual([1, 2, 3, 4]);
+  });
+
+  test.each([0, 1, 3, 4])('a loader restored at batch %i goes on with the same batches, then the same epochs', (at) => {
+    const loader = make();
+    if (at > 0) for (const _ of loader) if (loader.position === at) break;
+    const state = JSON.parse(JSON.stringify(loader.stateDict()));
+    const other = make({ seed: 99 });
+    for (const _ of other) break;
+    other.loadStateDict(state);
+    expect(other.stateDict()).toEqual(state);
+    expect(indicesOf(other)).toEqual(epochs[0]!.slice(at));
+    expect(indicesOf(other)).toEqual(epochs[1]);
+  });
+
+  test('a state saved after an epoch restores to the next', () => {
+    const loader = make();
+    indicesOf(loader);
+    const other = make();
+    other.loadStateDict(loader.stateDict());
+    expect(indicesOf(other)).toEqual(epochs[1]);
+  });
+
+  test('augmentation goes on too', () => {
+    const loader = make();
+    const all = [...loader.unscoped()].map(([x]) => x.toArray());
+    loader.loadStateDict({ ...loader.stateDict(), epoch: 0, position: 2 });
+    expect([...loader.unscoped()].map(([x]) => x.toArray())).toEqual(all.slice(2));
+  });
+
+  test('first() gives the first batch of the current epoch and leaves the place', () => {
+    const loader = make();
+    const head = () => (loader.first()[0].toArray() as number[][]).map((row) => row[0]);
+    expect(head()).toEqual(epochs[0]![0]);
+    for (const _ of loader) if (loader.position === 2) break;
+    expect(head()).toEqual(epochs[0]![0]);
+    expect(loader.position).toBe(2);
+    indicesOf(loader);
+    loader.loadStateDict({ ...loader.stateDict(), epoch: 1 });
+    expect(head()).toEqual(epochs[1]![0]);
+  });
+
+  test('a state of other batches is refused and changes nothing', () => {
+    const state = make().stateDict();
+    const loader = make();
+    for (const _ of loader) break;
+    const before = loader.stateDict();
+    const refused = (change: object, message: string) =>
+      expect(() => loader.loadStateDict({ ...state, ...change })).toThrow(new StateDictError(`DataLoader.loadStateDict: ${message}`));
+    refused({ samples: 11 }, 'samples: the state has 11, the loader 10; make the loader as the saved one was');
+    refused({ batchSize: 4 }, 'batchSize: the state has 4, the loader 3; make the loader as the saved one was');
+    refused({ shuffle: false }, 'shuffle: the state has false, the loader true; make the loader as the saved one was');
+    refused({ dropLast: true }, 'dropLast: the state has true, the loader false; make the loader as the saved one was');
+    refused({ position: 5 }, 'position: expected a whole number from 0 to 4, got 5');
+    refused({ epoch: -1 }, 'epoch: expected a whole number from 0 to 9007199254740991, got -1');
+    refused({ seed: undefined }, 'seed: expected a whole number from 0 to 9007199254740991, got undefined');
+    expect(loader.stateDict()).toEqual(before);
+    expect(() => loader.loadStateDict({} as never)).toThrow('samples: the state has undefined, the loader 10');
+  });
+});
+
+describe('one loop at a time', () => {
+  const lost = new ScopeError(
+    'DataLoader: this loop has lost its place: another loop over the same loader began, or loadStateDict was called, inside it. ' +
+      'Make a loader for each loop, and leave the loop before loadStateDict',
+  );
+
+  test('a loop inside a loop over the same loader runs, and the outer one throws', () => {
+    const loader = new DataLoader(batched(4));
+    const inner: number[][][] = [];
+    const before = memory();
+    expect(() => {
+      for (const _ of loader) inner.push(indicesOf(loader));
+    }).toThrow(lost);
+    expect(inner).toEqual([[[0], [1], [2], [3]]]);
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+    expect(() => [...zip(loader, loader)]).toThrow(lost);
+    expect(indicesOf(loader)).toHaveLength(4);
+  });
+
+  test('loadStateDict inside the loop ends it', () => {
+    const loader = new DataLoader(batched(4));
+    expect(() => {
+      for (const _ of loader) loader.loadStateDict(loader.stateDict());
+    }).toThrow(lost);
+    expect(indicesOf(loader)).toEqual([[1], [2], [3]]);
+  });
+
+  test('an iterator that was given up blocks nobody', () => {
+    const loader = new DataLoader(batched(4));
+    loader.unscoped()[Symbol.iterator]().next();
+    expect(indicesOf(loader)).toHaveLength(4);
+  });
+});
+
+describe('who frees batches', () => {
+  const dataset = new ArrayDataset(new Float32Array(64), [8], new Uint8Array(8));
+
+  test('an iteration does; a kept batch survives; first and unscoped leave them to the scope around', () => {
+    const loader = new DataLoader(dataset, { batchSize: 2 });
+    const live = () => memory().tensors;
+    const before = live();
+    const kept: Tensor[] = [];
+    for (const [x] of loader) {
+      expect(live()).toBe(before + 2 + kept.length);
+      kept.push(x.keep());
+    }
+    expect(live()).toBe(before + 4);
+    for (const x of kept) x.dispose();
+    scope(() => {
+      loader.first();
+      for (const _ of loader.unscoped()) if (loader.position === 3) break;
+      expect(live()).toBe(before + 2 + 6);
+    });
+    expect(live()).toBe(before);
+    for (const [[x], [, y]] of zip(loader, new DataLoader(dataset))) {
+      expect([x.shape, y.shape]).toEqual([[2, 8], [1]]);
+      expect(live()).toBe(before + 4);
+    }
+    for (const _ of scoped(loader)) expect(live()).toBe(before + 2);
+    noGrad(() => {
+      for (const _ of loader) expect(live()).toBe(before + 2);
+    });
+    expect(live()).toBe(before);
+  });
+
+  test('for await gives the same batches, and the event loop a turn', async () => {
+    const loader = new DataLoader(batched(6), { batchSize: 2, shuffle: true });
+    const expected = indicesOf(new DataLoader(batched(6), { batchSize: 2, shuffle: true }));
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const seen: number[][] = [];
+    const before = memory().tensors;
+    for await (const [x] of loader) {
+      seen.push((x.toArray() as number[][]).map((row) => row[0]!));
+      const until = performance.now() + 60;
+      while (performance.now() < until);
+    }
+    clearInterval(timer);
+    expect(seen).toEqual(expected);
+    expect(turns).toBeGreaterThanOrEqual(2);
+    expect(memory().tensors).toBe(before);
+    for await (const _ of loader) break;
+    expect(loader.position).toBe(1);
+    expect(memory().tensors).toBe(before);
+  });
+});
+
+describe('refusals', () => {
+  test.each([
+    [{ batchSize: 0 }, 'DataLoader: batchSize must be a whole number ≥ 1, got 0'],
+    [{ batchSize: 2.5 }, 'DataLoader: batchSize must be a whole number ≥ 1, got 2.5'],
+    [{ seed: -1 }, 'DataLoader: seed must be a whole number ≥ 0, got -1'],
+    [{ seed: 2 ** 53 }, 'DataLoader: seed must be a whole number ≥ 0, got 9007199254740992'],
+    [
+      { batchSize: 11, dropLast: true },
+      "DataLoader: batchSize 11 is above the dataset's 10 samples, and dropLast leaves no batch at all. Use a smaller batchSize, or dropLast: false",
+    ],
+  ])('%o', (options, message) => {
+    expect(() => new DataLoader(batched(10), options)).toThrow(new ArgumentError(message));
+  });
+
+  test('a dataset without a length', () => {
+    expect(() => new DataLoader({ get: () => [] } as never)).toThrow(
+      new ArgumentError('DataLoader: dataset.length must be a whole number ≥ 0, got undefined'),
+    );
+  });
+
+  test('samples that do not fit together', () => {
+    const item = (n: number, dtype: 'float32' | 'int32' = 'float32'): Item =>
+      dtype === 'int32' ? { data: new Int32Array(n), shape: [n], dtype } : { data: new Float32Array(n), shape: [n], dtype };
+    const loop = (get: (index: number) => readonly Item[]) => () => [...new DataLoader({ length: 4, get }, { batchSize: 2 })];
+    expect(loop((i) => [item(i < 3 ? 2 : 5)])).toThrow(
+      new ShapeError('DataLoader: samples of one batch must agree: sample 2 is (float32 [2]), sample 3 is (float32 [5])'),
+    );
+    expect(loop((i) => [item(1), item(1, i < 1 ? 'float32' : 'int32')])).toThrow(
+      new ShapeError(
+        'DataLoader: samples of one batch must agree: sample 0 is (float32 [1], float32 [1]), sample 1 is (float32 [1], int32 [1])',
+      ),
+    );
+    expect(loop((i) => (i < 1 ? [item(1)] : []))).toThrow(
+      new ShapeError('DataLoader: samples of one batch must agree: sample 0 is (float32 [1]), sample 1 is ()'),
+    );
+    expect(loop(() => [{ data: new Float32Array(3), shape: [2], dtype: 'float32' }])).toThrow(
+      new ShapeError('DataLoader: item 0 of sample 0 has 3 elements, its shape [2] 2'),
+    );
+    const wrong = { length: 4, getBatch: () => [item(2), item(3)] };
+    expect(() => new DataLoader(wrong, { batchSize: 2 }).first()).toThrow(
+      new ShapeError('DataLoader: getBatch was asked for 2 samples; the first dim of item 1 [3] must say so'),
+    );
+  });
+});
