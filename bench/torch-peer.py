@@ -1,9 +1,10 @@
-"""Times PyTorch on one core for the benchmark cases named on the command line; prints {name: seconds} as JSON.
+"""Times PyTorch on one core for the benchmark cases named on the command line.
 
-Exits with status 3 where torch cannot be imported. Convolutions run in PyTorch's channels-last memory format, its faster one here.
+Prints {"version", "blas": the library that does its matrix products, "seconds": {name: seconds}} as JSON. Exits with status 3 where torch cannot be imported. Convolutions run in PyTorch's channels-last memory format, its faster one here.
 """
 
 import json
+import os
 import re
 import sys
 import time
@@ -56,10 +57,21 @@ def case(name):
     return None
 
 
+def blas():
+    """The file name of the BLAS library in use: whether PyTorch's matrix products are a yardstick depends on it."""
+    torch.mm(torch.ones(64, 64), torch.ones(64, 64))
+    try:
+        with open("/proc/self/maps", encoding="utf8") as maps:
+            files = {line.split()[-1] for line in maps if re.search(r"/[^/]*(blas|mkl)[^/]*\.so", line)}
+    except OSError:
+        files = set()
+    return ", ".join(sorted(os.path.basename(f) for f in files)) or "unknown"
+
+
 times = {}
 with torch.no_grad():
     for name in sys.argv[1:]:
         run = case(name)
         if run is not None:
             times[name] = fastest(run)
-json.dump(times, sys.stdout)
+json.dump({"version": torch.__version__, "blas": blas(), "seconds": times}, sys.stdout)

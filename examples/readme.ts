@@ -11,7 +11,7 @@ const model = new nn.Sequential(...layers, attention, new nn.AdaptiveAvgPool2d(4
 
 const loader = new DataLoader(syntheticCifar({ length: 128 }), { batchSize: 32, shuffle: true });
 const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });
-for (let epoch = 0; epoch < 25; epoch++) {
+for (let epoch = 0; epoch < 30; epoch++) {
   for (const [images, labels] of loader) {
     const loss = F.crossEntropy(model.forward(images), labels);
     optimizer.zeroGrad();

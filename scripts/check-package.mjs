@@ -1,5 +1,6 @@
 // Checks the package as others will get it: packs it, lints the tarball, installs it offline in a throwaway project, and runs
-// the README's example there in JavaScript by import and by require, and in TypeScript against the packed declarations.
+// the README's example there in JavaScript by import and by require, and in TypeScript against the packed declarations. Bundles
+// a program for the browser, and looks at what got into it.
 //
 //   npm run check:package
 import { spawnSync } from 'node:child_process';
@@ -7,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'vite';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const npm = process.env.npm_execpath;
@@ -45,9 +47,24 @@ function checkFiles(folder) {
   process.stdout.write('ok  files\n');
 }
 
-function check(temp) {
+/** Bundles a program that uses `chainrule` alone, for the browser, and runs it in Node. */
+async function checkBundle(project) {
+  writeFileSync(join(project, 'main.js'), "import { tensor } from 'chainrule';\nconsole.log(tensor([1, 2]).add(1).sum().item());\n");
+  const lib = { entry: 'main.js', formats: ['es'], fileName: () => 'bundle.mjs' };
+  await build({ root: project, configFile: false, logLevel: 'error', build: { lib, outDir: 'bundle', minify: false } });
+  const code = readFileSync(join(project, 'bundle/bundle.mjs'), 'utf8');
+  for (const stray of ['class DataLoader', 'class Module', 'safetensors', 'from "node:', 'import("node:']) {
+    if (code.includes(stray)) throw new Error(`a bundle of chainrule alone contains ${stray}`);
+  }
+  if (node('bundle', 'bundle/bundle.mjs', [], project) !== '5\n') throw new Error('the bundle printed something else than 5');
+}
+
+async function check(temp) {
   node('npm pack', npm, ['pack', '--pack-destination', temp], root);
-  const tarball = join(temp, readdirSync(temp).find((f) => f.endsWith('.tgz')));
+  const tarball = join(
+    temp,
+    readdirSync(temp).find((f) => f.endsWith('.tgz')),
+  );
   process.stdout.write(node('publint', bin('publint/src/cli.js'), [tarball, '--strict'], root));
   node('are the types wrong', bin('@arethetypeswrong/cli/dist/index.js'), [tarball, '--profile', 'esm-only', '--no-color'], root);
 
@@ -58,25 +75,35 @@ function check(temp) {
   checkFiles(join(project, 'node_modules/chainrule'));
 
   const example = readmeExample();
-  const options = { target: 'es2023', module: 'nodenext', strict: true, noEmit: true, types: [], lib: ['es2023', 'esnext.disposable', 'dom'] };
-  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['example.ts'] }));
+  const options = {
+    target: 'es2023',
+    module: 'nodenext',
+    strict: true,
+    noEmit: true,
+    types: [],
+    lib: ['es2023', 'esnext.disposable', 'dom'],
+  };
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['example.ts', 'surface.ts'] }));
   writeFileSync(join(project, 'example.mjs'), example);
   writeFileSync(join(project, 'example.cjs'), withRequire(example));
   writeFileSync(join(project, 'example.ts'), example);
+  const entries = Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports).filter((e) => !e.endsWith('.json'));
+  writeFileSync(join(project, 'surface.ts'), entries.map((e) => `export * from '${e.replace('.', 'chainrule')}';\n`).join(''));
   const printed = [
     node('README example by import', 'example.mjs', [], project),
     node('README example by require', 'example.cjs', [], project),
     node('README example in TypeScript', bin('tsx/dist/cli.mjs'), ['example.ts'], project),
   ];
   if (new Set(printed).size !== 1) throw new Error(`the example printed different things:\n${printed.join('\n')}`);
-  node('README example against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
+  node('README example and all entries against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
+  await checkBundle(project);
   process.stdout.write(printed[0]);
 }
 
 if (npm === undefined) throw new Error('run this as: npm run check:package');
 const temp = mkdtempSync(join(tmpdir(), 'chainrule-package-'));
 try {
-  check(temp);
+  await check(temp);
 } finally {
   rmSync(temp, { recursive: true, force: true });
 }

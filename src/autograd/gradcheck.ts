@@ -8,7 +8,7 @@
 import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../core/errors.ts';
 import { Random } from '../core/random.ts';
-import { formatShape, type Shape } from '../core/shape.ts';
+import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, restride } from '../kernels/view.ts';
 import { grad } from './backward.ts';
@@ -171,7 +171,7 @@ function compare(fn: CheckedFunction, inputs: readonly Tensor[], points: readonl
     for (let i = 0; i < p.numel; i++) {
       const above = p.at(i, eps, () => evaluate(fn, inputs, here.differentiable));
       const below = p.at(i, -eps, () => evaluate(fn, inputs, here.differentiable));
-      const element = { input: p.input, label: p.tensor.label, index: unravel(i, p.tensor.shape) };
+      const element = { input: p.input, label: p.tensor.label, index: unravelIndex(i, p.tensor.shape) };
       if (!sameBranches(above.branches, below.branches) || !sameBranches(above.branches, here.branches)) {
         return { ok: false, checked, kink: element, worst, failures };
       }
@@ -296,7 +296,7 @@ class Point {
     this.#given = tensor.data();
     this.#values = this.#given;
     this.#cells = Array.from({ length: this.numel }, (_, i) =>
-      unravel(i, tensor.shape).reduce((at, k, d) => at + k * tensor.strides[d]!, tensor.offset),
+      unravelIndex(i, tensor.shape).reduce((at, k, d) => at + k * tensor.strides[d]!, tensor.offset),
     );
   }
 
@@ -348,15 +348,6 @@ function leafCopy(x: Tensor): Tensor {
   const t = loose(y).requiresGrad_();
   t.label = x.label;
   return t;
-}
-
-function unravel(i: number, shape: Shape): number[] {
-  const index = new Array<number>(shape.length);
-  for (let d = shape.length - 1; d >= 0; d--) {
-    index[d] = i % shape[d]!;
-    i = Math.floor(i / shape[d]!);
-  }
-  return index;
 }
 
 // — the text —

@@ -1,8 +1,10 @@
 /**
  * The graph behind a tensor, to be looked at: as a list of nodes, as text, as a drawing, and as the steps of its backward.
  */
-import type { DType } from '../core/dtype.ts';
-import { formatShape, type Shape } from '../core/shape.ts';
+import { ITEM_SIZE, type DType } from '../core/dtype.ts';
+import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
+import { viewOf } from '../kernels/memory.ts';
+import { addressOf } from '../kernels/view.ts';
 import { steps, type BackwardOptions } from './backward.ts';
 import { formatNumber } from './format.ts';
 import type { Node } from './tape.ts';
@@ -48,7 +50,7 @@ export interface BackwardStep {
   readonly grad: Tensor;
   /** The operation's inputs that gradients flow to, with what this operation adds to each; readable until the next step. */
   readonly inputs: readonly BackwardStepInput[];
-  /** The step in one sentence. */
+  /** The step in one sentence; also after it. */
   toString(): string;
 }
 
@@ -93,7 +95,9 @@ export function* backwardSteps(t: Tensor, gradient?: Tensor | null, options: Bac
       return [{ name: names.get(input)!, op: input.name, label: input.output.label, grad: inputGrads[i] ?? null }];
     });
     const step = { name: names.get(node)!, op: node.name, label: node.output.label, shape: node.output.shape, grad, inputs };
-    yield { ...step, toString: () => stepText(step) };
+    // The text now, while the gradients are there.
+    const text = stepText(step);
+    yield { ...step, toString: () => text };
   }
 }
 
@@ -162,9 +166,13 @@ const SHOWN = 4;
 /** `-6` or `[1, 2, 3, 4, …]`: the elements in row-major order, enough of them to recognise the tensor. */
 function preview(t: Tensor): string {
   if (t.ndim === 0) return formatNumber(t.item(), t.dtype);
-  const data = t.data();
-  const shown = Array.from(data.subarray(0, SHOWN), (x) => formatNumber(x, t.dtype));
-  if (data.length > SHOWN) shown.push('…');
+  const n = t.numel;
+  const first = addressOf(t) / ITEM_SIZE[t.dtype];
+  const shown = Array.from({ length: Math.min(n, SHOWN) }, (_, i) => {
+    const at = unravelIndex(i, t.shape).reduce((sum, k, d) => sum + k * t.strides[d]!, first);
+    return formatNumber(viewOf(t.dtype)[at]!, t.dtype);
+  });
+  if (n > SHOWN) shown.push('…');
   return `[${shown.join(', ')}]`;
 }
 

@@ -14,6 +14,10 @@ import { type Dataset, type Item, type RandomFor, type Transform, withTransform 
 /** What a loader hands out: a tensor for each item of a sample, with a first dim B. */
 export type Batch<T extends readonly Item[]> = { -readonly [K in keyof T]: Tensor };
 
+/** `| readonly []` makes TypeScript infer a tuple from `get: () => [image, label]`. */
+type Items = readonly Item[] | readonly [];
+
+/** How a DataLoader makes batches. */
 export interface DataLoaderOptions {
   /** B, a whole number ≥ 1; 1 by default. The last batch of an epoch may be smaller. */
   readonly batchSize?: number;
@@ -58,7 +62,7 @@ const SAMPLES = 1;
  * Throws: ArgumentError on options out of range, or where dropLast leaves no batch at all
  * @example for (const [x, y] of new DataLoader(syntheticCifar(), { batchSize: 64, shuffle: true })) { … }
  */
-export class DataLoader<T extends readonly Item[]> implements Stateful, Unscoped<Batch<T>>, Iterable<Batch<T>>, AsyncIterable<Batch<T>> {
+export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>, Iterable<Batch<T>>, AsyncIterable<Batch<T>> {
   /** Batches of an epoch. */
   readonly length: number;
   readonly batchSize: number;

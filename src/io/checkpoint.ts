@@ -14,6 +14,7 @@ import { storedAs } from './safetensors.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors-format.ts';
 import { type Json, kindOf, Packer, Unpacker } from './state-tree.ts';
 
+/** How much of a checkpoint is restored. */
 export interface LoadCheckpointOptions {
   /**
    * True, the default: `record` must name all that the file holds, and the default generator's random state is restored.

@@ -6,6 +6,7 @@ import type { ArrayData } from '../core/array-data.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 
+/** What goes into a file beside its tensors. */
 export interface SafetensorsOptions {
   /** Texts for the file's header, such as `{ format: 'pt' }`; none by default. */
   readonly metadata?: Readonly<Record<string, string>>;

@@ -21,7 +21,7 @@ const CHUNKS = 16;
 /** Input channels per chunk of a weight gradient. */
 const CHANNEL_BLOCK = 16;
 /** Bytes of images that a weight gradient goes over again and again: they should stay in the L1 cache. */
-const BAND_BYTES = 32768;
+const BAND_BYTES = 24576;
 
 type Four = readonly [number, number, number, number];
 
@@ -270,12 +270,12 @@ function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
   });
 }
 
-/** g with the channels of every group padded to whole vectors, channels-last: g itself or a copy. */
+/** g with the channels of every group padded to whole vectors, channels-last, its pixels apart: g itself or a copy. */
 function paddedGroups(g: View, groups: number, workspace: Workspaces): View {
   const [N, channels, OH, OW] = g.shape as Four;
   const O = channels / groups;
   const padded = vectorBytes(O, g) / ITEM_SIZE[g.dtype];
-  if (padded === O) return channelsLast(g, workspace);
+  if (padded === O && g.strides[3] !== 0) return channelsLast(g, workspace);
   const pixel = groups * padded;
   const shape = [N, groups, O, OH, OW];
   const storage = workspace(N * OH * OW * pixel * ITEM_SIZE[g.dtype]);
@@ -310,12 +310,12 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     } else {
       const rowBytes = OW * (p.stride[1] * images.strides[3]! + gradients.strides[3]!) * size;
       const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
-      const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.floor(BAND_BYTES / (rowBytes * OH)));
+      const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.min(perPart, Math.floor(BAND_BYTES / (rowBytes * OH))));
       launch(
         `convGradW${suffix(dw)}`, parts * blocks, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce,
       );
     }
-    launch(`convGradWSum${suffix(dw)}`, divideUp(outputs, 16), sums.ptr, addressOf(dw), parts, groups, C, O, taps);
+    launch(`convGradWSum${suffix(dw)}`, groups * divideUp(O, 16), sums.ptr, addressOf(dw), parts, groups, C, O, taps);
   });
 }
 

@@ -58,7 +58,7 @@ export class Module implements Stateful {
     this.#verified = true;
     calls.push(this);
     try {
-      const run = (): unknown => this.#runHooks(args, forward.apply(this, [...args]));
+      const run = (): unknown => this.#runHooks(args, Reflect.apply(forward, this, args));
       return isGradEnabled() ? run() : scope(run);
     } catch (e) {
       if (e instanceof ChainruleError) this.#locate(e);
@@ -78,9 +78,9 @@ export class Module implements Stateful {
     if (located.has(e)) return;
     located.add(e);
     const path = calls.map((root) => root.namedModules().find(([, m]) => m === this)?.[0]).find((p) => p !== undefined);
-    const before = e.message;
-    e.message = `${titleOf(path ?? '', this)}: ${before}`;
-    e.stack = e.stack?.replace(before, () => e.message) ?? '';
+    const { message, stack } = e;
+    e.message = `${titleOf(path ?? '', this)}: ${message}`;
+    e.stack = stack?.replace(message, () => e.message) ?? '';
   }
 
   /** Calls `hook` after every forward of this module. Returns a function that removes it. */
@@ -102,7 +102,7 @@ export class Module implements Stateful {
         `${titleOf(path, this)}: forward is an own property (an arrow function?), so that errors, hooks and noGrad cannot see its calls. Write it as a method: forward(x) { … }`,
       );
     }
-    for (const r of found) if (r.value instanceof BufferTensor) guardBuffer(titleOf(path, this), r, r.value);
+    for (const r of found) if (r.value instanceof BufferTensor) guardBuffer(this.constructor.name, r, r.value);
     return found;
   }
 
@@ -260,7 +260,7 @@ function titleOf(path: string, module: Module): string {
 }
 
 /** Replaces the property by an accessor that refuses plain tensors. */
-function guardBuffer(title: string, { holder, key, path }: Registered<Module>, held: BufferTensor): void {
+function guardBuffer(owner: string, { holder, key, path }: Registered<Module>, held: BufferTensor): void {
   if (Object.getOwnPropertyDescriptor(holder, key)?.get !== undefined) return;
   let value: unknown = held;
   Object.defineProperty(holder, key, {
@@ -269,7 +269,7 @@ function guardBuffer(title: string, { holder, key, path }: Registered<Module>, h
     get: () => value,
     set: (v: unknown) => {
       if (isTensor(v) && !(v instanceof BufferTensor)) {
-        throw new ArgumentError(`${title}: ${path} is a buffer; write into it with ${path}.copy_(t) under noGrad, or put nn.buffer(t) in its place`);
+        throw new ArgumentError(`${owner}.${path} is a buffer: write into it with ${path}.copy_(t) under noGrad, or put nn.buffer(t) in its place`);
       }
       value = v;
     },

@@ -15,7 +15,9 @@ export class Sequential extends Module implements Iterable<Layer> {
 
   /** The number of layers. */
   get length(): number {
-    return Object.keys(this).filter((key) => /^\d+$/.test(key)).length;
+    let n = 0;
+    while (this[n] !== undefined) n++;
+    return n;
   }
 
   /** Layer `i`; a negative one counts from the end. */
@@ -24,8 +26,7 @@ export class Sequential extends Module implements Iterable<Layer> {
   }
 
   *[Symbol.iterator](): Iterator<Layer> {
-    const n = this.length;
-    for (let i = 0; i < n; i++) yield this[i]!;
+    for (let i = 0; this[i] !== undefined; i++) yield this[i]!;
   }
 
   forward(x: Tensor): Tensor {

@@ -39,7 +39,6 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, { normTy
   return total;
 }
 
-
 /** Clamps every element of the gradients to −value … value, in place. */
 export function clipGradValue(params: Iterable<Tensor>, value: number): void {
   checkNotNegative('clipGradValue', 'value', value);

@@ -122,10 +122,13 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   #readSavedGroups(saved: OptimizerState): Group[] {
     const [own, theirs] = [this.paramGroups, saved.paramGroups];
+    if (typeof saved.state !== 'object' || !Array.isArray(theirs)) throw this.#mismatch('expected { state, paramGroups }');
     if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
     return own.map((group, i) => {
       const { params, ...options } = theirs[i]!;
-      if (params.length !== group.params.length) throw this.#mismatch(`group ${i} has ${params.length} parameters, the optimizer's ${group.params.length}`);
+      if (params?.length !== group.params.length) {
+        throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
+      }
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;
@@ -154,12 +157,13 @@ function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params:
   }
   const given: (Tensor | GroupSpec<O>)[] = [...params];
   if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
-  const groups = isTensor(given[0]) ? [{ params: given } as GroupSpec<O>] : (given as GroupSpec<O>[]);
-  return groups.map((g, i) => {
-    const list = isTensor(g?.params) ? null : [...(g?.params ?? [])];
-    if (list === null || list.length === 0 || !list.every(isTensor)) {
-      throw new ArgumentError(`${name}: group ${i} must have params, a list of at least one tensor and nothing else`);
+  const isGroup = (g: unknown): g is GroupSpec<O> => !isTensor(g) && typeof (g as { params?: Partial<Iterable<unknown>> })?.params?.[Symbol.iterator] === 'function';
+  if (given.every(isTensor)) return [{ params: given } as Partial<O> & { params: Tensor[] }];
+  return given.map((g, i) => {
+    const list = isGroup(g) ? [...g.params] : [];
+    if (list.length === 0 || !list.every(isTensor)) {
+      throw new ArgumentError(`${name}: group ${i} must be { params, … } with at least one tensor in params, and nothing else`);
     }
-    return { ...g, params: list };
+    return { ...(g as GroupSpec<O>), params: list };
   });
 }

@@ -8,8 +8,9 @@ import * as movement from '../../src/autograd/ops/movement.ts';
 import * as norm from '../../src/autograd/ops/norm.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
 import * as reduce from '../../src/autograd/ops/reduce.ts';
-import { FIRST_ORDER_CASES, SECOND_ORDER_CASES, firstOrder, holds, secondOrder, sharesTies } from '../support/properties.ts';
-import { TABLE } from '../support/table.ts';
+import { kernels } from '../../src/kernels/index.ts';
+import { FIRST_ORDER_CASES, SECOND_ORDER_CASES, agreesWithDefinition, firstOrder, holds, secondOrder, sharesTies } from '../support/properties.ts';
+import { FUSED, TABLE } from '../support/table.ts';
 
 /** Exports of autograd/ops that have no gradient of their own. */
 const WITHOUT_GRADIENT = [
@@ -31,6 +32,11 @@ describe('at ties the gradient is shared', () => {
   test('amin', () => holds(sharesTies((x) => amin(x)), 50));
   test('maximum', () => holds(sharesTies((x) => maximum(x, x.detach()).mul(2).div(x.numel)), 50));
   test('minimum', () => holds(sharesTies((x) => minimum(x, x.detach()).mul(2).div(x.numel)), 50));
+});
+
+// On the reference kernels a fused operation is its definition.
+describe.runIf(kernels.name === 'wasm')('fused operations agree with their definitions', () => {
+  for (const line of FUSED) test(line.name, () => holds(agreesWithDefinition(line), SECOND_ORDER_CASES));
 });
 
 test('the table misses no operation', () => {

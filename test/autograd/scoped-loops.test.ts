@@ -1,30 +1,27 @@
 /**
  * Loops that must not leak, written as users write them.
  */
-import { memory, noGrad, ones, randn, ReleasedError, ScopeError, scope, scoped, tensor, type Tensor, zeros, zip } from 'chainrule';
+import { manualSeed, memory, ones, randn, ReleasedError, ScopeError, scope, scoped, tensor, type Tensor, zeros, zip } from 'chainrule';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
+import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
+import * as optim from 'chainrule/optim';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-/** A small net with its optimizer, by hand: what is tested here is the engine. */
 function makeNet() {
-  const random = (shape: number[]) => scope(() => randn(shape).mul(0.1).requiresGrad_().keep());
-  const w = random([4, 3, 3, 3]);
-  const v = random([10, 4]);
-  const velocities = [w, v].map((p) => zeros(p.shape).keep());
-  const model = { forward: (x: Tensor) => F.linear(F.conv2d(x, w, null, { stride: 2 }).relu().mean([2, 3]), v) };
-  const optimizer = {
-    zeroGrad: () => [w, v].forEach((p) => (p.grad = null)),
-    step: () =>
-      noGrad(() =>
-        [w, v].forEach((p, i) => {
-          velocities[i]!.mul_(0.9).add_(p.grad!);
-          p.add_(velocities[i]!.mul(-0.01));
-        }),
-      ),
-  };
-  const dispose = () => [w, v, ...velocities].forEach((t) => t.dispose());
-  return { model, optimizer, w, dispose };
+  manualSeed(5);
+  const model = new nn.Sequential(
+    new nn.Conv2d(3, 4, 3, { stride: 2, bias: false }),
+    new nn.BatchNorm2d(4),
+    new nn.ReLU(),
+    new nn.SqueezeExcite(4, { reduction: 2 }),
+    new nn.AdaptiveAvgPool2d(1),
+    new nn.Flatten(),
+    new nn.Linear(4, 10),
+  );
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9, nesterov: true, weightDecay: 5e-4 });
+  const dispose = () => [model, optimizer].forEach((x) => x.dispose());
+  return { model, optimizer, dispose };
 }
 
 const mean = tensor([0.5, 0.4, 0.3], { shape: [3, 1, 1] }).keep();

@@ -94,9 +94,9 @@ describe('batches', () => {
 
   test('tensors are handed out as they are, by batch, and copied where they are stacked', () => {
     const whole = tensor([[1], [2]]);
-    const [x] = new DataLoader({ length: 2, getBatch: () => [whole] as const }, { batchSize: 2 }).first();
+    const [x] = new DataLoader({ length: 2, getBatch: () => [whole] }, { batchSize: 2 }).first();
     expect(x).toBe(whole);
-    for (const [y] of new DataLoader({ length: 2, get: () => [whole] as const }, { batchSize: 2 })) expect(y.shape).toEqual([2, 2, 1]);
+    for (const [y] of new DataLoader({ length: 2, get: () => [whole] }, { batchSize: 2 })) expect(y.shape).toEqual([2, 2, 1]);
     expect(whole.toArray()).toEqual([[1], [2]]);
   });
 });

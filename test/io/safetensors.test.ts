@@ -38,7 +38,6 @@ test('what is saved is loaded, bit by bit, whatever its dtype, shape and strides
     double: tensor([Number.MIN_VALUE, Number.MAX_VALUE, -0, 0.1], { dtype: 'float64' }),
     labels: tensor([-(2 ** 31), 2 ** 31 - 1], { dtype: 'int32' }),
     mask: tensor([true, false]),
-    __proto__: x,
     ['__proto__']: tensor([5]),
     '7': tensor([7]),
     '': tensor([8]),

@@ -2,9 +2,9 @@
  * The properties that every differentiable operation has, and how often they are tried.
  */
 import fc from 'fast-check';
-import { full, grad, gradcheck, gradgradcheck, memory, scope, type CheckedFunction, type GradcheckOptions, type Tensor } from '../../src/autograd/index.ts';
+import { full, grad, gradcheck, gradgradcheck, memory, scope, tensor, type CheckedFunction, type GradcheckOptions, type Tensor } from '../../src/autograd/index.ts';
 import { kernels } from '../../src/kernels/index.ts';
-import { Draw, basesOf, functionOf, type Case } from './arbitraries.ts';
+import { Draw, basesOf, functionOf, type Case, type Input } from './arbitraries.ts';
 
 /** One operation: how a case for it is drawn. */
 export interface Line {
@@ -12,8 +12,6 @@ export interface Line {
   /** The exports of autograd/ops that it checks; its name by default. */
   readonly covers?: readonly string[];
   readonly draw: (d: Draw) => Case;
-  /** For operations whose first derivative is piecewise constant in a way that cannot be told. Default true. */
-  readonly secondOrder?: boolean;
 }
 
 const SEED = 20261124;
@@ -24,9 +22,9 @@ const twins = kernels.name === 'reference';
 export const FIRST_ORDER_CASES = wanted > 0 ? wanted : twins ? 20 : 200;
 export const SECOND_ORDER_CASES = wanted > 0 ? Math.ceil(wanted / 4) : twins ? 10 : 50;
 
-/** Runs a property; a failure prints the seed and the smallest case. */
-export function holds(property: fc.IRawProperty<unknown>, numRuns: number, seed = SEED): void {
-  fc.assert(property, { numRuns, seed, endOnFailure: twins });
+/** Runs a property; a failure prints the seed and, if `shrink`, the smallest case. */
+export function holds(property: fc.IRawProperty<unknown>, numRuns: number, { seed = SEED, shrink = !twins } = {}): void {
+  fc.assert(property, { numRuns, seed, endOnFailure: !shrink });
 }
 
 type Check = (fn: CheckedFunction, inputs: readonly Tensor[], options?: GradcheckOptions) => unknown;
@@ -62,4 +60,51 @@ export function sharesTies(op: (x: Tensor) => Tensor): fc.IRawProperty<unknown> 
       if (found.some((g) => Math.abs(g - 1 / n) > 1e-12)) throw new Error(`${n} equal elements got the gradients ${found.join(', ')}`);
     }),
   );
+}
+
+/** A fused operation, called so that it is the last one recorded. */
+export interface FusedLine {
+  readonly name: string;
+  readonly draw: (d: Draw) => { inputs: readonly Input[]; args: (inputs: readonly Tensor[]) => readonly unknown[] };
+  readonly op: (...args: never[]) => Tensor | Tensor[];
+}
+
+/** Fused and definition agree: value, gradient, second gradient. */
+export function agreesWithDefinition(line: FusedLine): fc.IRawProperty<unknown> {
+  return fc.property(fc.gen(), (g) => {
+    const { inputs, args } = line.draw(new Draw(g));
+    scope(() => {
+      const bases = inputs.map(({ values, shape }) => tensor(values, { shape, dtype: 'float64', requiresGrad: true }));
+      // Views of its own for each: a backward consumes what hangs on the nodes it visits.
+      const given = (): readonly unknown[] => args(bases.map((b, i) => inputs[i]!.view(b)));
+      const fast = first(line.op(...(given() as never[])));
+      const slow = first(fast.node!.op!.definition!(...given()));
+      const v = tensor(fast.data().map((_, i) => Math.cos(i + 1)), { shape: fast.shape });
+      agree(`${line.name}: value`, [fast], [slow]);
+      const options = { gradOutputs: v, retainGraph: true };
+      agree(`${line.name}: gradient`, grad(fast, bases, options), grad(slow, bases, options));
+      agree(`${line.name}: second gradient`, secondGradients(fast, bases, v), secondGradients(slow, bases, v));
+    });
+  });
+}
+
+function first(y: Tensor | Tensor[]): Tensor {
+  return Array.isArray(y) ? y[0]! : y;
+}
+
+/** The gradients of Σ sin(k) · (the gradients' elements), k counting them. */
+function secondGradients(y: Tensor, inputs: readonly Tensor[], v: Tensor): Tensor[] {
+  const grads = grad(y, inputs, { gradOutputs: v, createGraph: true });
+  const weighted = grads.map((g) => g.mul(tensor(g.data().map((_, i) => Math.sin(i + 1)), { shape: g.shape })).sum());
+  const total = weighted.reduce((a, b) => a.add(b));
+  return grad(total, inputs, { allowUnused: true }).map((g, i) => g ?? inputs[i]!.mul(0));
+}
+
+function agree(what: string, found: readonly Tensor[], expected: readonly Tensor[]): void {
+  found.forEach((f, k) => {
+    const [a, b] = [f.data(), expected[k]!.data()];
+    a.forEach((x, i) => {
+      if (!(Math.abs(x - b[i]!) <= 1e-9 * (1 + Math.abs(b[i]!)))) throw new Error(`${what} ${k}: element ${i} is ${x} fused, ${b[i]} by definition`);
+    });
+  });
 }

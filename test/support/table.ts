@@ -6,18 +6,19 @@ import * as ag from '../../src/autograd/index.ts';
 import { cat, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } from '../../src/autograd/index.ts';
 import { normalizeDims, type Shape } from '../../src/core/shape.ts';
 import { NO_TIES, type Case, type Domain, type Draw, type InputOptions } from './arbitraries.ts';
-import type { Line } from './properties.ts';
+import type { ConvParams } from '../../src/kernels/index.ts';
+import type { FusedLine, Line } from './properties.ts';
 
 type Unary = (x: Tensor) => Tensor;
 type Binary = (a: Tensor, b: Tensor) => Tensor;
 
 /** y = f(x), any shape. */
-function unary(name: string, f: Unary, domain: Domain = 'real', extra: Partial<Line> = {}): Line {
+export function unary(name: string, f: Unary, domain: Domain = 'real', extra: Partial<Line> = {}): Line {
   return { name, draw: (d) => ({ fn: f, inputs: [d.input(d.shape(), { domain })] }), ...extra };
 }
 
 /** y = f(a, b), broadcasting; a number in place of one operand now and then. */
-function binary(name: string, f: (a: ag.Operand, b: ag.Operand) => Tensor, domainA: Domain = 'real', domainB: Domain = domainA): Line {
+export function binary(name: string, f: (a: ag.Operand, b: ag.Operand) => Tensor, domainA: Domain = 'real', domainB: Domain = domainA): Line {
   return {
     name,
     draw: (d) => {
@@ -50,12 +51,28 @@ function movement(name: string, pickArgs: (d: Draw, shape: number[]) => Unary, e
   };
 }
 
+/** Conditions of their own shape, one that depends on x, and a number in place of an operand. */
+export function whereLine(name: string, f: (c: Tensor, a: ag.Operand, b: ag.Operand) => Tensor): Line {
+  return {
+    name,
+    draw: (d) => {
+      const [sc, sa, sb] = d.broadcastShapes(3) as [number[], number[], number[]];
+      const condition = constants(d, d.ints(product(sc), 0, 1), sc, 'bool');
+      return d.pick<Case>([
+        { fn: (a, b) => f(condition(), a, b), inputs: [d.input(sa), d.input(sb)] },
+        { fn: (a) => f(condition(), a, 2), inputs: [d.input(sa)] },
+        { fn: (a) => f(a.gt(0.5), a.square(), a), inputs: [d.input(sa)] },
+      ]);
+    },
+  };
+}
+
 interface ReductionOptions extends InputOptions {
   /** Each result comes from one element at least. Default false. */
   readonly nonEmpty?: boolean;
 }
 
-function reduction(
+export function reduction(
   name: string,
   f: (x: Tensor, dim: ag.Dims | undefined, options: ag.ReduceOptions) => Tensor,
   { nonEmpty = false, ...input }: ReductionOptions = {},
@@ -119,7 +136,12 @@ function indexing(name: string, covers: string[], f: (d: Draw, shape: number[], 
   };
 }
 
-function drawMatmul(d: Draw): Case {
+/** All combinations of ranks. */
+export function matmulLine(name: string, f: Binary): Line {
+  return { name, draw: (d) => drawMatmul(d, f) };
+}
+
+function drawMatmul(d: Draw, f: Binary): Case {
   const [m, k, n] = [d.size(), d.size(), d.size()];
   const batch = d.broadcastShapes(2).map((s) => s.slice(0, d.int(0, 2))) as [number[], number[]];
   // Cut at the front they may no longer broadcast: 1 always does.
@@ -129,10 +151,15 @@ function drawMatmul(d: Draw): Case {
   }
   const a = d.int(0, 3) === 0 ? [k] : [...ba, m, k];
   const b = d.int(0, 3) === 0 ? [k] : [...bb, k, n];
-  return { fn: (x, y) => x.matmul(y), inputs: [d.input(a), d.input(b)] };
+  return { fn: f as Case['fn'], inputs: [d.input(a), d.input(b)] };
 }
 
-function drawConv(d: Draw): Case {
+/** Strides, paddings, dilations, groups. */
+export function convLine(name: string, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor, extra: Partial<Line> = {}): Line {
+  return { name, draw: (d) => drawConv(d, f), ...extra };
+}
+
+function drawConv(d: Draw, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor): Case {
   const groups = d.int(1, 2);
   const [n, c, o] = [d.pick([1, 2, 1, 2, 0]), groups * d.int(1, 2), groups * d.int(1, 2)];
   const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
@@ -141,7 +168,7 @@ function drawConv(d: Draw): Case {
   // At least one position of the dilated kernel in the padded image.
   const side = (i: 0 | 1): number => Math.max(1, p.dilation[i] * (kernel[i] - 1) + 1 - 2 * p.padding[i]) + d.int(0, 2);
   const image = [n, c, side(0), side(1)];
-  return { fn: (x, w) => ag.convolve(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
+  return { fn: (x, w) => f(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
 }
 
 function drawPool(d: Draw): { shape: number[]; p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] }; ceilMode: boolean } {
@@ -152,15 +179,21 @@ function drawPool(d: Draw): { shape: number[]; p: { kernel: [number, number]; st
   return { shape, p: { kernel, stride: two(1, 3), padding, dilation: [1, 1] }, ceilMode: d.bool() };
 }
 
-function drawBatchNorm(d: Draw): Case {
+type BatchNorm = (x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => Tensor;
+
+/** With and without weight and bias, any number of dims after the channels. */
+export function batchNormLine(name: string, f: BatchNorm, extra: Partial<Line> = {}): Line {
+  return { name, draw: (d) => drawBatchNorm(d, f), ...extra };
+}
+
+function drawBatchNorm(d: Draw, f: BatchNorm): Case {
   const shape = [d.int(2, 3), d.int(1, 3), ...d.pick([[], [], [d.int(1, 3)], [d.int(1, 2), d.int(1, 3)], [2, 2]])];
   const eps = d.pick([0.01, 0.1]);
   const c = [shape[1]!];
   const x = d.input(shape, { domain: 'distinct', layouts: NO_TIES });
   const affine = d.int(0, 3);
-  const first = (y: Tensor | Tensor[]): Tensor => (Array.isArray(y) ? y[0]! : y);
-  if (affine === 0) return { fn: (t) => first(ag.batchNormOp(t, null, null, eps)), inputs: [x] };
-  return { fn: (t, w, b) => first(ag.batchNormOp(t, w!, b!, eps)), inputs: [x, d.input(c), d.input(c)] };
+  if (affine === 0) return { fn: (t) => f(t, null, null, eps), inputs: [x] };
+  return { fn: (t, w, b) => f(t, w, b, eps), inputs: [x, d.input(c), d.input(c)] };
 }
 
 /** The mean of nothing is 0/0. */
@@ -206,18 +239,7 @@ export const TABLE: readonly Line[] = [
   { name: 'pow, whole exponent', covers: [], draw: (d) => { const e = d.int(0, 3); return { fn: (x) => x.pow(e), inputs: [d.input(d.shape())] }; } },
   binary('maximum', maximum),
   binary('minimum', minimum),
-  {
-    name: 'where',
-    draw: (d) => {
-      const [sc, sa, sb] = d.broadcastShapes(3) as [number[], number[], number[]];
-      const condition = constants(d, d.ints(product(sc), 0, 1), sc, 'bool');
-      return d.pick([
-        { fn: (a: Tensor, b: Tensor) => where(condition(), a, b), inputs: [d.input(sa), d.input(sb)] },
-        { fn: (a: Tensor) => where(condition(), a, 2), inputs: [d.input(sa)] },
-        { fn: (a: Tensor) => where(a.gt(0.5), a.square(), a), inputs: [d.input(sa)] },
-      ]);
-    },
-  },
+  whereLine('where', where),
   unary('neg', (x) => x.neg()),
   unary('abs', (x) => x.abs()),
   unary('square', (x) => x.square()),
@@ -236,7 +258,7 @@ export const TABLE: readonly Line[] = [
       const x = d.input(shape);
       const bounds: [number | null, number | null] = d.pick([[-0.5, 0.75], [-1, null], [null, 0.3], [0.5, -0.5]]);
       if (d.bool()) return { fn: (t) => t.clamp(...bounds), inputs: [x] };
-      return { fn: (t, low, high) => t.clamp(low!, high!), inputs: [x, d.input(shape), d.input([])] };
+      return { fn: (t, low, high) => t.clamp(low, high), inputs: [x, d.input(shape), d.input([])] };
     },
   },
   // float32 in the middle rounds, so the step is large: a cast is linear.
@@ -348,8 +370,8 @@ export const TABLE: readonly Line[] = [
   })),
 
   // — products —
-  { name: 'matmul', draw: drawMatmul },
-  { name: 'conv2d', covers: ['convolve'], draw: drawConv },
+  matmulLine('matmul', (a, b) => a.matmul(b)),
+  convLine('conv2d', ag.convolve, { covers: ['convolve'] }),
 
   // — pooling —
   {
@@ -381,7 +403,7 @@ export const TABLE: readonly Line[] = [
   },
 
   // — normalisation and losses —
-  { name: 'batchNorm', covers: ['batchNormOp'], draw: drawBatchNorm },
+  batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
   classLoss('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy),
   classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
   pairLoss('mseLoss', ag.mseLoss),
@@ -394,5 +416,31 @@ export const TABLE: readonly Line[] = [
     name: 'a gradient inside the function',
     covers: [],
     draw: (d) => ({ fn: (x) => grad(x.tanh().mul(x).sum(), x, { createGraph: true }), inputs: [d.input(d.shape())] }),
+  },
+];
+
+const nonEmptyRows = (d: Draw): number[] => [...d.shape({ maxRank: 2, minSize: 1 }), d.int(1, 4)];
+
+export const FUSED: readonly FusedLine[] = [
+  {
+    name: 'batchNorm',
+    op: ag.batchNormOp,
+    draw: (d) => {
+      const shape = [d.int(2, 3), d.int(1, 5), ...d.pick([[], [3], [2, 3]])];
+      const eps = d.pick([0.01, 0.1]);
+      const c = [shape[1]!];
+      return { inputs: [d.input(shape, { domain: 'distinct' }), d.input(c), d.input(c)], args: (xs) => [...xs, eps] };
+    },
+  },
+  { name: 'softmax', op: (x: Tensor) => x.softmax(-1), draw: (d) => ({ inputs: [d.input(nonEmptyRows(d))], args: (xs) => xs }) },
+  { name: 'logSoftmax', op: (x: Tensor) => x.logSoftmax(-1), draw: (d) => ({ inputs: [d.input(nonEmptyRows(d))], args: (xs) => xs }) },
+  {
+    name: 'crossEntropy',
+    op: ag.crossEntropyOp,
+    draw: (d) => {
+      const [n, k] = [d.int(1, 4), d.int(1, 5)];
+      const target = constants(d, d.ints(n, 0, k - 1), [n]);
+      return { inputs: [d.input([n, k])], args: (xs) => [...xs, target()] };
+    },
   },
 ];

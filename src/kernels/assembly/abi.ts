@@ -5,18 +5,24 @@
  * computes chunks first … last−1 of its problem; where chunks begin and end depends on the problem alone.
  */
 
+/**
+ * 1.5·2⁵²: added to a whole number below 2⁵¹ it leaves that number in the low bits. A saturating conversion would say the same,
+ * but V8 repeats it inside the loops that use its result.
+ */
+const WHOLE: f64 = 6755399441055744.0;
+
 /** Argument i as a pointer. */
 // @ts-ignore: decorator
 @inline
 export function ptrArg(args: usize, i: i32): usize {
-  return <usize>load<f64>(args + (<usize>i << 3));
+  return <usize>reinterpret<u64>(load<f64>(args + (<usize>i << 3)) + WHOLE);
 }
 
 /** Argument i as a whole number. */
 // @ts-ignore: decorator
 @inline
 export function intArg(args: usize, i: i32): i32 {
-  return <i32>load<f64>(args + (<usize>i << 3));
+  return <i32>reinterpret<i64>(load<f64>(args + (<usize>i << 3)) + WHOLE);
 }
 
 /** Argument i as a float. */

@@ -82,6 +82,17 @@ function binaryRun<T>(op: i32, y: usize, a: usize, b: usize, n: i32, sy: usize, 
       }
     }
   }
+  if (op == POW) {
+    // x² of a whole run is a multiplication.
+    if (sy == size && sa == size && sb == 0 && load<T>(b) == 2) {
+      for (; i <= n - lanes; i += lanes) {
+        const x = v128.load(a);
+        v128.store(y, v128.mul<T>(x, x));
+        a += 16;
+        y += 16;
+      }
+    }
+  }
   for (; i < n; i++) {
     store<T>(y, binaryScalar<T>(op, load<T>(a), load<T>(b)));
     a += sa;

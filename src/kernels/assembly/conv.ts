@@ -187,7 +187,7 @@ export function convGradW_f64(args: usize, first: i32, last: i32): void {
 }
 
 /**
- * dw [G·O, C, taps] = the partial sums of convGradW, added in the order of the image groups. A chunk is 16 output channels.
+ * dw [G·O, C, taps] = the partial sums of convGradW, added in the order of the image groups. A chunk is 16 outputs of one group.
  * args: sums, dw, image groups, G, C, O, taps.
  */
 // @ts-ignore: decorator
@@ -197,17 +197,21 @@ function convGradWSum<T>(args: usize, first: i32, last: i32): void {
   const parts = intArg(args, 2), G = intArg(args, 3), C = intArg(args, 4), O = intArg(args, 5), taps = intArg(args, 6);
   const padded = (O + lanes<T>() - 1) / lanes<T>() * lanes<T>();
   const part = <usize>(G * taps * C * padded) * sizeof<T>();
-  const end = min(G * O, last * 16);
-  for (let o = first * 16; o < end; o++) {
-    const from = sums + <usize>(o / O * taps * C * padded + o % O) * sizeof<T>();
-    let to = dw + <usize>(o * C * taps) * sizeof<T>();
+  const filter = <usize>(C * taps) * sizeof<T>();
+  const blocks = (O + 15) / 16;
+  for (let chunk = first; chunk < last; chunk++) {
+    const group = chunk / blocks;
+    const o = (chunk % blocks) * 16;
+    const count = min(16, O - o);
     for (let i = 0; i < C; i++) {
       for (let t = 0; t < taps; t++) {
-        const at = from + <usize>((t * C + i) * padded) * sizeof<T>();
-        let sum: T = load<T>(at);
-        for (let k = 1; k < parts; k++) sum += load<T>(at + <usize>k * part);
-        store<T>(to, sum);
-        to += sizeof<T>();
+        let from = sums + <usize>(((group * taps + t) * C + i) * padded + o) * sizeof<T>();
+        let to = dw + <usize>(group * O + o) * filter + <usize>(i * taps + t) * sizeof<T>();
+        for (let left = count; left > 0; left--, from += sizeof<T>(), to += filter) {
+          let sum: T = load<T>(from);
+          for (let k = 1; k < parts; k++) sum += load<T>(from + <usize>k * part);
+          store<T>(to, sum);
+        }
       }
     }
   }

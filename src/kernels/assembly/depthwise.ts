@@ -6,7 +6,7 @@ import { intArg, ptrArg } from './abi';
 import { lanes, loadSome, panelVectors, putSome } from './lanes';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
-/** y = Σ over taps of x · w for one pixel and `vectors` vectors of channels, of which `columns` channels exist. */
+/** y = Σ over taps of x · w for one pixel and `vectors` vectors of channels, of which `columns` exist: all of them if `whole`. */
 // @ts-ignore: decorator
 @inline
 function pixelOf<T>(
@@ -99,11 +99,12 @@ export function depthwise_f64(args: usize, first: i32, last: i32): void {
   depthwise<f64>(args, first, last);
 }
 
-/** sum += Σ over a block of pixels of x · g for one tap and `vectors` vectors of channels, of which `columns` channels exist. */
+/** sum += Σ over a block of pixels of x · g for one tap and `vectors` vectors of channels, as above. */
 // @ts-ignore: decorator
 @inline
 function tapOf<T>(
-  vectors: i32, whole: bool, x: usize, xStep: usize, xRow: usize, g: usize, gStep: usize, gRow: usize, run: i32, runs: i32, sum: usize, columns: i32,
+  vectors: i32, whole: bool, x: usize, xStep: usize, xRow: usize, g: usize, gStep: usize, gRow: usize, run: i32, runs: i32,
+  sum: usize, columns: i32,
 ): void {
   const rest = columns - (vectors - 1) * lanes<T>();
   const end: usize = (vectors - 1) * 16;

@@ -3,7 +3,7 @@
  */
 import { intArg, ptrArg } from './abi';
 import { exp4 } from './math';
-import { lanes } from './tile';
+import { lanes } from './lanes';
 
 /** eˣ, lane by lane. */
 // @ts-ignore: decorator
@@ -36,7 +36,7 @@ function bothLanes(sums: v128): f64 {
   return f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
 }
 
-/** The largest of K numbers. */
+/** The largest of K numbers. A NaN may be passed over: it makes the sum of the exponentials NaN all the same. */
 // @ts-ignore: decorator
 @inline
 function rowMax<T>(x: usize, K: i32): T {
@@ -44,7 +44,7 @@ function rowMax<T>(x: usize, K: i32): T {
   let k = 0;
   if (K >= lanes<T>()) {
     let tops = v128.load(x);
-    for (k = lanes<T>(); k + lanes<T>() <= K; k += lanes<T>()) tops = v128.max<T>(tops, v128.load(x + <usize>k * sizeof<T>()));
+    for (k = lanes<T>(); k + lanes<T>() <= K; k += lanes<T>()) tops = v128.pmax<T>(tops, v128.load(x + <usize>k * sizeof<T>()));
     for (let i = 0; i < lanes<T>(); i++) {
       // Lanes are read by constants only: rotate, and read lane 0.
       top = max<T>(top, v128.extract_lane<T>(tops, 0));

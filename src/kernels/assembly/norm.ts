@@ -5,7 +5,7 @@
  * error does not grow with M; chunks' partial sums are combined in chunk order by `combineSums`.
  */
 import { floatArg, intArg, ptrArg } from './abi';
-import { lanes } from './tile';
+import { lanes } from './lanes';
 
 /** Rows summed in the element type, and worked on at a time: what they hold of a block of channels stays in L1. */
 const ROWS: i32 = 32;

@@ -2,7 +2,7 @@
  * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one of them.
  */
 import { floatArg, intArg, ptrArg } from './abi';
-import { lanes } from './tile';
+import { lanes } from './lanes';
 
 /** Float64 numbers a table row has: param, grad, velocity or 0, elements, first step (0 or 1), index of its first chunk. */
 const ROW: i32 = 6;

@@ -5,7 +5,7 @@
  * and every other layout, goes through the same window channel by channel.
  */
 import { floatArg, intArg, ptrArg } from './abi';
-import { lanes } from './tile';
+import { lanes } from './lanes';
 
 /** How many of C channels go in vectors. */
 // @ts-ignore: decorator

@@ -1,0 +1,145 @@
+/**
+ * What a run shows while it works: a bar on a terminal, a plain line now and then elsewhere.
+ */
+import { type Bar, Presets, SingleBar } from 'cli-progress';
+import type { StepReport } from './loop.ts';
+
+export interface Display {
+  /** A net begins, or goes on after `step` steps. */
+  begin(net: string, step: number, total: number, batchSize: number): void;
+  step(report: StepReport): void;
+  /** A line of its own. */
+  note(text: string): void;
+  /** Leaves the terminal in order. */
+  end(): void;
+}
+
+export function makeDisplay(output: NodeJS.WriteStream): Display {
+  return output.isTTY ? new BarDisplay(output) : new LineDisplay(output);
+}
+
+/** Smoothed figures of the steps so far. */
+class Pace {
+  readonly #first: number;
+  readonly #total: number;
+  readonly #batchSize: number;
+  readonly #start = performance.now();
+  #weight = 0;
+  #loss = 0;
+  #accuracy = 0;
+  /** End and number of recent steps: the first is about 5 s old. */
+  #recent: { at: number; step: number }[];
+
+  constructor(step: number, total: number, batchSize: number) {
+    this.#first = step;
+    this.#total = total;
+    this.#batchSize = batchSize;
+    this.#recent = [{ at: this.#start, step }];
+  }
+
+  add({ step, loss, accuracy }: StepReport): void {
+    const now = performance.now();
+    this.#weight = 0.95 * this.#weight + 0.05;
+    this.#loss = 0.95 * this.#loss + 0.05 * loss;
+    this.#accuracy = 0.95 * this.#accuracy + 0.05 * accuracy;
+    this.#recent.push({ at: now, step });
+    while (this.#recent.length > 2 && this.#recent[1]!.at < now - 5000) this.#recent.shift();
+  }
+
+  /** For the bar's payload and the plain line alike. */
+  figures(): { loss: string; accuracy: string; speed: string; left: string } {
+    const first = this.#recent[0]!;
+    const last = this.#recent.at(-1)!;
+    const rate = ((last.step - first.step) * 1000) / Math.max(last.at - first.at, 1);
+    const overall = ((last.step - this.#first) * 1000) / Math.max(last.at - this.#start, 1);
+    return {
+      loss: (this.#loss / this.#weight).toFixed(3),
+      accuracy: `${((100 * this.#accuracy) / this.#weight).toFixed(1)} %`,
+      speed: Math.round(rate * this.#batchSize).toLocaleString('en-US'),
+      left: clock((this.#total - last.step) / Math.max(overall, 1e-9)),
+    };
+  }
+}
+
+/** `1:05` */
+export function clock(seconds: number): string {
+  const s = Math.round(seconds);
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+}
+
+class BarDisplay implements Display {
+  readonly #output: NodeJS.WriteStream;
+  #bar: Bar | null = null;
+  #pace: Pace | null = null;
+
+  constructor(output: NodeJS.WriteStream) {
+    this.#output = output;
+  }
+
+  begin(net: string, step: number, total: number, batchSize: number): void {
+    this.end();
+    const format = `${net.padEnd(10)} {bar} {value}/{total}  loss {loss}  acc {accuracy}  {speed} images/s  {left} left`;
+    // What the figures leave of the line.
+    const barsize = Math.min(40, Math.max(8, this.#output.columns - 74));
+    // The run handles Ctrl-C itself: it saves first.
+    const bar = new SingleBar(
+      { format, barsize, fps: 10, stream: this.#output, hideCursor: true, gracefulExit: false },
+      Presets.shades_classic,
+    );
+    bar.start(total, step, { loss: '–', accuracy: '–', speed: '–', left: '–' });
+    this.#bar = bar;
+    this.#pace = new Pace(step, total, batchSize);
+  }
+
+  step(report: StepReport): void {
+    this.#pace?.add(report);
+    this.#bar?.update(report.step, this.#pace?.figures());
+  }
+
+  note(text: string): void {
+    this.end();
+    this.#output.write(`${text}\n`);
+  }
+
+  end(): void {
+    this.#bar?.stop();
+    this.#bar = null;
+  }
+}
+
+/** Between plain lines, in milliseconds. */
+const LINE_MS = 5000;
+
+class LineDisplay implements Display {
+  readonly #output: NodeJS.WriteStream;
+  #net = '';
+  #total = 0;
+  #pace: Pace | null = null;
+  #last = 0;
+
+  constructor(output: NodeJS.WriteStream) {
+    this.#output = output;
+  }
+
+  begin(net: string, step: number, total: number, batchSize: number): void {
+    this.#net = net;
+    this.#total = total;
+    this.#pace = new Pace(step, total, batchSize);
+    this.#last = performance.now();
+  }
+
+  step(report: StepReport): void {
+    this.#pace!.add(report);
+    const now = performance.now();
+    if (now - this.#last < LINE_MS && report.step !== this.#total) return;
+    this.#last = now;
+    const { loss, accuracy, speed, left } = this.#pace!.figures();
+    this.note(`${this.#net}  step ${report.step}/${this.#total}  loss ${loss}  accuracy ${accuracy}  ${speed} images/s  ${left} left`);
+  }
+
+  note(text: string): void {
+    this.#output.write(`${text}\n`);
+  }
+
+  end(): void {}
+}

@@ -1,0 +1,78 @@
+/**
+ * The command, from its arguments to its exit code.
+ */
+import { ChainruleError } from 'chainrule';
+import { chooseData, type Data } from './data.ts';
+import { makeDisplay } from './display.ts';
+import { RunError, UsageError } from './errors.ts';
+import { runExperiment } from './experiment.ts';
+import { type Command, flagOf, helpText, parseCommand, type Settings } from './options.ts';
+import { writeReport } from './report/report.ts';
+import { RunFolder } from './run-folder.ts';
+import { textTable } from './table.ts';
+
+/** Runs the command and returns its exit code: 0 done, 1 cannot go on, 2 bad options, 130 stopped by Ctrl-C. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const command = parseCommand(args);
+    if (command.kind === 'help') {
+      console.log(helpText());
+      return 0;
+    }
+    return command.kind === 'resume' ? await resume(command) : await start(command);
+  } catch (error) {
+    if (error instanceof UsageError) return fail(error, 2);
+    if (error instanceof RunError || error instanceof ChainruleError) return fail(error, 1);
+    throw error;
+  }
+}
+
+function fail({ message }: Error, code: number): number {
+  console.error(`error: ${message}`);
+  return code;
+}
+
+/** The data comes first: a run that cannot begin leaves no folder behind. */
+async function start({ dir, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
+  RunFolder.checkNew(dir);
+  const data = chooseData(settings);
+  return runIn(RunFolder.create(dir, settings), data);
+}
+
+async function resume({ dir, given, out }: Extract<Command, { kind: 'resume' }>): Promise<number> {
+  const folder = RunFolder.open(dir);
+  for (const key of Object.keys(given) as (keyof Settings)[]) {
+    const [mine, theirs] = [folder.settings[key], given[key]];
+    if (mine === theirs) continue;
+    throw new UsageError(
+      `${flagOf(key)}: expected ${String(mine)}, as in ${folder.path('config.json')}, got ${String(theirs)}; leave it out to go on`,
+    );
+  }
+  if (out !== null && out !== dir) throw new UsageError(`--out: expected ${dir}, the folder to resume, got ${out}; leave --out out`);
+  return runIn(folder, chooseData(folder.settings));
+}
+
+async function runIn(folder: RunFolder, data: Data): Promise<number> {
+  const display = makeDisplay(process.stdout);
+  let stopped = false;
+  const stop = (): void => {
+    // Whoever insists gets their way; the last checkpoint is whole.
+    if (stopped) process.exit(130);
+    stopped = true;
+  };
+  process.on('SIGINT', stop);
+  try {
+    const results = await runExperiment(folder, data, display, () => stopped);
+    if (results === null) {
+      display.note(`Stopped and saved. Go on with: npm start -- --resume ${folder.dir}`);
+      return 130;
+    }
+    const report = writeReport(folder, results, data);
+    display.note(`\n${textTable(results)}\n\nReport: ${report}`);
+    return 0;
+  } finally {
+    display.end();
+    process.off('SIGINT', stop);
+    folder.close();
+  }
+}

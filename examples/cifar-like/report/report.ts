@@ -1,0 +1,154 @@
+/**
+ * report.html: one file that shows a finished run, in any browser, without a network.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Data } from '../data.ts';
+import { GLANCE_IMAGES } from '../loop.ts';
+import { flagOf, type Settings } from '../options.ts';
+import type { RunFolder } from '../run-folder.ts';
+import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
+import { confusionOf } from './confusion.ts';
+import { curvesOf, SMOOTHED } from './curves.ts';
+import { embeddedJson, Html, html } from './html.ts';
+import { groupsOf, imageUrl } from './samples.ts';
+
+const beside = (name: string): Html => new Html(readFileSync(new URL(name, import.meta.url), 'utf8'));
+const packaged = (name: string): Html => new Html(readFileSync(createRequire(import.meta.url).resolve(name), 'utf8'));
+
+/** Writes the report into the run's folder and returns its path. */
+export function writeReport(folder: RunFolder, results: readonly Result[], data: Data): string {
+  return folder.writeText('report.html', page(folder, results, data).text);
+}
+
+function page(folder: RunFolder, results: readonly Result[], data: Data): Html {
+  const { settings } = folder;
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${headline(results)}</title>
+<style>${packaged('uplot/dist/uPlot.min.css')}${beside('style.css')}</style>
+</head>
+<body>
+<main>
+<header>
+  <p class="eyebrow">chainrule · ${settings.data} · seed ${settings.seed}</p>
+  <h1>${headline(results)}</h1>
+  <p class="about">${data.about}</p>
+</header>
+${verdict(results, settings)}
+<section>
+  <h2>Training</h2>
+  <div class="charts">
+    <figure><figcaption>Loss (cross entropy)</figcaption><div id="loss"></div></figure>
+    <figure><figcaption>Accuracy, %</figcaption><div id="accuracy"></div></figure>
+    <figure><figcaption>Learning rate</figcaption><div id="lr"></div></figure>
+  </div>
+  <p class="note">Thin lines: training batches, averaged over ${100 * SMOOTHED} % of the steps. Dots: test images (the last dot all ${count(results[0]!.labels.length)}, those before the first ${count(Math.min(GLANCE_IMAGES, results[0]!.labels.length))}). Drag to zoom, double-click to return.</p>
+</section>
+<section>
+  <h2>What is taken for what</h2>
+  <p class="note">Rows are the true class, columns the net’s answer, in % of the row; empty means less than half a percent.</p>
+  <div class="pair">${results.map((r) => confusion(r, data.classes))}</div>
+</section>
+<section>
+  <h2>Test images</h2>
+  ${samples(results, data)}
+</section>
+<section>
+  <h2>The run</h2>
+  <pre>${commandOf(settings)}</pre>
+  <dl>${Object.entries(settings).map(([key, value]) => html`<div><dt>${key}</dt><dd>${value === null ? '–' : String(value)}</dd></div>`)}</dl>
+</section>
+</main>
+<script type="application/json" id="curves">${embeddedJson(curvesOf(folder.metrics(), results))}</script>
+<script>${packaged('uplot/dist/uPlot.iife.min.js')}</script>
+<script>${beside('client.js')}</script>
+</body>
+</html>
+`;
+}
+
+function headline(results: readonly Result[]): string {
+  const g = gain(results);
+  if (g !== null) return `Squeeze-and-excitation: ${points(g)} of test accuracy`;
+  return results.map((r) => `${r.title}: ${percent(r.testAccuracy)} of the test images`).join(', ');
+}
+
+/** Bars of accuracy, and the table. */
+function verdict(results: readonly Result[], settings: Settings): Html {
+  const bounds = settings.data === 'synthetic' && settings.context === 'distant' ? [80, 90] : [];
+  const bar = (r: Result) => html`<div class="bar ${r.net}">
+    <span class="name">${r.title}</span>
+    <span class="track">${bounds.map((b) => html`<i style="left:${b}%"></i>`)}<b style="width:${100 * r.testAccuracy}%"></b></span>
+    <span class="value">${percent(r.testAccuracy)}</span>
+  </div>`;
+  const caption = html`<p class="note">Marks: ${80} % is the best score that ignores the context, ${90} % the best that only adds evidence of shape and context.</p>`;
+  const g = gain(results);
+  return html`<section class="verdict">
+  ${results.map(bar)}
+  ${bounds.length > 0 ? caption : null}
+  <div class="scroll"><table>
+    <thead><tr>${COLUMNS.map((c) => html`<th>${c}</th>`)}</tr></thead>
+    <tbody>${results.map((r) => html`<tr>${cells(r).map((c, i) => (i === 0 ? html`<th scope="row"><span class="dot ${r.net}"></span>${c}</th>` : html`<td>${c}</td>`))}</tr>`)}</tbody>
+    ${g === null ? null : html`<tfoot><tr><th scope="row">SE gain</th><td colspan="3"></td><td>${points(g)}</td><td></td></tr></tfoot>`}
+  </table></div>
+</section>`;
+}
+
+function confusion(result: Result, classes: readonly string[]): Html {
+  const row = (counts: readonly number[], truth: number) => {
+    const total = Math.max(
+      1,
+      counts.reduce((a, b) => a + b, 0),
+    );
+    const cell = (n: number, guess: number) => {
+      const share = Math.round((100 * n) / total);
+      const about = `${classes[truth]} taken for ${classes[guess]}: ${n} of ${total}`;
+      return html`<td class="${guess === truth ? 'right' : 'wrong'}" style="--share:${share}%" title="${about}">${share === 0 ? '' : share}</td>`;
+    };
+    return html`<tr><th scope="row">${classes[truth]!}</th>${counts.map(cell)}</tr>`;
+  };
+  return html`<figure>
+  <figcaption><span class="dot ${result.net}"></span>${result.title}</figcaption>
+  <div class="scroll"><table class="confusion ${result.net}">
+    <thead><tr><td></td>${classes.map((c) => html`<th scope="col"><span>${c}</span></th>`)}</tr></thead>
+    <tbody>${confusionOf(result, classes.length).map(row)}</tbody>
+  </table></div>
+</figure>`;
+}
+
+function samples(results: readonly Result[], data: Data): Html {
+  const card = (index: number) => {
+    const label = Number(results[0]!.labels[index]);
+    const answer = (r: Result) => {
+      const guess = Number(r.predictions[index]);
+      const mark = guess === label ? '✓' : '✗';
+      return html`<li><span class="dot ${r.net}"></span><span class="${guess === label ? 'yes' : 'no'}">${mark}</span> ${data.classes[guess]!}</li>`;
+    };
+    return html`<figure class="card">
+    <img src="${imageUrl(data, index)}" alt="test image ${index}: ${data.classes[label]!}" width="96" height="96">
+    <figcaption>${data.classes[label]!}</figcaption>
+    <ul>${results.map(answer)}</ul>
+  </figure>`;
+  };
+  const groups = groupsOf(results).map(
+    ({ title, total, indices }) => html`<h3>${title} <small>${count(total)} of ${count(results[0]!.labels.length)}</small></h3>
+  <div class="cards">${indices.map(card)}</div>`,
+  );
+  const key = results.map((r) => html`<span class="key"><span class="dot ${r.net}"></span>${r.title}</span>`);
+  return html`<p class="note">Under each image its true class, then what each net answered: ${key}</p>${groups}`;
+}
+
+/** A command that trains the same again. */
+function commandOf(settings: Settings): string {
+  const { se, ...rest } = settings;
+  const options = (Object.keys(rest) as (keyof typeof rest)[]).filter(
+    (key) => rest[key] !== null && !(key === 'context' && rest.data !== 'synthetic'),
+  );
+  const flags = options.map((key) => `${flagOf(key)} ${rest[key]}`);
+  return ['npm start --', ...(se === null ? [] : [se ? '--se' : '--no-se']), ...flags].join(' ');
+}

@@ -1,0 +1,111 @@
+/**
+ * The study behind the README's table: five seeds of each net, on the task and on its control.
+ *
+ *   npx tsx examples/cifar-like/study.ts              runs what is missing, prints the table
+ *   npx tsx examples/cifar-like/study.ts plain/0      runs only the cells whose name begins so
+ *
+ * A finished cell is kept in runs/study/ and not run again.
+ */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { manualSeed } from 'chainrule';
+import { writeFileAtomic } from 'chainrule/io';
+import * as nn from 'chainrule/nn';
+import { chooseData } from './data.ts';
+import { evaluate } from './evaluate.ts';
+import { type Net, prepare, train } from './loop.ts';
+import { makeModel, parameterCount, TinyCnn } from './model.ts';
+import { defaultSettings, type Settings } from './options.ts';
+import { count } from './table.ts';
+
+interface Variant {
+  readonly name: string;
+  readonly title: string;
+  readonly context: Settings['context'];
+  /** The net that `seed` fixes. */
+  readonly make: (seed: number) => Net;
+}
+
+interface Cell {
+  readonly parameters: number;
+  readonly steps: number;
+  readonly testAccuracy: number;
+}
+
+const SEEDS = [0, 1, 2, 3, 4];
+const FOLDER = 'runs/study';
+
+const plain = (seed: number) => makeModel(seed, false, 3, 4);
+const se = (seed: number) => makeModel(seed, true, 3, 4);
+
+const VARIANTS: readonly Variant[] = [
+  { name: 'linear', title: 'linear classifier', context: 'distant', make: linear },
+  { name: 'plain', title: 'plain CNN', context: 'distant', make: plain },
+  { name: 'wider', title: 'plain CNN, as many parameters as SE', context: 'distant', make: wider },
+  { name: 'se', title: 'SE-CNN (r = 4)', context: 'distant', make: se },
+  { name: 'control-plain', title: 'control: plain CNN', context: 'none', make: plain },
+  { name: 'control-se', title: 'control: SE-CNN (r = 4)', context: 'none', make: se },
+];
+
+function linear(seed: number): Net {
+  manualSeed(seed);
+  return new nn.Sequential(new nn.Flatten(), new nn.Linear(3 * 32 * 32, 10));
+}
+
+/** 27,079 parameters; the SE-CNN has 27,034. */
+function wider(seed: number): Net {
+  manualSeed(seed);
+  return new TinyCnn({ inChannels: 3, reduction: null, widths: [17, 34, 67] });
+}
+
+/** Trains and tests one net as `npm start` does; the seed fixes weights, order and images. */
+async function measure(variant: Variant, seed: number): Promise<Cell> {
+  const settings: Settings = { ...defaultSettings(), context: variant.context, seed, dataSeed: seed };
+  const data = chooseData(settings);
+  const model = variant.make(seed);
+  const training = prepare(model, data, settings);
+  const progress = { step: 0, seconds: 0, glancedAt: 0 };
+  await train(training, { ...data, test: null }, settings, progress, {});
+  const tested = await evaluate(model, data.test, { batchSize: settings.batchSize, transform: data.testTransform });
+  const cell = { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested!.accuracy };
+  training.optimizer.dispose();
+  model.dispose();
+  return cell;
+}
+
+function fileOf(variant: Variant, seed: number): string {
+  return `${FOLDER}/${variant.name}-seed${seed}.json`;
+}
+
+function meanAndDeviation(values: readonly number[]): string {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  if (values.length < 2) return `${mean.toFixed(1)} (one seed)`;
+  const variance = values.reduce((a, v) => a + (v - mean) ** 2, 0) / (values.length - 1);
+  return `${mean.toFixed(1)} ± ${Math.sqrt(variance).toFixed(1)}`;
+}
+
+/** Markdown: test accuracy of every variant, mean ± standard deviation over the seeds that are done. */
+function table(): string {
+  const rows = VARIANTS.flatMap((variant) => {
+    const files = SEEDS.map((seed) => fileOf(variant, seed)).filter((file) => existsSync(file));
+    const cells = files.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Cell);
+    if (cells.length === 0) return [];
+    const accuracies = cells.map((c) => 100 * c.testAccuracy);
+    const each = accuracies.map((a) => a.toFixed(1)).join(', ');
+    return [`| ${variant.title} | ${count(cells[0]!.parameters)} | ${meanAndDeviation(accuracies)} | ${each} |`];
+  });
+  return ['| net | parameters | test accuracy, % | seeds 0 … 4 |', '|---|---:|---:|---|', ...rows].join('\n');
+}
+
+mkdirSync(FOLDER, { recursive: true });
+const wanted = process.argv.slice(2);
+for (const seed of SEEDS) {
+  for (const variant of VARIANTS) {
+    const name = `${variant.name}/${seed}`;
+    if (existsSync(fileOf(variant, seed)) || (wanted.length > 0 && !wanted.some((w) => name.startsWith(w)))) continue;
+    const start = performance.now();
+    const cell = await measure(variant, seed);
+    writeFileAtomic(fileOf(variant, seed), new TextEncoder().encode(`${JSON.stringify(cell)}\n`));
+    console.log(`${name}: ${(100 * cell.testAccuracy).toFixed(2)} % in ${((performance.now() - start) / 1000).toFixed(0)} s`);
+  }
+}
+console.log(`\n${table()}`);

@@ -1,0 +1,215 @@
+/**
+ * Derivatives of functions: what `grad` does for tensors, for a function and the point it is taken at.
+ *
+ * The inputs are a tensor, an array or a record of tensors; an array is spread over the function's parameters, and what comes
+ * back has their structure. They need not require a gradient, and `.grad` is not touched. An input that the value does not
+ * depend on has derivative zero. Without `createGraph` only what was asked for survives the call.
+ */
+import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
+import { grad } from './backward.ts';
+import { full, zerosLike } from './create.ts';
+import { scope } from './lifetime.ts';
+import { cat, detach, identity, reshape } from './ops/movement.ts';
+import { withGradMode } from './scope.ts';
+import { fromElements, isTensor, type Tensor } from './tensor.ts';
+
+/** The point at which a derivative is taken. */
+export type FunctionInputs = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>;
+
+/** A function of such inputs. */
+export type FunctionOf<I extends FunctionInputs> = I extends Tensor
+  ? (x: Tensor) => Tensor
+  : I extends readonly Tensor[]
+    ? (...xs: Tensor[]) => Tensor
+    : (x: { [K in keyof I]: Tensor }) => Tensor;
+
+/** One `T` in the place of every input. */
+export type LikeInputs<I extends FunctionInputs, T = Tensor> = I extends Tensor ? T : { -readonly [K in keyof I]: T };
+
+export interface FunctionalOptions {
+  /** Records the derivatives, so that they can be differentiated: also with respect to the given inputs. Default false. */
+  readonly createGraph?: boolean;
+}
+
+/** [value, gradient] of a function with a scalar result. */
+export function valueAndGrad<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  { createGraph = false }: FunctionalOptions = {},
+): [Tensor, LikeInputs<I>] {
+  return run('valueAndGrad', fn, inputs, createGraph, (point) => {
+    const y = scalar('valueAndGrad', point.call());
+    return [y, point.like(derivatives([y], point.xs, null, createGraph))];
+  });
+}
+
+/** [value, vᵀ J]: the vector–Jacobian product, one backward. v has the value's shape; for a scalar it is 1 by default. */
+export function vjp<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  v: Tensor | null = null,
+  { createGraph = false }: FunctionalOptions = {},
+): [Tensor, LikeInputs<I>] {
+  return run('vjp', fn, inputs, createGraph, (point) => {
+    const y = v === null ? scalar('vjp', point.call()) : point.call();
+    return [y, point.like(derivatives([y], point.xs, v === null ? null : [v], createGraph))];
+  });
+}
+
+/**
+ * [value, J v]: the Jacobian–vector product. v has the structure and shapes of the inputs.
+ * The vjp uᵀ J is linear in u; its own vjp with v gives J v (two backwards).
+ */
+export function jvp<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  v: LikeInputs<I>,
+  { createGraph = false }: FunctionalOptions = {},
+): [Tensor, Tensor] {
+  return run('jvp', fn, inputs, createGraph, (point) => {
+    const y = point.call();
+    const vs = tangents('jvp', point, v);
+    const u = zerosLike(y).requiresGrad_();
+    const pulled = derivatives([y], point.xs, [u], true);
+    return [y, derivatives(pulled, [u], vs, createGraph)[0]!];
+  });
+}
+
+/** [value, H v] for a function with a scalar result: the Hessian–vector product. v has the structure and shapes of the inputs. */
+export function hvp<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  v: LikeInputs<I>,
+  { createGraph = false }: FunctionalOptions = {},
+): [Tensor, LikeInputs<I>] {
+  return run('hvp', fn, inputs, createGraph, (point) => {
+    const y = scalar('hvp', point.call());
+    const vs = tangents('hvp', point, v);
+    const first = derivatives([y], point.xs, null, true);
+    return [y, point.like(derivatives(first, point.xs, vs, createGraph))];
+  });
+}
+
+/** All first derivatives: for an input x [X…] and a value y [Y…], J [Y…,X…]. One backward per element of y. */
+export function jacobian<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  { createGraph = false }: FunctionalOptions = {},
+): LikeInputs<I> {
+  return run('jacobian', fn, inputs, createGraph, (point) => point.like(rows(point.call(), point.xs, createGraph)));
+}
+
+/**
+ * All second derivatives of a function with a scalar result: for inputs xᵢ and xⱼ, H [Xᵢ…,Xⱼ…] at [i][j] of the structure.
+ * One backward per element of the inputs.
+ */
+export function hessian<const I extends FunctionInputs>(
+  fn: FunctionOf<I>,
+  inputs: I,
+  { createGraph = false }: FunctionalOptions = {},
+): LikeInputs<I, LikeInputs<I>> {
+  return run('hessian', fn, inputs, createGraph, (point) => {
+    const y = scalar('hessian', point.call());
+    return point.like(derivatives([y], point.xs, null, true).map((g) => point.like(rows(g, point.xs, createGraph))));
+  });
+}
+
+// — the point —
+
+interface Point<I extends FunctionInputs> {
+  /** What derivatives are taken with respect to: stand-ins for the inputs. */
+  readonly xs: readonly Tensor[];
+  /** The function at the stand-ins. */
+  call(): Tensor;
+  /** One item for each input, in the inputs' structure. */
+  like<T>(items: readonly T[]): LikeInputs<I, T>;
+}
+
+/** Runs `compute` in a scope, with recording on; results keep their history only under createGraph. */
+function run<I extends FunctionInputs, R>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean, compute: (point: Point<I>) => R): R {
+  return scope(() =>
+    withGradMode(true, () => {
+      const result = compute(pointOf(name, fn, inputs, createGraph));
+      return createGraph ? result : (withoutHistory(result) as R);
+    }),
+  );
+}
+
+function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean): Point<I> {
+  const given = tensorsOf(name, inputs);
+  // Under createGraph what comes out depends on the inputs themselves; else on leaves of its own.
+  const xs = given.map((x) => (createGraph && x.requiresGrad ? identity(x) : detach(x).requiresGrad_()));
+  const like = <T>(items: readonly T[]): LikeInputs<I, T> => structured(inputs, items) as LikeInputs<I, T>;
+  // The structure of the arguments is that of the inputs, for which the function's type was made.
+  const call = fn as (...args: unknown[]) => unknown;
+  return {
+    xs,
+    like,
+    call: () => {
+      const y = Array.isArray(inputs) ? call(...xs) : call(like(xs));
+      if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${y === null ? 'null' : typeof y}`);
+      return y;
+    },
+  };
+}
+
+function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
+  const found = isTensor(inputs) ? [inputs] : Object.values(inputs);
+  if (!found.every(isTensor)) throw new ArgumentError(`${name}: inputs must be a tensor, or an array or record of tensors`);
+  return found;
+}
+
+function structured(inputs: FunctionInputs, items: readonly unknown[]): unknown {
+  if (isTensor(inputs)) return items[0];
+  if (Array.isArray(inputs)) return [...items];
+  return Object.fromEntries(Object.keys(inputs).map((key, i) => [key, items[i]]));
+}
+
+function withoutHistory(value: unknown): unknown {
+  if (isTensor(value)) return value.requiresGrad ? detach(value) : value;
+  if (Array.isArray(value)) return value.map(withoutHistory);
+  return Object.fromEntries(Object.entries(value as object).map(([key, v]) => [key, withoutHistory(v)]));
+}
+
+function tangents(name: string, point: Pick<Point<FunctionInputs>, 'xs'>, v: unknown): readonly Tensor[] {
+  const vs = tensorsOf(name, v as FunctionInputs);
+  const shapes = (ts: readonly Tensor[]): string => ts.map((t) => formatShape(t.shape)).join(', ');
+  if (vs.length !== point.xs.length || vs.some((t, i) => !sameShape(t.shape, point.xs[i]!.shape))) {
+    throw new ShapeError(`${name}: v must have the shapes of the inputs, ${shapes(point.xs)}, got ${shapes(vs)}`);
+  }
+  return vs;
+}
+
+function scalar(name: string, y: Tensor): Tensor {
+  if (y.numel !== 1) throw new ShapeError(`${name}: the function must return a scalar, got shape ${formatShape(y.shape)}`);
+  return y;
+}
+
+// — derivatives —
+
+/** The gradients of ⟨v, ys⟩ at xs; zeros where nothing depends on them. The graph is kept: the scope frees it. */
+function derivatives(ys: readonly Tensor[], xs: readonly Tensor[], v: readonly Tensor[] | null, createGraph: boolean): Tensor[] {
+  const connected = ys.flatMap((y, i) => (y.requiresGrad ? [i] : []));
+  if (connected.length === 0) return xs.map((x) => zerosLike(x));
+  const found = grad(
+    connected.map((i) => ys[i]!),
+    xs,
+    { gradOutputs: v === null ? null : connected.map((i) => v[i]!), createGraph, retainGraph: true, allowUnused: true },
+  );
+  return found.map((g, i) => g ?? zerosLike(xs[i]!));
+}
+
+/** The Jacobian of y with respect to each of xs: [Y…,X…]. */
+function rows(y: Tensor, xs: readonly Tensor[], createGraph: boolean): Tensor[] {
+  const each = Array.from({ length: y.numel }, (_, i) => {
+    const one = new Float64Array(y.numel);
+    one[i] = 1;
+    return derivatives([y], xs, [fromElements(one, y.shape, y.dtype)], createGraph);
+  });
+  return xs.map((x, k) => {
+    const shape = [...y.shape, ...x.shape];
+    if (sizeOf(shape) === 0) return full(shape, 0, { dtype: x.dtype });
+    return reshape(cat(each.map((row) => reshape(row[k]!, [1, -1]))), shape);
+  });
+}

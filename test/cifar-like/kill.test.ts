@@ -1,0 +1,74 @@
+import type { ChildProcess } from 'node:child_process';
+import { type FSWatcher, readdirSync, readFileSync, watch } from 'node:fs';
+import { join } from 'node:path';
+import { Random } from 'chainrule/data';
+import { expect, test } from 'vitest';
+import { parseCommand } from '../../examples/cifar-like/options.ts';
+import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
+import { ended, metricsOf, onTwins, run, start, temporaryFolder } from './support.ts';
+
+// A run killed with SIGKILL again and again, some of the times while it saves, and resumed each time, ends as if nothing had been.
+
+const [KILLS, WHILE_SAVING] = [20, 5];
+/** Saved after each epoch of 4 steps; long enough for all kills. */
+const CONFIG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8', '--epochs', '60'];
+const SEED = 7;
+
+const isTemporary = (name: string | null) => name?.startsWith('.checkpoint') === true && name.endsWith('.tmp');
+
+/** Kills the child so many steps after its start, and then so many ms. */
+function killAfter(child: ChildProcess, dir: string, steps: number, ms: number): FSWatcher {
+  let seen = 0;
+  return watch(dir, (_, name) => {
+    if (name === 'metrics.jsonl' && ++seen === steps) setTimeout(() => child.kill('SIGKILL'), ms);
+  });
+}
+
+/** Kills the child as soon as it begins to write a checkpoint, after letting `skip` of them pass. */
+function killWhileSaving(child: ChildProcess, dir: string, skip: number): FSWatcher {
+  const seen = new Set<string>();
+  return watch(dir, (_, name) => {
+    if (!isTemporary(name)) return;
+    seen.add(name!);
+    if (seen.size > skip) child.kill('SIGKILL');
+  });
+}
+
+test.skipIf(onTwins)(
+  `killed ${KILLS} times (seed ${SEED}), ${WHILE_SAVING} of them while it saved, a run ends with the same bits`,
+  async () => {
+    const folder = temporaryFolder();
+    const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
+    expect((await run('--out', whole, ...CONFIG)).code).toBe(0);
+
+    const command = parseCommand(CONFIG);
+    if (command.kind !== 'new') throw new Error('CONFIG starts a run');
+    RunFolder.create(killed, command.settings).close();
+    const random = new Random(SEED);
+    let whileSaving = 0;
+  const steps: number[] = [];
+    for (let kill = 0; kill < KILLS; ) {
+      const child = start('--resume', killed);
+      const end = ended(child);
+      const saving = kill >= KILLS - WHILE_SAVING;
+      const watcher = saving ? killWhileSaving(child, killed, random.integer(3)) : killAfter(child, killed, 1 + random.integer(10), 20 * random.uniform());
+      const { code, stderr } = await end;
+      watcher.close();
+      // null: by the signal. Anything else came before it, and the run was too short.
+      expect([code, stderr]).toEqual([null, '']);
+      steps.push(metricsOf(killed).length);
+    const torn = readdirSync(killed).some(isTemporary);
+      if (torn) whileSaving++;
+      // A save that was faster than the signal does not count.
+      if (!saving || torn) kill++;
+    }
+    console.log(steps);
+  expect(whileSaving).toBeGreaterThanOrEqual(WHILE_SAVING);
+
+    expect((await run('--resume', killed)).code).toBe(0);
+    for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {
+      expect(Buffer.compare(readFileSync(join(killed, file)), readFileSync(join(whole, file))), file).toBe(0);
+    }
+    expect(readdirSync(killed).filter(isTemporary)).toEqual([]);
+  },
+);

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import { memory } from 'chainrule';
+import { syntheticCifar, transforms } from 'chainrule/data';
+import { saveCheckpoint } from 'chainrule/io';
+import { expect, test } from 'vitest';
+import { prepare, train } from '../../examples/cifar-like/loop.ts';
+import { makeModel } from '../../examples/cifar-like/model.ts';
+import { onTwins, temporaryFolder } from './support.ts';
+
+// Glances at the test set, accuracy counting and checkpoints are part of the loop. CHAINRULE_LONG=1 runs 1,000 steps.
+
+const STEPS = process.env.CHAINRULE_LONG === '1' ? 1000 : 60;
+
+test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the third on, and pages do not grow`, async () => {
+  const normalize = transforms.normalize(0.5, 0.25);
+  const data = {
+    train: syntheticCifar({ length: 8 * 25 }),
+    test: syntheticCifar({ split: 'test', length: 40 }),
+    trainTransform: normalize,
+    testTransform: normalize,
+  };
+  const recipe = { batchSize: 8, lr: 0.1, seed: 0, epochs: 1, maxSteps: STEPS };
+  const training = prepare(makeModel(0, true, 3, 4), data, recipe);
+  const file = join(temporaryFolder(), 'checkpoint.safetensors');
+  const seen: { bytes: number; tensors: number; pages: number }[] = [];
+  let [glances, saves] = [0, 0];
+  const done = await train(
+    training,
+    data,
+    recipe,
+    { step: 0, seconds: 0, glancedAt: 0 },
+    {
+      onStep: () => {
+        const { bytes, tensors, pages } = memory();
+        seen.push({ bytes, tensors, pages });
+      },
+      onGlance: () => glances++,
+      onSafePoint: (epochEnd) => {
+        if (!epochEnd) return;
+        const { model, optimizer, scheduler, loader } = training;
+        saveCheckpoint(file, { model, optimizer, scheduler, loader }, { step: seen.length });
+        saves++;
+      },
+    },
+  );
+  expect([done, seen.length, glances]).toEqual([true, STEPS, 9]);
+  expect(saves).toBeGreaterThanOrEqual(2);
+  expect([...new Set(seen.slice(2).map((m) => JSON.stringify(m)))]).toEqual([JSON.stringify(seen[2])]);
+});

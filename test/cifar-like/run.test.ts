@@ -1,0 +1,103 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { equal } from 'node:assert/strict';
+import { loadSafetensors } from 'chainrule/io';
+import { describe, expect, test } from 'vitest';
+import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
+import { ended, metricsOf, onTwins, run, start, temporaryFolder } from './support.ts';
+
+// A whole run in small, from the command line to the report.
+
+const SMALL = ['--train-images', '64', '--test-images', '48', '--batch-size', '16', '--epochs', '3'];
+
+describe.skipIf(onTwins)('a run', () => {
+  const folder = temporaryFolder();
+
+  test('leaves settings, metrics, checkpoint, weights and report, and ends with the table', async () => {
+    const dir = join(folder, 'whole');
+    const { code, stdout, stderr } = await run('--out', dir, ...SMALL);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/model +parameters +steps +time +test accuracy +images\/s/);
+    expect(stdout).toMatch(/without SE +24,346 +12 /);
+    expect(stdout).toMatch(/SE-CNN +27,034 +12 /);
+    expect(stdout).toMatch(/SE gain: [+−±][\d.]+ points of test accuracy/);
+    expect(readdirSync(dir).sort()).toEqual([
+      'checkpoint.safetensors',
+      'config.json',
+      'metrics.jsonl',
+      'plain.safetensors',
+      'report.html',
+      'se.safetensors',
+    ]);
+    for (const net of ['plain', 'se']) {
+      const steps = metricsOf(dir).filter((m) => m.net === net && m.lr !== undefined);
+      expect(steps.map((m) => m.step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    }
+    const again = await run('--resume', dir);
+    expect(again.code).toBe(0);
+    expect(again.stdout.split('\n').slice(1, 7)).toEqual(
+      stdout
+        .slice(stdout.indexOf('\n\nmodel') + 2)
+        .split('\n')
+        .slice(0, 6),
+    );
+  });
+
+  test('the report needs no network', () => {
+    const page = readFileSync(join(folder, 'whole', 'report.html'), 'utf8');
+    expect(page).toContain('data:image/png;base64,');
+    expect(page.match(/(?:src|href)=["']?(?!data:)[^"'\s>]+/g)).toBe(null);
+    expect(page.match(/@import|url\(/g)).toBe(null);
+  });
+
+  test('the same command gives the same bits, and one net alone the same as beside the other', async () => {
+    const dir = join(folder, 'alone');
+    await run('--out', dir, '--se', ...SMALL);
+    equal(Buffer.compare(readFileSync(join(dir, 'se.safetensors')), readFileSync(join(folder, 'whole', 'se.safetensors'))), 0);
+    expect(readdirSync(dir)).not.toContain('plain.safetensors');
+  });
+
+  test('Ctrl-C finishes the step, saves and says how to go on; the resumed run ends as if nothing had been', async () => {
+    const dir = join(folder, 'stopped');
+    const child = start('--out', dir, ...SMALL, '--epochs', '3');
+    const end = ended(child);
+    while (metricsLines(dir) < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill('SIGINT');
+    const { code, stdout, stderr } = await end;
+    expect([code, stderr]).toEqual([130, '']);
+    expect(stdout).toContain(`Stopped and saved. Go on with: npm start -- --resume ${dir}\n`);
+    expect((await run('--resume', dir)).code).toBe(0);
+    for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {
+      equal(Buffer.compare(readFileSync(join(dir, file)), readFileSync(join(folder, 'whole', file))), 0, file);
+    }
+  });
+
+  test('the weights are plain safetensors', () => {
+    const weights = loadSafetensors(join(folder, 'whole', 'se.safetensors'));
+    expect(weights['blocks.0.se.fc.0.weight']!.shape).toEqual([4, 16]);
+    expect(weights['blocks.2.conv.weight']!.shape).toEqual([64, 32, 3, 3]);
+    for (const t of Object.values(weights)) t.dispose();
+  });
+});
+
+function metricsLines(dir: string): number {
+  try {
+    return metricsOf(dir).length;
+  } catch {
+    return 0;
+  }
+}
+
+describe('the nets', () => {
+  test('have as many parameters as they should', () => {
+    expect(parameterCount(makeModel(0, true, 3, 4))).toBe(27_034);
+    expect(parameterCount(makeModel(0, false, 3, 4))).toBe(24_346);
+  });
+
+  test('start from the same weights wherever they share a parameter', () => {
+    const [se, plain] = [makeModel(3, true, 3, 4), makeModel(3, false, 3, 4)];
+    const full = new Map(se.namedParameters());
+    for (const [name, p] of plain.namedParameters()) expect(Array.from(p.data())).toEqual(Array.from(full.get(name)!.data()));
+    expect(full.size - plain.namedParameters().length).toBe(6);
+  });
+});

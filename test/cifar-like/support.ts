@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, vi } from 'vitest';
+import { main } from '../../examples/cifar-like/main.ts';
+
+/** The command is the same on both kernels, and its runs are too long for the twins. */
+export const onTwins = process.env.CHAINRULE_KERNELS === 'reference';
+
+/** A folder that is gone after the tests of this file. */
+export function temporaryFolder(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'cifar-like-'));
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command in this process. */
+export async function run(...args: string[]): Promise<Output> {
+  let stdout = '';
+  let stderr = '';
+  const spies = [
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      stdout += String(text);
+      return true;
+    }),
+    vi.spyOn(console, 'log').mockImplementation((text) => {
+      stdout += `${text}\n`;
+    }),
+    vi.spyOn(console, 'error').mockImplementation((text) => {
+      stderr += `${text}\n`;
+    }),
+  ];
+  try {
+    return { code: await main(args), stdout, stderr };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+const SCRIPT = fileURLToPath(new URL('../../examples/cifar-like/train.ts', import.meta.url));
+
+/** Starts the command as a process of its own. */
+export function start(...args: string[]): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** The process's output and exit code (null: killed). */
+export function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (chunk) => (stdout += chunk));
+  child.stderr?.on('data', (chunk) => (stderr += chunk));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
+}
+
+export function metricsOf(dir: string): { net: string; step: number; lr?: number }[] {
+  const lines = readFileSync(join(dir, 'metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as { net: string; step: number; lr?: number });
+}

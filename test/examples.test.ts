@@ -1,0 +1,39 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+// Each small example runs as a user runs it, asserts its own result (it ends with an error where that is wrong), and prints.
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+function run(example: string): string {
+  const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsx, join('examples', example)], { cwd: root, encoding: 'utf8' });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return stdout;
+}
+
+test('xor.ts learns XOR', () => {
+  expect(run('xor.ts')).toMatch(/xor of 00, 01, 10, 11: 0\.0\d\d, 0\.9\d\d, 0\.9\d\d, 0\.0\d\d\n$/);
+});
+
+test('lesson.ts shows the graph, narrates backward, and agrees with calculus', () => {
+  const printed = run('lesson.ts');
+  expect(printed).toContain('y       = square(sum)       float32 []   64');
+  expect(printed).toContain('product = mul: ∂y/∂product is 16, ∂product/∂w is 2, so w gets 32');
+  expect(printed).toContain('scaled = mul(image, #12) receives [1, 1, 1, 1]');
+  expect(printed).toContain('through the squeeze.');
+  expect(printed).toMatch(/All gradients are as calculus says\.\n$/);
+});
+
+// Half a minute of training in plain loops on the reference kernels would show nothing new.
+test.skipIf(process.env.CHAINRULE_KERNELS === 'reference')('readme.ts is the README’s example, and learns its images', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8').replaceAll('\r\n', '\n');
+  const block = /```ts\n([\s\S]*?)```/.exec(readme)?.[1];
+  expect(readFileSync(join(root, 'examples/readme.ts'), 'utf8').replaceAll('\r\n', '\n')).toBe(block);
+  const printed = /^learnt (\d+) of 128 images by heart\n$/.exec(run('readme.ts'));
+  expect(Number(printed?.[1])).toBeGreaterThanOrEqual(120);
+});

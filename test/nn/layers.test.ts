@@ -1,0 +1,249 @@
+import { ArgumentError, Generator, ShapeError, manualSeed, memory, noGrad, ones, randn, rand, scope, tensor, zeros, type FloatDType, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import { describe, expect, test } from 'vitest';
+import { expectClose, fill, fixture, wave } from './fixture.ts';
+
+describe('SqueezeExcite', () => {
+  const { keys, small, large } = fixture.squeezeExcite;
+
+  test('PyTorch’s outputs and gradients within 1e-10 (float64)', () => {
+    scope(() => {
+      const se = fill(new nn.SqueezeExcite(8, { reduction: 4, dtype: 'float64' }));
+      const x = wave([2, 8, 3, 3], { requiresGrad: true });
+      const y = se.forward(x);
+      expectClose(y, small.y);
+      y.backward(wave([2, 8, 3, 3], { k: 3 }));
+      expectClose(x.grad!, small.dx);
+      se.parameters().forEach((p, i) => expectClose(p.grad!, small.grads[i]!));
+      se.dispose();
+    });
+  });
+
+  test.each<[FloatDType, number]>([
+    ['float64', 1e-10],
+    ['float32', 5e-6],
+  ])('on [16,64,32,32] from PyTorch’s state dict: %s within %f', (dtype, tolerance) => {
+    scope(() => {
+      const state = Object.fromEntries(Object.entries(keys).map(([name, shape], k) => [name, wave(shape, { k, scale: shape[1]! ** -0.5 * 1.5 })]));
+      const se = new nn.SqueezeExcite(64, { dtype });
+      expect(se.loadStateDict(state)).toEqual({ missing: [], unexpected: [] });
+      const y = noGrad(() => se.forward(wave([16, 64, 32, 32], { dtype })));
+      expect(y.shape).toEqual([16, 64, 32, 32]);
+      expectClose(
+        y.data().filter((_, i) => i % 20011 === 0),
+        large.every,
+        tolerance,
+      );
+      const means = y.mean([2, 3]).data();
+      expectClose(
+        means.filter((_, i) => i % 8 === 0),
+        large.means,
+        tolerance,
+      );
+      se.dispose();
+    });
+  });
+
+  test('its keys are the plain PyTorch module’s', () => {
+    const se = new nn.SqueezeExcite(64);
+    expect(Object.fromEntries(Object.entries(se.stateDict()).map(([k, t]) => [k, t.shape]))).toEqual(keys);
+    expect(Object.keys(new nn.SqueezeExcite(64, { bias: true }).stateDict())).toEqual(['fc.0.weight', 'fc.0.bias', 'fc.2.weight', 'fc.2.bias']);
+    expect(new nn.SqueezeExcite(8, { hiddenChannels: 3 }).stateDict()['fc.0.weight']!.shape).toEqual([3, 8]);
+  });
+
+  test('squeeze, gate and activation change what they say', () => {
+    scope(() => {
+      const x = wave([2, 4, 3, 3], { dtype: 'float32' });
+      const y = (options: nn.SqueezeExciteOptions): Tensor => fill(new nn.SqueezeExcite(4, { reduction: 2, ...options })).forward(x);
+      const formula = (z: Tensor, act: (h: Tensor) => Tensor, gate: (h: Tensor) => Tensor): Tensor => {
+        const { fc } = fill(new nn.SqueezeExcite(4, { reduction: 2 }));
+        const [w1, , w2] = [...fc] as [nn.Linear, nn.Layer, nn.Linear];
+        return x.mul(gate(w2.forward(act(w1.forward(z)))).reshape([2, 4, 1, 1]));
+      };
+      const [mean, max] = [x.mean([2, 3]), x.amax([2, 3])];
+      const [relu, sigmoid] = [(h: Tensor) => h.relu(), (h: Tensor) => h.sigmoid()];
+      expectClose(y({}), formula(mean, relu, sigmoid).data(), 1e-6);
+      expectClose(y({ squeeze: 'max' }), formula(max, relu, sigmoid).data(), 1e-6);
+      expectClose(y({ squeeze: 'avg+max' }), formula(mean.add(max), relu, sigmoid).data(), 1e-6);
+      expectClose(y({ gate: 'tanh' }), formula(mean, relu, (h) => h.tanh()).data(), 1e-6);
+      expectClose(y({ gate: 'relu' }), formula(mean, relu, relu).data(), 1e-6);
+      expectClose(y({ activation: new nn.Tanh() }), formula(mean, (h) => h.tanh(), sigmoid).data(), 1e-6);
+    });
+  });
+
+  test('errors name both numbers and the way out', () => {
+    expect(() => new nn.SqueezeExcite(8)).toThrow(
+      new ArgumentError('SqueezeExcite: 8 channels over reduction 16 leave no hidden channel; use a smaller reduction or set hiddenChannels'),
+    );
+    expect(() => new nn.SqueezeExcite(8, { hiddenChannels: 0 })).toThrow('SqueezeExcite: hiddenChannels must be a whole number ≥ 1, got 0');
+    expect(() => new nn.SqueezeExcite(16).forward(zeros([2, 8, 4, 4]))).toThrow(
+      new ShapeError('SqueezeExcite: squeezeExcite: x has 8 channels, expected 16 (x [2,8,4,4])'),
+    );
+    expect(() => new nn.SqueezeExcite(16).forward(zeros([2, 16]))).toThrow('SqueezeExcite: squeezeExcite: x must be [N,C,H,W], got [2,16]');
+  });
+});
+
+describe('BatchNorm2d', () => {
+  test.each(fixture.batchNorm.map((c) => [JSON.stringify(c.options), c] as const))('PyTorch’s statistics, outputs and gradients within 1e-10 (float64): %s', (_, c) => {
+    scope(() => {
+      const bn = fill(new nn.BatchNorm2d(3, { ...c.options, dtype: 'float64' }));
+      c.training.forEach((batch, step) => {
+        const x = wave([2, 3, 2, 2], { k: step, scale: 1 + step, offset: step, requiresGrad: true });
+        const y = bn.forward(x);
+        expectClose(y, batch.y);
+        y.backward(wave([2, 3, 2, 2], { k: 3 }));
+        expectClose(x.grad!, batch.dx);
+      });
+      bn.eval();
+      bn.zeroGrad();
+      const x = wave([2, 3, 2, 2], { k: 9, requiresGrad: true });
+      const y = bn.forward(x);
+      expectClose(y, c.evaluated);
+      y.backward(wave([2, 3, 2, 2], { k: 3 }));
+      expectClose(x.grad!, c.dx);
+      bn.parameters().forEach((p, i) => expectClose(p.grad!, c.grads[i]!));
+      const state = bn.stateDict();
+      expect(Object.keys(state)).toEqual(Object.keys(c.state));
+      for (const [name, want] of Object.entries(c.state)) expectClose(state[name]!, want);
+      bn.dispose();
+    });
+  });
+
+  test('num_batches_tracked is int32 [], counts training batches, and stays when a forward throws', () => {
+    scope(() => {
+      const bn = new nn.BatchNorm2d(2);
+      const count = bn.num_batches_tracked!;
+      expect([count.dtype, count.shape]).toEqual(['int32', []]);
+      bn.forward(randn([2, 2, 3, 3]));
+      expect(() => bn.forward(randn([1, 2, 1, 1]))).toThrow('BatchNorm2d: batchNorm: training needs more than 1 value per channel, got 1 (x [1,2,1,1])');
+      expect(() => bn.forward(randn([1, 3, 2, 2]))).toThrow('BatchNorm2d: batchNorm2d: x must be [N,C,H,W] with 2 channels, got [1,3,2,2]');
+      bn.eval().forward(randn([2, 2, 3, 3]));
+      expect(count.item()).toBe(1);
+      bn.dispose();
+    });
+  });
+
+  test('putting a plain tensor in a buffer’s place throws and names copy_', () => {
+    const bn = new nn.BatchNorm2d(2);
+    const before = bn.running_mean;
+    expect(() => (bn.running_mean = zeros([2]))).toThrow(
+      new ArgumentError('BatchNorm2d.running_mean is a buffer: write into it with running_mean.copy_(t) under noGrad, or put nn.buffer(t) in its place'),
+    );
+    expect(bn.running_mean).toBe(before);
+    bn.running_mean = nn.buffer(ones([2]));
+    expect(bn.stateDict().running_mean!.toArray()).toEqual([1, 1]);
+  });
+});
+
+describe('the other layers', () => {
+  test('do what their functions do', () => {
+    scope(() => {
+      const x = randn([2, 4, 6, 6]);
+      expect(new nn.Conv2d(4, 6, [3, 2], { stride: 2, padding: 1, groups: 2 }).forward(x).shape).toEqual([2, 6, 3, 4]);
+      expect(new nn.Conv2d(4, 6, 3, { padding: 'same' }).forward(x.select(0, 0)).shape).toEqual([6, 6, 6]);
+      expect(new nn.MaxPool2d(3, { stride: 1 }).forward(x).shape).toEqual([2, 4, 4, 4]);
+      expect(new nn.AvgPool2d(2).forward(x).shape).toEqual([2, 4, 3, 3]);
+      expect(new nn.AdaptiveAvgPool2d([null, 2]).forward(x).shape).toEqual([2, 4, 6, 2]);
+      expect(new nn.Flatten().forward(x).shape).toEqual([2, 144]);
+      expect(new nn.Flatten(0, 1).forward(x).shape).toEqual([8, 6, 6]);
+      expect(new nn.Identity().forward(x)).toBe(x);
+      const v = tensor([-2, 0, 1]);
+      expect(new nn.ReLU().forward(v).toArray()).toEqual([0, 0, 1]);
+      expectClose(new nn.Tanh().forward(v), [-2, 0, 1].map(Math.tanh), 1e-6);
+      expectClose(
+        new nn.Sigmoid().forward(v),
+        [-2, 0, 1].map((u) => 1 / (1 + Math.exp(-u))),
+        1e-6,
+      );
+    });
+  });
+
+  test('Dropout drops in training only, from the default generator or its own', () => {
+    scope(() => {
+      const x = ones([1000]);
+      const drop = new nn.Dropout(0.5);
+      manualSeed(5);
+      const first = drop.forward(x).data();
+      manualSeed(5);
+      expect(drop.forward(x).data()).toEqual(first);
+      expect(new nn.Dropout(0.5, { generator: new Generator(5) }).forward(x).data()).toEqual(first);
+      expect(drop.eval().forward(x)).toBe(x);
+      expect(() => new nn.Dropout(-1)).toThrow('Dropout: p must be from 0 to 1, got -1');
+    });
+  });
+
+  test('Sequential iterates, counts and indexes its layers', () => {
+    const layers = [new nn.ReLU(), new nn.Identity(), new nn.Tanh()];
+    const s = new nn.Sequential(...layers);
+    expect([...s]).toEqual(layers);
+    expect(s.length).toBe(3);
+    expect([s[0], s.at(-1), s.at(3)]).toEqual([layers[0], layers[2], undefined]);
+    expect(s.namedChildren().map(([name]) => name)).toEqual(['0', '1', '2']);
+  });
+
+  test('sizes are checked', () => {
+    expect(() => new nn.Linear(0, 2)).toThrow('Linear: inFeatures must be a whole number ≥ 1, got 0');
+    expect(() => new nn.Conv2d(3, 4, 3, { groups: 2 })).toThrow('Conv2d: 3 input and 4 output channels must divide into 2 groups');
+    expect(() => new nn.Conv2d(3, 4, 0)).toThrow('Conv2d: kernel must be a whole number ≥ 1 or a pair of them, got 0');
+  });
+});
+
+describe('initialisation', () => {
+  /** Expects numbers of U(−k, k): bounds, and mean and standard deviation within 5 standard errors. */
+  const expectUniform = (t: Tensor, k: number): void => {
+    const values = Array.from(t.data());
+    const n = values.length;
+    const mean = values.reduce((a, b) => a + b, 0) / n;
+    const std = Math.sqrt(values.reduce((a, b) => a + b * b, 0) / n);
+    expect(Math.max(...values.map(Math.abs))).toBeLessThanOrEqual(Math.fround(k));
+    expect(Math.abs(mean)).toBeLessThan((5 * k) / Math.sqrt(3 * n));
+    expect(Math.abs(std / (k / Math.sqrt(3)) - 1)).toBeLessThan(5 / Math.sqrt(n));
+  };
+
+  test('Linear and Conv2d: U(−k, k), k = 1/√fanIn', () => {
+    manualSeed(1);
+    const linear = new nn.Linear(64, 100);
+    expectUniform(linear.weight, 1 / 8);
+    expectUniform(linear.bias!, 1 / 8);
+    const conv = new nn.Conv2d(16, 40, [3, 2], { groups: 2 });
+    expectUniform(conv.weight, 1 / Math.sqrt(48));
+    expectUniform(conv.bias!, 1 / Math.sqrt(48));
+  });
+
+  test('kaiming and xavier: PyTorch’s bounds and deviations', () => {
+    manualSeed(2);
+    const w = zeros([50, 20, 3, 3]);
+    expectUniform(nn.init.kaimingUniform_(w, { a: Math.sqrt(5) }), 1 / Math.sqrt(180));
+    expectUniform(nn.init.kaimingUniform_(w, { nonlinearity: 'relu', mode: 'fanOut' }), Math.sqrt(6 / 450));
+    expectUniform(nn.init.xavierUniform_(w, 2), 2 * Math.sqrt(6 / (180 + 450)));
+    expectUniform(nn.init.uniform_(w, -2, 2), 2);
+    const deviation = (t: Tensor): number => t.std().item();
+    expect(deviation(nn.init.kaimingNormal_(w, { nonlinearity: 'relu' })) / Math.sqrt(2 / 180)).toBeCloseTo(1, 1);
+    expect(deviation(nn.init.xavierNormal_(w)) / Math.sqrt(2 / 630)).toBeCloseTo(1, 1);
+    expect(deviation(nn.init.normal_(w, 3, 0.5)) / 0.5).toBeCloseTo(1, 1);
+    expect(nn.init.ones_(w).mean().item()).toBe(1);
+    expect(nn.init.zeros_(w).mean().item()).toBe(0);
+    expect((['linear', 'conv2d', 'sigmoid', 'tanh', 'relu'] as const).map((n) => nn.init.calculateGain(n))).toEqual([1, 1, 1, 5 / 3, Math.SQRT2]);
+    expect(nn.init.calculateGain('leakyRelu', 0.2)).toBe(Math.sqrt(2 / 1.04));
+    expect(() => nn.init.kaimingUniform_(zeros([3]))).toThrow('calculateFan: a weight needs at least 2 dims, got shape [3]');
+  });
+
+  test('one seed gives one model; float32 is float64 rounded; a generator of its own draws nothing from the default', () => {
+    const values = (dtype: FloatDType): number[] => {
+      manualSeed(11);
+      return new nn.Conv2d(3, 8, 3, { dtype }).parameters().flatMap((p) => Array.from(p.data()));
+    };
+    expect(values('float32')).toEqual(values('float64').map(Math.fround));
+    manualSeed(11);
+    const own = new nn.Linear(3, 4, { generator: new Generator(1) });
+    expect(rand([3]).data()).toEqual((manualSeed(11), rand([3]).data()));
+    expect(own.weight.data()).not.toEqual(new nn.Linear(3, 4, { generator: new Generator(2) }).weight.data());
+  });
+
+  test('making and disposing a layer leaves memory as it was', () => {
+    const before = memory();
+    for (const layer of [new nn.SqueezeExcite(64), new nn.BatchNorm2d(8), new nn.Conv2d(3, 4, 3)]) layer.dispose();
+    expect(memory().bytes).toBe(before.bytes);
+    expect(memory().tensors).toBe(before.tensors);
+  });
+});

@@ -1,0 +1,229 @@
+import { ArgumentError, AutogradError, InPlaceError, ReleasedError, StateDictError, memory, noGrad, ones, scope, tensor, zeros, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as optim from 'chainrule/optim';
+import { describe, expect, test } from 'vitest';
+import { expectClose, fixture, wave } from '../nn/fixture.ts';
+
+/** The fixture's loss over the first `used` parameters. */
+function lossOf(params: readonly Tensor[], used: number): Tensor {
+  const terms = params.slice(0, used).map((p) => {
+    const shape = [...p.shape];
+    const target = wave(shape, { k: 7, dtype: p.dtype as 'float32' });
+    return wave(shape, { k: 5, offset: 1.5, dtype: p.dtype as 'float32' }).mul(p.sub(target).square()).sum();
+  });
+  return terms.reduce((a, b) => a.add(b)).div(10);
+}
+
+function follow(optimizer: optim.SGD, params: readonly Tensor[], from: number, to: number, visit: (step: number) => void = () => {}): void {
+  for (let step = from; step <= to; step++) {
+    scope(() => {
+      optimizer.zeroGrad();
+      lossOf(params, step === 3 || step === 4 ? 1 : 2).backward();
+      optimizer.step();
+      visit(step);
+    });
+  }
+}
+
+const start = (dtype: 'float32' | 'float64' = 'float64'): Tensor[] => [wave([3, 2], { dtype, requiresGrad: true }), wave([5], { k: 1, dtype, requiresGrad: true })];
+
+describe('50 steps as PyTorch’s, one parameter without gradient in two of them', () => {
+  const runs = fixture.sgd.flatMap((c) => [[JSON.stringify(c.options), 'float64', 1e-10, c] as const, [JSON.stringify(c.options), 'float32', 1e-5, c] as const]);
+  test.each(runs)('%s %s within %f', (_, dtype, tolerance, c) => {
+    const params = start(dtype);
+    const optimizer = new optim.SGD(params, c.options);
+    follow(optimizer, params, 1, 50, (step) => {
+      const want = c.snapshots[step];
+      if (want !== undefined) params.forEach((p, i) => expectClose(p, want[i]!, tolerance));
+    });
+    const { state } = optimizer.stateDict();
+    expect(Object.keys(state).length).toBe(c.velocity.length);
+    c.velocity.forEach((v, i) => expectClose(state[i]!.momentumBuffer!, v, tolerance));
+    optimizer.dispose();
+  });
+});
+
+describe('groups', () => {
+  test('each has its own options; what it lacks is the optimizer’s', () => {
+    const [a, b] = start() as [Tensor, Tensor];
+    const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 0.5, weightDecay: 0.1 }], { lr: 0.1 });
+    expect(optimizer.paramGroups.map(({ lr, weightDecay, momentum }) => [lr, weightDecay, momentum])).toEqual([
+      [0.1, 0, 0],
+      [0.5, 0.1, 0],
+    ]);
+    const before = [a, b].map((p) => Array.from(p.data()));
+    a.grad = ones([3, 2], { dtype: 'float64' });
+    b.grad = ones([5], { dtype: 'float64' });
+    optimizer.step();
+    expectClose(
+      a,
+      before[0]!.map((v) => v - 0.1),
+    );
+    expectClose(
+      b,
+      before[1]!.map((v) => v - 0.5 * (1 + 0.1 * v)),
+    );
+  });
+
+  test('zeroGrad sets null', () => {
+    const params = start();
+    const optimizer = new optim.SGD(params, { lr: 0.1 });
+    params[0]!.grad = zeros([3, 2], { dtype: 'float64' });
+    optimizer.zeroGrad();
+    expect(params[0]!.grad).toBeNull();
+  });
+
+  test('options outside their values and wrong parameters throw', () => {
+    const p = ones([2], { requiresGrad: true });
+    const cases: [() => unknown, Error][] = [
+      [() => new optim.SGD([p], { lr: -1 }), new ArgumentError('SGD: lr must be a number ≥ 0, got -1')],
+      [() => new optim.SGD([p], {} as { lr: number }), new ArgumentError('SGD: lr must be a number ≥ 0, got undefined')],
+      [() => new optim.SGD([p], { lr: 1, momentum: -0.1 }), new ArgumentError('SGD: momentum must be a number ≥ 0, got -0.1')],
+      [() => new optim.SGD([p], { lr: 1, weightDecay: Number.NaN }), new ArgumentError('SGD: weightDecay must be a number ≥ 0, got NaN')],
+      [
+        () => new optim.SGD([p], { lr: 1, nesterov: true }),
+        new ArgumentError('SGD: nesterov needs momentum > 0 and dampening 0, got momentum 0 and dampening 0'),
+      ],
+      [
+        () => new optim.SGD([{ params: [p], dampening: 0.5 }], { lr: 1, nesterov: true, momentum: 0.9 }),
+        new ArgumentError('SGD: nesterov needs momentum > 0 and dampening 0, got momentum 0.9 and dampening 0.5'),
+      ],
+      [() => new optim.SGD([], { lr: 1 }), new ArgumentError('SGD: the list of parameters is empty')],
+      [
+        () => new optim.SGD(p as never, { lr: 1 }),
+        new ArgumentError('SGD: expected parameters or groups of them, such as model.parameters(), got one tensor; put it in an array'),
+      ],
+      [
+        () => new optim.SGD(new nn.Linear(1, 1) as never, { lr: 1 }),
+        new ArgumentError('SGD: expected parameters or groups of them, such as model.parameters(), got object'),
+      ],
+      [() => new optim.SGD([p, p], { lr: 1 }), new ArgumentError('SGD: the parameter [2] appears twice')],
+      [
+        () => new optim.SGD([{ params: [p] }, {} as never], { lr: 1 }),
+        new ArgumentError('SGD: group 1 must be { params, … } with at least one tensor in params, and nothing else'),
+      ],
+      [
+        () => scope(() => new optim.SGD([p.mul(2)], { lr: 1 })),
+        new AutogradError('SGD: the parameter [2] is the result of an operation; only leaves can be optimized'),
+      ],
+    ];
+    for (const [run, error] of cases) expect(run).toThrow(error);
+  });
+});
+
+describe('a step', () => {
+  test('is seen by backward: what was saved before it is refused', () => {
+    scope(() => {
+      const p = ones([2], { requiresGrad: true });
+      const optimizer = new optim.SGD([p], { lr: 1 });
+      const loss = p.square().sum();
+      p.grad = ones([2]);
+      optimizer.step();
+      expect(p.toArray()).toEqual([0, 0]);
+      expect(() => loss.backward()).toThrow(InPlaceError);
+    });
+  });
+
+  test('takes a gradient in another memory order', () => {
+    scope(() => {
+      const p = new nn.Parameter(wave([2, 3]));
+      const optimizer = new optim.SGD([p], { lr: 1, momentum: 0.9 });
+      p.adoptGrad(wave([3, 2]).transpose(0, 1).keep());
+      const want = noGrad(() => p.sub(wave([3, 2]).transpose(0, 1)).data());
+      optimizer.step();
+      expectClose(p, want);
+      p.dispose();
+      optimizer.dispose();
+    });
+  });
+
+  test('touches no parameter of the group when one of them is gone', () => {
+    const [a, b] = start() as [Tensor, Tensor];
+    const optimizer = new optim.SGD([a, b], { lr: 1 });
+    a.grad = ones([3, 2], { dtype: 'float64' });
+    const before = a.data();
+    const grad = ones([5], { dtype: 'float64' });
+    b.dispose();
+    Object.defineProperty(b, 'grad', { value: grad });
+    expect(() => optimizer.step()).toThrow(ReleasedError);
+    expect(a.data()).toEqual(before);
+  });
+
+  test('goes on in the new dtype after model.to', () => {
+    const model = new nn.Linear(3, 2, { bias: false });
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.5 });
+    const step = (): void => {
+      optimizer.zeroGrad();
+      scope(() => model.forward(ones([1, 3], { dtype: model.weight.dtype as 'float32' })).sum().backward());
+      optimizer.step();
+    };
+    step();
+    const before = model.weight.data()[0]!;
+    model.to('float64');
+    step();
+    // v = 0.5 · 1 + 1
+    expectClose([model.weight.data()[0]!], [before - 0.15], 1e-7);
+    expect(optimizer.stateDict().state[0]!.momentumBuffer!.dtype).toBe('float64');
+    model.dispose();
+    optimizer.dispose();
+  });
+});
+
+describe('state', () => {
+  const options = { lr: 0.05, momentum: 0.9, nesterov: true };
+
+  test('PyTorch’s layout, and a run resumed from it goes on bit for bit', () => {
+    const params = start();
+    const optimizer = new optim.SGD([{ params: [params[0]!] }, { params: [params[1]!], lr: 0.02 }], options);
+    follow(optimizer, params, 1, 10);
+    const saved = optimizer.stateDict();
+    expect(saved.paramGroups.map((g) => g.params)).toEqual([[0], [1]]);
+    expect(saved.paramGroups[1]).toEqual({ lr: 0.02, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0, maximize: false, params: [1] });
+    expect(Object.keys(saved.state)).toEqual(['0', '1']);
+
+    const copies = params.map((p) => noGrad(() => tensor(p.data(), { shape: p.shape, dtype: 'float64', requiresGrad: true })));
+    const other = new optim.SGD([{ params: [copies[0]!] }, { params: [copies[1]!] }], { lr: 9, momentum: 0.1 });
+    const paramGroups = JSON.parse(JSON.stringify(saved.paramGroups)) as typeof saved.paramGroups;
+    other.loadStateDict({ state: saved.state, paramGroups });
+    follow(optimizer, params, 11, 20);
+    follow(other, copies, 11, 20);
+    copies.forEach((p, i) => expect(p.data()).toEqual(params[i]!.data()));
+  });
+
+  test('a state that does not fit throws and changes nothing', () => {
+    const params = start();
+    const optimizer = new optim.SGD(params, options);
+    follow(optimizer, params, 1, 2);
+    const saved = optimizer.stateDict();
+    const [group] = saved.paramGroups as [(typeof saved.paramGroups)[0]];
+    const before = [optimizer.paramGroups[0]!.lr, ...Object.values(saved.state).map((s) => s.momentumBuffer!.data())];
+    const text = (what: string): Error => new StateDictError(`loadStateDict: the state does not fit SGD: ${what}`);
+    const cases: [optim.OptimizerState, Error][] = [
+      [{ ...saved, paramGroups: [group, group] }, text('it has 2 parameter groups, the optimizer 1')],
+      [{ ...saved, paramGroups: [{ ...group, params: [0] }] }, text("group 0 has 1 parameters, the optimizer's 2")],
+      [{} as optim.OptimizerState, text('expected { state, paramGroups }')],
+      [{ ...saved, state: { 2: saved.state[0]! } }, text('there is state for parameter 2, which is in no group')],
+      [
+        { ...saved, paramGroups: [{ ...group, lr: 7 }], state: { 0: saved.state[0]!, 1: saved.state[0]! } },
+        text('momentumBuffer of parameter 1 has shape [3,2], the parameter [5]'),
+      ],
+      [{ ...saved, paramGroups: [{ ...group, lr: -1 }] }, new ArgumentError('SGD: lr must be a number ≥ 0, got -1')],
+    ];
+    for (const [state, error] of cases) expect(() => optimizer.loadStateDict(state)).toThrow(error);
+    const after = [optimizer.paramGroups[0]!.lr, ...Object.values(optimizer.stateDict().state).map((s) => s.momentumBuffer!.data())];
+    expect(after).toEqual(before);
+  });
+
+  test('is owned: made in a scope, it outlives it; dispose frees it', () => {
+    const params = start();
+    const before = memory();
+    const optimizer = new optim.SGD(params, options);
+    follow(optimizer, params, 1, 2);
+    const velocities = Object.values(optimizer.stateDict().state).map((s) => s.momentumBuffer!);
+    expect(velocities.map((v) => v.numel)).toEqual([6, 5]);
+    optimizer.zeroGrad();
+    expect(memory().bytes - before.bytes).toBe(88);
+    optimizer.dispose();
+    expect(memory().bytes).toBe(before.bytes);
+  });
+});
