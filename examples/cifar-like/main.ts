@@ -54,15 +54,15 @@ async function resume({ dir, given, out }: Extract<Command, { kind: 'resume' }>)
 
 async function runIn(folder: RunFolder, data: Data): Promise<number> {
   const display = makeDisplay(process.stdout);
-  let stopped = false;
+  let stoppedAt: number | null = null;
   const stop = (): void => {
-    // Whoever insists gets their way; the last checkpoint is whole.
-    if (stopped) process.exit(130);
-    stopped = true;
+    // Whoever insists gets their way; the last checkpoint is whole. npm passes one Ctrl-C on twice.
+    if (stoppedAt !== null && performance.now() - stoppedAt > 1000) process.exit(130);
+    stoppedAt ??= performance.now();
   };
   process.on('SIGINT', stop);
   try {
-    const results = await runExperiment(folder, data, display, () => stopped);
+    const results = await runExperiment(folder, data, display, () => stoppedAt !== null);
     if (results === null) {
       display.note(`Stopped and saved. Go on with: npm start -- --resume ${folder.dir}`);
       return 130;

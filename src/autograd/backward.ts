@@ -16,6 +16,7 @@ import { Scope, closeScope, currentScope, isGradEnabled, openScope, withGradMode
 import { Saved, consume, type Node } from './tape.ts';
 import { Tensor, alias, isTensor, loose } from './tensor.ts';
 
+/** What becomes of the graph. */
 export interface BackwardOptions {
   /** Keeps the graph for another backward. Default: the value of `createGraph`. */
   readonly retainGraph?: boolean;
@@ -23,6 +24,7 @@ export interface BackwardOptions {
   readonly createGraph?: boolean;
 }
 
+/** Options of `grad`. */
 export interface GradOptions extends BackwardOptions {
   /** The gradients of the outputs; by default 1, for 0-d outputs only. */
   readonly gradOutputs?: Tensor | null | readonly (Tensor | null)[];
@@ -79,7 +81,10 @@ export function grad(
 ): Tensor | null | (Tensor | null)[] {
   const ys = isTensor(outputs) ? [outputs] : outputs;
   const xs = isTensor(inputs) ? [inputs] : inputs;
-  const given = options.gradOutputs === undefined || options.gradOutputs === null || isTensor(options.gradOutputs) ? [options.gradOutputs] : options.gradOutputs;
+  const given =
+    options.gradOutputs === undefined || options.gradOutputs === null || isTensor(options.gradOutputs)
+      ? [options.gradOutputs]
+      : options.gradOutputs;
   const wanted = new Set<Node>();
   xs.forEach((x, i) => {
     if (x.node === null) throw new AutogradError(`grad: input ${i} ${formatShape(x.shape)} does not require a gradient`);
@@ -88,7 +93,9 @@ export function grad(
   const roots = ys.map((y, i) => root('grad', y, given[i]));
   const refuse = (unused: Node): never => {
     const i = xs.findIndex((x) => x.node === unused);
-    throw new AutogradError(`grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`);
+    throw new AutogradError(
+      `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
+    );
   };
   const walk = { ...modes(options), wanted, ...(options.allowUnused === true ? {} : { refuse }) };
   let found: (Tensor | null)[] = [];

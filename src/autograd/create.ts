@@ -6,11 +6,12 @@ import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
-import { Tensor, fromElements, loose, type TensorOptions } from './tensor.ts';
+import { fromElements, loose, type Tensor, type TensorOptions } from './tensor.ts';
 
 /** Numbers or booleans, nested to any depth, each level of one length. */
 export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
 
+/** Options of `tensor`. */
 export interface FromDataOptions extends TensorOptions {
   /** For flat data: the shape it fills, row-major. */
   readonly shape?: Shape;
@@ -52,14 +53,20 @@ function flattenData(data: TensorData): Flat {
       booleans &&= typeof v === 'boolean';
       values.push(Number(v));
       shape ??= [...here];
-      if (shape.length !== here.length) throw new ShapeError(`tensor: the arrays are ragged: element ${values.length - 1} lies ${here.length} deep, the first ${shape.length}`);
+      if (shape.length !== here.length)
+        throw new ShapeError(
+          `tensor: the arrays are ragged: element ${values.length - 1} lies ${here.length} deep, the first ${shape.length}`,
+        );
       return;
     }
-    if (!Array.isArray(v)) throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${v === null ? 'null' : typeof v}`);
+    if (!Array.isArray(v))
+      throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${v === null ? 'null' : typeof v}`);
     const depth = here.length;
     here.push(v.length);
     if (shape !== null && shape[depth] !== v.length) {
-      throw new ShapeError(`tensor: the arrays are ragged: ${v.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`);
+      throw new ShapeError(
+        `tensor: the arrays are ragged: ${v.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`,
+      );
     }
     v.forEach(visit);
     if (v.length === 0) shape ??= [...here];

@@ -127,7 +127,13 @@ interface Point<I extends FunctionInputs> {
 }
 
 /** Runs `compute` in a scope, with recording on; results keep their history only under createGraph. */
-function run<I extends FunctionInputs, R>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean, compute: (point: Point<I>) => R): R {
+function run<I extends FunctionInputs, R>(
+  name: string,
+  fn: FunctionOf<I>,
+  inputs: I,
+  createGraph: boolean,
+  compute: (point: Point<I>) => R,
+): R {
   return scope(() =>
     withGradMode(true, () => {
       const result = compute(pointOf(name, fn, inputs, createGraph));

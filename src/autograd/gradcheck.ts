@@ -96,7 +96,9 @@ export function gradgradcheck(fn: CheckedFunction, inputs: Tensor | readonly Ten
   checkInputs('gradgradcheck', xs);
   return scope(() => {
     const random = new Random(settings.seed, 1);
-    const shapes = withSameRandom(() => scope(() => differentiable(withGradMode(true, () => fn(...xs))).map((y) => ({ shape: y.shape, dtype: y.dtype }))));
+    const shapes = withSameRandom(() =>
+      scope(() => differentiable(withGradMode(true, () => fn(...xs))).map((y) => ({ shape: y.shape, dtype: y.dtype }))),
+    );
     const gradOutputs = shapes.map(({ shape, dtype }, i) => {
       if (dtype !== 'float64') throw new DTypeError(`gradgradcheck: output ${i} is ${dtype}; compute in float64`);
       const g = randomSigned(random, shape, dtype).requiresGrad_();
@@ -115,7 +117,9 @@ export function gradgradcheck(fn: CheckedFunction, inputs: Tensor | readonly Ten
 function settingsOf(name: string, options: GradcheckOptions): Settings {
   const s = { eps: 1e-6, atol: 1e-5, rtol: 1e-3, seed: 0, maxResamples: 20, raise: true, ...options };
   if (!(s.eps > 0) || !(s.atol >= 0) || !(s.rtol >= 0) || !(s.maxResamples >= 0)) {
-    throw new ArgumentError(`${name}: eps must be > 0, atol, rtol and maxResamples ≥ 0; got ${s.eps}, ${s.atol}, ${s.rtol} and ${s.maxResamples}`);
+    throw new ArgumentError(
+      `${name}: eps must be > 0, atol, rtol and maxResamples ≥ 0; got ${s.eps}, ${s.atol}, ${s.rtol} and ${s.maxResamples}`,
+    );
   }
   return s;
 }
@@ -123,10 +127,13 @@ function settingsOf(name: string, options: GradcheckOptions): Settings {
 function checkInputs(name: string, inputs: readonly Tensor[]): void {
   inputs.forEach((x, i) => {
     if (isFloat(x.dtype) && x.dtype !== 'float64') {
-      throw new DTypeError(`${name}: input ${i} ${formatShape(x.shape)} is ${x.dtype}; finite differences need float64: use .to('float64')`);
+      throw new DTypeError(
+        `${name}: input ${i} ${formatShape(x.shape)} is ${x.dtype}; finite differences need float64: use .to('float64')`,
+      );
     }
   });
-  if (!inputs.some((x) => x.requiresGrad)) throw new AutogradError(`${name}: no input requires a gradient; make one with { requiresGrad: true }`);
+  if (!inputs.some((x) => x.requiresGrad))
+    throw new AutogradError(`${name}: no input requires a gradient; make one with { requiresGrad: true }`);
 }
 
 function check(name: string, fn: CheckedFunction, given: readonly Tensor[], settings: Settings): GradcheckReport {
@@ -207,7 +214,10 @@ function analyse(fn: CheckedFunction, inputs: readonly Tensor[], points: readonl
       const { result, branches } = logBranches(() => fn(...inputs));
       const all = outputsOf(result);
       const outputs = differentiable(result);
-      if (outputs.length === 0) throw new AutogradError('gradcheck: no output of the function requires a gradient: it does not depend on the inputs, or was detached');
+      if (outputs.length === 0)
+        throw new AutogradError(
+          'gradcheck: no output of the function requires a gradient: it does not depend on the inputs, or was detached',
+        );
       const random = new Random(seed, 0);
       const gradOutputs = outputs.map((y) => randomSigned(random, y.shape, y.dtype));
       const grads = grad(
@@ -226,7 +236,11 @@ function analyse(fn: CheckedFunction, inputs: readonly Tensor[], points: readonl
   );
 }
 
-function evaluate(fn: CheckedFunction, inputs: readonly Tensor[], wanted: readonly boolean[]): { outputs: ElementArray[]; branches: Float64Array[] } {
+function evaluate(
+  fn: CheckedFunction,
+  inputs: readonly Tensor[],
+  wanted: readonly boolean[],
+): { outputs: ElementArray[]; branches: Float64Array[] } {
   return scope(() =>
     withSameRandom(() => {
       const { result, branches } = logBranches(() => fn(...inputs));

@@ -5,6 +5,7 @@ import './methods.ts';
 
 export * from './backward.ts';
 export * from './create.ts';
+export * from './functional.ts';
 export * from './gradcheck.ts';
 export * from './graph.ts';
 export * from './lifetime.ts';

@@ -39,7 +39,8 @@ export function scoped(n: number): IterableIterator<number>;
 export function scoped<T>(source: Iterable<T>): IterableIterator<T>;
 export function scoped<T>(source: Iterable<T> | number): IterableIterator<T | number> {
   if (typeof source === 'number') {
-    if (!Number.isSafeInteger(source) || source < 0) throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${source}`);
+    if (!Number.isSafeInteger(source) || source < 0)
+      throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${source}`);
     return scopedIterator(count(source));
   }
   return scopedIterator(plain(source));
@@ -67,6 +68,7 @@ function* pairs<A, B>(a: Iterable<A>, b: Iterable<B>): Generator<[A, B]> {
   }
 }
 
+/** What `memory` reports. */
 export interface MemoryReport {
   /** Bytes in live tensors, and in what graphs have saved. */
   readonly bytes: number;

@@ -13,6 +13,7 @@ import { kernels } from '../kernels/index.ts';
 import { empty } from '../kernels/view.ts';
 import { fromElements, loose, type Tensor } from './tensor.ts';
 
+/** The whole state of a generator. */
 export interface GeneratorState {
   readonly seed: number;
   readonly draws: number;
@@ -67,6 +68,7 @@ export function manualSeed(seed: number): void {
   defaultGenerator.manualSeed(seed);
 }
 
+/** What random tensors are made with. */
 export interface RandomOptions {
   /** Default float32. */
   readonly dtype?: FloatDType;

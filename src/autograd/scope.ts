@@ -29,7 +29,7 @@ export class Scope {
   }
 }
 
-let stack: Scope[] = [];
+const stack: Scope[] = [];
 let gradEnabled = true;
 
 /** The scope that adopts what is made now; null outside all. */

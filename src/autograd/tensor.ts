@@ -17,6 +17,7 @@ import { Node, discard, type FreedBy, type Hook } from './tape.ts';
 /** Nested arrays of numbers, as `tensor` takes them and `toArray` gives them. */
 export type NestedArray = number | NestedArray[];
 
+/** What tensors are made with. */
 export interface TensorOptions {
   readonly dtype?: DType;
   /** Whether operations on the tensor are recorded, and `backward` fills its `grad`. Default false. */
@@ -25,6 +26,10 @@ export interface TensorOptions {
   readonly label?: string;
 }
 
+/**
+ * An n-dimensional array of one dtype that operations and `backward` know how to go through. Made by `tensor`, `zeros`, `randn`, …
+ * Operations give new tensors; views share memory. Who frees what: docs/architecture.md.
+ */
 export class Tensor implements View {
   readonly offset: number;
   readonly shape: Shape;
@@ -316,7 +321,11 @@ export class Tensor implements View {
     v.storage.retain();
     before.release();
     this.#storage = v.storage;
-    Object.assign(this as { offset: number; strides: readonly number[]; dtype: DType }, { offset: v.offset, strides: v.strides, dtype: v.dtype });
+    Object.assign(this as { offset: number; strides: readonly number[]; dtype: DType }, {
+      offset: v.offset,
+      strides: v.strides,
+      dtype: v.dtype,
+    });
     if (this.#owned) this.#beginLease();
   }
 

@@ -3,6 +3,7 @@
  */
 import { ArgumentError, ShapeError } from './errors.ts';
 
+/** The sizes of a tensor's dims; `[]` is the shape of a single number. */
 export type Shape = readonly number[];
 
 /** The most elements a tensor may have: 2³¹ − 1, so that every index fits an int32. */

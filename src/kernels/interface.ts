@@ -5,8 +5,25 @@ import type { View } from './view.ts';
 
 /** y = f(x), floats; neg abs sign square relu also int32. round is half to even; sign(NaN) is NaN, relu(NaN) is NaN. */
 export type UnaryOp =
-  | 'neg' | 'abs' | 'sign' | 'square' | 'reciprocal' | 'sqrt' | 'exp' | 'expm1' | 'log' | 'log1p'
-  | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'relu' | 'floor' | 'ceil' | 'round';
+  | 'neg'
+  | 'abs'
+  | 'sign'
+  | 'square'
+  | 'reciprocal'
+  | 'sqrt'
+  | 'exp'
+  | 'expm1'
+  | 'log'
+  | 'log1p'
+  | 'sin'
+  | 'cos'
+  | 'tanh'
+  | 'sigmoid'
+  | 'erf'
+  | 'relu'
+  | 'floor'
+  | 'ceil'
+  | 'round';
 
 /** y = f(a, b), a and b of y's dtype: floats, and int32 but for div and pow. maximum and minimum propagate NaN. */
 export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum';

@@ -215,7 +215,7 @@ function extend(size: number): number {
 
 function grow(pages: number, size: number): void {
   // An eighth more than asked for, so that a model that is still warming up does not grow the memory at every tensor.
-  const generous = Math.min(pages + (wasmMemory.buffer.byteLength / PAGE >> 3), MAX_PAGES - wasmMemory.buffer.byteLength / PAGE);
+  const generous = Math.min(pages + ((wasmMemory.buffer.byteLength / PAGE) >> 3), MAX_PAGES - wasmMemory.buffer.byteLength / PAGE);
   for (const n of generous > pages ? [generous, pages] : [pages]) {
     try {
       wasmMemory.grow(n);
@@ -239,7 +239,9 @@ function outOfMemoryText(size: number): string {
   const top = [...byOp].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, 5);
   const lines = top.map(([op, e]) => `  ${op}: ${e.count} tensors, ${mib(e.bytes)}`);
   const head = `${currentOp}: no room for ${mib(size)} more; ${mib(bytes)} are live (at most ${mib(MAX_PAGES * PAGE)} fit).`;
-  return [head, 'The largest live results:', ...lines, 'Use a smaller batch, noGrad for evaluation, or dispose what is not needed.'].join('\n');
+  return [head, 'The largest live results:', ...lines, 'Use a smaller batch, noGrad for evaluation, or dispose what is not needed.'].join(
+    '\n',
+  );
 }
 
 function mib(n: number): string {

@@ -110,14 +110,34 @@ function matmul(a: View, b: View, y: View): void {
     const panels = workspace(distinct.length * panelBytes).ptr;
     const panelsOf = new Map(distinct.map((q, i) => [q, panels + i * panelBytes]));
     launch(
-      `packColumns${suffix(y)}`, distinct.length * divideUp(N * size, 4 * VECTOR),
-      addressTable(distinct.map((q) => [addressOf(b) + q * size, panelsOf.get(q)!]), workspace), N,
-      1, 0, 1, 0, K, b.strides[rank - 2]! * size, b.strides[rank - 1]! * size,
+      `packColumns${suffix(y)}`,
+      distinct.length * divideUp(N * size, 4 * VECTOR),
+      addressTable(
+        distinct.map((q) => [addressOf(b) + q * size, panelsOf.get(q)!]),
+        workspace,
+      ),
+      N,
+      1,
+      0,
+      1,
+      0,
+      K,
+      b.strides[rank - 2]! * size,
+      b.strides[rank - 1]! * size,
     );
     launch(
-      `matmul${suffix(y)}`, offsets.length * divideUp(M, ROW_BLOCK) * divideUp(N, COLUMN_BLOCK),
-      addressTable(offsets.map(([p, q], i) => [addressOf(left) + p * size, panelsOf.get(q)!, addressOf(y) + i * M * N * size]), workspace),
-      M, N, K, left.strides[rank - 2]! * size, ROW_BLOCK, COLUMN_BLOCK,
+      `matmul${suffix(y)}`,
+      offsets.length * divideUp(M, ROW_BLOCK) * divideUp(N, COLUMN_BLOCK),
+      addressTable(
+        offsets.map(([p, q], i) => [addressOf(left) + p * size, panelsOf.get(q)!, addressOf(y) + i * M * N * size]),
+        workspace,
+      ),
+      M,
+      N,
+      K,
+      left.strides[rank - 2]! * size,
+      ROW_BLOCK,
+      COLUMN_BLOCK,
     );
   });
 }
@@ -135,7 +155,12 @@ function matvec(a: View, b: View, y: View): void {
       return [byColumns ? right : left, byColumns ? left : right, addressOf(y) + i * M * size];
     });
     launch(
-      `matvec${suffix(y)}`, entries.length * divideUp(M, VECTOR_ROWS), addressTable(entries, workspace), M, a.shape[rank - 1]!, row * size,
+      `matvec${suffix(y)}`,
+      entries.length * divideUp(M, VECTOR_ROWS),
+      addressTable(entries, workspace),
+      M,
+      a.shape[rank - 1]!,
+      row * size,
     );
   });
 }
@@ -149,7 +174,11 @@ function contiguousRows(a: View, workspace: Workspaces): View {
   const strides = rowMajorStrides(shape);
   const copy: View = { storage: workspace(sizeOf(shape) * ITEM_SIZE[a.dtype]), offset: 0, shape, strides, dtype: a.dtype };
   elementwiseKernels.copy(restride(a, shape, a.strides), copy);
-  return restride(copy, a.shape, strides.map((s, d) => (once(d) ? 0 : s)));
+  return restride(
+    copy,
+    a.shape,
+    strides.map((s, d) => (once(d) ? 0 : s)),
+  );
 }
 
 /** An image batch whose channels lie side by side: x itself or a copy. */
@@ -173,7 +202,16 @@ function geometry(...axes: Axis[]): number[] {
 /** The axis `d` (0 vertical, 1 horizontal) of a forward convolution with `size` inputs, `count` outputs and `taps` kernel elements. */
 function forwardAxis(p: ConvParams, d: 0 | 1, size: number, count: number, taps: number): Axis {
   return {
-    count, start: -p.padding[d], step: p.stride[d], tapStep: p.dilation[d], taps, size, outStart: 0, outStep: 1, kStart: 0, kStep: 1,
+    count,
+    start: -p.padding[d],
+    step: p.stride[d],
+    tapStep: p.dilation[d],
+    taps,
+    size,
+    outStart: 0,
+    outStep: 1,
+    kStart: 0,
+    kStep: 1,
   };
 }
 
@@ -194,7 +232,14 @@ function backwardAxes(p: ConvParams, d: 0 | 1, size: number, count: number, K: n
     axes.push({
       count: divideUp(count - r, s),
       start: taps > 0 ? (r + p.padding[d] - k * dilation) / s - (taps - 1) * tapStep : 0,
-      step: 1, tapStep, taps, size, outStart: r, outStep: s, kStart: k + (taps - 1) * every, kStep: -every,
+      step: 1,
+      tapStep,
+      taps,
+      size,
+      outStart: r,
+      outStep: s,
+      kStart: k + (taps - 1) * every,
+      kStep: -every,
     });
   }
   return axes;
@@ -223,14 +268,23 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
     const entries = depthwise ? 1 : groups;
     const packed = workspace(entries * groupBytes);
     const table = Array.from({ length: entries }, (_, g) => [
-      first + g * (w.shape[0]! / groups) * w.strides[0]! * size, packed.ptr + g * groupBytes,
+      first + g * (w.shape[0]! / groups) * w.strides[0]! * size,
+      packed.ptr + g * groupBytes,
     ]);
     // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
     const bytes = (n: number): number => (n * size) >>> 0;
     launch(
-      `packColumns${suffix(y)}`, entries * divideUp(columns * size, 4 * VECTOR), addressTable(table, workspace), columns,
-      vertical.taps, bytes(vertical.kStep * rowStride), horizontal.taps, bytes(horizontal.kStep * columnStride),
-      C, bytes(w.strides[from]!), bytes(w.strides[depthwise ? 0 : to]!),
+      `packColumns${suffix(y)}`,
+      entries * divideUp(columns * size, 4 * VECTOR),
+      addressTable(table, workspace),
+      columns,
+      vertical.taps,
+      bytes(vertical.kStep * rowStride),
+      horizontal.taps,
+      bytes(horizontal.kStep * columnStride),
+      C,
+      bytes(w.strides[from]!),
+      bytes(w.strides[depthwise ? 0 : to]!),
     );
     const units = depthwise ? N : divideUp(N, 2);
     const band = divideUp(vertical.count, Math.min(vertical.count, divideUp(CHUNKS, units)));
@@ -240,8 +294,18 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
       launch(`depthwise${suffix(y)}`, chunks, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
     } else {
       launch(
-        `conv${suffix(y)}`, chunks, ...xArgs, packed.ptr, groupBytes, ...yArgs, N, groups, C, O,
-        ...geometry(vertical, horizontal), band,
+        `conv${suffix(y)}`,
+        chunks,
+        ...xArgs,
+        packed.ptr,
+        groupBytes,
+        ...yArgs,
+        N,
+        groups,
+        C,
+        O,
+        ...geometry(vertical, horizontal),
+        band,
       );
     }
   });
@@ -311,14 +375,15 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
       const rowBytes = OW * (p.stride[1] * images.strides[3]! + gradients.strides[3]!) * size;
       const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
       const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.min(perPart, Math.floor(BAND_BYTES / (rowBytes * OH))));
-      launch(
-        `convGradW${suffix(dw)}`, parts * blocks, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce,
-      );
+      launch(`convGradW${suffix(dw)}`, parts * blocks, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce);
     }
     launch(`convGradWSum${suffix(dw)}`, groups * divideUp(O, 16), sums.ptr, addressOf(dw), parts, groups, C, O, taps);
   });
 }
 
 export const productKernels: Pick<Kernels, 'matmul' | 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = {
-  matmul, conv2d, conv2dGradX, conv2dGradW,
+  matmul,
+  conv2d,
+  conv2dGradX,
+  conv2dGradW,
 };

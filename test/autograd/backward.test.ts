@@ -120,7 +120,9 @@ describe('backward', () => {
     scope(() => {
       const wrong = defineOp({ name: 'wrong', forward: (_, x: Tensor) => x.mul(2), backward: (g) => [g.sum()] });
       const x = leaf([1, 2]);
-      expect(() => wrong(x).sum().backward()).toThrow('backward of wrong: the gradient of argument 0 is float64 [], the argument float64 [2]');
+      expect(() => wrong(x).sum().backward()).toThrow(
+        'backward of wrong: the gradient of argument 0 is float64 [], the argument float64 [2]',
+      );
       expect(x.grad).toBe(null);
     }));
 

@@ -10,7 +10,7 @@ import {
   ReleasedError,
   ScopeError,
   ShapeError,
-  Tensor,
+  type Tensor,
   arange,
   cat,
   full,
@@ -55,7 +55,12 @@ describe('shapes and dtypes', () => {
     ['matmul 0-d', () => a.matmul(tensor(1)), ShapeError, 'matmul: both operands need at least 1 dim (a [2,3], b []); use mul'],
     ['reshape', () => a.reshape([4, 2]), ShapeError, 'reshape: shape [2,3] has 6 elements, which do not fit [4,2]'],
     ['two holes', () => a.reshape([-1, -1]), ShapeError, 'reshape: only one size may be -1, got [-1,-1]'],
-    ['view', () => a.transpose(0, 1).view([6]), ShapeError, 'view: shape [3,2] with strides [1,3] cannot be seen as [6] without a copy; use reshape'],
+    [
+      'view',
+      () => a.transpose(0, 1).view([6]),
+      ShapeError,
+      'view: shape [3,2] with strides [1,3] cannot be seen as [6] without a copy; use reshape',
+    ],
     ['dim', () => a.sum(2), ShapeError, 'sum: dim 2 is out of range for 2 dims (expected -2 to 1)'],
     ['dim twice', () => a.sum([0, -2]), ShapeError, 'sum: dim 0 appears twice'],
     ['permute', () => a.permute([0, 0]), ShapeError, 'permute: dims [0,0] must name each dim of x [2,3] once'],
@@ -72,13 +77,33 @@ describe('shapes and dtypes', () => {
     ['negative size', () => zeros([-1]), ShapeError, 'full: every size must be a whole number ≥ 0, got shape [-1]'],
     ['ragged', () => tensor([[1, 2], [3]]), ShapeError, 'tensor: the arrays are ragged: 1 elements at depth 1, where others have 2'],
     ['data and shape', () => tensor([1, 2, 3], { shape: [2, 2] }), ShapeError, 'tensor: 3 elements do not fill shape [2,2] (4)'],
-    ['fraction on int32', () => i.add(0.5), DTypeError, "add: 0.5 does not fit an int32 tensor; convert the tensor with .to('float32') first"],
+    [
+      'fraction on int32',
+      () => i.add(0.5),
+      DTypeError,
+      "add: 0.5 does not fit an int32 tensor; convert the tensor with .to('float32') first",
+    ],
     ['fraction in int32', () => tensor([0.5], { dtype: 'int32' }), DTypeError, 'tensor: element 0 is 0.5, which does not fit int32'],
-    ['int gradient', () => i.requiresGrad_(), DTypeError, 'requiresGrad_: only float32 and float64 tensors have gradients, this one is int32'],
-    ['int sum', () => full([2], 2 ** 31 - 1, { dtype: 'int32' }).sum(), DTypeError, "sum: 4294967294 does not fit int32; convert the tensor with .to('float32') first"],
+    [
+      'int gradient',
+      () => i.requiresGrad_(),
+      DTypeError,
+      'requiresGrad_: only float32 and float64 tensors have gradients, this one is int32',
+    ],
+    [
+      'int sum',
+      () => full([2], 2 ** 31 - 1, { dtype: 'int32' }).sum(),
+      DTypeError,
+      "sum: 4294967294 does not fit int32; convert the tensor with .to('float32') first",
+    ],
     ['int mean', () => i.mean(), DTypeError, "mean: expected float32 or float64, got int32; convert with .to('float32')"],
     ['where', () => where(a, a, 0), DTypeError, 'where: the condition must be bool, got float32; compare it first, e.g. c.ne(0)'],
-    ['arithmetic', () => (a as unknown as number) + 1, ArgumentError, 'a tensor is no number: use .item() for its value, or .add(…), .mul(…) for arithmetic'],
+    [
+      'arithmetic',
+      () => (a as unknown as number) + 1,
+      ArgumentError,
+      'a tensor is no number: use .item() for its value, or .add(…), .mul(…) for arithmetic',
+    ],
     ['arange', () => arange(0, 1, 0), ArgumentError, 'arange: expected finite numbers and a step ≠ 0, got start 0, end 1, step 0'],
     [
       'conv channels',
@@ -183,11 +208,7 @@ describe('autograd', () => {
         'add_: the operand [2] requires a gradient, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)',
       );
       const e = ones([1]).expand([2]);
-      refuses(
-        () => e.fill_(3),
-        InPlaceError,
-        'fill_: the target [2] is expanded: several of its elements share memory. Use clone() first',
-      );
+      refuses(() => e.fill_(3), InPlaceError, 'fill_: the target [2] is expanded: several of its elements share memory. Use clone() first');
       noGrad(() => x.add_(1));
       expect(x.toArray()).toEqual([2, 2]);
     }));

@@ -52,7 +52,9 @@ describe('the report', () => {
     const x = tensor([1, 2], leaf);
     const report = gradcheck((a) => a.square(), x);
     expect(report).toMatchObject({ ok: true, checked: 2, resampled: 0, kink: null, failures: [] });
-    expect(String(report)).toMatch(/^gradcheck: all 2 gradients are right; largest difference at input 0 \[\d\]: analytic -?\d.*, numeric -?\d/);
+    expect(String(report)).toMatch(
+      /^gradcheck: all 2 gradients are right; largest difference at input 0 \[\d\]: analytic -?\d.*, numeric -?\d/,
+    );
   });
 
   test('a wrong gradient throws, with input, index and both values', () => {
@@ -165,7 +167,9 @@ describe('inputs', () => {
   });
 
   test('elements that share memory are moved one by one', () => {
-    const x = tensor([[1], [2]], { dtype: 'float64' }).expand([2, 3]).requiresGrad_();
+    const x = tensor([[1], [2]], { dtype: 'float64' })
+      .expand([2, 3])
+      .requiresGrad_();
     const y = tensor([1, 2], leaf);
     const z = y.detach().requiresGrad_();
     expect(gradcheck((a, b, c) => [a.square(), b.mul(c)], [x, y, z]).checked).toBe(6 + 2 + 2);
@@ -174,11 +178,15 @@ describe('inputs', () => {
   test('the same tensor twice is two inputs', () => {
     const x = tensor([1, 2], leaf);
     expect(gradcheck((a, b) => a.mul(b), [x, x]).checked).toBe(4);
+    const { failures } = gradcheck((a, b) => halfSquare(a).add(b), [x, x], { raise: false });
+    expect(failures.map((f) => f.input)).toEqual([0, 0]);
   });
 
   test('results of operations stand for leaves', () => {
     const x = tensor([1, 2], leaf).exp();
     expect(gradcheck((a) => a.log(), x).checked).toBe(2);
+    // Their own graph is still there.
+    x.sum().backward();
   });
 
   test('parameters reached by closure', () => {
@@ -240,7 +248,9 @@ describe('gradgradcheck', () => {
   test('finds a second derivative that is missing although the first is right', () => {
     const x = tensor([1, 2], leaf);
     expect(gradcheck((a) => flatSquare(a), x).ok).toBe(true);
-    expect(() => gradgradcheck((a) => flatSquare(a), x)).toThrow(/^gradgradcheck: 2 of 4 gradients are wrong .*\n {2}input 0 \[0\]: analytic 0, /);
+    expect(() => gradgradcheck((a) => flatSquare(a), x)).toThrow(
+      /^gradgradcheck: 2 of 4 gradients are wrong .*\n {2}input 0 \[0\]: analytic 0, /,
+    );
   });
 
   test('checks the gradients of the outputs too', () => {

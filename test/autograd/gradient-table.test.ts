@@ -9,7 +9,15 @@ import * as norm from '../../src/autograd/ops/norm.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
 import * as reduce from '../../src/autograd/ops/reduce.ts';
 import { kernels } from '../../src/kernels/index.ts';
-import { FIRST_ORDER_CASES, SECOND_ORDER_CASES, agreesWithDefinition, firstOrder, holds, secondOrder, sharesTies } from '../support/properties.ts';
+import {
+  FIRST_ORDER_CASES,
+  SECOND_ORDER_CASES,
+  agreesWithDefinition,
+  firstOrder,
+  holds,
+  secondOrder,
+  sharesTies,
+} from '../support/properties.ts';
 import { FUSED, TABLE } from '../support/table.ts';
 
 /** Exports of autograd/ops that have no gradient of their own. */
@@ -28,10 +36,26 @@ describe(`second order, ${SECOND_ORDER_CASES} cases each`, () => {
 });
 
 describe('at ties the gradient is shared', () => {
-  test('amax', () => holds(sharesTies((x) => amax(x)), 50));
-  test('amin', () => holds(sharesTies((x) => amin(x)), 50));
-  test('maximum', () => holds(sharesTies((x) => maximum(x, x.detach()).mul(2).div(x.numel)), 50));
-  test('minimum', () => holds(sharesTies((x) => minimum(x, x.detach()).mul(2).div(x.numel)), 50));
+  test('amax', () =>
+    holds(
+      sharesTies((x) => amax(x)),
+      50,
+    ));
+  test('amin', () =>
+    holds(
+      sharesTies((x) => amin(x)),
+      50,
+    ));
+  test('maximum', () =>
+    holds(
+      sharesTies((x) => maximum(x, x.detach()).mul(2).div(x.numel)),
+      50,
+    ));
+  test('minimum', () =>
+    holds(
+      sharesTies((x) => minimum(x, x.detach()).mul(2).div(x.numel)),
+      50,
+    ));
 });
 
 // On the reference kernels a fused operation is its definition.

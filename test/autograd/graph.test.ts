@@ -154,9 +154,21 @@ describe('backwardSteps', () => {
 
   test('is the engine’s own walk: the same bits as backward, with a gradient and retainGraph', () => {
     const run = (go: (y: Tensor, g: Tensor) => void): ArrayLike<number>[] => {
-      const x = tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], leaf);
+      const x = tensor(
+        [
+          [0.1, 0.2, 0.3],
+          [0.4, 0.5, 0.6],
+        ],
+        leaf,
+      );
       const y = x.matmul(x.transpose(0, 1)).softmax(1).mul(x.sum());
-      const g = tensor([[1, -2], [3, 0.5]], { dtype: 'float64' });
+      const g = tensor(
+        [
+          [1, -2],
+          [3, 0.5],
+        ],
+        { dtype: 'float64' },
+      );
       go(y, g);
       go(y, g);
       return [x.grad!.data()];

@@ -5,7 +5,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GraphConsumedError, InPlaceError, ReleasedError, Tensor, AutogradError, memory, noGrad, scope, scoped, tensor } from 'chainrule';
+import { GraphConsumedError, InPlaceError, ReleasedError, type Tensor, AutogradError, memory, noGrad, scope, scoped, tensor } from 'chainrule';
 
 // — the model —
 
@@ -50,7 +50,9 @@ interface MScope {
 }
 
 class ModelError extends Error {
-  readonly kinds: readonly (new (...args: never[]) => Error)[];
+  readonly kinds: readonly (new (
+    ...args: never[]
+  ) => Error)[];
   constructor(...kinds: (new (...args: never[]) => Error)[]) {
     super(kinds.map((k) => k.name).join(' or '));
     this.kinds = kinds;
@@ -406,7 +408,14 @@ const { program } = fc.letrec<{ program: Statement[]; statement: Statement; bloc
   program: fc.array(tie('statement'), { minLength: 1, maxLength: 14 }),
   statement: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
-    { weight: 3, arbitrary: fc.record({ do: fc.constant('leaf' as const), values: fc.array(small, { minLength: 3, maxLength: 3 }), requiresGrad: fc.boolean() }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant('leaf' as const),
+        values: fc.array(small, { minLength: 3, maxLength: 3 }),
+        requiresGrad: fc.boolean(),
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('scalar' as const), value: small, requiresGrad: fc.boolean() }) },
     { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('mul' as const, 'add' as const), a: pick, b: pick }) },
     {
@@ -420,8 +429,17 @@ const { program } = fc.letrec<{ program: Statement[]; statement: Statement; bloc
     { weight: 3, arbitrary: tie('block') },
   ),
   block: fc.oneof(
-    fc.record({ do: fc.constantFrom('scope' as const, 'noGrad' as const), body: tie('program'), results: fc.array(pick, { maxLength: 2 }) }),
-    fc.record({ do: fc.constant('loop' as const), n: fc.integer({ min: 1, max: 3 }), body: tie('program'), leave: fc.constantFrom('end' as const, 'break' as const, 'throw' as const) }),
+    fc.record({
+      do: fc.constantFrom('scope' as const, 'noGrad' as const),
+      body: tie('program'),
+      results: fc.array(pick, { maxLength: 2 }),
+    }),
+    fc.record({
+      do: fc.constant('loop' as const),
+      n: fc.integer({ min: 1, max: 3 }),
+      body: tie('program'),
+      leave: fc.constantFrom('end' as const, 'break' as const, 'throw' as const),
+    }),
   ),
 }));
 
@@ -530,7 +548,7 @@ function run(statements: Statement[]): number {
         if (a === undefined) return;
         return both(
           () => void a[0][s.do](),
-          () => void model[s.do](a[1]),
+          () => model[s.do](a[1]),
         );
       }
       case 'read': {

@@ -5,13 +5,13 @@ import { Random } from 'chainrule/data';
 import { expect, test } from 'vitest';
 import { parseCommand } from '../../examples/cifar-like/options.ts';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
-import { ended, metricsOf, onTwins, run, start, temporaryFolder } from './support.ts';
+import { ended, onTwins, run, start, temporaryFolder } from './support.ts';
 
 // A run killed with SIGKILL again and again, some of the times while it saves, and resumed each time, ends as if nothing had been.
 
 const [KILLS, WHILE_SAVING] = [20, 5];
 /** Saved after each epoch of 4 steps; long enough for all kills. */
-const CONFIG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8', '--epochs', '60'];
+const CONFIG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8', '--epochs', '16'];
 const SEED = 7;
 
 const isTemporary = (name: string | null) => name?.startsWith('.checkpoint') === true && name.endsWith('.tmp');
@@ -46,24 +46,23 @@ test.skipIf(onTwins)(
     RunFolder.create(killed, command.settings).close();
     const random = new Random(SEED);
     let whileSaving = 0;
-  const steps: number[] = [];
     for (let kill = 0; kill < KILLS; ) {
       const child = start('--resume', killed);
       const end = ended(child);
       const saving = kill >= KILLS - WHILE_SAVING;
-      const watcher = saving ? killWhileSaving(child, killed, random.integer(3)) : killAfter(child, killed, 1 + random.integer(10), 20 * random.uniform());
+      const watcher = saving
+        ? killWhileSaving(child, killed, random.integer(3))
+        : killAfter(child, killed, 1 + random.integer(10), 20 * random.uniform());
       const { code, stderr } = await end;
       watcher.close();
       // null: by the signal. Anything else came before it, and the run was too short.
       expect([code, stderr]).toEqual([null, '']);
-      steps.push(metricsOf(killed).length);
-    const torn = readdirSync(killed).some(isTemporary);
+      const torn = readdirSync(killed).some(isTemporary);
       if (torn) whileSaving++;
       // A save that was faster than the signal does not count.
       if (!saving || torn) kill++;
     }
-    console.log(steps);
-  expect(whileSaving).toBeGreaterThanOrEqual(WHILE_SAVING);
+    expect(whileSaving).toBeGreaterThanOrEqual(WHILE_SAVING);
 
     expect((await run('--resume', killed)).code).toBe(0);
     for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {
@@ -71,4 +70,6 @@ test.skipIf(onTwins)(
     }
     expect(readdirSync(killed).filter(isTemporary)).toEqual([]);
   },
+  // Twenty starts of a process, on whatever machine.
+  300_000,
 );

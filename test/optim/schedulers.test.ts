@@ -3,9 +3,9 @@ import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
 import { expectClose, fixture } from '../nn/fixture.ts';
 
-function twoGroups(momentum = 0.9): optim.SGD {
+function twoGroups({ momentum = 0.9, lr = 0.1 } = {}): optim.SGD {
   const p = (): ReturnType<typeof zeros> => zeros([1], { requiresGrad: true });
-  return new optim.SGD([{ params: [p()] }, { params: [p()], lr: 0.02 }], { lr: 0.1, momentum });
+  return new optim.SGD([{ params: [p()] }, { params: [p()], lr: 0.02 }], { lr, momentum });
 }
 
 const rowOf = (o: optim.SGD): number[] => o.paramGroups.flatMap((g) => [g.lr, g.momentum]);
@@ -17,6 +17,12 @@ describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
   ].map(([name, c, make]) => [`${name} ${JSON.stringify(c.options)}`, c, make] as const))('%s', (_, c, make) => {
     const optimizer = twoGroups();
     const schedule = make(optimizer);
+    // PyTorch's base_lrs: the learning rates at birth.
+    expectClose(
+      schedule.baseLrs,
+      optimizer.paramGroups.map((g) => g.lr),
+      1e-12,
+    );
     c.rows.forEach((row, step) => {
       if (step > 0) schedule.step();
       expectClose(rowOf(optimizer), row.flat(), 1e-12);
@@ -29,19 +35,19 @@ describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
 test('a schedule resumed from its state and the optimizer’s goes on bit for bit', () => {
   const make = {
     cosine: (o: optim.SGD) => new optim.CosineAnnealingLR(o, { tMax: 10, etaMin: 0.001 }),
-    oneCycle: (o: optim.SGD) => new optim.OneCycleLR(o, { maxLr: 0.2, totalSteps: 30 }),
+    oneCycle: (o: optim.SGD) => new optim.OneCycleLR(o, { maxLr: 0.2, totalSteps: 40 }),
   };
   for (const build of Object.values(make)) {
     const optimizer = twoGroups();
     const schedule = build(optimizer);
     for (let i = 0; i < 13; i++) schedule.step();
     const saved = JSON.parse(JSON.stringify([schedule.stateDict(), optimizer.stateDict()])) as [optim.SchedulerState, optim.OptimizerState];
-    const other = twoGroups(0.5);
+    const other = twoGroups({ momentum: 0.5, lr: 0.3 });
     const resumed = build(other);
     other.loadStateDict(saved[1]);
     resumed.loadStateDict(saved[0]);
     expect(resumed.lastLr).toEqual(schedule.lastLr);
-    for (let i = 0; i < 13; i++) {
+    for (let i = 0; i < 20; i++) {
       schedule.step();
       resumed.step();
       expect(rowOf(other)).toEqual(rowOf(optimizer));

@@ -2,7 +2,18 @@
  * The properties that every differentiable operation has, and how often they are tried.
  */
 import fc from 'fast-check';
-import { full, grad, gradcheck, gradgradcheck, memory, scope, tensor, type CheckedFunction, type GradcheckOptions, type Tensor } from '../../src/autograd/index.ts';
+import {
+  full,
+  grad,
+  gradcheck,
+  gradgradcheck,
+  memory,
+  scope,
+  tensor,
+  type CheckedFunction,
+  type GradcheckOptions,
+  type Tensor,
+} from '../../src/autograd/index.ts';
 import { kernels } from '../../src/kernels/index.ts';
 import { Draw, basesOf, functionOf, type Case, type Input } from './arbitraries.ts';
 
@@ -79,7 +90,10 @@ export function agreesWithDefinition(line: FusedLine): fc.IRawProperty<unknown> 
       const given = (): readonly unknown[] => args(bases.map((b, i) => inputs[i]!.view(b)));
       const fast = first(line.op(...(given() as never[])));
       const slow = first(fast.node!.op!.definition!(...given()));
-      const v = tensor(fast.data().map((_, i) => Math.cos(i + 1)), { shape: fast.shape });
+      const v = tensor(
+        fast.data().map((_, i) => Math.cos(i + 1)),
+        { shape: fast.shape },
+      );
       agree(`${line.name}: value`, [fast], [slow]);
       const options = { gradOutputs: v, retainGraph: true };
       agree(`${line.name}: gradient`, grad(fast, bases, options), grad(slow, bases, options));
@@ -95,7 +109,16 @@ function first(y: Tensor | Tensor[]): Tensor {
 /** The gradients of Σ sin(k) · (the gradients' elements), k counting them. */
 function secondGradients(y: Tensor, inputs: readonly Tensor[], v: Tensor): Tensor[] {
   const grads = grad(y, inputs, { gradOutputs: v, createGraph: true });
-  const weighted = grads.map((g) => g.mul(tensor(g.data().map((_, i) => Math.sin(i + 1)), { shape: g.shape })).sum());
+  const weighted = grads.map((g) =>
+    g
+      .mul(
+        tensor(
+          g.data().map((_, i) => Math.sin(i + 1)),
+          { shape: g.shape },
+        ),
+      )
+      .sum(),
+  );
   const total = weighted.reduce((a, b) => a.add(b));
   return grad(total, inputs, { allowUnused: true }).map((g, i) => g ?? inputs[i]!.mul(0));
 }
@@ -104,7 +127,8 @@ function agree(what: string, found: readonly Tensor[], expected: readonly Tensor
   found.forEach((f, k) => {
     const [a, b] = [f.data(), expected[k]!.data()];
     a.forEach((x, i) => {
-      if (!(Math.abs(x - b[i]!) <= 1e-9 * (1 + Math.abs(b[i]!)))) throw new Error(`${what} ${k}: element ${i} is ${x} fused, ${b[i]} by definition`);
+      if (!(Math.abs(x - b[i]!) <= 1e-9 * (1 + Math.abs(b[i]!))))
+        throw new Error(`${what} ${k}: element ${i} is ${x} fused, ${b[i]} by definition`);
     });
   });
 }

@@ -7,6 +7,7 @@ import { cat, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } f
 import { normalizeDims, type Shape } from '../../src/core/shape.ts';
 import { NO_TIES, type Case, type Domain, type Draw, type InputOptions } from './arbitraries.ts';
 import type { ConvParams } from '../../src/kernels/index.ts';
+import * as F from '../../src/nn/functional.ts';
 import type { FusedLine, Line } from './properties.ts';
 
 type Unary = (x: Tensor) => Tensor;
@@ -18,7 +19,12 @@ export function unary(name: string, f: Unary, domain: Domain = 'real', extra: Pa
 }
 
 /** y = f(a, b), broadcasting; a number in place of one operand now and then. */
-export function binary(name: string, f: (a: ag.Operand, b: ag.Operand) => Tensor, domainA: Domain = 'real', domainB: Domain = domainA): Line {
+export function binary(
+  name: string,
+  f: (a: ag.Operand, b: ag.Operand) => Tensor,
+  domainA: Domain = 'real',
+  domainB: Domain = domainA,
+): Line {
   return {
     name,
     draw: (d) => {
@@ -39,7 +45,11 @@ export function binary(name: string, f: (a: ag.Operand, b: ag.Operand) => Tensor
 }
 
 /** A view of x under another shape or order, whose arguments depend on x's shape. */
-function movement(name: string, pickArgs: (d: Draw, shape: number[]) => Unary, extra: Partial<Line> & { minRank?: number; minSize?: number } = {}): Line {
+function movement(
+  name: string,
+  pickArgs: (d: Draw, shape: number[]) => Unary,
+  extra: Partial<Line> & { minRank?: number; minSize?: number } = {},
+): Line {
   const { minRank = 0, minSize = 0, ...line } = extra;
   return {
     name,
@@ -122,7 +132,11 @@ function constants(d: Draw, values: readonly number[], shape: Shape, dtype: 'int
 }
 
 /** Index ranges of `index`, along `dim` of x. */
-function indexing(name: string, covers: string[], f: (d: Draw, shape: number[], dim: number, index: number[], make: () => Tensor) => Case): Line {
+function indexing(
+  name: string,
+  covers: string[],
+  f: (d: Draw, shape: number[], dim: number, index: number[], make: () => Tensor) => Case,
+): Line {
   return {
     name,
     covers,
@@ -171,7 +185,11 @@ function drawConv(d: Draw, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor): 
   return { fn: (x, w) => f(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
 }
 
-function drawPool(d: Draw): { shape: number[]; p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] }; ceilMode: boolean } {
+function drawPool(d: Draw): {
+  shape: number[];
+  p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] };
+  ceilMode: boolean;
+} {
   const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
   const kernel = two(1, 3);
   const padding: [number, number] = [d.int(0, kernel[0] >> 1), d.int(0, kernel[1] >> 1)];
@@ -197,7 +215,8 @@ function drawBatchNorm(d: Draw, f: BatchNorm): Case {
 }
 
 /** The mean of nothing is 0/0. */
-const drawReduction = (d: Draw, count: number): ag.Reduction => d.pick(count === 0 ? (['sum', 'none'] as const) : (['mean', 'sum', 'none'] as const));
+const drawReduction = (d: Draw, count: number): ag.Reduction =>
+  d.pick(count === 0 ? (['sum', 'none'] as const) : (['mean', 'sum', 'none'] as const));
 
 function classLoss(name: string, covers: string[], f: (x: Tensor, target: Tensor, options: ag.LossOptions) => Tensor): Line {
   return {
@@ -236,7 +255,14 @@ export const TABLE: readonly Line[] = [
   binary('mul', ag.mul),
   binary('div', ag.div, 'real', 'nonzero'),
   binary('pow', ag.pow, 'positive', 'real'),
-  { name: 'pow, whole exponent', covers: [], draw: (d) => { const e = d.int(0, 3); return { fn: (x) => x.pow(e), inputs: [d.input(d.shape())] }; } },
+  {
+    name: 'pow, whole exponent',
+    covers: [],
+    draw: (d) => {
+      const e = d.int(0, 3);
+      return { fn: (x) => x.pow(e), inputs: [d.input(d.shape())] };
+    },
+  },
   binary('maximum', maximum),
   binary('minimum', minimum),
   whereLine('where', where),
@@ -256,7 +282,12 @@ export const TABLE: readonly Line[] = [
     draw: (d) => {
       const shape = d.shape();
       const x = d.input(shape);
-      const bounds: [number | null, number | null] = d.pick([[-0.5, 0.75], [-1, null], [null, 0.3], [0.5, -0.5]]);
+      const bounds: [number | null, number | null] = d.pick([
+        [-0.5, 0.75],
+        [-1, null],
+        [null, 0.3],
+        [0.5, -0.5],
+      ]);
       if (d.bool()) return { fn: (t) => t.clamp(...bounds), inputs: [x] };
       return { fn: (t, low, high) => t.clamp(low, high), inputs: [x, d.input(shape), d.input([])] };
     },
@@ -280,7 +311,10 @@ export const TABLE: readonly Line[] = [
     name: 'sumTo',
     draw: (d) => {
       const [wide, narrow] = d.broadcastShapes(2) as [number[], number[]];
-      const full = ag.add(tensor(new Float64Array(product(wide)), { shape: wide }), tensor(new Float64Array(product(narrow)), { shape: narrow })).shape;
+      const full = ag.add(
+        tensor(new Float64Array(product(wide)), { shape: wide }),
+        tensor(new Float64Array(product(narrow)), { shape: narrow }),
+      ).shape;
       return { fn: (x) => ag.sumTo(x, narrow), inputs: [d.input(full)] };
     },
   },
@@ -288,7 +322,15 @@ export const TABLE: readonly Line[] = [
   // — movement —
   movement('reshape', (d, shape) => {
     const n = product(shape);
-    const to = d.pick([[n], [1, n], [...shape].reverse(), [...shape, 1], n > 0 ? [-1] : [n], n > 0 ? [-1, 1] : [n, 1], n % 2 === 0 ? [n / 2, 2] : [n]]);
+    const to = d.pick([
+      [n],
+      [1, n],
+      [...shape].reverse(),
+      [...shape, 1],
+      n > 0 ? [-1] : [n],
+      n > 0 ? [-1, 1] : [n, 1],
+      n % 2 === 0 ? [n / 2, 2] : [n],
+    ]);
     return (x) => x.reshape(to);
   }),
   movement('view', (_, shape) => (x) => x.view([1, ...shape, 1])),
@@ -318,23 +360,35 @@ export const TABLE: readonly Line[] = [
     },
   },
   movement('squeeze', (d, shape) => {
-    const dims = d.pick([undefined, shape.map((_, i) => i).filter(() => d.bool()), shape.length > 0 ? d.int(-shape.length, shape.length - 1) : undefined]);
+    const dims = d.pick([
+      undefined,
+      shape.map((_, i) => i).filter(() => d.bool()),
+      shape.length > 0 ? d.int(-shape.length, shape.length - 1) : undefined,
+    ]);
     return (x) => x.squeeze(dims);
   }),
   movement('unsqueeze', (d, shape) => {
     const dim = d.int(-shape.length - 1, shape.length);
     return (x) => x.unsqueeze(dim);
   }),
-  movement('slice', (d, shape) => {
-    const dim = d.int(-shape.length, shape.length - 1);
-    const [start, end, step] = [d.int(-3, 3), d.pick([null, d.int(-3, 4)]), d.int(1, 3)];
-    return (x) => x.slice(dim, start, end, step);
-  }, { minRank: 1 }),
-  movement('select', (d, shape) => {
-    const dim = d.int(0, shape.length - 1);
-    const index = d.int(-shape[dim]!, shape[dim]! - 1);
-    return (x) => x.select(dim, index);
-  }, { minRank: 1, minSize: 1 }),
+  movement(
+    'slice',
+    (d, shape) => {
+      const dim = d.int(-shape.length, shape.length - 1);
+      const [start, end, step] = [d.int(-3, 3), d.pick([null, d.int(-3, 4)]), d.int(1, 3)];
+      return (x) => x.slice(dim, start, end, step);
+    },
+    { minRank: 1 },
+  ),
+  movement(
+    'select',
+    (d, shape) => {
+      const dim = d.int(0, shape.length - 1);
+      const index = d.int(-shape[dim]!, shape[dim]! - 1);
+      return (x) => x.select(dim, index);
+    },
+    { minRank: 1, minSize: 1 },
+  ),
   movement('pad', (d, shape) => {
     const padding = d.ints(2 * d.int(0, shape.length), 0, 2);
     const value = d.int(-1, 1);
@@ -379,8 +433,15 @@ export const TABLE: readonly Line[] = [
     covers: ['maxPoolOp'],
     draw: (d) => {
       const { shape, p, ceilMode } = drawPool(d);
-      const fn = (x: Tensor): Tensor => ag.maxPoolOp(x, p, ceilMode)[0]!;
-      return { fn, inputs: [d.input(shape, { domain: d.pick(['real', 'distinct']), layouts: NO_TIES })] };
+      const dilation: [number, number] = d.pick([
+        [1, 1],
+        [1, 2],
+        [2, 2],
+      ]);
+      const [n, c, h, w] = shape as [number, number, number, number];
+      const dilated = [n, c, h + (dilation[0] - 1) * (p.kernel[0] - 1), w + (dilation[1] - 1) * (p.kernel[1] - 1)];
+      const fn = (x: Tensor): Tensor => ag.maxPoolOp(x, { ...p, dilation }, ceilMode)[0]!;
+      return { fn, inputs: [d.input(dilated, { domain: d.pick(['real', 'distinct']), layouts: NO_TIES })] };
     },
   },
   {
@@ -408,6 +469,41 @@ export const TABLE: readonly Line[] = [
   classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
   pairLoss('mseLoss', ag.mseLoss),
   pairLoss('bceWithLogits', ag.bceWithLogits),
+
+  // — layers as functions: with bias, without a batch, with running statistics —
+  {
+    name: 'F.linear',
+    covers: [],
+    draw: (d) => {
+      const [i, o] = [d.size(), d.size()];
+      return { fn: (x, w, b) => F.linear(x, w, b), inputs: [[...d.shape({ maxRank: 2 }), i], [o, i], [o]].map((s) => d.input(s)) };
+    },
+  },
+  {
+    name: 'F.conv2d',
+    covers: [],
+    draw: (d) => {
+      const [c, o] = [d.int(1, 2), d.int(1, 2)];
+      const image = [...d.pick([[], [2]]), c, d.int(3, 5), d.int(3, 5)];
+      const kernel = [d.int(1, 3), d.int(1, 3)];
+      const padding = d.pick(['same', 'valid', 1] as const);
+      return { fn: (x, w, b) => F.conv2d(x, w, b, { padding }), inputs: [image, [o, c, ...kernel], [o]].map((s) => d.input(s)) };
+    },
+  },
+  {
+    name: 'F.batchNorm with running statistics',
+    covers: [],
+    draw: (d) => {
+      const shape = [d.int(1, 2), d.int(1, 3), ...d.shape({ maxRank: 2 })];
+      const c = [shape[1]!];
+      const [x, mean, weight, bias] = [shape, c, c, c].map((s) => d.input(s));
+      const variance = d.input(c, { domain: 'positive' });
+      const fn = (t: Tensor, runningMean: Tensor, runningVar: Tensor, w: Tensor, b: Tensor): Tensor =>
+        F.batchNorm(t, { runningMean, runningVar, weight: w, bias: b });
+      return { fn: fn as Case['fn'], inputs: [x!, mean!, variance, weight!, bias!] };
+    },
+  },
+  { name: 'F.dropout', covers: [], draw: (d) => ({ fn: (x) => F.dropout(x, 0.4), inputs: [d.input(d.shape())] }) },
 
   // — detours: gradients that take another way through the engine —
   { name: 'one input on two paths', covers: [], draw: (d) => ({ fn: (x) => x.sigmoid().mul(x).add(x), inputs: [d.input(d.shape())] }) },

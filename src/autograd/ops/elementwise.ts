@@ -87,7 +87,7 @@ const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
 
 /** x as a float tensor: what exp, sqrt and their kin take. */
 function asFloat(name: string, x: Tensor, op: (x: Tensor) => Tensor): Tensor {
-  return withOperands(name, [x], floating, (t) => op(t!));
+  return withOperands(name, [x], floating, (t) => op(t));
 }
 
 // — dtype —
@@ -130,7 +130,7 @@ const addOp = defineOp({
 
 /** y = a + b.   ∂a = g,   ∂b = g */
 export function add(a: Operand, b: Operand): Tensor {
-  return withOperands('add', [a, b], arithmetic, addOp as (...t: Tensor[]) => Tensor);
+  return withOperands('add', [a, b], arithmetic, addOp);
 }
 
 const subOp = defineOp({
@@ -142,7 +142,7 @@ const subOp = defineOp({
 
 /** y = a − b.   ∂a = g,   ∂b = −g */
 export function sub(a: Operand, b: Operand): Tensor {
-  return withOperands('sub', [a, b], arithmetic, subOp as (...t: Tensor[]) => Tensor);
+  return withOperands('sub', [a, b], arithmetic, subOp);
 }
 
 const mulOp = defineOp({
@@ -155,7 +155,7 @@ const mulOp = defineOp({
 
 /** y = a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a */
 export function mul(a: Operand, b: Operand): Tensor {
-  return withOperands('mul', [a, b], arithmetic, mulOp as (...t: Tensor[]) => Tensor);
+  return withOperands('mul', [a, b], arithmetic, mulOp);
 }
 
 const divOp = defineOp({
@@ -168,7 +168,7 @@ const divOp = defineOp({
 
 /** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
 export function div(a: Operand, b: Operand): Tensor {
-  return withOperands('div', [a, b], floating, divOp as (...t: Tensor[]) => Tensor);
+  return withOperands('div', [a, b], floating, divOp);
 }
 
 const powOp = defineOp({
@@ -186,7 +186,7 @@ const powOp = defineOp({
 
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export function pow(a: Operand, b: Operand): Tensor {
-  return withOperands('pow', [a, b], floating, powOp as (...t: Tensor[]) => Tensor);
+  return withOperands('pow', [a, b], floating, powOp);
 }
 
 const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Tensor) =>
@@ -199,10 +199,7 @@ const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Ten
       // Ties share the gradient, as PyTorch's do.
       const half = mul(g, 0.5);
       const tie = eq(a, b);
-      return [
-        needs[0] ? where(tie, half, where(wins(a, b), g, 0)) : null,
-        needs[1] ? where(tie, half, where(wins(a, b), 0, g)) : null,
-      ];
+      return [needs[0] ? where(tie, half, where(wins(a, b), g, 0)) : null, needs[1] ? where(tie, half, where(wins(a, b), 0, g)) : null];
     },
     branch: (a, b) => wins(a, b),
   });
@@ -212,12 +209,12 @@ const minimumOp = extremum('minimum', (a, b) => lt(a, b));
 
 /** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
 export function maximum(a: Operand, b: Operand): Tensor {
-  return withOperands('maximum', [a, b], arithmetic, maximumOp as (...t: Tensor[]) => Tensor);
+  return withOperands('maximum', [a, b], arithmetic, maximumOp);
 }
 
 /** y = min(a, b) per element; NaN wins.   ∂ goes to the smaller, half to each at a tie */
 export function minimum(a: Operand, b: Operand): Tensor {
-  return withOperands('minimum', [a, b], arithmetic, minimumOp as (...t: Tensor[]) => Tensor);
+  return withOperands('minimum', [a, b], arithmetic, minimumOp);
 }
 
 const compare = (op: CompareOp) => {
@@ -234,7 +231,7 @@ const compare = (op: CompareOp) => {
     // A fraction compares with integers as it would with floats.
     const fraction = [a, b].some((n) => typeof n === 'number' && !Number.isInteger(n));
     const [x, y] = fraction ? [a, b].map((t) => (typeof t === 'number' || isFloat(t.dtype) ? t : cast(t, 'float64'))) : [a, b];
-    return withOperands(op, [x!, y!], (d) => d, run as (...t: Tensor[]) => Tensor);
+    return withOperands(op, [x!, y!], (d) => d, run);
   };
 };
 
@@ -271,16 +268,20 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
   if (typeof a === 'number' && typeof b === 'number') {
     throw new DTypeError('where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })');
   }
-  return withOperands('where', [a, b], (d) => d, (x, y) => whereOp(c, x!, y!));
+  return withOperands(
+    'where',
+    [a, b],
+    (d) => d,
+    (x, y) => whereOp(c, x, y),
+  );
 }
 
 // — one operand —
 
-/** y = −x.   ∂x = −g */
 const negOp = defineOp({ name: 'neg', forward: unary('neg'), backward: (g) => [neg(g)] });
 /** y = −x.   ∂x = −g */
 export function neg(x: Tensor): Tensor {
-  return withOperands('neg', [x], arithmetic, negOp as (...t: Tensor[]) => Tensor);
+  return withOperands('neg', [x], arithmetic, negOp);
 }
 
 const absOp = defineOp({
@@ -292,7 +293,7 @@ const absOp = defineOp({
 });
 /** y = |x|.   ∂x = g ⊙ sign x */
 export function abs(x: Tensor): Tensor {
-  return withOperands('abs', [x], arithmetic, absOp as (...t: Tensor[]) => Tensor);
+  return withOperands('abs', [x], arithmetic, absOp);
 }
 
 /** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
@@ -306,7 +307,7 @@ const squareOp = defineOp({
 });
 /** y = x².   ∂x = 2 g ⊙ x */
 export function square(x: Tensor): Tensor {
-  return withOperands('square', [x], arithmetic, squareOp as (...t: Tensor[]) => Tensor);
+  return withOperands('square', [x], arithmetic, squareOp);
 }
 
 const reluOp = defineOp({
@@ -318,7 +319,7 @@ const reluOp = defineOp({
 });
 /** y = max(x, 0).   ∂x = g where y > 0. */
 export function relu(x: Tensor): Tensor {
-  return withOperands('relu', [x], arithmetic, reluOp as (...t: Tensor[]) => Tensor);
+  return withOperands('relu', [x], arithmetic, reluOp);
 }
 
 const expOp = defineOp({
@@ -430,5 +431,5 @@ export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null
     const low = min === null ? x : maximum(x, min);
     return max === null ? low : minimum(low, max);
   }
-  return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t!, min, max));
+  return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t, min, max));
 }

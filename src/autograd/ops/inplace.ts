@@ -27,7 +27,9 @@ function checkWritable(op: string, target: Tensor, operand: Operand | null): voi
     }
   }
   if (target.strides.some((s, d) => s === 0 && target.shape[d]! > 1)) {
-    throw new InPlaceError(`${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`);
+    throw new InPlaceError(
+      `${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`,
+    );
   }
 }
 
@@ -37,7 +39,12 @@ function operandView(op: string, target: Tensor, operand: Operand): View {
     if (!isFloat(target.dtype) && !Number.isInteger(operand)) {
       throw new DTypeError(`${op}: ${operand} does not fit an ${target.dtype} tensor; convert the tensor with .to('float32') first`);
     }
-    const v = { ...emptyLike(target, target.shape.map(() => 1)) };
+    const v = {
+      ...emptyLike(
+        target,
+        target.shape.map(() => 1),
+      ),
+    };
     kernels.fill(operand, v);
     return expandTo(v, target.shape);
   }

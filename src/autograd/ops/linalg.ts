@@ -39,7 +39,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const rows = b.shape.at(b.ndim === 1 ? -1 : -2)!;
   if (inner !== rows) throw new ShapeError(`matmul: a has ${inner} columns, b ${rows} rows ${shapes}`);
   const dtype = promote(a.dtype, b.dtype);
-  if (!isFloat(dtype)) throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
+  if (!isFloat(dtype))
+    throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
   broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
 
   let x = cast(a, dtype);
@@ -48,7 +49,10 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (b.ndim === 1) w = unsqueeze(w, 1);
   const batch: Shape = x.shape.slice(0, -2);
   // One big product instead of a batch against the same matrix.
-  const y = w.ndim === 2 && x.ndim > 2 ? reshape(matmulOp(reshape(x, [sizeOf(batch) * x.size(-2), inner]), w), [...batch, x.size(-2), w.size(-1)]) : matmulOp(x, w);
+  const y =
+    w.ndim === 2 && x.ndim > 2
+      ? reshape(matmulOp(reshape(x, [sizeOf(batch) * x.size(-2), inner]), w), [...batch, x.size(-2), w.size(-1)])
+      : matmulOp(x, w);
   const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
 }

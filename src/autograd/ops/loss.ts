@@ -10,8 +10,10 @@ import { checkIndex, gatherUnchecked, reshape } from './movement.ts';
 import { crossEntropyOp } from './norm.ts';
 import { mean, sum } from './reduce.ts';
 
+/** What becomes of the losses of the elements or samples: all of them, their mean, or their sum. */
 export type Reduction = 'none' | 'mean' | 'sum';
 
+/** Options of every loss. */
 export interface LossOptions {
   /** Default 'mean'. */
   readonly reduction?: Reduction;

@@ -119,7 +119,8 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
 
 /** Without the size-1 dims: all of them, or those named (others are left).   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
-  const dims = dim === undefined ? x.shape.map((_, d) => d) : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
+  const dims =
+    dim === undefined ? x.shape.map((_, d) => d) : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
   return reshapeOp(
     x,
     x.shape.filter((n, d) => n !== 1 || !dims.includes(d)),
@@ -263,7 +264,9 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const d = normalizeDim('cat', dim, first.ndim);
   const agree = tensors.every((t) => t.ndim === first.ndim && t.shape.every((n, i) => i === d || n === first.shape[i]));
   if (!agree || first.ndim === 0) {
-    throw new ShapeError(`cat: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must agree in all dims but ${dim}, of at least 1`);
+    throw new ShapeError(
+      `cat: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must agree in all dims but ${dim}, of at least 1`,
+    );
   }
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
   return catOp(d, ...tensors.map((t) => cast(t, dtype)));
@@ -336,7 +339,9 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   checkIndex('gather', index, x.ndim === 0 ? 1 : x.shape[d]!);
   const fits = index.ndim === x.ndim && index.shape.every((n, i) => i === d || n <= x.shape[i]!);
   if (!fits) {
-    throw new ShapeError(`gather: index ${formatShape(index.shape)} must have the rank of x ${formatShape(x.shape)}, and sizes at most x's but along dim ${dim}`);
+    throw new ShapeError(
+      `gather: index ${formatShape(index.shape)} must have the rank of x ${formatShape(x.shape)}, and sizes at most x's but along dim ${dim}`,
+    );
   }
   if (x.ndim === 0) return reshape(gatherOp(reshape(x, [1]), 0, reshape(index, [1])), []);
   return gatherOp(x, d, index);
@@ -344,7 +349,10 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
 
 /** Throws unless `index` is int32 with values from 0 to size − 1. */
 export function checkIndex(op: string, index: Tensor, size: number): void {
-  if (index.dtype !== 'int32') throw new DTypeError(`${op}: indices must be int32, got ${index.dtype}; make them with { dtype: 'int32' } or convert with .to('int32')`);
+  if (index.dtype !== 'int32')
+    throw new DTypeError(
+      `${op}: indices must be int32, got ${index.dtype}; make them with { dtype: 'int32' } or convert with .to('int32')`,
+    );
   const values = index.data();
   for (let i = 0; i < values.length; i++) {
     if (values[i]! < 0 || values[i]! >= size) {

@@ -66,7 +66,7 @@ export const batchNormOp = defineOp({
     fused!.batchNormApply(xs, mu, inverseStd(k, variance, eps), vector(k, w), vector(k, b), y);
     return [y, mu, variance];
   },
-  save: (_, x, w, __, eps, ___, mu, variance) => ({ x, w, mu: mu!, variance: variance!, eps }),
+  save: (_, x, w, __, eps, ___, mu, variance) => ({ x, w, mu: mu, variance: variance, eps }),
   backward: (g, { x, w, mu, variance, eps }, needs) =>
     withNursery('batchNorm', () => {
       const k = kernels;
@@ -156,7 +156,7 @@ export const crossEntropyOp = defineOp({
     fused!.crossEntropy(rows(k, x), target, loss, logp);
     return [loss, logp];
   },
-  save: (_, __, target, ___, logp) => ({ target, logp: logp! }),
+  save: (_, __, target, ___, logp) => ({ target, logp: logp }),
   backward: (g, { target, logp }) =>
     withNursery('crossEntropy', () => {
       const dx = empty(logp.shape, logp.dtype);

@@ -21,7 +21,9 @@ function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): S
   const oh = poolSize(h, p.kernel[0], p.stride[0], p.padding[0], p.dilation[0], ceilMode);
   const ow = poolSize(w, p.kernel[1], p.stride[1], p.padding[1], p.dilation[1], ceilMode);
   if (oh < 1 || ow < 1) {
-    throw new ShapeError(`${op}: the window ${formatShape(p.kernel)} is larger than the padded input (x ${formatShape(x.shape)}): output ${formatShape([oh, ow])}`);
+    throw new ShapeError(
+      `${op}: the window ${formatShape(p.kernel)} is larger than the padded input (x ${formatShape(x.shape)}): output ${formatShape([oh, ow])}`,
+    );
   }
   return [n, c, oh, ow];
 }
@@ -36,14 +38,14 @@ export const maxPoolOp = defineOp({
     k.maxPool2d(x, y, index, p);
     return [y, index];
   },
-  save: (_, x, __, ___, ____, index) => ({ shape: x.shape, index: index! }),
+  save: (_, x, __, ___, ____, index) => ({ shape: x.shape, index: index }),
   backward: (g, { shape, index }): Grads => {
     const [n, c, h, w] = shape as [number, number, number, number];
     const windows = index.size(2) * index.size(3);
     const dx = scatterUnchecked(reshape(g, [n, c, windows]), 2, reshape(index, [n, c, windows]), [n, c, h * w]);
     return [reshape(dx, shape)];
   },
-  branch: (_, __, ___, ____, index) => index!,
+  branch: (_, __, ___, ____, index) => index,
 });
 
 /** y = sum over each window / divisor.   ∂x: its adjoint, below */

@@ -15,6 +15,7 @@ import { reshape } from './movement.ts';
 /** Which dims to reduce: one, several, or all by default. Negative dims count from the end. */
 export type Dims = number | readonly number[];
 
+/** Options of every reduction. */
 export interface ReduceOptions {
   /** Leaves the reduced dims with size 1. Default false. */
   readonly keepdim?: boolean;
@@ -112,6 +113,7 @@ function requireFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: expected float32 or float64, got ${x.dtype}; convert with .to('float32')`);
 }
 
+/** Options of `var` and `std`. */
 export interface VarOptions extends ReduceOptions {
   /** Divides by n − correction. Default 1 (Bessel's); 0 gives the biased variance. */
   readonly correction?: number;
