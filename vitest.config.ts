@@ -5,7 +5,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 
 // The whole suite runs twice: on the WebAssembly kernels and on their plain-TypeScript twins. Tests that no kernel choice can
 // change run once.
-const once = ['test/kernels/**', 'test/package/**', 'test/architecture.test.ts'];
+const once = ['test/kernels/**', 'test/architecture.test.ts'];
 
 export default defineConfig({
   resolve: {

@@ -9,14 +9,13 @@ import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../core/errors.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
-import { kernels } from '../kernels/index.ts';
-import { emptyLike, restride } from '../kernels/view.ts';
 import { grad } from './backward.ts';
+import { pointsOf, type Point } from './gradcheck-point.ts';
 import { scope } from './lifetime.ts';
 import { logBranches } from './op.ts';
 import { defaultGenerator } from './random.ts';
 import { withGradMode } from './scope.ts';
-import { fromElements, isTensor, loose, type Tensor } from './tensor.ts';
+import { fromElements, isTensor, type Tensor } from './tensor.ts';
 
 /** A function of tensors to be checked: one result or several. */
 export type CheckedFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
@@ -286,82 +285,6 @@ function difference(above: readonly ElementArray[], below: readonly ElementArray
 
 function sameBranches(a: readonly Float64Array[], b: readonly Float64Array[]): boolean {
   return a.length === b.length && a.every((x, k) => x.length === b[k]!.length && x.every((branch, i) => branch === b[k]![i]));
-}
-
-// — the point —
-
-/** One input that requires a gradient, whose elements can be moved one by one. */
-class Point {
-  readonly input: number;
-  readonly tensor: Tensor;
-  readonly numel: number;
-  readonly #version: number;
-  /** Where element i lies in the storage. */
-  readonly #cells: readonly number[];
-  /** The given values, and those of the current attempt. */
-  readonly #given: ElementArray;
-  #values: ElementArray;
-
-  constructor(input: number, tensor: Tensor) {
-    this.input = input;
-    this.tensor = tensor;
-    this.numel = tensor.numel;
-    this.#version = tensor.storage.version;
-    this.#given = tensor.data();
-    this.#values = this.#given;
-    this.#cells = Array.from({ length: this.numel }, (_, i) =>
-      unravelIndex(i, tensor.shape).reduce((at, k, d) => at + k * tensor.strides[d]!, tensor.offset),
-    );
-  }
-
-  #write(i: number, value: number): void {
-    kernels.fill(value, restride(this.tensor, [], [], this.#cells[i]!));
-    this.tensor.storage.version++;
-  }
-
-  /** Runs `fn` with element i moved by h. */
-  at<T>(i: number, h: number, fn: () => T): T {
-    this.#write(i, this.#values[i]! + h);
-    try {
-      return fn();
-    } finally {
-      this.#write(i, this.#values[i]!);
-    }
-  }
-
-  /** The distance between x + h and x − h as rounded. */
-  span(i: number, h: number): number {
-    const x = this.#values[i]!;
-    return x + h - (x - h);
-  }
-
-  jitter(random: Random, amount: number): void {
-    this.#values = this.#given.map((x) => x + amount * (1 + Math.abs(x)) * (2 * random.uniform() - 1));
-    this.#values.forEach((x, i) => this.#write(i, x));
-  }
-
-  /** The given values, to the bit: graphs that have saved them stay valid. */
-  restore(): void {
-    this.#given.forEach((x, i) => this.#write(i, x));
-    this.tensor.storage.version = this.#version;
-  }
-}
-
-function pointsOf(inputs: readonly Tensor[]): Point[] {
-  return inputs.flatMap((x, i) => {
-    if (!x.requiresGrad) return [];
-    const shared = x.strides.some((s, d) => s === 0 && x.shape[d]! > 1) || inputs.some((y, j) => j !== i && y.storage === x.storage);
-    return [new Point(i, x.isLeaf && !shared ? x : leafCopy(x))];
-  });
-}
-
-/** A leaf with x's values, in x's memory order. */
-function leafCopy(x: Tensor): Tensor {
-  const y = emptyLike(x);
-  kernels.copy(x, y);
-  const t = loose(y).requiresGrad_();
-  t.label = x.label;
-  return t;
 }
 
 // — the text —

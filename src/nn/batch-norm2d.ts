@@ -7,6 +7,7 @@ import { checkCount } from './linear.ts';
 import { Module } from './module.ts';
 import { buffer, parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
+/** Options of BatchNorm2d. */
 export interface BatchNorm2dOptions extends LayerOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;

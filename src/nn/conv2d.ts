@@ -7,6 +7,7 @@ import { checkCount } from './linear.ts';
 import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
+/** Options of Conv2d. */
 export interface Conv2dLayerOptions extends Conv2dOptions, LayerOptions, InitOptions {
   /** Whether there is a bias. Default true. */
   readonly bias?: boolean;

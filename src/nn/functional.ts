@@ -59,6 +59,7 @@ function batched(op: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor {
   return run(x);
 }
 
+/** Options of conv2d. */
 export interface Conv2dOptions {
   /** Default 1. */
   readonly stride?: Size2d;
@@ -100,6 +101,7 @@ function convPadding(w: Tensor, stride: readonly number[], dilation: readonly nu
   return { padding: [total[0] >> 1, total[1] >> 1] as const, after: [total[0] & 1, total[1] & 1] as const };
 }
 
+/** Options of all pools. */
 export interface PoolOptions {
   /** Default: the kernel's size. */
   readonly stride?: Size2d;
@@ -109,11 +111,13 @@ export interface PoolOptions {
   readonly ceilMode?: boolean;
 }
 
+/** Options of maxPool2d. */
 export interface MaxPool2dOptions extends PoolOptions {
   /** Distance between the window's taps. Default 1. */
   readonly dilation?: Size2d;
 }
 
+/** Options of avgPool2d. */
 export interface AvgPool2dOptions extends PoolOptions {
   /** Whether padding counts in the divisor. Default true. */
   readonly countIncludePad?: boolean;
@@ -126,7 +130,9 @@ function poolFrame(op: string, kernel: Size2d, options: PoolOptions) {
   const stride = pair(op, 'stride', options.stride ?? size, 1);
   const padding = pair(op, 'padding', options.padding ?? 0, 0);
   if (padding[0] * 2 > size[0] || padding[1] * 2 > size[1]) {
-    throw new ArgumentError(`${op}: padding must be at most half the kernel, got padding ${formatShape(padding)} and kernel ${formatShape(size)}`);
+    throw new ArgumentError(
+      `${op}: padding must be at most half the kernel, got padding ${formatShape(padding)} and kernel ${formatShape(size)}`,
+    );
   }
   return { kernel: size, stride, padding };
 }
@@ -167,6 +173,7 @@ export function adaptiveAvgPool2d(x: Tensor, size: number | readonly [number | n
   });
 }
 
+/** Options of batchNorm. */
 export interface BatchNormOptions {
   /** [C]; updated in training, used otherwise. */
   readonly runningMean?: Tensor | null;
@@ -194,7 +201,8 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const { runningMean = null, runningVar = null, weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5 } = options;
   checkBatchNorm(x, { runningMean, runningVar, weight, bias });
   if (!training) {
-    if (runningMean === null || runningVar === null) throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
+    if (runningMean === null || runningVar === null)
+      throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
     return normalize(x, runningMean, runningVar, weight, bias, eps);
   }
   const n = x.numel / Math.max(x.size(1), 1);
@@ -215,7 +223,9 @@ function checkBatchNorm(x: Tensor, perChannel: Readonly<Record<string, Tensor | 
   for (const [name, t] of Object.entries(perChannel)) {
     if (t === null) continue;
     if (t.ndim !== 1 || t.size(0) !== x.size(1)) {
-      throw new ShapeError(`batchNorm: x has ${x.size(1)} channels, ${name} must be [${x.size(1)}] (x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`);
+      throw new ShapeError(
+        `batchNorm: x has ${x.size(1)} channels, ${name} must be [${x.size(1)}] (x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`,
+      );
     }
     if (t.dtype !== x.dtype) throw new DTypeError(`batchNorm: x is ${x.dtype}, ${name} ${t.dtype}; they must be equal`);
   }
@@ -229,6 +239,7 @@ function normalize(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | n
   return x.mul(scale.reshape(frame)).add(shift.reshape(frame));
 }
 
+/** Options of dropout. */
 export interface DropoutOptions {
   /** False returns x. Default true. */
   readonly training?: boolean;
@@ -245,7 +256,12 @@ export function dropout(x: Tensor, p = 0.5, { training = true, generator = defau
   if (!isFloat(x.dtype)) throw new DTypeError(`dropout: x must be float32 or float64, got ${x.dtype}`);
   if (!training || p === 0) return x;
   const { dtype } = x;
-  const mask = noGrad(() => rand(x.shape, { dtype, generator }).ge(p).to(dtype).mul(p === 1 ? 0 : 1 / (1 - p)));
+  const mask = noGrad(() =>
+    rand(x.shape, { dtype, generator })
+      .ge(p)
+      .to(dtype)
+      .mul(p === 1 ? 0 : 1 / (1 - p)),
+  );
   const y = x.mul(mask);
   mask.dispose();
   return y;

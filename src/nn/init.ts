@@ -6,6 +6,7 @@ import { defaultGenerator, noGrad, rand, randn, type Generator, type Tensor } fr
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 
+/** Options of whatever draws numbers. */
 export interface InitOptions {
   /** Where the numbers come from. Default: the generator of `manualSeed`. */
   readonly generator?: Generator;
@@ -19,7 +20,11 @@ function fill<T extends Tensor>(t: T, values: () => Tensor): T {
 /** t ← U(low, high). Returns t. */
 export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
-  return fill(t, () => rand(t.shape, { dtype: 'float64', generator }).mul(high - low).add(low));
+  return fill(t, () =>
+    rand(t.shape, { dtype: 'float64', generator })
+      .mul(high - low)
+      .add(low),
+  );
 }
 
 /** t ← N(mean, std²). Returns t. */
@@ -44,6 +49,7 @@ export function ones_<T extends Tensor>(t: T): T {
   return constant_(t, 1);
 }
 
+/** What follows a layer, as far as its gain goes. */
 export type Nonlinearity = 'linear' | 'conv2d' | 'sigmoid' | 'tanh' | 'relu' | 'leakyRelu';
 
 /** How much a nonlinearity shrinks the standard deviation; `slope` is leakyRelu's (default 0.01). */
@@ -71,6 +77,7 @@ export function calculateFan(t: Tensor): { fanIn: number; fanOut: number } {
   return { fanIn: t.shape[1]! * kernel, fanOut: t.shape[0]! * kernel };
 }
 
+/** Options of kaimingUniform_ and kaimingNormal_. */
 export interface KaimingOptions extends InitOptions {
   /** Slope of leakyRelu. Default 0. */
   readonly a?: number;

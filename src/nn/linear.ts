@@ -5,6 +5,7 @@ import { uniform_, type InitOptions } from './init.ts';
 import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
+/** Options of Linear. */
 export interface LinearOptions extends LayerOptions, InitOptions {
   /** Whether there is a bias. Default true. */
   readonly bias?: boolean;

@@ -99,7 +99,8 @@ export class Module implements Stateful {
     const own = Object.getOwnPropertyDescriptor(this, 'forward');
     if (own !== undefined && own.value !== this.#wrapped) {
       throw new ArgumentError(
-        `${titleOf(path, this)}: forward is an own property (an arrow function?), so that errors, hooks and noGrad cannot see its calls. Write it as a method: forward(x) { … }`,
+        `${titleOf(path, this)}: forward is an own property (an arrow function?), so that errors, hooks and noGrad cannot see its calls. ` +
+          'Write it as a method: forward(x) { … }',
       );
     }
     for (const r of found) if (r.value instanceof BufferTensor) guardBuffer(this.constructor.name, r, r.value);
@@ -269,7 +270,9 @@ function guardBuffer(owner: string, { holder, key, path }: Registered<Module>, h
     get: () => value,
     set: (v: unknown) => {
       if (isTensor(v) && !(v instanceof BufferTensor)) {
-        throw new ArgumentError(`${owner}.${path} is a buffer: write into it with ${path}.copy_(t) under noGrad, or put nn.buffer(t) in its place`);
+        throw new ArgumentError(
+          `${owner}.${path} is a buffer: write into it with ${path}.copy_(t) under noGrad, or put nn.buffer(t) in its place`,
+        );
       }
       value = v;
     },

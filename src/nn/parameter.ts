@@ -9,6 +9,7 @@ import type { Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
 
+/** Options of Parameter. */
 export interface ParameterOptions {
   /** False freezes the parameter. Default true. */
   readonly requiresGrad?: boolean;
@@ -21,7 +22,8 @@ export interface ParameterOptions {
  */
 export class Parameter extends Tensor {
   constructor(data: Tensor, { requiresGrad = true }: ParameterOptions = {}) {
-    if (!isFloat(data.dtype)) throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
+    if (!isFloat(data.dtype))
+      throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
     const v = empty([...data.shape], data.dtype);
     kernels.copy(data, v);
     super(v);
@@ -30,6 +32,7 @@ export class Parameter extends Tensor {
   }
 }
 
+/** Options of buffer. */
 export interface BufferOptions {
   /** Whether it is part of the state dict. False for caches. Default true. */
   readonly persistent?: boolean;
@@ -59,6 +62,7 @@ export function buffer(data: Tensor, { persistent = true }: BufferOptions = {}):
   return new BufferTensor(data, persistent);
 }
 
+/** What every layer with parameters takes. */
 export interface LayerOptions {
   /** The parameters' dtype. Default float32. */
   readonly dtype?: FloatDType;

@@ -26,7 +26,8 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
       if (typeof value !== 'object' || value === null) continue;
       const path = prefix + key;
       if (isRegistrable(value)) {
-        if (key.includes('.')) throw new ArgumentError(`${owner.constructor.name}: the name '${key}' contains a dot, which separates names in a state dict`);
+        if (key.includes('.'))
+          throw new ArgumentError(`${owner.constructor.name}: the name '${key}' contains a dot, which separates names in a state dict`);
         found.push({ path, value, holder, key });
       } else if (value instanceof Map || value instanceof Set) {
         refuseCollection(owner, path, value, isRegistrable);
@@ -49,6 +50,7 @@ function refuseCollection(owner: object, path: string, value: Map<unknown, unkno
   if (![...value.values()].some(holds)) return;
   const kind = value instanceof Map ? 'Map' : 'Set';
   throw new ArgumentError(
-    `${owner.constructor.name}: ${path} is a ${kind} of modules or tensors, which have no names in a state dict; use ${kind === 'Map' ? 'a record' : 'an array'}`,
+    `${owner.constructor.name}: ${path} is a ${kind} of modules or tensors, which have no names in a state dict; ` +
+      `use ${kind === 'Map' ? 'a record' : 'an array'}`,
   );
 }

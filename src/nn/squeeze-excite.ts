@@ -8,6 +8,7 @@ import { Module, type Layer } from './module.ts';
 import type { LayerOptions } from './parameter.ts';
 import { Sequential } from './sequential.ts';
 
+/** Options of SqueezeExcite. */
 export interface SqueezeExciteOptions extends LayerOptions, InitOptions {
   /** The hidden layer has C/r channels. Default 16. */
   readonly reduction?: number;
@@ -44,10 +45,12 @@ export class SqueezeExcite extends Module {
     checkCount('SqueezeExcite', 'reduction', reduction);
     if (hiddenChannels === undefined && channels < reduction) {
       throw new ArgumentError(
-        `SqueezeExcite: ${channels} channels over reduction ${reduction} leave no hidden channel; use a smaller reduction or set hiddenChannels`,
+        `SqueezeExcite: ${channels} channels over reduction ${reduction} leave no hidden channel; ` +
+          'use a smaller reduction or set hiddenChannels',
       );
     }
-    if (!['avg', 'max', 'avg+max'].includes(squeeze)) throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got '${squeeze}'`);
+    if (!['avg', 'max', 'avg+max'].includes(squeeze))
+      throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got '${squeeze}'`);
     const hidden = hiddenChannels ?? Math.floor(channels / reduction);
     checkCount('SqueezeExcite', 'hiddenChannels', hidden);
     this.channels = channels;
@@ -59,7 +62,8 @@ export class SqueezeExcite extends Module {
   forward(x: Tensor): Tensor {
     if (x.ndim !== 4) throw new ShapeError(`squeezeExcite: x must be [N,C,H,W], got ${formatShape(x.shape)}`);
     const [n, c] = x.sizes(4);
-    if (c !== this.channels) throw new ShapeError(`squeezeExcite: x has ${c} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
+    if (c !== this.channels)
+      throw new ShapeError(`squeezeExcite: x has ${c} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
     const s = this.fc.forward(this.#describe(x));
     return x.mul(s.reshape([n, c, 1, 1]));
   }

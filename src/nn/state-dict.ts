@@ -9,6 +9,7 @@ import { formatShape, sameShape } from '../core/shape.ts';
 /** Tensors by name. */
 export type StateDict = Readonly<Record<string, Tensor>>;
 
+/** Options of loadStateDict. */
 export interface LoadOptions {
   /** Whether names that are missing or unexpected throw. Wrong shapes always do. Default true. */
   readonly strict?: boolean;
@@ -16,6 +17,7 @@ export interface LoadOptions {
   readonly rename?: (name: string) => string;
 }
 
+/** What loadStateDict found that did not match by name. */
 export interface LoadReport {
   /** Names of the module that the state lacks. */
   readonly missing: string[];

@@ -5,6 +5,7 @@ import { noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkNotNegative } from './check.ts';
 
+/** Options of clipGradNorm. */
 export interface ClipOptions {
   /** Which norm: 2 by default; Infinity for the largest absolute value. */
   readonly normType?: number;
@@ -20,7 +21,11 @@ function gradients(params: Iterable<Tensor>): Tensor[] {
  * Scales all gradients, in place, so that their common norm is at most `maxNorm`. Returns the norm before.
  * Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, { normType = 2, errorIfNonfinite = false }: ClipOptions = {}): number {
+export function clipGradNorm(
+  params: Iterable<Tensor>,
+  maxNorm: number,
+  { normType = 2, errorIfNonfinite = false }: ClipOptions = {},
+): number {
   checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
   const grads = gradients(params);

@@ -2,6 +2,7 @@ import { checkCount } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { Scheduler } from './scheduler.ts';
 
+/** Options of CosineAnnealingLR. */
 export interface CosineAnnealingOptions {
   /** Steps until the minimum. */
   readonly tMax: number;

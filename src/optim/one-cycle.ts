@@ -3,6 +3,7 @@ import { checkCount, checkNotNegative } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { Scheduler } from './scheduler.ts';
 
+/** Options of OneCycleLR. */
 export interface OneCycleOptions {
   /** The largest learning rate, or one for each group. */
   readonly maxLr: number | readonly number[];
@@ -50,7 +51,14 @@ export class OneCycleLR extends Scheduler {
   readonly #anneal: (from: number, to: number, share: number) => number;
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
-    const { pctStart = 0.3, annealStrategy = 'cos', cycleMomentum = true, divFactor = 25, finalDivFactor = 1e4, threePhase = false } = options;
+    const {
+      pctStart = 0.3,
+      annealStrategy = 'cos',
+      cycleMomentum = true,
+      divFactor = 25,
+      finalDivFactor = 1e4,
+      threePhase = false,
+    } = options;
     const groups = optimizer.paramGroups;
     const totalSteps = stepsOf(options);
     if (!(pctStart >= 0 && pctStart <= 1)) throw new ArgumentError(`OneCycleLR: pctStart must be from 0 to 1, got ${pctStart}`);
@@ -131,7 +139,8 @@ function stepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number
     checkCount('OneCycleLR', 'totalSteps', totalSteps);
     return totalSteps;
   }
-  if (epochs === undefined || stepsPerEpoch === undefined) throw new ArgumentError('OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch');
+  if (epochs === undefined || stepsPerEpoch === undefined)
+    throw new ArgumentError('OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch');
   checkCount('OneCycleLR', 'epochs', epochs);
   checkCount('OneCycleLR', 'stepsPerEpoch', stepsPerEpoch);
   return epochs * stepsPerEpoch;
@@ -139,7 +148,8 @@ function stepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number
 
 function perGroup(option: string, value: number | readonly number[], groups: number): number[] {
   const values = typeof value === 'number' ? Array.from({ length: groups }, () => value) : [...(value ?? [])];
-  if (values.length !== groups) throw new ArgumentError(`OneCycleLR: ${option} has ${values.length} values, the optimizer ${groups} groups`);
+  if (values.length !== groups)
+    throw new ArgumentError(`OneCycleLR: ${option} has ${values.length} values, the optimizer ${groups} groups`);
   for (const v of values) checkNotNegative('OneCycleLR', option, v);
   return values;
 }

@@ -40,7 +40,10 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const groups = readGroups(name, params);
     const seen = new Set<Tensor>();
     for (const p of groups.flatMap((g) => g.params)) {
-      if (!p.isLeaf) throw new AutogradError(`${name}: the parameter ${formatShape(p.shape)} is the result of an operation; only leaves can be optimized`);
+      if (!p.isLeaf)
+        throw new AutogradError(
+          `${name}: the parameter ${formatShape(p.shape)} is the result of an operation; only leaves can be optimized`,
+        );
       if (seen.has(p)) throw new ArgumentError(`${name}: the parameter ${formatShape(p.shape)} appears twice`);
       seen.add(p);
     }
@@ -153,11 +156,14 @@ function copyState(p: Tensor, entries: ParamState): ParamState {
 /** Checked groups out of what a constructor was given. */
 function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params: Tensor[] })[] {
   if (isTensor(params) || typeof (params as Partial<Iterable<unknown>>)[Symbol.iterator] !== 'function') {
-    throw new ArgumentError(`${name}: expected parameters or groups of them, such as model.parameters(), got ${isTensor(params) ? 'one tensor; put it in an array' : typeof params}`);
+    throw new ArgumentError(
+      `${name}: expected parameters or groups of them, such as model.parameters(), got ${isTensor(params) ? 'one tensor; put it in an array' : typeof params}`,
+    );
   }
   const given: (Tensor | GroupSpec<O>)[] = [...params];
   if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
-  const isGroup = (g: unknown): g is GroupSpec<O> => !isTensor(g) && typeof (g as { params?: Partial<Iterable<unknown>> })?.params?.[Symbol.iterator] === 'function';
+  const isGroup = (g: unknown): g is GroupSpec<O> =>
+    !isTensor(g) && typeof (g as { params?: Partial<Iterable<unknown>> })?.params?.[Symbol.iterator] === 'function';
   if (given.every(isTensor)) return [{ params: given } as Partial<O> & { params: Tensor[] }];
   return given.map((g, i) => {
     const list = isGroup(g) ? [...g.params] : [];

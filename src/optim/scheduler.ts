@@ -6,6 +6,7 @@ import { StateDictError } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 
+/** What a scheduler's stateDict gives. */
 export interface SchedulerState {
   /** How often `step` was called. */
   readonly lastEpoch: number;
@@ -13,6 +14,7 @@ export interface SchedulerState {
   readonly lastLr: readonly number[];
 }
 
+/** The base of all schedulers: a subclass computes the learning rate of a group after each step. */
 export abstract class Scheduler implements Stateful {
   readonly optimizer: Optimizer;
   /** How often `step` was called. */
@@ -56,10 +58,12 @@ export abstract class Scheduler implements Stateful {
   /** Continues where `stateDict` was taken; the groups' own options come back with the optimizer's state. */
   loadStateDict(state: SchedulerState): void {
     const groups = this.optimizer.paramGroups.length;
-    const valid = Number.isSafeInteger(state.lastEpoch) && state.lastEpoch >= 0 && state.baseLrs?.length === groups && state.lastLr?.length === groups;
+    const valid =
+      Number.isSafeInteger(state.lastEpoch) && state.lastEpoch >= 0 && state.baseLrs?.length === groups && state.lastLr?.length === groups;
     if (!valid) {
       throw new StateDictError(
-        `loadStateDict: the state does not fit ${this.constructor.name}: expected lastEpoch ≥ 0 and ${groups} learning rates, got ${state.lastEpoch} and ${state.baseLrs?.length}`,
+        `loadStateDict: the state does not fit ${this.constructor.name}: ` +
+          `expected lastEpoch ≥ 0 and ${groups} learning rates, got ${state.lastEpoch} and ${state.baseLrs?.length}`,
       );
     }
     this.lastEpoch = state.lastEpoch;

@@ -4,6 +4,7 @@ import type { Tensor } from '../autograd/index.ts';
 import { checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params } from './optimizer.ts';
 
+/** Options of SGD, for all parameters or for a group. */
 export interface SGDOptions {
   /** Learning rate. */
   lr: number;
@@ -19,6 +20,7 @@ export interface SGDOptions {
   maximize?: boolean;
 }
 
+/** A group with all of SGD's options. */
 export interface SGDGroup extends ParamGroup, Required<SGDOptions> {
   lr: number;
 }
@@ -33,12 +35,20 @@ export interface SGDGroup extends ParamGroup, Required<SGDOptions> {
  */
 export class SGD extends Optimizer<SGDGroup> {
   constructor(params: Params<SGDOptions>, options: SGDOptions) {
-    super(params as Params<Omit<SGDGroup, 'params'>>, { momentum: 0, dampening: 0, nesterov: false, weightDecay: 0, maximize: false, ...options });
+    super(params as Params<Omit<SGDGroup, 'params'>>, {
+      momentum: 0,
+      dampening: 0,
+      nesterov: false,
+      weightDecay: 0,
+      maximize: false,
+      ...options,
+    });
   }
 
   protected override checkGroup(g: SGDGroup): void {
     for (const option of ['lr', 'momentum', 'weightDecay']) checkNotNegative('SGD', option, g[option]);
-    if (typeof g.dampening !== 'number' || Number.isNaN(g.dampening)) throw new ArgumentError(`SGD: dampening must be a number, got ${String(g.dampening)}`);
+    if (typeof g.dampening !== 'number' || Number.isNaN(g.dampening))
+      throw new ArgumentError(`SGD: dampening must be a number, got ${String(g.dampening)}`);
     if (g.nesterov && (g.momentum === 0 || g.dampening !== 0)) {
       throw new ArgumentError(`SGD: nesterov needs momentum > 0 and dampening 0, got momentum ${g.momentum} and dampening ${g.dampening}`);
     }

@@ -146,6 +146,12 @@ describe('kinks', () => {
     });
   }
 
+  test('equal elements are none to softmax: which one it subtracts makes no difference', () => {
+    const x = tensor([1, 1], leaf);
+    expect(gradcheck((a) => a.softmax(0), x).resampled).toBe(0);
+    expect(gradgradcheck((a) => a.softmax(0), x).resampled).toBe(0);
+  });
+
   test('where no point is left to try, nothing is claimed', () => {
     const x = tensor([1, 0], leaf);
     expect(() => gradcheck((a) => a.relu(), x, { maxResamples: 0 })).toThrow(
@@ -223,6 +229,12 @@ describe('what it leaves behind: nothing', () => {
     expect(defaultGenerator.stateDict()).toEqual(state);
     // The graph has saved x: it was put back to the bit, so that counts as unchanged.
     loss.backward();
+  });
+
+  test('a condition that where() reports as its branch stays alive', () => {
+    const c = tensor([true, false]);
+    gradcheck((a) => where(c, a, 0), tensor([1, 2], leaf));
+    expect([...c.data()]).toEqual([1, 0]);
   });
 
   test('also when the function throws', () => {

@@ -34,10 +34,11 @@ function killWhileSaving(child: ChildProcess, dir: string, skip: number): FSWatc
   });
 }
 
+const folder = temporaryFolder();
+
 test.skipIf(onTwins)(
   `killed ${KILLS} times (seed ${SEED}), ${WHILE_SAVING} of them while it saved, a run ends with the same bits`,
   async () => {
-    const folder = temporaryFolder();
     const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
     expect((await run('--out', whole, ...CONFIG)).code).toBe(0);
 

@@ -11,6 +11,8 @@ import { onTwins, temporaryFolder } from './support.ts';
 
 const STEPS = process.env.CHAINRULE_LONG === '1' ? 1000 : 60;
 
+const folder = temporaryFolder();
+
 test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the third on, and pages do not grow`, async () => {
   const normalize = transforms.normalize(0.5, 0.25);
   const data = {
@@ -21,7 +23,7 @@ test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the 
   };
   const recipe = { batchSize: 8, lr: 0.1, seed: 0, epochs: 1, maxSteps: STEPS };
   const training = prepare(makeModel(0, true, 3, 4), data, recipe);
-  const file = join(temporaryFolder(), 'checkpoint.safetensors');
+  const file = join(folder, 'checkpoint.safetensors');
   const seen: { bytes: number; tensors: number; pages: number }[] = [];
   let [glances, saves] = [0, 0];
   const done = await train(

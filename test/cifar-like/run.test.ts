@@ -59,9 +59,9 @@ describe.skipIf(onTwins)('a run', () => {
 
   test('Ctrl-C finishes the step, saves and says how to go on; the resumed run ends as if nothing had been', async () => {
     const dir = join(folder, 'stopped');
-    const child = start('--out', dir, ...SMALL, '--epochs', '3');
+    const child = start('--out', dir, ...SMALL);
     const end = ended(child);
-    while (metricsLines(dir) < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (child.exitCode === null && metricsLines(dir) < 5) await new Promise((resolve) => setTimeout(resolve, 5));
     child.kill('SIGINT');
     const { code, stdout, stderr } = await end;
     expect([code, stderr]).toEqual([130, '']);

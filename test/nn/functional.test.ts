@@ -19,34 +19,77 @@ describe('PyTorch’s values and gradients within 1e-10 (float64)', () => {
         return F.adaptiveAvgPool2d(x, size!);
     }
   };
-  test.each(fixture.functional.map((c) => [`${c.op} ${JSON.stringify(c.shapes)} ${JSON.stringify(c.options)}`, c] as const))('%s', (_, c) => {
-    scope(() => {
-      const xs = c.shapes.map((s, k) => wave(s, { k, requiresGrad: true }));
-      const y = run(c.op, xs, c.options as Record<string, never>);
-      expect(y.shape).toEqual(c.shape);
-      expectClose(y, c.y);
-      y.backward(wave(c.shape, { k: 3 }));
-      xs.forEach((x, i) => expectClose(x.grad!, c.grads[i]!));
-    });
-  });
+  test.each(fixture.functional.map((c) => [`${c.op} ${JSON.stringify(c.shapes)} ${JSON.stringify(c.options)}`, c] as const))(
+    '%s',
+    (_, c) => {
+      scope(() => {
+        const xs = c.shapes.map((s, k) => wave(s, { k, requiresGrad: true }));
+        const y = run(c.op, xs, c.options as Record<string, never>);
+        expect(y.shape).toEqual(c.shape);
+        expectClose(y, c.y);
+        y.backward(wave(c.shape, { k: 3 }));
+        xs.forEach((x, i) => expectClose(x.grad!, c.grads[i]!));
+      });
+    },
+  );
 });
 
 describe('errors', () => {
   const x = zeros([8, 3, 32, 32]);
   const cases: [string, () => unknown, new (m: string) => Error, string][] = [
-    ['channels', () => F.conv2d(x, zeros([16, 4, 3, 3])), ShapeError, 'conv2d: x has 3 channels, w expects 4 (x [8,3,32,32], w [16,4,3,3])'],
+    [
+      'channels',
+      () => F.conv2d(x, zeros([16, 4, 3, 3])),
+      ShapeError,
+      'conv2d: x has 3 channels, w expects 4 (x [8,3,32,32], w [16,4,3,3])',
+    ],
     ['rank', () => F.conv2d(zeros([3, 3]), zeros([16, 4, 3, 3])), ShapeError, 'conv2d: x must be [N,C,H,W] or [C,H,W], got [3,3]'],
     ['bias', () => F.conv2d(x, zeros([16, 3, 3, 3]), zeros([3])), ShapeError, 'conv2d: b must be [16] (w [16,3,3,3], b [3])'],
-    ['stride', () => F.conv2d(x, zeros([16, 3, 3, 3]), null, { stride: 0 }), ArgumentError, 'conv2d: stride must be a whole number ≥ 1 or a pair of them, got 0'],
-    ['same', () => F.conv2d(x, zeros([1, 3, 3, 3]), null, { padding: 'same', stride: 2 }), ArgumentError, "conv2d: padding 'same' needs stride 1, got [2,2]"],
+    [
+      'stride',
+      () => F.conv2d(x, zeros([16, 3, 3, 3]), null, { stride: 0 }),
+      ArgumentError,
+      'conv2d: stride must be a whole number ≥ 1 or a pair of them, got 0',
+    ],
+    [
+      'same',
+      () => F.conv2d(x, zeros([1, 3, 3, 3]), null, { padding: 'same', stride: 2 }),
+      ArgumentError,
+      "conv2d: padding 'same' needs stride 1, got [2,2]",
+    ],
     ['features', () => F.linear(zeros([8, 3]), zeros([2, 4])), ShapeError, 'linear: x has 3 features, w expects 4 (x [8,3], w [2,4])'],
-    ['linear bias', () => F.linear(zeros([8, 4]), zeros([2, 4]), zeros([4])), ShapeError, 'linear: b must be [2] (x [8,4], w [2,4], b [4])'],
-    ['pool padding', () => F.maxPool2d(x, 2, { padding: 2 }), ArgumentError, 'maxPool2d: padding must be at most half the kernel, got padding [2,2] and kernel [2,2]'],
+    [
+      'linear bias',
+      () => F.linear(zeros([8, 4]), zeros([2, 4]), zeros([4])),
+      ShapeError,
+      'linear: b must be [2] (x [8,4], w [2,4], b [4])',
+    ],
+    [
+      'pool padding',
+      () => F.maxPool2d(x, 2, { padding: 2 }),
+      ArgumentError,
+      'maxPool2d: padding must be at most half the kernel, got padding [2,2] and kernel [2,2]',
+    ],
     ['divisor', () => F.avgPool2d(x, 2, { divisorOverride: 0 }), ArgumentError, 'avgPool2d: divisorOverride must not be 0, got 0'],
-    ['one value', () => F.batchNorm(zeros([1, 4, 1, 1]), { training: true }), ShapeError, 'batchNorm: training needs more than 1 value per channel, got 1 (x [1,4,1,1])'],
+    [
+      'one value',
+      () => F.batchNorm(zeros([1, 4, 1, 1]), { training: true }),
+      ShapeError,
+      'batchNorm: training needs more than 1 value per channel, got 1 (x [1,4,1,1])',
+    ],
     ['statistics', () => F.batchNorm(x), ArgumentError, 'batchNorm: runningMean and runningVar are needed when training is false'],
-    ['scale', () => F.batchNorm(x, { weight: ones([4]), training: true }), ShapeError, 'batchNorm: x has 3 channels, weight must be [3] (x [8,3,32,32], weight [4])'],
-    ['dtypes', () => F.batchNorm(x, { weight: ones([3], { dtype: 'float64' }), training: true }), DTypeError, 'batchNorm: x is float32, weight float64; they must be equal'],
+    [
+      'scale',
+      () => F.batchNorm(x, { weight: ones([4]), training: true }),
+      ShapeError,
+      'batchNorm: x has 3 channels, weight must be [3] (x [8,3,32,32], weight [4])',
+    ],
+    [
+      'dtypes',
+      () => F.batchNorm(x, { weight: ones([3], { dtype: 'float64' }), training: true }),
+      DTypeError,
+      'batchNorm: x is float32, weight float64; they must be equal',
+    ],
     ['p', () => F.dropout(x, 1.5), ArgumentError, 'dropout: p must be from 0 to 1, got 1.5'],
     ['integers', () => F.dropout(tensor([1], { dtype: 'int32' })), DTypeError, 'dropout: x must be float32 or float64, got int32'],
   ];

@@ -1,4 +1,19 @@
-import { ArgumentError, Generator, ShapeError, manualSeed, memory, noGrad, ones, randn, rand, scope, tensor, zeros, type FloatDType, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  Generator,
+  ShapeError,
+  manualSeed,
+  memory,
+  noGrad,
+  ones,
+  randn,
+  rand,
+  scope,
+  tensor,
+  zeros,
+  type FloatDType,
+  type Tensor,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import { describe, expect, test } from 'vitest';
 import { expectClose, fill, fixture, wave } from './fixture.ts';
@@ -24,7 +39,9 @@ describe('SqueezeExcite', () => {
     ['float32', 5e-6],
   ])('on [16,64,32,32] from PyTorch’s state dict: %s within %f', (dtype, tolerance) => {
     scope(() => {
-      const state = Object.fromEntries(Object.entries(keys).map(([name, shape], k) => [name, wave(shape, { k, scale: shape[1]! ** -0.5 * 1.5 })]));
+      const state = Object.fromEntries(
+        Object.entries(keys).map(([name, shape], k) => [name, wave(shape, { k, scale: shape[1]! ** -0.5 * 1.5 })]),
+      );
       const se = new nn.SqueezeExcite(64, { dtype });
       expect(se.loadStateDict(state)).toEqual({ missing: [], unexpected: [] });
       const y = noGrad(() => se.forward(wave([16, 64, 32, 32], { dtype })));
@@ -47,7 +64,12 @@ describe('SqueezeExcite', () => {
   test('its keys are the plain PyTorch module’s', () => {
     const se = new nn.SqueezeExcite(64);
     expect(Object.fromEntries(Object.entries(se.stateDict()).map(([k, t]) => [k, t.shape]))).toEqual(keys);
-    expect(Object.keys(new nn.SqueezeExcite(64, { bias: true }).stateDict())).toEqual(['fc.0.weight', 'fc.0.bias', 'fc.2.weight', 'fc.2.bias']);
+    expect(Object.keys(new nn.SqueezeExcite(64, { bias: true }).stateDict())).toEqual([
+      'fc.0.weight',
+      'fc.0.bias',
+      'fc.2.weight',
+      'fc.2.bias',
+    ]);
     expect(new nn.SqueezeExcite(8, { hiddenChannels: 3 }).stateDict()['fc.0.weight']!.shape).toEqual([3, 8]);
   });
 
@@ -73,7 +95,9 @@ describe('SqueezeExcite', () => {
 
   test('errors name both numbers and the way out', () => {
     expect(() => new nn.SqueezeExcite(8)).toThrow(
-      new ArgumentError('SqueezeExcite: 8 channels over reduction 16 leave no hidden channel; use a smaller reduction or set hiddenChannels'),
+      new ArgumentError(
+        'SqueezeExcite: 8 channels over reduction 16 leave no hidden channel; use a smaller reduction or set hiddenChannels',
+      ),
     );
     expect(() => new nn.SqueezeExcite(8, { hiddenChannels: 0 })).toThrow('SqueezeExcite: hiddenChannels must be a whole number ≥ 1, got 0');
     expect(() => new nn.SqueezeExcite(16).forward(zeros([2, 8, 4, 4]))).toThrow(
@@ -84,30 +108,33 @@ describe('SqueezeExcite', () => {
 });
 
 describe('BatchNorm2d', () => {
-  test.each(fixture.batchNorm.map((c) => [JSON.stringify(c.options), c] as const))('PyTorch’s statistics, outputs and gradients within 1e-10 (float64): %s', (_, c) => {
-    scope(() => {
-      const bn = fill(new nn.BatchNorm2d(3, { ...c.options, dtype: 'float64' }));
-      c.training.forEach((batch, step) => {
-        const x = wave([2, 3, 2, 2], { k: step, scale: 1 + step, offset: step, requiresGrad: true });
+  test.each(fixture.batchNorm.map((c) => [JSON.stringify(c.options), c] as const))(
+    'PyTorch’s statistics, outputs and gradients within 1e-10 (float64): %s',
+    (_, c) => {
+      scope(() => {
+        const bn = fill(new nn.BatchNorm2d(3, { ...c.options, dtype: 'float64' }));
+        c.training.forEach((batch, step) => {
+          const x = wave([2, 3, 2, 2], { k: step, scale: 1 + step, offset: step, requiresGrad: true });
+          const y = bn.forward(x);
+          expectClose(y, batch.y);
+          y.backward(wave([2, 3, 2, 2], { k: 3 }));
+          expectClose(x.grad!, batch.dx);
+        });
+        bn.eval();
+        bn.zeroGrad();
+        const x = wave([2, 3, 2, 2], { k: 9, requiresGrad: true });
         const y = bn.forward(x);
-        expectClose(y, batch.y);
+        expectClose(y, c.evaluated);
         y.backward(wave([2, 3, 2, 2], { k: 3 }));
-        expectClose(x.grad!, batch.dx);
+        expectClose(x.grad!, c.dx);
+        bn.parameters().forEach((p, i) => expectClose(p.grad!, c.grads[i]!));
+        const state = bn.stateDict();
+        expect(Object.keys(state)).toEqual(Object.keys(c.state));
+        for (const [name, want] of Object.entries(c.state)) expectClose(state[name]!, want);
+        bn.dispose();
       });
-      bn.eval();
-      bn.zeroGrad();
-      const x = wave([2, 3, 2, 2], { k: 9, requiresGrad: true });
-      const y = bn.forward(x);
-      expectClose(y, c.evaluated);
-      y.backward(wave([2, 3, 2, 2], { k: 3 }));
-      expectClose(x.grad!, c.dx);
-      bn.parameters().forEach((p, i) => expectClose(p.grad!, c.grads[i]!));
-      const state = bn.stateDict();
-      expect(Object.keys(state)).toEqual(Object.keys(c.state));
-      for (const [name, want] of Object.entries(c.state)) expectClose(state[name]!, want);
-      bn.dispose();
-    });
-  });
+    },
+  );
 
   test('num_batches_tracked is int32 [], counts training batches, and stays when a forward throws', () => {
     scope(() => {
@@ -115,7 +142,9 @@ describe('BatchNorm2d', () => {
       const count = bn.num_batches_tracked!;
       expect([count.dtype, count.shape]).toEqual(['int32', []]);
       bn.forward(randn([2, 2, 3, 3]));
-      expect(() => bn.forward(randn([1, 2, 1, 1]))).toThrow('BatchNorm2d: batchNorm: training needs more than 1 value per channel, got 1 (x [1,2,1,1])');
+      expect(() => bn.forward(randn([1, 2, 1, 1]))).toThrow(
+        'BatchNorm2d: batchNorm: training needs more than 1 value per channel, got 1 (x [1,2,1,1])',
+      );
       expect(() => bn.forward(randn([1, 3, 2, 2]))).toThrow('BatchNorm2d: batchNorm2d: x must be [N,C,H,W] with 2 channels, got [1,3,2,2]');
       bn.eval().forward(randn([2, 2, 3, 3]));
       expect(count.item()).toBe(1);
@@ -127,7 +156,9 @@ describe('BatchNorm2d', () => {
     const bn = new nn.BatchNorm2d(2);
     const before = bn.running_mean;
     expect(() => (bn.running_mean = zeros([2]))).toThrow(
-      new ArgumentError('BatchNorm2d.running_mean is a buffer: write into it with running_mean.copy_(t) under noGrad, or put nn.buffer(t) in its place'),
+      new ArgumentError(
+        'BatchNorm2d.running_mean is a buffer: write into it with running_mean.copy_(t) under noGrad, or put nn.buffer(t) in its place',
+      ),
     );
     expect(bn.running_mean).toBe(before);
     bn.running_mean = nn.buffer(ones([2]));
@@ -224,7 +255,13 @@ describe('initialisation', () => {
     expect(deviation(nn.init.normal_(w, 3, 0.5)) / 0.5).toBeCloseTo(1, 1);
     expect(nn.init.ones_(w).mean().item()).toBe(1);
     expect(nn.init.zeros_(w).mean().item()).toBe(0);
-    expect((['linear', 'conv2d', 'sigmoid', 'tanh', 'relu'] as const).map((n) => nn.init.calculateGain(n))).toEqual([1, 1, 1, 5 / 3, Math.SQRT2]);
+    expect((['linear', 'conv2d', 'sigmoid', 'tanh', 'relu'] as const).map((n) => nn.init.calculateGain(n))).toEqual([
+      1,
+      1,
+      1,
+      5 / 3,
+      Math.SQRT2,
+    ]);
     expect(nn.init.calculateGain('leakyRelu', 0.2)).toBe(Math.sqrt(2 / 1.04));
     expect(() => nn.init.kaimingUniform_(zeros([3]))).toThrow('calculateFan: a weight needs at least 2 dims, got shape [3]');
   });

@@ -1,4 +1,19 @@
-import { ArgumentError, InPlaceError, ReleasedError, ShapeError, StateDictError, manualSeed, memory, noGrad, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  InPlaceError,
+  ReleasedError,
+  ShapeError,
+  StateDictError,
+  manualSeed,
+  memory,
+  noGrad,
+  ones,
+  randn,
+  scope,
+  tensor,
+  zeros,
+  type Tensor,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
@@ -26,7 +41,15 @@ class Net extends nn.Module {
   }
 }
 
-const NAMES = ['features.1.conv.weight', 'features.1.conv.bias', 'heads.0.weight', 'heads.0.bias', 'heads.2.weight', 'named.a.deep.weight', 'named.scale'];
+const NAMES = [
+  'features.1.conv.weight',
+  'features.1.conv.bias',
+  'heads.0.weight',
+  'heads.0.bias',
+  'heads.2.weight',
+  'named.a.deep.weight',
+  'named.scale',
+];
 
 describe('registration', () => {
   test('own properties, arrays and records of them, each tensor once, in order', () => {
@@ -91,7 +114,9 @@ describe('registration', () => {
     expect(() => new WithSet().train()).toThrow(
       new ArgumentError('WithSet: inner.weights is a Set of modules or tensors, which have no names in a state dict; use an array'),
     );
-    expect(() => new WithDot().stateDict()).toThrow(new ArgumentError("WithDot: the name 'a.b' contains a dot, which separates names in a state dict"));
+    expect(() => new WithDot().stateDict()).toThrow(
+      new ArgumentError("WithDot: the name 'a.b' contains a dot, which separates names in a state dict"),
+    );
   });
 
   test('a forward that is an arrow function is refused by parameters, train, summary and the parent’s calls', () => {
@@ -124,7 +149,9 @@ describe('registration', () => {
     const { p, b } = made;
     expect([p!.toArray(), b!.toArray(), p!.requiresGrad, b!.requiresGrad, p!.isLeaf]).toEqual([[2, 4], [1, 2], true, false, true]);
     expect(new nn.Parameter(source, { requiresGrad: false }).requiresGrad).toBe(false);
-    expect(() => new nn.Parameter(tensor([1], { dtype: 'int32' }))).toThrow('Parameter: expected float32 or float64, got int32; use nn.buffer for int32');
+    expect(() => new nn.Parameter(tensor([1], { dtype: 'int32' }))).toThrow(
+      'Parameter: expected float32 or float64, got int32; use nn.buffer for int32',
+    );
   });
 
   test('a buffer made in forward lives on, and a plain tensor cannot take its place', () => {
@@ -174,7 +201,9 @@ describe('errors say where', () => {
         throw new RangeError('mine');
       }
     }
-    expect(() => new Outer().forward(zeros([1, 3]))).toThrow(new ShapeError('Linear: linear: x has 3 features, w expects 2 (x [1,3], w [2,2], b [2])'));
+    expect(() => new Outer().forward(zeros([1, 3]))).toThrow(
+      new ShapeError('Linear: linear: x has 3 features, w expects 2 (x [1,3], w [2,2], b [2])'),
+    );
     expect(() => new nn.Sequential(new Broken()).forward(zeros([1]))).toThrow(new RangeError('mine'));
     // The stack of calls is as before: the next error is named right.
     expect(() => inner.forward(zeros([1, 3]))).toThrow('Linear: linear: x has 3 features');
@@ -205,19 +234,30 @@ describe('state dict', () => {
     const net = new Net();
     const values = net.parameters().map((p) => p.data());
     const { 'heads.0.bias': _, 'named.scale': __, ...rest } = net.stateDict();
-    const bad = { ...rest, 'heads.0.weight': zeros([3, 4]), 'stats.0': zeros([2], { dtype: 'int32' }), extra: zeros([1]), more: zeros([1]), 'features.1.conv.weight': zeros([4, 3, 3, 3]) };
+    const bad = {
+      ...rest,
+      'heads.0.weight': zeros([3, 4]),
+      'stats.0': zeros([2], { dtype: 'int32' }),
+      extra: zeros([1]),
+      more: zeros([1]),
+      'features.1.conv.weight': zeros([4, 3, 3, 3]),
+    };
     expect(() => net.loadStateDict(bad)).toThrow(
       new StateDictError(
         'loadStateDict: the state does not fit Net: missing heads.0.bias, named.scale; unexpected extra, more; ' +
           'heads.0.weight has shape [3,4] in the state, [2,4] in the module; stats.0 is int32 in the state, float32 in the module',
       ),
     );
-    expect(() => net.loadStateDict({ 'features.1.conv.weight': zeros([4, 3, 3, 3]), 'heads.0.weight': zeros([3, 4]) }, { strict: false })).toThrow(
+    expect(() =>
+      net.loadStateDict({ 'features.1.conv.weight': zeros([4, 3, 3, 3]), 'heads.0.weight': zeros([3, 4]) }, { strict: false }),
+    ).toThrow(
       new StateDictError('loadStateDict: the state does not fit Net: heads.0.weight has shape [3,4] in the state, [2,4] in the module'),
     );
     const gone = zeros([4, 3, 3, 3]);
     gone.dispose();
-    expect(() => net.loadStateDict({ 'named.scale': zeros([1]), 'features.1.conv.weight': gone }, { strict: false })).toThrow(ReleasedError);
+    expect(() => net.loadStateDict({ 'named.scale': zeros([1]), 'features.1.conv.weight': gone }, { strict: false })).toThrow(
+      ReleasedError,
+    );
     expect(net.parameters().map((p) => p.data())).toEqual(values);
   });
 
@@ -231,7 +271,11 @@ describe('state dict', () => {
   test('a shared module loads under any of its names, all of which PyTorch writes', () => {
     const net = new Net();
     const state = net.stateDict();
-    const both: nn.StateDict = { ...state, 'again.1.conv.weight': state['features.1.conv.weight']!, 'again.1.conv.bias': state['features.1.conv.bias']! };
+    const both: nn.StateDict = {
+      ...state,
+      'again.1.conv.weight': state['features.1.conv.weight']!,
+      'again.1.conv.bias': state['features.1.conv.bias']!,
+    };
     expect(net.loadStateDict(both)).toEqual({ missing: [], unexpected: [] });
     const { 'features.1.conv.bias': _, ...other } = both;
     expect(net.loadStateDict(other)).toEqual({ missing: [], unexpected: [] });
@@ -254,7 +298,11 @@ describe('to', () => {
       const net = new nn.Sequential(new nn.Conv2d(3, 4, 3), new nn.BatchNorm2d(4));
       const before = [...net.parameters(), ...net.buffers()];
       const values = before.map((t) => Array.from(t.data()));
-      net.forward(randn([2, 3, 4, 4])).square().sum().backward();
+      net
+        .forward(randn([2, 3, 4, 4]))
+        .square()
+        .sum()
+        .backward();
       const grads = net.parameters().map((p) => Array.from(p.grad!.data()));
       expect(net.to('float64')).toBe(net);
       const after = [...net.parameters(), ...net.buffers()];
@@ -263,7 +311,11 @@ describe('to', () => {
       expect(net.parameters().map((p) => Array.from(p.grad!.data()))).toEqual(grads);
       expect(after.slice(0, 4).map((t) => Array.from(t.data()))).toEqual(values.slice(0, 4));
       net.zeroGrad();
-      net.forward(randn([2, 3, 4, 4], { dtype: 'float64' })).square().sum().backward();
+      net
+        .forward(randn([2, 3, 4, 4], { dtype: 'float64' }))
+        .square()
+        .sum()
+        .backward();
       expect(net.parameters().map((p) => p.grad!.dtype)).toEqual(['float64', 'float64', 'float64', 'float64']);
       net.dispose();
     });
@@ -275,7 +327,9 @@ describe('to', () => {
     net.to('float64');
     expect(memory().bytes - before.bytes).toBe(24);
     expect(memory().tensors).toBe(before.tensors);
-    scope(() => expect(() => net.weight.detach().fill_(0)).toThrow(InPlaceError));
+    scope(() => {
+      expect(() => net.weight.detach().fill_(0)).toThrow(InPlaceError);
+    });
     scope(() => {
       const loss = net.forward(ones([1, 3], { dtype: 'float64', requiresGrad: true })).sum();
       net.to('float32');
@@ -298,7 +352,10 @@ describe('the rest', () => {
       net.apply((m) => seen.push(m.constructor.name));
       expect(seen.at(-1)).toBe('Net');
       expect(seen.length).toBe(8);
-      net.forward(randn([1, 3, 4, 4])).sum().backward();
+      net
+        .forward(randn([1, 3, 4, 4]))
+        .sum()
+        .backward();
       expect(net.heads[0]!.weight.grad).not.toBeNull();
       net.zeroGrad();
       expect(net.parameters().every((p) => p.grad === null)).toBe(true);

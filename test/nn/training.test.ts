@@ -45,7 +45,14 @@ test('one batch of 64 is overfitted to a loss below 0.01 within 200 steps; the i
     manualSeed(1);
     const size = onReference ? 4 : 16;
     const model = onReference
-      ? new nn.Sequential(new nn.Conv2d(3, 8, 3, { padding: 1 }), new nn.BatchNorm2d(8), new nn.ReLU(), new nn.SqueezeExcite(8, { reduction: 2 }), new nn.Flatten(), new nn.Linear(128, 10))
+      ? new nn.Sequential(
+          new nn.Conv2d(3, 8, 3, { padding: 1 }),
+          new nn.BatchNorm2d(8),
+          new nn.ReLU(),
+          new nn.SqueezeExcite(8, { reduction: 2 }),
+          new nn.Flatten(),
+          new nn.Linear(128, 10),
+        )
       : tinyNet();
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9, nesterov: true });
     const x = randn([64, 3, size, size]);
@@ -83,29 +90,32 @@ describe('memory', () => {
     );
 
   // The reference kernels run fused operations as their definitions, whose constants need a scope.
-  test.each([['in a scoped loop', true] as const, ...(onReference ? [] : [['in a plain loop', false] as const])])('is equal after every training step from the third on, %s, and pages do not grow', (_, inScope) => {
-    const model = net();
-    const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });
-    const schedule = new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 40 });
-    const x = randn([8, 3, 8, 8]);
-    const y = randint(0, 10, [8]);
-    const seen: string[] = [];
-    const step = (): void => {
-      const loss = F.crossEntropy(model.forward(x), y);
-      optimizer.zeroGrad();
-      loss.backward();
-      optim.clipGradNorm(model.parameters(), 1);
-      optimizer.step();
-      schedule.step();
-      const { bytes, tensors, pages } = memory();
-      seen.push(`${bytes} ${tensors} ${pages}`);
-    };
-    const n = onReference ? 8 : 40;
-    if (inScope) for (const _ of scoped(n)) step();
-    else for (let i = 0; i < n; i++) step();
-    expect(new Set(seen.slice(2)).size).toBe(1);
-    for (const t of [model, optimizer, x, y]) t.dispose();
-  });
+  test.each([['in a scoped loop', true] as const, ...(onReference ? [] : [['in a plain loop', false] as const])])(
+    'is equal after every training step from the third on, %s, and pages do not grow',
+    (_, inScope) => {
+      const model = net();
+      const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });
+      const schedule = new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 40 });
+      const x = randn([8, 3, 8, 8]);
+      const y = randint(0, 10, [8]);
+      const seen: string[] = [];
+      const step = (): void => {
+        const loss = F.crossEntropy(model.forward(x), y);
+        optimizer.zeroGrad();
+        loss.backward();
+        optim.clipGradNorm(model.parameters(), 1);
+        optimizer.step();
+        schedule.step();
+        const { bytes, tensors, pages } = memory();
+        seen.push(`${bytes} ${tensors} ${pages}`);
+      };
+      const n = onReference ? 8 : 40;
+      if (inScope) for (const _ of scoped(n)) step();
+      else for (let i = 0; i < n; i++) step();
+      expect(new Set(seen.slice(2)).size).toBe(1);
+      for (const t of [model, optimizer, x, y]) t.dispose();
+    },
+  );
 
   test('training and disposing give everything back', () => {
     const run = (): void =>

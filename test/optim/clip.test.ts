@@ -31,7 +31,9 @@ test('a norm that is not finite reaches the gradients, or throws', () => {
   expect(optim.clipGradNorm(params, 1)).toBeNaN();
   expect(params[0]!.grad!.toArray()).toEqual([Number.NaN, Number.NaN]);
   const infinite = withGrads([Infinity, 1]);
-  expect(() => optim.clipGradNorm(infinite, 1, { errorIfNonfinite: true })).toThrow(new ArgumentError('clipGradNorm: the total norm of the gradients is Infinity'));
+  expect(() => optim.clipGradNorm(infinite, 1, { errorIfNonfinite: true })).toThrow(
+    new ArgumentError('clipGradNorm: the total norm of the gradients is Infinity'),
+  );
   expect(infinite[0]!.grad!.toArray()).toEqual([Infinity, 1]);
   expect(() => optim.clipGradNorm(params, -1)).toThrow(new ArgumentError('clipGradNorm: maxNorm must be a number ≥ 0, got -1'));
 });

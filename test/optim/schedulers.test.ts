@@ -11,10 +11,14 @@ function twoGroups({ momentum = 0.9, lr = 0.1 } = {}): optim.SGD {
 const rowOf = (o: optim.SGD): number[] => o.paramGroups.flatMap((g) => [g.lr, g.momentum]);
 
 describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
-  test.each([
-    ...fixture.schedulers.cosine.map((c) => ['CosineAnnealingLR', c, (o: optim.SGD) => new optim.CosineAnnealingLR(o, c.options)] as const),
-    ...fixture.schedulers.oneCycle.map((c) => ['OneCycleLR', c, (o: optim.SGD) => new optim.OneCycleLR(o, c.options)] as const),
-  ].map(([name, c, make]) => [`${name} ${JSON.stringify(c.options)}`, c, make] as const))('%s', (_, c, make) => {
+  test.each(
+    [
+      ...fixture.schedulers.cosine.map(
+        (c) => ['CosineAnnealingLR', c, (o: optim.SGD) => new optim.CosineAnnealingLR(o, c.options)] as const,
+      ),
+      ...fixture.schedulers.oneCycle.map((c) => ['OneCycleLR', c, (o: optim.SGD) => new optim.OneCycleLR(o, c.options)] as const),
+    ].map(([name, c, make]) => [`${name} ${JSON.stringify(c.options)}`, c, make] as const),
+  )('%s', (_, c, make) => {
     const optimizer = twoGroups();
     const schedule = make(optimizer);
     // PyTorch's base_lrs: the learning rates at birth.
@@ -81,7 +85,8 @@ test('one-cycle cycles betas where there is no momentum', () => {
 test('errors leave the optimizer as it was', () => {
   const optimizer = twoGroups();
   const before = JSON.stringify(optimizer.paramGroups);
-  const one = (options: Partial<optim.OneCycleOptions>) => (): unknown => new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 10, ...options });
+  const one = (options: Partial<optim.OneCycleOptions>) => (): unknown =>
+    new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 10, ...options });
   const cases: [() => unknown, string][] = [
     [() => new optim.CosineAnnealingLR(optimizer, { tMax: 0 }), 'CosineAnnealingLR: tMax must be a whole number ≥ 1, got 0'],
     [() => new optim.OneCycleLR(optimizer, { maxLr: 0.1, epochs: 2 }), 'OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch'],

@@ -1,4 +1,17 @@
-import { ArgumentError, AutogradError, InPlaceError, ReleasedError, StateDictError, memory, noGrad, ones, scope, tensor, zeros, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  AutogradError,
+  InPlaceError,
+  ReleasedError,
+  StateDictError,
+  memory,
+  noGrad,
+  ones,
+  scope,
+  tensor,
+  zeros,
+  type Tensor,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
@@ -9,7 +22,9 @@ function lossOf(params: readonly Tensor[], used: number): Tensor {
   const terms = params.slice(0, used).map((p) => {
     const shape = [...p.shape];
     const target = wave(shape, { k: 7, dtype: p.dtype as 'float32' });
-    return wave(shape, { k: 5, offset: 1.5, dtype: p.dtype as 'float32' }).mul(p.sub(target).square()).sum();
+    return wave(shape, { k: 5, offset: 1.5, dtype: p.dtype as 'float32' })
+      .mul(p.sub(target).square())
+      .sum();
   });
   return terms.reduce((a, b) => a.add(b)).div(10);
 }
@@ -25,10 +40,16 @@ function follow(optimizer: optim.SGD, params: readonly Tensor[], from: number, t
   }
 }
 
-const start = (dtype: 'float32' | 'float64' = 'float64'): Tensor[] => [wave([3, 2], { dtype, requiresGrad: true }), wave([5], { k: 1, dtype, requiresGrad: true })];
+const start = (dtype: 'float32' | 'float64' = 'float64'): Tensor[] => [
+  wave([3, 2], { dtype, requiresGrad: true }),
+  wave([5], { k: 1, dtype, requiresGrad: true }),
+];
 
 describe('50 steps as PyTorch’s, one parameter without gradient in two of them', () => {
-  const runs = fixture.sgd.flatMap((c) => [[JSON.stringify(c.options), 'float64', 1e-10, c] as const, [JSON.stringify(c.options), 'float32', 1e-5, c] as const]);
+  const runs = fixture.sgd.flatMap((c) => [
+    [JSON.stringify(c.options), 'float64', 1e-10, c] as const,
+    [JSON.stringify(c.options), 'float32', 1e-5, c] as const,
+  ]);
   test.each(runs)('%s %s within %f', (_, dtype, tolerance, c) => {
     const params = start(dtype);
     const optimizer = new optim.SGD(params, c.options);
@@ -154,7 +175,12 @@ describe('a step', () => {
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.5 });
     const step = (): void => {
       optimizer.zeroGrad();
-      scope(() => model.forward(ones([1, 3], { dtype: model.weight.dtype as 'float32' })).sum().backward());
+      scope(() =>
+        model
+          .forward(ones([1, 3], { dtype: model.weight.dtype as 'float32' }))
+          .sum()
+          .backward(),
+      );
       optimizer.step();
     };
     step();
@@ -178,7 +204,15 @@ describe('state', () => {
     follow(optimizer, params, 1, 10);
     const saved = optimizer.stateDict();
     expect(saved.paramGroups.map((g) => g.params)).toEqual([[0], [1]]);
-    expect(saved.paramGroups[1]).toEqual({ lr: 0.02, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0, maximize: false, params: [1] });
+    expect(saved.paramGroups[1]).toEqual({
+      lr: 0.02,
+      momentum: 0.9,
+      dampening: 0,
+      nesterov: true,
+      weightDecay: 0,
+      maximize: false,
+      params: [1],
+    });
     expect(Object.keys(saved.state)).toEqual(['0', '1']);
 
     const copies = params.map((p) => noGrad(() => tensor(p.data(), { shape: p.shape, dtype: 'float64', requiresGrad: true })));

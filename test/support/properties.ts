@@ -33,14 +33,17 @@ const twins = kernels.name === 'reference';
 export const FIRST_ORDER_CASES = wanted > 0 ? wanted : twins ? 20 : 200;
 export const SECOND_ORDER_CASES = wanted > 0 ? Math.ceil(wanted / 4) : twins ? 10 : 50;
 
+/** Milliseconds that a test of so many cases may take. */
+export const TIMEOUT = 120_000 + 100 * wanted;
+
 /** Runs a property; a failure prints the seed and, if `shrink`, the smallest case. */
-export function holds(property: fc.IRawProperty<unknown>, numRuns: number, { seed = SEED, shrink = !twins } = {}): void {
+export function holds<T>(property: fc.IProperty<T>, numRuns: number, { seed = SEED, shrink = !twins } = {}): void {
   fc.assert(property, { numRuns, seed, endOnFailure: !shrink });
 }
 
 type Check = (fn: CheckedFunction, inputs: readonly Tensor[], options?: GradcheckOptions) => unknown;
 
-function checked(line: Line, check: Check): fc.IRawProperty<unknown> {
+function checked(line: Line, check: Check): fc.IProperty<[fc.GeneratorValue]> {
   return fc.property(fc.gen(), (g) => {
     const c = line.draw(new Draw(g));
     const before = memory();
@@ -53,17 +56,17 @@ function checked(line: Line, check: Check): fc.IRawProperty<unknown> {
 }
 
 /** The gradients agree with central differences, and nothing is left in memory. */
-export function firstOrder(line: Line): fc.IRawProperty<unknown> {
+export function firstOrder(line: Line): fc.IProperty<[fc.GeneratorValue]> {
   return checked(line, gradcheck);
 }
 
 /** The gradients' own gradients do. */
-export function secondOrder(line: Line): fc.IRawProperty<unknown> {
+export function secondOrder(line: Line): fc.IProperty<[fc.GeneratorValue]> {
   return checked(line, gradgradcheck);
 }
 
 /** At a tie, where finite differences say nothing, the winners share the gradient equally, as PyTorch's amax and maximum do. */
-export function sharesTies(op: (x: Tensor) => Tensor): fc.IRawProperty<unknown> {
+export function sharesTies(op: (x: Tensor) => Tensor): fc.IProperty<[number, number]> {
   return fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: -3, max: 3 }), (n, value) =>
     scope(() => {
       const x = full([n], value, { dtype: 'float64', requiresGrad: true });
@@ -81,7 +84,7 @@ export interface FusedLine {
 }
 
 /** Fused and definition agree: value, gradient, second gradient. */
-export function agreesWithDefinition(line: FusedLine): fc.IRawProperty<unknown> {
+export function agreesWithDefinition(line: FusedLine): fc.IProperty<[fc.GeneratorValue]> {
   return fc.property(fc.gen(), (g) => {
     const { inputs, args } = line.draw(new Draw(g));
     scope(() => {

@@ -177,12 +177,17 @@ const powOp = defineOp({
   forward: binary('pow'),
   save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => [
-    // b = 0 first: there 0 · a⁻¹ would be NaN at a = 0.
-    needs[0] ? where(eq(b, 0), 0, mul(g, mul(b, pow(a, sub(b, 1))))) : null,
+    needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null,
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
     y && mul(g, where(where(ge(b, 0), eq(a, 0), 0), 0, mul(y, log(where(eq(a, 0), 1, a))))),
   ],
 });
+
+/** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
+function lowered(a: Tensor, b: Tensor): Tensor {
+  const less = sub(b, 1);
+  return b.numel === 1 && b.item() !== 0 ? less : where(where(eq(b, 0), eq(a, 0), 0), 0, less);
+}
 
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export function pow(a: Operand, b: Operand): Tensor {

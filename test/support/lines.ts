@@ -1,0 +1,247 @@
+/**
+ * Makers of the table's lines: one for each kind of operation, which draws shapes, values, layouts and options for it.
+ */
+import type * as ag from '../../src/autograd/index.ts';
+import { tensor, type Tensor } from '../../src/autograd/index.ts';
+import { normalizeDims, type Shape } from '../../src/core/shape.ts';
+import type { ConvParams } from '../../src/kernels/index.ts';
+import { NO_TIES, type Case, type Domain, type Draw, type InputOptions } from './arbitraries.ts';
+import type { Line } from './properties.ts';
+
+type Unary = (x: Tensor) => Tensor;
+type Binary = (a: Tensor, b: Tensor) => Tensor;
+
+/** y = f(x), any shape. */
+export function unary(name: string, f: Unary, domain: Domain = 'real', extra: Partial<Line> = {}): Line {
+  return { name, draw: (d) => ({ fn: f, inputs: [d.input(d.shape(), { domain })] }), ...extra };
+}
+
+/** y = f(a, b), broadcasting; a number in place of one operand now and then. */
+export function binary(
+  name: string,
+  f: (a: ag.Operand, b: ag.Operand) => Tensor,
+  domainA: Domain = 'real',
+  domainB: Domain = domainA,
+): Line {
+  return {
+    name,
+    draw: (d) => {
+      const [sa, sb] = d.broadcastShapes(2) as [number[], number[]];
+      const [a, b] = [d.input(sa, { domain: domainA }), d.input(sb, { domain: domainB })];
+      switch (d.int(0, 7)) {
+        case 0:
+          return { fn: (x) => f(x, 1.5), inputs: [a] };
+        case 1:
+          return { fn: (x) => f(2.5, x), inputs: [b] };
+        case 2:
+          return { fn: (x) => f(x, x), inputs: [d.input(sa, { domain: domainA === 'positive' ? domainA : domainB })] };
+        default:
+          return { fn: f as Binary, inputs: [a, b] };
+      }
+    },
+  };
+}
+
+/** A view of x under another shape or order, whose arguments depend on x's shape. */
+export function movement(
+  name: string,
+  pickArgs: (d: Draw, shape: number[]) => Unary,
+  extra: Partial<Line> & { minRank?: number; minSize?: number } = {},
+): Line {
+  const { minRank = 0, minSize = 0, ...line } = extra;
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape({ minRank, minSize });
+      return { fn: pickArgs(d, shape), inputs: [d.input(shape)] };
+    },
+    ...line,
+  };
+}
+
+/** Conditions of their own shape, one that depends on x, and a number in place of an operand. */
+export function whereLine(name: string, f: (c: Tensor, a: ag.Operand, b: ag.Operand) => Tensor): Line {
+  return {
+    name,
+    draw: (d) => {
+      const [sc, sa, sb] = d.broadcastShapes(3) as [number[], number[], number[]];
+      const condition = constants(d, d.ints(product(sc), 0, 1), sc, 'bool');
+      return d.pick<Case>([
+        { fn: (a, b) => f(condition(), a, b), inputs: [d.input(sa), d.input(sb)] },
+        { fn: (a) => f(condition(), a, 2), inputs: [d.input(sa)] },
+        { fn: (a) => f(a.gt(0.5), a.square(), a), inputs: [d.input(sa)] },
+      ]);
+    },
+  };
+}
+
+interface ReductionOptions extends InputOptions {
+  /** Each result comes from one element at least. Default false. */
+  readonly nonEmpty?: boolean;
+}
+
+export function reduction(
+  name: string,
+  f: (x: Tensor, dim: ag.Dims | undefined, options: ag.ReduceOptions) => Tensor,
+  { nonEmpty = false, ...input }: ReductionOptions = {},
+): Line {
+  return {
+    name,
+    draw: (d) => {
+      const drawn = d.shape();
+      const dims = d.dims(drawn.length);
+      const reduced = normalizeDims(name, dims, drawn.length);
+      const shape = drawn.map((n, i) => (nonEmpty && reduced.includes(i) ? Math.max(n, 1) : n));
+      const keepdim = d.bool();
+      return { fn: (x) => f(x, dims, { keepdim }), inputs: [d.input(shape, input)] };
+    },
+  };
+}
+
+/** var and std: several elements to each result, so that it is not 0/0. */
+export function spread(name: string, f: (x: Tensor, dim: ag.Dims | undefined, options: ag.VarOptions) => Tensor): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = [d.int(2, 4), ...d.shape({ maxRank: 2, minSize: 1 })];
+      const dims = d.pick([undefined, 0, shape.map((_, i) => i)]);
+      const options = { keepdim: d.bool(), correction: d.pick([0, 1, 1]) };
+      return { fn: (x) => f(x, dims, options), inputs: [d.input(shape, { domain: 'distinct', layouts: NO_TIES })] };
+    },
+  };
+}
+
+export function alongDim(name: string, f: (x: Tensor, dim: number) => Tensor): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape();
+      const dim = shape.length === 0 ? d.pick([0, -1]) : d.int(-shape.length, shape.length - 1);
+      return { fn: (x) => f(x, dim), inputs: [d.input(shape)] };
+    },
+  };
+}
+
+/** A maker of int32 or bool tensors, contiguous or with gaps. */
+export function constants(d: Draw, values: readonly number[], shape: Shape, dtype: 'int32' | 'bool' = 'int32'): () => Tensor {
+  if (d.bool()) return () => tensor(values, { shape, dtype });
+  const spread = values.flatMap((v) => [v, 1]);
+  return () => tensor(spread, { shape: [...shape, 2], dtype }).select(-1, 0);
+}
+
+/** Index ranges of `index`, along `dim` of x. */
+export function indexing(
+  name: string,
+  covers: string[],
+  f: (d: Draw, shape: number[], dim: number, index: number[], make: () => Tensor) => Case,
+): Line {
+  return {
+    name,
+    covers,
+    draw: (d) => {
+      const shape = d.shape({ minRank: 1, minSize: 1 });
+      const dim = d.int(0, shape.length - 1);
+      const index = shape.map((n, i) => (i === dim ? d.int(0, 4) : d.int(1, n)));
+      const count = index.reduce((a, b) => a * b, 1);
+      return f(d, shape, dim, index, constants(d, d.ints(count, 0, shape[dim]! - 1), index));
+    },
+  };
+}
+
+/** All combinations of ranks. */
+export function matmulLine(name: string, f: Binary): Line {
+  return { name, draw: (d) => drawMatmul(d, f) };
+}
+
+function drawMatmul(d: Draw, f: Binary): Case {
+  const [m, k, n] = [d.size(), d.size(), d.size()];
+  const batch = d.broadcastShapes(2).map((s) => s.slice(0, d.int(0, 2))) as [number[], number[]];
+  // Cut at the front they may no longer broadcast: 1 always does.
+  const [ba, bb] = [batch[0], batch[1]];
+  for (let i = 1; i <= Math.min(ba.length, bb.length); i++) {
+    if (ba.at(-i) !== bb.at(-i) && ba.at(-i) !== 1 && bb.at(-i) !== 1) bb[bb.length - i] = 1;
+  }
+  const a = d.int(0, 3) === 0 ? [k] : [...ba, m, k];
+  const b = d.int(0, 3) === 0 ? [k] : [...bb, k, n];
+  return { fn: f as Case['fn'], inputs: [d.input(a), d.input(b)] };
+}
+
+/** Strides, paddings, dilations, groups. */
+export function convLine(name: string, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor, extra: Partial<Line> = {}): Line {
+  return { name, draw: (d) => drawConv(d, f), ...extra };
+}
+
+function drawConv(d: Draw, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor): Case {
+  const groups = d.int(1, 2);
+  const [n, c, o] = [d.pick([1, 2, 1, 2, 0]), groups * d.int(1, 2), groups * d.int(1, 2)];
+  const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
+  const kernel = d.pick([two(1, 3), [3, 3] as [number, number]]);
+  const p = { stride: two(1, 2), padding: two(0, 2), dilation: d.pick([[1, 1] as [number, number], two(1, 2)]), groups };
+  // At least one position of the dilated kernel in the padded image.
+  const side = (i: 0 | 1): number => Math.max(1, p.dilation[i] * (kernel[i] - 1) + 1 - 2 * p.padding[i]) + d.int(0, 2);
+  const image = [n, c, side(0), side(1)];
+  return { fn: (x, w) => f(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
+}
+
+export function drawPool(d: Draw): {
+  shape: number[];
+  p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] };
+  ceilMode: boolean;
+} {
+  const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
+  const kernel = two(1, 3);
+  const padding: [number, number] = [d.int(0, kernel[0] >> 1), d.int(0, kernel[1] >> 1)];
+  const shape = [d.pick([1, 2, 1, 2, 0]), d.int(1, 2), kernel[0] + d.int(0, 2), kernel[1] + d.int(0, 2)];
+  return { shape, p: { kernel, stride: two(1, 3), padding, dilation: [1, 1] }, ceilMode: d.bool() };
+}
+
+type BatchNorm = (x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => Tensor;
+
+/** With and without weight and bias, any number of dims after the channels. */
+export function batchNormLine(name: string, f: BatchNorm, extra: Partial<Line> = {}): Line {
+  return { name, draw: (d) => drawBatchNorm(d, f), ...extra };
+}
+
+function drawBatchNorm(d: Draw, f: BatchNorm): Case {
+  const shape = [d.int(2, 3), d.int(1, 3), ...d.pick([[], [], [d.int(1, 3)], [d.int(1, 2), d.int(1, 3)], [2, 2]])];
+  const eps = d.pick([0.01, 0.1]);
+  const c = [shape[1]!];
+  const x = d.input(shape, { domain: 'distinct', layouts: NO_TIES });
+  const affine = d.int(0, 3);
+  if (affine === 0) return { fn: (t) => f(t, null, null, eps), inputs: [x] };
+  return { fn: (t, w, b) => f(t, w, b, eps), inputs: [x, d.input(c), d.input(c)] };
+}
+
+/** The mean of nothing is 0/0. */
+const drawReduction = (d: Draw, count: number): ag.Reduction =>
+  d.pick(count === 0 ? (['sum', 'none'] as const) : (['mean', 'sum', 'none'] as const));
+
+export function classLoss(name: string, covers: string[], f: (x: Tensor, target: Tensor, options: ag.LossOptions) => Tensor): Line {
+  return {
+    name,
+    covers,
+    draw: (d) => {
+      const [n, k] = [d.pick([1, 2, 3, 2, 3, 0]), d.int(1, 4)];
+      const target = constants(d, d.ints(n, 0, k - 1), [n]);
+      const reduction = drawReduction(d, n);
+      return { fn: (x) => f(x, target(), { reduction }), inputs: [d.input([n, k])] };
+    },
+  };
+}
+
+export function pairLoss(name: string, f: (x: Tensor, target: Tensor, options: ag.LossOptions) => Tensor): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape();
+      const reduction = drawReduction(d, product(shape));
+      return { fn: (x, t) => f(x, t, { reduction }), inputs: [d.input(shape), d.input(shape)] };
+    },
+  };
+}
+
+export const permutation = (d: Draw, n: number): number[] => {
+  const keys = d.ints(n, 0, 99);
+  return Array.from({ length: n }, (_, i) => i).sort((a, b) => keys[a]! - keys[b]! || a - b);
+};
+export const product = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
