@@ -54,11 +54,14 @@ function convolution(C: number, O: number, side: number, dtype: FloatDType = 'fl
       const image = (channels: number): View => emptyChannelsLast([BATCH, channels, side, side] satisfies Shape, dtype);
       const [x, w, y] = [image(C), empty([O, C, 3, 3], dtype), image(O)];
       const p = { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 } as const;
-      return prepared([x, w, y], {
-        forward: () => kernels.conv2d(x, w, y, p),
-        gradX: () => kernels.conv2dGradX(y, w, x, p),
-        gradW: () => kernels.conv2dGradW(y, x, w, p),
-      }[direction]);
+      return prepared(
+        [x, w, y],
+        {
+          forward: () => kernels.conv2d(x, w, y, p),
+          gradX: () => kernels.conv2dGradX(y, w, x, p),
+          gradW: () => kernels.conv2dGradW(y, x, w, p),
+        }[direction],
+      );
     },
   }));
 }
@@ -87,7 +90,9 @@ export function peakProbe(dtype: FloatDType): { flops: number; run: () => void; 
   const lanes = dtype === 'float32' ? 4 : 2;
   const at = room.storage.ptr + 64;
   // c ← 0.5·c + 1 stays near 2, far from slow subnormal numbers.
-  elementView(at, dtype, 2 * lanes).fill(0.5, 0, lanes).fill(1, lanes);
+  elementView(at, dtype, 2 * lanes)
+    .fill(0.5, 0, lanes)
+    .fill(1, lanes);
   return {
     flops: 2 * ROUNDS * VECTORS * lanes,
     run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', 1, room.storage.ptr, ROUNDS, at),

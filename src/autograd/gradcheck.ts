@@ -48,6 +48,7 @@ export interface GradcheckElement {
   readonly numeric: number;
 }
 
+/** What a gradient check found. Prints as a table. */
 export interface GradcheckReport {
   /** Whether every element was checked, away from kinks, and is right. */
   readonly ok: boolean;

@@ -54,6 +54,7 @@ export interface BackwardStep {
   toString(): string;
 }
 
+/** An input of the visited node, and the gradient that goes on to it. */
 export interface BackwardStepInput {
   readonly name: string;
   readonly op: string;

@@ -5,7 +5,18 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GraphConsumedError, InPlaceError, ReleasedError, type Tensor, AutogradError, memory, noGrad, scope, scoped, tensor } from 'chainrule';
+import {
+  GraphConsumedError,
+  InPlaceError,
+  ReleasedError,
+  type Tensor,
+  AutogradError,
+  memory,
+  noGrad,
+  scope,
+  scoped,
+  tensor,
+} from 'chainrule';
 
 // — the model —
 

@@ -48,13 +48,23 @@ describe('batch norm', () => {
     return range(N! * C! * P).map((i) => channels[Math.floor(i / P) % C!]![Math.floor(i / P / C!) * P + (i % P)]!);
   };
   const parameters = (C: number, seed: number, type: FloatDType) =>
-    view([C], type, 'row-major', numbers(C, seed).map((v) => 1 + Math.abs(v)));
+    view(
+      [C],
+      type,
+      'row-major',
+      numbers(C, seed).map((v) => 1 + Math.abs(v)),
+    );
 
   test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64)', () => {
     const property = fc.property(images, (im) => {
       freed(() => {
         const shape = shapeOf(im);
-        const x = view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed).map((v) => 3 + v));
+        const x = view(
+          shape,
+          im.dtype,
+          'channels-last',
+          numbers(sizeOf(shape), im.seed).map((v) => 3 + v),
+        );
         const means = byChannel(read(x), shape).map((v) => sum(v) / v.length);
         const variances = byChannel(read(x), shape).map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length);
         const mean = view([im.C], im.dtype);
@@ -70,13 +80,25 @@ describe('batch norm', () => {
     freed(() => {
       const shape = [64, 21, 32, 32];
       const period = numbers(65537, 7);
-      const x = view(shape, 'float32', 'channels-last', range(sizeOf(shape)).map((i) => 1000 + period[i % 65537]!));
+      const x = view(
+        shape,
+        'float32',
+        'channels-last',
+        range(sizeOf(shape)).map((i) => 1000 + period[i % 65537]!),
+      );
       const channels = byChannel(read(x), shape);
       const means = channels.map((v) => sum(v) / v.length);
       const mean = view([21], 'float32');
       const variance = out([21], 'float32', (to) => fused.batchNormStats(x, mean, to));
       expect(difference(read(mean), means, 0, 1e-7)).toBeNull();
-      expect(difference(variance, channels.map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length), 0, 1e-6)).toBeNull();
+      expect(
+        difference(
+          variance,
+          channels.map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length),
+          0,
+          1e-6,
+        ),
+      ).toBeNull();
     });
   });
 
@@ -154,7 +176,13 @@ describe('softmax and cross entropy', () => {
         const x = restride(whole, [m.M, m.K], [m.K + gap, 1]);
         reference.copy(view([m.M, m.K], m.dtype, 'row-major', logits(m, holes)), x);
         const want = rowsOf(read(x), m.K).flatMap((row) => logSoftmax(row).map((v) => (log ? v : Math.exp(v))));
-        expect(difference(out([m.M, m.K], m.dtype, (y) => fused.softmax(log, x, y)), want, tolerance(m.dtype, 1e-6))).toBeNull();
+        expect(
+          difference(
+            out([m.M, m.K], m.dtype, (y) => fused.softmax(log, x, y)),
+            want,
+            tolerance(m.dtype, 1e-6),
+          ),
+        ).toBeNull();
       });
     });
     fc.assert(property, RUNS);
@@ -172,7 +200,10 @@ describe('softmax and cross entropy', () => {
         expect(softmax(Infinity, 1)[0]![0]).toBeNaN();
         expect(softmax(-Infinity)[0]!.every(Number.isNaN)).toBe(true);
         expect(softmax(-Infinity)[1]!.every(Number.isNaN)).toBe(true);
-        expect(softmax(1000, 0)).toEqual([[1, ...range(K - 1).map(() => 0)], [0, ...range(K - 1).map(() => -1000)]]);
+        expect(softmax(1000, 0)).toEqual([
+          [1, ...range(K - 1).map(() => 0)],
+          [0, ...range(K - 1).map(() => -1000)],
+        ]);
       }
       expect(out([1, 1], 'float32', (y) => fused.softmax(false, view([1, 1], 'float32', 'row-major', [-1e30]), y))).toEqual([1]);
     });
@@ -182,13 +213,24 @@ describe('softmax and cross entropy', () => {
     const property = fc.property(matrix, fc.boolean(), fc.boolean(), (m, holes, log) => {
       freed(() => {
         const logs = rowsOf(logits(m, holes), m.K).map(logSoftmax);
-        const y = view([m.M, m.K], m.dtype, 'row-major', logs.flat().map((v) => (log ? v : Math.exp(v))));
+        const y = view(
+          [m.M, m.K],
+          m.dtype,
+          'row-major',
+          logs.flat().map((v) => (log ? v : Math.exp(v))),
+        );
         const g = view([m.M, m.K], m.dtype, 'row-major', numbers(m.M * m.K, m.seed + 1));
         const gs = rowsOf(read(g), m.K);
         const want = rowsOf(read(y), m.K).flatMap((row, r) =>
           row.map((v, k) => (log ? gs[r]![k]! - Math.exp(v) * sum(gs[r]!) : v * (gs[r]![k]! - dot(gs[r]!, row)))),
         );
-        expect(difference(out([m.M, m.K], m.dtype, (dx) => fused.softmaxGrad(log, g, y, dx)), want, tolerance(m.dtype))).toBeNull();
+        expect(
+          difference(
+            out([m.M, m.K], m.dtype, (dx) => fused.softmaxGrad(log, g, y, dx)),
+            want,
+            tolerance(m.dtype),
+          ),
+        ).toBeNull();
       });
     });
     fc.assert(property, RUNS);
@@ -205,12 +247,24 @@ describe('softmax and cross entropy', () => {
         const logp = view([m.M, m.K], m.dtype);
         const loss = out([m.M], m.dtype, (to) => fused.crossEntropy(x, target, to, logp));
         expect(difference(read(logp), want.flat(), eps)).toBeNull();
-        expect(difference(loss, want.map((row, r) => -row[classes[r]!]!), eps)).toBeNull();
+        expect(
+          difference(
+            loss,
+            want.map((row, r) => -row[classes[r]!]!),
+            eps,
+          ),
+        ).toBeNull();
 
         const scale = view([m.M], m.dtype, 'sliced', numbers(m.M, m.seed + 2));
         const scales = read(scale);
         const dx = rowsOf(read(logp), m.K).flatMap((row, r) => row.map((v, k) => scales[r]! * (Math.exp(v) - (classes[r] === k ? 1 : 0))));
-        expect(difference(out([m.M, m.K], m.dtype, (to) => fused.crossEntropyGrad(scale, logp, target, to)), dx, eps)).toBeNull();
+        expect(
+          difference(
+            out([m.M, m.K], m.dtype, (to) => fused.crossEntropyGrad(scale, logp, target, to)),
+            dx,
+            eps,
+          ),
+        ).toBeNull();
       });
     });
     fc.assert(property, RUNS);

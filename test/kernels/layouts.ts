@@ -21,7 +21,10 @@ function stridesOf(shape: Shape, layout: Layout): number[] {
     case 'channels-last':
       return shape.length > 2 ? channelsLastStrides(shape) : rowMajorStrides(shape);
     case 'permuted':
-      return stridesInOrder(shape, shape.map((_, d) => shape.length - 1 - d));
+      return stridesInOrder(
+        shape,
+        shape.map((_, d) => shape.length - 1 - d),
+      );
     case 'sliced':
       return rowMajorStrides(shape).map((s) => 2 * s);
   }

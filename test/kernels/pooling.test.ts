@@ -107,7 +107,10 @@ test('avgPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64)', () 
 test('adaptiveAvgPool2d and its gradient equal their twins within 2e-6 (float32), 4e-15 (float64)', () => {
   const property = fc.property(image, side, side, (im, OH, OW) => {
     freed(() => {
-      const [shape, out] = [[im.N, im.C, im.H, im.W], [im.N, im.C, OH, OW]];
+      const [shape, out] = [
+        [im.N, im.C, im.H, im.W],
+        [im.N, im.C, OH, OW],
+      ];
       const x = view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed, im.special));
       const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.adaptiveAvgPool2d(x, to));
       expect(difference(y, want, tolerance(im.dtype))).toBeNull();
@@ -122,7 +125,12 @@ test('adaptiveAvgPool2d and its gradient equal their twins within 2e-6 (float32)
 test('a global average of 128×128 float32 numbers around 1000 is right to 1e-6, relative', () => {
   freed(() => {
     const shape = [1, 18, 128, 128];
-    const x = view(shape, 'float32', 'channels-last', numbers(sizeOf(shape), 1).map((v) => 1000 + 100 * v));
+    const x = view(
+      shape,
+      'float32',
+      'channels-last',
+      numbers(sizeOf(shape), 1).map((v) => 1000 + 100 * v),
+    );
     const [y, want] = [view([1, 18, 1, 1], 'float32'), view([1, 18, 1, 1], 'float32')];
     wasm.adaptiveAvgPool2d(x, y);
     reference.adaptiveAvgPool2d(x, want);

@@ -43,7 +43,11 @@ describe('matmul', () => {
       // Where a batch dim is broadcast, the operand has it with stride 0.
       const operand = (shape: Shape, layout: Layout, bits: number, s: number): View => {
         const v = normal([...lead.map((n, d) => ((bits >> d) & 1 ? 1 : n)), ...shape], type, layout, s);
-        return restride(v, [...lead, ...shape], v.strides.map((stride, d) => (d < lead.length && (bits >> d) & 1 ? 0 : stride)));
+        return restride(
+          v,
+          [...lead, ...shape],
+          v.strides.map((stride, d) => (d < lead.length && (bits >> d) & 1 ? 0 : stride)),
+        );
       };
       const a = operand([M, K], layouts[0], broadcast & 3, seed);
       const b = operand([K, N], layouts[1], broadcast >> 2, seed + 1);
@@ -84,7 +88,14 @@ describe('matmul', () => {
   });
 
   test.for([
-    [1, 1, 1], [1, 1000, 10], [64, 1024, 10], [4, 64, 16], [130, 300, 270], [129, 513, 17], [1, 300, 600], [600, 300, 1],
+    [1, 1, 1],
+    [1, 1000, 10],
+    [64, 1024, 10],
+    [4, 64, 16],
+    [130, 300, 270],
+    [129, 513, 17],
+    [1, 300, 600],
+    [600, 300, 1],
   ] as const)(`blocks and skinny cases: M, K, N = %i, %i, %i, ${within}`, (sides) => {
     for (const type of ['float32', 'float64'] as const) {
       for (const l of ['row-major', 'permuted'] as const) check([], sides, type, [l, l], 3);
@@ -105,7 +116,17 @@ type Axis = { size: number; kernel: number; stride: number; padding: number; dil
 const outputSize = (a: Axis): number => Math.max(0, Math.floor((a.size + 2 * a.padding - a.dilation * (a.kernel - 1) - 1) / a.stride) + 1);
 
 interface Case {
-  N: number; groups: number; C: number; O: number; v: Axis; h: Axis; type: FloatDType; x: Layout; w: Layout; g: Layout; seed: number;
+  N: number;
+  groups: number;
+  C: number;
+  O: number;
+  v: Axis;
+  h: Axis;
+  type: FloatDType;
+  x: Layout;
+  w: Layout;
+  g: Layout;
+  seed: number;
 }
 
 /** C and O are channels of one group. */
@@ -183,12 +204,21 @@ describe('conv2d', () => {
   };
 
   test.for<Sizes>([
-    [5, 3, 16, 32, 3], [4, 16, 32, 16, 3], [3, 32, 64, 8, 3], [2, 64, 64, 8, 3, 2], [2, 40, 33, 9, 1], [33, 2, 3, 7, 5],
+    [5, 3, 16, 32, 3],
+    [4, 16, 32, 16, 3],
+    [3, 32, 64, 8, 3],
+    [2, 64, 64, 8, 3, 2],
+    [2, 40, 33, 9, 1],
+    [33, 2, 3, 7, 5],
   ])('many chunks, bands and image groups: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', { timeout: 20000 }, (sizes) => {
     checkConv(fixed(sizes));
   });
 
-  test.for([[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]] as const)(`expanded operands, strides %i, %i, %i, %i, ${within}`, (strides) => {
+  test.for([
+    [0, 1, 0, 0],
+    [0, 0, 0, 0],
+    [1, 0, 0, 0],
+  ] as const)(`expanded operands, strides %i, %i, %i, %i, ${within}`, (strides) => {
     freed(() => {
       for (const groups of [1, 2, 8]) {
         const shape = [3, 8, 5, 6];

@@ -28,7 +28,12 @@ describe('elementwise', () => {
     out([a.length], (y) => k.binary(op, view([a.length], dtype, 'row-major', a), view([a.length], dtype, 'row-major', b), y), dtype);
 
   test('fill writes a number in every dtype', () => {
-    for (const [dtype, want] of [['float64', 2.5], ['float32', 2.5], ['int32', 2], ['bool', 1]] as const) {
+    for (const [dtype, want] of [
+      ['float64', 2.5],
+      ['float32', 2.5],
+      ['int32', 2],
+      ['bool', 1],
+    ] as const) {
       expect(out([2], (y) => k.fill(2.5, y), dtype)).toEqual([want, want]);
     }
   });
@@ -72,8 +77,15 @@ describe('elementwise', () => {
   test('erf is correct to 5e-16, relative', () => {
     // Digits from C's erf.
     const table = [
-      [1e-10, 1.1283791670955126e-10], [0.5, 0.5204998778130465], [1, 0.8427007929497149], [1.9, 0.9927904292352575],
-      [2, 0.9953222650189527], [2.5, 0.999593047982555], [3, 0.9999779095030014], [5, 0.9999999999984626], [7, 1],
+      [1e-10, 1.1283791670955126e-10],
+      [0.5, 0.5204998778130465],
+      [1, 0.8427007929497149],
+      [1.9, 0.9927904292352575],
+      [2, 0.9953222650189527],
+      [2.5, 0.999593047982555],
+      [3, 0.9999779095030014],
+      [5, 0.9999999999984626],
+      [7, 1],
     ] as const;
     for (const [x, y] of table) {
       expect(Math.abs(erf(x) / y - 1)).toBeLessThan(5e-16);
@@ -211,12 +223,29 @@ describe('products', () => {
 
   test('the gradients are adjoint to conv2d, within 1e-12', () => {
     const p = { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2 } as const;
-    const [xs, ws, ys] = [[2, 4, 6, 5], [6, 2, 3, 2], [2, 6, 3, 7]];
+    const [xs, ws, ys] = [
+      [2, 4, 6, 5],
+      [6, 2, 3, 2],
+      [2, 6, 3, 7],
+    ];
     const [x, w, g] = [xs!, ws!, ys!].map((s, i) => view(s, 'float64', LAYOUTS[i]!, numbers(sizeOf(s), i)));
     const dot = (a: number[], b: number[]) => a.reduce((s, v, i) => s + v * b[i]!, 0);
-    const want = dot(read(g!), out(ys!, (y) => k.conv2d(x!, w!, y, p)));
-    expect(dot(read(x!), out(xs!, (dx) => k.conv2dGradX(g!, w!, dx, p)))).toBeCloseTo(want, 12);
-    expect(dot(read(w!), out(ws!, (dw) => k.conv2dGradW(g!, x!, dw, p)))).toBeCloseTo(want, 12);
+    const want = dot(
+      read(g!),
+      out(ys!, (y) => k.conv2d(x!, w!, y, p)),
+    );
+    expect(
+      dot(
+        read(x!),
+        out(xs!, (dx) => k.conv2dGradX(g!, w!, dx, p)),
+      ),
+    ).toBeCloseTo(want, 12);
+    expect(
+      dot(
+        read(w!),
+        out(ws!, (dw) => k.conv2dGradW(g!, x!, dw, p)),
+      ),
+    ).toBeCloseTo(want, 12);
   });
 });
 
@@ -234,8 +263,10 @@ describe('pooling', () => {
     expect(max(f64([1, 1, 1, 4], 5, NaN, NaN, 7), [1, 1, 1, 3], { kernel: [1, 2] })).toEqual({ y: [NaN, NaN, NaN], index: [1, 1, 2] });
     const low = f64([1, 1, 1, 2], -Infinity, -Infinity);
     expect(max(low, [1, 1, 1, 2], { kernel: [1, 3], padding: [0, 1] })).toEqual({ y: [-Infinity, -Infinity], index: [0, 0] });
-    expect(max(f64([1, 1, 2, 2], -1, -2, -3, -4), [1, 1, 3, 3], { kernel: [2, 2], padding: [1, 1] }))
-      .toEqual({ y: [-1, -1, -2, -1, -1, -2, -3, -3, -4], index: [0, 0, 1, 0, 0, 1, 2, 2, 3] });
+    expect(max(f64([1, 1, 2, 2], -1, -2, -3, -4), [1, 1, 3, 3], { kernel: [2, 2], padding: [1, 1] })).toEqual({
+      y: [-1, -1, -2, -1, -1, -2, -3, -3, -4],
+      index: [0, 0, 1, 0, 0, 1, 2, 2, 3],
+    });
   });
 
   test('maxPool2d: dilation, and a window wholly in the padding', () => {

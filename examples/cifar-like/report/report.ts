@@ -112,9 +112,10 @@ function confusion(result: Result, classes: readonly string[]): Html {
     };
     return html`<tr><th scope="row">${classes[truth]!}</th>${counts.map(cell)}</tr>`;
   };
+  const short = classes.every((c) => c.length === 1);
   return html`<figure>
   <figcaption><span class="dot ${result.net}"></span>${result.title}</figcaption>
-  <div class="scroll"><table class="confusion ${result.net}">
+  <div class="scroll"><table class="confusion ${result.net}${short ? ' short' : ''}">
     <thead><tr><td></td>${classes.map((c) => html`<th scope="col"><span>${c}</span></th>`)}</tr></thead>
     <tbody>${confusionOf(result, classes.length).map(row)}</tbody>
   </table></div>
