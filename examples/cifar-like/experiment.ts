@@ -6,7 +6,7 @@ import type { Data } from './data.ts';
 import type { Display } from './display.ts';
 import { RunError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
-import { NonFiniteLoss, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
+import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
 import { makeModel, parameterCount } from './model.ts';
 import type { Settings } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
@@ -54,18 +54,22 @@ export async function runExperiment(
       ? { step: saved.step, seconds: saved.seconds, glancedAt: saved.glancedAt }
       : { step: 0, seconds: 0, glancedAt: 0 };
     const save = (): void => {
-      checkFinite(training, progress.step, folder);
+      checkFinite(training, progress.step);
       folder.save(states(training), { phase, ...progress, results } satisfies Extra);
     };
-    if (results.length === phase) {
-      const result = await trainNet(net, { training, progress, data, folder, display, save, stopRequested });
-      if (result === null) {
+    try {
+      if (results.length === phase) {
+        const result = await trainNet(net, { training, progress, data, folder, display, save, stopRequested });
+        if (result === null) {
+          save();
+          return null;
+        }
+        results.push(result);
+        folder.saveWeights(net, training.model.stateDict());
         save();
-        return null;
       }
-      results.push(result);
-      folder.saveWeights(net, training.model.stateDict());
-      save();
+    } catch (error) {
+      throw error instanceof NotFinite ? inOneLine(error, TITLES[net], folder) : error;
     }
     training.model.dispose();
     training.optimizer.dispose();
@@ -112,8 +116,6 @@ async function trainNet(
   display.begin(title, progress.step, totalSteps(data, settings), settings.batchSize);
   try {
     if (!(await train(training, data, settings, progress, observer))) return null;
-  } catch (error) {
-    throw error instanceof NonFiniteLoss ? notFinite(`the loss is ${error.loss}`, progress.step + 1, training, folder) : error;
   } finally {
     display.end();
   }
@@ -137,17 +139,16 @@ async function trainNet(
 }
 
 /** A checkpoint must be worth going back to: an update can break the weights before the next loss shows it. */
-function checkFinite(training: Training, step: number, folder: RunFolder): void {
-  for (const [name, p] of training.model.namedParameters()) {
+function checkFinite({ model }: Training, step: number): void {
+  for (const [name, p] of model.namedParameters()) {
     const bad = p.data().find((v) => !Number.isFinite(v));
-    if (bad !== undefined) throw notFinite(`weight ${name} is ${bad}`, step, training, folder);
+    if (bad !== undefined) throw new NotFinite(step, `weight ${name} is ${bad}`);
   }
 }
 
-function notFinite(what: string, step: number, training: Training, folder: RunFolder): RunError {
-  const net = training.model.namedModules().some(([name]) => name.endsWith('.se')) ? TITLES.se : TITLES.plain;
+function inOneLine({ step, message }: NotFinite, title: string, folder: RunFolder): RunError {
   const kept = folder.hasCheckpoint ? `the last good checkpoint is kept in ${folder.dir}` : 'there was no checkpoint yet';
   return new RunError(
-    `${net}, step ${step}: ${what}, expected a finite number; ${kept}; start again with a --lr below ${folder.settings.lr}`,
+    `${title}, step ${step}: ${message}, expected a finite number; ${kept}; start again with a --lr below ${folder.settings.lr}`,
   );
 }

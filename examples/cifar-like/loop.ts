@@ -41,7 +41,7 @@ export interface Training {
 export interface Progress {
   /** Steps done. */
   step: number;
-  /** Seconds spent on them, evaluation and saving left out. */
+  /** Seconds spent on them and on making their batches; evaluation and saving left out. */
   seconds: number;
   /** The last step after which the test images were glanced at. */
   glancedAt: number;
@@ -86,7 +86,7 @@ export function totalSteps(data: TrainingData, { batchSize, epochs, maxSteps }: 
 /**
  * Trains from where `progress` stands to the last step; returns false if it was asked to stop before.
  *
- * Throws: NonFiniteLoss at a step whose loss is not finite
+ * Throws: NotFinite at a step whose loss is NaN or infinite
  */
 export async function train(
   training: Training,
@@ -100,10 +100,10 @@ export async function train(
   // A run that was stopped while it glanced does so now.
   if (!(await glance(training, data, recipe, progress, observer))) return false;
   while (progress.step < total) {
+    let start = performance.now();
     for await (const [x, y] of loader) {
-      const start = performance.now();
       // Its own scope: what backward leaves readable is gone before a glance needs the memory.
-      const report = scope(() => trainStep(training, x, y));
+      const report = scope(() => trainStep(training, x, y, progress.step + 1));
       progress.step++;
       progress.seconds += (performance.now() - start) / 1000;
       observer.onStep?.({ step: progress.step, epoch: loader.epoch, ...report });
@@ -111,20 +111,21 @@ export async function train(
       observer.onSafePoint?.(loader.position === loader.length || progress.step === total);
       if (observer.stopRequested?.()) return false;
       if (progress.step === total) break;
+      start = performance.now();
     }
   }
   return true;
 }
 
 /** One step of SGD on one batch. */
-function trainStep({ model, optimizer, scheduler }: Training, x: Tensor, y: Tensor): Omit<StepReport, 'step' | 'epoch'> {
+function trainStep({ model, optimizer, scheduler }: Training, x: Tensor, y: Tensor, step: number): Omit<StepReport, 'step' | 'epoch'> {
   const lr = optimizer.paramGroups[0]!.lr;
   model.train();
   const logits = model.forward(x);
   const loss = F.crossEntropy(logits, y);
   const value = loss.item();
   // Before the update: the weights of the last step are still there.
-  if (!Number.isFinite(value)) throw new NonFiniteLoss(value);
+  if (!Number.isFinite(value)) throw new NotFinite(step, `the loss is ${value}`);
   optimizer.zeroGrad();
   loss.backward();
   const right = logits.argmax(1).eq(y).sum().item();
@@ -133,13 +134,13 @@ function trainStep({ model, optimizer, scheduler }: Training, x: Tensor, y: Tens
   return { loss: value, accuracy: right / x.size(0), lr };
 }
 
-/** The step's loss is NaN or infinite; the message is for whoever knows the run. */
-export class NonFiniteLoss extends Error {
-  readonly loss: number;
+/** Training has led to a number that is NaN or infinite; the message says where, the line for the user is the run's to write. */
+export class NotFinite extends Error {
+  readonly step: number;
 
-  constructor(loss: number) {
-    super(`the loss is ${loss}`);
-    this.loss = loss;
+  constructor(step: number, message: string) {
+    super(message);
+    this.step = step;
   }
 }
 

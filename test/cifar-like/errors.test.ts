@@ -46,6 +46,7 @@ describe.skipIf(onTwins)('options', () => {
       '--data-dir: expected --data mnist or cifar10 beside it, got --data synthetic, which is generated; leave it out',
     ],
     [['--data', 'cifar10'], '--data-dir: expected the folder of CIFAR-10 (binary version), got nothing; add --data-dir DIR'],
+    [['--data', 'mnist', '--data-seed', '1'], '--data-seed: expected --data synthetic beside it, got --data mnist; leave --data-seed out'],
     [
       ['--data', 'mnist', '--data-dir', '/x', '--context', 'none'],
       '--context: expected --data synthetic beside it, got --data mnist; leave --context out',

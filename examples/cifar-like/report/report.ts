@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Data } from '../data.ts';
 import { GLANCE_IMAGES } from '../loop.ts';
-import { flagOf, type Settings } from '../options.ts';
+import { flagOf, type Settings, SYNTHETIC_ONLY } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
 import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
 import { confusionOf } from './confusion.ts';
@@ -47,7 +47,7 @@ ${verdict(results, settings)}
     <figure><figcaption>Accuracy, %</figcaption><div id="accuracy"></div></figure>
     <figure><figcaption>Learning rate</figcaption><div id="lr"></div></figure>
   </div>
-  <p class="note">Thin lines: training batches, averaged over ${100 * SMOOTHED} % of the steps. Dots: test images (the last dot all ${count(results[0]!.labels.length)}, those before the first ${count(Math.min(GLANCE_IMAGES, results[0]!.labels.length))}). Drag to zoom, double-click to return.</p>
+  <p class="note">${chartNote(results[0]!.labels.length)}</p>
 </section>
 <section>
   <h2>What is taken for what</h2>
@@ -61,7 +61,7 @@ ${verdict(results, settings)}
 <section>
   <h2>The run</h2>
   <pre>${commandOf(settings)}</pre>
-  <dl>${Object.entries(settings).map(([key, value]) => html`<div><dt>${key}</dt><dd>${value === null ? '–' : String(value)}</dd></div>`)}</dl>
+  <dl>${Object.entries(settings).map(setting)}</dl>
 </section>
 </main>
 <script type="application/json" id="curves">${embeddedJson(curvesOf(folder.metrics(), results))}</script>
@@ -70,6 +70,18 @@ ${verdict(results, settings)}
 </body>
 </html>
 `;
+}
+
+function setting([key, value]: [string, string | number | boolean | null]): Html {
+  return html`<div><dt>${key}</dt><dd>${value === null ? '–' : String(value)}</dd></div>`;
+}
+
+function chartNote(testImages: number): string {
+  const glance = count(Math.min(GLANCE_IMAGES, testImages));
+  return (
+    `Thin lines: training batches, averaged over ${100 * SMOOTHED} % of the steps. Dots: test images (the last dot all ` +
+    `${count(testImages)}, those before the first ${glance}). Drag to zoom, double-click to return.`
+  );
 }
 
 function headline(results: readonly Result[]): string {
@@ -86,11 +98,11 @@ function verdict(results: readonly Result[], settings: Settings): Html {
     <span class="track">${bounds.map((b) => html`<i style="left:${b}%"></i>`)}<b style="width:${100 * r.testAccuracy}%"></b></span>
     <span class="value">${percent(r.testAccuracy)}</span>
   </div>`;
-  const caption = html`<p class="note">Marks: ${80} % is the best score that ignores the context, ${90} % the best that only adds evidence of shape and context.</p>`;
+  const caption = 'Marks: 80 % is the best score that ignores the context, 90 % the best that only adds evidence of shape and context.';
   const g = gain(results);
   return html`<section class="verdict">
   ${results.map(bar)}
-  ${bounds.length > 0 ? caption : null}
+  ${bounds.length > 0 ? html`<p class="note">${caption}</p>` : null}
   <div class="scroll"><table>
     <thead><tr>${COLUMNS.map((c) => html`<th>${c}</th>`)}</tr></thead>
     <tbody>${results.map((r) => html`<tr>${cells(r).map((c, i) => (i === 0 ? html`<th scope="row"><span class="dot ${r.net}"></span>${c}</th>` : html`<td>${c}</td>`))}</tr>`)}</tbody>
@@ -147,9 +159,7 @@ function samples(results: readonly Result[], data: Data): Html {
 /** A command that trains the same again. */
 function commandOf(settings: Settings): string {
   const { se, ...rest } = settings;
-  const options = (Object.keys(rest) as (keyof typeof rest)[]).filter(
-    (key) => rest[key] !== null && !(key === 'context' && rest.data !== 'synthetic'),
-  );
-  const flags = options.map((key) => `${flagOf(key)} ${rest[key]}`);
+  const meant = (key: keyof typeof rest) => rest[key] !== null && (rest.data === 'synthetic' || !SYNTHETIC_ONLY.includes(key));
+  const flags = (Object.keys(rest) as (keyof typeof rest)[]).filter(meant).map((key) => `${flagOf(key)} ${rest[key]}`);
   return ['npm start --', ...(se === null ? [] : [se ? '--se' : '--no-se']), ...flags].join(' ');
 }

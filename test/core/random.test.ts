@@ -1,0 +1,84 @@
+/** Counter-based random numbers: published answers, independence of order, distributions. */
+import { describe, expect, it } from 'vitest';
+import { ArgumentError } from '../../src/core/errors.ts';
+import { Random, seedKey, threefry, uniform24, uniform53 } from '../../src/core/random.ts';
+import { defaultGenerator, manualSeed, rand, randint, randn, randperm, scope } from 'chainrule';
+
+const hex = (words: readonly number[]): string[] => words.map((w) => (w >>> 0).toString(16).padStart(8, '0'));
+
+describe('threefry', () => {
+  it('gives the known answers of Random123 for 20 rounds', () => {
+    expect(hex(threefry(0, 0, 0, 0))).toEqual(['6b200159', '99ba4efe']);
+    expect(hex(threefry(-1, -1, -1, -1))).toEqual(['1cb996fc', 'bb002be7']);
+    expect(hex(threefry(0x13198a2e, 0x03707344, 0x243f6a88, 0x85a308d3))).toEqual(['c4923a9c', '483df7a0']);
+  });
+
+  it('makes uniform numbers in [0, 1) of 24 and 53 bits', () => {
+    expect([uniform24(0), uniform24(-1)]).toEqual([0, 1 - 2 ** -24]);
+    expect([uniform53(0, 0), uniform53(-1, -1)]).toEqual([0, 1 - 2 ** -53]);
+  });
+});
+
+describe('Random', () => {
+  it('takes any safe integer ≥ 0 as seed, and no other', () => {
+    expect(seedKey(2 ** 53 - 1)).toEqual([-1, 2 ** 21 - 1]);
+    for (const bad of [-1, 0.5, 2 ** 53, Number.NaN]) {
+      expect(() => seedKey(bad)).toThrow(new ArgumentError(`seed must be a whole number from 0 to 2^53 − 1, got ${bad}`));
+    }
+  });
+
+  it('splits into streams that differ by every word', () => {
+    const root = new Random(7);
+    const first = [root.split(1), root.split(2), root.split(1, 2), root.split(2, 1), new Random(7, 1), new Random(8)].map((r) =>
+      r.uniform(),
+    );
+    expect(new Set(first).size).toBe(first.length);
+    root.uniform();
+    expect(root.split(1).uniform()).toBe(first[0]);
+  });
+
+  it('has the mean, variance and tails of its distributions', () => {
+    const r = new Random(3);
+    const n = 20_000;
+    const u = Array.from({ length: n }, () => r.uniform());
+    const z = Array.from({ length: n }, () => r.normal());
+    const mean = (v: number[]): number => v.reduce((a, b) => a + b, 0) / v.length;
+    expect(mean(u)).toBeCloseTo(0.5, 2);
+    expect(mean(u.map((x) => (x - 0.5) ** 2))).toBeCloseTo(1 / 12, 2);
+    expect(Math.abs(mean(z))).toBeLessThan(0.03);
+    expect(Math.abs(mean(z.map((x) => x * x)) - 1)).toBeLessThan(0.05);
+    expect(z.filter((x) => Math.abs(x) > 1.96).length / n).toBeCloseTo(0.05, 2);
+  });
+
+  it('permutes: every number once, every order possible', () => {
+    const orders = new Set(Array.from({ length: 200 }, (_, i) => String(new Random(i).permutation(3))));
+    expect(orders.size).toBe(6);
+    expect([...new Random(0).permutation(100)].toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+  });
+});
+
+describe('drawn tensors', () => {
+  it('are fixed by the seed and the number of draws before', () =>
+    scope(() => {
+      const draw = (): unknown => [rand([3]), randn([3]), randint(0, 100, [3]), randperm(4)].map((t) => t.toArray());
+      manualSeed(5);
+      const first = draw();
+      const second = draw();
+      expect(second).not.toEqual(first);
+      manualSeed(5);
+      expect(draw()).toEqual(first);
+      const state = defaultGenerator.stateDict();
+      const third = draw();
+      expect(third).toEqual(second);
+      defaultGenerator.loadStateDict(state);
+      expect(draw()).toEqual(third);
+    }));
+
+  it('float32 and float64 normals of one seed are the same numbers', () =>
+    scope(() => {
+      manualSeed(1);
+      const single = randn([5]).data();
+      manualSeed(1);
+      expect(Float32Array.from(randn([5], { dtype: 'float64' }).data())).toEqual(single);
+    }));
+});

@@ -1,0 +1,135 @@
+/** The allocator: blocks that never overlap, exact figures, reuse, coalescing, and what it says when there is no more. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { OutOfMemoryError } from '../../src/core/errors.ts';
+import { type Storage, allocate, memoryUse, memoryViews, resetPeak, withNursery } from '../../src/kernels/memory.ts';
+
+describe('allocate', () => {
+  it('gives aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
+    const start = memoryUse().bytes;
+    const action = fc.oneof(
+      fc.record({ size: fc.oneof(fc.nat(300), fc.nat(70_000), fc.nat(3_000_000)) }),
+      fc.record({ free: fc.nat(100) }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        const live: Storage[] = [];
+        let bytes = start;
+        for (const a of actions) {
+          if ('size' in a) {
+            const s = allocate(a.size);
+            if (s.ptr % 64 !== 0) throw new Error(`block at ${s.ptr} is not on a cache line`);
+            for (const o of live) {
+              if (s.ptr < o.ptr + o.bytes && o.ptr < s.ptr + s.bytes)
+                throw new Error(`[${s.ptr}, +${s.bytes}) overlaps [${o.ptr}, +${o.bytes})`);
+            }
+            if (s.ptr + s.bytes > memoryViews().u8.length) throw new Error('a block ends beyond the memory');
+            live.push(s);
+            bytes += a.size;
+          } else if (live.length > 0) {
+            const [s] = live.splice(a.free % live.length, 1);
+            s!.free();
+            s!.free();
+            bytes -= s!.bytes;
+          }
+          if (memoryUse().bytes !== bytes) throw new Error(`${memoryUse().bytes} bytes are reported, ${bytes} are live`);
+        }
+        for (const s of live) s.free();
+      }),
+      { numRuns: 300, seed: 20261124 },
+    );
+    expect(memoryUse().bytes).toBe(start);
+  });
+
+  it('reuses what was freed: the same requests again take no more pages and the same places', () => {
+    const sizes = [10, 100, 5000, 80_000, 1_000_000, 64, 250_000];
+    const round = (): number[] => {
+      const blocks = sizes.map(allocate);
+      for (const b of blocks.toReversed()) b.free();
+      return blocks.map((b) => b.ptr);
+    };
+    round();
+    const pages = memoryUse().pages;
+    const first = round();
+    for (let i = 0; i < 100; i++) expect(round()).toEqual(first);
+    expect(memoryUse().pages).toBe(pages);
+  });
+
+  it('joins neighbouring large blocks, whatever the order in which they are freed', () => {
+    const parts = Array.from({ length: 8 }, () => allocate(1_000_000));
+    for (const i of [1, 3, 5, 7, 0, 2, 6, 4]) parts[i]!.free();
+    const pages = memoryUse().pages;
+    const whole = allocate(8_000_000);
+    expect(memoryUse().pages).toBe(pages);
+    whole.free();
+  });
+
+  it('keeps contents when the memory grows, and hands out views of the new memory', () => {
+    const s = allocate(8);
+    memoryViews().f64[s.ptr / 8] = 42;
+    const before = memoryUse().pages;
+    const big = allocate(before * 65536);
+    expect(memoryUse().pages).toBeGreaterThan(before);
+    expect(memoryViews().f64[s.ptr / 8]).toBe(42);
+    expect(memoryViews().u8.length).toBe(memoryUse().pages * 65536);
+    big.free();
+    s.free();
+  });
+
+  it('remembers the peak until it is reset', () => {
+    resetPeak();
+    const before = memoryUse().bytes;
+    allocate(1_000_000).free();
+    expect(memoryUse()).toMatchObject({ bytes: before, peakBytes: before + 1_000_000 });
+    resetPeak();
+    expect(memoryUse().peakBytes).toBe(before);
+  });
+});
+
+describe('withNursery', () => {
+  it('frees what nobody has retained, also when the function throws', () => {
+    const before = memoryUse().bytes;
+    const kept = withNursery('test', () => {
+      allocate(100);
+      const s = allocate(200);
+      s.retain();
+      withNursery('inner', () => allocate(400));
+      return s;
+    });
+    expect(memoryUse().bytes).toBe(before + 200);
+    kept.release();
+    const fail = (): void => {
+      allocate(100);
+      throw new Error('no');
+    };
+    expect(() => withNursery('test', fail)).toThrow('no');
+    expect(memoryUse().bytes).toBe(before);
+  });
+});
+
+describe('running out', () => {
+  it('says what was wanted, what is live, which operations hold most, and leaves everything as it was', () => {
+    const held = withNursery('conv2d', () => {
+      const s = [allocate(2 ** 30), allocate(2 ** 30)];
+      for (const x of s) x.retain();
+      return s;
+    });
+    const before = memoryUse();
+    let message = '';
+    try {
+      withNursery('matmul', () => allocate(2 ** 31));
+    } catch (e) {
+      expect(e).toBeInstanceOf(OutOfMemoryError);
+      message = (e as Error).message;
+    }
+    expect(message).toBe(
+      'matmul: no room for 2048.0 MiB more; 2048.0 MiB are live (at most 4095.9 MiB fit).\n' +
+        'The largest live results:\n' +
+        '  conv2d: 2 tensors, 2048.0 MiB\n' +
+        'Use a smaller batch, noGrad for evaluation, or dispose what is not needed.',
+    );
+    expect(memoryUse()).toEqual(before);
+    for (const s of held) s.release();
+    expect(memoryUse().bytes).toBe(before.bytes - 2 ** 31);
+  });
+});
