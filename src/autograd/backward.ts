@@ -4,11 +4,11 @@
  * All checks come before the first step; leaf gradients are committed together after the last. A walk that stops in between
  * leaves every `.grad` as it was.
  */
-import { AutogradError, GraphConsumedError, ReleasedError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, AutogradError, GraphConsumedError, ReleasedError, ShapeError } from '../core/errors.ts';
 import { formatShape, isDense, sameShape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { emptyLike } from '../kernels/view.ts';
-import { ARGUMENT, duringBackward } from './op.ts';
+import { emptyLike, type View } from '../kernels/view.ts';
+import { ARGUMENT, defineOp, duringBackward } from './op.ts';
 import { add } from './ops/elementwise.ts';
 import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
@@ -42,6 +42,8 @@ export interface WalkStep {
 interface Walk {
   readonly retainGraph: boolean;
   readonly createGraph: boolean;
+  /** What the walk has made and not yet handed on. It is on no stack. */
+  readonly bag: Scope;
   /** Where gradients are wanted; null: in the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
   /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
@@ -56,10 +58,17 @@ export function backward(t: Tensor, gradient?: Tensor | null, options: BackwardO
   for (const step of steps(t, gradient, options)) void step;
 }
 
-/** The walk of `backward`, a step at a time. Stopping early commits no gradient and consumes the graph. */
-export function* steps(t: Tensor, gradient: Tensor | null | undefined, options: BackwardOptions): Generator<WalkStep, void> {
-  const walk = { ...modes(options), wanted: null };
-  yield* run([root('backward', t, gradient)], walk, commit);
+/**
+ * The walk of `backward`, a step at a time. Stopping early commits no gradient and consumes the graph. The bag holds the
+ * gradients on their way.
+ */
+export function* steps(
+  t: Tensor,
+  gradient: Tensor | null | undefined,
+  options: BackwardOptions,
+  bag: Scope = new Scope('backward'),
+): Generator<WalkStep, void> {
+  yield* run([root('backward', t, gradient)], { ...modes(options), wanted: null, bag }, commit);
 }
 
 /**
@@ -90,6 +99,9 @@ export function grad(
     if (x.node === null) throw new AutogradError(`grad: input ${i} ${formatShape(x.shape)} does not require a gradient`);
     wanted.add(x.node);
   });
+  if (options.gradOutputs != null && given.length !== ys.length) {
+    throw new ArgumentError(`grad: ${given.length} gradOutputs for ${ys.length} outputs; give one for each, null where it is 1`);
+  }
   const roots = ys.map((y, i) => root('grad', y, given[i]));
   const refuse = (unused: Node): never => {
     const i = xs.findIndex((x) => x.node === unused);
@@ -97,7 +109,7 @@ export function grad(
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...modes(options), wanted, ...(options.allowUnused === true ? {} : { refuse }) };
+  const walk = { ...modes(options), wanted, bag: new Scope('backward'), ...(options.allowUnused === true ? {} : { refuse }) };
   let found: (Tensor | null)[] = [];
   const collect = (grads: Map<Node, Tensor>): Tensor[] => {
     found = xs.map((x) => grads.get(x.node!) ?? null);
@@ -142,6 +154,8 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
 interface Plan {
   /** The nodes to visit, newest first. */
   readonly order: Node[];
+  /** Those of them whose operations gradients go through: what the walk consumes. */
+  readonly through: Node[];
   /** The same as a set: what gradients flow to. */
   readonly visited: ReadonlySet<Node>;
 }
@@ -170,8 +184,9 @@ function plan(roots: readonly Root[], walk: Walk): Plan {
     for (const n of order) if (walk.wanted.has(n) || n.inputs.some((i) => i !== null && visited.has(i))) visited.add(n);
     order = order.filter((n) => visited.has(n));
   }
-  for (const n of order) n.checkVersions();
-  return { order: order.reverse(), visited };
+  const through = order.filter((n) => n.inputs.some((i) => i !== null && visited.has(i)));
+  for (const n of through) n.checkVersions();
+  return { order: order.reverse(), through, visited };
 }
 
 function checkLive(n: Node): void {
@@ -197,18 +212,23 @@ function* run(
   walk: Walk,
   finish: (grads: Map<Node, Tensor>, walk: Walk) => readonly Tensor[],
 ): Generator<WalkStep, void> {
-  const { order, visited } = plan(roots, walk);
-  const bag = new Scope('backward');
+  const { order, through, visited } = plan(roots, walk);
+  const { bag } = walk;
   const pending = new Map<Node, Tensor>();
   const kept = new Map<Node, Tensor>();
   let survivors: readonly Tensor[] = [];
+  // Before the first step, so that a hook cannot walk what this walk is about to consume.
+  if (!walk.retainGraph && !walk.createGraph) for (const n of through) n.consumedBy = 'backward';
   try {
     step(bag, walk, () => roots.map((r) => deliver(pending, r.tensor.node!, seed(r), bag, walk)));
     for (const node of order) {
       const pendingGrad = pending.get(node);
       if (pendingGrad === undefined) continue;
       pending.delete(node);
-      const needs = node.inputs.map((i) => i !== null && visited.has(i));
+      if (node.spent)
+        throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
+      const { inputs } = node;
+      const needs = inputs.map((i) => i !== null && visited.has(i));
       const results = step(bag, walk, () => {
         const hooked = runHooks(node, pendingGrad);
         return [hooked, ...(needs.includes(true) ? differentiate(node, hooked, needs, walk) : [])];
@@ -221,17 +241,17 @@ function* run(
           if (x === null || !needs[i]) return null;
           // A gradient handed on as it came, or to two inputs, gets a handle for each, so that every pending one is its own.
           const shared = x === g || x.scope !== bag || inputGrads.indexOf(x) < i;
-          return deliver(pending, node.inputs[i]!, shared && !walk.createGraph ? alias(x) : x, bag, walk);
+          return deliver(pending, inputs[i]!, shared && !walk.createGraph ? alias(x) : x, bag, walk);
         }),
       );
       if (walk.wanted === null ? node.op === null || node.retainsGrad : walk.wanted.has(node)) kept.set(node, g);
       else if (!walk.createGraph && g.scope === bag) g.free('backward');
-      if (!walk.retainGraph) node.dropSaved();
+      if (!walk.retainGraph && needs.includes(true)) node.dropSaved();
     }
     survivors = step(bag, walk, () => finish(kept, walk)).filter((t) => t !== null);
   } finally {
     closeScope(bag, survivors, currentScope() ?? undefined);
-    if (!walk.retainGraph) consume(order, 'backward');
+    if (!walk.retainGraph) consume(through, 'backward');
   }
 }
 
@@ -278,7 +298,7 @@ function deliver(pending: Map<Node, Tensor>, node: Node, g: Tensor, bag: Scope, 
 
 /** Whether nothing else can see the tensor's memory, and every element of it is one element of the tensor. */
 function solelyOwned(t: Tensor): boolean {
-  return t.storage.refs === 1 && t.node === null && isDense(t.shape, t.strides);
+  return t.storage.refs === 1 && !t.isOwned && t.node === null && isDense(t.shape, t.strides);
 }
 
 function runHooks(node: Node, g: Tensor): Tensor {
@@ -336,12 +356,24 @@ function unpack(node: Node): Record<string, unknown> {
 }
 
 function handleOf({ tensor, storage }: Saved): Tensor {
-  if (!tensor.isReleased) return tensor;
+  // A 0-d tensor that was freed and came back has other memory.
+  if (!tensor.isReleased && tensor.storage === storage) return tensor;
   const { offset, shape, strides, dtype } = tensor;
   const t = new Tensor({ storage, offset, shape, strides, dtype });
   if (tensor.node !== null) t.attach(tensor.node);
   return t.born();
 }
+
+/** y = x in the memory order of `like`.   ∂x = g */
+const copyInOrderOf = defineOp({
+  name: 'grad',
+  forward: (k, x: Tensor, like: Pick<View, 'shape' | 'strides'>) => {
+    const y = emptyLike({ ...like, storage: x.storage, offset: 0, dtype: x.dtype });
+    k.copy(x, y);
+    return y;
+  },
+  backward: (g) => [g],
+});
 
 /** Accumulates the gradients into `.grad`: all memory is found first, so that none or all of them change. */
 function commit(grads: Map<Node, Tensor>, walk: Walk): Tensor[] {
@@ -351,7 +383,7 @@ function commit(grads: Map<Node, Tensor>, walk: Walk): Tensor[] {
     if (leaf.isReleased) continue;
     const before = leaf.grad;
     if (walk.createGraph || before?.requiresGrad === true) {
-      const sum = before === null ? identity(g) : add(before, g);
+      const sum = before === null ? copyInOrderOf(g, leaf) : add(before, g);
       recorded.push(sum);
       changes.push(() => leaf.adoptGrad(sum.keep()));
     } else if (before !== null) {
@@ -359,7 +391,7 @@ function commit(grads: Map<Node, Tensor>, walk: Walk): Tensor[] {
         kernels.binary('add', before, g, before);
         before.storage.version++;
       });
-    } else if (solelyOwned(g) && g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1)) {
+    } else if (solelyOwned(g) && g.scope === walk.bag && g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1)) {
       changes.push(() => leaf.adoptGrad(g.keep()));
     } else {
       const copy = emptyLike(leaf);

@@ -67,6 +67,13 @@ export function unregisterTape(tape: Tape): void {
   if (tapeRegistry.unregister(tape)) looseTapes--;
 }
 
+/** Calls `cleanup` when nobody can reach `target` any more; `cleanup` must not reach it either. */
+export function whenCollected(target: object, cleanup: () => void): void {
+  cleanups.register(target, cleanup);
+}
+
+const cleanups = new FinalizationRegistry<() => void>((cleanup) => cleanup());
+
 function warn(what: string): void {
   if (warned) return;
   warned = true;

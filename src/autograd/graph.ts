@@ -6,7 +6,9 @@ import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
 import { viewOf } from '../kernels/memory.ts';
 import { addressOf } from '../kernels/view.ts';
 import { steps, type BackwardOptions } from './backward.ts';
+import { whenCollected } from './finalize.ts';
 import { formatNumber } from './format.ts';
+import { Scope, closeScope } from './scope.ts';
 import type { Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -87,10 +89,18 @@ export function graph(t: Tensor): Graph {
  * Throws as `backward` does, at the first step
  * @example for (const step of backwardSteps(loss)) console.log(String(step))
  */
-export function* backwardSteps(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): Generator<BackwardStep, void> {
+export function backwardSteps(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): Generator<BackwardStep, void> {
+  const bag = new Scope('backward');
+  const walk = narrate(t, gradient, options, bag);
+  // A loop that is neither finished nor left, but dropped.
+  whenCollected(walk, () => closeScope(bag, []));
+  return walk;
+}
+
+function* narrate(t: Tensor, gradient: Tensor | null | undefined, options: BackwardOptions, bag: Scope): Generator<BackwardStep, void> {
   // Names first: a visited node forgets its inputs.
   const names = t.node === null ? new Map<Node, string>() : namesOf(nodesBehind(t.node));
-  for (const { node, grad, inputGrads } of steps(t, gradient, options)) {
+  for (const { node, grad, inputGrads } of steps(t, gradient, options, bag)) {
     const inputs = node.inputs.flatMap((input, i) => {
       if (input === null) return [];
       return [{ name: names.get(input)!, op: input.name, label: input.output.label, grad: inputGrads[i] ?? null }];

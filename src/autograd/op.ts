@@ -8,7 +8,7 @@ import { fused, kernels, type Kernels } from '../kernels/index.ts';
 import { withNursery } from '../kernels/memory.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, withGradMode } from './scope.ts';
-import { Node, emptyBin } from './tape.ts';
+import { Node, emptyBin, type FreedBy } from './tape.ts';
 import { Tensor, isTensor } from './tensor.ts';
 
 /** Which arguments want a gradient, by position. */
@@ -106,9 +106,9 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   for (const a of args) if (a instanceof Tensor) a.checkReadable();
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
-  if (inputs === null || inputs === 'consumed') {
+  if (inputs === null || typeof inputs === 'string') {
     const outputs = forward(op, args);
-    if (inputs === 'consumed') markConsumed(op, outputs.tensors[0]!);
+    if (inputs !== null) markConsumed(op, outputs.tensors[0]!, inputs);
     return finish(op, args, outputs);
   }
   if (!insideBackward) emptyBin();
@@ -118,21 +118,22 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return finish(op, args, outputs);
 }
 
-/** The nodes of the arguments by position; null if none wants a gradient, 'consumed' if all that did are consumed. */
-function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 'consumed' | null {
+/** The nodes of the arguments by position; null if none wants a gradient; if all that did are consumed, by whom. */
+function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | FreedBy | null {
   let nodes: (Node | null)[] | null = null;
   let consumed: Tensor | null = null;
+  let by: FreedBy | null = null;
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
     if (!(a instanceof Tensor) || a.node === null) continue;
-    if (a.node.consumedBy !== null) consumed = a;
+    if (a.node.consumedBy !== null) [consumed, by] = [a, a.node.consumedBy];
     else (nodes ??= new Array<Node | null>(args.length).fill(null))[i] = a.node;
   }
   if (consumed === null) return nodes;
-  if (nodes === null) return 'consumed';
+  if (nodes === null) return by;
   throw new GraphConsumedError(
-    `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that backward has consumed, ` +
-      'and another argument still wants a gradient. detach() it if it is a constant here, or give that backward { retainGraph: true }',
+    `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that ${by === 'dispose' ? 'dispose()' : 'backward'} has consumed, ` +
+      `and another argument still wants a gradient. detach() it if it is a constant here, or ${by === 'dispose' ? 'dispose of it later' : 'give that backward { retainGraph: true }'}`,
   );
 }
 
@@ -171,10 +172,11 @@ function record(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
 }
 
 /** The result of consumed inputs is consumed too: a later mix with live ones then throws instead of losing their gradient. */
-function markConsumed(op: AnyOp, y: Tensor): void {
+function markConsumed(op: AnyOp, y: Tensor, by: FreedBy): void {
   if (!isFloat(y.dtype)) return;
   const node = new Node(op, [], y);
-  node.consumedBy = 'backward';
+  node.consumedBy = by;
+  node.spent = true;
   y.attach(node);
 }
 

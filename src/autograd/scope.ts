@@ -2,6 +2,7 @@
  * Scopes: who frees what was made where. A stack, because scopes nest; everything made while a scope is on top is its.
  */
 import { ScopeError } from '../core/errors.ts';
+import { whenCollected } from './finalize.ts';
 import { nodeCount, type FreedBy, type Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -21,7 +22,7 @@ export class Scope {
   adopt(t: Tensor): void {
     // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
-      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasLiveNode));
+      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnspentNode));
       this.#compactAt = Math.max(256, this.tensors.length * 2);
     }
     t.scope = this;
@@ -74,9 +75,19 @@ export function closeScope(s: Scope, results: readonly Tensor[], into?: Scope): 
     if (t.scope !== s) continue;
     t.scope = null;
     if (t.isOwned) continue;
-    if (t.hasLiveNode) t.node!.consume(s.kind);
+    if (t.hasUnspentNode) t.node!.consume(s.kind);
     t.free(s.kind);
   }
+  s.tensors = [];
+}
+
+/** Takes a scope off the stack and frees nothing: all it made passes to the scope around, or to the garbage collector. */
+function dissolveScope(s: Scope): void {
+  if (s.closed) return;
+  s.closed = true;
+  const at = stack.lastIndexOf(s);
+  if (at >= 0) stack.splice(at, 1);
+  for (const t of s.tensors) if (t.scope === s) hand(t, at > 0 ? stack[at - 1]! : null);
   s.tensors = [];
 }
 
@@ -203,6 +214,13 @@ class ScopedSteps<T> {
     }
   }
 
+  /** The loop was dropped in the middle: what its iteration made passes to the scope around. */
+  abandon(): void {
+    if (this.#scope !== null) dissolveScope(this.#scope);
+    this.#scope = null;
+    this.#done = true;
+  }
+
   stop(): void {
     this.#done = true;
     try {
@@ -216,7 +234,7 @@ class ScopedSteps<T> {
 /** Each iteration of `source` in a scope of its own. */
 export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
-  return {
+  return watched(steps, {
     [Symbol.iterator]() {
       return this;
     },
@@ -232,7 +250,13 @@ export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
       steps.stop();
       throw e;
     },
-  };
+  });
+}
+
+/** An iterator that nobody holds any more, as after `loader[Symbol.iterator]().next()`, gives up its scope. */
+function watched<I extends object>(steps: { abandon(): void }, iterator: I): I {
+  whenCollected(iterator, () => steps.abandon());
+  return iterator;
 }
 
 /** How long an asynchronous scoped loop may keep the event loop from turning, in milliseconds. */
@@ -242,7 +266,7 @@ const TURN_MS = 50;
 export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
   let turned = performance.now();
-  return {
+  return watched(steps, {
     [Symbol.asyncIterator]() {
       return this;
     },
@@ -262,5 +286,5 @@ export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterat
       steps.stop();
       throw e;
     },
-  };
+  });
 }

@@ -60,7 +60,10 @@ export class Node {
   output: Tensor;
   hooks: Hook[] | null = null;
   retainsGrad = false;
+  /** Who made it unusable: set when a backward that consumes starts, so that nothing else can walk it meanwhile. */
   consumedBy: FreedBy | null = null;
+  /** Whether it has given up what it held. */
+  spent = false;
   #tape: Tape | null = null;
 
   constructor(op: AnyOp | null, inputs: readonly (Node | null)[], output: Tensor) {
@@ -162,7 +165,8 @@ export class Node {
 
   /** Marks the node consumed and gives up all but its output's handle. */
   consume(by: FreedBy): void {
-    this.consumedBy = by;
+    this.consumedBy ??= by;
+    this.spent = true;
     this.dropSaved();
     this.inputs = [];
     this.users = [];
@@ -229,7 +233,10 @@ function retire(node: Node, by: FreedBy): void {
   node.consume(by);
   const t = node.output;
   if (t.isReleased || t.isOwned) return;
-  if (t.ndim === 0) {
+  if (node.retainsGrad) {
+    // Its grad is there to be read: from now on it is a tensor like any other.
+    t.leaveTape();
+  } else if (t.ndim === 0) {
     t.free(by);
   } else {
     t.binned = true;
@@ -241,17 +248,18 @@ function retire(node: Node, by: FreedBy): void {
 export function consume(nodes: Iterable<Node>, by: FreedBy): void {
   const stack = [...nodes];
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (node.op === null || node.consumedBy !== null) continue;
+    if (node.op === null || node.spent) continue;
     for (const user of node.users) stack.push(user);
     retire(node, by);
   }
 }
 
-/** Consumes `node`, a root, and those of its ancestors that lead nowhere else. */
+/** Consumes `node`, a root, and those of its ancestors that lead nowhere else and that nobody owns. */
 export function discard(node: Node, by: FreedBy): void {
   const stack = [node];
   for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
     if (n.op === null || n.consumedBy !== null || n.users.some((u) => u.consumedBy === null)) continue;
+    if (n !== node && n.output.isOwned && !n.output.isReleased) continue;
     for (const input of n.inputs) if (input !== null) stack.push(input);
     retire(n, by);
   }

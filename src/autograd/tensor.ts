@@ -52,6 +52,8 @@ export class Tensor implements View {
   #grad: Tensor | null = null;
   /** The value of a released 0-d tensor. */
   #value = 0;
+  /** The node it has as a leaf, also while gradients are switched off. */
+  #leafNode: Node | null = null;
 
   /**
    * @internal Use `tensor`, `zeros`, …; retains the view's storage. Who adds it to a scope or a tape becomes its owner,
@@ -122,7 +124,7 @@ export class Tensor implements View {
     }
     if (flag === this.requiresGrad) return this;
     this.storage.gradRefs += flag ? 1 : -1;
-    this.node = flag ? new Node(null, [], this) : null;
+    this.node = flag ? (this.#leafNode ??= new Node(null, [], this)) : null;
     if (this.#lease !== null) this.#lease.requiresGrad = flag;
     return this;
   }
@@ -132,16 +134,18 @@ export class Tensor implements View {
    * to a tensor of the same shape and dtype, which is copied.
    */
   get grad(): Tensor | null {
-    return this.#grad;
+    return this.#grad === null || this.#grad.isReleased ? null : this.#grad;
   }
 
   set grad(g: Tensor | null) {
     if (g === this.#grad) return;
     if (g === null) {
-      this.#grad?.free('dispose');
+      this.#grad?.dispose();
       this.#grad = null;
       return;
     }
+    this.checkReadable();
+    g.checkReadable();
     if (!sameShape(g.shape, this.shape) || g.dtype !== this.dtype) {
       throw new ShapeError(
         `grad: expected ${this.dtype} ${formatShape(this.shape)}, the tensor's own, got ${g.dtype} ${formatShape(g.shape)}`,
@@ -154,7 +158,7 @@ export class Tensor implements View {
 
   /** @internal Sets the gradient to an owned tensor nobody else holds. */
   adoptGrad(g: Tensor): void {
-    if (this.#grad !== null && this.#grad !== g) this.#grad.free('dispose');
+    if (this.#grad !== null && this.#grad !== g) this.#grad.dispose();
     this.#grad = g;
   }
 
@@ -269,6 +273,12 @@ export class Tensor implements View {
     return n !== null && n.op !== null && n.consumedBy === null && n.output === this;
   }
 
+  /** @internal Whether it is the output of a node that still holds memory. */
+  get hasUnspentNode(): boolean {
+    const n = this.node;
+    return n !== null && n.op !== null && !n.spent && n.output === this;
+  }
+
   /** @internal Frees the handle and the gradient with it. The value of a 0-d tensor stays. */
   free(by: FreedBy): void {
     if (this.#freedBy !== null) return;
@@ -286,8 +296,15 @@ export class Tensor implements View {
     }
     s.release();
     countTensor(-1);
-    this.#grad?.free('dispose');
+    this.#grad?.dispose();
     this.#grad = null;
+  }
+
+  /** @internal Its tape has no claim on it any more; its scope or a finalizer will free it. */
+  leaveTape(): void {
+    this.node!.yieldHandle(this.#storage);
+    this.node!.leaveTape();
+    if (this.scope === null) this.#beginLease();
   }
 
   /** @internal A new tensor finds its owner: the scope on top, else its tape, else the garbage collector. */
@@ -364,9 +381,9 @@ export class Tensor implements View {
   }
 
   #revive(): void {
-    const live = this.node !== null && this.node.op !== null && this.node.consumedBy !== 'backward';
-    const leaf = this.node !== null && this.node.op === null;
-    if (this.ndim !== 0 || live || leaf) throw new ReleasedError(this.#releasedText());
+    const by = this.node?.consumedBy;
+    const consumed = this.node === null || by === 'backward' || by === 'dispose';
+    if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText());
     const v = { storage: allocate(ITEM_SIZE[this.dtype]), offset: 0 };
     this.#storage = v.storage;
     (this as { offset: number }).offset = 0;

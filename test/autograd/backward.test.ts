@@ -1,6 +1,6 @@
 /** What backward and grad do beside the formulas: accumulation, retaining, hooks, atomic commits, deep graphs, orders. */
 import { describe, expect, it } from 'vitest';
-import { type Tensor, defineOp, grad, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
+import { type Tensor, backwardSteps, defineOp, grad, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
 
@@ -126,6 +126,120 @@ describe('backward', () => {
       expect(x.grad).toBe(null);
     }));
 
+  it('a hook that walks the same graph again is refused, and so is one that disposes of it in the middle', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const h = x.mul(3);
+      const y = h.mul(1).sum();
+      h.registerHook(() => y.backward());
+      expect(() => y.backward()).toThrow('belongs to a graph that an earlier backward has consumed');
+      expect(x.grad).toBe(null);
+      const z = x.mul(3).mul(1).sum();
+      for (const step of backwardSteps(z)) if (step.op === 'sum') z.dispose();
+      expect(x.grad!.toArray()).toEqual([3]);
+      const w = x.mul(3).mul(1).sum();
+      const scoped = (): void => {
+        let it!: ReturnType<typeof backwardSteps>;
+        scope(() => {
+          const v = x.mul(3).mul(1).sum();
+          it = backwardSteps(v);
+          it.next();
+        });
+        it.next();
+      };
+      expect(scoped).toThrow('was freed in the middle of this walk');
+      w.backward();
+      expect(x.grad!.toArray()).toEqual([6]);
+    }));
+
+  it('a gradient that a hook kept or gave stays the user’s', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      let kept!: Tensor;
+      const remove = x.registerHook((g) => {
+        kept = g.keep();
+      });
+      x.mul(3).sum().backward();
+      remove();
+      x.mul(3).sum().backward();
+      expect([kept.toArray(), x.grad!.toArray()]).toEqual([
+        [3, 3],
+        [6, 6],
+      ]);
+      const mine = tensor([5, 5], { dtype: 'float64' });
+      x.registerHook(() => mine);
+      x.grad = null;
+      x.mul(3).sum().backward();
+      x.sum().backward();
+      expect([mine.toArray(), x.grad!.toArray()]).toEqual([
+        [5, 5],
+        [10, 10],
+      ]);
+      kept.dispose();
+    }));
+
+  it('retainGrad keeps value and gradient, of a 0-d result too, until the scope ends', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const s = x.sum().retainGrad();
+      const h = x.mul(s).retainGrad();
+      h.sum().backward();
+      x.mul(2);
+      expect([s.item(), s.grad!.item(), h.toArray(), h.grad!.toArray()]).toEqual([3, 3, [3, 6], [1, 1]]);
+    }));
+
+  it('a grad that was disposed of counts as none, and no other leaf changes when something is wrong', () =>
+    scope(() => {
+      const [a, b] = [leaf([1]), leaf([2])];
+      a.mul(b).sum().backward();
+      a.grad!.dispose();
+      expect(a.grad).toBe(null);
+      a.mul(b).sum().backward();
+      expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([[2], [2]]);
+    }));
+
+  it('switching gradients off and on again leaves live graphs alone', () =>
+    scope(() => {
+      const x = leaf([3]);
+      const y = x.square().sum();
+      x.requiresGrad_(false).requiresGrad_(true);
+      expect(grad(y, x).toArray()).toEqual([6]);
+    }));
+
+  it('a constant that was freed, came back and changed does not change what was saved', () =>
+    scope(() => {
+      const s = tensor(3, { dtype: 'float64' });
+      const x = leaf([1, 1]);
+      const y = x.mul(s);
+      s.dispose();
+      s.add_(1);
+      y.sum().backward();
+      expect([s.item(), x.grad!.toArray()]).toEqual([4, [3, 3]]);
+    }));
+
+  it('grad with respect to an intermediate leaves what is behind it for another walk', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const h = x.square();
+      const g = grad(h.mul(5).sum(), h);
+      h.backward(g);
+      expect(x.grad!.toArray()).toEqual([20]);
+    }));
+
+  it('dispose of a head leaves owned ancestors to other heads, and says who consumed the rest', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const h = x.square().keep();
+      h.mean().dispose();
+      h.sum().backward();
+      expect(x.grad!.toArray()).toEqual([4]);
+      h.dispose();
+      const k = x.square();
+      k.mean().dispose();
+      expect(() => k.sum().backward()).not.toThrow('an earlier backward');
+      expect(() => k.mul(x)).toThrow('belongs to a graph that dispose() has consumed');
+    }));
+
   it('differentiates a chain of 100,000 nodes', () =>
     scope(() => {
       const x = leaf([1]);
@@ -167,6 +281,35 @@ describe('higher orders', () => {
       expect(first.requiresGrad).toBe(true);
       x.mul(2).sum().backward();
       expect([x.grad!.toArray(), first === x.grad]).toEqual([[29], false]);
+    }));
+
+  it('under createGraph too, every grad has memory of its own in its leaf’s order', () =>
+    scope(() => {
+      const [a, b] = [leaf([1, 2]), leaf([3, 4])];
+      a.add(b)
+        .mul(tensor([3, 4]))
+        .sum()
+        .backward(null, { createGraph: true });
+      noGrad(() => a.grad!.mul_(2));
+      expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([
+        [6, 8],
+        [3, 4],
+      ]);
+      const c = leaf([1, 2]);
+      c.sum().backward(null, { createGraph: true });
+      expect(c.grad!.strides).toEqual([1]);
+      const m = ones([2, 3], { requiresGrad: true });
+      m.transpose(0, 1).exp().sum().backward(null, { createGraph: true });
+      expect(m.grad!.strides).toEqual(m.strides);
+    }));
+
+  it('counts gradOutputs', () =>
+    scope(() => {
+      const x = leaf([1]);
+      const [y, z] = [x.mul(2).sum(), x.mul(3).sum()];
+      expect(() => grad([y, z], x, { gradOutputs: ones([], { dtype: 'float64' }) })).toThrow(
+        'grad: 1 gradOutputs for 2 outputs; give one for each, null where it is 1',
+      );
     }));
 
   it('a gradient penalty trains through the gradient', () =>

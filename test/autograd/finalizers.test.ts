@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
-import { memory, tensor } from 'chainrule';
+import { type Tensor, backwardSteps, memory, scoped, tensor } from 'chainrule';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -29,6 +29,38 @@ it('abandoned graphs, views and loose tensors give their memory back', async () 
   await settle(before.tensors);
   expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
   w.dispose();
+});
+
+it('an iterator or a walk that is dropped in the middle gives its memory back, and frees nothing that is still held', async () => {
+  const w = tensor([1, 2, 3], { requiresGrad: true });
+  const before = memory();
+  const abandon = (): Tensor => {
+    backwardSteps(w.mul(2).exp().sum()).next();
+    scoped(3).next();
+    for (let i = 0; i < 100; i++) w.detach().add(1);
+    return w.detach().add(2);
+  };
+  const held = abandon();
+  await settle(before.tensors + 1);
+  expect(memory()).toMatchObject({ bytes: before.bytes + 12, tensors: before.tensors + 1 });
+  expect(held.toArray()).toEqual([3, 4, 5]);
+  held.dispose();
+  w.dispose();
+});
+
+it('setting grad refuses what is gone, and leaves nothing behind', () => {
+  const x = tensor([1, 2]);
+  const gone = tensor([1, 2]);
+  gone.dispose();
+  const before = memory();
+  expect(() => {
+    x.grad = gone;
+  }).toThrow('was freed by dispose()');
+  x.dispose();
+  expect(() => {
+    x.grad = x;
+  }).toThrow('was freed by dispose()');
+  expect(memory().bytes).toBe(before.bytes - 8);
 });
 
 it('a loop that calls backward leaves nothing to the garbage collector', () => {

@@ -132,7 +132,7 @@ class Model {
   /** A freed 0-d tensor without live history comes back as a constant. */
   use(t: MTensor): void {
     if (t.freedBy === null) return;
-    const history = t.node !== null && (t.node.leaf || t.node.consumedBy !== 'backward');
+    const history = t.node !== null && t.node.consumedBy !== 'backward' && t.node.consumedBy !== 'dispose';
     if (!t.scalar || history) throw new ModelError(ReleasedError);
     t.memory = this.newMemory([t.value]);
     t.memory.refs++;
@@ -180,9 +180,9 @@ class Model {
   ): MTensor {
     for (const t of inputs) this.use(t);
     const alive = inputs.map((t) => (t.node !== null && t.node.consumedBy === null ? t.node : null));
-    const consumed = inputs.some((t) => t.node !== null && t.node.consumedBy !== null);
+    const consumed = inputs.map((t) => t.node?.consumedBy ?? null).findLast((by) => by !== null) ?? null;
     const records = this.grad && alive.some((n) => n !== null);
-    if (records && consumed) throw new ModelError(GraphConsumedError);
+    if (records && consumed !== null) throw new ModelError(GraphConsumedError);
     if (records) {
       for (const t of this.bin) if (t.binned && !t.owned) this.free(t, 'backward');
       this.bin = [];
@@ -205,8 +205,8 @@ class Model {
       y.node = node;
       y.memory.gradHandles++;
       this.nodes.push(node);
-    } else if (this.grad && consumed) {
-      y.node = { inputs: [], saved: [], pull, users: [], consumedBy: 'backward', out: y, leaf: false };
+    } else if (this.grad && consumed !== null) {
+      y.node = { inputs: [], saved: [], pull, users: [], consumedBy: consumed, out: y, leaf: false };
       y.memory.gradHandles++;
     }
     return y;
@@ -343,7 +343,7 @@ class Model {
 
   dispose(t: MTensor): void {
     const discard = (n: MNode): void => {
-      if (n.leaf || n.consumedBy !== null || n.users.some((u) => u.consumedBy === null)) return;
+      if (n.leaf || n.consumedBy !== null || (n.out !== t && n.out.owned && n.out.freedBy === null) || n.users.some((u) => u.consumedBy === null)) return;
       const inputs = n.inputs;
       this.retire(n, 'dispose');
       for (const i of inputs) if (i !== null) discard(i);
