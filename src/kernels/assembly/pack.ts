@@ -35,6 +35,26 @@ function packPanel<T>(
   }
 }
 
+/** Whole blocks of 4 vectors that are packed together: more of each row is read at a time, so fewer pages are open. */
+const TOGETHER = 4;
+
+/** TOGETHER whole panels of columns that lie side by side. Strides in bytes. */
+function packPanels<T>(src: usize, K: i32, row: usize, dst: usize): void {
+  const panel = <usize>K * 64;
+  for (let k = 0; k < K; k++) {
+    let p = src + <usize>k * row;
+    let q = dst + <usize>k * 64;
+    for (let i = 0; i < TOGETHER; i++) {
+      v128.store(q, v128.load(p));
+      v128.store(q, v128.load(p, 16), 16);
+      v128.store(q, v128.load(p, 32), 32);
+      v128.store(q, v128.load(p, 48), 48);
+      p += 64;
+      q += panel;
+    }
+  }
+}
+
 /**
  * B [K, N] → panels of 4, 2 or 1 vectors of columns, each [K, width]; K = n1·n2·n3 (of convolution weights: taps × channels).
  * The panel that starts at column j lies K·j elements in. A chunk is one block of 4 vectors of columns of one entry.
@@ -54,6 +74,11 @@ function packColumns<T>(args: usize, first: i32, last: i32): void {
     const src = <usize>load<u32>(entry);
     const dst = <usize>load<u32>(entry, 4);
     const j0 = (chunk % blocks) * block;
+    if (sn == sizeof<T>() && n1 == 1 && n2 == 1 && chunk + TOGETHER <= last && j0 + TOGETHER * block <= N) {
+      packPanels<T>(src + <usize>j0 * sn, n3, s3, dst + <usize>n3 * <usize>j0 * sizeof<T>());
+      chunk += TOGETHER - 1;
+      continue;
+    }
     const end = min(N, j0 + block);
     for (let j = j0; j < end; ) {
       const width = panelVectors<T>(end - j) * lanes<T>();
