@@ -1,7 +1,7 @@
 /**
  * Tensors from numbers.
  */
-import { isFloat, type DType } from '../core/dtype.ts';
+import { checkDType, fits, isFloat, type DType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
@@ -29,7 +29,7 @@ export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor 
   const shape = options.shape ?? nested;
   const n = sizeOf(shape, 'tensor');
   if (n !== values.length) throw new ShapeError(`tensor: ${values.length} elements do not fill shape ${formatShape(shape)} (${n})`);
-  const dtype = options.dtype ?? own;
+  const dtype = checkDType('tensor', options.dtype ?? own);
   checkValues(values, dtype);
   return withOptions(fromElements(values, [...shape], dtype), options);
 }
@@ -80,8 +80,7 @@ function checkValues(values: ArrayLike<number>, dtype: DType): void {
   if (isFloat(dtype)) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i]!;
-    const fits = dtype === 'bool' ? v === 0 || v === 1 : v === (v | 0);
-    if (!fits) throw new DTypeError(`tensor: element ${i} is ${v}, which does not fit ${dtype}`);
+    if (!fits(v, dtype)) throw new DTypeError(`tensor: element ${i} is ${v}, which does not fit ${dtype}`);
   }
 }
 
@@ -93,7 +92,7 @@ function withOptions(t: Tensor, { requiresGrad = false, label }: TensorOptions):
 /** A tensor of `shape` filled with one value; dtype float32 by default. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   sizeOf(shape, 'full');
-  const dtype = options.dtype ?? 'float32';
+  const dtype = checkDType('full', options.dtype ?? 'float32');
   checkValues([value], dtype);
   const y = empty([...shape], dtype);
   kernels.fill(value, y);
@@ -112,16 +111,16 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
 
 /** Zeros in the shape, memory order and (unless given) dtype of `x`. */
 export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return like(x, 0, options);
+  return like('zerosLike', x, 0, options);
 }
 
 /** Ones in the shape, memory order and (unless given) dtype of `x`. */
 export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return like(x, 1, options);
+  return like('onesLike', x, 1, options);
 }
 
-function like(x: Tensor, value: number, options: TensorOptions): Tensor {
-  const y = emptyLike(x, x.shape, options.dtype ?? x.dtype);
+function like(op: string, x: Tensor, value: number, options: TensorOptions): Tensor {
+  const y = emptyLike(x, x.shape, checkDType(op, options.dtype ?? x.dtype));
   kernels.fill(value, y);
   return withOptions(loose(y), options);
 }
@@ -130,7 +129,7 @@ function like(x: Tensor, value: number, options: TensorOptions): Tensor {
 export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
   const values = new Float64Array(sizeOf([n, m], 'eye'));
   for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
-  return withOptions(fromElements(values, [n, m], options.dtype ?? 'float32'), options);
+  return withOptions(fromElements(values, [n, m], checkDType('eye', options.dtype ?? 'float32')), options);
 }
 
 /** start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
@@ -142,7 +141,7 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   const n = Math.max(0, Math.ceil((to - from) / step));
   const whole = Number.isInteger(from) && Number.isInteger(step);
   const values = Float64Array.from({ length: sizeOf([n], 'arange') }, (_, i) => from + i * step);
-  const dtype = options.dtype ?? (whole ? 'int32' : 'float32');
+  const dtype = checkDType('arange', options.dtype ?? (whole ? 'int32' : 'float32'));
   checkValues(values, dtype);
   return withOptions(fromElements(values, [n], dtype), options);
 }
@@ -154,7 +153,7 @@ export function linspace(start: number, end: number, steps: number, options: Ten
     // From both ends, so that the last is exactly `end`.
     i < steps / 2 ? start + (i * (end - start)) / Math.max(steps - 1, 1) : end - ((steps - 1 - i) * (end - start)) / Math.max(steps - 1, 1),
   );
-  const dtype = options.dtype ?? 'float32';
-  if (!isFloat(dtype)) checkValues(values, dtype);
+  const dtype = checkDType('linspace', options.dtype ?? 'float32');
+  checkValues(values, dtype);
   return withOptions(fromElements(values, [steps], dtype), options);
 }

@@ -5,7 +5,7 @@
  * back has their structure. They need not require a gradient, and `.grad` is not touched. An input that the value does not
  * depend on has derivative zero. Without `createGraph` only what was asked for survives the call.
  */
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
@@ -69,7 +69,7 @@ export function jvp<const I extends FunctionInputs>(
 ): [Tensor, Tensor] {
   return run('jvp', fn, inputs, createGraph, (point) => {
     const y = point.call();
-    const vs = tangents('jvp', point, v);
+    const vs = tangents('jvp', inputs, v);
     const u = zerosLike(y).requiresGrad_();
     const pulled = derivatives([y], point.xs, [u], true);
     return [y, derivatives(pulled, [u], vs, createGraph)[0]!];
@@ -85,7 +85,7 @@ export function hvp<const I extends FunctionInputs>(
 ): [Tensor, LikeInputs<I>] {
   return run('hvp', fn, inputs, createGraph, (point) => {
     const y = scalar('hvp', point.call());
-    const vs = tangents('hvp', point, v);
+    const vs = tangents('hvp', inputs, v);
     const first = derivatives([y], point.xs, null, true);
     return [y, point.like(derivatives(first, point.xs, vs, createGraph))];
   });
@@ -178,13 +178,24 @@ function withoutHistory(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value as object).map(([key, v]) => [key, withoutHistory(v)]));
 }
 
-function tangents(name: string, point: Pick<Point<FunctionInputs>, 'xs'>, v: unknown): readonly Tensor[] {
-  const vs = tensorsOf(name, v as FunctionInputs);
+/** The tensors of v in the inputs' order, whatever the order of its keys. */
+function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): readonly Tensor[] {
+  const [expected, got] = [structureOf(inputs), structureOf(v)];
+  if (expected !== got) throw new ArgumentError(`${name}: v must have the structure of the inputs, ${expected}, got ${got}`);
+  const inOrder = isTensor(v) ? v : Object.keys(inputs).map((key) => (v as Record<string, Tensor>)[key]!);
+  const [xs, vs] = [tensorsOf(name, inputs), tensorsOf(name, inOrder)];
   const shapes = (ts: readonly Tensor[]): string => ts.map((t) => formatShape(t.shape)).join(', ');
-  if (vs.length !== point.xs.length || vs.some((t, i) => !sameShape(t.shape, point.xs[i]!.shape))) {
-    throw new ShapeError(`${name}: v must have the shapes of the inputs, ${shapes(point.xs)}, got ${shapes(vs)}`);
+  if (vs.some((t, i) => !sameShape(t.shape, xs[i]!.shape))) {
+    throw new ShapeError(`${name}: v must have the shapes of the inputs, ${shapes(xs)}, got ${shapes(vs)}`);
   }
   return vs;
+}
+
+/** How messages call a structure; equal for equal ones. */
+function structureOf(inputs: FunctionInputs): string {
+  if (isTensor(inputs)) return 'a tensor';
+  if (Array.isArray(inputs)) return `an array of ${inputs.length}`;
+  return typeof inputs === 'object' && inputs !== null ? `a record of ${Object.keys(inputs).sort().join(', ')}` : kindOf(inputs);
 }
 
 function scalar(name: string, y: Tensor): Tensor {

@@ -4,7 +4,7 @@
  * Every draw takes the next stream of the seed's counter-based numbers: element i of draw d is a pure function of
  * (seed, d, i).
  */
-import { isFloat, type DType, type FloatDType } from '../core/dtype.ts';
+import { fits, isFloat, type DType, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError } from '../core/errors.ts';
 import { Random, seedKey } from '../core/random.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
@@ -102,10 +102,10 @@ export function randn(shape: Shape, { dtype = 'float32', requiresGrad = false, g
   return fromElements(values, [...shape], dtype).requiresGrad_(requiresGrad);
 }
 
-/** Whole numbers in [low, high), int32. */
+/** Whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
 export function randint(low: number, high: number, shape: Shape, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
-  if (!Number.isInteger(low) || !Number.isInteger(high) || low >= high) {
-    throw new ArgumentError(`randint: expected whole numbers low < high, got ${low} and ${high}`);
+  if (!fits(low, 'int32') || !fits(high - 1, 'int32') || low >= high) {
+    throw new ArgumentError(`randint: expected whole numbers low < high from ${-(2 ** 31)} to ${2 ** 31}, got ${low} and ${high}`);
   }
   const random = drawRandom(generator);
   const values = Int32Array.from({ length: sizeOf(shape, 'randint') }, () => low + random.integer(high - low));

@@ -3,6 +3,7 @@
  *
  * bool < int32 < float32 < float64, as in PyTorch; bool is stored as one byte, 0 or 1.
  */
+import { DTypeError } from './errors.ts';
 
 /** The element type of a tensor. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool';
@@ -21,6 +22,24 @@ export const ITEM_SIZE: Record<DType, number> = { bool: 1, int32: 4, float32: 4,
 /** Whether `dtype` is float32 or float64. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === 'float32' || dtype === 'float64';
+}
+
+/** `dtype`, if it is one: plain JavaScript may pass anything. */
+export function checkDType(op: string, dtype: DType): DType {
+  if (Object.hasOwn(RANK, dtype)) return dtype;
+  throw new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got ${dtype}`);
+}
+
+/** Whether an element of `dtype` can be `value`; floats round, so anything fits them. */
+export function fits(value: number, dtype: DType): boolean {
+  return isFloat(dtype) || (dtype === 'bool' ? value === 0 || value === 1 : value === (value | 0));
+}
+
+/** Throws DTypeError for a number that a tensor of `dtype` cannot hold. */
+export function checkFits(op: string, value: number, dtype: DType): void {
+  if (fits(value, dtype)) return;
+  const [article, wider] = [dtype === 'bool' ? 'a' : 'an', fits(value, 'int32') ? 'int32' : 'float32'];
+  throw new DTypeError(`${op}: ${value} does not fit ${article} ${dtype} tensor; convert the tensor with .to('${wider}') first`);
 }
 
 /** The wider of two dtypes: what an operation on both computes in. */

@@ -46,3 +46,10 @@ export class FileError extends ChainruleError {}
 
 /** A state dict that does not fit: names missing, unexpected or of the wrong shape. */
 export class StateDictError extends ChainruleError {}
+
+/** How messages call a value of the wrong kind: `an array`, `a string`, `null`. */
+export function kindOf(value: unknown): string {
+  if (value == null) return String(value);
+  if (Array.isArray(value)) return 'an array';
+  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+}

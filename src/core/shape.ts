@@ -119,6 +119,11 @@ export function isDense(shape: Shape, strides: readonly number[]): boolean {
   return true;
 }
 
+/** Whether several elements share memory: a dim was expanded. */
+export function isExpanded(shape: Shape, strides: readonly number[]): boolean {
+  return strides.some((s, d) => s === 0 && shape[d]! > 1);
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

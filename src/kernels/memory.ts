@@ -151,6 +151,8 @@ function classSize(c: number): number {
  * Throws OutOfMemoryError, which lists the operations that hold most.
  */
 export function allocate(n: number): Storage {
+  // NaN would be counted, and no later count would be a number.
+  if (!(n >= 0)) throw new RangeError(`allocate: expected a number of bytes ≥ 0, got ${n}`);
   const ptr = n < LARGE ? takeSmall(n) : takeLarge(align(n));
   const s = new Storage(ptr, n, currentOp);
   bytes += n;

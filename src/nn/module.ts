@@ -7,7 +7,7 @@ import { ArgumentError, ChainruleError, DTypeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
-import { registered, type Registered } from './registration.ts';
+import { registered, resolve, type Registered } from './registration.ts';
 import { loadInto, type LoadOptions, type LoadReport, type StateDict } from './state-dict.ts';
 import { summarize } from './summary.ts';
 
@@ -178,24 +178,7 @@ export class Module implements Stateful {
    * Throws: StateDictError that lists missing and unexpected names (unless `strict` is false) and wrong shapes
    */
   loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
-    return loadInto(this.constructor.name, this.stateDict(), this.#aliases(), state, options);
-  }
-
-  /** Other names of tensors that are reachable by several paths: PyTorch writes them all. */
-  #aliases(): Map<string, Tensor> {
-    const found = new Map<string, Tensor>();
-    const open = new Set<Module>();
-    const visit = (module: Module, path: string): void => {
-      open.add(module);
-      for (const { path: name, value } of module.#registered(path)) {
-        const full = path === '' ? name : `${path}.${name}`;
-        if (!(value instanceof Module)) found.set(full, value);
-        else if (!open.has(value)) visit(value, full);
-      }
-      open.delete(module);
-    };
-    visit(this, '');
-    return found;
+    return loadInto(this.constructor.name, this.stateDict(), (name) => resolve(this, name, isModule), state, options);
   }
 
   /** Converts all float parameters, gradients and buffers. The Parameter objects stay, so optimizers stay valid. Returns the module. */

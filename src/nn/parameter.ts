@@ -24,6 +24,7 @@ export class Parameter extends Tensor {
   constructor(data: Tensor, { requiresGrad = true }: ParameterOptions = {}) {
     if (!isFloat(data.dtype))
       throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
+    data.checkReadable();
     const v = empty([...data.shape], data.dtype);
     kernels.copy(data, v);
     super(v);
@@ -44,6 +45,7 @@ export class BufferTensor extends Tensor {
 
   /** @internal Use `buffer`. */
   constructor(data: Tensor, persistent: boolean) {
+    data.checkReadable();
     const v = emptyLike(data);
     kernels.copy(data, v);
     super(v);

@@ -40,6 +40,17 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
   return found;
 }
 
+/** The parameter or buffer that a dotted path from `owner` leads to: a shared one has several. */
+export function resolve(owner: object, path: string, isModule: (v: unknown) => boolean): Parameter | BufferTensor | undefined {
+  let value: unknown = owner;
+  for (const key of path.split('.')) {
+    const passable = typeof value === 'object' && value !== null && (isModule(value) || isContainer(value)) && Object.hasOwn(value, key);
+    if (!passable) return undefined;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value instanceof Parameter || value instanceof BufferTensor ? value : undefined;
+}
+
 function isContainer(v: object): v is Record<string, unknown> {
   if (Array.isArray(v)) return true;
   const prototype: unknown = Object.getPrototypeOf(v);

@@ -3,6 +3,8 @@ import { Module, type Layer } from './module.ts';
 
 /**
  * Layers one after another: y = layerₙ(… layer₁(layer₀(x))). They are its properties 0, 1, …
+ *
+ * Under noGrad what a layer returns is freed when the next one has read it: a layer that remembers its input must `keep()` it.
  * @example new Sequential(new Linear(4, 8), new ReLU(), new Linear(8, 2))
  */
 export class Sequential extends Module implements Iterable<Layer> {
@@ -36,7 +38,7 @@ export class Sequential extends Module implements Iterable<Layer> {
       const before = y;
       y = layer.forward(before);
       // Without a graph to keep it for, what the next layer has read is garbage: inference holds one layer's activations.
-      if (scope !== null && y !== before && before.scope === scope) before.free('scope');
+      if (scope !== null && before !== x && y !== before && before.scope === scope) before.free('scope');
     }
     return y;
   }

@@ -1,9 +1,9 @@
 /**
  * Loading a state dict: everything is checked before anything is written.
  */
-import { noGrad, type Tensor } from '../autograd/index.ts';
+import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
-import { StateDictError } from '../core/errors.ts';
+import { StateDictError, kindOf } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -25,20 +25,22 @@ export interface LoadReport {
   readonly unexpected: string[];
 }
 
-/** Copies `state` into `own`; `aliases` are all names that `own`'s tensors go by. */
+/** Copies `state` into `own`; `find` knows `own`'s tensors by all their names. */
 export function loadInto(
   owner: string,
   own: StateDict,
-  aliases: ReadonlyMap<string, Tensor>,
+  find: (name: string) => Tensor | undefined,
   state: StateDict,
   { strict = true, rename = (name) => name }: LoadOptions,
 ): LoadReport {
+  const refusal = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit ${owner}: ${what}`);
+  if (typeof state !== 'object' || state === null) throw refusal(`expected a record of tensors, got ${kindOf(state)}`);
   const found = new Map<Tensor, Tensor>();
   const unexpected: string[] = [];
   const problems: string[] = [];
   for (const [key, value] of Object.entries(state)) {
     const name = rename(key);
-    const target = aliases.get(name);
+    const target = find(name);
     if (target === undefined) {
       unexpected.push(key);
       continue;
@@ -50,7 +52,7 @@ export function loadInto(
   const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
   if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
   if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
-  if (problems.length > 0) throw new StateDictError(`loadStateDict: the state does not fit ${owner}: ${problems.join('; ')}`);
+  if (problems.length > 0) throw refusal(problems.join('; '));
   noGrad(() => {
     for (const [target, value] of found) target.copy_(value);
   });
@@ -58,11 +60,13 @@ export function loadInto(
 }
 
 function misfit(name: string, target: Tensor, value: Tensor): string | null {
+  if (!isTensor(value)) return `${name} is ${kindOf(value)} in the state, expected a tensor`;
   // A tensor whose memory is gone must say so before the first copy.
   void value.storage;
   if (!sameShape(target.shape, value.shape)) {
     return `${name} has shape ${formatShape(value.shape)} in the state, ${formatShape(target.shape)} in the module`;
   }
-  if (isFloat(target.dtype) !== isFloat(value.dtype)) return `${name} is ${value.dtype} in the state, ${target.dtype} in the module`;
+  const converts = target.dtype === value.dtype || (isFloat(target.dtype) && isFloat(value.dtype));
+  if (!converts) return `${name} is ${value.dtype} in the state, ${target.dtype} in the module`;
   return null;
 }

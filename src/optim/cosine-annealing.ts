@@ -1,4 +1,4 @@
-import { checkCount } from './check.ts';
+import { checkCount, checkOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -20,7 +20,9 @@ export class CosineAnnealingLR extends Scheduler {
   readonly tMax: number;
   readonly etaMin: number;
 
-  constructor(optimizer: Optimizer, { tMax, etaMin = 0 }: CosineAnnealingOptions) {
+  constructor(optimizer: Optimizer, options: CosineAnnealingOptions) {
+    checkOptions('CosineAnnealingLR', options, ['tMax', 'etaMin']);
+    const { tMax, etaMin = 0 } = options;
     checkCount('CosineAnnealingLR', 'tMax', tMax);
     super(optimizer);
     this.tMax = tMax;

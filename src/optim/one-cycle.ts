@@ -1,5 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount, checkNotNegative } from './check.ts';
+import { checkCount, checkNotNegative, checkOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -29,6 +29,21 @@ export interface OneCycleOptions {
   readonly threePhase?: boolean;
 }
 
+const OPTIONS: readonly (keyof OneCycleOptions)[] = [
+  'maxLr',
+  'totalSteps',
+  'epochs',
+  'stepsPerEpoch',
+  'pctStart',
+  'annealStrategy',
+  'cycleMomentum',
+  'baseMomentum',
+  'maxMomentum',
+  'divFactor',
+  'finalDivFactor',
+  'threePhase',
+];
+
 /** A stretch of the cycle, from one learning rate and momentum to others. */
 interface Phase {
   /** The step at which it ends. */
@@ -51,6 +66,7 @@ export class OneCycleLR extends Scheduler {
   readonly #anneal: (from: number, to: number, share: number) => number;
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
+    checkOptions('OneCycleLR', options, OPTIONS);
     const {
       pctStart = 0.3,
       annealStrategy = 'cos',

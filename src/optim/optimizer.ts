@@ -2,9 +2,10 @@
  * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
  */
 import { isTensor, noGrad, zerosLike, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, AutogradError, StateDictError } from '../core/errors.ts';
-import { formatShape, sameShape } from '../core/shape.ts';
+import { ArgumentError, AutogradError, StateDictError, kindOf } from '../core/errors.ts';
+import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
+import { checkOptions } from './check.ts';
 
 /** Parameters that share options. Schedulers write the options; `step` reads them. */
 export interface ParamGroup {
@@ -35,8 +36,11 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   readonly paramGroups: Group[];
   readonly #state = new Map<Tensor, ParamState>();
 
-  constructor(params: Params<Omit<Group, 'params'>>, defaults: Omit<Group, 'params'>) {
+  /** `options` are the caller's: besides `lr`, only those that have a default. */
+  constructor(params: Params<Omit<Group, 'params'>>, defaults: Partial<Omit<Group, 'params'>>, options: object = {}) {
     const name = this.constructor.name;
+    const known = [...new Set(['lr', ...Object.keys(defaults)])];
+    checkOptions(name, options, known);
     const groups = readGroups(name, params);
     const seen = new Set<Tensor>();
     for (const p of groups.flatMap((g) => g.params)) {
@@ -44,10 +48,16 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
         throw new AutogradError(
           `${name}: the parameter ${formatShape(p.shape)} is the result of an operation; only leaves can be optimized`,
         );
+      if (isExpanded(p.shape, p.strides)) {
+        throw new ArgumentError(
+          `${name}: the parameter ${formatShape(p.shape)} is expanded: several of its elements share memory. Use clone() first`,
+        );
+      }
       if (seen.has(p)) throw new ArgumentError(`${name}: the parameter ${formatShape(p.shape)} appears twice`);
       seen.add(p);
     }
-    this.paramGroups = groups.map((g) => ({ ...defaults, ...g }) as Group);
+    for (const g of groups) checkOptions(name, g, ['params', 'initialLr', ...known]);
+    this.paramGroups = groups.map((g) => ({ ...defaults, ...options, ...g }) as unknown as Group);
     for (const g of this.paramGroups) this.checkGroup(g);
   }
 
@@ -111,7 +121,11 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     for (const [index, entries] of Object.entries(saved.state)) {
       const p = params[numbers.indexOf(Number(index))];
       if (p === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
+      if (typeof entries !== 'object' || entries === null) {
+        throw this.#mismatch(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
+      }
       for (const [name, t] of Object.entries(entries)) {
+        if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
         if (sameShape(t.shape, p.shape)) continue;
         throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`);
       }
@@ -124,11 +138,12 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   }
 
   #readSavedGroups(saved: OptimizerState): Group[] {
-    const [own, theirs] = [this.paramGroups, saved.paramGroups];
-    if (typeof saved.state !== 'object' || !Array.isArray(theirs)) throw this.#mismatch('expected { state, paramGroups }');
+    const [own, theirs] = [this.paramGroups, saved?.paramGroups];
+    if (typeof saved?.state !== 'object' || saved.state === null || !Array.isArray(theirs))
+      throw this.#mismatch('expected { state, paramGroups }');
     if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
     return own.map((group, i) => {
-      const { params, ...options } = theirs[i]!;
+      const { params, ...options } = theirs[i] ?? {};
       if (params?.length !== group.params.length) {
         throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
       }

@@ -35,14 +35,8 @@ export interface SGDGroup extends ParamGroup, Required<SGDOptions> {
  */
 export class SGD extends Optimizer<SGDGroup> {
   constructor(params: Params<SGDOptions>, options: SGDOptions) {
-    super(params as Params<Omit<SGDGroup, 'params'>>, {
-      momentum: 0,
-      dampening: 0,
-      nesterov: false,
-      weightDecay: 0,
-      maximize: false,
-      ...options,
-    });
+    const defaults = { momentum: 0, dampening: 0, nesterov: false, weightDecay: 0, maximize: false };
+    super(params as Params<Omit<SGDGroup, 'params'>>, defaults, options);
   }
 
   protected override checkGroup(g: SGDGroup): void {

@@ -77,6 +77,38 @@ describe('valueAndGrad', () => {
   });
 });
 
+describe('v', () => {
+  const product = ({ a, b }: { a: Tensor; b: Tensor }): Tensor => a.mul(b);
+
+  test('of a record goes by its keys, in whatever order', () => {
+    const point = { a: vector([2]), b: vector([3]) };
+    // a' b + a b' = 1 · 3 + 2 · 10
+    expect(jvp(product, point, { b: vector([10]), a: vector([1]) })[1].toArray()).toEqual([23]);
+    // H = [[0, 1], [1, 0]]
+    const [, h] = hvp((x) => product(x).sum(), point, { b: vector([10]), a: vector([1]) });
+    expect([h.a.toArray(), h.b.toArray()]).toEqual([[10], [1]]);
+  });
+
+  test('of another structure is refused', () => {
+    const point = { a: vector([2]), b: vector([3]) };
+    const [one, two] = [vector([1]), vector([2])];
+    const text = (got: string): ArgumentError =>
+      new ArgumentError(`jvp: v must have the structure of the inputs, a record of a, b, got ${got}`);
+    expect(() => jvp(product, point, { a: one } as never)).toThrow(text('a record of a'));
+    expect(() => jvp(product, point, { a: one, b: two, c: two } as never)).toThrow(text('a record of a, b, c'));
+    expect(() => jvp(product, point, { a: one, c: two } as never)).toThrow(text('a record of a, c'));
+    expect(() => jvp(product, point, [one, two] as never)).toThrow(text('an array of 2'));
+    expect(() => jvp(product, point, one as never)).toThrow(text('a tensor'));
+    expect(() => jvp(product, point, undefined as never)).toThrow(text('undefined'));
+    expect(() => hvp((x) => x.sum(), [one], [one, two] as never)).toThrow(
+      new ArgumentError('hvp: v must have the structure of the inputs, an array of 1, got an array of 2'),
+    );
+    expect(() => jvp((x) => x, one, [one] as never)).toThrow(
+      new ArgumentError('jvp: v must have the structure of the inputs, a tensor, got an array of 1'),
+    );
+  });
+});
+
 describe('products agree with the matrices', () => {
   /** An elementwise and a mixing part, so that neither J nor H has a simple form. */
   const g = (x: Tensor, w: Tensor): Tensor => x.matmul(w).tanh().mul(x.sum());

@@ -38,6 +38,8 @@ const WITHOUT_GRADIENT = [
   'outputSize',
   'poolSize',
   'checkIndex',
+  'checkOperand',
+  'requireFloat',
 ];
 
 describe(`first order, ${FIRST_ORDER_CASES} cases each`, () => {

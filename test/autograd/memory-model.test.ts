@@ -343,7 +343,13 @@ class Model {
 
   dispose(t: MTensor): void {
     const discard = (n: MNode): void => {
-      if (n.leaf || n.consumedBy !== null || (n.out !== t && n.out.owned && n.out.freedBy === null) || n.users.some((u) => u.consumedBy === null)) return;
+      if (
+        n.leaf ||
+        n.consumedBy !== null ||
+        (n.out !== t && n.out.owned && n.out.freedBy === null) ||
+        n.users.some((u) => u.consumedBy === null)
+      )
+        return;
       const inputs = n.inputs;
       this.retire(n, 'dispose');
       for (const i of inputs) if (i !== null) discard(i);

@@ -212,6 +212,25 @@ describe('the other layers', () => {
     expect(s.namedChildren().map(([name]) => name)).toEqual(['0', '1', '2']);
   });
 
+  test('Sequential under noGrad frees what its layers returned in this call, and nothing else', () => {
+    class Residual extends nn.Sequential {
+      override forward(x: Tensor): Tensor {
+        const h = x.mul(2);
+        return super.forward(h).add(h);
+      }
+    }
+    class Twice extends nn.Module {
+      forward(x: Tensor): Tensor {
+        return x.mul(2);
+      }
+    }
+    const layers = (): nn.Layer[] => [new nn.Identity(), new Twice(), new nn.Identity(), new Twice(), new Twice()];
+    noGrad(() => {
+      expect(new Residual(...layers()).forward(tensor([1])).toArray()).toEqual([18]);
+      expect(new nn.Sequential(new Residual(...layers()), new Residual()).forward(tensor([1])).toArray()).toEqual([72]);
+    });
+  });
+
   test('sizes are checked', () => {
     expect(() => new nn.Linear(0, 2)).toThrow('Linear: inFeatures must be a whole number ≥ 1, got 0');
     expect(() => new nn.Conv2d(3, 4, 3, { groups: 2 })).toThrow('Conv2d: 3 input and 4 output channels must divide into 2 groups');

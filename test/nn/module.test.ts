@@ -154,6 +154,15 @@ describe('registration', () => {
     );
   });
 
+  test('a released tensor makes neither, and leaves no memory behind', () => {
+    const gone = ones([2]);
+    gone.dispose();
+    const before = memory().bytes;
+    expect(() => new nn.Parameter(gone)).toThrow(ReleasedError);
+    expect(() => nn.buffer(gone)).toThrow(ReleasedError);
+    expect(memory().bytes).toBe(before);
+  });
+
   test('a buffer made in forward lives on, and a plain tensor cannot take its place', () => {
     class Cache extends nn.Module {
       total = nn.buffer(zeros([2]), { persistent: false });
@@ -279,6 +288,44 @@ describe('state dict', () => {
     expect(net.loadStateDict(both)).toEqual({ missing: [], unexpected: [] });
     const { 'features.1.conv.bias': _, ...other } = both;
     expect(net.loadStateDict(other)).toEqual({ missing: [], unexpected: [] });
+  });
+
+  test('modules that are shared at every level load without a walk over all paths', () => {
+    class Pair extends nn.Module {
+      readonly a: nn.Module;
+      readonly b: nn.Module;
+
+      constructor(inner: nn.Module) {
+        super();
+        this.a = inner;
+        this.b = inner;
+      }
+    }
+    let root: nn.Module = new nn.Linear(1, 1, { bias: false });
+    // 2¹⁰⁰ paths.
+    for (let i = 0; i < 100; i++) root = new Pair(root);
+    const path = (key: string): string => `${`${key}.`.repeat(100)}weight`;
+    expect(root.loadStateDict({ [path('a')]: tensor([[5]]), [path('b')]: tensor([[5]]) })).toEqual({ missing: [], unexpected: [] });
+    expect(root.parameters()[0]!.toArray()).toEqual([[5]]);
+  });
+
+  test('entries that are no tensors, and dtypes that would lose their meaning, are refused', () => {
+    const text = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit Stats: ${what}`);
+    class Stats extends nn.Module {
+      readonly flag = nn.buffer(tensor([true]));
+      readonly count = nn.buffer(tensor([1], { dtype: 'int32' }));
+    }
+    const stats = new Stats();
+    const good = stats.stateDict();
+    const load = (state: unknown) => () => stats.loadStateDict(state as nn.StateDict);
+    expect(load({ ...good, count: [1], flag: null })).toThrow(
+      text('flag is null in the state, expected a tensor; count is an array in the state, expected a tensor'),
+    );
+    expect(load(null)).toThrow(text('expected a record of tensors, got null'));
+    expect(load(undefined)).toThrow(text('expected a record of tensors, got undefined'));
+    expect(load({ ...good, flag: tensor([5], { dtype: 'int32' }) })).toThrow(text('flag is int32 in the state, bool in the module'));
+    expect(load({ ...good, count: tensor([true]) })).toThrow(text('count is bool in the state, int32 in the module'));
+    expect([stats.flag.toArray(), stats.count.toArray()]).toEqual([[1], [1]]);
   });
 
   test('a backward that reads parameters loaded after its forward refuses', () => {

@@ -89,6 +89,15 @@ test('errors leave the optimizer as it was', () => {
     new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 10, ...options });
   const cases: [() => unknown, string][] = [
     [() => new optim.CosineAnnealingLR(optimizer, { tMax: 0 }), 'CosineAnnealingLR: tMax must be a whole number ≥ 1, got 0'],
+    [
+      () => new optim.CosineAnnealingLR(optimizer, { tMax: 3, minLr: 1 } as never),
+      "CosineAnnealingLR: unknown option 'minLr'; the options are tMax, etaMin",
+    ],
+    [
+      one({ pct: 2 } as never),
+      "OneCycleLR: unknown option 'pct'; the options are maxLr, totalSteps, epochs, stepsPerEpoch, pctStart, annealStrategy, " +
+        'cycleMomentum, baseMomentum, maxMomentum, divFactor, finalDivFactor, threePhase',
+    ],
     [() => new optim.OneCycleLR(optimizer, { maxLr: 0.1, epochs: 2 }), 'OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch'],
     [one({ totalSteps: 1.5 }), 'OneCycleLR: totalSteps must be a whole number ≥ 1, got 1.5'],
     [one({ pctStart: 2 }), 'OneCycleLR: pctStart must be from 0 to 1, got 2'],

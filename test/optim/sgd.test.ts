@@ -118,6 +118,21 @@ describe('groups', () => {
         () => new optim.SGD(new nn.Linear(1, 1) as never, { lr: 1 }),
         new ArgumentError('SGD: expected parameters or groups of them, such as model.parameters(), got object'),
       ],
+      [
+        () => new optim.SGD([p], { lr: 1, momentun: 0.9 } as never),
+        new ArgumentError("SGD: unknown option 'momentun'; the options are lr, momentum, dampening, nesterov, weightDecay, maximize"),
+      ],
+      [
+        () => new optim.SGD([{ params: [p], decay: 0.9 } as never], { lr: 1 }),
+        new ArgumentError(
+          "SGD: unknown option 'decay'; the options are params, initialLr, lr, momentum, dampening, nesterov, weightDecay, maximize",
+        ),
+      ],
+      [() => new optim.SGD([p], undefined as never), new ArgumentError('SGD: lr must be a number ≥ 0, got undefined')],
+      [
+        () => new optim.SGD([ones([1]).expand([3]).requiresGrad_()], { lr: 1 }),
+        new ArgumentError('SGD: the parameter [3] is expanded: several of its elements share memory. Use clone() first'),
+      ],
       [() => new optim.SGD([p, p], { lr: 1 }), new ArgumentError('SGD: the parameter [2] appears twice')],
       [
         () => new optim.SGD([{ params: [p] }, {} as never], { lr: 1 }),
@@ -241,6 +256,11 @@ describe('state', () => {
         { ...saved, paramGroups: [{ ...group, lr: 7 }], state: { 0: saved.state[0]!, 1: saved.state[0]! } },
         text('momentumBuffer of parameter 1 has shape [3,2], the parameter [5]'),
       ],
+      [null as never, text('expected { state, paramGroups }')],
+      [{ ...saved, state: null as never }, text('expected { state, paramGroups }')],
+      [{ ...saved, paramGroups: [null as never] }, text("group 0 has no parameters, the optimizer's 2")],
+      [{ ...saved, state: { 0: null as never } }, text('the state of parameter 0 is null, expected a record of tensors')],
+      [{ ...saved, state: { 0: { momentumBuffer: [1] as never } } }, text('momentumBuffer of parameter 0 is an array, expected a tensor')],
       [{ ...saved, paramGroups: [{ ...group, lr: -1 }] }, new ArgumentError('SGD: lr must be a number ≥ 0, got -1')],
     ];
     for (const [state, error] of cases) expect(() => optimizer.loadStateDict(state)).toThrow(error);

@@ -1,8 +1,8 @@
 /**
  * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
  */
-import { isFloat, promote, type DType } from '../../core/dtype.ts';
-import { DTypeError } from '../../core/errors.ts';
+import { checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
+import { ArgumentError, DTypeError, kindOf } from '../../core/errors.ts';
 import { broadcastShapes, broadcastStrides, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
@@ -46,16 +46,20 @@ function binary(op: BinaryOp): (k: Kernels, a: Tensor, b: Tensor) => View {
 
 // — operands: numbers and dtypes —
 
-/** The dtype in which `name` computes on the operands. */
+/** Throws ArgumentError for what is neither a tensor nor a number: plain JavaScript may pass anything. */
+export function checkOperand(name: string, t: Operand): void {
+  if (typeof t === 'number' || t instanceof Tensor) return;
+  throw new ArgumentError(`${name}: expected a tensor or a number, got ${kindOf(t)}`);
+}
+
+/** The widest dtype among the operands that are tensors. */
 function commonDType(name: string, operands: readonly Operand[]): DType {
   let dtype: DType | null = null;
-  for (const t of operands) if (typeof t !== 'number') dtype = dtype === null ? t.dtype : promote(dtype, t.dtype);
-  if (dtype === null) throw new DTypeError(`${name}: at least one operand must be a tensor`);
-  for (const n of operands) {
-    if (typeof n === 'number' && !isFloat(dtype) && !Number.isInteger(n)) {
-      throw new DTypeError(`${name}: ${n} does not fit an ${dtype} tensor; convert the tensor with .to('float32') first`);
-    }
+  for (const t of operands) {
+    checkOperand(name, t);
+    if (typeof t !== 'number') dtype = dtype === null ? t.dtype : promote(dtype, t.dtype);
   }
+  if (dtype === null) throw new DTypeError(`${name}: at least one operand must be a tensor`);
   return dtype;
 }
 
@@ -72,6 +76,7 @@ function constant(value: number, dtype: DType): Tensor {
  */
 function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
   const dtype = to(commonDType(name, operands));
+  for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
   const tensors = operands.map((t) => (typeof t === 'number' ? constant(t, dtype) : t.dtype === dtype ? t : cast(t, dtype)));
   try {
     return op(...tensors);
@@ -105,7 +110,7 @@ const castOp = defineOp({
 
 /** x converted to `dtype`: floats truncate to int32, anything ≠ 0 is true. The gradient is cast back. Same dtype: x itself. */
 export function cast(x: Tensor, dtype: DType): Tensor {
-  return x.dtype === dtype ? x : castOp(x, dtype);
+  return x.dtype === dtype ? x : castOp(x, checkDType('to', dtype));
 }
 
 /** A copy in x's memory order.   ∂x = g */
@@ -201,10 +206,9 @@ const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Ten
     forward: binary(op),
     save: (_, a, b) => ({ a, b }),
     backward: (g, { a, b }, needs) => {
-      // Ties share the gradient, as PyTorch's do.
-      const half = mul(g, 0.5);
-      const tie = eq(a, b);
-      return [needs[0] ? where(tie, half, where(wins(a, b), g, 0)) : null, needs[1] ? where(tie, half, where(wins(a, b), 0, g)) : null];
+      // As PyTorch's: ties share the gradient, and at NaN, where neither wins, both get it.
+      const shared = where(eq(a, b), mul(g, 0.5), g);
+      return [needs[0] ? where(wins(b, a), 0, shared) : null, needs[1] ? where(wins(a, b), 0, shared) : null];
     },
     branch: (a, b) => wins(a, b),
   });
@@ -233,10 +237,9 @@ const compare = (op: CompareOp) => {
     },
   });
   return (a: Operand, b: Operand): Tensor => {
-    // A fraction compares with integers as it would with floats.
-    const fraction = [a, b].some((n) => typeof n === 'number' && !Number.isInteger(n));
-    const [x, y] = fraction ? [a, b].map((t) => (typeof t === 'number' || isFloat(t.dtype) ? t : cast(t, 'float64'))) : [a, b];
-    return withOperands(op, [x!, y!], (d) => d, run);
+    // A number that the tensor cannot hold has its place all the same: float64 holds both sides.
+    const holds = (d: DType): boolean => [a, b].every((n) => typeof n !== 'number' || fits(n, d));
+    return withOperands(op, [a, b], (d) => (holds(d) ? d : 'float64'), run);
   };
 };
 
@@ -301,8 +304,11 @@ export function abs(x: Tensor): Tensor {
   return withOperands('abs', [x], arithmetic, absOp);
 }
 
+const signOp = defineOp({ name: 'sign', forward: unary('sign') });
 /** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
-export const sign = defineOp({ name: 'sign', forward: unary('sign') });
+export function sign(x: Tensor): Tensor {
+  return withOperands('sign', [x], arithmetic, signOp);
+}
 
 const squareOp = defineOp({
   name: 'square',
@@ -319,7 +325,8 @@ const reluOp = defineOp({
   name: 'relu',
   forward: unary('relu'),
   save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [where(gt(y, 0), g, 0)],
+  // As PyTorch's: at NaN the gradient passes.
+  backward: (g, { y }) => [where(le(y, 0), 0, g)],
   branch: (_, y) => gt(y, 0),
 });
 /** y = max(x, 0).   ∂x = g where y > 0. */

@@ -2,15 +2,15 @@
  * Writing into tensors. Never recorded: in grad mode they throw where anything involved requires a gradient. Every write
  * bumps the version that all views share.
  */
-import { isFloat, promote, type DType } from '../../core/dtype.ts';
+import { checkFits, promote, type DType } from '../../core/dtype.ts';
 import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
-import { broadcastShapes, formatShape, sameShape } from '../../core/shape.ts';
+import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
 import { withNursery } from '../../kernels/memory.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
-import { expandTo, type Operand } from './elementwise.ts';
+import { checkOperand, expandTo, type Operand } from './elementwise.ts';
 
 /** Throws unless `target` may be written to now. */
 function checkWritable(op: string, target: Tensor, operand: Operand | null): void {
@@ -26,7 +26,7 @@ function checkWritable(op: string, target: Tensor, operand: Operand | null): voi
       throw new InPlaceError(`${op}: ${cause}, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)`);
     }
   }
-  if (target.strides.some((s, d) => s === 0 && target.shape[d]! > 1)) {
+  if (isExpanded(target.shape, target.strides)) {
     throw new InPlaceError(
       `${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`,
     );
@@ -36,9 +36,7 @@ function checkWritable(op: string, target: Tensor, operand: Operand | null): voi
 /** The operand as a view of the target's shape and dtype that shares none of its memory. */
 function operandView(op: string, target: Tensor, operand: Operand): View {
   if (typeof operand === 'number') {
-    if (!isFloat(target.dtype) && !Number.isInteger(operand)) {
-      throw new DTypeError(`${op}: ${operand} does not fit an ${target.dtype} tensor; convert the tensor with .to('float32') first`);
-    }
+    checkFits(op, operand, target.dtype);
     const v = {
       ...emptyLike(
         target,
@@ -48,6 +46,7 @@ function operandView(op: string, target: Tensor, operand: Operand): View {
     kernels.fill(operand, v);
     return expandTo(v, target.shape);
   }
+  checkOperand(op, operand);
   if (op !== 'copy_' && promote(target.dtype, operand.dtype) !== target.dtype) {
     throw new DTypeError(`${op}: the result would be ${operand.dtype}, which does not fit the ${target.dtype} target`);
   }
@@ -94,9 +93,7 @@ export function copy_(x: Tensor, y: Tensor): Tensor {
 /** x ← value. Not recorded. Returns x. */
 export function fill_(x: Tensor, value: number): Tensor {
   checkWritable('fill_', x, null);
-  if (!isFloat(x.dtype) && !(x.dtype === 'bool' ? value === 0 || value === 1 : value === (value | 0))) {
-    throw new DTypeError(`fill_: ${value} does not fit an ${x.dtype} tensor`);
-  }
+  checkFits('fill_', value, x.dtype);
   kernels.fill(value, x);
   x.storage.version++;
   return x;

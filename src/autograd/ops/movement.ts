@@ -1,7 +1,7 @@
 /**
  * Movement: the same elements under another shape, order or frame. Views where strides allow, copies where not.
  */
-import { promote } from '../../core/dtype.ts';
+import { checkFits, promote } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
@@ -172,6 +172,9 @@ export function slice(x: Tensor, dim: number, start = 0, end: number | null = nu
   const d = normalizeDim('slice', dim, x.ndim);
   if (x.ndim === 0) throw new ShapeError('slice: a 0-d tensor has no dim to slice');
   if (!Number.isInteger(step) || step < 1) throw new ArgumentError(`slice: step must be a whole number ≥ 1, got ${step}`);
+  if (!Number.isInteger(start) || (end !== null && !Number.isInteger(end))) {
+    throw new ArgumentError(`slice: start and end must be whole numbers, got ${start} and ${end}`);
+  }
   const n = x.shape[d]!;
   const clip = (i: number): number => Math.min(Math.max(i < 0 ? i + n : i, 0), n);
   const from = clip(start);
@@ -204,6 +207,7 @@ export function pad(x: Tensor, padding: readonly number[], { value = 0 }: { valu
   if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p) || p < 0)) {
     throw new ArgumentError(`pad: padding must be pairs of whole numbers ≥ 0 for at most ${x.ndim} dims, got ${formatShape(padding)}`);
   }
+  checkFits('pad', value, x.dtype);
   const before = (d: number): number => padding[2 * (x.ndim - 1 - d)] ?? 0;
   const after = (d: number): number => padding[2 * (x.ndim - 1 - d) + 1] ?? 0;
   return placeOp(
@@ -269,7 +273,17 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
     );
   }
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
-  return catOp(d, ...tensors.map((t) => cast(t, dtype)));
+  return join(
+    d,
+    tensors.map((t) => cast(t, dtype)),
+  );
+}
+
+/** catOp in groups: its inputs are arguments, of which a call takes only so many. */
+function join(dim: number, xs: readonly Tensor[]): Tensor {
+  if (xs.length <= 1000) return catOp(dim, ...xs);
+  const groups = Array.from({ length: Math.ceil(xs.length / 1000) }, (_, i) => catOp(dim, ...xs.slice(i * 1000, (i + 1) * 1000)));
+  return join(dim, groups);
 }
 
 /** The tensors, of one shape, along a new dim.   ∂xᵢ = its slice of g */

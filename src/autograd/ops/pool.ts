@@ -8,6 +8,7 @@ import { emptyLike } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { reshape, scatterUnchecked } from './movement.ts';
+import { requireFloat } from './reduce.ts';
 
 /** One side of the output; a last window may hang over the edge (ceilMode) if it starts inside the input or its left padding. */
 export function poolSize(size: number, kernel: number, stride: number, padding: number, dilation: number, ceilMode: boolean): number {
@@ -17,6 +18,7 @@ export function poolSize(size: number, kernel: number, stride: number, padding: 
 }
 
 function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): Shape {
+  requireFloat(op, x);
   const [n, c, h, w] = x.sizes(4);
   const oh = poolSize(h, p.kernel[0], p.stride[0], p.padding[0], p.dilation[0], ceilMode);
   const ow = poolSize(w, p.kernel[1], p.stride[1], p.padding[1], p.dilation[1], ceilMode);
@@ -101,6 +103,7 @@ const adaptiveGradOp = defineOp({
 
 /** The adaptive average pool of x [N,C,H,W] to [N,C,OH,OW]; F.adaptiveAvgPool2d is the public one. */
 export function adaptiveAvgPool(x: Tensor, size: readonly [number, number]): Tensor {
+  requireFloat('adaptiveAvgPool2d', x);
   const [n, c, h, w] = x.sizes(4);
   if (h === 0 || w === 0) throw new ShapeError(`adaptiveAvgPool2d: nothing to average in x ${formatShape(x.shape)}`);
   return adaptiveOp(x, [n, c, ...size]);

@@ -1,7 +1,7 @@
 /**
  * Reductions: over all dims, or those named; `keepdim` leaves them with size 1.
  */
-import { isFloat, ITEM_SIZE, type DType } from '../../core/dtype.ts';
+import { fits, isFloat, ITEM_SIZE, type DType } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
 import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
@@ -37,10 +37,16 @@ function dropDims(v: View, dims: readonly number[], keepdim: boolean): View {
   );
 }
 
-function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean, dtype: DType = x.dtype): View {
-  const y = emptyLike(x, keptShape(x.shape, dims), dtype);
+function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean): View {
+  const y = emptyLike(x, keptShape(x.shape, dims));
   k.reduce(op, x, y);
   return dropDims(y, dims, keepdim);
+}
+
+function converted(k: Kernels, x: View, dtype: DType): View {
+  const y = emptyLike(x, x.shape, dtype);
+  k.copy(x, y);
+  return y;
 }
 
 const sumOp = defineOp({
@@ -53,17 +59,12 @@ const sumOp = defineOp({
 
 /** An int32 sum by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
 function integerSum(k: Kernels, x: View, dims: readonly number[], keepdim: boolean): View {
-  const wide = emptyLike(x, x.shape, 'float64');
-  k.copy(x, wide);
-  const total = reduced(k, 'sum', wide, dims, true);
-  const y = emptyLike(total, total.shape, 'int32');
-  const n = sizeOf(y.shape);
+  const total = reduced(k, 'sum', converted(k, x, 'float64'), dims, true);
   const start = addressOf(total) / ITEM_SIZE.float64;
-  for (const v of viewOf('float64').subarray(start, start + n)) {
-    if (v !== (v | 0)) throw new DTypeError(`sum: ${v} does not fit int32; convert the tensor with .to('float32') first`);
+  for (const v of viewOf('float64').subarray(start, start + sizeOf(total.shape))) {
+    if (!fits(v, 'int32')) throw new DTypeError(`sum: ${v} does not fit int32; convert the tensor with .to('float32') first`);
   }
-  k.copy(total, y);
-  return dropDims(y, dims, keepdim);
+  return dropDims(converted(k, total, 'int32'), dims, keepdim);
 }
 
 /** y = Σ x. int32 and bool give int32, and throw where that overflows.   ∂x = g expanded */
@@ -109,7 +110,8 @@ function countOf(shape: Shape, dims: readonly number[]): number {
   return dims.reduce((n, d) => n * shape[d]!, 1);
 }
 
-function requireFloat(op: string, x: Tensor): void {
+/** Throws DTypeError for int32 and bool. */
+export function requireFloat(op: string, x: Tensor): void {
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: expected float32 or float64, got ${x.dtype}; convert with .to('float32')`);
 }
 
@@ -139,6 +141,8 @@ const extremeOp = (name: 'amax' | 'amin') =>
       if (x.numel === 0 && countOf(x.shape, dims) === 0) {
         throw new ShapeError(`${name}: nothing to choose from along dims ${formatShape(dims)} of x ${formatShape(x.shape)}`);
       }
+      // bool has no kernel of its own.
+      if (x.dtype === 'bool') return converted(k, reduced(k, name, converted(k, x, 'int32'), dims, keepdim), 'bool');
       return reduced(k, name, x, dims, keepdim);
     },
     save: (_, x, dims, __, y) => ({ x, dims, y }),

@@ -1,0 +1,189 @@
+/** What may stand where a tensor, a number or a dtype is expected, and what is said where it may not. */
+import { describe, expect, test } from 'vitest';
+import {
+  ArgumentError,
+  DTypeError,
+  type DType,
+  type Tensor,
+  arange,
+  cat,
+  eye,
+  full,
+  linspace,
+  maximum,
+  memory,
+  minimum,
+  onesLike,
+  pad,
+  randint,
+  scope,
+  tensor,
+  where,
+  zerosLike,
+} from 'chainrule';
+import * as F from 'chainrule/nn/functional';
+import { allocate } from '../../src/kernels/memory.ts';
+
+const int = (values: number[]): Tensor => tensor(values, { dtype: 'int32' });
+const bool = (...values: boolean[]): Tensor => tensor(values);
+
+/** `act` throws exactly `error`, and leaves no memory behind. */
+function refuses(act: () => unknown, error: Error): void {
+  const before = memory().bytes;
+  expect(() => scope(() => void act())).toThrow(error);
+  expect(memory().bytes).toBe(before);
+}
+
+describe('numbers that do not fit the dtype', () => {
+  test('in arithmetic throw', () => {
+    const x = int([1, 2]);
+    const c = bool(true, false);
+    const text = (op: string, value: number): DTypeError =>
+      new DTypeError(`${op}: ${value} does not fit an int32 tensor; convert the tensor with .to('float32') first`);
+    refuses(() => x.add(3e9), text('add', 3e9));
+    refuses(() => x.mul(0.5), text('mul', 0.5));
+    refuses(() => x.add_(3e9), text('add_', 3e9));
+    refuses(() => x.fill_(0.5), text('fill_', 0.5));
+    refuses(() => x.clamp(0, 3e9), text('clamp', 3e9));
+    refuses(() => where(c, x, 3e9), text('where', 3e9));
+    refuses(() => pad(x, [1, 1], { value: 3e9 }), text('pad', 3e9));
+    refuses(() => pad(x, [1, 1], { value: 0.5 }), text('pad', 0.5));
+    refuses(() => where(c, c, 5), new DTypeError("where: 5 does not fit a bool tensor; convert the tensor with .to('int32') first"));
+    refuses(
+      () => randint(0, 2 ** 33, [2]),
+      new ArgumentError('randint: expected whole numbers low < high from -2147483648 to 2147483648, got 0 and 8589934592'),
+    );
+    expect(x.toArray()).toEqual([1, 2]);
+  });
+
+  test('are asked of the dtype computed in', () => {
+    expect(bool(true, false).add(2).toArray()).toEqual([3, 2]);
+    expect(int([1, 2]).div(0.5).toArray()).toEqual([2, 4]);
+    expect(int([4, 9]).pow(0.5).toArray()).toEqual([2, 3]);
+    expect(tensor([1]).add(3e9).toArray()).toEqual([3e9]);
+    expect(int([1]).add(-0).toArray()).toEqual([1]);
+    const low = randint(-(2 ** 31), 2 ** 31, [64]).toArray() as number[];
+    expect(Math.min(...low)).toBeLessThan(-(2 ** 30));
+    expect(Math.max(...low)).toBeGreaterThan(2 ** 30);
+  });
+
+  test('compare as they are', () => {
+    const big = int([2147483647, -2147483648]);
+    expect(big.lt(3e9).toArray()).toEqual([1, 1]);
+    expect(big.eq(2 ** 31).toArray()).toEqual([0, 0]);
+    expect(big.eq(-(2 ** 31)).toArray()).toEqual([0, 1]);
+    expect(big.ge(2147483646.5).toArray()).toEqual([1, 0]);
+    expect(big.lt(Number.NaN).toArray()).toEqual([0, 0]);
+    const c = bool(true, false);
+    expect(c.eq(2).toArray()).toEqual([0, 0]);
+    expect(c.lt(2).toArray()).toEqual([1, 1]);
+    expect(c.gt(-1).toArray()).toEqual([1, 1]);
+    expect(c.eq(1).toArray()).toEqual([1, 0]);
+  });
+});
+
+describe('what plain JavaScript may pass', () => {
+  test('an unknown dtype is named, and the memory stays as it was', () => {
+    const x = tensor([1, 2]);
+    const dtype = 'float16' as DType;
+    const text = (op: string): DTypeError => new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got float16`);
+    refuses(() => tensor([1], { dtype }), text('tensor'));
+    refuses(() => full([2], 1, { dtype }), text('full'));
+    refuses(() => zerosLike(x, { dtype }), text('zerosLike'));
+    refuses(() => onesLike(x, { dtype }), text('onesLike'));
+    refuses(() => eye(2, 2, { dtype }), text('eye'));
+    refuses(() => arange(0, 3, 1, { dtype }), text('arange'));
+    refuses(() => linspace(0, 1, 3, { dtype }), text('linspace'));
+    refuses(() => x.to(dtype), text('to'));
+    refuses(() => allocate(Number.NaN), new RangeError('allocate: expected a number of bytes ≥ 0, got NaN'));
+    refuses(() => allocate(-8), new RangeError('allocate: expected a number of bytes ≥ 0, got -8'));
+    expect(memory().bytes).toBeGreaterThan(0);
+  });
+
+  test('an operand that is neither tensor nor number is named', () => {
+    const x = tensor([1, 2]);
+    const text = (op: string, what: string): ArgumentError => new ArgumentError(`${op}: expected a tensor or a number, got ${what}`);
+    refuses(() => x.add(true as never), text('add', 'a boolean'));
+    refuses(() => x.add([1, 2] as never), text('add', 'an array'));
+    refuses(() => x.add('2' as never), text('add', 'a string'));
+    refuses(() => x.mul(undefined as never), text('mul', 'undefined'));
+    refuses(() => x.eq(null as never), text('eq', 'null'));
+    refuses(() => x.clamp('0' as never), text('clamp', 'a string'));
+    refuses(() => where(x.gt(0), x, {} as never), text('where', 'an object'));
+    refuses(() => x.add_([1] as never), text('add_', 'an array'));
+    refuses(() => x.copy_(undefined as never), text('copy_', 'undefined'));
+  });
+
+  test('bounds of a slice are whole numbers', () => {
+    const x = arange(4);
+    refuses(() => x.slice(0, 0.5), new ArgumentError('slice: start and end must be whole numbers, got 0.5 and null'));
+    refuses(() => x.slice(0, 0, Number.NaN), new ArgumentError('slice: start and end must be whole numbers, got 0 and NaN'));
+    expect(x.slice(0, -9, 99).toArray()).toEqual([0, 1, 2, 3]);
+  });
+});
+
+describe('bool and int32', () => {
+  test('extremes and signs of bool', () => {
+    const c = tensor([
+      [true, false],
+      [true, true],
+    ]);
+    expect([c.amax(), c.amin(), c.amax(0), c.amin(1, { keepdim: true })].map((t) => [t.dtype, t.toArray()])).toEqual([
+      ['bool', 1],
+      ['bool', 0],
+      ['bool', [1, 1]],
+      ['bool', [[0], [1]]],
+    ]);
+    expect([c.sign().dtype, c.sign().toArray()]).toEqual([
+      'int32',
+      [
+        [1, 0],
+        [1, 1],
+      ],
+    ]);
+  });
+
+  test('pools refuse what their kernels would misread', () => {
+    for (const dtype of ['int32', 'bool'] as const) {
+      const x = full([1, 1, 2, 2], 1, { dtype });
+      const text = (op: string): DTypeError =>
+        new DTypeError(`${op}: expected float32 or float64, got ${dtype}; convert with .to('float32')`);
+      refuses(() => F.maxPool2d(x, 2), text('maxPool2d'));
+      refuses(() => F.avgPool2d(x, 2), text('avgPool2d'));
+      refuses(() => F.adaptiveAvgPool2d(x, 1), text('adaptiveAvgPool2d'));
+    }
+  });
+});
+
+test('cat takes more tensors than a call takes arguments', () => {
+  scope(() => {
+    const parts = Array.from({ length: 130_000 }, (_, i) =>
+      i % 3 === 0 ? int([i]) : i % 3 === 1 ? tensor([i]) : tensor([i], { dtype: 'float64' }),
+    );
+    const y = cat(parts);
+    expect(y.dtype).toBe('float64');
+    expect(y.data()).toEqual(Float64Array.from({ length: 130_000 }, (_, i) => i));
+  });
+});
+
+test('cat of many passes its gradient on in order', () => {
+  const parts = Array.from({ length: 2500 }, (_, i) => tensor([i], { requiresGrad: true }));
+  cat(parts).mul(arange(2500)).sum().backward();
+  expect(parts.map((p) => p.grad!.item())).toEqual(parts.map((_, i) => i));
+  for (const p of parts) p.dispose();
+});
+
+test('at NaN, maximum, minimum and relu give the gradients that PyTorch 1.13 gives', () => {
+  for (const op of [maximum, minimum]) {
+    const a = tensor([Number.NaN, 1, Number.NaN, 2], { requiresGrad: true });
+    const b = tensor([1, Number.NaN, Number.NaN, 2], { requiresGrad: true });
+    op(a, b).sum().backward();
+    expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([
+      [1, 1, 1, 0.5],
+      [1, 1, 1, 0.5],
+    ]);
+  }
+  const x = tensor([Number.NaN, 1, -1, 0], { requiresGrad: true });
+  x.relu().sum().backward();
+  expect(x.grad!.toArray()).toEqual([1, 1, 0, 0]);
+});
