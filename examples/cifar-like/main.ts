@@ -33,7 +33,8 @@ function fail({ message }: Error, code: number): number {
 }
 
 /** The data comes first: a run that cannot begin leaves no folder behind. */
-async function start({ dir, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
+async function start({ dir: given, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
+  const dir = given ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
   RunFolder.checkNew(dir);
   const data = chooseData(settings);
   return runIn(RunFolder.create(dir, settings), data);

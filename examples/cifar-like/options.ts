@@ -30,7 +30,7 @@ export interface Settings {
 
 export type Command =
   | { readonly kind: 'help' }
-  | { readonly kind: 'new'; readonly settings: Settings; readonly dir: string }
+  | { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null }
   | { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null };
 
 interface Spec {
@@ -93,7 +93,7 @@ const SPECS: Readonly<Record<string, Spec>> = {
 
 /** Where the run is kept: no part of its settings. */
 const FOLDERS = {
-  out: 'new run folder (runs/MODEL-DATA-seedN)',
+  out: 'new run folder (runs/MODEL-DATA-seedN, with -2, -3, … where there is one)',
   resume: 'go on with the run in this folder; its settings come from its config.json',
 } as const;
 
@@ -127,7 +127,7 @@ export function parseCommand(args: readonly string[]): Command {
   const settings = given as Partial<Settings>;
   if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out };
   const complete = withDefaults(settings);
-  return { kind: 'new', settings: complete, dir: out ?? `runs/${complete.model}-${complete.data}-seed${complete.seed}` };
+  return { kind: 'new', settings: complete, dir: out };
 }
 
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {

@@ -51,6 +51,14 @@ export class RunFolder {
     throw new RunError(`${dir}: expected a new folder, got one that exists; go on with --resume ${dir}, or choose another with --out DIR`);
   }
 
+  /** `dir`, or the first of dir-2, dir-3, … that is not there yet. */
+  static nextFree(dir: string): string {
+    for (let n = 1; ; n++) {
+      const candidate = n === 1 ? dir : `${dir}-${n}`;
+      if (!existsSync(candidate)) return candidate;
+    }
+  }
+
   /** Throws: RunError as checkNew does, or if the folder cannot be made */
   static create(dir: string, settings: Settings): RunFolder {
     RunFolder.checkNew(dir);

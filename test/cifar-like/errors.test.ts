@@ -125,6 +125,15 @@ describe.skipIf(onTwins)('run folders', () => {
     await refused(['--out', good, ...SMALL], 1, message);
   });
 
+  test('one that exists, where no name was given: the next free name', () => {
+    const names = [0, 1, 2].map(() => {
+      const name = RunFolder.nextFree(join(folder, 'named'));
+      mkdirSync(name);
+      return name;
+    });
+    expect(names).toEqual(['named', 'named-2', 'named-3'].map((n) => join(folder, n)));
+  });
+
   test('one to resume that is missing, or holds no run', async () => {
     const none = join(folder, 'none');
     await refused(
