@@ -7,7 +7,7 @@ import { broadcastShapes, broadcastStrides, sameShape, sizeOf, type Shape } from
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { kernels } from '../../kernels/index.ts';
-import { defineOp } from '../op.ts';
+import { defineOp, type OpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 
 /** What may stand where a tensor operand does: a number never changes the other operand's dtype. */
@@ -25,23 +25,6 @@ function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
   for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
   return emptyLike(expandTo(big, shape), shape, dtype);
-}
-
-function unary(op: UnaryOp): (k: Kernels, x: Tensor) => View {
-  return (k, x) => {
-    const y = emptyLike(x);
-    k.unary(op, x, y);
-    return y;
-  };
-}
-
-function binary(op: BinaryOp): (k: Kernels, a: Tensor, b: Tensor) => View {
-  return (k, a, b) => {
-    const shape = broadcastShapes(op, a.shape, b.shape);
-    const y = resultOf(shape, a.dtype, [a, b]);
-    k.binary(op, expandTo(a, shape), expandTo(b, shape), y);
-    return y;
-  };
 }
 
 // — operands: numbers and dtypes —
@@ -90,9 +73,36 @@ function withOperands<R>(name: string, operands: readonly Operand[], to: (common
 const arithmetic = (d: DType): DType => (d === 'bool' ? 'int32' : d);
 const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
 
-/** x as a float tensor: what exp, sqrt and their kin take. */
-function asFloat(name: string, x: Tensor, op: (x: Tensor) => Tensor): Tensor {
-  return withOperands(name, [x], floating, (t) => op(t));
+// — an operation is its formula; kernel, shapes and dtypes are the same for all —
+
+/** An operation on one tensor. */
+export type Unary = (x: Tensor) => Tensor;
+/** An operation on two operands that broadcast against each other. */
+export type Binary = (a: Operand, b: Operand) => Tensor;
+
+type Formulas<A extends readonly unknown[], S extends object> = Pick<OpSpec<A, View, S>, 'save' | 'backward' | 'branch'>;
+
+/** The operation y = name(x), computed in the dtype that `to` makes of x's. */
+function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, formulas: Formulas<[x: Tensor], S>): Unary {
+  const forward = (k: Kernels, x: Tensor): View => {
+    const y = emptyLike(x);
+    k.unary(name, x, y);
+    return y;
+  };
+  const op = defineOp({ name, forward, ...formulas });
+  return (x) => withOperands(name, [x], to, op);
+}
+
+/** The operation y = name(a, b), computed in the dtype that `to` makes of the common one. */
+function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formulas: Formulas<[a: Tensor, b: Tensor], S>): Binary {
+  const forward = (k: Kernels, a: Tensor, b: Tensor): View => {
+    const shape = broadcastShapes(name, a.shape, b.shape);
+    const y = resultOf(shape, a.dtype, [a, b]);
+    k.binary(name, expandTo(a, shape), expandTo(b, shape), y);
+    return y;
+  };
+  const op = defineOp({ name, broadcasts: true, forward, ...formulas });
+  return (a, b) => withOperands(name, [a, b], to, op);
 }
 
 // — dtype —
@@ -126,60 +136,26 @@ export const clone = defineOp({
 
 // — two operands —
 
-const addOp = defineOp({
-  name: 'add',
-  broadcasts: true,
-  forward: binary('add'),
-  backward: (g) => [g, g],
-});
-
 /** y = a + b.   ∂a = g,   ∂b = g */
-export function add(a: Operand, b: Operand): Tensor {
-  return withOperands('add', [a, b], arithmetic, addOp);
-}
-
-const subOp = defineOp({
-  name: 'sub',
-  broadcasts: true,
-  forward: binary('sub'),
-  backward: (g, _, needs) => [g, needs[1] ? neg(g) : null],
-});
+export const add: Binary = binary('add', arithmetic, { backward: (g) => [g, g] });
 
 /** y = a − b.   ∂a = g,   ∂b = −g */
-export function sub(a: Operand, b: Operand): Tensor {
-  return withOperands('sub', [a, b], arithmetic, subOp);
-}
+export const sub: Binary = binary('sub', arithmetic, { backward: (g, _, needs) => [g, needs[1] ? neg(g) : null] });
 
-const mulOp = defineOp({
-  name: 'mul',
-  broadcasts: true,
-  forward: binary('mul'),
+/** y = a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a */
+export const mul: Binary = binary('mul', arithmetic, {
   save: (needs, a, b) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
   backward: (g, { a, b }) => [b && mul(g, b), a && mul(g, a)],
 });
 
-/** y = a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a */
-export function mul(a: Operand, b: Operand): Tensor {
-  return withOperands('mul', [a, b], arithmetic, mulOp);
-}
-
-const divOp = defineOp({
-  name: 'div',
-  broadcasts: true,
-  forward: binary('div'),
+/** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
+export const div: Binary = binary('div', floating, {
   save: (needs, a, b) => ({ a: needs[1] ? a : null, b }),
   backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(div(div(mul(g, a), b), b))],
 });
 
-/** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
-export function div(a: Operand, b: Operand): Tensor {
-  return withOperands('div', [a, b], floating, divOp);
-}
-
-const powOp = defineOp({
-  name: 'pow',
-  broadcasts: true,
-  forward: binary('pow'),
+/** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
+export const pow: Binary = binary('pow', floating, {
   save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => [
     needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null,
@@ -194,16 +170,9 @@ function lowered(a: Tensor, b: Tensor): Tensor {
   return b.numel === 1 && b.item() !== 0 ? less : where(where(eq(b, 0), eq(a, 0), 0), 0, less);
 }
 
-/** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
-export function pow(a: Operand, b: Operand): Tensor {
-  return withOperands('pow', [a, b], floating, powOp);
-}
-
-const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Tensor) =>
-  defineOp({
-    name: op,
-    broadcasts: true,
-    forward: binary(op),
+/** maximum or minimum; `wins` is a strict comparison. */
+const extremum = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
+  binary(name, arithmetic, {
     save: (_, a, b) => ({ a, b }),
     backward: (g, { a, b }, needs) => {
       // As PyTorch's: ties share the gradient, and at NaN, where neither wins, both get it.
@@ -213,20 +182,12 @@ const extremum = (op: 'maximum' | 'minimum', wins: (a: Tensor, b: Tensor) => Ten
     branch: (a, b) => wins(a, b),
   });
 
-const maximumOp = extremum('maximum', (a, b) => gt(a, b));
-const minimumOp = extremum('minimum', (a, b) => lt(a, b));
-
 /** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
-export function maximum(a: Operand, b: Operand): Tensor {
-  return withOperands('maximum', [a, b], arithmetic, maximumOp);
-}
-
+export const maximum: Binary = extremum('maximum', (a, b) => gt(a, b));
 /** y = min(a, b) per element; NaN wins.   ∂ goes to the smaller, half to each at a tie */
-export function minimum(a: Operand, b: Operand): Tensor {
-  return withOperands('minimum', [a, b], arithmetic, minimumOp);
-}
+export const minimum: Binary = extremum('minimum', (a, b) => lt(a, b));
 
-const compare = (op: CompareOp) => {
+const compare = (op: CompareOp): Binary => {
   const run = defineOp({
     name: op,
     forward: (k, a: Tensor, b: Tensor) => {
@@ -236,7 +197,7 @@ const compare = (op: CompareOp) => {
       return y;
     },
   });
-  return (a: Operand, b: Operand): Tensor => {
+  return (a, b) => {
     // A number that the tensor cannot hold has its place all the same: float64 holds both sides.
     const holds = (d: DType): boolean => [a, b].every((n) => typeof n !== 'number' || fits(n, d));
     return withOperands(op, [a, b], (d) => (holds(d) ? d : 'float64'), run);
@@ -244,17 +205,17 @@ const compare = (op: CompareOp) => {
 };
 
 /** y = (a = b), bool. No gradient. */
-export const eq = compare('eq');
+export const eq: Binary = compare('eq');
 /** y = (a ≠ b), bool. No gradient. */
-export const ne = compare('ne');
+export const ne: Binary = compare('ne');
 /** y = (a < b), bool. No gradient. */
-export const lt = compare('lt');
+export const lt: Binary = compare('lt');
 /** y = (a ≤ b), bool. No gradient. */
-export const le = compare('le');
+export const le: Binary = compare('le');
 /** y = (a > b), bool. No gradient. */
-export const gt = compare('gt');
+export const gt: Binary = compare('gt');
 /** y = (a ≥ b), bool. No gradient. */
-export const ge = compare('ge');
+export const ge: Binary = compare('ge');
 
 const whereOp = defineOp({
   name: 'where',
@@ -286,107 +247,67 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
 
 // — one operand —
 
-const negOp = defineOp({ name: 'neg', forward: unary('neg'), backward: (g) => [neg(g)] });
 /** y = −x.   ∂x = −g */
-export function neg(x: Tensor): Tensor {
-  return withOperands('neg', [x], arithmetic, negOp);
-}
+export const neg: Unary = unary('neg', arithmetic, { backward: (g) => [neg(g)] });
 
-const absOp = defineOp({
-  name: 'abs',
-  forward: unary('abs'),
+/** y = |x|.   ∂x = g ⊙ sign x */
+export const abs: Unary = unary('abs', arithmetic, {
   save: (_, x) => ({ x }),
   backward: (g, { x }) => [mul(g, sign(x))],
   branch: (x) => sign(x),
 });
-/** y = |x|.   ∂x = g ⊙ sign x */
-export function abs(x: Tensor): Tensor {
-  return withOperands('abs', [x], arithmetic, absOp);
-}
 
-const signOp = defineOp({ name: 'sign', forward: unary('sign') });
 /** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
-export function sign(x: Tensor): Tensor {
-  return withOperands('sign', [x], arithmetic, signOp);
-}
+export const sign: Unary = unary('sign', arithmetic, {});
 
-const squareOp = defineOp({
-  name: 'square',
-  forward: unary('square'),
+/** y = x².   ∂x = 2 g ⊙ x */
+export const square: Unary = unary('square', arithmetic, {
   save: (_, x) => ({ x }),
   backward: (g, { x }) => [mul(g, mul(x, 2))],
 });
-/** y = x².   ∂x = 2 g ⊙ x */
-export function square(x: Tensor): Tensor {
-  return withOperands('square', [x], arithmetic, squareOp);
-}
 
-const reluOp = defineOp({
-  name: 'relu',
-  forward: unary('relu'),
+/** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
+export const relu: Unary = unary('relu', arithmetic, {
   save: (_, __, y) => ({ y }),
-  // As PyTorch's: at NaN the gradient passes.
   backward: (g, { y }) => [where(le(y, 0), 0, g)],
   branch: (_, y) => gt(y, 0),
 });
-/** y = max(x, 0).   ∂x = g where y > 0. */
-export function relu(x: Tensor): Tensor {
-  return withOperands('relu', [x], arithmetic, reluOp);
-}
 
-const expOp = defineOp({
-  name: 'exp',
-  forward: unary('exp'),
+/** y = eˣ.   ∂x = g ⊙ y */
+export const exp: Unary = unary('exp', floating, {
   save: (_, __, y) => ({ y }),
   backward: (g, { y }) => [mul(g, y)],
 });
-/** y = eˣ.   ∂x = g ⊙ y */
-export const exp = (x: Tensor): Tensor => asFloat('exp', x, expOp);
 
-const logOp = defineOp({
-  name: 'log',
-  forward: unary('log'),
+/** y = ln x.   ∂x = g / x */
+export const log: Unary = unary('log', floating, {
   save: (_, x) => ({ x }),
   backward: (g, { x }) => [div(g, x)],
 });
-/** y = ln x.   ∂x = g / x */
-export const log = (x: Tensor): Tensor => asFloat('log', x, logOp);
 
-const log1pOp = defineOp({
-  name: 'log1p',
-  forward: unary('log1p'),
+/** y = ln(1 + x), exact for small x.   ∂x = g / (1 + x) */
+export const log1p: Unary = unary('log1p', floating, {
   save: (_, x) => ({ x }),
   backward: (g, { x }) => [div(g, add(x, 1))],
 });
-/** y = ln(1 + x), exact for small x.   ∂x = g / (1 + x) */
-export const log1p = (x: Tensor): Tensor => asFloat('log1p', x, log1pOp);
 
-const sqrtOp = defineOp({
-  name: 'sqrt',
-  forward: unary('sqrt'),
+/** y = √x.   ∂x = g / 2y */
+export const sqrt: Unary = unary('sqrt', floating, {
   save: (_, __, y) => ({ y }),
   backward: (g, { y }) => [div(g, mul(y, 2))],
 });
-/** y = √x.   ∂x = g / 2y */
-export const sqrt = (x: Tensor): Tensor => asFloat('sqrt', x, sqrtOp);
 
-const sigmoidOp = defineOp({
-  name: 'sigmoid',
-  forward: unary('sigmoid'),
+/** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
+export const sigmoid: Unary = unary('sigmoid', floating, {
   save: (_, __, y) => ({ y }),
   backward: (g, { y }) => [mul(mul(g, y), sub(1, y))],
 });
-/** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
-export const sigmoid = (x: Tensor): Tensor => asFloat('sigmoid', x, sigmoidOp);
 
-const tanhOp = defineOp({
-  name: 'tanh',
-  forward: unary('tanh'),
+/** y = tanh x.   ∂x = g ⊙ (1 − y²) */
+export const tanh: Unary = unary('tanh', floating, {
   save: (_, __, y) => ({ y }),
   backward: (g, { y }) => [mul(g, sub(1, square(y)))],
 });
-/** y = tanh x.   ∂x = g ⊙ (1 − y²) */
-export const tanh = (x: Tensor): Tensor => asFloat('tanh', x, tanhOp);
 
 const logSigmoidOp = defineOp({
   name: 'logSigmoid',
@@ -404,7 +325,7 @@ const logSigmoidOp = defineOp({
   backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
 });
 /** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
-export const logSigmoid = (x: Tensor): Tensor => asFloat('logSigmoid', x, logSigmoidOp);
+export const logSigmoid: Unary = (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp);
 
 function constantView(k: Kernels, value: number, dtype: DType): View {
   const v = empty([], dtype);
