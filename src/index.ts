@@ -29,6 +29,7 @@ export {
   cat,
   defaultGenerator,
   defineOp,
+  einsum,
   eye,
   full,
   grad,

@@ -10,6 +10,7 @@ import * as i from './ops/inplace.ts';
 import * as l from './ops/linalg.ts';
 import * as m from './ops/movement.ts';
 import * as n from './ops/norm.ts';
+import * as a from './ops/rearrange.ts';
 import * as r from './ops/reduce.ts';
 import type { Dims, ReduceOptions, VarOptions } from './ops/reduce.ts';
 import { Tensor } from './tensor.ts';
@@ -54,6 +55,19 @@ declare module './tensor.ts' {
     /** y = (x ≥ b), bool */
     ge(b: Operand): Tensor;
 
+    /** y = (x and b), bool; 0 is false */
+    logicalAnd(b: Tensor): Tensor;
+    /** y = (x or b), bool; 0 is false */
+    logicalOr(b: Tensor): Tensor;
+    /** y = (not x), bool; 0 is false */
+    logicalNot(): Tensor;
+    /** y = whether x is NaN, bool */
+    isnan(): Tensor;
+    /** y = whether x is neither NaN nor infinite, bool */
+    isfinite(): Tensor;
+    /** x with `value`, a number or a 0-d tensor, where the mask is true */
+    maskedFill(mask: Tensor, value: Operand): Tensor;
+
     /** y = −x */
     neg(): Tensor;
     /** y = |x| */
@@ -62,14 +76,32 @@ declare module './tensor.ts' {
     sign(): Tensor;
     /** y = x² */
     square(): Tensor;
+    /** y = ⌊x⌋; no gradient */
+    floor(): Tensor;
+    /** y = ⌈x⌉; no gradient */
+    ceil(): Tensor;
+    /** y = the whole number nearest x, the even one of two; no gradient */
+    round(): Tensor;
+    /** y = 1 / x */
+    reciprocal(): Tensor;
     /** y = √x */
     sqrt(): Tensor;
+    /** y = 1 / √x */
+    rsqrt(): Tensor;
     /** y = eˣ */
     exp(): Tensor;
+    /** y = eˣ − 1, exact for small x */
+    expm1(): Tensor;
     /** y = ln x */
     log(): Tensor;
     /** y = ln(1 + x) */
     log1p(): Tensor;
+    /** y = sin x */
+    sin(): Tensor;
+    /** y = cos x */
+    cos(): Tensor;
+    /** y = 2/√π ∫₀ˣ e^−t² dt */
+    erf(): Tensor;
     /** y = max(x, 0) */
     relu(): Tensor;
     /** y = 1 / (1 + e⁻ˣ) */
@@ -97,6 +129,22 @@ declare module './tensor.ts' {
     argmax(dim?: number, options?: ReduceOptions): Tensor;
     /** Index (int32) of the first smallest element along `dim`, or in the flattened tensor */
     argmin(dim?: number, options?: ReduceOptions): Tensor;
+    /** [values, indices (int32)] of the largest elements along `dim`; the first of equal ones has the gradient */
+    max(dim: number, options?: ReduceOptions): [values: Tensor, indices: Tensor];
+    /** [values, indices (int32)] of the smallest elements along `dim`; the first of equal ones has the gradient */
+    min(dim: number, options?: ReduceOptions): [values: Tensor, indices: Tensor];
+    /** y = Π x over `dim`, all dims by default */
+    prod(dim?: Dims, options?: ReduceOptions): Tensor;
+    /** y = ln Σ eˣ over `dim`, all dims by default */
+    logsumexp(dim?: Dims, options?: ReduceOptions): Tensor;
+    /** y = (Σ |x|ᵖ)^(1/p) over `dim`, all dims by default; p is 1, 2 (default) or Infinity */
+    norm(p?: number, dim?: Dims, options?: ReduceOptions): Tensor;
+    /** y = whether any x ≠ 0 over `dim`, all dims by default; bool */
+    any(dim?: Dims, options?: ReduceOptions): Tensor;
+    /** y = whether all x ≠ 0 over `dim`, all dims by default; bool */
+    all(dim?: Dims, options?: ReduceOptions): Tensor;
+    /** yᵢ = x₀ + … + xᵢ along `dim` */
+    cumsum(dim: number): Tensor;
     /** yᵢ = exp xᵢ / Σ exp x along `dim` */
     softmax(dim: number): Tensor;
     /** y = ln softmax(x) along `dim` */
@@ -114,6 +162,28 @@ declare module './tensor.ts' {
     transpose(a: number, b: number): Tensor;
     /** x broadcast to `shape`, as a view; −1 keeps a size */
     expand(shape: Shape): Tensor;
+    /** x broadcast to `shape`, as a view */
+    broadcastTo(shape: Shape): Tensor;
+    /** Dim `dim` as dims of `sizes`, one of which may be −1 */
+    unflatten(dim: number, sizes: Shape): Tensor;
+    /** The dims `source` at the places `destination`, as a view */
+    movedim(source: Dims, destination: Dims): Tensor;
+    /** x laid out counts[d] times along each dim; more counts than dims add dims in front */
+    repeat(counts: Shape): Tensor;
+    /** Parts along `dim` (0) of `size`, or of each of several sizes, as views */
+    split(size: Dims, dim?: number): Tensor[];
+    /** At most `chunks` equal parts along `dim` (0), as views */
+    chunk(chunks: number, dim?: number): Tensor[];
+    /** The slices along `dim` (0), without that dim, as views */
+    unbind(dim?: number): Tensor[];
+    /** x backwards along `dims` */
+    flip(dims: Dims): Tensor;
+    /** x moved on by `shift` along `dim`, or in the flattened tensor; what leaves comes in at the other end */
+    roll(shift: Dims, dim?: Dims): Tensor;
+    /** The lower triangle of the last two dims, up to `diagonal` (0), zeros above */
+    tril(diagonal?: number): Tensor;
+    /** The upper triangle of the last two dims, from `diagonal` (0) on, zeros below */
+    triu(diagonal?: number): Tensor;
     /** Without size-1 dims: all, or those named */
     squeeze(dim?: number | readonly number[]): Tensor;
     /** With a dim of size 1 before `dim` */
@@ -125,6 +195,17 @@ declare module './tensor.ts' {
     /** y[.., i, ..] = x[.., index[.., i, ..], ..] along `dim`; index int32 */
     gather(dim: number, index: Tensor): Tensor;
 
+    /** y = x, then y[.., index[.., i, ..], ..] += src[.., i, ..] along `dim`; index int32 */
+    scatterAdd(dim: number, index: Tensor, src: Tensor): Tensor;
+    /** y[.., i, ..] = x[.., index[i], ..] along `dim`; index [I] int32 */
+    indexSelect(dim: number, index: Tensor): Tensor;
+
+    /** y = x · b.   Shape:  x [M,K], b [K] → [M] */
+    mv(b: Tensor): Tensor;
+    /** y = Σ x ⊙ b.   Shape:  x [K], b [K] → [] */
+    dot(b: Tensor): Tensor;
+    /** y[i, j] = x[i] · b[j].   Shape:  x [M], b [N] → [M,N] */
+    outer(b: Tensor): Tensor;
     /** The matrix product; leading dims broadcast as batches */
     matmul(b: Tensor): Tensor;
 
@@ -141,66 +222,26 @@ declare module './tensor.ts' {
   }
 }
 
+function pick<M, K extends keyof M>(family: M, ...names: K[]): Pick<M, K> {
+  return Object.fromEntries(names.map((name) => [name, family[name]])) as Pick<M, K>;
+}
+
 const operations = {
   backward,
-  detach: m.detach,
-  clone: e.clone,
   to: e.cast,
-  contiguous: m.contiguous,
-  add: e.add,
-  sub: e.sub,
-  mul: e.mul,
-  div: e.div,
-  pow: e.pow,
-  maximum: e.maximum,
-  minimum: e.minimum,
-  eq: e.eq,
-  ne: e.ne,
-  lt: e.lt,
-  le: e.le,
-  gt: e.gt,
-  ge: e.ge,
-  neg: e.neg,
-  abs: e.abs,
-  sign: e.sign,
-  square: e.square,
-  sqrt: e.sqrt,
-  exp: e.exp,
-  log: e.log,
-  log1p: e.log1p,
-  relu: e.relu,
-  sigmoid: e.sigmoid,
-  logSigmoid: e.logSigmoid,
-  tanh: e.tanh,
-  clamp: e.clamp,
-  sum: r.sum,
-  mean: r.mean,
   var: r.variance,
-  std: r.std,
-  amax: r.amax,
-  amin: r.amin,
-  argmax: r.argmax,
-  argmin: r.argmin,
-  softmax: n.softmax,
-  logSoftmax: n.logSoftmax,
-  reshape: m.reshape,
-  view: m.view,
-  flatten: m.flatten,
-  permute: m.permute,
-  transpose: m.transpose,
-  expand: r.expand,
-  squeeze: m.squeeze,
-  unsqueeze: m.unsqueeze,
-  slice: m.slice,
-  select: m.select,
-  gather: m.gather,
-  matmul: l.matmul,
-  add_: i.add_,
-  mul_: i.mul_,
-  zero_: i.zero_,
-  copy_: i.copy_,
-  fill_: i.fill_,
-} as const;
+  ...pick(e, 'clone', 'add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'clamp', 'maskedFill'),
+  ...pick(e, 'logicalAnd', 'logicalOr', 'logicalNot', 'isnan', 'isfinite', 'neg', 'abs', 'sign', 'square', 'floor', 'ceil', 'round'),
+  ...pick(e, 'reciprocal', 'sqrt', 'rsqrt', 'exp', 'expm1', 'log', 'log1p', 'sin', 'cos', 'erf', 'relu', 'sigmoid', 'logSigmoid', 'tanh'),
+  ...pick(r, 'sum', 'mean', 'std', 'amax', 'amin', 'argmax', 'argmin', 'max', 'min', 'prod', 'logsumexp', 'norm', 'any', 'all', 'cumsum'),
+  ...pick(n, 'softmax', 'logSoftmax'),
+  ...pick(r, 'expand'),
+  ...pick(m, 'detach', 'contiguous', 'reshape', 'view', 'flatten', 'unflatten', 'permute', 'transpose', 'squeeze', 'unsqueeze'),
+  ...pick(m, 'slice', 'select', 'gather'),
+  ...a,
+  ...pick(l, 'matmul', 'mv', 'dot', 'outer'),
+  ...pick(i, 'add_', 'mul_', 'zero_', 'copy_', 'fill_'),
+};
 
 for (const [name, op] of Object.entries(operations) as [string, (x: Tensor, ...args: unknown[]) => unknown][]) {
   Object.defineProperty(Tensor.prototype, name, {

@@ -4,8 +4,10 @@
  */
 import {
   adaptiveAvgPool,
+  arange,
   avgPool,
   batchNormOp,
+  checkIndex,
   convolve,
   defaultGenerator,
   div,
@@ -34,6 +36,8 @@ export {
   type LossOptions,
   type Reduction,
 } from '../autograd/index.ts';
+export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softplus } from '../autograd/index.ts';
+export type { GeluOptions, SoftplusOptions } from '../autograd/index.ts';
 
 /** One number for both image dims, or [vertical, horizontal]. */
 export type Size2d = number | readonly [number, number];
@@ -270,4 +274,17 @@ export function dropout(x: Tensor, p = 0.5, { training = true, generator = defau
 /** Throws unless 0 ≤ p ≤ 1. */
 export function checkProbability(op: string, p: number): void {
   if (!(p >= 0 && p <= 1)) throw new ArgumentError(`${op}: p must be from 0 to 1, got ${p}`);
+}
+
+/**
+ * y[.., c] = 1 where c = index, else 0, in int32; as many classes as the largest index needs by default. No gradient.
+ * Shape:  index […] (int32) → […,C]
+ */
+export function oneHot(index: Tensor, numClasses?: number): Tensor {
+  if (numClasses === undefined && index.numel === 0)
+    throw new ArgumentError('oneHot: an empty index has no largest class; give numClasses');
+  const count = numClasses ?? Array.from(index.data()).reduce((a, b) => Math.max(a, b), 0) + 1;
+  if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`oneHot: numClasses must be a whole number ≥ 1, got ${count}`);
+  checkIndex('oneHot', index, count);
+  return index.unsqueeze(-1).eq(arange(count)).to('int32');
 }

@@ -4,7 +4,7 @@
 export { Module, type ForwardHook, type Layer } from './module.ts';
 export { Parameter, buffer, type BufferOptions, type LayerOptions, type ParameterOptions } from './parameter.ts';
 export type { LoadOptions, LoadReport, StateDict } from './state-dict.ts';
-export { ReLU, Sigmoid, Tanh } from './activations.ts';
+export { ELU, GELU, Hardsigmoid, Hardswish, LeakyReLU, Mish, ReLU, SiLU, Sigmoid, Softplus, Tanh } from './activations.ts';
 export { AdaptiveAvgPool2d } from './adaptive-avg-pool2d.ts';
 export { AvgPool2d } from './avg-pool2d.ts';
 export { BatchNorm2d, type BatchNorm2dOptions } from './batch-norm2d.ts';

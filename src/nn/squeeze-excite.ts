@@ -1,7 +1,7 @@
 import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
-import { ReLU, Sigmoid, Tanh } from './activations.ts';
+import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './activations.ts';
 import type { InitOptions } from './init.ts';
 import { checkCount, Linear } from './linear.ts';
 import { Module, type Layer } from './module.ts';
@@ -21,7 +21,7 @@ export interface SqueezeExciteOptions extends LayerOptions, InitOptions {
   /** Between the layers. Default ReLU. */
   readonly activation?: Layer;
   /** What makes scales of the last layer's outputs. Default 'sigmoid'. */
-  readonly gate?: 'sigmoid' | 'tanh' | 'relu';
+  readonly gate?: 'sigmoid' | 'hardsigmoid' | 'tanh' | 'relu';
 }
 
 /**
@@ -80,15 +80,10 @@ export class SqueezeExcite extends Module {
   }
 }
 
-function gateLayer(gate: 'sigmoid' | 'tanh' | 'relu'): Layer {
-  switch (gate) {
-    case 'sigmoid':
-      return new Sigmoid();
-    case 'tanh':
-      return new Tanh();
-    case 'relu':
-      return new ReLU();
-    default:
-      throw new ArgumentError(`SqueezeExcite: gate must be 'sigmoid', 'tanh' or 'relu', got '${String(gate)}'`);
-  }
+const GATES = { sigmoid: Sigmoid, hardsigmoid: Hardsigmoid, tanh: Tanh, relu: ReLU };
+
+function gateLayer(gate: keyof typeof GATES): Layer {
+  if (!Object.hasOwn(GATES, gate))
+    throw new ArgumentError(`SqueezeExcite: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got '${gate as string}'`);
+  return new GATES[gate]();
 }

@@ -1,6 +1,6 @@
-import { checkCount, checkOptions } from './check.ts';
-import type { Optimizer, ParamGroup } from './optimizer.ts';
-import { Scheduler } from './scheduler.ts';
+import { checkCount, checkNotNegative } from './check.ts';
+import type { ParamGroup } from './optimizer.ts';
+import { FormulaLR } from './scheduler.ts';
 
 /** Options of CosineAnnealingLR. */
 export interface CosineAnnealingOptions {
@@ -16,21 +16,13 @@ export interface CosineAnnealingOptions {
  * written as the step from lr(t − 1), so that it acts on what other schedulers leave.
  * Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, without restarts
  */
-export class CosineAnnealingLR extends Scheduler {
-  readonly tMax: number;
-  readonly etaMin: number;
-
-  constructor(optimizer: Optimizer, options: CosineAnnealingOptions) {
-    checkOptions('CosineAnnealingLR', options, ['tMax', 'etaMin']);
-    const { tMax, etaMin = 0 } = options;
-    checkCount('CosineAnnealingLR', 'tMax', tMax);
-    super(optimizer);
-    this.tMax = tMax;
-    this.etaMin = etaMin;
-  }
+export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
+  static override readonly spec = { tMax: [checkCount], etaMin: [checkNotNegative, 0] } as const;
 
   protected override next(group: ParamGroup, i: number): number {
-    const { tMax, etaMin, lastEpoch: t } = this;
+    const { tMax, etaMin } = this.options;
+    const t = this.lastEpoch;
+    if (t === 0) return group.lr;
     // lr(t − 1) is etaMin: the ratio below would be 0 / 0.
     if ((t - 1 - tMax) % (2 * tMax) === 0) return group.lr + ((this.baseLrs[i]! - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
     const ratio = (1 + Math.cos((Math.PI * t) / tMax)) / (1 + Math.cos((Math.PI * (t - 1)) / tMax));

@@ -1,7 +1,7 @@
 /**
  * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
  */
-import { isTensor, noGrad, zerosLike, type Tensor } from '../autograd/index.ts';
+import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, AutogradError, StateDictError, kindOf } from '../core/errors.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -22,7 +22,7 @@ export type GroupSpec<Options> = Partial<Options> & { readonly params: Iterable<
 /** What constructors take: parameters, or groups of them. */
 export type Params<Options> = Iterable<Tensor> | Iterable<GroupSpec<Options>>;
 
-/** Named tensors of one parameter, such as its velocity. */
+/** Named tensors of one parameter, such as its velocity; each has its shape, but `step`, a count, is 0-d. */
 export type ParamState = Record<string, Tensor>;
 
 /** PyTorch's layout: parameters are numbered through all groups. */
@@ -64,13 +64,17 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   /** Throws ArgumentError for options outside their values. */
   protected abstract checkGroup(group: Group): void;
 
-  /** Updates the parameters of one group that have a gradient. Runs under noGrad. */
-  protected abstract update(group: Group): void;
+  /** Updates those parameters of one group that have a gradient, given in pairs. Runs under noGrad. */
+  protected abstract update(group: Group, ready: readonly (readonly [param: Tensor, grad: Tensor])[]): void;
 
   /** Updates every parameter that has a gradient. */
   step(): void {
+    const pairs = (g: Group) => g.params.flatMap((p): [Tensor, Tensor][] => (p.grad === null ? [] : [[p, p.grad]]));
+    const ready = this.paramGroups.map((g) => [g, pairs(g)] as const);
+    // Throws for one that is gone, before any is touched.
+    for (const [p] of ready.flatMap(([, list]) => list)) void p.storage;
     noGrad(() => {
-      for (const g of this.paramGroups) this.update(g);
+      for (const [g, list] of ready) this.update(g, list);
     });
   }
 
@@ -79,13 +83,13 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     for (const p of this.#params()) p.grad = null;
   }
 
-  /** The state tensor `name` of `p` in p's dtype; `fresh` is true if it was made just now, of zeros. */
+  /** The state tensor `name` of `p`, see ParamState, in p's dtype; `fresh` is true if it was made just now, of zeros. */
   protected stateOf(p: Tensor, name: string): { tensor: Tensor; fresh: boolean } {
     let state = this.#state.get(p);
     if (state === undefined) this.#state.set(p, (state = {}));
     const before = state[name];
-    if (before?.dtype === p.dtype) return { tensor: before, fresh: false };
-    const tensor = zerosLike(p).keep();
+    if (before !== undefined && (name === 'step' || before.dtype === p.dtype)) return { tensor: before, fresh: false };
+    const tensor = blank(p, name);
     state[name] = tensor;
     // The model's dtype has changed since.
     if (before !== undefined) tensor.copy_(before);
@@ -126,8 +130,10 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       }
       for (const [name, t] of Object.entries(entries)) {
         if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
-        if (sameShape(t.shape, p.shape)) continue;
-        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`);
+        const scalar = name === 'step';
+        if (sameShape(t.shape, scalar ? [] : p.shape)) continue;
+        const expected = scalar ? 'expected []' : `the parameter ${formatShape(p.shape)}`;
+        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
       }
       state.set(p, entries);
     }
@@ -147,6 +153,8 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       if (params?.length !== group.params.length) {
         throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
       }
+      const foreign = Object.keys(options).find((key) => !(key in group) && key !== 'initialLr');
+      if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;
@@ -165,7 +173,12 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 }
 
 function copyState(p: Tensor, entries: ParamState): ParamState {
-  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, zerosLike(p).keep().copy_(t)]));
+  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, blank(p, name).copy_(t)]));
+}
+
+/** A state tensor of zeros. */
+function blank(p: Tensor, name: string): Tensor {
+  return (name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p)).keep();
 }
 
 /** Checked groups out of what a constructor was given. */

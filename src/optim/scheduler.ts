@@ -4,6 +4,7 @@
  */
 import { StateDictError } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
+import { readOptions, type Spec } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 
 /** What a scheduler's stateDict gives. */
@@ -29,7 +30,7 @@ export abstract class Scheduler implements Stateful {
     this.#lastLr = optimizer.paramGroups.map((g) => g.lr);
   }
 
-  /** The learning rate of group `i` after `lastEpoch` steps; may write other options of the group. */
+  /** The learning rate of group `i` after `lastEpoch` steps, at 0 from its base; may write other options of the group. */
   protected abstract next(group: ParamGroup, i: number): number;
 
   /** The learning rates set last, by group. */
@@ -40,6 +41,13 @@ export abstract class Scheduler implements Stateful {
   /** Goes one step on: after each epoch or batch, as the schedule counts. Call it after the optimizer's step. */
   step(): void {
     this.lastEpoch++;
+    this.write();
+  }
+
+  /** Begins again from the base learning rates, as SequentialLR does when it hands over. */
+  restart(): void {
+    this.lastEpoch = 0;
+    this.optimizer.paramGroups.forEach((g, i) => (g.lr = this.baseLrs[i]!));
     this.write();
   }
 
@@ -69,5 +77,19 @@ export abstract class Scheduler implements Stateful {
     this.lastEpoch = state.lastEpoch;
     this.baseLrs = [...state.baseLrs];
     this.#lastLr = [...state.lastLr];
+  }
+}
+
+/** A schedule that is a formula over options: `next` reads them, and is asked at birth too. */
+export abstract class FormulaLR<Options extends object> extends Scheduler {
+  /** The options, their checks and their defaults. */
+  static readonly spec: Spec = {};
+  readonly options: Readonly<Required<Options>>;
+
+  constructor(optimizer: Optimizer, ...[options = {} as Options]: object extends Options ? [options?: Options] : [options: Options]) {
+    const read = readOptions(new.target.name, options, new.target.spec) as Required<Options>;
+    super(optimizer);
+    this.options = read;
+    this.write();
   }
 }

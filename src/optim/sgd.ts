@@ -48,9 +48,7 @@ export class SGD extends Optimizer<SGDGroup> {
     }
   }
 
-  protected override update(group: SGDGroup): void {
-    const ready = group.params.flatMap((p): [Tensor, Tensor][] => (p.grad === null ? [] : [[p, p.grad]]));
-    for (const [p] of ready) void p.storage;
+  protected override update(group: SGDGroup, ready: readonly (readonly [Tensor, Tensor])[]): void {
     const entries = ready.map(([param, grad]) => {
       const velocity = group.momentum === 0 ? null : this.stateOf(param, 'momentumBuffer');
       return { param, grad: group.maximize ? grad.neg() : grad, velocity: velocity?.tensor ?? null, first: velocity?.fresh ?? false };

@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { amax, amin, maximum, minimum } from '../../src/autograd/index.ts';
+import * as activations from '../../src/autograd/ops/activations.ts';
 import * as conv from '../../src/autograd/ops/conv.ts';
+import * as einsum from '../../src/autograd/ops/einsum.ts';
 import * as elementwise from '../../src/autograd/ops/elementwise.ts';
 import * as linalg from '../../src/autograd/ops/linalg.ts';
 import * as loss from '../../src/autograd/ops/loss.ts';
 import * as movement from '../../src/autograd/ops/movement.ts';
 import * as norm from '../../src/autograd/ops/norm.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
+import * as rearrange from '../../src/autograd/ops/rearrange.ts';
 import * as reduce from '../../src/autograd/ops/reduce.ts';
 import { kernels } from '../../src/kernels/index.ts';
 import {
@@ -30,13 +33,26 @@ const WITHOUT_GRADIENT = [
   'gt',
   'ge',
   'sign',
+  'floor',
+  'ceil',
+  'round',
+  'logicalAnd',
+  'logicalOr',
+  'logicalNot',
+  'isnan',
+  'isfinite',
   'argmax',
   'argmin',
+  'any',
+  'all',
   'detach',
   // Arithmetic on shapes, and checks.
   'expandTo',
+  'floats',
   'outputSize',
   'poolSize',
+  'reversed',
+  'dimOf',
   'checkIndex',
   'checkOperand',
   'requireFloat',
@@ -79,7 +95,19 @@ describe.runIf(kernels.name === 'wasm')('fused operations agree with their defin
 });
 
 test('the table misses no operation', () => {
-  const modules: Record<string, unknown>[] = [conv, elementwise, linalg, loss, movement, norm, pool, reduce];
+  const modules: Record<string, unknown>[] = [
+    activations,
+    conv,
+    einsum,
+    elementwise,
+    linalg,
+    loss,
+    movement,
+    norm,
+    pool,
+    rearrange,
+    reduce,
+  ];
   const exported = modules.flatMap((m) => Object.keys(m)).sort();
   const covered = TABLE.flatMap((line) => line.covers ?? [line.name]);
   expect([...new Set(covered), ...WITHOUT_GRADIENT].sort()).toEqual(exported);

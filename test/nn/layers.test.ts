@@ -15,6 +15,7 @@ import {
   type Tensor,
 } from 'chainrule';
 import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
 import { expectClose, fill, fixture, wave } from './fixture.ts';
 
@@ -89,6 +90,7 @@ describe('SqueezeExcite', () => {
       expectClose(y({ squeeze: 'avg+max' }), formula(mean.add(max), relu, sigmoid).data(), 1e-6);
       expectClose(y({ gate: 'tanh' }), formula(mean, relu, (h) => h.tanh()).data(), 1e-6);
       expectClose(y({ gate: 'relu' }), formula(mean, relu, relu).data(), 1e-6);
+      expectClose(y({ gate: 'hardsigmoid' }), formula(mean, relu, (h) => h.add(3).clamp(0, 6).div(6)).data(), 1e-6);
       expectClose(y({ activation: new nn.Tanh() }), formula(mean, (h) => h.tanh(), sigmoid).data(), 1e-6);
     });
   });
@@ -99,11 +101,34 @@ describe('SqueezeExcite', () => {
         'SqueezeExcite: 8 channels over reduction 16 leave no hidden channel; use a smaller reduction or set hiddenChannels',
       ),
     );
+    expect(() => new nn.SqueezeExcite(16, { gate: 'softmax' as 'relu' })).toThrow(
+      new ArgumentError("SqueezeExcite: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got 'softmax'"),
+    );
     expect(() => new nn.SqueezeExcite(8, { hiddenChannels: 0 })).toThrow('SqueezeExcite: hiddenChannels must be a whole number ≥ 1, got 0');
     expect(() => new nn.SqueezeExcite(16).forward(zeros([2, 8, 4, 4]))).toThrow(
       new ShapeError('SqueezeExcite: squeezeExcite: x has 8 channels, expected 16 (x [2,8,4,4])'),
     );
     expect(() => new nn.SqueezeExcite(16).forward(zeros([2, 16]))).toThrow('SqueezeExcite: squeezeExcite: x must be [N,C,H,W], got [2,16]');
+  });
+});
+
+describe('activations', () => {
+  test.each([
+    ['LeakyReLU', new nn.LeakyReLU(0.2), (x: Tensor) => F.leakyRelu(x, 0.2)],
+    ['ELU', new nn.ELU(0.5), (x: Tensor) => F.elu(x, 0.5)],
+    ['GELU', new nn.GELU(), (x: Tensor) => F.gelu(x)],
+    ['GELU by tanh', new nn.GELU({ approximate: 'tanh' }), (x: Tensor) => F.gelu(x, { approximate: 'tanh' })],
+    ['Softplus', new nn.Softplus({ beta: 2 }), (x: Tensor) => F.softplus(x, { beta: 2 })],
+    ['SiLU', new nn.SiLU(), F.silu],
+    ['Mish', new nn.Mish(), F.mish],
+    ['Hardsigmoid', new nn.Hardsigmoid(), F.hardsigmoid],
+    ['Hardswish', new nn.Hardswish(), F.hardswish],
+  ] as [string, nn.Layer, (x: Tensor) => Tensor][])('%s is its function, without state', (_, layer, f) => {
+    scope(() => {
+      const x = wave([2, 3], { scale: 4 });
+      expect([...layer.forward(x).data()]).toEqual([...f(x).data()]);
+      expect(layer.stateDict()).toEqual({});
+    });
   });
 });
 

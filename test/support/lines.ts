@@ -16,6 +16,17 @@ export function unary(name: string, f: Unary, domain: Domain = 'real', extra: Pa
   return { name, draw: (d) => ({ fn: f, inputs: [d.input(d.shape(), { domain })] }), ...extra };
 }
 
+/** y = f(x, option), any shape. */
+export function activation<O>(name: string, f: (x: Tensor, option: O) => Tensor, options: readonly O[]): Line {
+  return {
+    name,
+    draw: (d) => {
+      const option = d.pick(options);
+      return { fn: (x) => f(x, option), inputs: [d.input(d.shape())] };
+    },
+  };
+}
+
 /** y = f(a, b), broadcasting; a number in place of one operand now and then. */
 export function binary(
   name: string,
@@ -117,6 +128,32 @@ export function alongDim(name: string, f: (x: Tensor, dim: number) => Tensor): L
     draw: (d) => {
       const shape = d.shape();
       const dim = shape.length === 0 ? d.pick([0, -1]) : d.int(-shape.length, shape.length - 1);
+      return { fn: (x) => f(x, dim), inputs: [d.input(shape)] };
+    },
+  };
+}
+
+/** The values of max or min along a dim; distinct, since at a tie only one has the gradient. */
+export function extremeAlong(name: string, f: (x: Tensor, dim: number, options: ag.ReduceOptions) => [Tensor, Tensor]): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape({ minSize: 1 });
+      const dim = shape.length === 0 ? d.pick([0, -1]) : d.int(-shape.length, shape.length - 1);
+      const keepdim = d.bool();
+      return { fn: (x) => f(x, dim, { keepdim })[0], inputs: [d.input(shape, { domain: 'distinct', layouts: NO_TIES })] };
+    },
+  };
+}
+
+/** Functions that take a tensor apart along a dim of n ≥ `least` elements. */
+export function parts(name: string, pick: (d: Draw, n: number) => (x: Tensor, dim: number) => Tensor[], least = 0): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape({ minRank: 1, minSize: least });
+      const dim = d.int(-shape.length, shape.length - 1);
+      const f = pick(d, shape.at(dim)!);
       return { fn: (x) => f(x, dim), inputs: [d.input(shape)] };
     },
   };

@@ -3,10 +3,11 @@
  * are checked. A line draws its options too.
  */
 import * as ag from '../../src/autograd/index.ts';
-import { cat, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } from '../../src/autograd/index.ts';
+import { cat, einsum, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } from '../../src/autograd/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import { NO_TIES, type Case, type Draw } from './arbitraries.ts';
 import {
+  activation,
   alongDim,
   batchNormLine,
   binary,
@@ -14,10 +15,12 @@ import {
   constants,
   convLine,
   drawPool,
+  extremeAlong,
   indexing,
   matmulLine,
   movement,
   pairLoss,
+  parts,
   permutation,
   product,
   reduction,
@@ -48,13 +51,28 @@ export const TABLE: readonly Line[] = [
   binary('minimum', minimum),
   whereLine('where', where),
   unary('neg', (x) => x.neg()),
+  {
+    name: 'maskedFill',
+    draw: (d) => {
+      const [shape, sm] = d.broadcastShapes(2) as [number[], number[]];
+      const mask = constants(d, d.ints(product(sm), 0, 1), sm, 'bool');
+      if (d.bool()) return { fn: (x) => x.maskedFill(mask(), -1.5), inputs: [d.input(shape)] };
+      return { fn: (x, v) => x.maskedFill(mask(), v), inputs: [d.input(shape), d.input([])] };
+    },
+  },
   unary('abs', (x) => x.abs()),
   unary('square', (x) => x.square()),
   unary('relu', (x) => x.relu()),
   unary('exp', (x) => x.exp()),
+  unary('expm1', (x) => x.expm1()),
   unary('log', (x) => x.log(), 'positive'),
   unary('log1p', (x) => x.log1p(), 'aboveMinusOne'),
   unary('sqrt', (x) => x.sqrt(), 'positive'),
+  unary('rsqrt', (x) => x.rsqrt(), 'positive'),
+  unary('reciprocal', (x) => x.reciprocal(), 'nonzero'),
+  unary('sin', (x) => x.sin()),
+  unary('cos', (x) => x.cos()),
+  unary('erf', (x) => x.erf()),
   unary('sigmoid', (x) => x.sigmoid()),
   unary('logSigmoid', (x) => x.logSigmoid()),
   unary('tanh', (x) => x.tanh()),
@@ -73,6 +91,23 @@ export const TABLE: readonly Line[] = [
       return { fn: (t, low, high) => t.clamp(low, high), inputs: [x, d.input(shape), d.input([])] };
     },
   },
+  activation('leakyRelu', F.leakyRelu, [0.01, 0.3, -0.5]),
+  {
+    name: 'prelu',
+    draw: (d) => {
+      const shape = d.shape();
+      const w = d.pick([[], [1], [shape.length < 2 ? 1 : shape[1]!]]);
+      return { fn: (x, slopes) => F.prelu(x, slopes), inputs: [d.input(shape), d.input(w, { layouts: ['plain'] })] };
+    },
+  },
+  activation('elu', F.elu, [1, 0.5, 2]),
+  activation('gelu', F.gelu, [{}, { approximate: 'tanh' }]),
+  activation('softplus', F.softplus, [{}, { beta: 2, threshold: 30 }, { beta: 0.5, threshold: 0.5 }, { beta: -1.5 }]),
+  unary('silu', F.silu),
+  unary('mish', F.mish),
+  // Both sides of the kinks at ±3, and between.
+  unary('hardsigmoid', (x) => F.hardsigmoid(x.mul(2.5))),
+  unary('hardswish', (x) => F.hardswish(x.mul(2.5))),
   // float32 in the middle rounds, so the step is large: a cast is linear.
   { name: 'cast', draw: (d) => ({ fn: (x) => x.to('float32').to('float64'), inputs: [d.input(d.shape())], options: { eps: 0.25 } }) },
   unary('clone', (x) => x.clone()),
@@ -84,6 +119,30 @@ export const TABLE: readonly Line[] = [
   spread('std', (x, dim, o) => x.std(dim, o)),
   reduction('amax', (x, dim, o) => x.amax(dim, o), { layouts: NO_TIES, nonEmpty: true }),
   reduction('amin', (x, dim, o) => x.amin(dim, o), { layouts: NO_TIES, nonEmpty: true }),
+  reduction('prod', (x, dim, o) => x.prod(dim, o)),
+  {
+    name: 'prod, zeros among the factors',
+    covers: [],
+    draw: (d) => {
+      const shape = d.shape();
+      const input = d.input(shape);
+      const dim = d.pick([undefined, -1]);
+      return { fn: (x) => x.prod(dim), inputs: [{ ...input, values: input.values.map(Math.trunc) }] };
+    },
+  },
+  reduction('logsumexp', (x, dim, o) => x.logsumexp(dim, o), { nonEmpty: true }),
+  {
+    name: 'norm',
+    draw: (d) => {
+      const shape = d.shape({ minSize: 1 });
+      const [p, dims, keepdim] = [d.pick([1, 2, Infinity]), d.dims(shape.length), d.bool()];
+      const fn = (x: Tensor): Tensor => x.norm(p, dims, { keepdim });
+      return { fn, inputs: [d.input(shape, { domain: 'nonzero', layouts: NO_TIES })] };
+    },
+  },
+  alongDim('cumsum', (x, dim) => x.cumsum(dim)),
+  extremeAlong('max', (x, dim, o) => x.max(dim, o)),
+  extremeAlong('min', (x, dim, o) => x.min(dim, o)),
   alongDim('softmax', (x, dim) => x.softmax(dim)),
   alongDim('logSoftmax', (x, dim) => x.logSoftmax(dim)),
   {
@@ -138,6 +197,65 @@ export const TABLE: readonly Line[] = [
       return { fn: (x) => x.expand(to), inputs: [d.input(from)] };
     },
   },
+  {
+    name: 'broadcastTo',
+    draw: (d) => {
+      const full = d.shape();
+      return { fn: (x) => x.broadcastTo(full), inputs: [d.input(full.slice(d.int(0, full.length)).map((n) => (d.bool() ? 1 : n)))] };
+    },
+  },
+  movement(
+    'unflatten',
+    (d, shape) => {
+      const dim = d.int(-shape.length, shape.length - 1);
+      const sizes = d.pick([
+        [-1, 1],
+        [1, shape.at(dim)!, 1],
+        [1, -1],
+      ]);
+      return (x) => x.unflatten(dim, sizes);
+    },
+    { minRank: 1 },
+  ),
+  movement('movedim', (d, shape) => {
+    const [from, to] = [permutation(d, shape.length), permutation(d, shape.length)];
+    const count = d.int(0, shape.length);
+    return (x) => x.movedim(from.slice(0, count), to.slice(0, count));
+  }),
+  movement('repeat', (d, shape) => {
+    const counts = d.ints(shape.length + d.int(0, 1), 0, 3);
+    return (x) => x.repeat(counts);
+  }),
+  parts('split', (d, n) => {
+    const first = d.int(0, n);
+    const size = d.pick([d.int(1, 3), [first, n - first]]);
+    return (x, dim) => x.split(size, dim);
+  }),
+  parts('chunk', (d) => {
+    const chunks = d.int(1, 3);
+    return (x, dim) => x.chunk(chunks, dim);
+  }),
+  parts('unbind', () => (x, dim) => x.unbind(dim), 1),
+  movement('flip', (d, shape) => {
+    const dims = d.dims(shape.length) ?? [];
+    return (x) => x.flip(dims);
+  }),
+  movement('roll', (d, shape) => {
+    const shift = d.int(-4, 4);
+    if (shape.length === 0 || d.bool()) return (x) => x.roll(shift);
+    const dim = d.int(-shape.length, shape.length - 1);
+    return d.bool() ? (x) => x.roll(shift, dim) : (x) => x.roll([shift, 1], [dim, 0]);
+  }),
+  ...(['tril', 'triu'] as const).map((name) =>
+    movement(
+      name,
+      (d) => {
+        const diagonal = d.int(-3, 3);
+        return (x) => x[name](diagonal);
+      },
+      { minRank: 2 },
+    ),
+  ),
   movement('squeeze', (d, shape) => {
     const dims = d.pick([
       undefined,
@@ -197,13 +315,61 @@ export const TABLE: readonly Line[] = [
     fn: (x) => x.gather(dim, index()),
     inputs: [d.input(shape)],
   })),
-  indexing('scatterAdd', ['scatterUnchecked'], (d, shape, dim, sizes, index) => ({
+  indexing('scatterUnchecked', ['scatterUnchecked'], (d, shape, dim, sizes, index) => ({
     fn: (x) => ag.scatterUnchecked(x, dim, index(), shape),
     inputs: [d.input(sizes)],
   })),
 
+  indexing('scatterAdd', ['scatterAdd'], (d, shape, dim, sizes, index) => ({
+    fn: (x, src) => x.scatterAdd(dim, index(), src),
+    inputs: [d.input(shape), d.input(sizes.map((n) => n + d.int(0, 1)))],
+  })),
+  {
+    name: 'indexSelect',
+    draw: (d) => {
+      const shape = d.shape({ minRank: 1, minSize: 1 });
+      const dim = d.int(-shape.length, shape.length - 1);
+      const count = d.int(0, 4);
+      const index = constants(d, d.ints(count, 0, shape.at(dim)! - 1), [count]);
+      return { fn: (x) => x.indexSelect(dim, index()), inputs: [d.input(shape)] };
+    },
+  },
+
   // — products —
   matmulLine('matmul', (a, b) => a.matmul(b)),
+  ...(['mv', 'dot', 'outer'] as const).map((name) => ({
+    name,
+    draw: (d: Draw): Case => {
+      const [m, k] = [d.size(), d.size()];
+      const [a, b] = { mv: [[m, k], [k]], dot: [[k], [k]], outer: [[m], [k]] }[name] as [number[], number[]];
+      return { fn: (x, y) => x[name](y), inputs: [d.input(a), d.input(b)] };
+    },
+  })),
+  {
+    name: 'einsum',
+    draw: (d) => {
+      const sizes: Record<string, number> = { i: d.size(), j: d.size(), k: d.size(), b: d.size() };
+      const equation = d.pick([
+        'ij,jk->ik',
+        'bij,bjk->bik',
+        'ij,ij',
+        'i,j->ji',
+        'ii->i',
+        'iji',
+        'bij,kj,bk->bi',
+        'ji->',
+        'ij,jj,k->ik',
+        '...i,ij->...j',
+        'i...,...i->...',
+        '...ii->...i',
+      ]);
+      const shapes = equation
+        .split('->')[0]!
+        .split(',')
+        .map((term) => Array.from(term.replace('...', 'b')).map((l) => sizes[l]!));
+      return { fn: (...xs) => einsum(equation, ...xs), inputs: shapes.map((s) => d.input(s)) };
+    },
+  },
   convLine('conv2d', ag.convolve, { covers: ['convolve'] }),
 
   // — pooling —

@@ -2,8 +2,8 @@
  * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
  */
 import { checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, kindOf } from '../../core/errors.ts';
-import { broadcastShapes, broadcastStrides, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
+import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
+import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { kernels } from '../../kernels/index.ts';
@@ -134,6 +134,9 @@ export const clone = defineOp({
   backward: (g) => [g],
 });
 
+/** x itself where it is float, else as float32. */
+export const floats = (x: Tensor): Tensor => cast(x, floating(x.dtype));
+
 // — two operands —
 
 /** y = a + b.   ∂a = g,   ∂b = g */
@@ -245,6 +248,38 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
   );
 }
 
+/** x with `value`, a number or a 0-d tensor, where the mask is true; mask bool, broadcasts against x.   ∂x = g where not mask */
+export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
+  if (mask.dtype !== 'bool')
+    throw new DTypeError(`maskedFill: the mask must be bool, got ${mask.dtype}; compare it first, e.g. mask.ne(0)`);
+  if (typeof value !== 'number' && value.ndim !== 0)
+    throw new ShapeError(`maskedFill: value must be a number or a 0-d tensor, got ${formatShape(value.shape)}; use where(mask, value, x)`);
+  broadcastShapes('maskedFill', x.shape, mask.shape);
+  if (typeof value === 'number') checkFits('maskedFill', value, x.dtype);
+  return where(mask, value, x);
+}
+
+// — truth: 0 is false, all else true, NaN too —
+
+const logical = (name: string, op: (a: Tensor, b: Tensor) => Tensor): Binary => {
+  const run = (a: Tensor, b: Tensor): Tensor => {
+    broadcastShapes(name, a.shape, b.shape);
+    return op(a, b);
+  };
+  return (a, b) => withOperands(name, [a, b], () => 'bool', run);
+};
+
+/** y = (a and b), bool. No gradient. */
+export const logicalAnd: Binary = logical('logicalAnd', (a, b) => where(a, b, 0));
+/** y = (a or b), bool. No gradient. */
+export const logicalOr: Binary = logical('logicalOr', (a, b) => where(a, 1, b));
+/** y = (not x), bool. No gradient. */
+export const logicalNot: Unary = (x) => eq(x, 0);
+/** y = whether x is NaN, bool. No gradient. */
+export const isnan: Unary = (x) => ne(x, x);
+/** y = whether x is neither NaN nor infinite, bool. No gradient. */
+export const isfinite: Unary = (x) => logicalAnd(gt(x, -Infinity), lt(x, Infinity));
+
 // — one operand —
 
 /** y = −x.   ∂x = −g */
@@ -279,6 +314,12 @@ export const exp: Unary = unary('exp', floating, {
   backward: (g, { y }) => [mul(g, y)],
 });
 
+/** y = eˣ − 1, exact for small x.   ∂x = g ⊙ (y + 1) */
+export const expm1: Unary = unary('expm1', floating, {
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [mul(g, add(y, 1))],
+});
+
 /** y = ln x.   ∂x = g / x */
 export const log: Unary = unary('log', floating, {
   save: (_, x) => ({ x }),
@@ -296,6 +337,45 @@ export const sqrt: Unary = unary('sqrt', floating, {
   save: (_, __, y) => ({ y }),
   backward: (g, { y }) => [div(g, mul(y, 2))],
 });
+
+/** y = 1 / x.   ∂x = −g ⊙ y² */
+export const reciprocal: Unary = unary('reciprocal', floating, {
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [neg(mul(g, square(y)))],
+});
+
+/** y = 1 / √x */
+export const rsqrt: Unary = (x) => reciprocal(sqrt(x));
+
+/** y = sin x.   ∂x = g ⊙ cos x */
+export const sin: Unary = unary('sin', floating, {
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, cos(x))],
+});
+
+/** y = cos x.   ∂x = −g ⊙ sin x */
+export const cos: Unary = unary('cos', floating, {
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [neg(mul(g, sin(x)))],
+});
+
+/** y = 2/√π ∫₀ˣ e^−t² dt.   ∂x = g ⊙ 2/√π e^−x² */
+export const erf: Unary = unary('erf', floating, {
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI)))],
+});
+
+const rounding = (name: 'floor' | 'ceil' | 'round'): Unary => {
+  const op = unary(name, floating, {});
+  return (x) => (isFloat(x.dtype) ? op(x) : add(x, 0));
+};
+
+/** y = ⌊x⌋; int32 stays. No gradient: it is zero wherever there is one. */
+export const floor: Unary = rounding('floor');
+/** y = ⌈x⌉; int32 stays. No gradient. */
+export const ceil: Unary = rounding('ceil');
+/** y = the whole number nearest x, the even one of two; int32 stays. No gradient. */
+export const round: Unary = rounding('round');
 
 /** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
 export const sigmoid: Unary = unary('sigmoid', floating, {

@@ -8,7 +8,7 @@ import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { cast, expandTo } from './elementwise.ts';
+import { cast, expandTo, mul } from './elementwise.ts';
 import { reshape, squeeze, transpose, unsqueeze } from './movement.ts';
 
 const matmulOp = defineOp({
@@ -55,4 +55,28 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
       : matmulOp(x, w);
   const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
+}
+
+/** Throws unless a has m dims and b has n. */
+function checkRanks(op: string, a: Tensor, m: number, b: Tensor, n: number): void {
+  if (a.ndim === m && b.ndim === n) return;
+  throw new ShapeError(`${op}: a must have ${m} dims and b ${n} (a ${formatShape(a.shape)}, b ${formatShape(b.shape)}); use matmul`);
+}
+
+/** y = a · b.   ∂a = g ⊗ b,   ∂b = aᵀ · g.   Shape:  a [M,K], b [K] → [M] */
+export function mv(a: Tensor, b: Tensor): Tensor {
+  checkRanks('mv', a, 2, b, 1);
+  return matmul(a, b);
+}
+
+/** y = Σ a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a.   Shape:  a [K], b [K] → [] */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  checkRanks('dot', a, 1, b, 1);
+  return matmul(a, b);
+}
+
+/** y[i, j] = a[i] · b[j].   ∂a = g · b,   ∂b = gᵀ · a.   Shape:  a [M], b [N] → [M,N] */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  checkRanks('outer', a, 1, b, 1);
+  return mul(unsqueeze(a, 1), b);
 }

@@ -37,12 +37,12 @@ const reshapeOp = defineOp({
 
 /** The same elements, row-major, in another shape; one size may be −1. A view where possible.   ∂x = g in x's shape */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  return reshapeOp(x, inferSize('reshape', x, shape));
+  return reshapeOp(x, inferSize('reshape', x.shape, shape));
 }
 
 /** As reshape, but throws where that would have to copy. */
 export function view(x: Tensor, shape: Shape): Tensor {
-  const full = inferSize('view', x, shape);
+  const full = inferSize('view', x.shape, shape);
   if (viewStrides(x.shape, x.strides, full) === null) {
     throw new ShapeError(
       `view: shape ${formatShape(x.shape)} with strides ${formatShape(x.strides)} cannot be seen as ${formatShape(full)} without a copy; use reshape`,
@@ -52,17 +52,17 @@ export function view(x: Tensor, shape: Shape): Tensor {
 }
 
 /** `shape` with its −1 replaced by what fits. */
-function inferSize(op: string, x: Tensor, shape: Shape): Shape {
+function inferSize(op: string, from: Shape, shape: Shape): Shape {
   const holes = shape.filter((n) => n === -1).length;
   if (holes > 1) throw new ShapeError(`${op}: only one size may be -1, got ${formatShape(shape)}`);
   const known = sizeOf(
     shape.filter((n) => n !== -1),
     op,
   );
-  const n = x.numel;
+  const n = sizeOf(from);
   const fits = holes === 0 ? known === n : known > 0 && n % known === 0;
   if (!fits) {
-    throw new ShapeError(`${op}: shape ${formatShape(x.shape)} has ${n} elements, which do not fit ${formatShape(shape)}`);
+    throw new ShapeError(`${op}: shape ${formatShape(from)} has ${n} elements, which do not fit ${formatShape(shape)}`);
   }
   return holes === 0 ? [...shape] : shape.map((s) => (s === -1 ? n / known : s));
 }
@@ -75,6 +75,18 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (a > b) throw new ShapeError(`flatten: start dim ${start} comes after end dim ${end} (x ${formatShape(x.shape)})`);
   const merged = x.shape.slice(a, b + 1).reduce((p, n) => p * n, 1);
   return reshape(x, [...x.shape.slice(0, a), merged, ...x.shape.slice(b + 1)]);
+}
+
+/** `dim` dissolved into dims of `sizes`, of which one may be −1, as a view.   ∂x = g in x's shape */
+export function unflatten(x: Tensor, dim: number, sizes: Shape): Tensor {
+  const d = dimOf('unflatten', x, dim);
+  return reshape(x, [...x.shape.slice(0, d), ...inferSize('unflatten', [x.shape[d]!], sizes), ...x.shape.slice(d + 1)]);
+}
+
+/** `dim` as a natural number; a 0-d tensor has none to name. */
+export function dimOf(op: string, x: Tensor, dim: number): number {
+  if (x.ndim === 0) throw new ShapeError(`${op}: a 0-d tensor has no dim ${dim}`);
+  return normalizeDim(op, dim, x.ndim);
 }
 
 const permuteOp = defineOp({
@@ -160,6 +172,18 @@ function windowOf(v: View, starts: readonly number[], sizes: Shape, steps: reado
     v,
     sizes,
     v.strides.map((s, d) => s * steps[d]!),
+    offset,
+  );
+}
+
+/** x read backwards along `dims`. */
+export function reversed(v: View, dims: readonly number[]): View {
+  const flips = v.strides.map((s, d) => (dims.includes(d) ? s : 0));
+  const offset = flips.reduce((at, s, d) => at + s * Math.max(v.shape[d]! - 1, 0), v.offset);
+  return restride(
+    v,
+    v.shape,
+    v.strides.map((s, d) => s - 2 * flips[d]!),
     offset,
   );
 }

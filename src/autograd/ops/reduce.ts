@@ -1,16 +1,16 @@
 /**
  * Reductions: over all dims, or those named; `keepdim` leaves them with size 1.
  */
-import { fits, isFloat, ITEM_SIZE, type DType } from '../../core/dtype.ts';
-import { DTypeError, ShapeError } from '../../core/errors.ts';
+import { fits, isFloat, type DType } from '../../core/dtype.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
-import { viewOf } from '../../kernels/memory.ts';
-import { addressOf, emptyLike, restride, type View } from '../../kernels/view.ts';
-import { defineOp } from '../op.ts';
+import { emptyLike, restride, type View } from '../../kernels/view.ts';
+import { scope } from '../lifetime.ts';
+import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { cast, div, eq, mul, square, sqrt, sub } from './elementwise.ts';
-import { reshape } from './movement.ts';
+import { abs, add, cast, div, eq, exp, log, mul, ne, square, sqrt, sub, where } from './elementwise.ts';
+import { detach, gatherUnchecked, identity, pad, permute, reshape, reversed, slice, squeeze } from './movement.ts';
 
 /** Which dims to reduce: one, several, or all by default. Negative dims count from the end. */
 export type Dims = number | readonly number[];
@@ -51,25 +51,46 @@ function converted(k: Kernels, x: View, dtype: DType): View {
 
 const sumOp = defineOp({
   name: 'sum',
-  forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) =>
-    isFloat(x.dtype) ? reduced(k, 'sum', x, dims, keepdim) : integerSum(k, x, dims, keepdim),
+  forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => reduced(k, 'sum', x, dims, keepdim),
   save: (_, x, dims) => ({ shape: x.shape, dims }),
   backward: (g, { shape, dims }) => [expand(reshape(g, keptShape(shape, dims)), shape)],
 });
 
-/** An int32 sum by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
-function integerSum(k: Kernels, x: View, dims: readonly number[], keepdim: boolean): View {
-  const total = reduced(k, 'sum', converted(k, x, 'float64'), dims, true);
-  const start = addressOf(total) / ITEM_SIZE.float64;
-  for (const v of viewOf('float64').subarray(start, start + sizeOf(total.shape))) {
-    if (!fits(v, 'int32')) throw new DTypeError(`sum: ${v} does not fit int32; convert the tensor with .to('float32') first`);
-  }
-  return dropDims(converted(k, total, 'int32'), dims, keepdim);
+/** `f` of int32 and bool by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
+function inIntegers(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
+  if (isFloat(x.dtype)) return f(x);
+  return scope(() => {
+    const y = f(cast(x, 'float64'));
+    for (const v of y.data()) {
+      if (!fits(v, 'int32')) throw new DTypeError(`${name}: ${v} does not fit int32; convert the tensor with .to('float32') first`);
+    }
+    return cast(y, 'int32');
+  });
 }
 
 /** y = Σ x. int32 and bool give int32, and throw where that overflows.   ∂x = g expanded */
 export function sum(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return sumOp(x, normalizeDims('sum', dim, x.ndim), keepdim);
+  const dims = normalizeDims('sum', dim, x.ndim);
+  return inIntegers('sum', x, (t) => sumOp(t, dims, keepdim));
+}
+
+/**
+ * y = Π x, as a tree of products: without a division, zeros are factors like others. int32 and bool give int32, and throw where
+ * that overflows.   ∂xᵢ = g ⊙ Π xⱼ over j ≠ i
+ */
+export function prod(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
+  const dims = normalizeDims('prod', dim, x.ndim);
+  const order = [...x.shape.keys()].sort((a, b) => Number(dims.includes(a)) - Number(dims.includes(b)));
+  const kept = keptShape(x.shape, dims);
+  return inIntegers('prod', x, (t) => {
+    let y = reshape(permute(t, order), [...order.slice(0, x.ndim - dims.length).map((d) => x.shape[d]!), countOf(x.shape, dims)]);
+    for (let n = y.size(-1); n !== 1; n = y.size(-1)) {
+      // One more factor where their number is odd, two where there is none.
+      if (n % 2 === 1 || n === 0) y = pad(y, [0, n === 0 ? 2 : 1], { value: 1 });
+      y = mul(slice(y, -1, 0, null, 2), slice(y, -1, 1, null, 2));
+    }
+    return keepdim ? reshape(y, kept) : squeeze(y, -1);
+  });
 }
 
 /** g summed over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
@@ -97,12 +118,12 @@ const expandOp = defineOp({
 });
 
 /** x broadcast to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
-export function expand(x: Tensor, shape: Shape): Tensor {
+export function expand(x: Tensor, shape: Shape, op = 'expand'): Tensor {
   const lead = shape.length - x.ndim;
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
   const fits = lead >= 0 && full.every((n, d) => n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
-  if (!fits) throw new ShapeError(`expand: x ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
-  sizeOf(full, 'expand');
+  if (!fits) throw new ShapeError(`${op}: x ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
+  sizeOf(full, op);
   return expandOp(x, full);
 }
 
@@ -132,6 +153,58 @@ export function variance(x: Tensor, dim?: Dims, { correction = 1, keepdim = fals
 /** y = √var. */
 export function std(x: Tensor, dim?: Dims, options: VarOptions = {}): Tensor {
   return sqrt(variance(x, dim, options));
+}
+
+/** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
+export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  const dims = normalizeDims('logsumexp', dim, x.ndim);
+  if (x.numel === 0) return log(sum(exp(x), dims, options));
+  const max = detach(withoutBranches(() => amax(x, dims, { keepdim: true })));
+  // ±∞ − ±∞ would be NaN.
+  const shift = withoutBranches(() => where(eq(sub(max, max), 0), max, 0));
+  const y = log(sum(exp(sub(x, shift)), dims, options));
+  return add(y, reshape(shift, y.shape));
+}
+
+/** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
+export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  requireFloat('norm', x);
+  if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${p}`);
+  const dims = normalizeDims('norm', dim, x.ndim);
+  if (p === Infinity) return amax(abs(x), dims, options);
+  if (p === 1) return sum(abs(x), dims, options);
+  const squares = sum(square(x), dims, options);
+  // The root has no derivative at 0; as in PyTorch, the norm's is 0 there.
+  const zero = eq(squares, 0);
+  return where(zero, 0, sqrt(where(zero, 1, squares)));
+}
+
+/** y = whether any x ≠ 0, bool; NaN is. No gradient. */
+export function any(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  return ne(sum(ne(x, 0), normalizeDims('any', dim, x.ndim), options), 0);
+}
+
+/** y = whether all x ≠ 0, bool; NaN is. No gradient. */
+export function all(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  return eq(sum(eq(x, 0), normalizeDims('all', dim, x.ndim), options), 0);
+}
+
+const cumsumOp = defineOp({
+  name: 'cumsum',
+  forward: (k, x: Tensor, dim: number, back: boolean) => {
+    const y = emptyLike(x);
+    const along = back ? [dim] : [];
+    k.cumsum(reversed(x, along), dim, reversed(y, along));
+    return y;
+  },
+  save: (_, __, dim, back) => ({ dim, back }),
+  backward: (g, { dim, back }): Grads => [cumsumOp(g, dim, !back)],
+});
+
+/** y[.., i, ..] = Σ x[.., j, ..] over j ≤ i along `dim`; int32 as in sum.   ∂x = Σ g over j ≥ i */
+export function cumsum(x: Tensor, dim: number): Tensor {
+  const d = normalizeDim('cumsum', dim, x.ndim);
+  return x.ndim === 0 ? sum(x) : inIntegers('cumsum', x, (t) => cumsumOp(t, d, false));
 }
 
 const extremeOp = (name: 'amax' | 'amin') =>
@@ -177,6 +250,7 @@ const argOp = (name: 'argmax' | 'argmin') =>
       k.argReduce(name, x, dim, y);
       return dropDims(y, [dim], keepdim);
     },
+    branch: (_, __, ___, y) => y,
   });
 
 const argmaxOp = argOp('argmax');
@@ -202,3 +276,20 @@ export function argmax(x: Tensor, dim?: number, { keepdim = false }: ReduceOptio
 export function argmin(x: Tensor, dim?: number, { keepdim = false }: ReduceOptions = {}): Tensor {
   return argReduce(argminOp, 'argmin', x, dim, keepdim);
 }
+
+/** An extreme along one dim, and where it is. */
+type Extreme = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
+
+const extremeAlong =
+  (name: string, op: typeof argmaxOp): Extreme =>
+  (x, dim, { keepdim = false } = {}) => {
+    const d = normalizeDim(name, dim, x.ndim);
+    const index = argReduce(op, name, x, d, true);
+    const y = x.ndim === 0 ? identity(x) : gatherUnchecked(x, d, index);
+    return keepdim ? [y, index] : [squeeze(y, d), squeeze(index, d)];
+  };
+
+/** [max x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
+export const max: Extreme = extremeAlong('max', argmaxOp);
+/** [min x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
+export const min: Extreme = extremeAlong('min', argminOp);

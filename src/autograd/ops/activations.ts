@@ -1,0 +1,99 @@
+/**
+ * Activation functions made of other operations: their gradients follow. Kinks, and which side they belong to, are PyTorch's.
+ */
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { formatShape } from '../../core/shape.ts';
+import { withoutBranches } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import * as e from './elementwise.ts';
+import { add, clamp, div, floats, gt, logSigmoid, mul, neg, tanh, where } from './elementwise.ts';
+
+/** y = x where x > 0, else negativeSlope · x */
+export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
+  const t = floats(x);
+  return where(gt(t, 0), t, mul(t, negativeSlope));
+}
+
+/**
+ * y = x where x > 0, else w ⊙ x, with one learned slope or one per channel
+ * Shape:  x [N,C,…], w [C] or [1] (the only one for x [N] or []) → y as x
+ * Source: He et al. 2015, arXiv:1502.01852, eq. 1
+ * Throws: ShapeError for other sizes
+ */
+export function prelu(x: Tensor, w: Tensor): Tensor {
+  const channels = x.ndim < 2 ? 1 : x.size(1);
+  if (w.ndim > 1 || (w.numel !== 1 && w.numel !== channels)) {
+    const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)})`;
+    throw new ShapeError(`prelu: x has ${channels} channels, w must be [1] or [${channels}] ${shapes}`);
+  }
+  const slopes = w.reshape(w.numel === 1 ? [] : x.shape.map((c, d) => (d === 1 ? c : 1)));
+  const positive = gt(x, 0);
+  // Where x is positive the slope multiplies 0, not x: 0 · ∞ would be NaN in w's gradient.
+  return where(positive, x, mul(where(positive, 0, x), slopes));
+}
+
+/**
+ * y = x where x > 0, else alpha · (eˣ − 1)
+ * Source: Clevert et al. 2015, arXiv:1511.07289, eq. 15
+ */
+export function elu(x: Tensor, alpha = 1): Tensor {
+  const t = floats(x);
+  const positive = gt(t, 0);
+  return where(positive, t, mul(e.expm1(where(positive, 0, t)), alpha));
+}
+
+/** Options of gelu. */
+export interface GeluOptions {
+  /** Φ by the error function, 'none' (default), or by tanh. */
+  readonly approximate?: 'none' | 'tanh';
+}
+
+/**
+ * y = x Φ(x), Φ the standard normal distribution: ½ (1 + erf(x / √2)), or ½ (1 + tanh(√(2/π) (x + 0.044715 x³)))
+ * Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
+ * Throws: ArgumentError for another `approximate`
+ */
+export function gelu(x: Tensor, { approximate = 'none' }: GeluOptions = {}): Tensor {
+  if (approximate !== 'none' && approximate !== 'tanh')
+    throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
+  const t = floats(x);
+  const cubic = (): Tensor => add(t, mul(mul(e.square(t), t), 0.044715));
+  const phi = approximate === 'none' ? e.erf(mul(t, Math.SQRT1_2)) : tanh(mul(cubic(), Math.sqrt(2 / Math.PI)));
+  return mul(mul(t, 0.5), add(phi, 1));
+}
+
+/** Options of softplus. */
+export interface SoftplusOptions {
+  /** Sharpness of the bend, not 0. Default 1. */
+  readonly beta?: number;
+  /** Beyond βx = threshold y is x itself. Default 20. */
+  readonly threshold?: number;
+}
+
+/**
+ * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
+ * Throws: ArgumentError for beta 0
+ */
+export function softplus(x: Tensor, { beta = 1, threshold = 20 }: SoftplusOptions = {}): Tensor {
+  if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${beta}`);
+  const t = floats(x);
+  const scaled = mul(t, beta);
+  return where(gt(scaled, threshold), t, div(logSigmoid(neg(scaled)), -beta));
+}
+
+/** y = x σ(x) */
+export const silu: e.Unary = (x) => mul(x, e.sigmoid(x));
+
+/** y = x tanh(ln(1 + eˣ)) */
+export const mish: e.Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
+
+/** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
+export const hardsigmoid: e.Unary = (x) => {
+  const t = floats(x);
+  // Outside, clamp to 0 … 1 gives the value and no gradient. Its own kinks lie inside, where it is not taken.
+  const outside = withoutBranches(() => clamp(t, 0, 1));
+  return where(e.logicalAnd(gt(t, -3), e.lt(t, 3)), div(add(t, 3), 6), outside);
+};
+
+/** y = x min(max(x + 3, 0), 6) / 6.   ∂x = g ⊙ (x / 3 + ½) where −3 ≤ x ≤ 3, g above */
+export const hardswish: e.Unary = (x) => mul(x, div(clamp(add(floats(x), 3), 0, 6), 6));

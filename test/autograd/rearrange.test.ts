@@ -1,0 +1,198 @@
+/** Errors, dtypes and the default sizes of reductions, movement, indexing and products. */
+import { describe, expect, it } from 'vitest';
+import { ArgumentError, type ChainruleError, DTypeError, ShapeError, type Tensor, einsum, memory, ones, tensor, zeros } from 'chainrule';
+import * as F from 'chainrule/nn/functional';
+
+type Kind = new (message: string) => ChainruleError;
+
+describe('errors', () => {
+  const a = ones([2, 3]);
+  const v = ones([3]);
+  const one = tensor(1);
+  const none = zeros([0, 2]);
+  const noLabels = zeros([0], { dtype: 'int32' });
+  const bits = zeros([1, 9], { dtype: 'bool' });
+  const wide = zeros([2, 9]);
+  const i = tensor([[0, 1, 5]], { dtype: 'int32' });
+  const labels = tensor([0, 2, -1], { dtype: 'int32' });
+  const huge = tensor([2 ** 30, 2 ** 30], { dtype: 'int32' });
+  const wrong = undefined as unknown as number;
+  const cases: [string, () => unknown, Kind, string][] = [
+    ['prod', () => a.prod(2), ShapeError, 'prod: dim 2 is out of range for 2 dims (expected -2 to 1)'],
+    ['prod of int32', () => huge.prod(), DTypeError, `prod: ${2 ** 60} does not fit int32; convert the tensor with .to('float32') first`],
+    [
+      'cumsum of int32',
+      () => huge.cumsum(0),
+      DTypeError,
+      `cumsum: ${2 ** 31} does not fit int32; convert the tensor with .to('float32') first`,
+    ],
+    ['norm p', () => a.norm(3), ArgumentError, 'norm: p must be 1, 2 or Infinity, got 3'],
+    ['norm of int32', () => huge.norm(), DTypeError, "norm: expected float32 or float64, got int32; convert with .to('float32')"],
+    ['max of nothing', () => none.max(0), ShapeError, 'argmax: nothing to choose from along dim 0 of x [0,2]'],
+    ['max without dim', () => a.max(wrong), ShapeError, 'max: dim undefined is out of range for 2 dims (expected -2 to 1)'],
+    ['unflatten', () => a.unflatten(1, [2, 2]), ShapeError, 'unflatten: shape [3] has 3 elements, which do not fit [2,2]'],
+    ['unflatten 0-d', () => one.unflatten(0, [1]), ShapeError, 'unflatten: a 0-d tensor has no dim 0'],
+    ['movedim', () => a.movedim([0, 1], 1), ShapeError, 'movedim: source [0,1] and destination [1] must be equally many dims, each once'],
+    ['broadcastTo', () => a.broadcastTo([3, 3]), ShapeError, 'broadcastTo: x [2,3] does not broadcast to [3,3]'],
+    ['repeat', () => a.repeat([2]), ArgumentError, 'repeat: counts must be whole numbers ≥ 0, one a dim of x [2,3], got [2]'],
+    ['split', () => a.split([1, 1], 1), ShapeError, 'split: sizes [1,1] do not add up to 3, dim 1 of x [2,3]'],
+    ['split size', () => a.split(0), ArgumentError, 'split: size must be a whole number ≥ 1, got 0'],
+    ['chunk', () => a.chunk(0), ArgumentError, 'chunk: chunks must be a whole number ≥ 1, got 0'],
+    ['unbind', () => one.unbind(), ShapeError, 'unbind: a 0-d tensor has no dim 0'],
+    ['flip', () => a.flip([0, 0]), ShapeError, 'flip: dim 0 appears twice'],
+    ['roll', () => a.roll([1, 2], 0), ArgumentError, 'roll: shifts [1,2] must be whole numbers, one a dim of [0]'],
+    ['tril', () => v.tril(), ShapeError, 'tril: x [3] needs at least 2 dims'],
+    ['triu', () => a.triu(0.5), ArgumentError, 'triu: diagonal must be a whole number, got 0.5'],
+    [
+      'scatterAdd index',
+      () => a.scatterAdd(1, i, a),
+      ShapeError,
+      'scatterAdd: index 5 at position 2 is out of range for 3 (expected 0 to 2)',
+    ],
+    [
+      'scatterAdd shapes',
+      () => wide.scatterAdd(1, i, v),
+      ShapeError,
+      'scatterAdd: index [1,3] must fit into src [3], and into x [2,9] but along dim 1',
+    ],
+    ['scatterAdd of bool', () => bits.scatterAdd(1, i, bits), DTypeError, "scatterAdd: bool does not add up; convert with .to('int32')"],
+    ['scatterAdd dtypes', () => wide.scatterAdd(1, i, i), DTypeError, 'scatterAdd: x is float32, src int32; convert one with .to()'],
+    ['indexSelect', () => a.indexSelect(1, i), ShapeError, 'indexSelect: index must have 1 dim, got [1,3]'],
+    [
+      'indexSelect index',
+      () => a.indexSelect(0, labels),
+      ShapeError,
+      'indexSelect: index 2 at position 1 is out of range for 2 (expected 0 to 1)',
+    ],
+    ['oneHot', () => F.oneHot(labels), ShapeError, 'oneHot: index -1 at position 2 is out of range for 3 (expected 0 to 2)'],
+    [
+      'oneHot of floats',
+      () => F.oneHot(v),
+      DTypeError,
+      "oneHot: indices must be int32, got float32; make them with { dtype: 'int32' } or convert with .to('int32')",
+    ],
+    ['oneHot classes', () => F.oneHot(labels, 0), ArgumentError, 'oneHot: numClasses must be a whole number ≥ 1, got 0'],
+    ['oneHot of nothing', () => F.oneHot(noLabels), ArgumentError, 'oneHot: an empty index has no largest class; give numClasses'],
+    ['mv', () => a.mv(a), ShapeError, 'mv: a must have 2 dims and b 1 (a [2,3], b [2,3]); use matmul'],
+    ['dot', () => v.dot(a), ShapeError, 'dot: a must have 1 dims and b 1 (a [3], b [2,3]); use matmul'],
+    ['outer', () => a.outer(v), ShapeError, 'outer: a must have 1 dims and b 1 (a [2,3], b [3]); use matmul'],
+    [
+      'einsum',
+      () => einsum('i;j', a),
+      ArgumentError,
+      'einsum: "i;j" must be letters, commas, at most one "..." a term and at most one "->" (operands [2,3])',
+    ],
+    ['einsum count', () => einsum('ij,j', a), ArgumentError, 'einsum: "ij,j" is for 2 operands, got 1 (operands [2,3])'],
+    [
+      'einsum dims',
+      () => einsum('i,j', a, v),
+      ArgumentError,
+      'einsum: "i,j" does not name the dims of operand 0 by "i" (operands [2,3], [3])',
+    ],
+    [
+      'einsum ellipsis',
+      () => einsum('i...jk', a),
+      ArgumentError,
+      'einsum: "i...jk" does not name the dims of operand 0 by "i...jk" (operands [2,3])',
+    ],
+    ['einsum sizes', () => einsum('ij,i', a, v), ArgumentError, 'einsum: "ij,i" gives "i" two sizes, 2 and 3 (operands [2,3], [3])'],
+    [
+      'einsum result',
+      () => einsum('ij->k', a),
+      ArgumentError,
+      'einsum: "ij->k" must have labels of the operands in its result, each once (operands [2,3])',
+    ],
+  ];
+  it.each(cases)('%s', (_, act, kind, message) => {
+    const before = memory();
+    let thrown: unknown = null;
+    try {
+      act();
+    } catch (e) {
+      thrown = e;
+    }
+    expect((thrown as Error).message).toBe(message);
+    expect(thrown).toBeInstanceOf(kind);
+    expect({ bytes: memory().bytes, tensors: memory().tensors }).toEqual({ bytes: before.bytes, tensors: before.tensors });
+  });
+});
+
+describe('int32 and bool', () => {
+  const n = tensor(
+    [
+      [1, -2, 3],
+      [4, 0, 6],
+    ],
+    { dtype: 'int32' },
+  );
+  const read = (t: Tensor): unknown[] => [t.dtype, t.toArray()];
+  it('prod', () => expect(read(n.prod(1))).toEqual(['int32', [-6, 0]]));
+  it('cumsum', () =>
+    expect(read(n.cumsum(-1))).toEqual([
+      'int32',
+      [
+        [1, -1, 2],
+        [4, 4, 10],
+      ],
+    ]));
+  it('cumsum of bool', () =>
+    expect(read(n.gt(0).cumsum(0))).toEqual([
+      'int32',
+      [
+        [1, 0, 1],
+        [2, 0, 2],
+      ],
+    ]));
+  it('max', () =>
+    expect(n.max(1).map(read)).toEqual([
+      ['int32', [3, 6]],
+      ['int32', [2, 2]],
+    ]));
+  it('all', () => expect(read(n.all(1))).toEqual(['bool', [1, 0]]));
+  it('any of bool', () => expect(read(n.lt(0).any(0))).toEqual(['bool', [0, 1, 0]]));
+  it('logsumexp', () => expect(n.logsumexp().dtype).toBe('float32'));
+  it('tril', () =>
+    expect(read(n.tril())).toEqual([
+      'int32',
+      [
+        [1, 0, 0],
+        [4, 0, 0],
+      ],
+    ]));
+  it('flip of bool', () =>
+    expect(read(n.gt(0).flip(1))).toEqual([
+      'bool',
+      [
+        [1, 0, 1],
+        [1, 0, 1],
+      ],
+    ]));
+  it('roll', () =>
+    expect(read(n.roll(1, 1))).toEqual([
+      'int32',
+      [
+        [3, 1, -2],
+        [6, 4, 0],
+      ],
+    ]));
+  it('scatterAdd', () => {
+    const index = tensor([[2, 2]], { dtype: 'int32' });
+    expect(read(n.scatterAdd(1, index, tensor([[10, 20]], { dtype: 'int32' })))).toEqual([
+      'int32',
+      [
+        [1, -2, 33],
+        [4, 0, 6],
+      ],
+    ]);
+  });
+  it('oneHot', () => {
+    const labels = tensor([[1], [0]], { dtype: 'int32' });
+    expect(read(F.oneHot(labels))).toEqual(['int32', [[[0, 1]], [[1, 0]]]]);
+    expect(F.oneHot(labels, 5).shape).toEqual([2, 1, 5]);
+  });
+});
+
+it('parts are views', () => {
+  const x = ones([4, 2]);
+  for (const part of [x.split(3)[1]!, x.chunk(2)[1]!, x.unbind()[3]!]) expect(part.storage).toBe(x.storage);
+});
