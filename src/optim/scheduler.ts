@@ -44,13 +44,6 @@ export abstract class Scheduler implements Stateful {
     this.write();
   }
 
-  /** Begins again from the base learning rates, as SequentialLR does when it hands over. */
-  restart(): void {
-    this.lastEpoch = 0;
-    this.optimizer.paramGroups.forEach((g, i) => (g.lr = this.baseLrs[i]!));
-    this.write();
-  }
-
   /** Sets the learning rates for `lastEpoch`. */
   protected write(): void {
     const groups = this.optimizer.paramGroups;
