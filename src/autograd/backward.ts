@@ -220,7 +220,7 @@ function* run(
   // Before the first step, so that a hook cannot walk what this walk is about to consume.
   if (!walk.retainGraph && !walk.createGraph) for (const n of through) n.consumedBy = 'backward';
   try {
-    step(bag, walk, () => roots.map((r) => deliver(pending, r.tensor.node!, seed(r), bag, walk)));
+    step(walk, () => roots.map((r) => deliver(pending, r.tensor.node!, seed(r), walk)));
     for (const node of order) {
       const pendingGrad = pending.get(node);
       if (pendingGrad === undefined) continue;
@@ -229,26 +229,26 @@ function* run(
         throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
       const { inputs } = node;
       const needs = inputs.map((i) => i !== null && visited.has(i));
-      const results = step(bag, walk, () => {
+      const results = step(walk, () => {
         const hooked = runHooks(node, pendingGrad);
         return [hooked, ...(needs.includes(true) ? differentiate(node, hooked, needs, walk) : [])];
       });
       const g = results[0]!;
       const inputGrads = results.slice(1);
       yield { node, grad: g, inputGrads };
-      step(bag, walk, () =>
+      step(walk, () =>
         inputGrads.map((x, i) => {
           if (x === null || !needs[i]) return null;
           // A gradient handed on as it came, or to two inputs, gets a handle for each, so that every pending one is its own.
           const shared = x === g || x.scope !== bag || inputGrads.indexOf(x) < i;
-          return deliver(pending, inputs[i]!, shared && !walk.createGraph ? alias(x) : x, bag, walk);
+          return deliver(pending, inputs[i]!, shared && !walk.createGraph ? alias(x) : x, walk);
         }),
       );
       if (walk.wanted === null ? node.op === null || node.retainsGrad : walk.wanted.has(node)) kept.set(node, g);
       else if (!walk.createGraph && g.scope === bag) g.free('backward');
       if (!walk.retainGraph && needs.includes(true)) node.dropSaved();
     }
-    survivors = step(bag, walk, () => finish(kept, walk)).filter((t) => t !== null);
+    survivors = step(walk, () => finish(kept, walk)).filter((t) => t !== null);
   } finally {
     closeScope(bag, survivors, currentScope() ?? undefined);
     if (!walk.retainGraph) consume(through, 'backward');
@@ -256,7 +256,7 @@ function* run(
 }
 
 /** Runs a part of the walk in the walk's mode and a scope of its own; what it returns goes to the bag. */
-function step<T extends Tensor | null>(bag: Scope, walk: Walk, fn: () => readonly T[]): readonly T[] {
+function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): readonly T[] {
   const scope = openScope('backward');
   let results: readonly T[] = [];
   try {
@@ -266,7 +266,7 @@ function step<T extends Tensor | null>(bag: Scope, walk: Walk, fn: () => readonl
     closeScope(
       scope,
       results.filter((t): t is T & Tensor => t !== null),
-      bag,
+      walk.bag,
     );
   }
 }
@@ -280,13 +280,13 @@ function seed({ tensor, gradient }: Root): Tensor {
 }
 
 /** Adds `g` to what is pending for `node`. */
-function deliver(pending: Map<Node, Tensor>, node: Node, g: Tensor, bag: Scope, walk: Walk): Tensor {
+function deliver(pending: Map<Node, Tensor>, node: Node, g: Tensor, walk: Walk): Tensor {
   const before = pending.get(node);
   let sum = g;
   if (before !== undefined) {
     if (walk.createGraph || !solelyOwned(before)) {
       sum = add(before, g);
-      if (!walk.createGraph && before.scope === bag) before.free('backward');
+      if (!walk.createGraph && before.scope === walk.bag) before.free('backward');
     } else {
       kernels.binary('add', before, g, before);
       sum = before;

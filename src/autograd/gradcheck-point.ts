@@ -3,7 +3,7 @@
  */
 import type { ElementArray } from '../core/dtype.ts';
 import type { Random } from '../core/random.ts';
-import { unravelIndex } from '../core/shape.ts';
+import { isExpanded, unravelIndex } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, restride } from '../kernels/view.ts';
 import { loose, type Tensor } from './tensor.ts';
@@ -69,7 +69,7 @@ export class Point {
 export function pointsOf(inputs: readonly Tensor[]): Point[] {
   return inputs.flatMap((x, i) => {
     if (!x.requiresGrad) return [];
-    const shared = x.strides.some((s, d) => s === 0 && x.shape[d]! > 1) || inputs.some((y, j) => j !== i && y.storage === x.storage);
+    const shared = isExpanded(x.shape, x.strides) || inputs.some((y, j) => j !== i && y.storage === x.storage);
     return [new Point(i, x.isLeaf && !shared ? x : leafCopy(x))];
   });
 }

@@ -3,7 +3,7 @@
  */
 import { checkFits, promote } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
+import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -314,7 +314,7 @@ function join(dim: number, xs: readonly Tensor[]): Tensor {
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   const first = tensors[0];
   if (first === undefined) throw new ArgumentError('stack: give at least one tensor');
-  if (tensors.some((t) => formatShape(t.shape) !== formatShape(first.shape))) {
+  if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
   }
   return cat(

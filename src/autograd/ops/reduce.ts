@@ -3,7 +3,7 @@
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sizeOf, type Shape } from '../../core/shape.ts';
+import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { scope } from '../lifetime.ts';
@@ -95,8 +95,8 @@ export function prod(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions =
 
 /** g summed over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
 export function sumTo(g: Tensor, shape: Shape): Tensor {
+  if (sameShape(g.shape, shape)) return g;
   const lead = g.ndim - shape.length;
-  if (lead === 0 && g.shape.every((n, d) => n === shape[d])) return g;
   const dims = g.shape.map((_, d) => d).filter((d) => d < lead || (shape[d - lead] === 1 && g.shape[d] !== 1));
   return reshape(sumOp(g, dims, true), shape);
 }
