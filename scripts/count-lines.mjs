@@ -31,12 +31,16 @@ function codeLines(text) {
   return count;
 }
 
-let total = 0;
-for (const folder of FOLDERS) {
+/** Counts a folder of src and prints its line. */
+function count(folder) {
   const files = readdirSync(join(src, folder), { recursive: true }).filter((f) => f.endsWith('.ts') && !f.endsWith('.generated.ts'));
   const lines = files.reduce((sum, f) => sum + codeLines(readFileSync(join(src, folder, f), 'utf8')), 0);
   process.stdout.write(`${folder.padEnd(10)}${String(lines).padStart(6)}\n`);
-  total += lines;
+  return lines;
 }
+
+const total = FOLDERS.reduce((sum, folder) => sum + count(folder), 0);
 process.stdout.write(`${'engine'.padEnd(10)}${String(total).padStart(6)} of at most ${LIMIT} lines, neither blank nor comment\n`);
+// Instruments look at the engine; nothing of it needs them.
+count('inspect');
 if (total > LIMIT) process.exitCode = 1;

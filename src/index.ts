@@ -25,7 +25,6 @@ export {
   arange,
   argmax,
   argmin,
-  backwardSteps,
   cat,
   defaultGenerator,
   defineOp,
@@ -33,9 +32,6 @@ export {
   eye,
   full,
   grad,
-  gradcheck,
-  gradgradcheck,
-  graph,
   hessian,
   hvp,
   isGradEnabled,
@@ -67,20 +63,12 @@ export {
 } from './autograd/index.ts';
 export type {
   BackwardOptions,
-  BackwardStep,
-  BackwardStepInput,
-  CheckedFunction,
   Dims,
   FromDataOptions,
   FunctionInputs,
   FunctionOf,
   FunctionalOptions,
   GradOptions,
-  GradcheckElement,
-  GradcheckOptions,
-  GradcheckReport,
-  Graph,
-  GraphNode,
   LikeInputs,
   MemoryReport,
   NestedArray,
@@ -92,3 +80,14 @@ export type {
   TensorOptions,
   VarOptions,
 } from './autograd/index.ts';
+export { backwardSteps, gradcheck, gradgradcheck, graph } from './inspect/index.ts';
+export type {
+  BackwardStep,
+  BackwardStepInput,
+  CheckedFunction,
+  GradcheckElement,
+  GradcheckOptions,
+  GradcheckReport,
+  Graph,
+  GraphNode,
+} from './inspect/index.ts';

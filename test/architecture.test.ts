@@ -58,7 +58,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   optim: ['optim', 'autograd', 'kernels', 'core'],
   data: ['data', 'autograd', 'kernels', 'core'],
   io: ['io', 'autograd', 'kernels', 'core'],
-  'index.ts': ['autograd', 'core'],
+  inspect: ['inspect', 'autograd', 'kernels', 'core'],
+  'index.ts': ['inspect', 'autograd', 'core'],
 };
 
 function layerOf(file: string): string {

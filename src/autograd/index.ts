@@ -6,8 +6,6 @@ import './methods.ts';
 export * from './backward.ts';
 export * from './create.ts';
 export * from './functional.ts';
-export * from './gradcheck.ts';
-export * from './graph.ts';
 export * from './lifetime.ts';
 export * from './op.ts';
 export * from './random.ts';

@@ -2,8 +2,9 @@
  * Random cases for gradient properties: shapes, values and memory layouts, drawn through fast-check so that failures shrink.
  */
 import fc from 'fast-check';
-import { tensor, type GradcheckOptions, type Tensor } from '../../src/autograd/index.ts';
+import { tensor, type Tensor } from '../../src/autograd/index.ts';
 import type { Shape } from '../../src/core/shape.ts';
+import type { GradcheckOptions } from '../../src/inspect/index.ts';
 
 /** How an input's view lies on its base: the base is what gradients are checked for. */
 export type Layout = 'plain' | 'transposed' | 'sliced' | 'expanded';

@@ -2,18 +2,8 @@
  * The properties that every differentiable operation has, and how often they are tried.
  */
 import fc from 'fast-check';
-import {
-  full,
-  grad,
-  gradcheck,
-  gradgradcheck,
-  memory,
-  scope,
-  tensor,
-  type CheckedFunction,
-  type GradcheckOptions,
-  type Tensor,
-} from '../../src/autograd/index.ts';
+import { full, grad, memory, scope, tensor, type Tensor } from '../../src/autograd/index.ts';
+import { gradcheck, gradgradcheck, type CheckedFunction, type GradcheckOptions } from '../../src/inspect/index.ts';
 import { kernels } from '../../src/kernels/index.ts';
 import { Draw, basesOf, functionOf, type Case, type Input } from './arbitraries.ts';
 

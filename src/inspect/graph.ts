@@ -5,12 +5,12 @@ import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
 import { viewOf } from '../kernels/memory.ts';
 import { addressOf } from '../kernels/view.ts';
-import { steps, type BackwardOptions } from './backward.ts';
-import { whenCollected } from './finalize.ts';
-import { formatNumber } from './format.ts';
-import { Scope, closeScope } from './scope.ts';
-import type { Node } from './tape.ts';
-import type { Tensor } from './tensor.ts';
+import { steps, type BackwardOptions } from '../autograd/backward.ts';
+import { whenCollected } from '../autograd/finalize.ts';
+import { formatNumber } from '../autograd/format.ts';
+import { Scope, closeScope } from '../autograd/scope.ts';
+import type { Node } from '../autograd/tape.ts';
+import type { Tensor } from '../autograd/tensor.ts';
 
 /** One node: a leaf, or the recorded result of an operation. */
 export interface GraphNode {

@@ -6,7 +6,7 @@ import type { Random } from '../core/random.ts';
 import { isExpanded, unravelIndex } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, restride } from '../kernels/view.ts';
-import { loose, type Tensor } from './tensor.ts';
+import { loose, type Tensor } from '../autograd/tensor.ts';
 
 /** One input that requires a gradient, whose elements can be moved one by one. */
 export class Point {

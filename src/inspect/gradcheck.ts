@@ -9,13 +9,13 @@ import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../core/errors.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
-import { grad } from './backward.ts';
+import { grad } from '../autograd/backward.ts';
 import { pointsOf, type Point } from './gradcheck-point.ts';
-import { scope } from './lifetime.ts';
-import { logBranches } from './op.ts';
-import { defaultGenerator } from './random.ts';
-import { withGradMode } from './scope.ts';
-import { fromElements, isTensor, type Tensor } from './tensor.ts';
+import { scope } from '../autograd/lifetime.ts';
+import { logBranches } from '../autograd/op.ts';
+import { defaultGenerator } from '../autograd/random.ts';
+import { withGradMode } from '../autograd/scope.ts';
+import { fromElements, isTensor, type Tensor } from '../autograd/tensor.ts';
 
 /** A function of tensors to be checked: one result or several. */
 export type CheckedFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];

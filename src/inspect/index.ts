@@ -1,0 +1,5 @@
+/**
+ * Instruments that look at the engine and are no part of it: src/index.ts chooses what of them is public.
+ */
+export * from './gradcheck.ts';
+export * from './graph.ts';
