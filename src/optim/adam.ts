@@ -1,6 +1,6 @@
 import { noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { checkBoolean, checkNotNegative } from './check.ts';
+import { checkEither, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params } from './optimizer.ts';
 
 /** Options of Adam and AdamW, for all parameters or for a group. */
@@ -39,7 +39,7 @@ export class Adam extends Optimizer<AdamGroup> {
   protected override checkGroup(g: AdamGroup): void {
     const name = this.constructor.name;
     for (const option of ['lr', 'eps', 'weightDecay']) checkNotNegative(name, option, g[option]);
-    for (const option of ['amsgrad', 'maximize']) checkBoolean(name, option, g[option]);
+    for (const option of ['amsgrad', 'maximize']) checkEither(true, false)(name, option, g[option]);
     const valid = Array.isArray(g.betas) && g.betas.length === 2 && g.betas.every((b) => typeof b === 'number' && b >= 0 && b < 1);
     if (!valid) throw new ArgumentError(`${name}: betas must be two numbers from 0 to below 1, got ${JSON.stringify(g.betas)}`);
   }

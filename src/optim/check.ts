@@ -12,17 +12,24 @@ export function checkCount(name: string, option: string, value: unknown): void {
     throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
 }
 
-/** Throws unless `value` is a number ≥ 0. */
-export function checkNotNegative(name: string, option: string, value: unknown): void {
-  if (typeof value !== 'number' || !(value >= 0)) throw new ArgumentError(`${name}: ${option} must be a number ≥ 0, got ${String(value)}`);
-}
+/** Throws unless `value` is a number that passes `test`, which `range` describes. */
+export const checkRange =
+  (range: string, test: (value: number) => boolean) =>
+  (name: string, option: string, value: unknown): void => {
+    if (typeof value !== 'number' || !test(value))
+      throw new ArgumentError(`${name}: ${option} must be a number ${range}, got ${String(value)}`);
+  };
 
-/** Throws unless `value` is true or false. */
-export function checkBoolean(name: string, option: string, value: unknown): void {
-  if (typeof value !== 'boolean') {
-    throw new ArgumentError(`${name}: ${option} must be true or false, got ${typeof value === 'string' ? `'${value}'` : String(value)}`);
-  }
-}
+/** Throws unless `value` is a number ≥ 0. */
+export const checkNotNegative = checkRange('≥ 0', (v) => v >= 0);
+
+/** Throws unless `value` is one of the two. */
+export const checkEither =
+  <T>(a: T, b: T) =>
+  (name: string, option: string, value: unknown): void => {
+    const show = (v: unknown): string => (typeof v === 'string' ? `'${v}'` : String(v));
+    if (value !== a && value !== b) throw new ArgumentError(`${name}: ${option} must be ${show(a)} or ${show(b)}, got ${show(value)}`);
+  };
 
 /** How each option is checked, and its default if it has one. */
 export type Spec = Readonly<Record<string, readonly [check: (name: string, option: string, value: unknown) => void, fallback?: unknown]>>;

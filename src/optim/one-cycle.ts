@@ -1,7 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount, checkNotNegative, checkOptions } from './check.ts';
+import { checkCount, checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
-import { Scheduler } from './scheduler.ts';
+import { FormulaLR } from './scheduler.ts';
 
 /** Options of OneCycleLR. */
 export interface OneCycleOptions {
@@ -29,27 +29,21 @@ export interface OneCycleOptions {
   readonly threePhase?: boolean;
 }
 
-const OPTIONS: readonly (keyof OneCycleOptions)[] = [
-  'maxLr',
-  'totalSteps',
-  'epochs',
-  'stepsPerEpoch',
-  'pctStart',
-  'annealStrategy',
-  'cycleMomentum',
-  'baseMomentum',
-  'maxMomentum',
-  'divFactor',
-  'finalDivFactor',
-  'threePhase',
-];
+const checkIfGiven = (name: string, option: string, value: unknown): void => {
+  if (value !== undefined) checkCount(name, option, value);
+};
+
+/** One number, or one for each group. */
+const checkEach = (name: string, option: string, value: unknown): void => {
+  for (const v of [value].flat()) checkNotNegative(name, option, v);
+};
 
 /** A stretch of the cycle, from one learning rate and momentum to others. */
 interface Phase {
   /** The step at which it ends. */
   readonly end: number;
   readonly lr: readonly ['initial' | 'max', 'initial' | 'max' | 'min'];
-  readonly momentum: readonly ['base' | 'max', 'base' | 'max'];
+  readonly momentum: readonly ['baseMomentum' | 'maxMomentum', 'baseMomentum' | 'maxMomentum'];
 }
 
 /**
@@ -58,47 +52,42 @@ interface Phase {
  * Source: Smith & Topin 2018, arXiv:1708.07120; PyTorch's two-phase variant by default
  * @example new OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: epochs * loader.length })
  */
-export class OneCycleLR extends Scheduler {
-  readonly totalSteps: number;
-  readonly #phases: readonly Phase[];
-  readonly #levels: readonly { initial: number; max: number; min: number }[];
-  readonly #momenta: readonly { base: number; max: number }[] | null;
-  readonly #anneal: (from: number, to: number, share: number) => number;
+export class OneCycleLR extends FormulaLR<OneCycleOptions> {
+  static override readonly spec = {
+    maxLr: [checkEach],
+    totalSteps: [checkIfGiven],
+    epochs: [checkIfGiven],
+    stepsPerEpoch: [checkIfGiven],
+    pctStart: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 0.3],
+    annealStrategy: [checkEither('cos', 'linear'), 'cos'],
+    cycleMomentum: [checkEither(true, false), true],
+    baseMomentum: [checkEach, 0.85],
+    maxMomentum: [checkEach, 0.95],
+    divFactor: [checkRange('> 0', (v) => v > 0), 25],
+    finalDivFactor: [checkRange('> 0', (v) => v > 0), 1e4],
+    threePhase: [checkEither(true, false), false],
+  } as const;
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
-    checkOptions('OneCycleLR', options, OPTIONS);
-    const {
-      pctStart = 0.3,
-      annealStrategy = 'cos',
-      cycleMomentum = true,
-      divFactor = 25,
-      finalDivFactor = 1e4,
-      threePhase = false,
-    } = options;
+    const read = readOptions('OneCycleLR', options, OneCycleLR.spec) as Required<OneCycleOptions>;
+    stepsOf(read);
     const groups = optimizer.paramGroups;
-    const totalSteps = stepsOf(options);
-    if (!(pctStart >= 0 && pctStart <= 1)) throw new ArgumentError(`OneCycleLR: pctStart must be from 0 to 1, got ${pctStart}`);
-    if (annealStrategy !== 'cos' && annealStrategy !== 'linear') {
-      throw new ArgumentError(`OneCycleLR: annealStrategy must be 'cos' or 'linear', got '${String(annealStrategy)}'`);
-    }
-    if (cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g)) {
+    if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g)) {
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
     }
-    const levels = perGroup('maxLr', options.maxLr, groups.length).map((max) => {
-      const initial = max / divFactor;
-      return { initial, max, min: initial / finalDivFactor };
-    });
-    const base = perGroup('baseMomentum', options.baseMomentum ?? 0.85, groups.length);
-    const max = perGroup('maxMomentum', options.maxMomentum ?? 0.95, groups.length);
+    for (const option of ['maxLr', 'baseMomentum', 'maxMomentum'] as const) {
+      const value = read[option];
+      if (typeof value !== 'number' && value.length !== groups.length)
+        throw new ArgumentError(`OneCycleLR: ${option} has ${value.length} values, the optimizer ${groups.length} groups`);
+    }
     // PyTorch's: the cycle begins at its own learning rate, not at the optimizer's.
-    groups.forEach((g, i) => (g.initialLr = levels[i]!.initial));
-    super(optimizer);
-    this.totalSteps = totalSteps;
-    this.#levels = levels;
-    this.#momenta = cycleMomentum ? base.map((b, i) => ({ base: b, max: max[i]! })) : null;
-    this.#anneal = annealStrategy === 'cos' ? cosine : linear;
-    this.#phases = threePhase ? threePhases(totalSteps, pctStart) : twoPhases(totalSteps, pctStart);
-    this.write();
+    groups.forEach((g, i) => (g.initialLr = of(read.maxLr, i) / read.divFactor));
+    super(optimizer, options);
+  }
+
+  /** The steps of the whole cycle. */
+  get totalSteps(): number {
+    return stepsOf(this.options);
   }
 
   /** Throws ArgumentError beyond the last step of the cycle. */
@@ -110,30 +99,33 @@ export class OneCycleLR extends Scheduler {
   }
 
   protected override next(group: ParamGroup, i: number): number {
-    const t = this.lastEpoch;
-    const at = this.#phases.findIndex((p, n) => t <= p.end || n === this.#phases.length - 1);
-    const phase = this.#phases[at]!;
-    const start = at === 0 ? 0 : this.#phases[at - 1]!.end;
+    const { options, lastEpoch: t } = this;
+    const phases = (options.threePhase ? threePhases : twoPhases)(this.totalSteps, options.pctStart);
+    const at = phases.findIndex((p, n) => t <= p.end || n === phases.length - 1);
+    const phase = phases[at]!;
+    const start = at === 0 ? 0 : phases[at - 1]!.end;
     const share = (t - start) / (phase.end - start);
-    const levels = this.#levels[i]!;
-    const momenta = this.#momenta?.[i];
-    if (momenta !== undefined) setMomentum(group, this.#anneal(momenta[phase.momentum[0]], momenta[phase.momentum[1]], share));
-    return this.#anneal(levels[phase.lr[0]], levels[phase.lr[1]], share);
+    const between = options.annealStrategy === 'cos' ? cosine : linear;
+    if (options.cycleMomentum) setMomentum(group, between(of(options[phase.momentum[0]], i), of(options[phase.momentum[1]], i), share));
+    const max = of(options.maxLr, i);
+    const initial = max / options.divFactor;
+    const levels = { initial, max, min: initial / options.finalDivFactor };
+    return between(levels[phase.lr[0]], levels[phase.lr[1]], share);
   }
 }
 
 function twoPhases(steps: number, pctStart: number): Phase[] {
   return [
-    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['max', 'base'] },
-    { end: steps - 1, lr: ['max', 'min'], momentum: ['base', 'max'] },
+    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['maxMomentum', 'baseMomentum'] },
+    { end: steps - 1, lr: ['max', 'min'], momentum: ['baseMomentum', 'maxMomentum'] },
   ];
 }
 
 function threePhases(steps: number, pctStart: number): Phase[] {
   return [
-    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['max', 'base'] },
-    { end: 2 * pctStart * steps - 2, lr: ['max', 'initial'], momentum: ['base', 'max'] },
-    { end: steps - 1, lr: ['initial', 'min'], momentum: ['max', 'max'] },
+    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['maxMomentum', 'baseMomentum'] },
+    { end: 2 * pctStart * steps - 2, lr: ['max', 'initial'], momentum: ['baseMomentum', 'maxMomentum'] },
+    { end: steps - 1, lr: ['initial', 'min'], momentum: ['maxMomentum', 'maxMomentum'] },
   ];
 }
 
@@ -151,21 +143,13 @@ function setMomentum(group: ParamGroup, value: number): void {
 }
 
 function stepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number {
-  if (totalSteps !== undefined) {
-    checkCount('OneCycleLR', 'totalSteps', totalSteps);
-    return totalSteps;
-  }
+  if (totalSteps !== undefined) return totalSteps;
   if (epochs === undefined || stepsPerEpoch === undefined)
     throw new ArgumentError('OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch');
-  checkCount('OneCycleLR', 'epochs', epochs);
-  checkCount('OneCycleLR', 'stepsPerEpoch', stepsPerEpoch);
   return epochs * stepsPerEpoch;
 }
 
-function perGroup(option: string, value: number | readonly number[], groups: number): number[] {
-  const values = typeof value === 'number' ? Array.from({ length: groups }, () => value) : [...(value ?? [])];
-  if (values.length !== groups)
-    throw new ArgumentError(`OneCycleLR: ${option} has ${values.length} values, the optimizer ${groups} groups`);
-  for (const v of values) checkNotNegative('OneCycleLR', option, v);
-  return values;
+/** The value of group i. */
+function of(value: number | readonly number[], i: number): number {
+  return typeof value === 'number' ? value : value[i]!;
 }

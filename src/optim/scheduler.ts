@@ -44,6 +44,13 @@ export abstract class Scheduler implements Stateful {
     this.write();
   }
 
+  /** Begins again from the base learning rates, as SequentialLR does when it hands over. */
+  restart(): void {
+    this.lastEpoch = 0;
+    this.optimizer.paramGroups.forEach((g, i) => (g.lr = this.baseLrs[i]!));
+    this.write();
+  }
+
   /** Sets the learning rates for `lastEpoch`. */
   protected write(): void {
     const groups = this.optimizer.paramGroups;
@@ -59,17 +66,16 @@ export abstract class Scheduler implements Stateful {
   /** Continues where `stateDict` was taken; the groups' own options come back with the optimizer's state. */
   loadStateDict(state: SchedulerState): void {
     const groups = this.optimizer.paramGroups.length;
-    const valid =
-      Number.isSafeInteger(state.lastEpoch) && state.lastEpoch >= 0 && state.baseLrs?.length === groups && state.lastLr?.length === groups;
-    if (!valid) {
+    const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
+    if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || baseLrs?.length !== groups || lastLr?.length !== groups) {
       throw new StateDictError(
         `loadStateDict: the state does not fit ${this.constructor.name}: ` +
-          `expected lastEpoch ≥ 0 and ${groups} learning rates, got ${state.lastEpoch} and ${state.baseLrs?.length}`,
+          `expected lastEpoch ≥ 0 and ${groups} learning rates, got ${lastEpoch} and ${baseLrs?.length}`,
       );
     }
-    this.lastEpoch = state.lastEpoch;
-    this.baseLrs = [...state.baseLrs];
-    this.#lastLr = [...state.lastLr];
+    this.lastEpoch = lastEpoch!;
+    this.baseLrs = [...baseLrs];
+    this.#lastLr = [...lastLr];
   }
 }
 

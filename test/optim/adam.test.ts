@@ -15,7 +15,7 @@ interface Case {
 
 const make = { Adam: optim.Adam, AdamW: optim.AdamW };
 
-const cases = (JSON.parse(readFileSync(new URL('../fixtures/adam.json', import.meta.url), 'utf8')) as { adam: Case[] }).adam;
+const cases = (JSON.parse(readFileSync(new URL('../fixtures/optim.json', import.meta.url), 'utf8')) as { adam: Case[] }).adam;
 
 const start = (dtype: 'float32' | 'float64' = 'float64'): [Tensor, Tensor] => [
   wave([3, 2], { dtype, requiresGrad: true }),

@@ -100,7 +100,7 @@ test('errors leave the optimizer as it was', () => {
     ],
     [() => new optim.OneCycleLR(optimizer, { maxLr: 0.1, epochs: 2 }), 'OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch'],
     [one({ totalSteps: 1.5 }), 'OneCycleLR: totalSteps must be a whole number ≥ 1, got 1.5'],
-    [one({ pctStart: 2 }), 'OneCycleLR: pctStart must be from 0 to 1, got 2'],
+    [one({ pctStart: 2 }), 'OneCycleLR: pctStart must be a number from 0 to 1, got 2'],
     [one({ annealStrategy: 'sin' as 'cos' }), "OneCycleLR: annealStrategy must be 'cos' or 'linear', got 'sin'"],
     [one({ maxLr: [0.1] }), 'OneCycleLR: maxLr has 1 values, the optimizer 2 groups'],
     [one({ maxMomentum: -1 }), 'OneCycleLR: maxMomentum must be a number ≥ 0, got -1'],

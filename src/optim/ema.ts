@@ -1,0 +1,98 @@
+/**
+ * An average of the weights along the path of training, often better than where the path ends.
+ */
+import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, StateDictError, kindOf } from '../core/errors.ts';
+import { formatShape, sameShape } from '../core/shape.ts';
+import type { Stateful } from '../core/stateful.ts';
+import { checkRange, readOptions } from './check.ts';
+
+/** Options of EMA. */
+export interface EMAOptions {
+  /** How much of the average stays at an update. Default 0.999. */
+  readonly decay?: number;
+}
+
+/** What EMA's stateDict gives: one average for each parameter, in order. */
+export interface EMAState {
+  readonly averages: readonly Tensor[];
+}
+
+/**
+ * The exponential moving average of parameters, begun at their present values:
+ *   a ← decay·a + (1 − decay)·p   at each `update`
+ * Source: Polyak & Juditsky 1992; PyTorch's AveragedModel with get_ema_avg_fn
+ * @example
+ * const ema = new EMA(model.parameters());
+ * // after each optimizer.step(): ema.update()
+ * const accuracy = ema.use(() => evaluate(model));
+ */
+export class EMA implements Stateful {
+  readonly decay: number;
+  readonly #params: readonly Tensor[];
+  readonly #averages: readonly Tensor[];
+
+  constructor(params: Iterable<Tensor>, options: EMAOptions = {}) {
+    const spec = { decay: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 0.999] } as const;
+    this.decay = (readOptions('EMA', options, spec) as Required<EMAOptions>).decay;
+    this.#params = isTensor(params) ? [] : [...params];
+    if (this.#params.length === 0 || !this.#params.every(isTensor))
+      throw new ArgumentError('EMA: expected parameters, such as model.parameters()');
+    this.#averages = noGrad(() => this.#params.map((p) => p.clone().keep()));
+  }
+
+  /** Takes the parameters' present values into the averages: after each step of the optimizer. */
+  update(): void {
+    noGrad(() => this.#averages.forEach((a, i) => a.add_(this.#params[i]!.sub(a).mul(1 - this.decay))));
+  }
+
+  /** Runs `fn`, which is synchronous, with the averages in the parameters' place; the weights come back also when it throws. */
+  use<T>(fn: () => T): T {
+    return scope(() => {
+      const weights = noGrad(() => this.#params.map((p) => p.clone().keep()));
+      this.copyTo();
+      try {
+        return fn();
+      } finally {
+        this.#write(weights);
+        for (const w of weights) w.dispose();
+      }
+    });
+  }
+
+  /** Copies the averages into the parameters, for good. */
+  copyTo(): void {
+    this.#write(this.#averages);
+  }
+
+  #write(values: readonly Tensor[]): void {
+    noGrad(() => this.#params.forEach((p, i) => p.copy_(values[i]!)));
+  }
+
+  /** The averages themselves, not copies. */
+  stateDict(): EMAState {
+    return { averages: this.#averages };
+  }
+
+  /** Copies what `stateDict` gave. All or nothing. Throws: StateDictError where number or shapes differ */
+  loadStateDict(state: EMAState): void {
+    const saved = state?.averages;
+    const own = this.#averages;
+    const refusal = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit EMA: ${what}`);
+    if (!Array.isArray(saved) || saved.length !== own.length)
+      throw refusal(`expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
+    const wrong = own.findIndex((a, i) => !isTensor(saved[i]) || !sameShape(a.shape, saved[i].shape));
+    if (wrong >= 0) {
+      const got: unknown = saved[wrong];
+      throw refusal(
+        `average ${wrong} is ${isTensor(got) ? formatShape(got.shape) : kindOf(got)}, expected ${formatShape(own[wrong]!.shape)}`,
+      );
+    }
+    noGrad(() => own.forEach((a, i) => a.copy_(saved[i])));
+  }
+
+  /** Frees the averages. The parameters stay. */
+  dispose(): void {
+    for (const a of this.#averages) a.dispose();
+  }
+}
