@@ -3,6 +3,7 @@
  */
 export type { DType, ElementArray, FloatDType } from './core/dtype.ts';
 export {
+  AnomalyError,
   ArgumentError,
   AutogradError,
   ChainruleError,
@@ -80,7 +81,7 @@ export type {
   TensorOptions,
   VarOptions,
 } from './autograd/index.ts';
-export { backwardSteps, gradcheck, gradgradcheck, graph } from './inspect/index.ts';
+export { backwardSteps, detectAnomaly, gradcheck, gradgradcheck, graph } from './inspect/index.ts';
 export type {
   BackwardStep,
   BackwardStepInput,

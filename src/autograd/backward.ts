@@ -15,6 +15,7 @@ import { identity } from './ops/movement.ts';
 import { Scope, closeScope, currentScope, isGradEnabled, openScope, withGradMode } from './scope.ts';
 import { Saved, consume, type Node } from './tape.ts';
 import { Tensor, alias, isTensor, loose } from './tensor.ts';
+import { watcher } from './watch.ts';
 
 /** What becomes of the graph. */
 export interface BackwardOptions {
@@ -231,7 +232,9 @@ function* run(
       const needs = inputs.map((i) => i !== null && visited.has(i));
       const results = step(walk, () => {
         const hooked = runHooks(node, pendingGrad);
-        return [hooked, ...(needs.includes(true) ? differentiate(node, hooked, needs, walk) : [])];
+        const grads = needs.includes(true) ? differentiate(node, hooked, needs, walk) : [];
+        watcher?.visited(node, hooked, grads);
+        return [hooked, ...grads];
       });
       const g = results[0]!;
       const inputGrads = results.slice(1);

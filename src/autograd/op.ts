@@ -10,6 +10,7 @@ import type { View } from '../kernels/view.ts';
 import { isGradEnabled, withGradMode } from './scope.ts';
 import { Node, emptyBin, type FreedBy } from './tape.ts';
 import { Tensor, isTensor } from './tensor.ts';
+import { watcher } from './watch.ts';
 
 /** Which arguments want a gradient, by position. */
 export type Needs = readonly boolean[];
@@ -146,6 +147,7 @@ function forward(op: AnyOp, args: readonly unknown[]): Outputs {
   return withNursery(op.name, () => {
     const r = op.forward(kernels, ...args);
     const many = isArray(r);
+    if (watcher !== null && !insideBackward) watcher.computed(op, args, many ? r : [r]);
     const tensors = many ? r.map((v) => new Tensor(v)) : [new Tensor(r)];
     // A user's forward may compute with tensors: the handle it made gives way to the result's.
     for (const v of many ? r : [r]) if (isTensor(v) && !args.includes(v)) v.dispose();
@@ -169,6 +171,7 @@ function record(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   }
   if (op.definition !== undefined) args.forEach((a, i) => (saved[ARGUMENT + i] = a));
   node.save(saved, isTensor);
+  watcher?.recorded(node);
 }
 
 /** The result of consumed inputs is consumed too: a later mix with live ones then throws instead of losing their gradient. */

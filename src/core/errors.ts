@@ -35,6 +35,9 @@ export class ReleasedError extends ChainruleError {}
 /** Scopes or scoped loops that overlap instead of nesting, or an asynchronous function given to one. */
 export class ScopeError extends ChainruleError {}
 
+/** Under `detectAnomaly`: an operation or its backward made a value that is no finite number. */
+export class AnomalyError extends ChainruleError {}
+
 /** WebAssembly memory is exhausted. */
 export class OutOfMemoryError extends ChainruleError {}
 

@@ -1,5 +1,6 @@
 /**
  * Instruments that look at the engine and are no part of it: src/index.ts chooses what of them is public.
  */
+export { detectAnomaly } from './anomaly.ts';
 export * from './gradcheck.ts';
 export * from './graph.ts';

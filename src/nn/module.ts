@@ -1,7 +1,7 @@
 /**
  * Module: parameters, buffers and other modules under one roof, and whatever one does to all of them.
  */
-import { isGradEnabled, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { callers, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, ChainruleError, DTypeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
@@ -18,9 +18,6 @@ export type ForwardHook = (module: Module, args: readonly unknown[], output: unk
 
 /** A module that maps one tensor to one tensor: what `Sequential` takes. */
 export type Layer = Module & { forward(x: Tensor): Tensor };
-
-/** The modules whose forward is running, outermost first. */
-const calls: Module[] = [];
 
 /** Errors that already say in which module they occurred. */
 const located = new WeakSet<Error>();
@@ -56,7 +53,7 @@ export class Module implements Stateful {
     // Once: names and shapes of the tree rarely change, and calls are frequent.
     if (!this.#verified) this.namedModules();
     this.#verified = true;
-    calls.push(this);
+    callers.push(this);
     try {
       const run = (): unknown => this.#runHooks(args, Reflect.apply(forward, this, args));
       return isGradEnabled() ? run() : scope(run);
@@ -64,7 +61,7 @@ export class Module implements Stateful {
       if (e instanceof ChainruleError) this.#locate(e);
       throw e;
     } finally {
-      calls.pop();
+      callers.pop();
     }
   }
 
@@ -77,9 +74,8 @@ export class Module implements Stateful {
   #locate(e: ChainruleError): void {
     if (located.has(e)) return;
     located.add(e);
-    const path = calls.map((root) => root.namedModules().find(([, m]) => m === this)?.[0]).find((p) => p !== undefined);
     const { message, stack } = e;
-    e.message = `${titleOf(path ?? '', this)}: ${message}`;
+    e.message = `${placeOf(this)}: ${message}`;
     e.stack = stack?.replace(message, () => e.message) ?? '';
   }
 
@@ -236,11 +232,6 @@ export class Module implements Stateful {
 // Where the runtime has explicit resource management, `using model = …` disposes.
 if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Module.prototype, Symbol.dispose, { value: Module.prototype.dispose, configurable: true, writable: true });
-}
-
-/** How errors name a module: `features.3 (Conv2d)`, or its class at the root. */
-function titleOf(path: string, module: Module): string {
-  return path === '' ? module.constructor.name : `${path} (${module.constructor.name})`;
 }
 
 /** Replaces the property by an accessor that refuses plain tensors. */

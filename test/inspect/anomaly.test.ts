@@ -1,0 +1,265 @@
+import { spawnSync } from 'node:child_process';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, test } from 'vitest';
+import { AnomalyError, ArgumentError, type Tensor, detectAnomaly, grad, manualSeed, memory, randn, scope, tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import { ITEM_SIZE, isFloat } from '../../src/core/dtype.ts';
+import { formatShape } from '../../src/core/shape.ts';
+import { watch, type Watcher } from '../../src/autograd/watch.ts';
+import { anomalies } from '../../src/inspect/anomaly.ts';
+import { viewOf } from '../../src/kernels/memory.ts';
+import { addressOf, type View } from '../../src/kernels/view.ts';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+afterEach(() => detectAnomaly(false));
+
+/** What `fn` throws, with the place of this file as `here` and lines and columns as L:C. */
+function anomaly(fn: () => void): string {
+  try {
+    fn();
+  } catch (e) {
+    if (!(e instanceof AnomalyError)) throw e;
+    return e.message.replaceAll(/\S*anomaly\.test\.ts:\d+:\d+/g, 'here:L:C');
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** The line in this file that a message names. */
+function lineOf(message: string): number {
+  return Number(/called at \S*anomaly\.test\.ts:(\d+):\d+$/.exec(message)?.[1]);
+}
+
+describe('detectAnomaly', () => {
+  test('names a forward, its values, and the line', () => {
+    const x = tensor([0, 1, 2], { label: 'x' });
+    expect(anomaly(() => detectAnomaly(() => x.mul(2).log()))).toBe(
+      'log: forward made 1 of 3 values not finite\n' +
+        '  result float32 [3]: min 0.69315, max 1.3863, mean 1.0397, 1 infinite\n' +
+        '  argument 0 float32 [3]: min 0, max 4, mean 2\n' +
+        '  called at here:L:C',
+    );
+    expect(anomaly(() => detectAnomaly(() => x.mul(tensor([NaN, Infinity, 1], { dtype: 'float64' }))))).toBe(
+      'mul: forward made 2 of 3 values not finite\n' +
+        '  result float64 [3]: min 2, max 2, mean 2, 1 NaN, 1 infinite\n' +
+        '  argument 0 float64 [3]: min 0, max 2, mean 1\n' +
+        '  argument 1 float64 [3]: min 1, max 1, mean 1, 1 NaN, 1 infinite\n' +
+        '  called at here:L:C',
+    );
+  });
+
+  test('names a backward, and the line of the forward that recorded it', () => {
+    const x = tensor([0, 1, 4], { requiresGrad: true });
+    expect(anomaly(() => detectAnomaly(() => x.mul(1).sqrt().sum().backward()))).toBe(
+      'sqrt: backward made 1 of 3 values not finite\n' +
+        '  gradient of argument 0 float32 [3]: min 0.25, max 0.5, mean 0.375, 1 infinite\n' +
+        '  gradient of the result float32 [3]: min 1, max 1, mean 1\n' +
+        '  saved y float32 [3]: min 0, max 2, mean 1\n' +
+        '  its forward was called at here:L:C',
+    );
+    expect(x.grad).toBeNull();
+  });
+
+  test('names a gradient that came from outside, in first and second order', () => {
+    const x = tensor([1, 2], { requiresGrad: true });
+    const text = (op: string, value: string): string =>
+      `${op}: the gradient that reached it (given, from a hook, or a sum) has 2 of 2 values not finite\n` +
+      '  gradient float32 [2]: no finite value, 2 infinite\n' +
+      `  value float32 [2]: ${value}`;
+    const hooked = anomaly(() =>
+      detectAnomaly(() => {
+        const y = x.mul(2);
+        y.registerHook((g) => g.mul(Infinity));
+        y.sum().backward();
+      }),
+    );
+    expect(hooked).toBe(`${text('mul', 'min 2, max 4, mean 3')}\n  its forward was called at here:L:C`);
+    const y = x.mul(3);
+    expect(anomaly(() => detectAnomaly(() => y.backward(tensor([Infinity, Infinity]))))).toBe(text('mul', 'min 3, max 6, mean 4.5'));
+    const second = anomaly(() =>
+      detectAnomaly(() => {
+        const g = grad(x.sub(1).pow(1.5).sum(), x, { createGraph: true });
+        g.sum().backward();
+      }),
+    );
+    expect(second).toMatch(/^pow: backward made 1 of 2 values not finite\n/);
+  });
+
+  test('reads values in any layout, freed and of every dtype', () => {
+    const x = tensor(
+      [
+        [1, 2],
+        [3, NaN],
+      ],
+      { dtype: 'float64' },
+    );
+    expect(detectAnomaly(() => x.slice(1, 0, 1).expand([2, 2]).sum().item())).toBe(8);
+    expect(anomaly(() => detectAnomaly(() => x.transpose(0, 1)))).toContain('result float64 [2,2]: min 1, max 3, mean 2, 1 NaN');
+    expect(anomaly(() => detectAnomaly(() => x.select(1, 1)))).toMatch(/^slice: forward made 1 of 2 values not finite\n/);
+    expect(detectAnomaly(() => x.isnan().sum().item())).toBe(1);
+    expect(detectAnomaly(() => tensor([]).mul(2).numel)).toBe(0);
+  });
+
+  test('names the module in forward and backward', () => {
+    const net = new nn.Sequential(new nn.Identity(), new nn.Sequential(new Root()));
+    expect(anomaly(() => detectAnomaly(() => void net.forward(tensor([-1]))))).toMatch(/^1\.0 \(Root\): sqrt: forward made 1 of 1 values/);
+    const backward = anomaly(() => detectAnomaly(() => net.forward(tensor([0], { requiresGrad: true })).backward()));
+    expect(backward).toMatch(/^1\.0 \(Root\): sqrt: backward made 1 of 1 values/);
+  });
+
+  test('is off before and after, and after a throw', () => {
+    const x = tensor([0]);
+    expect(x.log().item()).toBe(-Infinity);
+    expect(detectAnomaly(() => 7)).toBe(7);
+    expect(() => detectAnomaly(() => x.log())).toThrow(AnomalyError);
+    expect(x.log().item()).toBe(-Infinity);
+    detectAnomaly(true);
+    expect(() => x.log()).toThrow(AnomalyError);
+    detectAnomaly(() => x.add(1));
+    expect(() => x.log()).toThrow(AnomalyError);
+    detectAnomaly(false);
+    expect(x.log().item()).toBe(-Infinity);
+  });
+
+  test('refuses a function that goes on later', () => {
+    expect(() => detectAnomaly(async () => 1)).toThrow(
+      new ArgumentError(
+        'detectAnomaly: the function returned a Promise, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it',
+      ),
+    );
+  });
+
+  test('leaves memory and gradients as they were', () => {
+    const x = tensor([0, 1], { requiresGrad: true });
+    scope(() => x.mul(2).sum().backward());
+    const [before, was] = [memory(), x.grad!.toArray()];
+    expect(() => scope(() => detectAnomaly(() => x.log()))).toThrow(AnomalyError);
+    expect(() => scope(() => detectAnomaly(() => x.sqrt().sum().backward()))).toThrow(AnomalyError);
+    expect([memory().bytes, memory().tensors, x.grad!.toArray()]).toEqual([before.bytes, before.tensors, was]);
+  });
+
+  test('CHAINRULE_ANOMALY=1 switches it on', () => {
+    const code = "import { tensor } from './src/index.ts'; tensor([0]).log();";
+    const run = (CHAINRULE_ANOMALY: string): string =>
+      spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+        cwd: root,
+        encoding: 'utf8',
+        env: { ...process.env, CHAINRULE_ANOMALY },
+      }).stderr;
+    expect(run('1')).toContain('AnomalyError: log: forward made 1 of 1 values not finite');
+    expect(run('0')).toBe('');
+  });
+});
+
+class Root extends nn.Module {
+  forward(x: Tensor): Tensor {
+    return x.sqrt();
+  }
+}
+
+// — a NaN at every operation of the SE-CNN —
+
+function stage(from: number, to: number): nn.Layer[] {
+  const conv = new nn.Conv2d(from, to, 3, { padding: 1, bias: false });
+  return [conv, new nn.BatchNorm2d(to), new nn.ReLU(), new nn.SqueezeExcite(to, { reduction: 2 })];
+}
+
+/** A small SE-CNN, new, as a NaN may have been put into its parameters' memory. */
+function seCnn(): nn.Sequential {
+  manualSeed(3);
+  const pool = (): nn.Layer => new nn.MaxPool2d(2);
+  const head = [new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(4, 3)];
+  return new nn.Sequential(...stage(3, 2), pool(), ...stage(2, 4), pool(), ...head);
+}
+
+let called = 0;
+
+/** Notes the line it is called from, as stacks give it here, where code has been transformed. */
+function noteLine<T>(value: T): T {
+  called = Number(/anomaly\.test\.ts:(\d+):\d+/.exec(new Error('line').stack!.split('\n')[2]!)?.[1]);
+  return value;
+}
+
+/** The whole of a step, as a module. */
+class Criterion extends nn.Module {
+  readonly net = seCnn();
+
+  forward(x: Tensor, classes: Tensor): Tensor {
+    return F.crossEntropy(this.net.forward(x), noteLine(classes));
+  }
+}
+
+function poison(v: View): void {
+  viewOf(v.dtype)[addressOf(v) / ITEM_SIZE[v.dtype]] = NaN;
+}
+
+/** The anomaly detector with a NaN put into the k-th result of a forward, or gradient of a backward. */
+class Poisoner implements Watcher {
+  readonly recorded = anomalies.recorded;
+  readonly #phase: 'forward' | 'backward';
+  readonly #k: number;
+  /** What has come by, in order. */
+  readonly seen: string[] = [];
+
+  constructor(phase: 'forward' | 'backward', k: number) {
+    this.#phase = phase;
+    this.#k = k;
+  }
+
+  #visit(phase: 'forward' | 'backward', what: string, v: View): void {
+    if (phase !== this.#phase || !isFloat(v.dtype)) return;
+    if (this.seen.push(`${what} ${formatShape(v.shape)}`) === this.#k) poison(v);
+  }
+
+  computed(...[op, args, results]: Parameters<Watcher['computed']>): void {
+    for (const v of results) this.#visit('forward', op.name, v);
+    anomalies.computed(op, args, results);
+  }
+
+  visited(...[node, g, grads]: Parameters<Watcher['visited']>): void {
+    // A gradient that is handed on as it came, or is a view of that, would look as if it had come so.
+    for (const x of grads) if (x !== null && x.storage !== g.storage) this.#visit('backward', node.name, x);
+    anomalies.visited(node, g, grads);
+  }
+}
+
+/** Runs the net with a NaN at place k; the detector's message, null where there is no such place. */
+function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly string[]; message: string | null } {
+  const poisoner = new Poisoner(phase, k);
+  const net = new Criterion();
+  const [x, classes] = [randn([2, 3, 4, 4]), tensor([0, 2], { dtype: 'int32' })];
+  const before = watch(poisoner);
+  try {
+    scope(() => net.forward(x, classes).backward());
+    return { seen: poisoner.seen, message: null };
+  } catch (e) {
+    if (!(e instanceof AnomalyError)) throw e;
+    return { seen: poisoner.seen, message: e.message };
+  } finally {
+    watch(before);
+    for (const made of [net, x, classes]) made.dispose();
+  }
+}
+
+describe.each(['forward', 'backward'] as const)('a NaN in the %s of the SE-CNN', (phase) => {
+  test('is found at every operation, at once, with its module and line', () => {
+    const all = poisoned(phase, 0).seen;
+    expect(all.length).toBeGreaterThan(25);
+    const before = memory().bytes;
+    for (let k = 1; k <= all.length; k++) {
+      const { seen, message } = poisoned(phase, k);
+      const [name, shape] = all[k - 1]!.split(' ') as [string, string];
+      const where = `${all[k - 1]!}, ${k}`;
+      expect(message, where).toMatch(new RegExp(`(^|: )${name}: ${phase} made 1 of \\d+ values not finite\n`));
+      expect(message, where).toContain(`float32 ${shape}: `);
+      // It is the last that came by, but for other results of the same operation.
+      expect(seen.length - k, where).toBeLessThanOrEqual(2);
+      // In the forward the poisoner itself stands between the operation and its caller.
+      if (phase === 'backward') expect(lineOf(message!), where).toBe(called);
+      expect(message, where).toMatch(/^(Criterion|net(\.\w+)* \(\w+\)): /);
+    }
+    expect(memory().bytes).toBe(before);
+  });
+});
