@@ -81,7 +81,7 @@ export type {
   TensorOptions,
   VarOptions,
 } from './autograd/index.ts';
-export { backwardSteps, detectAnomaly, gradcheck, gradgradcheck, graph } from './inspect/index.ts';
+export { backwardSteps, detectAnomaly, gradcheck, gradgradcheck, graph, profile } from './inspect/index.ts';
 export type {
   BackwardStep,
   BackwardStepInput,
@@ -91,4 +91,7 @@ export type {
   GradcheckReport,
   Graph,
   GraphNode,
+  Profile,
+  ProfileRow,
+  TraceEvent,
 } from './inspect/index.ts';

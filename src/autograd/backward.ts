@@ -232,6 +232,7 @@ function* run(
       const needs = inputs.map((i) => i !== null && visited.has(i));
       const results = step(walk, () => {
         const hooked = runHooks(node, pendingGrad);
+        watcher?.visiting?.(node);
         const grads = needs.includes(true) ? differentiate(node, hooked, needs, walk) : [];
         watcher?.visited(node, hooked, grads);
         return [hooked, ...grads];

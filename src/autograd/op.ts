@@ -145,9 +145,10 @@ interface Outputs {
 
 function forward(op: AnyOp, args: readonly unknown[]): Outputs {
   return withNursery(op.name, () => {
+    watcher?.starting?.(op);
     const r = op.forward(kernels, ...args);
     const many = isArray(r);
-    if (watcher !== null && !insideBackward) watcher.computed(op, args, many ? r : [r]);
+    watcher?.computed(op, args, many ? r : [r], insideBackward);
     const tensors = many ? r.map((v) => new Tensor(v)) : [new Tensor(r)];
     // A user's forward may compute with tensors: the handle it made gives way to the result's.
     for (const v of many ? r : [r]) if (isTensor(v) && !args.includes(v)) v.dispose();

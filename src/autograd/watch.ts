@@ -8,9 +8,13 @@ import type { Tensor } from './tensor.ts';
 
 /** Sees every operation. What it throws comes out of the operation, or of the backward, as its own error would. */
 export interface Watcher {
-  /** A forward outside every backward has computed its results; nobody has them yet. */
-  computed(op: AnyOp, args: readonly unknown[], results: readonly View[]): void;
+  /** A forward begins. */
+  starting?(op: AnyOp): void;
+  /** A forward has computed its results; nobody has them yet. Operations that a backward is made of are told apart. */
+  computed(op: AnyOp, args: readonly unknown[], results: readonly View[], insideBackward: boolean): void;
   recorded(node: Node): void;
+  /** The walk has come to a node. */
+  visiting?(node: Node): void;
   /** The walk has visited a node: the gradient that reached it, and those of its arguments. */
   visited(node: Node, g: Tensor, grads: readonly (Tensor | null)[]): void;
 }

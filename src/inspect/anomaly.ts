@@ -50,8 +50,9 @@ const calls = new WeakMap<Node, Call>();
 
 /** @internal */
 export const anomalies: Watcher = {
-  computed(op, args, results) {
-    const bad = results.find(hasNonFinite);
+  computed(op, args, results, insideBackward) {
+    // Those of a backward are judged by what comes out of it.
+    const bad = insideBackward ? undefined : results.find(hasNonFinite);
     if (bad === undefined) return;
     const lines = [describe('result', bad), ...args.flatMap((a, i) => (isTensor(a) ? [describe(`argument ${i}`, a)] : []))];
     throw new AnomalyError([`${op.name}: forward made ${countText(bad)}`, ...lines, `called at ${userLine(stackHere())}`].join('\n  '));

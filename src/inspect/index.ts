@@ -4,3 +4,4 @@
 export { detectAnomaly } from './anomaly.ts';
 export * from './gradcheck.ts';
 export * from './graph.ts';
+export * from './profile.ts';

@@ -213,9 +213,10 @@ class Poisoner implements Watcher {
     if (this.seen.push(`${what} ${formatShape(v.shape)}`) === this.#k) poison(v);
   }
 
-  computed(...[op, args, results]: Parameters<Watcher['computed']>): void {
+  computed(...[op, args, results, insideBackward]: Parameters<Watcher['computed']>): void {
+    if (insideBackward) return;
     for (const v of results) this.#visit('forward', op.name, v);
-    anomalies.computed(op, args, results);
+    anomalies.computed(op, args, results, insideBackward);
   }
 
   visited(...[node, g, grads]: Parameters<Watcher['visited']>): void {
