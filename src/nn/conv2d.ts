@@ -50,4 +50,8 @@ export class Conv2d extends Module {
   forward(x: Tensor): Tensor {
     return conv2d(x, this.weight, this.bias, this);
   }
+
+  override multiplyAdds(_: Tensor, y: Tensor): number {
+    return (y.numel * this.weight.numel) / this.weight.size(0);
+  }
 }

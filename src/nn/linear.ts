@@ -37,4 +37,8 @@ export class Linear extends Module {
   forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
   }
+
+  override multiplyAdds(_: Tensor, y: Tensor): number {
+    return y.numel * this.weight.size(1);
+  }
 }

@@ -174,7 +174,15 @@ export class Module implements Stateful {
    * Throws: StateDictError that lists missing and unexpected names (unless `strict` is false) and wrong shapes
    */
   loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
-    return loadInto(this.constructor.name, this.stateDict(), (name) => resolve(this, name, isModule), state, options);
+    return loadInto(this.constructor.name, this.stateDict(), (name, value) => resolve(this, name, value, isModule), state, options);
+  }
+
+  /**
+   * The name and the tensor under which this module takes an entry of a state dict, the name seen from here; PyTorch's
+   * `_load_from_state_dict`. Override it to read what another framework calls or shapes differently. Runs under noGrad.
+   */
+  adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {
+    return [name, value];
   }
 
   /** Converts all float parameters, gradients and buffers. The Parameter objects stay, so optimizers stay valid. Returns the module. */
@@ -220,9 +228,15 @@ export class Module implements Stateful {
     for (const [, t] of this.#walk().tensors) t.dispose();
   }
 
+  /** The multiply-adds of a forward from x to y, those of modules below left out: 0 unless a kind of module says. For `summary`. */
+  multiplyAdds(_x: Tensor, _y: Tensor): number {
+    return 0;
+  }
+
   /**
    * A table of all modules: path, type and the parameters of their own; with the shape of an input, also the shape of their
-   * output, found by one forward of zeros in evaluation mode.
+   * output and the multiply-adds of their own, found by one forward of zeros in evaluation mode. Counted are convolutions and
+   * linear layers, as is usual: what works element by element is not.
    */
   summary(inputShape?: Shape): string {
     return summarize(this, inputShape);

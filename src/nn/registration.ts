@@ -2,7 +2,9 @@
  * What a module has registered: its own enumerable properties that are modules, parameters or buffers, also inside arrays
  * and plain records, however deep.
  */
+import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import type { Module } from './module.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 
 /** A registered value under its path from the module, such as `blocks.0`; `holder[key]` is where it sits. */
@@ -40,15 +42,26 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
   return found;
 }
 
-/** The parameter or buffer that a dotted path from `owner` leads to: a shared one has several. */
-export function resolve(owner: object, path: string, isModule: (v: unknown) => boolean): Parameter | BufferTensor | undefined {
-  let value: unknown = owner;
-  for (const key of path.split('.')) {
-    const passable = typeof value === 'object' && value !== null && (isModule(value) || isContainer(value)) && Object.hasOwn(value, key);
-    if (!passable) return undefined;
-    value = (value as Record<string, unknown>)[key];
+/**
+ * The parameter or buffer that a dotted path from `owner` leads to (a shared one has several), and `value` as the modules on
+ * the way take it.
+ */
+export function resolve(
+  owner: object,
+  path: string,
+  value: Tensor,
+  isModule: (v: unknown) => v is Module,
+): [target: Parameter | BufferTensor | undefined, value: Tensor] {
+  let at: unknown = owner;
+  for (let keys = path.split('.'); keys.length > 0; ) {
+    let name = keys.join('.');
+    if (isModule(at)) [name, value] = at.adopt(name, value);
+    const [key, ...rest] = name.split('.') as [string, ...string[]];
+    const passable = typeof at === 'object' && at !== null && (isModule(at) || isContainer(at)) && Object.hasOwn(at, key);
+    if (!passable) return [undefined, value];
+    [at, keys] = [(at as Record<string, unknown>)[key], rest];
   }
-  return value instanceof Parameter || value instanceof BufferTensor ? value : undefined;
+  return [at instanceof Parameter || at instanceof BufferTensor ? at : undefined, value];
 }
 
 function isContainer(v: object): v is Record<string, unknown> {

@@ -25,11 +25,11 @@ export interface LoadReport {
   readonly unexpected: string[];
 }
 
-/** Copies `state` into `own`; `find` knows `own`'s tensors by all their names. */
+/** Copies `state` into `own`; `find` knows `own`'s tensors by all their names, and gives the value in their terms. */
 export function loadInto(
   owner: string,
   own: StateDict,
-  find: (name: string) => Tensor | undefined,
+  find: (name: string, value: Tensor) => [target: Tensor | undefined, value: Tensor],
   state: StateDict,
   { strict = true, rename = (name) => name }: LoadOptions,
 ): LoadReport {
@@ -38,25 +38,25 @@ export function loadInto(
   const found = new Map<Tensor, Tensor>();
   const unexpected: string[] = [];
   const problems: string[] = [];
-  for (const [key, value] of Object.entries(state)) {
-    const name = rename(key);
-    const target = find(name);
-    if (target === undefined) {
-      unexpected.push(key);
-      continue;
+  return noGrad(() => {
+    for (const [key, given] of Object.entries(state)) {
+      const name = rename(key);
+      const [target, value] = find(name, given);
+      if (target === undefined) {
+        unexpected.push(key);
+        continue;
+      }
+      const problem = misfit(name, target, value);
+      if (problem !== null) problems.push(problem);
+      found.set(target, value);
     }
-    const problem = misfit(name, target, value);
-    if (problem !== null) problems.push(problem);
-    found.set(target, value);
-  }
-  const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
-  if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
-  if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
-  if (problems.length > 0) throw refusal(problems.join('; '));
-  noGrad(() => {
+    const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
+    if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
+    if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
+    if (problems.length > 0) throw refusal(problems.join('; '));
     for (const [target, value] of found) target.copy_(value);
+    return { missing, unexpected };
   });
-  return { missing, unexpected };
 }
 
 function misfit(name: string, target: Tensor, value: Tensor): string | null {

@@ -5,22 +5,23 @@ import { isTensor, noGrad, zeros, type Tensor } from '../autograd/index.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
-import type { Module } from './module.ts';
+import type { ForwardHook, Module } from './module.ts';
 
 export function summarize(model: Module, inputShape: Shape | undefined): string {
   const modules = model.namedModules();
-  const outputs = inputShape === undefined ? null : outputShapes(model, modules, inputShape);
   const counts = ownParameters(model, modules);
-  const rows = modules.map(([path, m]) => [
-    path === '' ? '(model)' : path,
-    m.constructor.name,
-    ...(outputs === null ? [] : [outputs.get(m) ?? '']),
-    counts.get(m)!.toLocaleString('en-US'),
-  ]);
-  const head = ['path', 'type', ...(outputs === null ? [] : ['output']), 'parameters'];
-  const total = [...counts.values()].reduce((a, b) => a + b, 0);
-  const foot = ['total', ...head.slice(1, -1).map(() => ''), total.toLocaleString('en-US')];
-  return table([head, ...rows, foot]);
+  const seen = inputShape === undefined ? null : observe(model, modules, inputShape);
+  const row = (path: string, type: string, output: string, ...numbers: (number | string)[]): string[] => {
+    const right = numbers.map((n) => n.toLocaleString('en-US'));
+    return seen === null ? [path, type, right[0]!] : [path, type, output, ...right];
+  };
+  const rows = modules.map(([path, m]) => {
+    const { output, multiplyAdds } = seen?.get(m) ?? NOTHING;
+    return row(path === '' ? '(model)' : path, m.constructor.name, output, counts.get(m)!, multiplyAdds);
+  });
+  const parameters = [...counts.values()].reduce((a, b) => a + b, 0);
+  const total = [...(seen?.values() ?? [])].reduce((a, s) => a + s.multiplyAdds, 0);
+  return table([row('path', 'type', 'output', 'parameters', 'multiply-adds'), ...rows, row('total', '', '', parameters, total)]);
 }
 
 /** Elements of the parameters that belong to each module itself; a shared one counts where it is met first. */
@@ -35,32 +36,58 @@ function ownParameters(model: Module, modules: readonly (readonly [string, Modul
   return counts;
 }
 
-/** The shape of every module's (last) output for zeros of `inputShape`. */
-function outputShapes(model: Module, modules: readonly (readonly [string, Module])[], inputShape: Shape): Map<Module, string> {
-  const { forward } = model as { forward?: (x: Tensor) => unknown };
-  if (typeof forward !== 'function') throw new ArgumentError(`summary: ${model.constructor.name} has no forward to run on an input`);
-  const shapes = new Map<Module, string>();
-  const unhook = modules.map(([, m]) =>
-    m.registerForwardHook((_, __, y) => {
-      if (isTensor(y)) shapes.set(m, formatShape(y.shape));
-    }),
-  );
-  const modes = modules.map(([, m]) => m.training);
-  try {
-    model.eval();
-    const dtype = (model.parameters()[0]?.dtype ?? 'float32') as FloatDType;
-    noGrad(() => void forward(zeros(inputShape, { dtype })));
-  } finally {
-    modules.forEach(([, m], i) => (m.training = modes[i]!));
-    for (const remove of unhook) remove();
-  }
-  return shapes;
+interface Seen {
+  /** The shape of the (last) output. */
+  output: string;
+  /** Over all calls. */
+  multiplyAdds: number;
 }
 
-/** Columns of equal width, the last one right-aligned, rules under the head and above the foot. */
+const NOTHING: Seen = { output: '', multiplyAdds: 0 };
+
+/** What every module does with zeros of `inputShape`. */
+function observe(model: Module, modules: readonly (readonly [string, Module])[], inputShape: Shape): Map<Module, Seen> {
+  const { forward } = model as { forward?: (x: Tensor) => unknown };
+  if (typeof forward !== 'function') throw new ArgumentError(`summary: ${model.constructor.name} has no forward to run on an input`);
+  const seen = new Map(modules.map(([, m]) => [m, { ...NOTHING }]));
+  const dtype = (model.parameters()[0]?.dtype ?? 'float32') as FloatDType;
+  watched(
+    modules,
+    (m, [x], y) => {
+      if (!isTensor(y)) return;
+      const entry = seen.get(m)!;
+      entry.output = formatShape(y.shape);
+      entry.multiplyAdds += m.multiplyAdds(x as Tensor, y);
+    },
+    () => noGrad(() => void forward(zeros(inputShape, { dtype }))),
+  );
+  return seen;
+}
+
+/** Runs `fn` with `hook` on `modules`, all of them in evaluation mode; afterwards they are as before, also when `fn` throws. */
+export function watched(modules: readonly (readonly [string, Module])[], hook: ForwardHook, fn: () => void): void {
+  const undo = modules.map(([, m]) => {
+    const { training } = m;
+    const unhook = m.registerForwardHook(hook);
+    m.training = false;
+    return () => {
+      unhook();
+      m.training = training;
+    };
+  });
+  try {
+    fn();
+  } finally {
+    for (const restore of undo) restore();
+  }
+}
+
+/** Columns of equal width, numbers right-aligned, rules under the head and above the foot. */
 function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, c) => Math.max(...rows.map((r) => r[c]!.length)));
-  const lines = rows.map((r) => r.map((cell, c) => (c === r.length - 1 ? cell.padStart(widths[c]!) : cell.padEnd(widths[c]!))).join('  '));
+  const numeric = rows[0]!.indexOf('parameters');
+  const align = (cell: string, c: number): string => (c < numeric ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!));
+  const lines = rows.map((r) => r.map(align).join('  '));
   const rule = '─'.repeat(lines[0]!.length);
   return [lines[0]!, rule, ...lines.slice(1, -1), rule, lines.at(-1)!].join('\n');
 }

@@ -470,13 +470,27 @@ describe('the rest', () => {
       ].join('\n'),
     );
     const lines = net.summary([2, 3, 8, 8]).split('\n');
-    expect(lines[0]).toBe('path     type         output     parameters');
-    expect(lines[3]).toBe('0        Conv2d       [2,4,6,6]         112');
-    expect(lines[5]).toBe('2        Flatten      [2,144]             0');
+    expect(lines[0]).toBe('path     type         output     parameters  multiply-adds');
+    // 2 images × 36 pixels × 4 channels, each from 3 × 9 numbers.
+    expect(lines[3]).toBe('0        Conv2d       [2,4,6,6]         112          7,776');
+    expect(lines[5]).toBe('2        Flatten      [2,144]             0              0');
+    expect(lines[7]).toBe('total                                   120          7,776');
     expect(net.namedModules().map(([, m]) => m.training)).toEqual([true, true, true, false]);
     expect(net.stateDict()['1.num_batches_tracked']!.item()).toBe(0);
     expect(() => net.summary([2, 4, 8, 8])).toThrow('0 (Conv2d): conv2d: x has 4 channels');
     expect(net.training).toBe(true);
+  });
+
+  test('summary counts multiply-adds as one does by hand', () => {
+    const total = (model: nn.Module, shape: number[]): number => Number(model.summary(shape).split(' ').at(-1)!.replace(',', ''));
+    expect(total(new nn.Conv2d(4, 6, [3, 2], { stride: 2, groups: 2 }), [1, 4, 9, 8])).toBe(4 * 4 * 6 * 2 * 6);
+    expect(total(new nn.Linear(5, 3), [2, 7, 5])).toBe(2 * 7 * 5 * 3);
+    expect(total(new nn.ECA(16, { kernelSize: 5 }), [2, 16, 4, 4])).toBe(2 * 16 * 5);
+    expect(total(new nn.EffectiveSE(16), [2, 16, 4, 4])).toBe(2 * 16 * 16);
+    expect(total(new nn.SqueezeExcite(16, { reduction: 4 }), [2, 16, 4, 4])).toBe(2 * 16 * 4 * 2);
+    // A module counts each of its calls, and once in the table.
+    const twice = new nn.Linear(5, 5);
+    expect(total(new nn.Sequential(twice, twice), [1, 5])).toBe(50);
   });
 
   test('losses and layers compose: a Net in F’s terms', () => {
