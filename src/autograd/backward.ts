@@ -8,13 +8,13 @@ import { ArgumentError, AutogradError, GraphConsumedError, ReleasedError, ShapeE
 import { formatShape, isDense, sameShape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, type View } from '../kernels/view.ts';
-import { ARGUMENT, defineOp, duringBackward } from './op.ts';
+import { ARGUMENT, defineOp } from './op.ts';
 import { add } from './ops/elementwise.ts';
 import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
-import { Scope, closeScope, currentScope, isGradEnabled, openScope, withGradMode } from './scope.ts';
-import { Saved, consume, type Node } from './tape.ts';
-import { Tensor, alias, isTensor, loose } from './tensor.ts';
+import { Scope, closeScope, currentScope, duringBackward, isGradEnabled, openScope } from './scope.ts';
+import { consume, type Node } from './tape.ts';
+import { Tensor, alias, aliasIn, isTensor, loose } from './tensor.ts';
 import { watcher } from './watch.ts';
 
 /** What becomes of the graph. */
@@ -63,13 +63,13 @@ export function backward(t: Tensor, gradient?: Tensor | null, options: BackwardO
  * The walk of `backward`, a step at a time. Stopping early commits no gradient and consumes the graph. The bag holds the
  * gradients on their way.
  */
-export function* steps(
+export function steps(
   t: Tensor,
   gradient: Tensor | null | undefined,
   options: BackwardOptions,
   bag: Scope = new Scope('backward'),
 ): Generator<WalkStep, void> {
-  yield* run([root('backward', t, gradient)], { ...modes(options), wanted: null, bag }, commit);
+  return run([root('backward', t, gradient)], { ...modes(options), wanted: null, bag }, commit);
 }
 
 /**
@@ -152,42 +152,66 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
   return { tensor: t, gradient };
 }
 
+/** A node on the way of a walk. */
+export class Visit {
+  readonly node: Node;
+  /** Those of its inputs that gradients flow to. */
+  inputs: readonly (Visit | null)[] = [];
+  /** Whether gradients are wanted for it or for what lies behind it. */
+  wanted = true;
+  /** What has arrived so far. */
+  grad: Tensor | null = null;
+
+  constructor(node: Node) {
+    this.node = node;
+  }
+
+  get leadsOn(): boolean {
+    return this.inputs.some((input) => input !== null);
+  }
+}
+
 interface Plan {
+  /** Where the walk starts; null where nothing wanted lies behind. */
+  readonly starts: readonly (Visit | null)[];
   /** The nodes to visit, newest first. */
-  readonly order: Node[];
+  readonly order: Visit[];
   /** Those of them whose operations gradients go through: what the walk consumes. */
   readonly through: Node[];
-  /** The same as a set: what gradients flow to. */
-  readonly visited: ReadonlySet<Node>;
 }
 
 /** Finds the nodes to visit and checks all of them. */
-function plan(roots: readonly Root[], walk: Walk): Plan {
-  let oldest = 0;
-  if (walk.wanted !== null) {
-    // What is older than every wanted node cannot depend on one.
-    oldest = Number.POSITIVE_INFINITY;
-    for (const n of walk.wanted) oldest = Math.min(oldest, n.seq);
+function plan(roots: readonly Root[], { wanted, refuse }: Walk): Plan {
+  // What is older than every wanted node cannot depend on one.
+  let oldest = wanted === null ? 0 : Number.POSITIVE_INFINITY;
+  for (const n of wanted ?? []) oldest = Math.min(oldest, n.seq);
+  const found: Visit[] = [];
+  const enter = (n: Node | null): Visit | null => {
+    if (n === null || n.seq < oldest) return null;
+    if (n.visit === null) {
+      checkLive(n);
+      found.push((n.visit = new Visit(n)));
+    }
+    return n.visit;
+  };
+  try {
+    const starts = roots.map((r) => enter(r.tensor.node));
+    for (let i = 0; i < found.length; i++) found[i]!.inputs = found[i]!.node.inputs.map(enter);
+    for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
+    let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
+    if (wanted !== null) {
+      for (const v of order.toReversed()) {
+        v.inputs = v.inputs.map((input) => (input?.wanted === true ? input : null));
+        v.wanted = wanted.has(v.node) || v.leadsOn;
+      }
+      order = order.filter((v) => v.wanted);
+    }
+    const through = order.filter((v) => v.leadsOn).map((v) => v.node);
+    for (const n of through) n.checkVersions();
+    return { starts, order, through };
+  } finally {
+    for (const { node } of found) node.visit = null;
   }
-  const seen = new Set<Node>();
-  const stack = roots.map((r) => r.tensor.node!);
-  for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
-    if (n.seq < oldest || seen.has(n)) continue;
-    checkLive(n);
-    seen.add(n);
-    for (const input of n.inputs) if (input !== null && !seen.has(input)) stack.push(input);
-  }
-  let order = [...seen].sort((a, b) => a.seq - b.seq);
-  let visited = seen;
-  if (walk.wanted !== null) {
-    for (const n of walk.wanted) if (!seen.has(n)) walk.refuse?.(n);
-    visited = new Set();
-    for (const n of order) if (walk.wanted.has(n) || n.inputs.some((i) => i !== null && visited.has(i))) visited.add(n);
-    order = order.filter((n) => visited.has(n));
-  }
-  const through = order.filter((n) => n.inputs.some((i) => i !== null && visited.has(i)));
-  for (const n of through) n.checkVersions();
-  return { order: order.reverse(), through, visited };
 }
 
 function checkLive(n: Node): void {
@@ -213,65 +237,48 @@ function* run(
   walk: Walk,
   finish: (grads: Map<Node, Tensor>, walk: Walk) => readonly Tensor[],
 ): Generator<WalkStep, void> {
-  const { order, through, visited } = plan(roots, walk);
-  const { bag } = walk;
-  const pending = new Map<Node, Tensor>();
+  const { starts, order, through } = plan(roots, walk);
+  const { bag, createGraph, retainGraph, wanted } = walk;
   const kept = new Map<Node, Tensor>();
   let survivors: readonly Tensor[] = [];
   // Before the first step, so that a hook cannot walk what this walk is about to consume.
-  if (!walk.retainGraph && !walk.createGraph) for (const n of through) n.consumedBy = 'backward';
+  if (!retainGraph && !createGraph) for (const n of through) n.consumedBy = 'backward';
   try {
-    step(walk, () => roots.map((r) => deliver(pending, r.tensor.node!, seed(r), walk)));
-    for (const node of order) {
-      const pendingGrad = pending.get(node);
-      if (pendingGrad === undefined) continue;
-      pending.delete(node);
+    const seeds = step(walk, () => roots.map(seed));
+    starts.forEach((v, i) => v !== null && deliver(v, seeds[i]!, walk));
+    for (const visit of order) {
+      if (visit.grad === null) continue;
+      const { node, inputs, leadsOn } = visit;
       if (node.spent)
         throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
-      const { inputs } = node;
-      const needs = inputs.map((i) => i !== null && visited.has(i));
-      const results = step(walk, () => {
-        const hooked = runHooks(node, pendingGrad);
-        watcher?.visiting?.(node);
-        const grads = needs.includes(true) ? differentiate(node, hooked, needs, walk) : [];
-        watcher?.visited(node, hooked, grads);
-        return [hooked, ...grads];
-      });
-      const g = results[0]!;
-      const inputGrads = results.slice(1);
+      const g = node.hooks === null ? visit.grad : step(walk, () => [runHooks(node, visit.grad!)])[0]!;
+      visit.grad = null;
+      watcher?.visiting?.(node);
+      const inputGrads = leadsOn ? step(walk, () => differentiate(node, g, inputs, walk)) : NONE;
+      watcher?.visited(node, g, inputGrads);
       yield { node, grad: g, inputGrads };
-      step(walk, () =>
-        inputGrads.map((x, i) => {
-          if (x === null || !needs[i]) return null;
-          // A gradient handed on as it came, or to two inputs, gets a handle for each, so that every pending one is its own.
-          const shared = x === g || x.scope !== bag || inputGrads.indexOf(x) < i;
-          return deliver(pending, inputs[i]!, shared && !walk.createGraph ? alias(x) : x, walk);
-        }),
-      );
-      if (walk.wanted === null ? node.op === null || node.retainsGrad : walk.wanted.has(node)) kept.set(node, g);
-      else if (!walk.createGraph && g.scope === bag) g.free('backward');
-      if (!walk.retainGraph && needs.includes(true)) node.dropSaved();
+      const keeps = wanted === null ? node.op === null || node.retainsGrad : wanted.has(node);
+      if (keeps) kept.set(node, g);
+      if (!passOn(visit, g, inputGrads, keeps, walk)) release(g, walk);
+      if (!retainGraph && leadsOn) node.dropSaved();
     }
-    survivors = step(walk, () => finish(kept, walk)).filter((t) => t !== null);
+    survivors = step(walk, () => finish(kept, walk));
   } finally {
     closeScope(bag, survivors, currentScope() ?? undefined);
-    if (!walk.retainGraph) consume(through, 'backward');
+    if (!retainGraph) consume(through, 'backward');
   }
 }
+
+const NONE: never[] = [];
 
 /** Runs a part of the walk in the walk's mode and a scope of its own; what it returns goes to the bag. */
 function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): readonly T[] {
   const scope = openScope('backward');
-  let results: readonly T[] = [];
+  let results: readonly T[] = NONE;
   try {
-    results = withGradMode(walk.createGraph, () => duringBackward(fn));
-    return results;
+    return (results = duringBackward(walk.createGraph, fn));
   } finally {
-    closeScope(
-      scope,
-      results.filter((t): t is T & Tensor => t !== null),
-      walk.bag,
-    );
+    closeScope(scope, results, walk.bag);
   }
 }
 
@@ -283,21 +290,41 @@ function seed({ tensor, gradient }: Root): Tensor {
   return loose(one);
 }
 
-/** Adds `g` to what is pending for `node`. */
-function deliver(pending: Map<Node, Tensor>, node: Node, g: Tensor, walk: Walk): Tensor {
-  const before = pending.get(node);
-  let sum = g;
-  if (before !== undefined) {
-    if (walk.createGraph || !solelyOwned(before)) {
-      sum = add(before, g);
-      if (!walk.createGraph && before.scope === walk.bag) before.free('backward');
-    } else {
-      kernels.binary('add', before, g, before);
-      sum = before;
-    }
+/**
+ * Delivers the gradients to the inputs; returns whether the handle of `g` has gone with one of them. Each pending gradient has a
+ * handle of its own: one that came as it was, or goes to two inputs, gets more.
+ */
+function passOn({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], keeps: boolean, walk: Walk): boolean {
+  let gone = keeps;
+  const handles = grads.map((x, i) => {
+    if (x === null || walk.createGraph) return x;
+    const free = x.scope === walk.bag && (x === g ? !gone : grads.indexOf(x) === i);
+    if (x === g) gone = true;
+    return free ? x : aliasIn(walk.bag, x);
+  });
+  handles.forEach((x, i) => x !== null && deliver(inputs[i]!, x, walk));
+  return gone;
+}
+
+/** Adds `g` to what has arrived at a node. */
+function deliver(to: Visit, g: Tensor, walk: Walk): void {
+  const before = to.grad;
+  if (before === null) {
+    to.grad = g;
+    return;
   }
-  pending.set(node, sum);
-  return sum;
+  if (!walk.createGraph && solelyOwned(before)) {
+    kernels.binary('add', before, g, before);
+  } else {
+    to.grad = step(walk, () => [add(before, g)])[0]!;
+    release(before, walk);
+  }
+  release(g, walk);
+}
+
+/** Frees a gradient that has been used, if it is the walk's and nothing can go through it. */
+function release(g: Tensor, walk: Walk): void {
+  if (!walk.createGraph && g.scope === walk.bag) g.free('backward');
 }
 
 /** Whether nothing else can see the tensor's memory, and every element of it is one element of the tensor. */
@@ -320,18 +347,19 @@ function runHooks(node: Node, g: Tensor): Tensor {
 }
 
 /** The gradients of the node's inputs by argument position, each in its input's shape. */
-function differentiate(node: Node, g: Tensor, needs: readonly boolean[], walk: Walk): (Tensor | null)[] {
+function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[], walk: Walk): (Tensor | null)[] {
   const op = node.op!;
   const saved = unpack(node);
+  const needs = inputs.map((input) => input !== null);
   const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : op.backward!(g, saved, needs);
-  return node.inputs.map((input, i) => {
+  return inputs.map((input, i) => {
     const x = raw[i] ?? null;
-    if (x === null || input === null || !needs[i]) return null;
-    const shape = input.output.shape;
+    if (x === null || input === null) return null;
+    const { shape, dtype } = input.node.output;
     const reduced = op.broadcasts === true ? sumTo(x, shape) : x;
-    if (!sameShape(reduced.shape, shape) || reduced.dtype !== input.output.dtype) {
+    if (!sameShape(reduced.shape, shape) || reduced.dtype !== dtype) {
       throw new AutogradError(
-        `backward of ${op.name}: the gradient of argument ${i} is ${reduced.dtype} ${formatShape(reduced.shape)}, the argument ${input.output.dtype} ${formatShape(shape)}`,
+        `backward of ${op.name}: the gradient of argument ${i} is ${reduced.dtype} ${formatShape(reduced.shape)}, the argument ${dtype} ${formatShape(shape)}`,
       );
     }
     return reduced;
@@ -339,7 +367,7 @@ function differentiate(node: Node, g: Tensor, needs: readonly boolean[], walk: W
 }
 
 /** The gradient of a fused op as the vjp of its definition: all of it recorded, so that it can be differentiated again. */
-function definitionGrads(node: Node, saved: Record<string, unknown>, g: Tensor, needs: readonly boolean[]): (Tensor | null)[] {
+function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g: Tensor, needs: readonly boolean[]): (Tensor | null)[] {
   const args = node.inputs.map((_, i) => saved[ARGUMENT + i]);
   const inputs = args.map((a, i) => (needs[i] ? identity(a as Tensor) : a));
   const result = node.op!.definition!(...inputs);
@@ -349,23 +377,18 @@ function definitionGrads(node: Node, saved: Record<string, unknown>, g: Tensor, 
   return inputs.map((_, i) => (needs[i] ? found.shift()! : null));
 }
 
-/** The saved values with their tensors; a handle that was freed is replaced by a new one on the memory that was held. */
-function unpack(node: Node): Record<string, unknown> {
-  const out: Record<string, unknown> = {};
-  for (const key in node.saved) {
-    const s = node.saved[key];
-    out[key] = s instanceof Saved ? handleOf(s) : s;
+/** The saved values; a tensor whose handle was freed is replaced by a new one on the memory that was held. */
+function unpack({ saved, kept }: Node): Readonly<Record<string, unknown>> {
+  let values = saved!;
+  for (const { key, tensor, storage } of kept) {
+    // A 0-d tensor that was freed and came back has other memory.
+    if (!tensor.isReleased && tensor.storage === storage) continue;
+    const { offset, shape, strides, dtype, node } = tensor;
+    const t = new Tensor({ storage, offset, shape, strides, dtype });
+    if (node !== null) t.attach(node);
+    values = { ...values, [key]: t.born() };
   }
-  return out;
-}
-
-function handleOf({ tensor, storage }: Saved): Tensor {
-  // A 0-d tensor that was freed and came back has other memory.
-  if (!tensor.isReleased && tensor.storage === storage) return tensor;
-  const { offset, shape, strides, dtype } = tensor;
-  const t = new Tensor({ storage, offset, shape, strides, dtype });
-  if (tensor.node !== null) t.attach(tensor.node);
-  return t.born();
+  return values;
 }
 
 /** y = x in the memory order of `like`.   ∂x = g */

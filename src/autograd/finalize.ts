@@ -41,11 +41,12 @@ const tensorRegistry = new FinalizationRegistry<Lease>((lease) => {
   lease.storage.release();
 });
 
-const tapeRegistry = new FinalizationRegistry<Set<Holds>>((holds) => {
+const tapeRegistry = new FinalizationRegistry<Holds>((tape) => {
   looseTapes--;
-  for (const h of holds) {
-    if (h.handle) live--;
-    for (const s of h.storages) s.release();
+  for (let h = tape.next; h !== tape; h = h.next) {
+    if (h.output !== null) live--;
+    h.output?.release();
+    for (const s of h.saved) s.release();
   }
 });
 
@@ -58,7 +59,7 @@ export function unregisterTensor(lease: Lease): void {
   if (tensorRegistry.unregister(lease)) looseTensors--;
 }
 
-export function registerTape(tape: Tape, holds: Set<Holds>): void {
+export function registerTape(tape: Tape, holds: Holds): void {
   tapeRegistry.register(tape, holds, tape);
   if (++looseTapes >= MANY_TAPES) warn(`${looseTapes} recorded graphs`);
 }

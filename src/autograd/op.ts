@@ -7,7 +7,7 @@ import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type Kernels } from '../kernels/index.ts';
 import { withNursery } from '../kernels/memory.ts';
 import type { View } from '../kernels/view.ts';
-import { isGradEnabled, withGradMode } from './scope.ts';
+import { isGradEnabled, isInsideBackward, withGradMode } from './scope.ts';
 import { Node, emptyBin, type FreedBy } from './tape.ts';
 import { Tensor, isTensor } from './tensor.ts';
 import { watcher } from './watch.ts';
@@ -47,7 +47,7 @@ export interface AnyOp {
   readonly name: string;
   readonly broadcasts?: boolean;
   readonly forward: (k: Kernels, ...args: readonly unknown[]) => Views;
-  readonly save?: (needs: Needs, ...args: readonly unknown[]) => object;
+  readonly save?: (needs: Needs, ...args: readonly unknown[]) => Readonly<Record<string, unknown>>;
   readonly backward?: (g: Tensor, saved: object, needs: Needs) => Grads;
   readonly branch?: (...args: readonly unknown[]) => Tensor;
   readonly definition?: (...args: readonly unknown[]) => Tensor | Tensor[];
@@ -56,7 +56,6 @@ export interface AnyOp {
 /** Where a fused op's arguments are saved for its definition: under this prefix and their position. */
 export const ARGUMENT = '@';
 
-let insideBackward = false;
 let branchLog: Float64Array[] | null = null;
 
 /** Makes an operation from its block. See docs/adding-an-op.md. */
@@ -66,17 +65,6 @@ export function defineOp<A extends readonly unknown[], V extends Views, S extend
   // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
   const op = spec as unknown as AnyOp;
   return (...args) => apply(op, args) as Result<V>;
-}
-
-/** Runs `fn` as part of a backward: recorded operations in it leave the bin alone. */
-export function duringBackward<T>(fn: () => T): T {
-  const before = insideBackward;
-  insideBackward = true;
-  try {
-    return fn();
-  } finally {
-    insideBackward = before;
-  }
 }
 
 /** Runs `fn` and returns, beside its result, which branch every element of every operation with kinks took. */
@@ -107,16 +95,13 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   for (const a of args) if (a instanceof Tensor) a.checkReadable();
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
-  if (inputs === null || typeof inputs === 'string') {
-    const outputs = forward(op, args);
-    if (inputs !== null) markConsumed(op, outputs.tensors[0]!, inputs);
-    return finish(op, args, outputs);
-  }
-  if (!insideBackward) emptyBin();
-  const outputs = withGradMode(false, () => forward(op, args));
-  const y = outputs.tensors[0]!;
-  if (isFloat(y.dtype)) record(op, args, inputs, outputs.tensors);
-  return finish(op, args, outputs);
+  if (Array.isArray(inputs) && !isInsideBackward()) emptyBin();
+  const result = forward(op, args);
+  const outputs = isTensor(result) ? [result] : result;
+  if (inputs !== null && isFloat(outputs[0]!.dtype)) attach(op, args, inputs, outputs);
+  for (const t of outputs) t.born();
+  if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
+  return result;
 }
 
 /** The nodes of the arguments by position; null if none wants a gradient; if all that did are consumed, by whom. */
@@ -138,62 +123,60 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   );
 }
 
-interface Outputs {
-  readonly tensors: Tensor[];
-  readonly many: boolean;
+/** Computes the result; what else was allocated for it is freed, and everything where it throws. */
+function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
+  return withNursery(op.name, () =>
+    withGradMode(false, () => {
+      watcher?.starting?.(op);
+      const r = op.forward(kernels, ...args);
+      watcher?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
+      return isArray(r) ? r.map((v) => result(v, args)) : result(r, args);
+    }),
+  );
 }
 
-function forward(op: AnyOp, args: readonly unknown[]): Outputs {
-  return withNursery(op.name, () => {
-    watcher?.starting?.(op);
-    const r = op.forward(kernels, ...args);
-    const many = isArray(r);
-    watcher?.computed(op, args, many ? r : [r], insideBackward);
-    const tensors = many ? r.map((v) => new Tensor(v)) : [new Tensor(r)];
-    // A user's forward may compute with tensors: the handle it made gives way to the result's.
-    for (const v of many ? r : [r]) if (isTensor(v) && !args.includes(v)) v.dispose();
-    return { tensors, many };
-  });
+function result(v: View, args: readonly unknown[]): Tensor {
+  const t = new Tensor(v);
+  // A user's forward may compute with tensors: the handle it made gives way to the result's.
+  if (isTensor(v) && !args.includes(v)) v.dispose();
+  return t;
 }
 
 function isArray(v: Views): v is readonly View[] {
   return Array.isArray(v);
 }
 
-function record(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[], outputs: readonly Tensor[]): void {
+/**
+ * Gives the result its node: recorded with the inputs' nodes, or consumed as all of them were, so that a later mix with live
+ * ones throws instead of losing their gradient.
+ */
+function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[] | FreedBy, outputs: readonly Tensor[]): void {
   const y = outputs[0]!;
+  if (typeof inputs === 'string') {
+    const node = new Node(op, [], y);
+    node.consumedBy = inputs;
+    node.spent = true;
+    y.attach(node);
+    return;
+  }
   const node = new Node(op, inputs, y);
   node.record();
   y.attach(node);
-  const saved: Record<string, unknown> = {};
-  if (op.save !== undefined) {
-    const needs = inputs.map((n) => n !== null);
-    Object.assign(saved, op.save(needs, ...args, ...outputs));
-  }
-  if (op.definition !== undefined) args.forEach((a, i) => (saved[ARGUMENT + i] = a));
-  node.save(saved, isTensor);
+  const saved = op.save?.(inputs.map(isNode), ...args, ...outputs);
+  if (op.definition === undefined) node.save(saved ?? NOTHING, isTensor);
+  else node.save({ ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) }, isTensor);
   watcher?.recorded(node);
 }
 
-/** The result of consumed inputs is consumed too: a later mix with live ones then throws instead of losing their gradient. */
-function markConsumed(op: AnyOp, y: Tensor, by: FreedBy): void {
-  if (!isFloat(y.dtype)) return;
-  const node = new Node(op, [], y);
-  node.consumedBy = by;
-  node.spent = true;
-  y.attach(node);
-}
+const NOTHING = {};
+const isNode = (n: Node | null): boolean => n !== null;
 
-function finish(op: AnyOp, args: readonly unknown[], { tensors, many }: Outputs): Tensor | Tensor[] {
-  for (const t of tensors) t.born();
-  if (branchLog !== null && op.branch !== undefined) {
-    const log = branchLog;
-    branchLog = null;
-    const b = withGradMode(false, () => op.branch!(...args, ...tensors));
+/** Notes which branch every element took. */
+function logBranch(branch: NonNullable<AnyOp['branch']>, log: Float64Array[], args: readonly unknown[], outputs: readonly Tensor[]): void {
+  withoutBranches(() => {
+    const b = withGradMode(false, () => branch(...args, ...outputs));
     log.push(Float64Array.from(b.data()));
     // A branch may be an argument or an output itself: those are not ours to free.
-    if (!args.includes(b) && !tensors.includes(b)) b.dispose();
-    branchLog = log;
-  }
-  return many ? tensors : tensors[0]!;
+    if (!args.includes(b) && !outputs.includes(b)) b.dispose();
+  });
 }

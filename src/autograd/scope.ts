@@ -32,6 +32,7 @@ export class Scope {
 
 const stack: Scope[] = [];
 let gradEnabled = true;
+let insideBackward = false;
 
 /** The scope that adopts what is made now; null outside all. */
 export function currentScope(): Scope | null {
@@ -41,6 +42,11 @@ export function currentScope(): Scope | null {
 /** Whether operations are recorded now. */
 export function isGradEnabled(): boolean {
   return gradEnabled;
+}
+
+/** Whether a backward runs now. */
+export function isInsideBackward(): boolean {
+  return insideBackward;
 }
 
 /** Runs `fn` with recording on or off, without a scope. */
@@ -54,6 +60,17 @@ export function withGradMode<T>(enabled: boolean, fn: () => T): T {
   }
 }
 
+/** Runs `fn` as part of a backward, with recording on or off: recorded operations in it leave the bin alone. */
+export function duringBackward<T>(enabled: boolean, fn: () => T): T {
+  const before = insideBackward;
+  insideBackward = true;
+  try {
+    return withGradMode(enabled, fn);
+  } finally {
+    insideBackward = before;
+  }
+}
+
 export function openScope(kind: FreedBy): Scope {
   const s = new Scope(kind);
   stack.push(s);
@@ -64,13 +81,13 @@ export function openScope(kind: FreedBy): Scope {
  * Closes a scope wherever it sits. What it made and is neither owned nor among `results` (with the history made inside) is
  * freed; results go to `into`, by default the scope around it.
  */
-export function closeScope(s: Scope, results: readonly Tensor[], into?: Scope): void {
+export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?: Scope): void {
   if (s.closed) return;
   s.closed = true;
   const at = stack.lastIndexOf(s);
   if (at >= 0) stack.splice(at, 1);
   const outer = into ?? (at > 0 ? stack[at - 1]! : null);
-  for (const r of results) pass(r, s, outer);
+  for (const r of results) if (r !== null) pass(r, s, outer);
   for (const t of s.tensors) {
     if (t.scope !== s) continue;
     t.scope = null;
@@ -94,6 +111,7 @@ function dissolveScope(s: Scope): void {
 /** Hands a result and the history that was made inside to the outer scope. */
 function pass(result: Tensor, s: Scope, outer: Scope | null): void {
   if (result.scope === s) hand(result, outer);
+  if (result.node === null) return;
   const seen = new Set<Node>();
   const nodes: (Node | null)[] = [result.node];
   for (let n = nodes.pop(); n !== undefined; n = nodes.pop()) {

@@ -8,6 +8,7 @@
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Storage } from '../kernels/memory.ts';
+import type { Visit } from './backward.ts';
 import { registerTape, unregisterTape } from './finalize.ts';
 import type { AnyOp } from './op.ts';
 import type { Tensor } from './tensor.ts';
@@ -20,23 +21,40 @@ export type Hook = (grad: Tensor) => Tensor | undefined | void;
 
 /** What a node keeps from being freed. Apart from the node, so that a finalizer can release it without reaching the node. */
 export class Holds {
-  readonly storages: Storage[] = [];
-  /** Whether the output's handle belongs to the tape; it then counts as one storage above. */
-  handle = false;
+  /** The storages of saved tensors. */
+  saved: readonly Storage[] = [];
+  /** The output's storage, where the output's handle belongs to the tape. */
+  output: Storage | null = null;
+  /** What the nodes of a tape hold is a ring, so that tapes join and nodes leave at once. */
+  next: Holds = this;
+  private previous: Holds = this;
+
+  /** Makes one ring of two. */
+  join(other: Holds): void {
+    const [next, last] = [this.next, other.previous];
+    this.next = other;
+    other.previous = this;
+    last.next = next;
+    next.previous = last;
+  }
+
+  leave(): void {
+    this.previous.next = this.next;
+    this.next.previous = this.previous;
+    this.next = this.previous = this;
+  }
 }
 
-/** A tensor that backward will read: the storage is held, whatever becomes of the tensor's handle. */
-export class Saved {
+/** A tensor that backward will read: its storage is held, whatever becomes of the tensor's handle. */
+export interface Saved {
+  readonly key: string;
   readonly tensor: Tensor;
   readonly storage: Storage;
   readonly version: number;
-
-  constructor(tensor: Tensor) {
-    this.tensor = tensor;
-    this.storage = tensor.storage;
-    this.version = this.storage.version;
-  }
 }
+
+/** Of nodes that have none: spent ones, and most others. */
+const NONE: never[] = [];
 
 let sequence = 0;
 
@@ -52,14 +70,18 @@ export class Node {
   readonly op: AnyOp | null;
   /** The nodes of the op's tensor inputs; null where no gradient is wanted. */
   inputs: readonly (Node | null)[];
-  /** What the op saved, tensors as Saved. */
+  /** What the op saved. */
   saved: Readonly<Record<string, unknown>> | null = null;
+  /** The tensors among it. */
+  kept: readonly Saved[] = NONE;
   /** Operations that took this node's output. Leaves keep none: they would tie all tapes together. */
-  users: Node[] = [];
+  users: Node[] = NONE;
   readonly holds: Holds = new Holds();
   output: Tensor;
   hooks: Hook[] | null = null;
   retainsGrad = false;
+  /** Its place in the walk that is being planned. */
+  visit: Visit | null = null;
   /** Who made it unusable: set when a backward that consumes starts, so that nothing else can walk it meanwhile. */
   consumedBy: FreedBy | null = null;
   /** Whether it has given up what it held. */
@@ -89,78 +111,52 @@ export class Node {
       tape = tape === null ? t : Tape.join(tape, t);
       input!.addUser(this);
     }
-    tape ??= new Tape();
-    this.#tape = tape;
-    tape.holds.add(this.holds);
+    this.#tape = tape ?? new Tape();
+    this.#tape.holds.join(this.holds);
   }
 
   private addUser(user: Node): void {
-    const users = this.users;
+    const { users } = this;
+    const n = users.length;
     // A node that is kept and used in a long loop would collect consumed users: drop them at every power of two.
-    if (users.length >= 16 && (users.length & (users.length - 1)) === 0) this.users = users.filter((u) => u.consumedBy === null);
-    if (this.users.at(-1) !== user) this.users.push(user);
+    if (n >= 16 && (n & (n - 1)) === 0) this.users = users.filter((u) => u.consumedBy === null);
+    if (n === 0) this.users = [user];
+    else if (users[n - 1] !== user) this.users.push(user);
   }
 
   /** Keeps the tensors among the values of `saved` for backward. */
   save(saved: Readonly<Record<string, unknown>>, isTensor: (v: unknown) => v is Tensor): void {
-    const packed: Record<string, unknown> = {};
+    const kept: Saved[] = [];
     for (const key in saved) {
-      const value = saved[key];
-      if (isTensor(value)) {
-        const s = new Saved(value);
-        s.storage.retain();
-        this.holds.storages.push(s.storage);
-        packed[key] = s;
-      } else {
-        packed[key] = value;
-      }
+      const tensor = saved[key];
+      if (!isTensor(tensor)) continue;
+      const { storage } = tensor;
+      storage.retain();
+      kept.push({ key, tensor, storage, version: storage.version });
     }
-    this.saved = packed;
+    this.saved = saved;
+    this.kept = kept;
+    this.holds.saved = kept.map((s) => s.storage);
   }
 
   /** Throws if a saved tensor was written to since. */
   checkVersions(): void {
-    for (const key in this.saved) {
-      const s = this.saved[key];
-      if (s instanceof Saved && s.storage.version !== s.version) {
-        throw new InPlaceError(
-          `backward: ${this.name} saved a tensor ${formatShape(s.tensor.shape)} ('${key}') that was changed in place afterwards ` +
-            `(it was at version ${s.version}, now ${s.storage.version}). Change it after backward, or use a copy: x.clone()`,
-        );
-      }
+    for (const { key, tensor, storage, version } of this.kept) {
+      if (storage.version === version) continue;
+      throw new InPlaceError(
+        `backward: ${this.name} saved a tensor ${formatShape(tensor.shape)} ('${key}') that was changed in place afterwards ` +
+          `(it was at version ${version}, now ${storage.version}). Change it after backward, or use a copy: x.clone()`,
+      );
     }
   }
 
   /** Gives up what was saved for backward. */
   dropSaved(): void {
-    if (this.saved === null) return;
-    for (const key in this.saved) {
-      const s = this.saved[key];
-      if (s instanceof Saved) this.drop(s.storage);
-    }
     this.saved = null;
-  }
-
-  /** Releases one hold on a storage. */
-  private drop(storage: Storage): void {
-    const i = this.holds.storages.indexOf(storage);
-    if (i < 0) return;
-    this.holds.storages.splice(i, 1);
-    storage.release();
-  }
-
-  /** The tape becomes the owner of the output's handle. */
-  holdHandle(storage: Storage): void {
-    this.holds.storages.push(storage);
-    this.holds.handle = true;
-  }
-
-  /** The output's handle belongs to somebody else from now on; its reference goes with it. */
-  yieldHandle(storage: Storage): void {
-    if (!this.holds.handle) return;
-    this.holds.handle = false;
-    const i = this.holds.storages.indexOf(storage);
-    if (i >= 0) this.holds.storages.splice(i, 1);
+    this.kept = NONE;
+    const { saved } = this.holds;
+    this.holds.saved = NONE;
+    for (const s of saved) s.release();
   }
 
   /** Marks the node consumed and gives up all but its output's handle. */
@@ -168,13 +164,14 @@ export class Node {
     this.consumedBy ??= by;
     this.spent = true;
     this.dropSaved();
-    this.inputs = [];
-    this.users = [];
-    if (!this.holds.handle) this.leaveTape();
+    this.inputs = NONE;
+    this.users = NONE;
+    if (this.holds.output === null) this.leaveTape();
   }
 
   leaveTape(): void {
-    this.tape?.remove(this.holds);
+    this.holds.leave();
+    this.tape?.unwatchEmpty();
     this.#tape = null;
   }
 }
@@ -182,7 +179,8 @@ export class Node {
 /** A connected set of recorded nodes: union-find over what they hold. */
 export class Tape {
   #parent: Tape | null = null;
-  holds: Set<Holds> = new Set();
+  /** A place in the ring of what the nodes hold that holds nothing itself. */
+  readonly holds: Holds = new Holds();
   /** Whether a finalizer frees it when nobody can reach it any more; tapes made inside a scope need none. */
   #watched = false;
 
@@ -203,25 +201,20 @@ export class Tape {
     registerTape(this, this.holds);
   }
 
-  remove(h: Holds): void {
-    this.holds.delete(h);
-    if (this.holds.size > 0 || !this.#watched) return;
+  unwatchEmpty(): void {
+    if (!this.#watched || this.holds.next !== this.holds) return;
     this.#watched = false;
     unregisterTape(this);
   }
 
   static join(a: Tape, b: Tape): Tape {
     if (a === b) return a;
-    const [big, small] = a.holds.size >= b.holds.size ? [a, b] : [b, a];
-    for (const h of small.holds) big.holds.add(h);
-    small.#parent = big;
-    if (small.#watched) {
-      small.#watched = false;
-      unregisterTape(small);
-      big.watch();
-    }
-    small.holds = new Set();
-    return big;
+    a.holds.join(b.holds);
+    b.holds.leave();
+    b.#parent = a;
+    if (b.#watched) a.watch();
+    b.unwatchEmpty();
+    return a;
   }
 }
 

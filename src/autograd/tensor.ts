@@ -290,7 +290,7 @@ export class Tensor implements View {
     if (this.node !== null) {
       s.gradRefs--;
       if (this.node.output === this) {
-        this.node.yieldHandle(s);
+        this.node.holds.output = null;
         if (this.node.consumedBy !== null) this.node.leaveTape();
       }
     }
@@ -302,7 +302,7 @@ export class Tensor implements View {
 
   /** @internal Its tape has no claim on it any more; its scope or a finalizer will free it. */
   leaveTape(): void {
-    this.node!.yieldHandle(this.#storage);
+    this.node!.holds.output = null;
     this.node!.leaveTape();
     if (this.scope === null) this.#beginLease();
   }
@@ -312,7 +312,7 @@ export class Tensor implements View {
     const scope = currentScope();
     if (scope !== null) scope.adopt(this);
     else this.leaveScopes();
-    if (this.hasLiveNode && !this.#owned) this.node!.holdHandle(this.#storage);
+    if (this.hasLiveNode && !this.#owned) this.node!.holds.output = this.#storage;
     return this;
   }
 
@@ -357,7 +357,7 @@ export class Tensor implements View {
     this.scope = null;
     this.binned = false;
     if (this.node?.output === this) {
-      this.node.yieldHandle(this.#storage);
+      this.node.holds.output = null;
       if (this.node.consumedBy !== null) this.node.leaveTape();
     }
     this.#beginLease();
@@ -449,6 +449,13 @@ export function loose(v: View): Tensor {
 /** @internal A new handle on the memory of `t`, without history. */
 export function alias(t: Tensor): Tensor {
   return loose({ storage: t.storage, offset: t.offset, shape: t.shape, strides: t.strides, dtype: t.dtype });
+}
+
+/** @internal The same, owned by a scope. */
+export function aliasIn(scope: Scope, { storage, offset, shape, strides, dtype }: Tensor): Tensor {
+  const t = new Tensor({ storage, offset, shape, strides, dtype });
+  scope.adopt(t);
+  return t;
 }
 
 /** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */

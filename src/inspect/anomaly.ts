@@ -8,7 +8,7 @@ import { kernels } from '../kernels/index.ts';
 import { elementView, withNursery } from '../kernels/memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
-import { Saved, type Node } from '../autograd/tape.ts';
+import type { Node, Saved } from '../autograd/tape.ts';
 import { isTensor, type Tensor } from '../autograd/tensor.ts';
 import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/watch.ts';
 
@@ -70,7 +70,11 @@ export const anomalies: Watcher = {
     }
     const i = grads.findIndex((x) => x !== null && hasNonFinite(x));
     if (i < 0) return;
-    const lines = [describe(`gradient of argument ${i}`, grads[i]!), describe('gradient of the result', g), ...savedLines(node)];
+    const lines = [
+      describe(`gradient of argument ${i}`, grads[i]!),
+      describe('gradient of the result', g),
+      ...node.kept.map((s) => describe(`saved ${s.key}`, viewOf(s))),
+    ];
     throw backwardError(node, `backward made ${countText(grads[i]!)}`, lines);
   },
 };
@@ -84,12 +88,8 @@ function backwardError(node: Node, what: string, lines: readonly string[]): Anom
   return new AnomalyError([`${place}${node.name}: ${what}`, ...lines, ...where].join('\n  '));
 }
 
-function savedLines(node: Node): string[] {
-  return Object.entries(node.saved ?? {}).flatMap(([key, s]) => (s instanceof Saved ? [describe(`saved ${key}`, viewOfSaved(s))] : []));
-}
-
 /** The memory that was held, whatever has become of the handle. */
-function viewOfSaved({ tensor: { shape, strides, offset, dtype }, storage }: Saved): View {
+function viewOf({ tensor: { shape, strides, offset, dtype }, storage }: Saved): View {
   return { storage, shape, strides, offset, dtype };
 }
 

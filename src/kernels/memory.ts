@@ -110,7 +110,9 @@ const freeLarge: Block[] = [];
 /** Live large storages, for the out-of-memory report. */
 const liveLarge = new Set<Storage>();
 let currentOp = 'tensor';
-let nursery: Storage[] | null = null;
+/** Storages made in the nurseries that are open, innermost last. */
+const nursery: Storage[] = [];
+let nurseries = 0;
 
 /** Bytes in live storages, as requested; their peak; and the memory's size in pages of 64 KiB. */
 export function memoryUse(): { bytes: number; peakBytes: number; pages: number } {
@@ -158,7 +160,7 @@ export function allocate(n: number): Storage {
   bytes += n;
   if (bytes > peakBytes) peakBytes = bytes;
   if (n >= LARGE) liveLarge.add(s);
-  nursery?.push(s);
+  if (nurseries > 0) nursery.push(s);
   return s;
 }
 
@@ -280,17 +282,19 @@ function putLarge(ptr: number, size: number): void {
  * results when `fn` throws. Nests.
  */
 export function withNursery<T>(op: string, fn: () => T): T {
-  const outer = nursery;
   const outerOp = currentOp;
-  const mine: Storage[] = [];
-  nursery = mine;
+  const first = nursery.length;
+  nurseries++;
   currentOp = op;
   try {
     return fn();
   } finally {
-    nursery = outer;
+    nurseries--;
     currentOp = outerOp;
-    for (const s of mine) if (s.refs === 0) s.free();
+    while (nursery.length > first) {
+      const s = nursery.pop()!;
+      if (s.refs === 0) s.free();
+    }
   }
 }
 
