@@ -1,14 +1,29 @@
 /**
- * The point at which a gradient check evaluates: inputs whose elements move one by one, and come back to the bit.
+ * The point at which a gradient check evaluates: inputs whose elements move one by one or all together, and come back to the
+ * bit; and the state around them, which every evaluation finds as the first did.
  */
 import type { ElementArray } from '../core/dtype.ts';
 import type { Random } from '../core/random.ts';
 import { isExpanded, unravelIndex } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, restride } from '../kernels/view.ts';
-import { loose, type Tensor } from '../autograd/tensor.ts';
+import { defaultGenerator } from '../autograd/random.ts';
+import { fromElements, loose, type Tensor } from '../autograd/tensor.ts';
 
-/** One input that requires a gradient, whose elements can be moved one by one. */
+/** What is checked: a function of `inputs`, some of which it may reach by closure instead of by its arguments. */
+export interface Subject {
+  readonly call: (inputs: readonly Tensor[]) => Tensor | readonly Tensor[];
+  readonly inputs: readonly Tensor[];
+  /** How reports call an input. */
+  readonly names: readonly string[];
+  readonly labels: readonly (string | null)[];
+  /** How many of the inputs come by argument: the first ones. */
+  readonly given: number;
+  /** Tensors that the function may write to; every evaluation finds them as they were. */
+  readonly buffers: readonly Tensor[];
+}
+
+/** One input that requires a gradient, whose elements can be moved. */
 export class Point {
   readonly input: number;
   readonly tensor: Tensor;
@@ -32,9 +47,18 @@ export class Point {
     );
   }
 
+  /** The values of the current attempt. */
+  get values(): ElementArray {
+    return this.#values;
+  }
+
   #write(i: number, value: number): void {
     kernels.fill(value, restride(this.tensor, [], [], this.#cells[i]));
     this.tensor.storage.version++;
+  }
+
+  #set(values: ElementArray): void {
+    values.forEach((x, i) => this.#write(i, x));
   }
 
   /** Runs `fn` with element i moved by h. */
@@ -47,6 +71,16 @@ export class Point {
     }
   }
 
+  /** Runs `fn` with every element i moved by h · direction[i]. */
+  along<T>(direction: ElementArray, h: number, fn: () => T): T {
+    this.#set(this.#values.map((x, i) => x + h * direction[i]!));
+    try {
+      return fn();
+    } finally {
+      this.#set(this.#values);
+    }
+  }
+
   /** The distance between x + h and x − h as rounded. */
   span(i: number, h: number): number {
     const x = this.#values[i]!;
@@ -55,12 +89,12 @@ export class Point {
 
   jitter(random: Random, amount: number): void {
     this.#values = this.#given.map((x) => x + amount * (1 + Math.abs(x)) * (2 * random.uniform() - 1));
-    this.#values.forEach((x, i) => this.#write(i, x));
+    this.#set(this.#values);
   }
 
   /** The given values, to the bit: graphs that have saved them stay valid. */
   restore(): void {
-    this.#given.forEach((x, i) => this.#write(i, x));
+    this.#set(this.#given);
     this.tensor.storage.version = this.#version;
   }
 }
@@ -81,4 +115,23 @@ function leafCopy(x: Tensor): Tensor {
   const t = loose(y).requiresGrad_();
   t.label = x.label;
   return t;
+}
+
+/** Runs `fn` and puts the default generator and the buffers back: every evaluation starts from the same state. */
+export function withSameState<T>(buffers: readonly Tensor[], fn: () => T): T {
+  const random = defaultGenerator.stateDict();
+  const before = buffers.map((b) => ({ version: b.storage.version, values: b.data() }));
+  try {
+    return fn();
+  } finally {
+    defaultGenerator.loadStateDict(random);
+    buffers.forEach((b, i) => {
+      const { version, values } = before[i]!;
+      if (b.storage.version === version) return;
+      const copy = fromElements(values, b.shape, b.dtype);
+      kernels.copy(copy, b);
+      copy.dispose();
+      b.storage.version = version;
+    });
+  }
 }

@@ -1,0 +1,205 @@
+/**
+ * What gradcheck says a wrong gradient looks like, by exact text; and that it says nothing where nothing is known.
+ */
+import { describe, expect, test } from 'vitest';
+import fc from 'fast-check';
+import {
+  cat,
+  defineOp,
+  gradcheck,
+  gradgradcheck,
+  manualSeed,
+  ones,
+  pad,
+  randn,
+  scope,
+  tensor,
+  zeros,
+  type CheckedFunction,
+  type Tensor,
+} from 'chainrule';
+
+const leaf = { dtype: 'float64', requiresGrad: true } as const;
+
+/** y = sin x, whose gradient goes through `spoil`. */
+const spoiled = (spoil: (dx: Tensor, g: Tensor, x: Tensor) => Tensor): ((x: Tensor) => Tensor) =>
+  defineOp({
+    name: 'sin',
+    forward: (_, x: Tensor) => x.sin(),
+    save: (_, x) => ({ x }),
+    backward: (g, { x }) => [spoil(g.mul(x.cos()), g, x)],
+  });
+
+function diagnosisOf(fn: CheckedFunction, ...shapes: number[][]): readonly string[] {
+  manualSeed(5);
+  const inputs = shapes.map((s) => randn(s, leaf));
+  const { ok, diagnosis } = gradcheck(fn, inputs, { raise: false });
+  expect(ok).toBe(false);
+  return diagnosis;
+}
+
+const constant = (values: number[]): Tensor => tensor(values, { dtype: 'float64' });
+
+describe('one input', () => {
+  const cases: [string, (dx: Tensor, g: Tensor, x: Tensor) => Tensor, number[], string | null][] = [
+    ['zero', (dx) => dx.mul(0), [2, 3], 'the gradient is zero everywhere: nothing flows back (a detach(), a null, a forgotten path?)'],
+    ['sign', (dx) => dx.neg(), [2, 3], 'the sign is wrong'],
+    ['factor 2', (dx) => dx.div(2), [2, 3], 'the gradient is 0.5 times the right one: a factor 2 is missing'],
+    ['factor 2 too much', (dx) => dx.mul(2), [4], 'the gradient is 2 times the right one: a factor 2 too much'],
+    ['factor 2, one element', (dx) => dx.mul(2), [1], 'the gradient is 2 times the right one: a factor 2 too much'],
+    ['factor −3', (dx) => dx.mul(-3), [4], 'the gradient is -3 times the right one: a factor 3 too much, and its sign is wrong'],
+    ['factor 0.7', (dx) => dx.mul(0.7), [4], 'the gradient is 0.7 times the right one: a factor 1.429 is missing'],
+    ['factor 0.7, one element', (dx) => dx.mul(0.7), [1], null],
+    [
+      'a mean that is a sum',
+      (dx) => dx.mul(6),
+      [2, 3],
+      'the gradient is 6 times the right one: a division by 6, its number of elements [2,3], is missing',
+    ],
+    ['not finite', (dx) => dx.div(0), [2], 'the gradient is -Infinity at [0], where the slope is finite'],
+    ['transposed', (dx) => dx.transpose(0, 1), [3, 3], 'the right values transposed: dims 0 and 1 are exchanged'],
+    ['transposed inside', (dx) => dx.transpose(1, 2), [2, 3, 3], 'the right values transposed: dims 1 and 2 are exchanged'],
+    ['transposed, then reshaped', (dx) => dx.transpose(0, 1).reshape([2, 3]), [2, 3], 'the right values in the order of [3,2]: transposed'],
+    ['reversed', (dx) => dx.flip(1), [2, 3], 'the right values reversed along dim 1'],
+    ['shifted', (dx) => pad(dx.slice(0, 1), [0, 0, 0, 1]), [4, 2], 'the right values shifted by -1 along dim 0'],
+    ['rolled', (dx) => dx.roll(2, 0), [5], 'the right values rolled by 2 along dim 0'],
+    ['one element', (dx) => dx.mul(constant([1, 1, 5])), [3], 'only the element [2] is wrong; the other 2 are right'],
+    [
+      'a row',
+      (dx, g, x) => dx.add(g.mul(x.exp()).mul(tensor([[1], [0], [0]], leaf))),
+      [3, 2],
+      'only index 0 along dim 0 is wrong; the rest is right',
+    ],
+    [
+      'a mean path',
+      (dx, g) => dx.sub(g.mean()),
+      [2, 3],
+      'off by an amount that is constant along dims [0,1]: a path through a sum or mean over them is missing or wrong',
+    ],
+    [
+      'a mean path over one dim',
+      (dx, g) => dx.add(g.mean(1, { keepdim: true })),
+      [2, 3],
+      'off by an amount that is constant along dims [1]: a path through a sum or mean over them is missing or wrong',
+    ],
+    ['a factor a channel', (dx) => dx.mul(constant([2, 3, 5])), [2, 3], 'off by a factor that depends on the index along dim 1 alone'],
+    ['another function', (_, g, x) => g.mul(x.exp()), [2, 3], null],
+    ['a term in x', (dx, g, x) => dx.add(g.mul(x)), [2, 3], null],
+  ];
+  for (const [name, spoil, shape, expected] of cases) {
+    test(name, () => {
+      const op = spoiled(spoil);
+      expect(diagnosisOf((x) => op(x), shape)).toEqual(expected === null ? [] : [`input 0: ${expected}`]);
+    });
+  }
+});
+
+describe('in relation to others', () => {
+  /** y = a ⊙ b, each with a gradient that is spoiled. */
+  const mulWith = (spoil: (da: Tensor, db: Tensor) => [Tensor, Tensor], broadcasts = true): ((a: Tensor, b: Tensor) => Tensor) =>
+    defineOp({
+      name: 'mul',
+      broadcasts,
+      forward: (_, a: Tensor, b: Tensor) => a.mul(b),
+      save: (_, a, b) => ({ a, b }),
+      backward: (g, { a, b }) => spoil(g.mul(b), g.mul(a)),
+    });
+
+  test('exchanged', () => {
+    const op = mulWith((da, db) => [db, da]);
+    expect(diagnosisOf(op, [2, 3], [2, 3])).toEqual(['input 0 and input 1: their gradients are exchanged']);
+  });
+
+  test('inputs with the same error share a line', () => {
+    const op = mulWith((da, db) => [da.neg(), db.neg()]);
+    expect(diagnosisOf(op, [2, 3], [2, 3])).toEqual(['input 0, input 1: the sign is wrong']);
+  });
+
+  test('the last instead of the sum over broadcast dims, behind another function', () => {
+    const op = mulWith((da, db) => [da, db.slice(0, -1).reshape([3])], false);
+    expect(diagnosisOf((a, b) => op(a, b).tanh(), [2, 3], [3])).toEqual([
+      'input 1: broadcast to [2,3], and only the last of what belongs together arrives: the sum over dims [0] is missing',
+    ]);
+  });
+
+  test('the mean instead of the sum over broadcast dims', () => {
+    const op = mulWith((da, db) => [da, db.mean(0)], false);
+    expect(diagnosisOf(op, [4, 3], [3])).toEqual([
+      'input 1: the gradient is 0.25 times the right one: averaged over 4 repetitions by broadcasting, where the sum belongs',
+    ]);
+  });
+
+  test('an output that gives nothing back', () => {
+    expect(diagnosisOf((x) => [x.exp(), x.detach().mul(x.detach()).add(x.mul(0)), x.sin()], [3])).toEqual([
+      'input 0: nothing arrives from output 1',
+    ]);
+  });
+
+  test('a mask exchanged', () => {
+    const mask = tensor([true, false, true, true, false]);
+    const op = defineOp({
+      name: 'masked',
+      forward: (_, x: Tensor) => x.mul(mask),
+      backward: (g) => [g.mul(mask.logicalNot())],
+    });
+    expect(diagnosisOf((x) => op(x), [5])).toEqual([
+      'input 0: zero exactly where the right one is not: the cases of a mask or where() are exchanged',
+    ]);
+  });
+
+  test('second derivatives', () => {
+    const flat = spoiled((_, g, x) => g.mul(x.cos().detach()));
+    manualSeed(5);
+    const { diagnosis } = gradgradcheck((x) => flat(x), randn([3], leaf), { raise: false });
+    expect(diagnosis).toEqual(['input 0: the gradient is zero everywhere: nothing flows back (a detach(), a null, a forgotten path?)']);
+  });
+});
+
+describe('nothing is claimed', () => {
+  test('of random gradients, whatever the shape', () => {
+    const shapes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 0, maxLength: 4 });
+    const noise = (shape: readonly number[], seed: number): ((x: Tensor) => Tensor) => {
+      manualSeed(seed);
+      const random = randn(shape, { dtype: 'float64' });
+      return spoiled((_, g) => g.mul(random));
+    };
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 0, max: 1e6 }), (shape, seed) =>
+        scope(() => {
+          const op = noise(shape, seed);
+          const { ok, diagnosis } = gradcheck((x) => op(x), randn(shape, leaf), { raise: false });
+          expect({ ok, diagnosis }).toEqual({ ok: false, diagnosis: [] });
+        }),
+      ),
+      { numRuns: 150, seed: 20261124 },
+    );
+  });
+
+  test('of random gradients of functions with sums, several inputs and outputs', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 4 }), fc.integer({ min: 0, max: 1e6 }), (n, seed) =>
+        scope(() => {
+          manualSeed(seed);
+          const [ra, rb] = [randn([n, n], { dtype: 'float64' }), randn([n], { dtype: 'float64' })];
+          const op = defineOp({
+            name: 'mul',
+            broadcasts: true,
+            forward: (_, a: Tensor, b: Tensor) => a.mul(b),
+            backward: (g) => [g.mul(ra), g.mul(rb)],
+          });
+          const f: CheckedFunction = (a, b) => {
+            const y = op(a, b);
+            return [y, y.mean(0), cat([y, zeros([1, n], leaf)])];
+          };
+          const { ok, diagnosis } = gradcheck(f, [randn([n, n], leaf), randn([n], leaf)], { raise: false });
+          expect({ ok, diagnosis }).toEqual({ ok: false, diagnosis: [] });
+        }),
+      ),
+      { numRuns: 100, seed: 20261124 },
+    );
+  });
+
+  test('of what is right', () => {
+    expect(gradcheck((x) => x.sin(), ones([3], leaf)).diagnosis).toEqual([]);
+  });
+});
