@@ -163,10 +163,10 @@ export function normalizeDim(op: string, dim: number, ndim: number): number {
   return dim < 0 ? dim + range : dim;
 }
 
-/** Sorted natural dims of a reduction; `undefined` means all of them. Throws on a dim out of range or named twice. */
-export function normalizeDims(op: string, dim: number | readonly number[] | undefined, ndim: number): number[] {
-  if (dim === undefined) return Array.from({ length: ndim }, (_, d) => d);
+/** Sorted natural dims of a reduction; none named means all of them. Throws on a dim out of range or named twice. */
+export function normalizeDims(op: string, dim: number | readonly number[] = [], ndim: number): number[] {
   const dims = (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim(op, d, ndim));
+  if (dims.length === 0) return Array.from({ length: ndim }, (_, d) => d);
   dims.sort((a, b) => a - b);
   for (let i = 1; i < dims.length; i++) {
     if (dims[i] === dims[i - 1]) throw new ShapeError(`${op}: dim ${dims[i]} appears twice`);

@@ -160,11 +160,11 @@ export const div: Binary = binary('div', floating, {
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export const pow: Binary = binary('pow', floating, {
   save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
-  backward: (g, { a, b, y }, needs) => [
-    needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null,
+  backward: (g, { a, b, y }, needs) => {
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
-    y && mul(g, where(where(ge(b, 0), eq(a, 0), 0), 0, mul(y, log(where(eq(a, 0), 1, a))))),
-  ],
+    const flat = logicalAnd(ge(b, 0), eq(a, 0));
+    return [needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null, y && mul(g, where(flat, 0, mul(y, log(where(flat, 1, a)))))];
+  },
 });
 
 /** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
@@ -441,8 +441,9 @@ const clampOp = defineOp({
 export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
   if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
   if (min instanceof Tensor || max instanceof Tensor) {
-    const low = min === null ? x : maximum(x, min);
-    return max === null ? low : minimum(low, max);
+    // At a tie with a bound the gradient is all x's; at NaN, which loses every comparison, the extreme is NaN.
+    const low = min === null ? x : where(ge(x, min), x, maximum(x, min));
+    return max === null ? low : where(le(low, max), low, minimum(low, max));
   }
   return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t, min, max));
 }
