@@ -131,8 +131,10 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /** The NumPy broadcast of the shapes; throws a ShapeError that names `op` and all of them. */
-export function broadcastShapes(op: string, ...shapes: Shape[]): number[] {
-  const ndim = Math.max(0, ...shapes.map((s) => s.length));
+export function broadcastShapes(op: string, ...shapes: readonly Shape[]): Shape {
+  const first = shapes.find((s) => s.length > 0) ?? [];
+  if (shapes.every((s) => s.length === 0 || sameShape(s, first))) return first;
+  const ndim = Math.max(...shapes.map((s) => s.length));
   const out = new Array<number>(ndim).fill(1);
   for (const shape of shapes) {
     for (let i = 1; i <= shape.length; i++) {

@@ -3,9 +3,9 @@
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { planIteration, type Plan } from '../core/plan.ts';
-import { sizeOf, type Shape } from '../core/shape.ts';
+import { isRowMajor, sizeOf, type Shape } from '../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, ReduceOp, UnaryOp } from './interface.ts';
-import { launch } from './launch.ts';
+import { launch, type Split } from './launch.ts';
 import { allocate } from './memory.ts';
 import { addressOf, type View } from './view.ts';
 
@@ -123,8 +123,48 @@ function isEmpty(plan: Plan): boolean {
   return plan.sizes.includes(0);
 }
 
+/** The arguments of a small call: with those of a tiny one, arrays would take longer than the kernel. */
+const small: number[] = [];
+const ONE_CHUNK: Split = { chunks: 1, work: 0 };
+
+/**
+ * Runs a kernel over at most a chunk of elements, where they lie one after another in each view, or are all the same one; false
+ * elsewhere. What it passes is what launchNest would for one row.
+ */
+function launchSmall(name: string, leading: readonly number[], views: readonly View[]): boolean {
+  const { length } = leading;
+  const count = views.length;
+  let n = 1;
+  for (const size of views[0]!.shape) n *= size;
+  if (n === 0 || n > CHUNK) return false;
+  const strides = length + count + 5;
+  for (let k = 0; k < count; k++) {
+    const v = views[k]!;
+    const stride = isRowMajor(v.shape, v.strides) ? ITEM_SIZE[v.dtype] : isOne(v) ? 0 : -1;
+    if (stride < 0) return false;
+    small[length + k] = addressOf(v);
+    small[strides + k] = stride;
+    small[strides + count + 1 + k] = stride * n;
+  }
+  for (let i = 0; i < length; i++) small[i] = leading[i]!;
+  small[length + count] = small[strides - 1] = small[strides + count] = 1;
+  small[strides - 4] = unitsPerChunk(n);
+  small[strides - 3] = small[strides - 2] = n;
+  // Setting a length costs, even the same.
+  if (small.length !== strides + 2 * count + 1) small.length = strides + 2 * count + 1;
+  launch(name, ONE_CHUNK, ...small);
+  return true;
+}
+
+/** Whether all indices lead to one element. */
+function isOne({ shape, strides }: View): boolean {
+  for (let d = 0; d < shape.length; d++) if (shape[d] !== 1 && strides[d] !== 0) return false;
+  return true;
+}
+
 /** Runs a kernel over whole views of one shape, output first. */
 function launchViews(name: string, leading: readonly number[], views: readonly View[], cost?: number): void {
+  if (launchSmall(name, leading, views)) return;
   const plan = planIteration(views[0]!.shape, views.map(stridesOf));
   if (!isEmpty(plan)) launchNest(name, leading, views, plan, 1, cost);
 }

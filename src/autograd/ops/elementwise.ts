@@ -1,12 +1,12 @@
 /**
  * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
  */
-import { checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
+import { ITEM_SIZE, checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
-import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
-import { kernels } from '../../kernels/index.ts';
+import { viewOf } from '../../kernels/memory.ts';
+import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type OpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 
@@ -23,7 +23,7 @@ export function expandTo(v: View, shape: Shape): View {
 /** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
 function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
-  for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
+  for (const v of operands) if (!sameShape(v.shape, big.shape) && sizeOf(v.shape) > sizeOf(big.shape)) big = v;
   return emptyLike(expandTo(big, shape), shape, dtype);
 }
 
@@ -49,7 +49,7 @@ function commonDType(name: string, operands: readonly Operand[]): DType {
 /** A 0-d tensor that nobody owns: free it after use. */
 function constant(value: number, dtype: DType): Tensor {
   const v = empty([], dtype);
-  kernels.fill(value, v);
+  viewOf(dtype)[addressOf(v) / ITEM_SIZE[dtype]] = value;
   return new Tensor(v);
 }
 
@@ -64,9 +64,7 @@ function withOperands<R>(name: string, operands: readonly Operand[], to: (common
   try {
     return op(...tensors);
   } finally {
-    tensors.forEach((t, i) => {
-      if (t !== operands[i] && t.node === null) t.free('dispose');
-    });
+    for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');
   }
 }
 
@@ -102,7 +100,11 @@ function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formu
     return y;
   };
   const op = defineOp({ name, broadcasts: true, forward, ...formulas });
-  return (a, b) => withOperands(name, [a, b], to, op);
+  return (a, b) => {
+    // Most calls: nothing to convert, nothing to free.
+    if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
+    return withOperands(name, [a, b], to, op);
+  };
 }
 
 // — dtype —
