@@ -1,19 +1,5 @@
 import * as f from '../autograd/index.ts';
-import { Module, type Layer } from './module.ts';
-
-/** The layer y = op(x, …options): a class whose constructor takes the op's own options, with its defaults. */
-function layer<O extends unknown[]>(op: (x: f.Tensor, ...options: O) => f.Tensor): new (...options: O) => Layer & { readonly options: O } {
-  return class extends Module {
-    readonly options: O;
-    constructor(...options: O) {
-      super();
-      this.options = options;
-    }
-    forward(x: f.Tensor): f.Tensor {
-      return op(x, ...this.options);
-    }
-  };
-}
+import { layer } from './layer.ts';
 
 /** y = max(x, 0) */
 export class ReLU extends layer(f.relu) {}

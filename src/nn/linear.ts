@@ -1,5 +1,6 @@
-import type { Tensor } from '../autograd/index.ts';
+import { defaultGenerator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { linear } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
 import { Module } from './module.ts';
@@ -25,8 +26,9 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  constructor(inFeatures: number, outFeatures: number, { bias = true, dtype = 'float32', ...init }: LinearOptions = {}) {
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
+    const { bias, dtype, ...init } = withDefaults('Linear', options, { bias: true, dtype: 'float32', generator: defaultGenerator });
     checkCount('Linear', 'inFeatures', inFeatures);
     checkCount('Linear', 'outFeatures', outFeatures);
     const k = 1 / Math.sqrt(inFeatures);

@@ -1,10 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
-
-/** Throws for an option that is not known: a misspelt one would silently do nothing. */
-export function checkOptions(name: string, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new ArgumentError(`${name}: unknown option '${unknown}'; the options are ${known.join(', ')}`);
-}
+import { checkOptions } from '../core/options.ts';
 
 /** Throws unless `value` is a whole number ≥ 1. */
 export function checkCount(name: string, option: string, value: unknown): void {

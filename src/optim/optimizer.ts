@@ -3,9 +3,9 @@
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, AutogradError, StateDictError, kindOf } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { checkOptions } from './check.ts';
 
 /** Parameters that share options. Schedulers write the options; `step` reads them. */
 export interface ParamGroup {

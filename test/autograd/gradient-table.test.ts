@@ -7,6 +7,7 @@ import * as elementwise from '../../src/autograd/ops/elementwise.ts';
 import * as linalg from '../../src/autograd/ops/linalg.ts';
 import * as loss from '../../src/autograd/ops/loss.ts';
 import * as movement from '../../src/autograd/ops/movement.ts';
+import * as normalize from '../../src/autograd/ops/normalize.ts';
 import * as norm from '../../src/autograd/ops/norm.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
 import * as rearrange from '../../src/autograd/ops/rearrange.ts';
@@ -104,6 +105,7 @@ test('the table misses no operation', () => {
     loss,
     movement,
     norm,
+    normalize,
     pool,
     rearrange,
     reduce,

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import {
   amax,
   batchNormOp,
-  convolve,
+  conv2d,
   defineOp,
   manualSeed,
   pad,
@@ -191,10 +191,10 @@ describe('each is caught', () => {
     op: (wrong) =>
       defineOp({
         name: 'conv2d',
-        forward: (_, x: Tensor, w: Tensor, p: ConvParams) => convolve(x, w, p),
+        forward: (_, x: Tensor, w: Tensor, p: ConvParams) => conv2d(x, w, null, p),
         save: (_, x, w, p) => ({ x, w, p }),
         backward: (g, { x, w, p }) => {
-          const [, [dx, dw]] = vjp((a, b) => convolve(a, b, p), [x, w], g);
+          const [, [dx, dw]] = vjp((a, b) => conv2d(a, b, null, p), [x, w], g);
           return [wrong && p.stride[1] === 2 ? pad(dx.slice(3, 0, -1), [1, 0]) : dx, dw];
         },
       }),

@@ -82,7 +82,7 @@ describe('errors', () => {
       'scale',
       () => F.batchNorm(x, { weight: ones([4]), training: true }),
       ShapeError,
-      'batchNorm: x has 3 channels, weight must be [3] (x [8,3,32,32], weight [4])',
+      'batchNorm: weight must be [3] (x [8,3,32,32], weight [4])',
     ],
     [
       'dtypes',

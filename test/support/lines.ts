@@ -5,6 +5,7 @@ import type * as ag from '../../src/autograd/index.ts';
 import { tensor, type Tensor } from '../../src/autograd/index.ts';
 import { normalizeDims, type Shape } from '../../src/core/shape.ts';
 import type { ConvParams } from '../../src/kernels/index.ts';
+import * as F from '../../src/nn/functional.ts';
 import { NO_TIES, type Case, type Domain, type Draw, type InputOptions } from './arbitraries.ts';
 import type { Line } from './properties.ts';
 
@@ -220,6 +221,21 @@ function drawConv(d: Draw, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor): 
   return { fn: (x, w) => f(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
 }
 
+/** As drawConv, with output padding below stride or dilation and at least one output; with and without bias and batch. */
+export function drawConvTranspose(d: Draw): Case {
+  const groups = d.int(1, 2);
+  const [c, o] = [groups * d.int(1, 2), groups * d.int(1, 2)];
+  const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
+  const [kernel, stride, padding] = [two(1, 3), two(1, 3), two(0, 2)];
+  const dilation = d.pick([[1, 1] as [number, number], two(1, 3)]);
+  const outputPadding = stride.map((s, i) => d.int(0, Math.max(s, dilation[i]!) - 1)) as [number, number];
+  const side = (i: 0 | 1): number => Math.max(1, Math.ceil((2 * padding[i] - dilation[i] * (kernel[i] - 1)) / stride[i]) + 1) + d.int(0, 1);
+  const image = [...d.pick([[1], [2], [0], []]), c, side(0), side(1)];
+  const inputs = [image, [c, o / groups, ...kernel], ...(d.bool() ? [[o]] : [])].map((s) => d.input(s));
+  const options = { stride, padding, outputPadding, groups, dilation };
+  return { fn: (x, w, b?: Tensor) => F.convTranspose2d(x!, w!, b ?? null, options), inputs };
+}
+
 export function drawPool(d: Draw): {
   shape: number[];
   p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] };
@@ -247,6 +263,23 @@ function drawBatchNorm(d: Draw, f: BatchNorm): Case {
   const affine = d.int(0, 3);
   if (affine === 0) return { fn: (t) => f(t, null, null, eps), inputs: [x] };
   return { fn: (t, w, b) => f(t, w, b, eps), inputs: [x, d.input(c), d.input(c)] };
+}
+
+type AnyNorm = (x: Tensor, options: { weight: Tensor | null; bias: Tensor | null; eps: number }) => Tensor;
+
+/** Normalisations of x, channels first: what `pick` returns with the shape of weight and bias. */
+export function normLine(name: string, pick: (d: Draw, shape: number[]) => [number[], AnyNorm]): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = [d.pick([1, 2, 3, 0]), d.int(1, 4), ...d.pick([[2], [1, 2], [3, 2]])];
+      const [affine, f] = pick(d, shape);
+      const eps = d.pick([0.01, 0.1]);
+      const [x, w] = [d.input(shape, { domain: 'distinct', layouts: NO_TIES }), d.input(affine)];
+      if (d.int(0, 3) === 0) return { fn: (t) => f(t, { weight: null, bias: null, eps }), inputs: [x] };
+      return { fn: (t, weight, bias) => f(t, { weight, bias, eps }), inputs: [x, w, d.input(affine)] };
+    },
+  };
 }
 
 /** The mean of nothing is 0/0. */

@@ -14,11 +14,13 @@ import {
   classLoss,
   constants,
   convLine,
+  drawConvTranspose,
   drawPool,
   extremeAlong,
   indexing,
   matmulLine,
   movement,
+  normLine,
   pairLoss,
   parts,
   permutation,
@@ -372,74 +374,79 @@ export const TABLE: readonly Line[] = [
       return { fn: (...xs) => einsum(equation, ...xs), inputs: shapes.map((s) => d.input(s)) };
     },
   },
-  convLine('conv2d', ag.convolve, { covers: ['convolve'] }),
-
-  // — pooling —
+  convLine('conv2d', (x, w, p) => F.conv2d(x, w, null, p)),
   {
-    name: 'maxPool2d',
-    covers: ['maxPoolOp'],
-    draw: (d) => {
-      const { shape, p, ceilMode } = drawPool(d);
-      const dilation: [number, number] = d.pick([
-        [1, 1],
-        [1, 2],
-        [2, 2],
-      ]);
-      const [n, c, h, w] = shape as [number, number, number, number];
-      const dilated = [n, c, h + (dilation[0] - 1) * (p.kernel[0] - 1), w + (dilation[1] - 1) * (p.kernel[1] - 1)];
-      const fn = (x: Tensor): Tensor => ag.maxPoolOp(x, { ...p, dilation }, ceilMode)[0]!;
-      return { fn, inputs: [d.input(dilated, { domain: d.pick(['real', 'distinct']), layouts: NO_TIES })] };
-    },
-  },
-  {
-    name: 'avgPool2d',
-    covers: ['avgPool'],
-    draw: (d) => {
-      const { shape, p, ceilMode } = drawPool(d);
-      const params = { ...p, countIncludePad: d.bool(), divisor: d.pick([null, null, 3]) };
-      return { fn: (x) => ag.avgPool(x, params, ceilMode), inputs: [d.input(shape)] };
-    },
-  },
-  {
-    name: 'adaptiveAvgPool2d',
-    covers: ['adaptiveAvgPool'],
-    draw: (d) => {
-      const shape = [d.pick([1, 2, 0]), d.int(1, 2), d.int(1, 4), d.int(1, 4)];
-      const size: [number, number] = [d.int(1, 4), d.int(1, 4)];
-      return { fn: (x) => ag.adaptiveAvgPool(x, size), inputs: [d.input(shape)] };
-    },
-  },
-
-  // — normalisation and losses —
-  batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
-  classLoss('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy),
-  classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
-  pairLoss('mseLoss', ag.mseLoss),
-  pairLoss('bceWithLogits', ag.bceWithLogits),
-
-  // — layers as functions: with bias, without a batch, with running statistics —
-  {
-    name: 'F.linear',
-    covers: [],
-    draw: (d) => {
-      const [i, o] = [d.size(), d.size()];
-      return { fn: (x, w, b) => F.linear(x, w, b), inputs: [[...d.shape({ maxRank: 2 }), i], [o, i], [o]].map((s) => d.input(s)) };
-    },
-  },
-  {
-    name: 'F.conv2d',
+    name: 'conv2d, with bias, without a batch',
     covers: [],
     draw: (d) => {
       const [c, o] = [d.int(1, 2), d.int(1, 2)];
       const image = [...d.pick([[], [2]]), c, d.int(3, 5), d.int(3, 5)];
       const kernel = [d.int(1, 3), d.int(1, 3)];
       const padding = d.pick(['same', 'valid', 1] as const);
-      return { fn: (x, w, b) => F.conv2d(x, w, b, { padding }), inputs: [image, [o, c, ...kernel], [o]].map((s) => d.input(s)) };
+      const dilation = d.pick([1, padding === 'same' ? 2 : 1]);
+      return { fn: (x, w, b) => F.conv2d(x, w, b, { padding, dilation }), inputs: [image, [o, c, ...kernel], [o]].map((s) => d.input(s)) };
+    },
+  },
+  { name: 'convTranspose2d', draw: drawConvTranspose },
+
+  // — pooling —
+  {
+    name: 'maxPool2d',
+    draw: (d) => {
+      const { shape, p, ceilMode } = drawPool(d);
+      const { kernel, ...frame } = p;
+      const dilation: [number, number] = d.pick([
+        [1, 1],
+        [1, 2],
+        [2, 2],
+      ]);
+      const image = [...shape.slice(d.bool() ? 0 : 1, 2), ...dilation.map((by, i) => shape[i + 2]! + (by - 1) * (kernel[i]! - 1))];
+      const fn = (x: Tensor): Tensor => F.maxPool2d(x, kernel, { ...frame, dilation, ceilMode });
+      return { fn, inputs: [d.input(image, { domain: d.pick(['real', 'distinct']), layouts: NO_TIES })] };
     },
   },
   {
-    name: 'F.batchNorm with running statistics',
-    covers: [],
+    name: 'avgPool2d',
+    draw: (d) => {
+      const { shape, p, ceilMode } = drawPool(d);
+      const { kernel, stride, padding } = p;
+      const options = { stride, padding, ceilMode, countIncludePad: d.bool(), divisorOverride: d.pick([null, null, 3]) };
+      return { fn: (x) => F.avgPool2d(x, kernel, options), inputs: [d.input(shape.slice(d.bool() ? 0 : 1))] };
+    },
+  },
+  {
+    name: 'adaptiveAvgPool2d',
+    draw: (d) => {
+      const shape = [...d.pick([[1], [2], [0], []]), d.int(0, 2), d.int(1, 4), d.int(1, 4)];
+      const side = (): number | null => d.pick([null, 0, 1, 2, 3, 4]);
+      const size = d.pick([side(), [side(), side()] as const]);
+      return { fn: (x) => F.adaptiveAvgPool2d(x, size), inputs: [d.input(shape)] };
+    },
+  },
+  {
+    name: 'global pools',
+    covers: ['globalAvgPool2d', 'globalMaxPool2d'],
+    draw: (d) => {
+      const shape = [...d.pick([[1], [2], [0], []]), d.int(1, 2), d.int(1, 4), d.int(1, 4)];
+      const pools = (x: Tensor): Tensor[] => [F.globalAvgPool2d(x), F.globalMaxPool2d(x)];
+      return { fn: pools, inputs: [d.input(shape, { domain: 'distinct', layouts: NO_TIES })] };
+    },
+  },
+  {
+    name: 'interpolate',
+    draw: (d) => {
+      const spatial = d.shape({ minRank: 1, minSize: 1 });
+      const [size, scaleFactor] = [spatial.map(() => d.int(1, 5)), spatial.map(() => d.pick([1, 1.5, 2, 2.7]))];
+      const options = d.pick([{ size }, { size: size[0]! }, { scaleFactor }, { scaleFactor: scaleFactor[0]! }]);
+      return { fn: (x) => F.interpolate(x, options), inputs: [d.input([d.pick([1, 2, 0]), d.int(1, 2), ...spatial])] };
+    },
+  },
+
+  // — normalisation and losses —
+  batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
+  {
+    name: 'batchNorm, with running statistics',
+    covers: ['batchNorm'],
     draw: (d) => {
       const shape = [d.int(1, 2), d.int(1, 3), ...d.shape({ maxRank: 2 })];
       const c = [shape[1]!];
@@ -448,6 +455,33 @@ export const TABLE: readonly Line[] = [
       const fn = (t: Tensor, runningMean: Tensor, runningVar: Tensor, w: Tensor, b: Tensor): Tensor =>
         F.batchNorm(t, { runningMean, runningVar, weight: w, bias: b });
       return { fn: fn as Case['fn'], inputs: [x!, mean!, variance, weight!, bias!] };
+    },
+  },
+  normLine('layerNorm', (d, shape) => {
+    const last = shape.slice(d.int(0, shape.length - 1));
+    const normalized = last.length === 1 && d.bool() ? last[0]! : last;
+    return [last, (x, { weight, bias, eps }) => F.layerNorm(x, normalized, { weight, bias, eps })];
+  }),
+  normLine('rmsNorm', (d, shape) => {
+    const last = shape.slice(d.int(0, shape.length - 1));
+    return [last, (x, { weight, bias, eps }) => F.rmsNorm(x, last, { weight, eps }).add(bias ?? 0)];
+  }),
+  normLine('groupNorm', (d, shape) => {
+    const groups = d.pick([1, 2].filter((n) => shape[1]! % n === 0));
+    return [[shape[1]!], (x, options) => F.groupNorm(x, groups, options)];
+  }),
+  classLoss('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy),
+  classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
+  pairLoss('mseLoss', ag.mseLoss),
+  pairLoss('bceWithLogits', ag.bceWithLogits),
+
+  // — layers as functions —
+  {
+    name: 'F.linear',
+    covers: [],
+    draw: (d) => {
+      const [i, o] = [d.size(), d.size()];
+      return { fn: (x, w, b) => F.linear(x, w, b), inputs: [[...d.shape({ maxRank: 2 }), i], [o, i], [o]].map((s) => d.input(s)) };
     },
   },
   { name: 'F.dropout', covers: [], draw: (d) => ({ fn: (x) => F.dropout(x, 0.4), inputs: [d.input(d.shape())] }) },

@@ -4,11 +4,15 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { formatShape, type Shape } from '../../core/shape.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape, pair, type Shape } from '../../core/shape.ts';
 import type { ConvParams } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { add } from './elementwise.ts';
+import { batched, type Size2d } from './images.ts';
+import { pad, reshape } from './movement.ts';
 
 /** One side of the output: how often a dilated kernel fits into the padded input. */
 export function outputSize(size: number, kernel: number, stride: number, padding: number, dilation: number): number {
@@ -55,26 +59,112 @@ const convGradW = defineOp({
   backward: (h, { g, x, xShape, p }): Grads => [x && convOp(x, h, p), g && convGradX(g, h, xShape, p)],
 });
 
-/** The convolution of checked arguments without bias; F.conv2d is the public one. */
-export function convolve(x: Tensor, w: Tensor, p: ConvParams): Tensor {
-  checkConv(x, w, p);
-  return convOp(x, w, p);
+/** Options of conv2d. */
+export interface Conv2dOptions {
+  /** Default 1. */
+  readonly stride?: Size2d;
+  /** Zeros around the image, or 'same' for an output as large as x (stride 1 only), 'valid' for none. Default 0. */
+  readonly padding?: Size2d | 'same' | 'valid';
+  /** Distance between the kernel's taps. Default 1. */
+  readonly dilation?: Size2d;
+  /** Channels are split into so many groups, each convolved alone. Default 1. */
+  readonly groups?: number;
 }
 
-function checkConv(x: Tensor, w: Tensor, p: ConvParams): void {
-  const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${p.groups === 1 ? '' : `, groups ${p.groups}`})`;
-  if (x.ndim !== 4 || w.ndim !== 4) throw new ShapeError(`conv2d: x must be [N,C,H,W] or [C,H,W] and w [O,C/groups,KH,KW] ${shapes}`);
+/**
+ * y[n,o,i,j] = b[o] + Σ_{c,u,v} x[n, c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v]
+ * Shape:  x [N,C,H,W], w [O,C/groups,KH,KW], b [O] → y [N,O,OH,OW], OH = ⌊(H + 2p − d(KH − 1) − 1) / s⌋ + 1
+ * Throws: ShapeError for channels or sizes that do not fit; ArgumentError for options outside their values
+ */
+export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor {
+  const { groups, ...o } = withDefaults('conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1 });
+  const stride = pair('conv2d', 'stride', o.stride, 1);
+  const dilation = pair('conv2d', 'dilation', o.dilation, 1);
+  const { padding, after } = convPadding(w, stride, dilation, o.padding);
+  return biased('conv2d', x, w, b, w.shape[0], (images) => {
+    const shapes = checkConv('conv2d', images, w, groups, false);
+    const framed = after[0] + after[1] === 0 ? images : pad(images, [0, after[1], 0, after[0]]);
+    const out = [0, 1].map((d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, padding[d]!, dilation[d]!));
+    if (Math.min(...out) < 1) {
+      throw new ShapeError(`conv2d: the dilated kernel is larger than the padded input: output ${formatShape(out)} ${shapes}`);
+    }
+    return convOp(framed, w, { stride, padding, dilation, groups });
+  });
+}
+
+/** The padding on both sides, and what comes on top of it at the end of each dim: 'same' may be uneven. */
+function convPadding(w: Tensor, stride: readonly number[], dilation: readonly number[], padding: Size2d | 'same' | 'valid') {
+  const [none, given] = [[0, 0] as const, padding === 'valid' ? 0 : padding];
+  if (given !== 'same') return { padding: pair('conv2d', 'padding', given, 0), after: none };
+  if (stride[0] !== 1 || stride[1] !== 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
+  // A w of another rank is refused later.
+  const [kh = 1, kw = 1] = w.shape.slice(2);
+  const total = [dilation[0]! * (kh - 1), dilation[1]! * (kw - 1)] as const;
+  return { padding: [total[0] >> 1, total[1] >> 1] as const, after: [total[0] & 1, total[1] & 1] as const };
+}
+
+/** The images that `run` makes of x, and b, one number for each of their channels, added to them. */
+function biased(op: string, x: Tensor, w: Tensor, b: Tensor | null, channels: number | undefined, run: (x: Tensor) => Tensor): Tensor {
+  if (b !== null && (b.ndim !== 1 || b.size(0) !== channels)) {
+    throw new ShapeError(`${op}: b must be [${channels ?? 'O'}] (w ${formatShape(w.shape)}, b ${formatShape(b.shape)})`);
+  }
+  if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
+  return batched(op, x, (images) => [b === null ? run(images) : add(run(images), reshape(b, [-1, 1, 1]))])[0];
+}
+
+/** Options of convTranspose2d. */
+export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
+  /** Rows and columns cut from every side of the output. Default 0. */
+  readonly padding?: Size2d;
+  /** Rows and columns added at the end of the output, fewer than stride or dilation. Default 0. */
+  readonly outputPadding?: Size2d;
+}
+
+/**
+ * The adjoint of conv2d, for upsampling: every pixel of x lays down a kernel.
+ *   y[n, o, i·s + u·d − p, j·s + v·d − p] = b[o] + Σ_{c,i,j,u,v} x[n,c,i,j] · w[c,o,u,v]
+ * Shape:  x [N,C,H,W], w [C,O/groups,KH,KW], b [O] → y [N,O,OH,OW], OH = (H − 1)s − 2p + d(KH − 1) + outputPadding + 1
+ * Throws: ShapeError for channels or sizes that do not fit; ArgumentError for options outside their values
+ */
+export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTranspose2dOptions = {}): Tensor {
+  const op = 'convTranspose2d';
+  const { groups, ...o } = withDefaults(op, options, { stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 });
+  const [stride, dilation] = [pair(op, 'stride', o.stride, 1), pair(op, 'dilation', o.dilation, 1)];
+  const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
+  const channels = w.ndim === 4 ? w.size(1) * groups : undefined;
+  return biased(op, x, w, b, channels, (images) => {
+    const shapes = checkConv(op, images, w, groups, true);
+    if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
+      const [e, s, di] = [extra, stride, dilation].map(formatShape);
+      throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, got ${e}, stride ${s}, dilation ${di}`);
+    }
+    const out = extra.map((n, d) => (images.size(d + 2) - 1) * stride[d]! - 2 * padding[d]! + dilation[d]! * (w.size(d + 2) - 1) + n + 1);
+    if (images.size(2) === 0 || images.size(3) === 0 || Math.min(...out) < 1) {
+      throw new ShapeError(`${op}: x is too small: output ${formatShape(out)} ${shapes}`);
+    }
+    // Whole strides of output padding are what rows and columns of zeros give.
+    const [below, beside] = extra.map((n, d) => Math.floor(n / stride[d]!)) as [number, number];
+    const framed = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
+    return convGradX(framed, w, [images.size(0), channels!, ...out], { stride, padding, dilation, groups });
+  });
+}
+
+/** Checks all but the geometry: w is [O,C/groups,KH,KW], or [C,O/groups,KH,KW] where transposed. Returns the shapes, for messages. */
+function checkConv(op: string, x: Tensor, w: Tensor, groups: number, transposed: boolean): string {
+  const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${groups === 1 ? '' : `, groups ${groups}`})`;
+  if (x.ndim !== 4 || w.ndim !== 4) {
+    throw new ShapeError(`${op}: x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW] ${shapes}`);
+  }
   if (!isFloat(x.dtype) || x.dtype !== w.dtype) {
-    throw new DTypeError(`conv2d: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
+    throw new DTypeError(`${op}: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
   }
-  const [, c, h, wd] = x.sizes(4);
-  const [o, wc, kh, kw] = w.sizes(4);
-  if (!Number.isInteger(p.groups) || p.groups < 1) throw new ArgumentError(`conv2d: groups must be a whole number ≥ 1, got ${p.groups}`);
-  if (o % p.groups !== 0) throw new ShapeError(`conv2d: ${o} output channels do not divide into ${p.groups} groups ${shapes}`);
-  if (c !== wc * p.groups) throw new ShapeError(`conv2d: x has ${c} channels, w expects ${wc * p.groups} ${shapes}`);
-  const oh = outputSize(h, kh, p.stride[0], p.padding[0], p.dilation[0]);
-  const ow = outputSize(wd, kw, p.stride[1], p.padding[1], p.dilation[1]);
-  if (oh < 1 || ow < 1) {
-    throw new ShapeError(`conv2d: the dilated kernel is larger than the padded input: output ${formatShape([oh, ow])} ${shapes}`);
+  if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${groups}`);
+  const [split, perGroup, kh, kw] = w.sizes(4);
+  if (split === 0 || split % groups !== 0) {
+    throw new ShapeError(`${op}: ${split} ${transposed ? 'input' : 'output'} channels do not divide into ${groups} groups ${shapes}`);
   }
+  const channels = transposed ? split : perGroup * groups;
+  if (x.size(1) !== channels) throw new ShapeError(`${op}: x has ${x.size(1)} channels, w expects ${channels} ${shapes}`);
+  if (kh === 0 || kw === 0) throw new ShapeError(`${op}: the kernel is empty ${shapes}`);
+  return shapes;
 }

@@ -1,13 +1,17 @@
 /**
- * Pooling over 2-d windows. Letters as in conv.ts.
+ * Pooling over 2-d windows, and interpolation. Letters as in conv.ts.
  */
-import { ShapeError } from '../../core/errors.ts';
-import { formatShape, type Shape } from '../../core/shape.ts';
-import type { AvgPoolParams, PoolParams } from '../../kernels/index.ts';
-import { emptyLike } from '../../kernels/view.ts';
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape, pair, type Shape } from '../../core/shape.ts';
+import type { AvgPoolParams, Kernels, PoolParams } from '../../kernels/index.ts';
+import { emptyLike, type View } from '../../kernels/view.ts';
+import { tensor } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { batched, type Size2d } from './images.ts';
 import { reshape, scatterUnchecked } from './movement.ts';
+import { indexSelect } from './rearrange.ts';
 import { requireFloat } from './reduce.ts';
 
 /** One side of the output; a last window may hang over the edge (ceilMode) if it starts inside the input or its left padding. */
@@ -17,9 +21,15 @@ export function poolSize(size: number, kernel: number, stride: number, padding: 
   return ceilMode && (n - 1) * stride >= size + padding ? n - 1 : n;
 }
 
-function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): Shape {
+/** The sizes of images to pool, which must not be 0 from dim `from` on. */
+function imageSizes(op: string, x: Tensor, from: number): readonly [number, number, number, number] {
   requireFloat(op, x);
-  const [n, c, h, w] = x.sizes(4);
+  if (x.shape.slice(from).includes(0)) throw new ShapeError(`${op}: nothing to pool in x ${formatShape(x.shape)}`);
+  return x.sizes(4);
+}
+
+function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): Shape {
+  const [n, c, h, w] = imageSizes(op, x, 1);
   const oh = poolSize(h, p.kernel[0], p.stride[0], p.padding[0], p.dilation[0], ceilMode);
   const ow = poolSize(w, p.kernel[1], p.stride[1], p.padding[1], p.dilation[1], ceilMode);
   if (oh < 1 || ow < 1) {
@@ -31,10 +41,9 @@ function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): S
 }
 
 /** [y, index] with y = max over each window, index = h·W + w of the first maximum.   ∂x = g at index, added up */
-export const maxPoolOp = defineOp({
+const maxPoolOp = defineOp({
   name: 'maxPool2d',
-  forward: (k, x: Tensor, p: PoolParams, ceilMode: boolean) => {
-    const shape = outputShape('maxPool2d', x, p, ceilMode);
+  forward: (k, x: Tensor, p: PoolParams, shape: Shape) => {
     const y = emptyLike(x, shape);
     const index = emptyLike(x, shape, 'int32');
     k.maxPool2d(x, y, index, p);
@@ -50,61 +59,173 @@ export const maxPoolOp = defineOp({
   branch: (_, __, ___, ____, index) => index,
 });
 
-/** y = sum over each window / divisor.   ∂x: its adjoint, below */
-const avgPoolOp = defineOp({
-  name: 'avgPool2d',
-  forward: (k, x: Tensor, p: AvgPoolParams, shape: Shape) => {
-    const y = emptyLike(x, shape);
-    k.avgPool2d(x, y, p);
-    return y;
-  },
-  save: (_, x, p) => ({ shape: x.shape, p }),
-  backward: (g, { shape, p }): Grads => [avgPoolGradOp(g, p, shape)],
-});
+type LinearPool<P> = (x: Tensor, p: P, shape: Shape) => Tensor;
+type PoolKernel<P> = (k: Kernels, x: View, y: View, p: P) => void;
 
-const avgPoolGradOp = defineOp({
-  name: 'avgPool2dGrad',
-  forward: (k, g: Tensor, p: AvgPoolParams, shape: Shape) => {
-    const dx = emptyLike(g, shape);
-    k.avgPool2dGrad(g, dx, p);
-    return dx;
-  },
-  save: (_, g, p) => ({ shape: g.shape, p }),
-  backward: (h, { shape, p }): Grads => [avgPoolOp(h, p, shape)],
-});
-
-/** The average pool of checked arguments; F.avgPool2d is the public one. */
-export function avgPool(x: Tensor, p: AvgPoolParams, ceilMode: boolean): Tensor {
-  return avgPoolOp(x, p, outputShape('avgPool2d', x, p, ceilMode));
+/** A pool to `shape` that is linear in x.   ∂x: its adjoint, whose gradient is the pool again */
+function linearPool<P>(name: string, forward: PoolKernel<P>, backward: PoolKernel<P>): LinearPool<P> {
+  const half = (part: string, run: PoolKernel<P>, adjoint: () => LinearPool<P>): LinearPool<P> =>
+    defineOp({
+      name: part,
+      forward: (k, x: Tensor, p: P, shape: Shape) => {
+        const y = emptyLike(x, shape);
+        run(k, x, y, p);
+        return y;
+      },
+      save: (_, x, p) => ({ shape: x.shape, p }),
+      backward: (g, { shape, p }): Grads => [adjoint()(g, p, shape)],
+    });
+  const pool: LinearPool<P> = half(name, forward, () => grad);
+  const grad: LinearPool<P> = half(`${name}Grad`, backward, () => pool);
+  return pool;
 }
 
-/** y[i] = mean of x over ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, likewise along W.   ∂x: its adjoint, below */
-const adaptiveOp = defineOp({
-  name: 'adaptiveAvgPool2d',
-  forward: (k, x: Tensor, shape: Shape) => {
-    const y = emptyLike(x, shape);
-    k.adaptiveAvgPool2d(x, y);
-    return y;
-  },
-  save: (_, x) => ({ shape: x.shape }),
-  backward: (g, { shape }): Grads => [adaptiveGradOp(g, shape)],
-});
+/** y = sum over each window / divisor */
+const averageOp = linearPool<AvgPoolParams>(
+  'avgPool2d',
+  (k, x, y, p) => k.avgPool2d(x, y, p),
+  (k, g, dx, p) => k.avgPool2dGrad(g, dx, p),
+);
 
-const adaptiveGradOp = defineOp({
-  name: 'adaptiveAvgPool2dGrad',
-  forward: (k, g: Tensor, shape: Shape) => {
-    const dx = emptyLike(g, shape);
-    k.adaptiveAvgPool2dGrad(g, dx);
-    return dx;
-  },
-  save: (_, g) => ({ shape: g.shape }),
-  backward: (h, { shape }): Grads => [adaptiveOp(h, shape)],
-});
+/** y[i] = mean of x over ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, likewise along W */
+const adaptiveOp = linearPool<null>(
+  'adaptiveAvgPool2d',
+  (k, x, y) => k.adaptiveAvgPool2d(x, y),
+  (k, g, dx) => k.adaptiveAvgPool2dGrad(g, dx),
+);
 
-/** The adaptive average pool of x [N,C,H,W] to [N,C,OH,OW]; F.adaptiveAvgPool2d is the public one. */
-export function adaptiveAvgPool(x: Tensor, size: readonly [number, number]): Tensor {
-  requireFloat('adaptiveAvgPool2d', x);
-  const [n, c, h, w] = x.sizes(4);
-  if (h === 0 || w === 0) throw new ShapeError(`adaptiveAvgPool2d: nothing to average in x ${formatShape(x.shape)}`);
-  return adaptiveOp(x, [n, c, ...size]);
+/** Options of all pools. */
+export interface PoolOptions {
+  /** Default: the kernel's size. */
+  readonly stride?: Size2d | null;
+  /** At most half the kernel. Default 0. */
+  readonly padding?: Size2d;
+  /** Lets a last window hang over the edge instead of dropping it, if it starts on the image or before it. Default false. */
+  readonly ceilMode?: boolean;
+}
+
+/** Options of maxPool2d. */
+export interface MaxPool2dOptions extends PoolOptions {
+  /** Distance between the window's taps. Default 1. */
+  readonly dilation?: Size2d;
+}
+
+/** Options of avgPool2d. */
+export interface AvgPool2dOptions extends PoolOptions {
+  /** Whether padding counts in the divisor. Default true. */
+  readonly countIncludePad?: boolean;
+  /** Divides by this instead of the window's size. */
+  readonly divisorOverride?: number | null;
+}
+
+/** Asks a max pool for [y, index]: index (int32) says where each maximum lies in its image, as h·W + w. */
+export interface WithIndices {
+  /** Default false. */
+  readonly returnIndices: true;
+}
+
+/** A size of the output for both image dims, or one for each; null keeps x's. */
+export type AdaptiveSize = number | null | readonly [number | null, number | null];
+
+function poolFrame(op: string, kernel: Size2d, options: PoolOptions) {
+  const size = pair(op, 'kernel', kernel, 1);
+  const stride = pair(op, 'stride', options.stride ?? size, 1);
+  const padding = pair(op, 'padding', options.padding ?? 0, 0);
+  if (padding[0] * 2 > size[0] || padding[1] * 2 > size[1]) {
+    throw new ArgumentError(
+      `${op}: padding must be at most half the kernel, got padding ${formatShape(padding)} and kernel ${formatShape(size)}`,
+    );
+  }
+  return { kernel: size, stride, padding };
+}
+
+/**
+ * The largest element of every window; padding never wins.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW], OH = ⌊(H + 2p − d(K − 1) − 1) / s⌋ + 1
+ * Throws: ShapeError for an empty image or a window larger than the padded one; ArgumentError for options outside their values
+ * @example const [y, index] = maxPool2d(x, 2, { returnIndices: true })
+ */
+export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & WithIndices): [Tensor, Tensor];
+export function maxPool2d(x: Tensor, kernel: Size2d, options?: MaxPool2dOptions): Tensor;
+export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & Partial<WithIndices> = {}): Tensor | [Tensor, Tensor] {
+  const defaults = { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false };
+  const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, defaults);
+  const p = { ...poolFrame('maxPool2d', kernel, o), dilation: pair('maxPool2d', 'dilation', o.dilation, 1) };
+  const results = batched('maxPool2d', x, (images) => {
+    const [y, index] = maxPoolOp(images, p, outputShape('maxPool2d', images, p, o.ceilMode)) as [Tensor, Tensor];
+    if (o.returnIndices) return [y, index];
+    index.dispose();
+    return [y];
+  });
+  return o.returnIndices ? (results as [Tensor, Tensor]) : results[0]!;
+}
+
+/**
+ * The mean of every window.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW], OH = ⌊(H + 2p − K) / s⌋ + 1
+ * Throws: ShapeError for an empty image or a window larger than the padded one; ArgumentError for options outside their values
+ */
+export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions = {}): Tensor {
+  const defaults = { stride: null, padding: 0, ceilMode: false, countIncludePad: true, divisorOverride: null };
+  const o = withDefaults('avgPool2d', options, defaults);
+  const divisor = o.divisorOverride;
+  if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
+  const p = { ...poolFrame('avgPool2d', kernel, o), dilation: [1, 1] as const, countIncludePad: o.countIncludePad, divisor };
+  return batched('avgPool2d', x, (images) => [averageOp(images, p, outputShape('avgPool2d', images, p, o.ceilMode))])[0];
+}
+
+/**
+ * The mean of OH·OW windows that cover the image evenly: y[i] averages rows ⌊i·H/OH⌋ … ⌈(i + 1)·H/OH⌉ − 1, likewise columns.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW] for size [OH,OW]; null keeps a size
+ */
+export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
+  return batched('adaptiveAvgPool2d', x, (images) => {
+    const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
+    const [oh, ow] = size === null || typeof size === 'number' ? [size, size] : size;
+    return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', [oh ?? h, ow ?? w], 0)])];
+  })[0];
+}
+
+/** The mean of every image.   x [N,C,H,W] → y [N,C,1,1] */
+export const globalAvgPool2d = (x: Tensor): Tensor => adaptiveAvgPool2d(x, 1);
+
+/** The largest element of every image.   x [N,C,H,W] → y [N,C,1,1] */
+export const globalMaxPool2d = (x: Tensor): Tensor => maxPool2d(x, [x.size(-2), x.size(-1)]);
+
+/** Options of interpolate: `size` or `scaleFactor`, one number for all dims or one for each. */
+export interface InterpolateOptions {
+  /** The output's sizes. */
+  readonly size?: number | readonly number[] | null;
+  /** The output's sizes are ⌊size · scaleFactor⌋. */
+  readonly scaleFactor?: number | readonly number[] | null;
+  /** Default 'nearest', the only one there is. */
+  readonly mode?: 'nearest';
+}
+
+/**
+ * x resized by repeating or leaving out elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. Where a
+ * scaleFactor is given, 1 / scaleFactor stands for H/OH. Index arithmetic rounds as PyTorch's does.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
+ * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError where nothing would remain
+ */
+export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
+  const { size, scaleFactor, mode } = withDefaults('interpolate', options, { size: null, scaleFactor: null, mode: 'nearest' });
+  if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
+  const given = size ?? scaleFactor;
+  const from = x.shape.slice(2);
+  const each = typeof given === 'number' ? from.map(() => given) : given;
+  if (each === null || (size !== null && scaleFactor !== null)) throw new ArgumentError('interpolate: give either size or scaleFactor');
+  if (from.length === 0 || each.length !== from.length) {
+    throw new ShapeError(`interpolate: x must be [N,C,…] and ${formatShape(each)} name its dims after C (x ${formatShape(x.shape)})`);
+  }
+  const to = scaleFactor === null ? each : from.map((n, d) => Math.floor(n * each[d]!));
+  if (x.shape.slice(1).includes(0) || !to.every((n) => Number.isInteger(n) && n >= 1)) {
+    throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
+  }
+  return from.reduce((y, n, d) => {
+    const ratio = scaleFactor === null ? n / to[d]! : 1 / each[d]!;
+    const step = x.dtype === 'float64' ? ratio : Math.fround(ratio);
+    const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));
+    return indexSelect(y, d + 2, tensor(index, { dtype: 'int32' }));
+  }, x);
 }

@@ -1,0 +1,162 @@
+/**
+ * Normalisations as functions. Letters: N batch, C channels.
+ */
+import { isFloat } from '../../core/dtype.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape, sameShape, type Shape } from '../../core/shape.ts';
+import { noGrad } from '../lifetime.ts';
+import type { Tensor } from '../tensor.ts';
+import { div } from './elementwise.ts';
+import { batchNormOp } from './norm.ts';
+
+/** Options of every normalisation. */
+export interface NormOptions {
+  /** Scale, of the normalised shape or [C]. Default none. */
+  readonly weight?: Tensor | null;
+  /** Shift, of the same shape. Default none. */
+  readonly bias?: Tensor | null;
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+}
+
+/** Options of batchNorm. */
+export interface BatchNormOptions extends NormOptions {
+  /** [C]; updated in training, used otherwise. */
+  readonly runningMean?: Tensor | null;
+  /** [C]; updated in training with the unbiased variance, used otherwise. */
+  readonly runningVar?: Tensor | null;
+  /** Normalises by the batch's own statistics. Default false. */
+  readonly training?: boolean;
+  /** Weight of the new statistics: running ← (1 − momentum)·running + momentum·new. Default 0.1. */
+  readonly momentum?: number;
+}
+
+/**
+ * y = (x − μ) / √(σ² + ε) · weight + bias, with the statistics of each channel: the batch's in training, else the running ones
+ * Shape:  x [N,C,…] → y [N,C,…]
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
+ * Throws: ShapeError in training with one value per channel; ArgumentError without running statistics outside training
+ */
+export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
+  const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
+  const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
+  const frame = channelFrame('batchNorm', x, { runningMean, runningVar, weight, bias });
+  if (!training) {
+    if (runningMean === null || runningVar === null)
+      throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
+    // One multiplication and one addition per element.
+    const scale = div(weight ?? 1, runningVar.add(eps).sqrt());
+    const shift = runningMean.mul(scale).neg();
+    return affine(x, scale, bias === null ? shift : shift.add(bias), frame);
+  }
+  // Nothing has no statistics: the running ones stay.
+  if (x.numel === 0) return affine(x, weight, bias, frame);
+  const n = x.numel / x.size(1);
+  if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
+  const [y, mean, variance] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor];
+  noGrad(() => {
+    runningMean?.mul_(1 - momentum).add_(mean.mul(momentum));
+    runningVar?.mul_(1 - momentum).add_(variance.mul((momentum * n) / (n - 1)));
+  });
+  mean.dispose();
+  variance.dispose();
+  return y;
+}
+
+/**
+ * y = (x − μ) / √(σ² + ε) ⊙ weight + bias, μ and σ² over the last dims, for each place in the dims before
+ * Shape:  x [..., ...normalizedShape] → y as x; weight, bias of normalizedShape
+ * Source: Ba et al. 2016, arXiv:1607.06450, eq. 3 and 4
+ * Throws: ShapeError for an x that does not end in normalizedShape
+ */
+export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: NormOptions = {}): Tensor {
+  const { weight, bias, eps } = withDefaults('layerNorm', options, { weight: null, bias: null, eps: 1e-5 });
+  const dims = lastDims('layerNorm', x, normalizedShape, { weight, bias });
+  return affine(scaled(x.sub(x.mean(dims, { keepdim: true })), dims, eps), weight, bias);
+}
+
+/** Options of rmsNorm. */
+export interface RmsNormOptions {
+  /** Scale, of the normalised shape. Default none. */
+  readonly weight?: Tensor | null;
+  /** Added to the mean of the squares. Default: the distance from 1 to the next number of x's dtype. */
+  readonly eps?: number | null;
+}
+
+/**
+ * y = x / √(mean x² + ε) ⊙ weight, the mean over the last dims, for each place in the dims before
+ * Shape:  x [..., ...normalizedShape] → y as x; weight of normalizedShape
+ * Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4
+ * Throws: ShapeError for an x that does not end in normalizedShape
+ */
+export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: RmsNormOptions = {}): Tensor {
+  const { weight, eps } = withDefaults('rmsNorm', options, { weight: null, eps: null });
+  const dims = lastDims('rmsNorm', x, normalizedShape, { weight });
+  return affine(scaled(x, dims, eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)), weight, null);
+}
+
+/**
+ * y = (x − μ) / √(σ² + ε) · weight + bias, μ and σ² of each image and each group of C / numGroups channels
+ * Shape:  x [N,C,…] → y as x; weight, bias [C]
+ * Source: Wu & He 2018, arXiv:1803.08494, eq. 1, 2, 6 and 7
+ * Throws: ShapeError for channels that do not divide into the groups, or one value in all
+ */
+export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {}): Tensor {
+  const { weight, bias, eps } = withDefaults('groupNorm', options, { weight: null, bias: null, eps: 1e-5 });
+  if (!Number.isInteger(numGroups) || numGroups < 1)
+    throw new ArgumentError(`groupNorm: numGroups must be a whole number ≥ 1, got ${numGroups}`);
+  const frame = channelFrame('groupNorm', x, { weight, bias });
+  const size = x.size(1) / numGroups;
+  if (!Number.isInteger(size))
+    throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
+  if (x.numel === numGroups) throw new ShapeError(`groupNorm: more than 1 value per group is needed, got 1 (x ${formatShape(x.shape)})`);
+  // A view in any memory order: channels-last images stay so.
+  const groups = x.unflatten(1, [numGroups, size]);
+  const dims = frame.map((_, d) => d + 1).slice(1);
+  const y = scaled(groups.sub(groups.mean(dims, { keepdim: true })), dims, eps);
+  return affine(y.flatten(1, 2), weight, bias, frame);
+}
+
+/** y = x / √(mean x² + ε) over `dims` */
+function scaled(x: Tensor, dims: readonly number[], eps: number): Tensor {
+  return x.mul(x.square().mean(dims, { keepdim: true }).add(eps).rsqrt());
+}
+
+/** y = x ⊙ weight + bias, each of them where it is not null, seen in the shape `frame` */
+function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: Shape): Tensor {
+  const place = (t: Tensor): Tensor => (frame === undefined ? t : t.reshape(frame));
+  const y = weight === null ? x : x.mul(place(weight));
+  return bias === null ? y : y.add(place(bias));
+}
+
+type Named = Readonly<Record<string, Tensor | null>>;
+
+/** The shape in which vectors [C] broadcast against x [N,C,…]; checks x and them. */
+function channelFrame(op: string, x: Tensor, vectors: Named): number[] {
+  if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
+  checkOperands(op, x, [x.size(1)], vectors);
+  return x.shape.map((c, d) => (d === 1 ? c : 1));
+}
+
+/** The dims of `normalizedShape` at x's end; checks x and the operands of that shape. */
+function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: Named): number[] {
+  const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+  if (shape.length === 0 || shape.length > x.ndim || !sameShape(x.shape.slice(-shape.length), shape)) {
+    const got = `got ${formatShape(shape)} (x ${formatShape(x.shape)})`;
+    throw new ShapeError(`${op}: normalizedShape must be the last sizes of x, at least one, ${got}`);
+  }
+  checkOperands(op, x, shape, operands);
+  return shape.map((_, i) => x.ndim - shape.length + i);
+}
+
+function checkOperands(op: string, x: Tensor, shape: Shape, operands: Named): void {
+  if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
+  for (const [name, t] of Object.entries(operands)) {
+    if (t === null) continue;
+    if (!sameShape(t.shape, shape)) {
+      throw new ShapeError(`${op}: ${name} must be ${formatShape(shape)} (x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`);
+    }
+    if (t.dtype !== x.dtype) throw new DTypeError(`${op}: x is ${x.dtype}, ${name} ${t.dtype}; they must be equal`);
+  }
+}

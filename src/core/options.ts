@@ -1,0 +1,14 @@
+import { ArgumentError } from './errors.ts';
+
+/** Throws for an option that is not known: a misspelt one would silently do nothing. */
+export function checkOptions(name: string, options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new ArgumentError(`${name}: unknown option '${unknown}'; the options are ${known.join(', ')}`);
+}
+
+/** The options, with `defaults`, which name all there are, in place of what is not given. */
+export function withDefaults<O extends object>(name: string, options: O, defaults: Required<O>): Required<O> {
+  checkOptions(name, options, Object.keys(defaults));
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}
