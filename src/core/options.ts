@@ -12,3 +12,9 @@ export function withDefaults<O extends object>(name: string, options: O, default
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return { ...defaults, ...Object.fromEntries(given) };
 }
+
+/** Throws unless `value` is a whole number ≥ 1. */
+export function checkCount(name: string, option: string, value: unknown): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
+}

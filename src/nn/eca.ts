@@ -1,9 +1,9 @@
 import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { checkCount } from '../core/options.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import { conv2d } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
-import { checkCount } from './linear.ts';
 import type { Layer } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 

@@ -1,6 +1,5 @@
 import { defaultGenerator, type Tensor } from '../autograd/index.ts';
-import { ArgumentError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
 import { linear } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
 import { Module } from './module.ts';
@@ -10,11 +9,6 @@ import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 export interface LinearOptions extends LayerOptions, InitOptions {
   /** Whether there is a bias. Default true. */
   readonly bias?: boolean;
-}
-
-/** Throws unless `value` is a whole number ≥ 1. */
-export function checkCount(op: string, name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 1) throw new ArgumentError(`${op}: ${name} must be a whole number ≥ 1, got ${value}`);
 }
 
 /**

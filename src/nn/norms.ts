@@ -1,9 +1,8 @@
 import { batchNorm, groupNorm, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
 import { ShapeError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 import { ones_, zeros_ } from './init.ts';
-import { checkCount } from './linear.ts';
 import { Module } from './module.ts';
 import { buffer, parameter, type LayerOptions, type Parameter } from './parameter.ts';
 

@@ -1,9 +1,10 @@
 import { isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { checkCount } from '../core/options.ts';
 import { ReLU } from './activations.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
-import { checkCount, Linear } from './linear.ts';
+import { Linear } from './linear.ts';
 import type { Layer } from './module.ts';
 import type { LayerOptions } from './parameter.ts';
 import { Sequential } from './sequential.ts';

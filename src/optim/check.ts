@@ -1,12 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 
-/** Throws unless `value` is a whole number ≥ 1. */
-export function checkCount(name: string, option: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
-}
-
 /** Throws unless `value` is a number that passes `test`, which `range` describes. */
 export const checkRange =
   (range: string, test: (value: number) => boolean) =>

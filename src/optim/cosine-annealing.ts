@@ -1,4 +1,5 @@
-import { checkCount, checkNotNegative } from './check.ts';
+import { checkCount } from '../core/options.ts';
+import { checkNotNegative } from './check.ts';
 import type { ParamGroup } from './optimizer.ts';
 import { FormulaLR } from './scheduler.ts';
 

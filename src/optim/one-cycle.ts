@@ -1,5 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount, checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
+import { checkCount } from '../core/options.ts';
+import { checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR } from './scheduler.ts';
 

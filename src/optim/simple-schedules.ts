@@ -2,7 +2,8 @@
  * Schedules of one line each. All but LambdaLR go on from the learning rate that is there, so that they chain with others.
  */
 import { ArgumentError, kindOf } from '../core/errors.ts';
-import { checkCount, checkNotNegative, checkRange } from './check.ts';
+import { checkCount } from '../core/options.ts';
+import { checkNotNegative, checkRange } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR } from './scheduler.ts';
 

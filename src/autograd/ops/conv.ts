@@ -5,7 +5,7 @@
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
-import { formatShape, pair, type Shape } from '../../core/shape.ts';
+import { formatShape, pair, sameShape, type Shape } from '../../core/shape.ts';
 import type { ConvParams } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -78,38 +78,28 @@ export interface Conv2dOptions {
  */
 export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor {
   const { groups, ...o } = withDefaults('conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1 });
-  const stride = pair('conv2d', 'stride', o.stride, 1);
-  const dilation = pair('conv2d', 'dilation', o.dilation, 1);
-  const { padding, after } = convPadding(w, stride, dilation, o.padding);
-  return biased('conv2d', x, w, b, w.shape[0], (images) => {
-    const shapes = checkConv('conv2d', images, w, groups, false);
-    const framed = after[0] + after[1] === 0 ? images : pad(images, [0, after[1], 0, after[0]]);
-    const out = [0, 1].map((d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, padding[d]!, dilation[d]!));
+  const [stride, dilation] = [pair('conv2d', 'stride', o.stride, 1), pair('conv2d', 'dilation', o.dilation, 1)];
+  const same = o.padding === 'same';
+  if (same && Math.max(...stride) > 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
+  const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
+  return batched('conv2d', x, (images) => {
+    const shapes = checkConv('conv2d', images, w, b, groups, false);
+    // What all sides together need may be odd: 'same' then pads the end by one more.
+    const total = dilation.map((by, d) => by * (w.size(d + 2) - 1)) as [number, number];
+    const padding = same ? ([total[0] >> 1, total[1] >> 1] as const) : given;
+    const odd = same && (total[0] | total[1]) & 1;
+    const framed = odd ? pad(images, [0, total[1] & 1, 0, total[0] & 1]) : images;
+    const out = padding.map((by, d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
     if (Math.min(...out) < 1) {
       throw new ShapeError(`conv2d: the dilated kernel is larger than the padded input: output ${formatShape(out)} ${shapes}`);
     }
-    return convOp(framed, w, { stride, padding, dilation, groups });
-  });
+    return [biased(convOp(framed, w, { stride, padding, dilation, groups }), b)];
+  })[0];
 }
 
-/** The padding on both sides, and what comes on top of it at the end of each dim: 'same' may be uneven. */
-function convPadding(w: Tensor, stride: readonly number[], dilation: readonly number[], padding: Size2d | 'same' | 'valid') {
-  const [none, given] = [[0, 0] as const, padding === 'valid' ? 0 : padding];
-  if (given !== 'same') return { padding: pair('conv2d', 'padding', given, 0), after: none };
-  if (stride[0] !== 1 || stride[1] !== 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
-  // A w of another rank is refused later.
-  const [kh = 1, kw = 1] = w.shape.slice(2);
-  const total = [dilation[0]! * (kh - 1), dilation[1]! * (kw - 1)] as const;
-  return { padding: [total[0] >> 1, total[1] >> 1] as const, after: [total[0] & 1, total[1] & 1] as const };
-}
-
-/** The images that `run` makes of x, and b, one number for each of their channels, added to them. */
-function biased(op: string, x: Tensor, w: Tensor, b: Tensor | null, channels: number | undefined, run: (x: Tensor) => Tensor): Tensor {
-  if (b !== null && (b.ndim !== 1 || b.size(0) !== channels)) {
-    throw new ShapeError(`${op}: b must be [${channels ?? 'O'}] (w ${formatShape(w.shape)}, b ${formatShape(b.shape)})`);
-  }
-  if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
-  return batched(op, x, (images) => [b === null ? run(images) : add(run(images), reshape(b, [-1, 1, 1]))])[0];
+/** y, and a number for each channel added */
+function biased(y: Tensor, b: Tensor | null): Tensor {
+  return b === null ? y : add(y, reshape(b, [-1, 1, 1]));
 }
 
 /** Options of convTranspose2d. */
@@ -131,9 +121,8 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
   const { groups, ...o } = withDefaults(op, options, { stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 });
   const [stride, dilation] = [pair(op, 'stride', o.stride, 1), pair(op, 'dilation', o.dilation, 1)];
   const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
-  const channels = w.ndim === 4 ? w.size(1) * groups : undefined;
-  return biased(op, x, w, b, channels, (images) => {
-    const shapes = checkConv(op, images, w, groups, true);
+  return batched(op, x, (images) => {
+    const shapes = checkConv(op, images, w, b, groups, true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
       const [e, s, di] = [extra, stride, dilation].map(formatShape);
       throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, got ${e}, stride ${s}, dilation ${di}`);
@@ -145,12 +134,12 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
     // Whole strides of output padding are what rows and columns of zeros give.
     const [below, beside] = extra.map((n, d) => Math.floor(n / stride[d]!)) as [number, number];
     const framed = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
-    return convGradX(framed, w, [images.size(0), channels!, ...out], { stride, padding, dilation, groups });
-  });
+    return [biased(convGradX(framed, w, [images.size(0), w.size(1) * groups, ...out], { stride, padding, dilation, groups }), b)];
+  })[0];
 }
 
 /** Checks all but the geometry: w is [O,C/groups,KH,KW], or [C,O/groups,KH,KW] where transposed. Returns the shapes, for messages. */
-function checkConv(op: string, x: Tensor, w: Tensor, groups: number, transposed: boolean): string {
+function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: number, transposed: boolean): string {
   const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${groups === 1 ? '' : `, groups ${groups}`})`;
   if (x.ndim !== 4 || w.ndim !== 4) {
     throw new ShapeError(`${op}: x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW] ${shapes}`);
@@ -166,5 +155,10 @@ function checkConv(op: string, x: Tensor, w: Tensor, groups: number, transposed:
   const channels = transposed ? split : perGroup * groups;
   if (x.size(1) !== channels) throw new ShapeError(`${op}: x has ${x.size(1)} channels, w expects ${channels} ${shapes}`);
   if (kh === 0 || kw === 0) throw new ShapeError(`${op}: the kernel is empty ${shapes}`);
+  const outputs = transposed ? perGroup * groups : split;
+  if (b !== null && !sameShape(b.shape, [outputs])) {
+    throw new ShapeError(`${op}: b must be [${outputs}] (w ${formatShape(w.shape)}, b ${formatShape(b.shape)})`);
+  }
+  if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
   return shapes;
 }

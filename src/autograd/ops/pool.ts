@@ -28,16 +28,22 @@ function imageSizes(op: string, x: Tensor, from: number): readonly [number, numb
   return x.sizes(4);
 }
 
-function outputShape(op: string, x: Tensor, p: PoolParams, ceilMode: boolean): Shape {
-  const [n, c, h, w] = imageSizes(op, x, 1);
-  const oh = poolSize(h, p.kernel[0], p.stride[0], p.padding[0], p.dilation[0], ceilMode);
-  const ow = poolSize(w, p.kernel[1], p.stride[1], p.padding[1], p.dilation[1], ceilMode);
-  if (oh < 1 || ow < 1) {
-    throw new ShapeError(
-      `${op}: the window ${formatShape(p.kernel)} is larger than the padded input (x ${formatShape(x.shape)}): output ${formatShape([oh, ow])}`,
-    );
+/** The windows of a pool and its output's shape, checked. */
+function geometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool2dOptions>): { p: PoolParams; shape: Shape } {
+  const size = pair(op, 'kernel', kernel, 1);
+  const [stride, padding] = [pair(op, 'stride', o.stride ?? size, 1), pair(op, 'padding', o.padding, 0)];
+  const dilation = pair(op, 'dilation', o.dilation, 1);
+  if (padding.some((n, d) => n * 2 > size[d]!)) {
+    const got = `got padding ${formatShape(padding)} and kernel ${formatShape(size)}`;
+    throw new ArgumentError(`${op}: padding must be at most half the kernel, ${got}`);
   }
-  return [n, c, oh, ow];
+  const [n, c, ...sides] = imageSizes(op, x, 1);
+  const out = sides.map((side, d) => poolSize(side, size[d]!, stride[d]!, padding[d]!, dilation[d]!, o.ceilMode));
+  if (Math.min(...out) < 1) {
+    const what = `the window ${formatShape(size)} is larger than the padded input (x ${formatShape(x.shape)})`;
+    throw new ShapeError(`${op}: ${what}: output ${formatShape(out)}`);
+  }
+  return { p: { kernel: size, stride, padding, dilation }, shape: [n, c, ...out] };
 }
 
 /** [y, index] with y = max over each window, index = h·W + w of the first maximum.   ∂x = g at index, added up */
@@ -127,18 +133,6 @@ export interface WithIndices {
 /** A size of the output for both image dims, or one for each; null keeps x's. */
 export type AdaptiveSize = number | null | readonly [number | null, number | null];
 
-function poolFrame(op: string, kernel: Size2d, options: PoolOptions) {
-  const size = pair(op, 'kernel', kernel, 1);
-  const stride = pair(op, 'stride', options.stride ?? size, 1);
-  const padding = pair(op, 'padding', options.padding ?? 0, 0);
-  if (padding[0] * 2 > size[0] || padding[1] * 2 > size[1]) {
-    throw new ArgumentError(
-      `${op}: padding must be at most half the kernel, got padding ${formatShape(padding)} and kernel ${formatShape(size)}`,
-    );
-  }
-  return { kernel: size, stride, padding };
-}
-
 /**
  * The largest element of every window; padding never wins.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], OH = ⌊(H + 2p − d(K − 1) − 1) / s⌋ + 1
@@ -150,9 +144,9 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options?: MaxPool2dOptions)
 export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & Partial<WithIndices> = {}): Tensor | [Tensor, Tensor] {
   const defaults = { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false };
   const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, defaults);
-  const p = { ...poolFrame('maxPool2d', kernel, o), dilation: pair('maxPool2d', 'dilation', o.dilation, 1) };
   const results = batched('maxPool2d', x, (images) => {
-    const [y, index] = maxPoolOp(images, p, outputShape('maxPool2d', images, p, o.ceilMode)) as [Tensor, Tensor];
+    const { p, shape } = geometry('maxPool2d', images, kernel, o);
+    const [y, index] = maxPoolOp(images, p, shape) as [Tensor, Tensor];
     if (o.returnIndices) return [y, index];
     index.dispose();
     return [y];
@@ -170,8 +164,10 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
   const o = withDefaults('avgPool2d', options, defaults);
   const divisor = o.divisorOverride;
   if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
-  const p = { ...poolFrame('avgPool2d', kernel, o), dilation: [1, 1] as const, countIncludePad: o.countIncludePad, divisor };
-  return batched('avgPool2d', x, (images) => [averageOp(images, p, outputShape('avgPool2d', images, p, o.ceilMode))])[0];
+  return batched('avgPool2d', x, (images) => {
+    const { p, shape } = geometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
+    return [averageOp(images, { ...p, countIncludePad: o.countIncludePad, divisor }, shape)];
+  })[0];
 }
 
 /**

@@ -21,3 +21,12 @@ export class AdaptiveAvgPool2d extends layer(f.adaptiveAvgPool2d) {}
  * @example new Upsample({ scaleFactor: 2 })
  */
 export class Upsample extends layer(f.interpolate) {}
+
+/**
+ * Dims `start` to `end` as one.
+ * Shape:  x [N,C,H,W] → y [N,C·H·W] by default
+ */
+export class Flatten extends layer<[start?: number, end?: number]>((x, start = 1, end = -1) => f.flatten(x, start, end)) {}
+
+/** y = x, the same tensor. */
+export class Identity extends layer((x: f.Tensor) => x) {}
