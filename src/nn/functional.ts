@@ -7,20 +7,8 @@ import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 
-export {
-  bceWithLogits,
-  crossEntropy,
-  logSigmoid,
-  logSoftmax,
-  mseLoss,
-  nllLoss,
-  relu,
-  sigmoid,
-  softmax,
-  tanh,
-  type LossOptions,
-  type Reduction,
-} from '../autograd/index.ts';
+export { bceWithLogits, crossEntropy, logSigmoid, logSoftmax, mseLoss, nllLoss, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
+export type { LossOptions, Reduction } from '../autograd/index.ts';
 export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softplus } from '../autograd/index.ts';
 export type { GeluOptions, SoftplusOptions } from '../autograd/index.ts';
 export { conv2d, convTranspose2d, type Conv2dOptions, type ConvTranspose2dOptions, type Size2d } from '../autograd/index.ts';

@@ -3,7 +3,7 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkCount, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../lifetime.ts';
 import type { Tensor } from '../tensor.ts';
@@ -104,8 +104,7 @@ export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: Rms
  */
 export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {}): Tensor {
   const { weight, bias, eps } = withDefaults('groupNorm', options, { weight: null, bias: null, eps: 1e-5 });
-  if (!Number.isInteger(numGroups) || numGroups < 1)
-    throw new ArgumentError(`groupNorm: numGroups must be a whole number ≥ 1, got ${numGroups}`);
+  checkCount('groupNorm', 'numGroups', numGroups);
   const frame = channelFrame('groupNorm', x, { weight, bias });
   const size = x.size(1) / numGroups;
   if (!Number.isInteger(size))

@@ -151,7 +151,7 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions &
     index.dispose();
     return [y];
   });
-  return o.returnIndices ? (results as [Tensor, Tensor]) : results[0]!;
+  return o.returnIndices ? (results as [Tensor, Tensor]) : results[0];
 }
 
 /**
