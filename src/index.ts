@@ -17,7 +17,6 @@ export {
   ScopeError,
   ShapeError,
   StateDictError,
-  WorkerError,
 } from './core/errors.ts';
 export type { Stateful } from './core/stateful.ts';
 export type { Shape } from './core/shape.ts';
@@ -33,7 +32,6 @@ export {
   einsum,
   eye,
   full,
-  getNumThreads,
   grad,
   hessian,
   hvp,
@@ -55,7 +53,6 @@ export {
   randperm,
   scope,
   scoped,
-  setNumThreads,
   stack,
   tensor,
   valueAndGrad,

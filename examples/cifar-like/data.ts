@@ -61,14 +61,17 @@ function firstImages(dataset: Dataset<ImageAndLabel>, count: number | null, opti
   throw new UsageError(`${option}: expected at most ${dataset.length}, the images there are, got ${count}; leave it out for all of them`);
 }
 
-function synthetic({ dataSeed: seed, context }: Settings): Source {
+const NARROW =
+  'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops ' +
+  'between 80 and 90 %, and one that lets the whole image scale its channels, as SE does, can go beyond.';
+const WIDE = 'The last convolutions of a residual net see all of the image, shape and band at once, and need no SE for it.';
+
+function synthetic({ dataSeed: seed, context, model }: Settings): Source {
   const normalize = transforms.normalize(0.5, 0.25);
   const rule =
     context === 'distant'
       ? 'A warm band at the opposite edge turns six of the ten shapes into their partner; a cool band does not. ' +
-        'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops ' +
-        'between 80 and 90 %, and one that lets the whole image scale its channels, as SE does, can go beyond. ' +
-        'The task was built so that distant context decides. '
+        `${model === 'tiny' ? NARROW : WIDE} The task was built so that distant context decides. `
       : 'The label is the shape alone (the control: distant context means nothing here, and SE should gain nothing). ';
   return {
     train: syntheticCifar({ split: 'train', seed, context }),

@@ -7,7 +7,8 @@ import type { Display } from './display.ts';
 import { RunError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
 import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
-import { makeModel, parameterCount } from './model.ts';
+import { excitationsOf } from './excitations.ts';
+import { makeModel, parameterCount, titleOf } from './model.ts';
 import type { Settings } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
@@ -22,8 +23,6 @@ interface Extra extends Progress {
 
 /** Between checkpoints, in milliseconds, beside those at the end of every epoch. */
 const SAVE_MS = 10_000;
-
-export const TITLES = { plain: 'without SE', se: 'SE-CNN' } as const;
 
 /** The nets of a run, in the order they are trained. */
 function netsOf({ se }: Settings): Result['net'][] {
@@ -47,7 +46,7 @@ export async function runExperiment(
   const nets = netsOf(settings);
   for (let phase = saved?.phase ?? 0; phase < nets.length; phase++) {
     const net = nets[phase]!;
-    const training = prepare(makeModel(settings.seed, net === 'se', data.shape[0]!, settings.reduction), data, settings);
+    const training = prepare(makeModel(settings, net === 'se', data.shape[0]!), data, settings);
     const resumed = saved?.phase === phase;
     if (resumed) folder.restore(states(training));
     const progress: Progress = resumed
@@ -69,7 +68,7 @@ export async function runExperiment(
         save();
       }
     } catch (error) {
-      throw error instanceof NotFinite ? inOneLine(error, TITLES[net], folder) : error;
+      throw error instanceof NotFinite ? inOneLine(error, titleOf(settings.model, net === 'se'), folder) : error;
     }
     training.model.dispose();
     training.optimizer.dispose();
@@ -97,7 +96,7 @@ async function trainNet(
   { training, progress, data, folder, display, save, stopRequested }: Net,
 ): Promise<Result | null> {
   const { settings } = folder;
-  const title = TITLES[net];
+  const title = titleOf(settings.model, net === 'se');
   let savedAt = performance.now();
   const observer: Observer = {
     onStep: (report) => {
@@ -135,6 +134,7 @@ async function trainNet(
     testAccuracy: tested.accuracy,
     labels: tested.labels.join(''),
     predictions: tested.predictions.join(''),
+    excitations: net === 'se' ? excitationsOf(training.model, data, settings) : [],
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * The command, from its arguments to its exit code.
  */
-import { ChainruleError } from 'chainrule';
+import { ChainruleError, detectAnomaly } from 'chainrule';
 import { chooseData, type Data } from './data.ts';
 import { makeDisplay } from './display.ts';
 import { RunError, UsageError } from './errors.ts';
@@ -19,11 +19,21 @@ export async function main(args: readonly string[]): Promise<number> {
       console.log(helpText());
       return 0;
     }
-    return command.kind === 'resume' ? await resume(command) : await start(command);
+    return await run(command);
   } catch (error) {
     if (error instanceof UsageError) return fail(error, 2);
     if (error instanceof RunError || error instanceof ChainruleError) return fail(error, 1);
     throw error;
+  }
+}
+
+async function run(command: Exclude<Command, { kind: 'help' }>): Promise<number> {
+  // Without the option it stays as the environment has it (CHAINRULE_ANOMALY).
+  if (command.detectAnomaly) detectAnomaly(true);
+  try {
+    return command.kind === 'resume' ? await resume(command) : await start(command);
+  } finally {
+    if (command.detectAnomaly) detectAnomaly(false);
   }
 }
 

@@ -1,32 +1,35 @@
 /**
- * The tiny SE-CNN and its twin without SE.
+ * The nets of a run: with SE, and their twins without. Here is the tiny one, the residual ones are in resnet.ts.
  *
  * Letters: N = images, C = channels, H and W = height and width in pixels.
  */
 import { type Tensor, manualSeed } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
+import type { Net } from './loop.ts';
+import type { Settings } from './options.ts';
+import { type Attention, seResNet } from './resnet.ts';
 
 export interface TinyCnnOptions {
   /** Channels of the images. */
   readonly inChannels: number;
-  /** SE's reduction r; null leaves SE out. */
-  readonly reduction: number | null;
+  /** What each block ends with; null: nothing. */
+  readonly attention: Attention;
   /** Channels after each block. Default 16, 32, 64. */
   readonly widths?: readonly [number, number, number];
 }
 
-/** 3×3 convolution without bias → batch norm → ReLU → squeeze and excitation. */
+/** 3×3 convolution without bias → batch norm → ReLU → attention. */
 class Block extends nn.Module {
   readonly conv: nn.Conv2d;
   readonly bn: nn.BatchNorm2d;
-  readonly se: nn.SqueezeExcite | null;
+  readonly se: nn.Layer | null;
 
-  constructor(inChannels: number, channels: number, reduction: number | null) {
+  constructor(inChannels: number, channels: number, attention: Attention) {
     super();
     this.conv = new nn.Conv2d(inChannels, channels, 3, { padding: 1, bias: false });
     this.bn = new nn.BatchNorm2d(channels);
-    this.se = reduction === null ? null : new nn.SqueezeExcite(channels, { reduction });
+    this.se = attention === null ? null : attention(channels);
   }
 
   forward(x: Tensor): Tensor {
@@ -44,9 +47,9 @@ export class TinyCnn extends nn.Module {
   readonly blocks: readonly Block[];
   readonly fc: nn.Linear;
 
-  constructor({ inChannels, reduction, widths = [16, 32, 64] }: TinyCnnOptions) {
+  constructor({ inChannels, attention, widths = [16, 32, 64] }: TinyCnnOptions) {
     super();
-    this.blocks = widths.map((width, i) => new Block(i === 0 ? inChannels : widths[i - 1]!, width, reduction));
+    this.blocks = widths.map((width, i) => new Block(i === 0 ? inChannels : widths[i - 1]!, width, attention));
     this.fc = new nn.Linear(widths[2], 10);
   }
 
@@ -59,15 +62,32 @@ export class TinyCnn extends nn.Module {
   }
 }
 
-/** The SE-CNN that `seed` fixes, or its twin: the same net without SE, started from the same weights. */
-export function makeModel(seed: number, se: boolean, inChannels: number, reduction: number): TinyCnn {
+/** What fixes a net: the settings of a run that say so. */
+export type NetSettings = Pick<Settings, 'model' | 'seed' | 'reduction' | 'placement' | 'squeeze' | 'gate'>;
+
+/** The net with SE that `seed` fixes, or its twin: the same net without SE, started from the same weights. */
+export function makeModel(settings: NetSettings, se: boolean, inChannels: number): Net {
+  const { model, seed, reduction, placement, squeeze, gate } = settings;
+  const attention = (channels: number) => new nn.SqueezeExcite(channels, { reduction, squeeze, gate });
+  const make = (given: Attention): Net => {
+    if (model === 'tiny') return new TinyCnn({ inChannels, attention: given });
+    return seResNet(DEPTHS[model], { inChannels, placement, attention: given });
+  };
   manualSeed(seed);
-  const full = new TinyCnn({ inChannels, reduction });
+  const full = make(attention);
   if (se) return full;
-  const twin = new TinyCnn({ inChannels, reduction: null });
+  const twin = make(null);
   twin.loadStateDict(full.stateDict(), { strict: false });
   full.dispose();
   return twin;
+}
+
+const DEPTHS = { resnet20: 20, resnet32: 32, resnet56: 56 } as const;
+
+/** How people call a net. */
+export function titleOf(model: Settings['model'], se: boolean): string {
+  if (!se) return 'without SE';
+  return model === 'tiny' ? 'SE-CNN' : `SE-ResNet-${DEPTHS[model]}`;
 }
 
 export function parameterCount(model: nn.Module): number {

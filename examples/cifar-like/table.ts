@@ -3,6 +3,12 @@
  */
 import { clock } from './display.ts';
 
+/** Mean scale of every channel of a block, for each class; null for a class without images. */
+export interface BlockExcitation {
+  readonly block: string;
+  readonly means: readonly (readonly (number | null)[])[];
+}
+
 /** A net that has been trained and tested. */
 export interface Result {
   readonly net: 'plain' | 'se';
@@ -19,6 +25,8 @@ export interface Result {
   /** One digit per test image, in order: the class it is, and the class the net chose. */
   readonly labels: string;
   readonly predictions: string;
+  /** What its gates did with test images; nothing where it has none. */
+  readonly excitations: readonly BlockExcitation[];
 }
 
 export const COLUMNS = ['model', 'parameters', 'steps', 'time', 'test accuracy', 'images/s'] as const;

@@ -16,7 +16,7 @@ export interface EffectiveSEOptions extends LayerOptions, InitOptions {
  *   z = mean of x over H, W;   s = hardsigmoid(W z + b);   y = x · s
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; W = fc.weight [C,C,1,1] (a 1×1 convolution, as timm has it), b = fc.bias [C]
  * Init:   as Conv2d
- * Source: Lee & Park 2020, arXiv:1911.06667, fig. 3 (c), eq. 2–3
+ * Source: Lee & Park 2020, arXiv:1911.06667, fig. 3 (c) and the equations of A_eSE and X_refine
  * Throws: ShapeError if x is not 4-d or has other channels
  * @example new EffectiveSE(64).forward(x)
  */

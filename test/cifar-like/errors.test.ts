@@ -17,16 +17,26 @@ function snapshot(dir: string): Record<string, string> {
 describe.skipIf(onTwins)('options', () => {
   const dir = join(temporaryFolder(), 'run');
   const ALL =
-    '--data --data-dir --model --se --no-se --reduction --context --epochs --batch-size --lr --seed --data-seed ' +
-    '--max-steps --train-images --test-images --out --resume';
+    '--data --data-dir --model --se --no-se --reduction --placement --squeeze --gate --context --epochs --batch-size --lr --seed ' +
+    '--data-seed --max-steps --train-images --test-images --out --resume --detect-anomaly';
   const unknown = (option: string) => `${option}: expected one of ${ALL}, got an unknown option; --help says what each does`;
 
   test.each([
-    [['--placement', 'pre'], unknown('--placement')],
+    [
+      ['--placement', 'pre'],
+      '--placement: expected --model resnet20, resnet32 or resnet56 beside it, got --model tiny, which has no residual blocks; ' +
+        'leave --placement out',
+    ],
+    [
+      ['--model', 'resnet20', '--placement', 'inside'],
+      "--placement: expected standard, pre, post, identity or conv3x3, got 'inside'; for example --placement standard",
+    ],
+    [['--squeeze', 'sum'], "--squeeze: expected avg, max or avg+max, got 'sum'; for example --squeeze avg"],
+    [['--gate', 'softmax'], "--gate: expected sigmoid, hardsigmoid, tanh or relu, got 'softmax'; for example --gate sigmoid"],
     [['--threads', '2'], unknown('--threads')],
-    [['--detect-anomaly'], unknown('--detect-anomaly')],
+    [['--detect-anomaly=yes'], "--detect-anomaly: expected no value, got 'yes'; write --detect-anomaly alone"],
     [['-x'], unknown('-x')],
-    [['--model', 'resnet20'], "--model: expected tiny, got 'resnet20'; for example --model tiny"],
+    [['--model', 'resnet18'], "--model: expected tiny, resnet20, resnet32 or resnet56, got 'resnet18'; for example --model tiny"],
     [['--data', 'imagenet'], "--data: expected synthetic, mnist or cifar10, got 'imagenet'; for example --data synthetic"],
     [['--lr', 'fast'], "--lr: expected a number above 0, got 'fast'; for example --lr 0.1"],
     [['--lr', '-1'], "--lr: expected a number above 0, got '-1'; for example --lr 0.1"],
@@ -244,5 +254,16 @@ describe.skipIf(onTwins)('numbers that are not finite stop the run, which keeps 
     const saved = RunFolder.open(dir);
     expect((saved.rewind() as { step: number } | null)?.step ?? null).toBe(savedAt);
     saved.close();
+  });
+
+  test('--detect-anomaly names the operation, the module and the line instead, also on a run that is resumed without it', async () => {
+    const dir = join(folder, 'watched');
+    const { code, stderr } = await run('--out', dir, '--se', ...SMALL, '--epochs', '30', '--lr', '3e4', '--detect-anomaly');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: (\S+ \(\w+\): )?\w+: (forward|backward) made [\s\S]*called at .*examples\/cifar-like\/\S+\.ts:\d+/);
+    const again = await run('--resume', dir);
+    expect(again.stderr).toMatch(/^error: SE-CNN, step \d+: the loss is NaN, expected a finite number; /);
+    const watched = await run('--resume', dir, '--detect-anomaly');
+    expect(watched.stderr).toMatch(/^error: .*made/);
   });
 });

@@ -5,6 +5,7 @@ import { saveCheckpoint } from 'chainrule/io';
 import { expect, test } from 'vitest';
 import { prepare, train } from '../../examples/cifar-like/loop.ts';
 import { makeModel } from '../../examples/cifar-like/model.ts';
+import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { onTwins, temporaryFolder } from './support.ts';
 
 // Glances at the test set, accuracy counting and checkpoints are part of the loop. CHAINRULE_LONG=1 runs 1,000 steps.
@@ -22,7 +23,7 @@ test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the 
     testTransform: normalize,
   };
   const recipe = { batchSize: 8, lr: 0.1, seed: 0, epochs: 1, maxSteps: STEPS };
-  const training = prepare(makeModel(0, true, 3, 4), data, recipe);
+  const training = prepare(makeModel(defaultSettings(), true, 3), data, recipe);
   const file = join(folder, 'checkpoint.safetensors');
   const seen: { bytes: number; tensors: number; pages: number }[] = [];
   let [glances, saves] = [0, 0];

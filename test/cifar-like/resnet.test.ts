@@ -5,6 +5,7 @@ import * as F from 'chainrule/nn/functional';
 import { SGD } from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
+import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { CifarResNet, type Placement, SEBasicBlock, seResNet } from '../../examples/cifar-like/resnet.ts';
 import { expectClose, fill, onReference, wave } from '../nn/fixture.ts';
 
@@ -104,7 +105,7 @@ describe.skipIf(onReference)('parameters and multiply-adds', () => {
     const convolutions = 32 ** 2 * 3 * 16 * 9 + 16 ** 2 * 16 * 32 * 9 + 8 ** 2 * 32 * 64 * 9;
     const attention = 2 * (16 * 4 + 32 * 8 + 64 * 16);
     expect(convolutions + attention + 640).toBe(2_804_992);
-    expect(total(makeModel(0, true, 3, 4), 'multiply-adds')).toBe(2_804_992);
+    expect(total(makeModel(defaultSettings(), true, 3), 'multiply-adds')).toBe(2_804_992);
   });
 
   test.each([

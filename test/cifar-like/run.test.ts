@@ -4,6 +4,7 @@ import { equal } from 'node:assert/strict';
 import { loadSafetensors } from 'chainrule/io';
 import { describe, expect, test } from 'vitest';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
+import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { ended, metricsOf, onTwins, run, start, temporaryFolder } from './support.ts';
 
 // A whole run in small, from the command line to the report.
@@ -72,6 +73,25 @@ describe.skipIf(onTwins)('a run', () => {
     }
   });
 
+  test('a residual net: SE where --placement says, and a chart for each of its gates', async () => {
+    const dir = join(folder, 'residual');
+    const options = ['--model', 'resnet20', '--placement', 'pre', '--squeeze', 'max', '--gate', 'tanh', '--train-images', '16'];
+    const { code, stdout, stderr } = await run('--out', dir, ...options, '--test-images', '20', '--batch-size', '8', '--se');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/SE-ResNet-20 +278,618 +2 /);
+    const weights = loadSafetensors(join(dir, 'se.safetensors'));
+    // Before the block: as many channels as come in. 272,474 parameters without SE, C²/2 more for each gate.
+    expect(weights['layer2.0.se.fc.0.weight']!.shape).toEqual([4, 16]);
+    for (const t of Object.values(weights)) t.dispose();
+    const page = readFileSync(join(dir, 'report.html'), 'utf8');
+    expect(page.match(/<div id="gate-\d">/g)?.length).toBe(9);
+    const { range, blocks } = JSON.parse(/id="excitations">(.*?)<\/script>/.exec(page)![1]!) as { range: number[]; blocks: number[][][] };
+    expect(range).toEqual([-1, 1]);
+    expect(blocks.map((b) => [b.length, b[0]!.length])).toEqual([16, 16, 16, 16, 32, 32, 32, 64, 64].map((c) => [10, c]));
+    expect(blocks.flat(2).every((s) => s === null || (s > -1 && s < 1))).toBe(true);
+    expect(page).toContain('--placement pre');
+  });
+
   test('the weights are plain safetensors', () => {
     const weights = loadSafetensors(join(folder, 'whole', 'se.safetensors'));
     expect(weights['blocks.0.se.fc.0.weight']!.shape).toEqual([4, 16]);
@@ -90,12 +110,12 @@ function metricsLines(dir: string): number {
 
 describe('the nets', () => {
   test('have as many parameters as they should', () => {
-    expect(parameterCount(makeModel(0, true, 3, 4))).toBe(27_034);
-    expect(parameterCount(makeModel(0, false, 3, 4))).toBe(24_346);
+    expect(parameterCount(makeModel(defaultSettings(), true, 3))).toBe(27_034);
+    expect(parameterCount(makeModel(defaultSettings(), false, 3))).toBe(24_346);
   });
 
   test('start from the same weights wherever they share a parameter', () => {
-    const [se, plain] = [makeModel(3, true, 3, 4), makeModel(3, false, 3, 4)];
+    const [se, plain] = [makeModel({ ...defaultSettings(), seed: 3 }, true, 3), makeModel({ ...defaultSettings(), seed: 3 }, false, 3)];
     const full = new Map(se.namedParameters());
     for (const [name, p] of plain.namedParameters()) expect(Array.from(p.data())).toEqual(Array.from(full.get(name)!.data()));
     expect(full.size - plain.namedParameters().length).toBe(6);

@@ -1,6 +1,8 @@
 // Draws the charts of report.html; runs in the browser, with uPlot loaded before it.
 (() => {
-  const { steps, curves } = JSON.parse(document.getElementById('curves').textContent);
+  const embedded = (id) => JSON.parse(document.getElementById(id).textContent);
+  const { steps, curves } = embedded('curves');
+  const { range: gateRange, blocks } = embedded('excitations');
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const digits = (n) => (v) => (v === null || v === undefined ? '' : v.toFixed(n));
@@ -25,6 +27,7 @@
     value: (_, v) => format(v),
   });
 
+  const count = (v) => (v === null || v === undefined ? '' : v.toLocaleString('en-US'));
   const charts = () => [
     {
       id: 'loss',
@@ -43,8 +46,20 @@
     },
   ];
 
+  // One small chart for each gate: a line for each class over the channels.
+  const gates = () =>
+    blocks.map((means, i) => ({
+      id: `gate-${i}`,
+      x: means[0].map((_, channel) => channel),
+      label: 'channel',
+      height: 180,
+      legend: false,
+      range: (_, lo, hi) => gateRange ?? [0, hi * 1.05],
+      series: means.map((samples, c) => ({ label: `${c}`, samples, stroke: colour(`class-${c}`), width: 1.25, points: { show: false } })),
+    }));
+
   const draw = () => {
-    for (const { id, range, series } of charts()) {
+    for (const { id, range, series, x = steps, label = 'step', height = 240, legend = true } of [...charts(), ...gates()]) {
       const holder = document.getElementById(id);
       holder.replaceChildren();
       const font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -56,20 +71,21 @@
         grid: { stroke: colour('rule'), width: 1 },
         ...extra,
       });
-      const size = () => ({ width: holder.clientWidth, height: 240 });
+      const size = () => ({ width: holder.clientWidth, height });
       const chart = new uPlot(
         {
           ...size(),
           scales: { x: { time: false, range: (_, lo, hi) => [0, hi] }, y: { range } },
           axes: [
-            axis({ label: 'step', labelSize: 18, size: 34, space: 60, values: (_, vs) => vs.map((v) => (v === null ? '' : v.toLocaleString('en-US'))) }),
+            axis({ label, labelSize: 18, size: 34, space: 60, values: (_, vs) => vs.map(count) }),
             axis({ size: 46, space: 32, values: (_, vs) => vs.map(short) }),
           ],
-          series: [{ label: 'step', value: (_, v) => (v === null ? '' : v.toLocaleString('en-US')) }, ...series],
-          legend: { show: true },
-          cursor: { drag: { x: true, y: false }, points: { size: 6 } },
+          series: [{ label, value: (_, v) => count(v) }, ...series],
+          legend: { show: legend },
+          cursor: {
+            show: legend, drag: { x: true, y: false }, points: { size: 6 } },
         },
-        [steps, ...series.map((s) => s.samples)],
+        [x, ...series.map((s) => s.samples)],
         holder,
       );
       new ResizeObserver(() => chart.setSize(size())).observe(holder);

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Data } from '../data.ts';
 import { GLANCE_IMAGES } from '../loop.ts';
-import { flagOf, type Settings, SYNTHETIC_ONLY } from '../options.ts';
+import { flagOf, matters, type Settings } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
 import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
 import { confusionOf } from './confusion.ts';
@@ -49,6 +49,7 @@ ${verdict(results, settings)}
   </div>
   <p class="note">${chartNote(results[0]!.labels.length)}</p>
 </section>
+${gates(results, data)}
 <section>
   <h2>What is taken for what</h2>
   <p class="note">Rows are the true class, columns the net’s answer, in % of the row; empty means less than half a percent.</p>
@@ -64,12 +65,33 @@ ${verdict(results, settings)}
   <dl>${Object.entries(settings).map(setting)}</dl>
 </section>
 </main>
+<script type="application/json" id="excitations">${embeddedJson(excitationsData(results, settings))}</script>
 <script type="application/json" id="curves">${embeddedJson(curvesOf(folder.metrics(), results))}</script>
 <script>${packaged('uplot/dist/uPlot.iife.min.js')}</script>
 <script>${beside('client.js')}</script>
 </body>
 </html>
 `;
+}
+
+/** A chart for each gate; client.js draws them. */
+function gates(results: readonly Result[], data: Data): Html | null {
+  const blocks = results.flatMap((r) => r.excitations);
+  if (blocks.length === 0) return null;
+  const images = count(Math.min(GLANCE_IMAGES, results[0]!.labels.length));
+  return html`<section>
+  <h2>What the gates do</h2>
+  <p class="note">The scale that each block’s gate gives every channel, averaged over the test images of a class (of the first
+  ${images}); channels run from left to right. Where the lines part, the gate tells classes apart (as in Hu et al. 2017, figure 6).</p>
+  <p class="note">${data.classes.map((name, c) => html`<span class="key"><span class="dot class-${c}"></span>${name}</span>`)}</p>
+  <div class="gates">${blocks.map(({ block }, i) => html`<figure><figcaption>${block}</figcaption><div id="gate-${i}"></div></figure>`)}</div>
+</section>`;
+}
+
+function excitationsData(results: readonly Result[], { gate }: Settings): object {
+  // The gate's own range; null: as far as the values go.
+  const range = { sigmoid: [0, 1], hardsigmoid: [0, 1], tanh: [-1, 1], relu: null }[gate];
+  return { range, blocks: results.flatMap((r) => r.excitations).map((b) => b.means) };
 }
 
 function setting([key, value]: [string, string | number | boolean | null]): Html {
@@ -92,7 +114,7 @@ function headline(results: readonly Result[]): string {
 
 /** Bars of accuracy, and the table. */
 function verdict(results: readonly Result[], settings: Settings): Html {
-  const bounds = settings.data === 'synthetic' && settings.context === 'distant' ? [80, 90] : [];
+  const bounds = settings.data === 'synthetic' && settings.context === 'distant' && settings.model === 'tiny' ? [80, 90] : [];
   const bar = (r: Result) => html`<div class="bar ${r.net}">
     <span class="name">${r.title}</span>
     <span class="track">${bounds.map((b) => html`<i style="left:${b}%"></i>`)}<b style="width:${100 * r.testAccuracy}%"></b></span>
@@ -159,7 +181,7 @@ function samples(results: readonly Result[], data: Data): Html {
 /** A command that trains the same again. */
 function commandOf(settings: Settings): string {
   const { se, ...rest } = settings;
-  const meant = (key: keyof typeof rest) => rest[key] !== null && (rest.data === 'synthetic' || !SYNTHETIC_ONLY.includes(key));
+  const meant = (key: keyof typeof rest) => rest[key] !== null && matters(key, settings);
   const flags = (Object.keys(rest) as (keyof typeof rest)[]).filter(meant).map((key) => `${flagOf(key)} ${rest[key]}`);
   return ['npm start --', ...(se === null ? [] : [se ? '--se' : '--no-se']), ...flags].join(' ');
 }
