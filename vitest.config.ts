@@ -4,8 +4,9 @@ import { defineConfig } from 'vitest/config';
 const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 // The whole suite runs twice: on the WebAssembly kernels and on their plain-TypeScript twins. Tests that no kernel choice can
-// change run once.
+// change run once. Comparisons of kernels with their twins run again with every call shared among threads.
 const once = ['test/kernels/**', 'test/architecture.test.ts'];
+const twins = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
 
 export default defineConfig({
   resolve: {
@@ -24,6 +25,7 @@ export default defineConfig({
         extends: true,
         test: { name: 'reference', include: ['test/**/*.test.ts'], exclude: once, env: { CHAINRULE_KERNELS: 'reference' } },
       },
+      { extends: true, test: { name: 'threads', include: twins, setupFiles: 'test/support/share-everything.ts' } },
     ],
   },
 });

@@ -95,7 +95,7 @@ export function peakProbe(dtype: FloatDType): { flops: number; run: () => void; 
     .fill(1, lanes);
   return {
     flops: 2 * ROUNDS * VECTORS * lanes,
-    run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', 1, room.storage.ptr, ROUNDS, at),
+    run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: 1, work: 0 }, room.storage.ptr, ROUNDS, at),
     free: () => room.storage.free(),
   };
 }

@@ -17,6 +17,7 @@ export {
   ScopeError,
   ShapeError,
   StateDictError,
+  WorkerError,
 } from './core/errors.ts';
 export type { Stateful } from './core/stateful.ts';
 export type { Shape } from './core/shape.ts';
@@ -32,6 +33,7 @@ export {
   einsum,
   eye,
   full,
+  getNumThreads,
   grad,
   hessian,
   hvp,
@@ -53,6 +55,7 @@ export {
   randperm,
   scope,
   scoped,
+  setNumThreads,
   stack,
   tensor,
   valueAndGrad,

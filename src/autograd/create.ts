@@ -138,7 +138,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
     throw new ArgumentError(`arange: expected finite numbers and a step ≠ 0, got start ${from}, end ${to}, step ${step}`);
   }
-  const n = Math.max(0, Math.ceil((to - from) / step));
+  const n = Math.ceil((to - from) / step);
+  if (n < 0) throw new ArgumentError(`arange: step ${step} leads from start ${from} away from end ${to}`);
   const whole = Number.isInteger(from) && Number.isInteger(step);
   const values = Float64Array.from({ length: sizeOf([n], 'arange') }, (_, i) => from + i * step);
   const dtype = checkDType('arange', options.dtype ?? (whole ? 'int32' : 'float32'));

@@ -3,6 +3,7 @@
  */
 import './methods.ts';
 
+export { getNumThreads, setNumThreads } from '../kernels/threads.ts';
 export * from './backward.ts';
 export * from './create.ts';
 export * from './functional.ts';

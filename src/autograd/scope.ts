@@ -83,10 +83,8 @@ export function openScope(kind: FreedBy): Scope {
  */
 export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?: Scope): void {
   if (s.closed) return;
-  s.closed = true;
-  const at = stack.lastIndexOf(s);
-  if (at >= 0) stack.splice(at, 1);
-  const outer = into ?? (at > 0 ? stack[at - 1]! : null);
+  const around = leaveStack(s);
+  const outer = into ?? around;
   for (const r of results) if (r !== null) pass(r, s, outer);
   for (const t of s.tensors) {
     if (t.scope !== s) continue;
@@ -101,11 +99,18 @@ export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?:
 /** Takes a scope off the stack and frees nothing: all it made passes to the scope around, or to the garbage collector. */
 function dissolveScope(s: Scope): void {
   if (s.closed) return;
+  const outer = leaveStack(s);
+  for (const t of s.tensors) if (t.scope === s) hand(t, outer);
+  s.tensors = [];
+}
+
+/** Takes a scope off the stack, wherever it sits; returns the one around it. */
+function leaveStack(s: Scope): Scope | null {
   s.closed = true;
   const at = stack.lastIndexOf(s);
-  if (at >= 0) stack.splice(at, 1);
-  for (const t of s.tensors) if (t.scope === s) hand(t, at > 0 ? stack[at - 1]! : null);
-  s.tensors = [];
+  if (at === stack.length - 1) stack.pop();
+  else if (at >= 0) stack.splice(at, 1);
+  return stack[at - 1] ?? null;
 }
 
 /** Hands a result and the history that was made inside to the outer scope. */

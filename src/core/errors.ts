@@ -41,6 +41,9 @@ export class AnomalyError extends ChainruleError {}
 /** WebAssembly memory is exhausted. */
 export class OutOfMemoryError extends ChainruleError {}
 
+/** A worker thread failed, ended or stood still in the middle of a kernel. What the operation was writing is undefined. */
+export class WorkerError extends ChainruleError {}
+
 /** A gradient check found a wrong gradient. */
 export class GradcheckError extends ChainruleError {}
 

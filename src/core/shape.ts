@@ -131,8 +131,10 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /** The NumPy broadcast of the shapes; throws a ShapeError that names `op` and all of them. */
-export function broadcastShapes(op: string, ...shapes: Shape[]): number[] {
-  const ndim = Math.max(0, ...shapes.map((s) => s.length));
+export function broadcastShapes(op: string, ...shapes: readonly Shape[]): Shape {
+  const first = shapes.find((s) => s.length > 0) ?? [];
+  if (shapes.every((s) => s.length === 0 || sameShape(s, first))) return first;
+  const ndim = Math.max(...shapes.map((s) => s.length));
   const out = new Array<number>(ndim).fill(1);
   for (const shape of shapes) {
     for (let i = 1; i <= shape.length; i++) {
@@ -163,10 +165,10 @@ export function normalizeDim(op: string, dim: number, ndim: number): number {
   return dim < 0 ? dim + range : dim;
 }
 
-/** Sorted natural dims of a reduction; `undefined` means all of them. Throws on a dim out of range or named twice. */
-export function normalizeDims(op: string, dim: number | readonly number[] | undefined, ndim: number): number[] {
-  if (dim === undefined) return Array.from({ length: ndim }, (_, d) => d);
+/** Sorted natural dims of a reduction; none named means all of them. Throws on a dim out of range or named twice. */
+export function normalizeDims(op: string, dim: number | readonly number[] = [], ndim: number): number[] {
   const dims = (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim(op, d, ndim));
+  if (dims.length === 0) return Array.from({ length: ndim }, (_, d) => d);
   dims.sort((a, b) => a - b);
   for (let i = 1; i < dims.length; i++) {
     if (dims[i] === dims[i - 1]) throw new ShapeError(`${op}: dim ${dims[i]} appears twice`);

@@ -3,11 +3,23 @@
  */
 import { KERNELS_BASE64 } from './binary.generated.ts';
 import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory } from './memory.ts';
+import { runShared, tuning, type Kernel } from './threads.ts';
 
-type Kernel = (args: number, first: number, last: number) => void;
+/** How a kernel call's work is divided. Both numbers may depend on the problem alone, never on the threads there are. */
+export interface Split {
+  /** How many chunks the problem has, of about equal work: a good dozen where it is large, none of more than 50 milliseconds. */
+  readonly chunks: number;
+  /** About how many nanoseconds one thread takes for all of it: too few are not worth sharing. */
+  readonly work: number;
+}
 
-const instance = new WebAssembly.Instance(new WebAssembly.Module(kernelBytes()), { env: { memory: wasmMemory, abort } });
-const table = instance.exports as unknown as Record<string, Kernel>;
+/** The compiled kernels. */
+export const kernelModule = new WebAssembly.Module(kernelBytes());
+const instance = new WebAssembly.Instance(kernelModule, { env: { memory: wasmMemory, abort } });
+/** Kernels by name; workers know them by their number. */
+const table: Record<string, { id: number; run: Kernel }> = Object.fromEntries(
+  Object.entries(instance.exports).map(([name, run], id) => [name, { id, run: run as Kernel }]),
+);
 setHeapBase((instance.exports.heapBase as () => number)());
 
 /** The binary; compiled for shared memory, its import is relabelled where the memory is not. */
@@ -36,14 +48,17 @@ function abort(): never {
 }
 
 /**
- * Runs all chunks of a kernel. Arguments are whole numbers or floats, see abi.ts.
- * @param name the kernel's export · @param chunks how many chunks the problem has
+ * Runs all chunks of a kernel, on all threads where that is worth it. Arguments are whole numbers or floats, see abi.ts.
+ * @param name the kernel's export
+ *
+ * Throws: WorkerError, see threads.ts
  */
-export function launch(name: string, chunks: number, ...args: number[]): void {
+export function launch(name: string, { chunks, work }: Split, ...args: number[]): void {
   if (args.length * 8 > ARGS_BYTES) throw new Error(`${name}: ${args.length} arguments do not fit`);
   const { f64 } = memoryViews();
   for (let i = 0; i < args.length; i++) f64[ARGS / 8 + i] = args[i]!;
   const kernel = table[name];
   if (kernel === undefined) throw new Error(`there is no kernel ${name}`);
-  kernel(ARGS, 0, chunks);
+  if (chunks > 1 && work >= tuning.leastWork) runShared(kernelModule, name, kernel.id, kernel.run, chunks);
+  else kernel.run(ARGS, 0, chunks);
 }

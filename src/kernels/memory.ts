@@ -9,8 +9,8 @@ import { OutOfMemoryError } from '../core/errors.ts';
 
 /** Bytes of a WebAssembly page. */
 const PAGE = 65536;
-/** One page short of 4 GiB, so that `pointer + size` still fits 32 bits. */
-const MAX_PAGES = 65535;
+/** One page short of 4 GiB, so that `pointer + size` still fits 32 bits; then what a browser with less address space grants. */
+const MAXIMA = [65535, 32768, 16384];
 const INITIAL_PAGES = 64;
 /** Blocks start on cache lines. */
 const ALIGN = 64;
@@ -38,8 +38,21 @@ export interface MemoryViews {
 /** Whether the memory can be shared with worker threads. */
 export const isShared = typeof SharedArrayBuffer === 'function';
 
-/** The memory the kernels import. */
-export const wasmMemory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES, shared: isShared });
+/** The memory the kernels import, and the most pages it can have. */
+const { memory: wasmMemory, maximum: MAX_PAGES } = makeMemory();
+export { wasmMemory };
+
+function makeMemory(): { memory: WebAssembly.Memory; maximum: number } {
+  let refusal: unknown;
+  for (const maximum of MAXIMA) {
+    try {
+      return { memory: new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: isShared }), maximum };
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  throw refusal;
+}
 
 let views = makeViews();
 

@@ -2,7 +2,7 @@
  * What a kernel sees of a tensor, and the allocation of results in the right memory order.
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
-import { channelsLastStrides, memoryOrder, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../core/shape.ts';
+import { channelsLastStrides, isRowMajor, memoryOrder, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../core/shape.ts';
 import { allocate, type Storage } from './memory.ts';
 
 /** A strided window on a storage. Offset and strides count elements. Tensors are views. */
@@ -26,7 +26,8 @@ export function empty(shape: Shape, dtype: DType): View {
 
 /** An uninitialised dense view of `shape` whose dims nest in memory as those of `like` (same rank) do. */
 export function emptyLike(like: View, shape: Shape = like.shape, dtype: DType = like.dtype): View {
-  const strides = stridesInOrder(shape, memoryOrder(like.shape, like.strides));
+  const rowMajor = isRowMajor(like.shape, like.strides);
+  const strides = rowMajor ? rowMajorStrides(shape) : stridesInOrder(shape, memoryOrder(like.shape, like.strides));
   return { storage: allocate(sizeOf(shape) * ITEM_SIZE[dtype]), offset: 0, shape, strides, dtype };
 }
 

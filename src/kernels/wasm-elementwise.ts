@@ -3,9 +3,9 @@
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { planIteration, type Plan } from '../core/plan.ts';
-import { sizeOf, type Shape } from '../core/shape.ts';
+import { isRowMajor, sizeOf, type Shape } from '../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, ReduceOp, UnaryOp } from './interface.ts';
-import { launch } from './launch.ts';
+import { launch, type Split } from './launch.ts';
 import { allocate } from './memory.ts';
 import { addressOf, type View } from './view.ts';
 
@@ -57,6 +57,23 @@ const GATHER: Record<DType, string> = { float32: 'gather_32', float64: 'gather_6
 const TRANSPOSE: Record<DType, string> = { float32: 'transpose_32', float64: 'transpose_64', int32: 'transpose_32', bool: 'transpose_8' };
 const CONVERT = { float32: 'copy_f32', float64: 'copy_f64', int32: 'copy_i32', bool: 'copy_u8' } as const;
 
+/** About how many nanoseconds an element takes that is copied, added or compared. */
+const NANOSECONDS = 0.25;
+/** How many times as long an operation takes, where it takes much longer. */
+const COST: Partial<Record<UnaryOp | BinaryOp, number>> & { readonly uniform: number } = {
+  exp: 5,
+  expm1: 30,
+  log: 30,
+  log1p: 30,
+  sin: 30,
+  cos: 30,
+  tanh: 8,
+  sigmoid: 6,
+  erf: 90,
+  pow: 90,
+  uniform: 20,
+};
+
 /** How many indivisible units of `size` elements make a chunk. */
 function unitsPerChunk(size: number): number {
   return Math.max(1, Math.floor(CHUNK / size));
@@ -64,9 +81,9 @@ function unitsPerChunk(size: number): number {
 
 /**
  * Runs a kernel over a planned nest of `views`, output first; assembly/strided.ts has the layout.
- * @param leading the kernel's own arguments · @param weight elements of work per element of the nest
+ * @param leading the kernel's own arguments · @param weight elements of work per element of the nest · @param cost see COST
  */
-function launchNest(name: string, leading: readonly number[], views: readonly View[], plan: Plan, weight = 1): void {
+function launchNest(name: string, leading: readonly number[], views: readonly View[], plan: Plan, weight = 1, cost = 1): void {
   const { sizes, strides } = plan;
   const last = sizes.length - 1;
   const length = sizes[last]!;
@@ -95,7 +112,7 @@ function launchNest(name: string, leading: readonly number[], views: readonly Vi
     args.push(sizes[d]!);
     for (let k = 0; k < views.length; k++) args.push(strides[k]![d]! * bytes[k]!);
   }
-  launch(name, Math.ceil(rows / rowsPerChunk), ...args);
+  launch(name, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS }, ...args);
 }
 
 function stridesOf(v: View): readonly number[] {
@@ -106,10 +123,50 @@ function isEmpty(plan: Plan): boolean {
   return plan.sizes.includes(0);
 }
 
+/** The arguments of a small call: with those of a tiny one, arrays would take longer than the kernel. */
+const small: number[] = [];
+const ONE_CHUNK: Split = { chunks: 1, work: 0 };
+
+/**
+ * Runs a kernel over at most a chunk of elements, where they lie one after another in each view, or are all the same one; false
+ * elsewhere. What it passes is what launchNest would for one row.
+ */
+function launchSmall(name: string, leading: readonly number[], views: readonly View[]): boolean {
+  const { length } = leading;
+  const count = views.length;
+  let n = 1;
+  for (const size of views[0]!.shape) n *= size;
+  if (n === 0 || n > CHUNK) return false;
+  const strides = length + count + 5;
+  for (let k = 0; k < count; k++) {
+    const v = views[k]!;
+    const stride = isRowMajor(v.shape, v.strides) ? ITEM_SIZE[v.dtype] : isOne(v) ? 0 : -1;
+    if (stride < 0) return false;
+    small[length + k] = addressOf(v);
+    small[strides + k] = stride;
+    small[strides + count + 1 + k] = stride * n;
+  }
+  for (let i = 0; i < length; i++) small[i] = leading[i]!;
+  small[length + count] = small[strides - 1] = small[strides + count] = 1;
+  small[strides - 4] = unitsPerChunk(n);
+  small[strides - 3] = small[strides - 2] = n;
+  // Setting a length costs, even the same.
+  if (small.length !== strides + 2 * count + 1) small.length = strides + 2 * count + 1;
+  launch(name, ONE_CHUNK, ...small);
+  return true;
+}
+
+/** Whether all indices lead to one element. */
+function isOne({ shape, strides }: View): boolean {
+  for (let d = 0; d < shape.length; d++) if (shape[d] !== 1 && strides[d] !== 0) return false;
+  return true;
+}
+
 /** Runs a kernel over whole views of one shape, output first. */
-function launchViews(name: string, leading: readonly number[], ...views: readonly View[]): void {
+function launchViews(name: string, leading: readonly number[], views: readonly View[], cost?: number): void {
+  if (launchSmall(name, leading, views)) return;
   const plan = planIteration(views[0]!.shape, views.map(stridesOf));
-  if (!isEmpty(plan)) launchNest(name, leading, views, plan);
+  if (!isEmpty(plan)) launchNest(name, leading, views, plan, 1, cost);
 }
 
 /** Runs a kernel over the lines of `views` along `dim`, one line per element of the nest. */
@@ -154,7 +211,8 @@ function transpose(x: View, y: View, plan: Plan): boolean {
   const perChunk = unitsPerChunk(tileP * sizes[q]!);
   const shape = [sizes[p]!, sizes[q]!, ys[p]! * size, xs[q]! * size, tileP, tileQ];
   const counts = [strips, all, perChunk, outer.length / 3];
-  launch(TRANSPOSE[y.dtype], Math.ceil(all / perChunk), addressOf(y), addressOf(x), ...shape, ...counts, ...outer);
+  const split = { chunks: Math.ceil(all / perChunk), work: all * tileP * sizes[q]! * NANOSECONDS };
+  launch(TRANSPOSE[y.dtype], split, addressOf(y), addressOf(x), ...shape, ...counts, ...outer);
   return true;
 }
 
@@ -219,7 +277,7 @@ function reduceRows(op: ReduceOp, x: View, y: View, { kept, reduced }: ReduceLoo
     const tail = inner.size - (pieces - 1) * run;
     const args = [addressOf(x), out, units, perChunk, segments, rowsPerSegment, rows, run, tail, loops[0]!.size, inner.sx];
     pushLoops(args, kept, loops);
-    launch(rowsExport(op, x.dtype), Math.ceil(units / perChunk), ...args);
+    launch(rowsExport(op, x.dtype), { chunks: Math.ceil(units / perChunk), work: results * rows * run * NANOSECONDS }, ...args);
     if (partials !== null) combine(op, y, partials.ptr, results, segments, segments, 1, kept);
   } finally {
     partials?.free();
@@ -259,7 +317,7 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
       direct ? 1 : 0,
     ];
     pushLoops(args, outer, reduced);
-    launch(columnsExport(op, x.dtype), Math.ceil(units / perChunk), ...args);
+    launch(columnsExport(op, x.dtype), { chunks: Math.ceil(units / perChunk), work: results * rows * NANOSECONDS }, ...args);
     if (partials !== null) combine(op, y, partials.ptr, results, segments, 1, results, kept);
   } finally {
     partials?.free();
@@ -279,7 +337,7 @@ function combine(
 ): void {
   const args = [addressOf(y), partials, results, segments, a, b, kept.length];
   for (const l of kept) args.push(l.size, l.sy);
-  launch(combineExport(op, y.dtype), Math.ceil(results / RESULTS), ...args);
+  launch(combineExport(op, y.dtype), { chunks: Math.ceil(results / RESULTS), work: results * segments * NANOSECONDS }, ...args);
 }
 
 export const elementwiseKernels: Pick<
@@ -287,7 +345,7 @@ export const elementwiseKernels: Pick<
   'fill' | 'copy' | 'unary' | 'binary' | 'compare' | 'where' | 'reduce' | 'argReduce' | 'cumsum' | 'gather' | 'scatterAdd' | 'uniform'
 > = {
   fill(value, y) {
-    launchViews(plainExport('fill', y.dtype), [y.dtype === 'bool' ? Number(value !== 0) : value], y);
+    launchViews(plainExport('fill', y.dtype), [y.dtype === 'bool' ? Number(value !== 0) : value], [y]);
   },
 
   copy(x, y) {
@@ -298,19 +356,19 @@ export const elementwiseKernels: Pick<
   },
 
   unary(op, x, y) {
-    launchViews(unaryExport(op, y.dtype), [], y, x);
+    launchViews(unaryExport(op, y.dtype), [], [y, x], COST[op]);
   },
 
   binary(op, a, b, y) {
-    launchViews(binaryExport(op, y.dtype), [], y, a, b);
+    launchViews(binaryExport(op, y.dtype), [], [y, a, b], COST[op]);
   },
 
   compare(op, a, b, y) {
-    launchViews(compareExport(op, a.dtype), [], y, a, b);
+    launchViews(compareExport(op, a.dtype), [], [y, a, b]);
   },
 
   where(c, a, b, y) {
-    launchViews(WHERE[y.dtype], [], y, c, a, b);
+    launchViews(WHERE[y.dtype], [], [y, c, a, b]);
   },
 
   reduce(op, x, y) {
@@ -344,6 +402,7 @@ export const elementwiseKernels: Pick<
 
   uniform(key, stream, y) {
     const n = sizeOf(y.shape);
-    launch(plainExport('uniform', y.dtype), Math.ceil(n / CHUNK), addressOf(y), n, key[0] | 0, key[1] | 0, stream | 0);
+    const split = { chunks: Math.ceil(n / CHUNK), work: n * COST.uniform * NANOSECONDS };
+    launch(plainExport('uniform', y.dtype), split, addressOf(y), n, key[0] | 0, key[1] | 0, stream | 0);
   },
 };

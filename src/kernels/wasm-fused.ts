@@ -4,7 +4,7 @@
 import type { DType } from '../core/dtype.ts';
 import { isDense, sizeOf } from '../core/shape.ts';
 import type { FusedKernels, Kernels, SgdEntry } from './interface.ts';
-import { launch } from './launch.ts';
+import { launch, type Split } from './launch.ts';
 import { allocate, memoryViews } from './memory.ts';
 import { reference } from './reference.ts';
 import { addressOf, type View } from './view.ts';
@@ -13,6 +13,9 @@ import { addressOf, type View } from './view.ts';
 const UPDATE_CHUNK = 16384;
 /** Channels whose partial sums are combined as one chunk. */
 const COMBINE_CHUNK = 64;
+/** About how many nanoseconds an element takes in a pass over memory, and where it takes an exponential. */
+const PASS = 0.25;
+const EXPONENTIAL = 2;
 /** Float64 numbers a row of the optimizer's table has. */
 const TABLE_ROW = 6;
 
@@ -24,17 +27,24 @@ function addressOr0(v: View | null): number {
   return v === null ? 0 : addressOf(v);
 }
 
-/** The view as a matrix: M rows of C channels, cut into chunks of `rows`. */
-function channelRows(x: View): { M: number; C: number; rows: number; chunks: number } {
+/** The view as a matrix: M rows of C channels, cut into chunks of `rows`; how a pass over it splits, and how joining C sums of chunks. */
+function channelRows(x: View): { M: number; C: number; rows: number; chunks: number; pass: Split; combination: Split } {
   const C = x.shape[1]!;
   const M = C === 0 ? 0 : sizeOf(x.shape) / C;
   const rows = Math.max(32, Math.min(512, Math.floor(32768 / Math.max(C, 1))));
-  return { M, C, rows, chunks: Math.ceil(M / rows) };
+  const chunks = Math.ceil(M / rows);
+  const combination = { chunks: Math.ceil(C / COMBINE_CHUNK), work: chunks * C * PASS };
+  return { M, C, rows, chunks, pass: { chunks, work: M * C * PASS }, combination };
 }
 
 /** Rows of K elements that make a chunk of a softmax. */
 function softmaxRows(K: number): number {
   return Math.max(1, Math.floor(8192 / Math.max(K, 1)));
+}
+
+/** How M such rows split. */
+function softmaxSplit(M: number, K: number): Split {
+  return { chunks: Math.ceil(M / softmaxRows(K)), work: M * K * EXPONENTIAL };
 }
 
 /** Runs `run` with a workspace of n float64 numbers. */
@@ -49,63 +59,61 @@ function withWorkspace(n: number, run: (address: number) => void): void {
 
 export const fusedKernels: FusedKernels = {
   batchNormStats(x, mean, variance) {
-    const { M, C, rows, chunks } = channelRows(x);
+    const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
-    const combineChunks = Math.ceil(C / COMBINE_CHUNK);
     withWorkspace(chunks * C, (partial) => {
-      launch(`channelSums${s}`, chunks, addressOf(x), 0, partial, M, C, rows);
-      launch(`combineSums${s}`, combineChunks, partial, C, chunks, C, 1 / M, 0, addressOf(mean), COMBINE_CHUNK);
-      launch(`channelSums${s}`, chunks, addressOf(x), addressOf(mean), partial, M, C, rows);
-      launch(`combineSums${s}`, combineChunks, partial, C, chunks, C, 1 / M, 0, addressOf(variance), COMBINE_CHUNK);
+      launch(`channelSums${s}`, pass, addressOf(x), 0, partial, M, C, rows);
+      launch(`combineSums${s}`, combination, partial, C, chunks, C, 1 / M, 0, addressOf(mean), COMBINE_CHUNK);
+      launch(`channelSums${s}`, pass, addressOf(x), addressOf(mean), partial, M, C, rows);
+      launch(`combineSums${s}`, combination, partial, C, chunks, C, 1 / M, 0, addressOf(variance), COMBINE_CHUNK);
     });
   },
 
   batchNormApply(x, mean, invstd, w, b, y) {
-    const { M, C, rows, chunks } = channelRows(x);
+    const { M, C, rows, pass } = channelRows(x);
     const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOr0(b)];
-    launch(`batchNormApply${suffix(x)}`, chunks, addressOf(x), addressOf(y), ...perChannel, M, C, rows);
+    launch(`batchNormApply${suffix(x)}`, pass, addressOf(x), addressOf(y), ...perChannel, M, C, rows);
   },
 
   batchNormGrad(g, x, mean, invstd, w, dx, dw, db) {
-    const { M, C, rows, chunks } = channelRows(x);
+    const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
-    const combineChunks = Math.ceil(C / COMBINE_CHUNK);
     withWorkspace(chunks * C * 2, (partial) => {
-      launch(`batchNormGradSums${s}`, chunks, addressOf(g), addressOf(x), addressOf(mean), partial, M, C, rows);
-      launch(`combineSums${s}`, combineChunks, partial, 2 * C, chunks, C, 1, 0, addressOf(db), COMBINE_CHUNK);
-      launch(`combineSums${s}`, combineChunks, partial + C * 8, 2 * C, chunks, C, 1, addressOf(invstd), addressOf(dw), COMBINE_CHUNK);
+      launch(`batchNormGradSums${s}`, pass, addressOf(g), addressOf(x), addressOf(mean), partial, M, C, rows);
+      launch(`combineSums${s}`, combination, partial, 2 * C, chunks, C, 1, 0, addressOf(db), COMBINE_CHUNK);
+      launch(`combineSums${s}`, combination, partial + C * 8, 2 * C, chunks, C, 1, addressOf(invstd), addressOf(dw), COMBINE_CHUNK);
     });
     if (dx === null) return;
     const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOf(dw), addressOf(db)];
-    launch(`batchNormGradX${s}`, chunks, addressOf(g), addressOf(x), addressOf(dx), ...perChannel, M, C, rows);
+    launch(`batchNormGradX${s}`, pass, addressOf(g), addressOf(x), addressOf(dx), ...perChannel, M, C, rows);
   },
 
   softmax(log, x, y) {
     const [M, K] = x.shape as [number, number];
     const rows = softmaxRows(K);
     const name = `${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`;
-    launch(name, Math.ceil(M / rows), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
+    launch(name, softmaxSplit(M, K), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
   },
 
   softmaxGrad(log, g, y, dx) {
     const [M, K] = g.shape as [number, number];
     const rows = softmaxRows(K);
     const name = `${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`;
-    launch(name, Math.ceil(M / rows), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
+    launch(name, softmaxSplit(M, K), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
   },
 
   crossEntropy(x, target, loss, logp) {
     const [M, K] = x.shape as [number, number];
     const rows = softmaxRows(K);
     const addresses = [addressOf(x), addressOf(target), addressOf(loss), addressOf(logp)];
-    launch(`crossEntropy${suffix(x)}`, Math.ceil(M / rows), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
+    launch(`crossEntropy${suffix(x)}`, softmaxSplit(M, K), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
   },
 
   crossEntropyGrad(scale, logp, target, dx) {
     const [M, K] = logp.shape as [number, number];
     const rows = softmaxRows(K);
     const addresses = [addressOf(scale), addressOf(logp), addressOf(target), addressOf(dx)];
-    launch(`crossEntropyGrad${suffix(logp)}`, Math.ceil(M / rows), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
+    launch(`crossEntropyGrad${suffix(logp)}`, softmaxSplit(M, K), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
   },
 };
 
@@ -132,7 +140,7 @@ export const optimizerKernels: Pick<Kernels, 'sgd'> = {
           chunks += Math.ceil(n / UPDATE_CHUNK);
         });
         const numbers = [p.lr, p.momentum, p.dampening, p.nesterov ? 1 : 0, p.weightDecay, UPDATE_CHUNK];
-        launch(`sgd${suffix(flat[0]!.param)}`, chunks, table, flat.length, ...numbers);
+        launch(`sgd${suffix(flat[0]!.param)}`, { chunks, work: chunks * UPDATE_CHUNK * PASS }, table, flat.length, ...numbers);
       });
     }
   },

@@ -1,13 +1,17 @@
 /**
  * Arguments of the WebAssembly pooling kernels; see assembly/pool.ts.
  */
+import { sizeOf } from '../core/shape.ts';
 import type { Kernels } from './interface.ts';
-import { launch } from './launch.ts';
+import { launch, type Split } from './launch.ts';
 import { allocate, memoryViews } from './memory.ts';
 import { adaptiveWindows, averageWindows, type Span, type Windows } from './pool-windows.ts';
 import { addressOf, type View } from './view.ts';
 
 type Pooling = 'maxPool2d' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
+
+/** About how many nanoseconds an element of a window takes. */
+const NANOSECONDS = 0.25;
 
 function suffix(v: View): string {
   return v.dtype === 'float64' ? '_f64' : '_f32';
@@ -56,10 +60,17 @@ function runTable(spans: readonly Span[], n: number): number[] {
   return table;
 }
 
+/** How N images of C channels split, a row of the result a chunk. */
+function splitOf(N: number, C: number, rows: number, w: Windows): Split {
+  const covered = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.first, 0);
+  return { chunks: N * rows, work: N * C * covered(w.rows) * covered(w.columns) * NANOSECONDS };
+}
+
 function average(x: View, y: View, w: Windows): void {
   const [N, C, OH, OW] = y.shape as [number, number, number, number];
   withTables([spanTable(w.rows), spanTable(w.columns)], (spans) => {
-    launch(`averagePool${suffix(x)}`, N * OH, addressOf(x), addressOf(y), ...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides);
+    const geometry = [...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides];
+    launch(`averagePool${suffix(x)}`, splitOf(N, C, OH, w), addressOf(x), addressOf(y), ...geometry);
   });
 }
 
@@ -68,7 +79,7 @@ function averageGrad(g: View, dx: View, w: Windows): void {
   const runs = runTable(w.columns, W);
   withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (tables) => {
     const geometry = [...tables, runs.length / 4, w.divisor, C, H, ...g.strides, ...dx.strides];
-    launch(`averagePoolGrad${suffix(g)}`, N * H, addressOf(g), addressOf(dx), ...geometry);
+    launch(`averagePoolGrad${suffix(g)}`, splitOf(N, C, H, w), addressOf(g), addressOf(dx), ...geometry);
   });
 }
 
@@ -78,7 +89,8 @@ export const poolingKernels: Pick<Kernels, Pooling> = {
     const sizes = [C, x.shape[2]!, x.shape[3]!, OH, OW];
     const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
     const strides = [...x.strides, ...y.strides, ...index.strides];
-    launch(`maxPool2d${suffix(x)}`, N * OH, addressOf(x), addressOf(y), addressOf(index), ...sizes, ...geometry, ...strides);
+    const split = { chunks: N * OH, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
+    launch(`maxPool2d${suffix(x)}`, split, addressOf(x), addressOf(y), addressOf(index), ...sizes, ...geometry, ...strides);
   },
 
   avgPool2d(x, y, p) {

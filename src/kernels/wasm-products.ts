@@ -11,13 +11,16 @@ import { elementwiseKernels } from './wasm-elementwise.ts';
 
 /** Bytes of a vector. */
 const VECTOR = 16;
-/** Rows and columns of a product that one chunk computes. */
-const ROW_BLOCK = 64;
-const COLUMN_BLOCK = 256;
+/** Rows and columns of a product that one chunk computes, and the fewest. */
+const ROW_BLOCK = { most: 64, least: 16 };
+const COLUMN_BLOCK = { most: 256, least: 64 };
 /** Rows of a matrix-vector product that one chunk computes; assembly/matmul.ts has the same. */
 const VECTOR_ROWS = 64;
 /** Chunks that a problem is split into where it is large enough: enough to keep every core busy to the end. */
 const CHUNKS = 16;
+/** Multiplications that are no longer worth a chunk of their own, and the most there may be in one. */
+const SMALL = 2 ** 18;
+const LARGE = 2 ** 30;
 /** Input channels per chunk of a weight gradient. */
 const CHANNEL_BLOCK = 16;
 /** Bytes of images that a weight gradient goes over again and again: they should stay in the L1 cache. */
@@ -72,6 +75,16 @@ function vectorBytes(n: number, v: View): number {
   return divideUp(n * ITEM_SIZE[v.dtype], VECTOR) * VECTOR;
 }
 
+/** About how many nanoseconds so many multiplications and additions of v's dtype take. */
+function productWork(n: number, v: View): number {
+  return (n * ITEM_SIZE[v.dtype]) / 64;
+}
+
+/** The same for packing n elements. */
+function packingWork(n: number): number {
+  return n / 2;
+}
+
 /** A table of addresses in a workspace. */
 function addressTable(rows: readonly (readonly number[])[], workspace: Workspaces): number {
   const addresses = rows.flat();
@@ -111,7 +124,7 @@ function matmul(a: View, b: View, y: View): void {
     const panelsOf = new Map(distinct.map((q, i) => [q, panels + i * panelBytes]));
     launch(
       `packColumns${suffix(y)}`,
-      distinct.length * divideUp(N * size, 4 * VECTOR),
+      { chunks: distinct.length * divideUp(N * size, 4 * VECTOR), work: packingWork(distinct.length * N * K) },
       addressTable(
         distinct.map((q) => [addressOf(b) + q * size, panelsOf.get(q)!]),
         workspace,
@@ -125,9 +138,10 @@ function matmul(a: View, b: View, y: View): void {
       b.strides[rank - 2]! * size,
       b.strides[rank - 1]! * size,
     );
+    const { rows, columns, chunks } = productBlocks(offsets.length, M, N, K);
     launch(
       `matmul${suffix(y)}`,
-      offsets.length * divideUp(M, ROW_BLOCK) * divideUp(N, COLUMN_BLOCK),
+      { chunks, work: productWork(offsets.length * M * N * K, y) },
       addressTable(
         offsets.map(([p, q], i) => [addressOf(left) + p * size, panelsOf.get(q)!, addressOf(y) + i * M * N * size]),
         workspace,
@@ -136,10 +150,24 @@ function matmul(a: View, b: View, y: View): void {
       N,
       K,
       left.strides[rank - 2]! * size,
-      ROW_BLOCK,
-      COLUMN_BLOCK,
+      rows,
+      columns,
     );
   });
+}
+
+/** The blocks of `entries` products that are one chunk each: smaller ones where there would be too few chunks, or too large. */
+function productBlocks(entries: number, M: number, N: number, K: number): { rows: number; columns: number; chunks: number } {
+  let rows = ROW_BLOCK.most;
+  let columns = COLUMN_BLOCK.most;
+  const chunks = (): number => entries * divideUp(M, rows) * divideUp(N, columns);
+  const work = (): number => Math.min(M, rows) * Math.min(N, columns) * K;
+  while ((chunks() < CHUNKS && work() > SMALL) || work() > LARGE) {
+    if (columns > COLUMN_BLOCK.least) columns /= 2;
+    else if (rows > ROW_BLOCK.least) rows /= 2;
+    else break;
+  }
+  return { rows, columns, chunks: chunks() };
 }
 
 /** The product where b has one column, or a one row; both contiguous along K. */
@@ -154,14 +182,9 @@ function matvec(a: View, b: View, y: View): void {
       const [left, right] = [addressOf(a) + p * size, addressOf(b) + q * size];
       return [byColumns ? right : left, byColumns ? left : right, addressOf(y) + i * M * size];
     });
-    launch(
-      `matvec${suffix(y)}`,
-      entries.length * divideUp(M, VECTOR_ROWS),
-      addressTable(entries, workspace),
-      M,
-      a.shape[rank - 1]!,
-      row * size,
-    );
+    const K = a.shape[rank - 1]!;
+    const split = { chunks: entries.length * divideUp(M, VECTOR_ROWS), work: 2 * productWork(entries.length * M * K, y) };
+    launch(`matvec${suffix(y)}`, split, addressTable(entries, workspace), M, K, row * size);
   });
 }
 
@@ -275,7 +298,7 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
     const bytes = (n: number): number => (n * size) >>> 0;
     launch(
       `packColumns${suffix(y)}`,
-      entries * divideUp(columns * size, 4 * VECTOR),
+      { chunks: entries * divideUp(columns * size, 4 * VECTOR), work: packingWork(entries * columns * taps * C) },
       addressTable(table, workspace),
       columns,
       vertical.taps,
@@ -287,15 +310,17 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
       bytes(w.strides[depthwise ? 0 : to]!),
     );
     const units = depthwise ? N : divideUp(N, 2);
-    const band = divideUp(vertical.count, Math.min(vertical.count, divideUp(CHUNKS, units)));
-    const chunks = units * divideUp(vertical.count, band);
+    const products = N * vertical.count * horizontal.count * taps * groups * C * O;
+    const bands = Math.max(divideUp(CHUNKS, units), divideUp(products, units * LARGE));
+    const band = divideUp(vertical.count, Math.min(vertical.count, bands));
+    const split = { chunks: units * divideUp(vertical.count, band), work: (depthwise ? 4 : 1) * productWork(products, y) };
     const xArgs = [addressOf(x), ...imageStrides(x)];
     if (depthwise) {
-      launch(`depthwise${suffix(y)}`, chunks, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
+      launch(`depthwise${suffix(y)}`, split, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
     } else {
       launch(
         `conv${suffix(y)}`,
-        chunks,
+        split,
         ...xArgs,
         packed.ptr,
         groupBytes,
@@ -361,7 +386,9 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
   const O = outputs / groups;
   const taps = KH * KW;
   const blocks = groups * divideUp(C, CHANNEL_BLOCK) * divideUp(O * size, 4 * VECTOR);
-  const perPart = Math.max(1, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks))));
+  const products = OH * OW * taps * groups * C * O;
+  const most = Math.max(1, Math.floor((LARGE * blocks) / products));
+  const perPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
   const parts = Math.max(1, divideUp(N, perPart));
   const axes = geometry(forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW));
   withWorkspaces((workspace) => {
@@ -369,15 +396,17 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     const images = channelsLast(x, workspace);
     const gradients = depthwise ? channelsLast(g, workspace) : paddedGroups(g, groups, workspace);
     const inputs = [addressOf(images), ...imageStrides(images), addressOf(gradients), ...imageStrides(gradients), sums.ptr];
+    const split = { chunks: parts * blocks, work: (depthwise ? 4 : 1) * productWork(N * products, dw) };
     if (depthwise) {
-      launch(`depthwiseGradW${suffix(dw)}`, parts * blocks, ...inputs, N, outputs, ...axes, perPart);
+      launch(`depthwiseGradW${suffix(dw)}`, split, ...inputs, N, outputs, ...axes, perPart);
     } else {
       const rowBytes = OW * (p.stride[1] * images.strides[3]! + gradients.strides[3]!) * size;
       const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
       const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.min(perPart, Math.floor(BAND_BYTES / (rowBytes * OH))));
-      launch(`convGradW${suffix(dw)}`, parts * blocks, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce);
+      launch(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce);
     }
-    launch(`convGradWSum${suffix(dw)}`, groups * divideUp(O, 16), sums.ptr, addressOf(dw), parts, groups, C, O, taps);
+    const joining = { chunks: groups * divideUp(O, 16), work: parts * sizeOf(dw.shape) };
+    launch(`convGradWSum${suffix(dw)}`, joining, sums.ptr, addressOf(dw), parts, groups, C, O, taps);
   });
 }
 

@@ -57,7 +57,18 @@ describe('errors', () => {
     ],
     ['scatterAdd of bool', () => bits.scatterAdd(1, i, bits), DTypeError, "scatterAdd: bool does not add up; convert with .to('int32')"],
     ['scatterAdd dtypes', () => wide.scatterAdd(1, i, i), DTypeError, 'scatterAdd: x is float32, src int32; convert one with .to()'],
-    ['indexSelect', () => a.indexSelect(1, i), ShapeError, 'indexSelect: index must have 1 dim, got [1,3]'],
+    [
+      'indexSelect',
+      () => a.indexSelect(1, i),
+      ShapeError,
+      'indexSelect: index must have 1 dim, and 1 element where x is 0-d (x [2,3], index [1,3])',
+    ],
+    [
+      'indexSelect 0-d',
+      () => one.indexSelect(0, labels),
+      ShapeError,
+      'indexSelect: index must have 1 dim, and 1 element where x is 0-d (x [], index [3])',
+    ],
     [
       'indexSelect index',
       () => a.indexSelect(0, labels),

@@ -290,6 +290,8 @@ export const TABLE: readonly Line[] = [
   ),
   movement('pad', (d, shape) => {
     const padding = d.ints(2 * d.int(0, shape.length), 0, 2);
+    // The last dim is cut, by no more than it has.
+    if (padding.length > 0) padding[d.int(0, 1)] = -d.int(0, shape.at(-1)!);
     const value = d.int(-1, 1);
     return (x) => pad(x, padding, { value });
   }),

@@ -1,12 +1,12 @@
 /**
  * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
  */
-import { checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
+import { ITEM_SIZE, checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
-import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
-import { kernels } from '../../kernels/index.ts';
+import { viewOf } from '../../kernels/memory.ts';
+import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type OpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 
@@ -23,7 +23,7 @@ export function expandTo(v: View, shape: Shape): View {
 /** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
 function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
-  for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
+  for (const v of operands) if (!sameShape(v.shape, big.shape) && sizeOf(v.shape) > sizeOf(big.shape)) big = v;
   return emptyLike(expandTo(big, shape), shape, dtype);
 }
 
@@ -49,7 +49,7 @@ function commonDType(name: string, operands: readonly Operand[]): DType {
 /** A 0-d tensor that nobody owns: free it after use. */
 function constant(value: number, dtype: DType): Tensor {
   const v = empty([], dtype);
-  kernels.fill(value, v);
+  viewOf(dtype)[addressOf(v) / ITEM_SIZE[dtype]] = value;
   return new Tensor(v);
 }
 
@@ -64,9 +64,7 @@ function withOperands<R>(name: string, operands: readonly Operand[], to: (common
   try {
     return op(...tensors);
   } finally {
-    tensors.forEach((t, i) => {
-      if (t !== operands[i] && t.node === null) t.free('dispose');
-    });
+    for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');
   }
 }
 
@@ -102,7 +100,11 @@ function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formu
     return y;
   };
   const op = defineOp({ name, broadcasts: true, forward, ...formulas });
-  return (a, b) => withOperands(name, [a, b], to, op);
+  return (a, b) => {
+    // Most calls: nothing to convert, nothing to free.
+    if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
+    return withOperands(name, [a, b], to, op);
+  };
 }
 
 // — dtype —
@@ -160,11 +162,11 @@ export const div: Binary = binary('div', floating, {
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export const pow: Binary = binary('pow', floating, {
   save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
-  backward: (g, { a, b, y }, needs) => [
-    needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null,
+  backward: (g, { a, b, y }, needs) => {
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
-    y && mul(g, where(where(ge(b, 0), eq(a, 0), 0), 0, mul(y, log(where(eq(a, 0), 1, a))))),
-  ],
+    const flat = logicalAnd(ge(b, 0), eq(a, 0));
+    return [needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null, y && mul(g, where(flat, 0, mul(y, log(where(flat, 1, a)))))];
+  },
 });
 
 /** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
@@ -441,8 +443,9 @@ const clampOp = defineOp({
 export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
   if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
   if (min instanceof Tensor || max instanceof Tensor) {
-    const low = min === null ? x : maximum(x, min);
-    return max === null ? low : minimum(low, max);
+    // At a tie with a bound the gradient is all x's; at NaN, which loses every comparison, the extreme is NaN.
+    const low = min === null ? x : where(ge(x, min), x, maximum(x, min));
+    return max === null ? low : where(le(low, max), low, minimum(low, max));
   }
   return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t, min, max));
 }

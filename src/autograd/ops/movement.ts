@@ -2,12 +2,12 @@
  * Movement: the same elements under another shape, order or frame. Views where strides allow, copies where not.
  */
 import { checkFits, promote } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import { alias, type Tensor } from '../tensor.ts';
+import { alias, isTensor, type Tensor } from '../tensor.ts';
 import { cast } from './elementwise.ts';
 
 /** y = x, as a new node on the same memory.   ∂x = g */
@@ -225,22 +225,23 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
 
 /**
  * x in a frame of `value`s. `padding` names pairs from the last dim on, as PyTorch's: [left, right, top, bottom, …].
- * ∂x = g inside the frame
+ * Negative ones cut off.   ∂x = g inside the frame
  */
 export function pad(x: Tensor, padding: readonly number[], { value = 0 }: { value?: number } = {}): Tensor {
-  if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p) || p < 0)) {
-    throw new ArgumentError(`pad: padding must be pairs of whole numbers ≥ 0 for at most ${x.ndim} dims, got ${formatShape(padding)}`);
+  if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p))) {
+    throw new ArgumentError(`pad: padding must be pairs of whole numbers for at most ${x.ndim} dims, got ${formatShape(padding)}`);
   }
   checkFits('pad', value, x.dtype);
-  const before = (d: number): number => padding[2 * (x.ndim - 1 - d)] ?? 0;
-  const after = (d: number): number => padding[2 * (x.ndim - 1 - d) + 1] ?? 0;
-  return placeOp(
-    x,
-    x.shape.map((n, d) => n + before(d) + after(d)),
-    x.shape.map((_, d) => before(d)),
-    x.shape.map(() => 1),
-    value,
-  );
+  const side = (s: number): number[] => x.shape.map((_, d) => padding[2 * (x.ndim - 1 - d) + s] ?? 0);
+  const [before, after] = [side(0), side(1)] as const;
+  const cut = x.shape.reduce((t, n, d) => {
+    const [from, to] = [Math.max(-before[d]!, 0), n - Math.max(-after[d]!, 0)];
+    if (from > to) throw new ShapeError(`pad: padding ${formatShape(padding)} cuts off more than x ${formatShape(x.shape)} has`);
+    return to - from === n ? t : slice(t, d, from, to);
+  }, x);
+  const shape = x.shape.map((n, d) => n + before[d]! + after[d]!);
+  const [starts, steps] = [before.map((p) => Math.max(p, 0)), x.shape.map(() => 1)];
+  return placeOp(cut, shape, starts, steps, value);
 }
 
 const catOp = defineOp({
@@ -285,10 +286,16 @@ function windowAlong(v: View, dim: number, start: number, sizes: Shape): View {
   return restride(v, sizes, v.strides, v.offset + start * v.strides[dim]!);
 }
 
+function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
+  if (tensors.length === 0) throw new ArgumentError(`${op}: give at least one tensor`);
+  const odd = tensors.findIndex((t) => !isTensor(t));
+  if (odd >= 0) throw new ArgumentError(`${op}: expected tensors, got ${kindOf(tensors[odd])} at position ${odd}`);
+  return tensors[0]!;
+}
+
 /** The tensors one after another along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  const first = tensors[0];
-  if (first === undefined) throw new ArgumentError('cat: give at least one tensor');
+  const first = firstOf('cat', tensors);
   const d = normalizeDim('cat', dim, first.ndim);
   const agree = tensors.every((t) => t.ndim === first.ndim && t.shape.every((n, i) => i === d || n === first.shape[i]));
   if (!agree || first.ndim === 0) {
@@ -312,8 +319,7 @@ function join(dim: number, xs: readonly Tensor[]): Tensor {
 
 /** The tensors, of one shape, along a new dim.   ∂xᵢ = its slice of g */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  const first = tensors[0];
-  if (first === undefined) throw new ArgumentError('stack: give at least one tensor');
+  const first = firstOf('stack', tensors);
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
   }
@@ -369,19 +375,20 @@ export { gatherOp as gatherUnchecked, scatterOp as scatterUnchecked };
 
 /**
  * y[.., i, ..] = x[.., index[.., i, ..], ..] along `dim`.   ∂x = g added up at index
- * Shape:  x and index (int32) of one rank; index's other sizes at most x's; y has index's shape
+ * Shape:  x and index (int32) of one rank, 0-d counting as 1-d; index's other sizes at most x's; y has index's shape
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
+  if (x.ndim === 0) return gather(reshape(x, [1]), dim, index);
+  if (x.ndim === 1 && index.ndim === 0) return reshape(gather(x, dim, reshape(index, [1])), []);
   const d = normalizeDim('gather', dim, x.ndim);
-  checkIndex('gather', index, x.ndim === 0 ? 1 : x.shape[d]!);
+  checkIndex('gather', index, x.shape[d]!);
   const fits = index.ndim === x.ndim && index.shape.every((n, i) => i === d || n <= x.shape[i]!);
   if (!fits) {
     throw new ShapeError(
       `gather: index ${formatShape(index.shape)} must have the rank of x ${formatShape(x.shape)}, and sizes at most x's but along dim ${dim}`,
     );
   }
-  if (x.ndim === 0) return reshape(gatherOp(reshape(x, [1]), 0, reshape(index, [1])), []);
   return gatherOp(x, d, index);
 }
 

@@ -94,7 +94,8 @@ const flipOp = defineOp({
 
 /** y[.., i, ..] = x[.., n − 1 − i, ..] along `dims`.   ∂x = g flipped back */
 export function flip(x: Tensor, dims: Dims): Tensor {
-  return flipOp(x, normalizeDims('flip', dims, x.ndim));
+  const named = list(dims);
+  return flipOp(x, named.length === 0 ? [] : normalizeDims('flip', named, x.ndim));
 }
 
 /** y[.., (i + shift) mod n, ..] = x[.., i, ..] along `dim`, or in the flattened tensor.   ∂x = g rolled back */
@@ -127,12 +128,17 @@ export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', g
 
 /**
  * y = x, then y[.., index[.., i, ..], ..] += src[.., i, ..] along `dim`.   ∂x = g,   ∂src = g gathered at index
- * Shape:  x, index (int32) and src of one rank; index's sizes at most src's, and at most x's but along dim; y has x's shape
+ * Shape:  x, index (int32) and src of one rank, 0-d counting as 1-d; index's sizes at most src's, and at most x's but along
+ *         dim; y has x's shape
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
+  if (x.ndim < 2 && [x, index, src].some((t) => t.ndim === 0)) {
+    const [a, i, s] = [x, index, src].map((t) => (t.ndim === 0 ? reshape(t, [1]) : t)) as [Tensor, Tensor, Tensor];
+    return reshape(scatterAdd(a, dim, i, s), x.shape);
+  }
   const d = normalizeDim('scatterAdd', dim, x.ndim);
-  checkIndex('scatterAdd', index, x.shape[d] ?? 1);
+  checkIndex('scatterAdd', index, x.shape[d]!);
   const shapes = [index, src, x].map((t) => formatShape(t.shape));
   const fits = index.ndim === x.ndim && index.ndim === src.ndim;
   if (!fits || !index.shape.every((n, i) => n <= src.shape[i]! && (i === d || n <= x.shape[i]!))) {
@@ -140,19 +146,22 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
   }
   if (x.dtype !== src.dtype) throw new DTypeError(`scatterAdd: x is ${x.dtype}, src ${src.dtype}; convert one with .to()`);
   if (x.dtype === 'bool') throw new DTypeError("scatterAdd: bool does not add up; convert with .to('int32')");
-  if (x.ndim === 0) return add(x, src);
   const used = index.shape.reduce((t, n, i) => slice(t, i, 0, n), src);
   return add(x, scatterUnchecked(used, d, index, x.shape));
 }
 
 /**
  * y[.., i, ..] = x[.., index[i], ..] along `dim`.   ∂x = g added up at index
- * Shape:  x [..,N,..], index [I] (int32) → [..,I,..]
+ * Shape:  x [..,N,..], index [I] or [] (int32) → [..,I,..]; x [] takes one index
  * Throws: ShapeError for an index outside 0 … N − 1
  */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
-  const d = dimOf('indexSelect', x, dim);
-  if (index.ndim !== 1) throw new ShapeError(`indexSelect: index must have 1 dim, got ${formatShape(index.shape)}`);
+  if (index.ndim > 1 || (x.ndim === 0 && index.numel !== 1)) {
+    const shapes = `(x ${formatShape(x.shape)}, index ${formatShape(index.shape)})`;
+    throw new ShapeError(`indexSelect: index must have 1 dim, and 1 element where x is 0-d ${shapes}`);
+  }
+  if (x.ndim === 0) return reshape(indexSelect(reshape(x, [1]), dim, index), []);
+  const d = normalizeDim('indexSelect', dim, x.ndim);
   checkIndex('indexSelect', index, x.shape[d]!);
   const along = reshape(index, [-1, ...x.shape.slice(d + 1).map(() => 1)]);
   return gatherUnchecked(x, d, expand(along, x.shape.with(d, index.numel)));

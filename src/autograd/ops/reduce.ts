@@ -12,7 +12,7 @@ import type { Tensor } from '../tensor.ts';
 import { abs, add, cast, div, eq, exp, log, mul, ne, square, sqrt, sub, where } from './elementwise.ts';
 import { detach, gatherUnchecked, identity, pad, permute, reshape, reversed, slice, squeeze } from './movement.ts';
 
-/** Which dims to reduce: one, several, or all by default. Negative dims count from the end. */
+/** Which dims to reduce: one, several, or all by default and for an empty list. Negative dims count from the end. */
 export type Dims = number | readonly number[];
 
 /** Options of every reduction. */

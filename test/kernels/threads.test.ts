@@ -1,0 +1,344 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import workerThreads from 'node:worker_threads';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
+import { quotaOf } from '../../src/kernels/cpus.ts';
+import { kernelModule, launch } from '../../src/kernels/launch.ts';
+import { allocate, elementView, memoryViews, wasmMemory } from '../../src/kernels/memory.ts';
+import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads.ts';
+import { CONTROL, threadRuns } from '../../src/kernels/worker.ts';
+import { started, unitsOfWorkers } from '../support/workers.ts';
+import { freed } from './layouts.ts';
+
+// The pool itself: what it counts, how it starts and ends, and what becomes of workers that fail.
+
+const LONG = process.env.CHAINRULE_LONG === '1';
+
+/** Every worker thread made in this file. */
+const made: workerThreads.Worker[] = [];
+const { Worker } = workerThreads;
+
+class Recorded extends Worker {
+  constructor(...args: ConstructorParameters<typeof Worker>) {
+    super(...args);
+    made.push(this);
+  }
+}
+
+beforeAll(() => {
+  workerThreads.Worker = Recorded;
+});
+
+afterAll(() => {
+  workerThreads.Worker = Worker;
+});
+
+afterEach(() => {
+  setNumThreads(1);
+});
+
+/** A module of three kernels: `trap` is unreachable code, `hang` a loop without end, `nothing` nothing. */
+const KERNELS = ['trap', 'hang', 'nothing'] as const;
+const badModule = new WebAssembly.Module(
+  // prettier-ignore
+  Uint8Array.from([
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 3, 127, 127, 127, 0, 3, 4, 3, 0, 0, 0, 7, 25, 3, 4, 116, 114, 97, 112, 0, 0, 4, 104, 97, 110,
+    103, 0, 1, 7, 110, 111, 116, 104, 105, 110, 103, 0, 2, 10, 16, 3, 3, 0, 0, 11, 7, 0, 3, 64, 12, 0, 11, 11, 2, 0, 11,
+  ]),
+);
+
+/** A pool of the bad module whose workers are there. */
+async function badPool(workers = 1): Promise<Pool> {
+  const pool = new Pool(badModule, wasmMemory, workers);
+  await started(pool, workers);
+  return pool;
+}
+
+/** The caller's part of a job of two chunks: does nothing, but not before a worker has claimed the other chunk. */
+function afterClaim(pool: Pool, then: () => void = () => {}): Kernel {
+  return () => {
+    while (Atomics.load(pool.control, CONTROL.open) > 0);
+    then();
+  };
+}
+
+function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks = 2): void {
+  pool.run(kernel, KERNELS.indexOf(kernel), own, chunks);
+}
+
+/** What `fn` throws, and after how many milliseconds. */
+function failure(fn: () => void): { error: unknown; ms: number } {
+  const start = performance.now();
+  try {
+    fn();
+  } catch (error) {
+    return { error, ms: performance.now() - start };
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** A product large enough to be shared, as its bytes. */
+function product(): Uint8Array {
+  const N = 64;
+  return freed(() => {
+    const x = allocate(N * 16 * 4);
+    const w = allocate(16 * 4);
+    elementView(x.ptr, 'float32', N * 16).forEach((_, i, v) => (v[i] = Math.sin(i)));
+    elementView(w.ptr, 'float32', 16).forEach((_, i, v) => (v[i] = Math.cos(i)));
+    const y = allocate(N * 64 * 4);
+    const table = allocate(12 * N);
+    memoryViews().u32.set(Array.from({ length: N }, (_, i) => [x.ptr + i * 64, w.ptr, y.ptr + i * 4]).flat(), table.ptr / 4);
+    launch('matvec_f32', { chunks: N, work: tuning.leastWork }, table.ptr, 1, 16, 64);
+    return memoryViews().u8.slice(y.ptr, y.ptr + N * 4);
+  });
+}
+
+describe('numbers of threads', () => {
+  test('setNumThreads takes whole numbers from 1 to 64, and changes nothing else', () => {
+    setNumThreads(3);
+    for (const [n, got] of [
+      [0, '0'],
+      [65, '65'],
+      [2.5, '2.5'],
+      [NaN, 'NaN'],
+      ['2' as unknown as number, '2'],
+    ] as const) {
+      expect(() => setNumThreads(n)).toThrow(new ArgumentError(`setNumThreads: expected a whole number from 1 to 64, got ${got}`));
+    }
+    expect(getNumThreads()).toBe(3);
+  });
+
+  describe('a control group grants', () => {
+    const files = (content: Record<string, string>) => (path: string) => content[path] ?? null;
+
+    test('nothing special where there is no control group or no limit', () => {
+      expect(quotaOf(files({}))).toBe(Infinity);
+      expect(quotaOf(files({ '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/cpu.max': 'max 100000\n' }))).toBe(Infinity);
+      const first = { '/proc/self/cgroup': '4:memory:/b\n3:cpu,cpuacct:/a\n' };
+      expect(
+        quotaOf(files({ ...first, '/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us': '-1\n', '/sys/fs/cgroup/cpu/a/cpu.cfs_period_us': '100000\n' })),
+      ).toBe(Infinity);
+    });
+
+    test('version 2: the least of the group and those around it, or what a container sees at the root', () => {
+      const group = { '/proc/self/cgroup': '0::/a/b\n' };
+      expect(quotaOf(files({ ...group, '/sys/fs/cgroup/a/b/cpu.max': '350000 100000\n' }))).toBe(3.5);
+      expect(
+        quotaOf(files({ ...group, '/sys/fs/cgroup/a/b/cpu.max': '350000 100000\n', '/sys/fs/cgroup/a/cpu.max': '50000 50000\n' })),
+      ).toBe(1);
+      expect(quotaOf(files({ ...group, '/sys/fs/cgroup/cpu.max': '200000 100000\n' }))).toBe(2);
+    });
+
+    test('version 1', () => {
+      const group = { '/proc/self/cgroup': '4:memory:/m\n3:cpu,cpuacct:/a\n0::/\n' };
+      const limit = { '/sys/fs/cgroup/cpu/cpu.cfs_quota_us': '250000\n', '/sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n' };
+      expect(quotaOf(files({ ...group, ...limit }))).toBe(2.5);
+    });
+  });
+});
+
+describe('the pool', () => {
+  test('starts with the first call that is big enough, and computes the same', async () => {
+    setNumThreads(1);
+    const alone = product();
+    const before = made.length;
+    setNumThreads(3);
+    launch('fill_f32', { chunks: 0, work: 0 });
+    expect(made.length).toBe(before);
+    expect(product()).toEqual(alone);
+    expect(made.length).toBe(before + 2);
+    const pool = poolFor(kernelModule)!;
+    await started(pool, 2);
+    while (unitsOfWorkers(pool) === 0) expect(product()).toEqual(alone);
+  });
+
+  test('deals every chunk once, whatever their number', async () => {
+    const pool = await badPool(2);
+    for (const chunks of [2, 3, 47, 48, 49, 50, 1000]) {
+      const before = unitsOfWorkers(pool);
+      const mine = new Set<number>();
+      let count = 0;
+      let units = 0;
+      run(
+        pool,
+        'nothing',
+        (_, first, last) => {
+          units++;
+          for (let i = first; i < last; i++, count++) mine.add(i);
+        },
+        chunks,
+      );
+      expect(mine.size).toBe(count);
+      expect(units + unitsOfWorkers(pool) - before).toBe(Math.min(chunks, 48));
+      if (unitsOfWorkers(pool) === before) expect(count).toBe(chunks);
+    }
+    pool.stop();
+  });
+
+  test('what the caller throws is passed on after the workers are done, and the pool goes on', async () => {
+    const pool = await badPool();
+    const wrong = new RangeError('mine');
+    expect(() =>
+      run(
+        pool,
+        'nothing',
+        () => {
+          throw wrong;
+        },
+        40,
+      ),
+    ).toThrow(wrong);
+    expect(Atomics.load(pool.control, CONTROL.pending)).toBe(0);
+    let units = 0;
+    const before = unitsOfWorkers(pool);
+    run(pool, 'nothing', () => void units++, 2);
+    expect(units + unitsOfWorkers(pool) - before).toBe(2);
+    pool.stop();
+  });
+
+  test(`${LONG ? 1000 : 20} pools one after another leave no threads behind, and no memory`, async () => {
+    const { readdirSync } = await import('node:fs');
+    const threads = (): number => readdirSync('/proc/self/task').length;
+    const cycle = async (): Promise<void> => {
+      made.length = 0;
+      setNumThreads(3);
+      product();
+      await started(poolFor(kernelModule)!, 2);
+      product();
+      const ended = made.map((w) => new Promise((resolve) => w.once('exit', resolve)));
+      setNumThreads(1);
+      await Promise.all(ended);
+    };
+    for (let i = 0; i < 5; i++) await cycle();
+    const before = { threads: threads(), rss: process.memoryUsage().rss, pages: wasmMemory.buffer.byteLength };
+    for (let i = 0; i < (LONG ? 1000 : 20); i++) await cycle();
+    expect(threads()).toBeLessThanOrEqual(before.threads);
+    expect(wasmMemory.buffer.byteLength).toBe(before.pages);
+    expect((process.memoryUsage().rss - before.rss) / 2 ** 20).toBeLessThan(64);
+  });
+});
+
+describe('a worker that', () => {
+  test('traps becomes a WorkerError with its text', async () => {
+    const pool = await badPool();
+    const { error } = failure(() => run(pool, 'trap', afterClaim(pool)));
+    expect(error).toEqual(
+      new WorkerError(
+        'trap: a worker thread failed (RuntimeError: unreachable). The next call starts new ones; setNumThreads(1) does without',
+      ),
+    );
+  });
+
+  test('stands still over ten waits is stopped and becomes a WorkerError within about a second', async () => {
+    const pool = await badPool(2);
+    const { error, ms } = failure(() => run(pool, 'hang', afterClaim(pool), 3));
+    expect(error).toEqual(
+      new WorkerError(
+        'hang: a worker thread made no progress over 10 waits of 100 ms and was stopped. The next call starts new ones; setNumThreads(1) does without',
+      ),
+    );
+    expect(ms).toBeGreaterThan(950);
+    expect(ms).toBeLessThan(2500);
+    // It has ended before the error was thrown: this thread's event loop has not turned since.
+    for (const worker of [0, 1])
+      expect(threadRuns(pool.control[CONTROL.workers + CONTROL.workerSize * worker + CONTROL.thread]!)).toBe(false);
+  });
+
+  test('ends in the middle of its work becomes a WorkerError', async () => {
+    const pool = await badPool();
+    const worker = made.at(-1)!;
+    const { error, ms } = failure(() =>
+      run(
+        pool,
+        'hang',
+        afterClaim(pool, () => void worker.terminate()),
+      ),
+    );
+    expect(error).toEqual(
+      new WorkerError(
+        'hang: a worker thread ended in the middle of its work. The next call starts new ones; setNumThreads(1) does without',
+      ),
+    );
+    expect(ms).toBeLessThan(1000);
+  });
+
+  test('fails in a kernel of the library is replaced: the next call works', async () => {
+    setNumThreads(2);
+    const alone = product();
+    const pool = poolFor(kernelModule)!;
+    await started(pool, 1);
+    expect(() => runShared(kernelModule, 'none', -1, afterClaim(pool), 2)).toThrow(WorkerError);
+    expect(product()).toEqual(alone);
+    const next = poolFor(kernelModule)!;
+    expect(next).not.toBe(pool);
+    await started(next, 1);
+    while (unitsOfWorkers(next) === 0) expect(product()).toEqual(alone);
+  });
+
+  test('ends between calls is replaced', async () => {
+    setNumThreads(2);
+    const alone = product();
+    const pool = poolFor(kernelModule)!;
+    await started(pool, 1);
+    await made.at(-1)!.terminate();
+    expect(product()).toEqual(alone);
+    expect(poolFor(kernelModule)).not.toBe(pool);
+    expect(pool.ended).toBe(true);
+  });
+
+  test('ends before it begins is not started again: the caller computes alone', async () => {
+    setNumThreads(2);
+    const alone = product();
+    const pool = poolFor(kernelModule)!;
+    await made.at(-1)!.terminate();
+    expect(pool.started).toBe(0);
+    expect(poolFor(kernelModule)).toBeNull();
+    expect(getNumThreads()).toBe(1);
+    expect(product()).toEqual(alone);
+  });
+
+  test('may not be made is done without', () => {
+    workerThreads.Worker = function forbidden(): never {
+      throw new Error('forbidden');
+    } as unknown as typeof Worker;
+    setNumThreads(2);
+    const some = product();
+    workerThreads.Worker = Recorded;
+    expect(getNumThreads()).toBe(1);
+    setNumThreads(1);
+    expect(product()).toEqual(some);
+  });
+});
+
+test('memory that grows between calls is there for workers', async () => {
+  setNumThreads(2);
+  product();
+  const pool = poolFor(kernelModule)!;
+  await started(pool, 1);
+  for (let i = 0; i < 20; i++) {
+    freed(() => {
+      // New pages, all of them filled by chunks that any thread takes.
+      const n = 2 ** 22 + i * 2 ** 18;
+      const block = allocate(4 * n);
+      const fill = (value: number): void =>
+        launch(
+          'fill_f32',
+          { chunks: n / 16384, work: tuning.leastWork },
+          value,
+          block.ptr,
+          n / 16384,
+          1,
+          16384,
+          16384,
+          1,
+          4,
+          n / 16384,
+          65536,
+        );
+      fill(i + 1);
+      expect(elementView(block.ptr, 'float32', n).every((v) => v === i + 1)).toBe(true);
+    });
+  }
+  await sleep(0);
+  expect(unitsOfWorkers(pool)).toBeGreaterThan(0);
+});

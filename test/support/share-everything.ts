@@ -1,0 +1,16 @@
+import { afterAll, beforeAll, expect } from 'vitest';
+import { kernelModule } from '../../src/kernels/launch.ts';
+import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads.ts';
+import { started, unitsOfWorkers } from './workers.ts';
+
+// Setup of the project `threads`: every kernel call that has two chunks is shared among three threads, however small it is.
+
+beforeAll(async () => {
+  setNumThreads(3);
+  tuning.leastWork = 0;
+  await started(poolFor(kernelModule)!, 2);
+});
+
+afterAll(() => {
+  expect(unitsOfWorkers(poolFor(kernelModule)!)).toBeGreaterThan(0);
+});
