@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { FloatDType } from '../src/core/dtype.ts';
+import { setNumThreads } from '../src/kernels/threads.ts';
 import { kernelCases, peakProbe } from './kernels.ts';
 import { fastest } from './measure.ts';
 
@@ -72,6 +73,7 @@ const print = (text: string): void => {
   if (!options.json) process.stdout.write(`${text}\n`);
 };
 
+setNumThreads(1);
 const cases = kernelCases.filter((c) => c.name.includes(options.filter));
 const torch = options['no-peer'] ? 'not asked for' : runTorch(cases.map((c) => c.name));
 const peak = { float32: probe('float32'), float64: probe('float64') };

@@ -1,7 +1,7 @@
 /**
  * The command, from its arguments to its exit code.
  */
-import { ChainruleError, detectAnomaly } from 'chainrule';
+import { ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
 import { chooseData, type Data } from './data.ts';
 import { makeDisplay } from './display.ts';
 import { RunError, UsageError } from './errors.ts';
@@ -19,6 +19,7 @@ export async function main(args: readonly string[]): Promise<number> {
       console.log(helpText());
       return 0;
     }
+    if (command.threads !== null) setNumThreads(command.threads);
     return await run(command);
   } catch (error) {
     if (error instanceof UsageError) return fail(error, 2);

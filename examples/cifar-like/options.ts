@@ -39,13 +39,17 @@ export type Command =
   | (Watch & { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null })
   | (Watch & { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null });
 
-/** Changes nothing but what is seen of a run, so that a run may be resumed with it. */
+/** What no result depends on, so that a run may be resumed with another. */
 interface Watch {
   readonly detectAnomaly: boolean;
+  /** null: the library's choice. */
+  readonly threads: number | null;
 }
 
+type Key = keyof Settings | 'threads';
+
 interface Spec {
-  readonly key: keyof Settings;
+  readonly key: Key;
   /** Name of the value in --help; null: a flag without one. */
   readonly value: string | null;
   readonly help: string;
@@ -56,13 +60,13 @@ interface Spec {
   readonly parse: (text: string) => Value | undefined;
 }
 
-function oneOf(key: keyof Settings, values: readonly string[], help: string): Spec {
+function oneOf(key: Key, values: readonly string[], help: string): Spec {
   const last = values.at(-1)!;
   const expected = values.length === 1 ? last : `${values.slice(0, -1).join(', ')} or ${last}`;
   return { key, value: values.join('|'), help, expected, example: values[0]!, parse: (t) => (values.includes(t) ? t : undefined) };
 }
 
-function whole(key: keyof Settings, least: number, most: number, example: number, help: string): Spec {
+function whole(key: Key, least: number, most: number, example: number, help: string): Spec {
   const expected = most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
   const parse = (t: string) => (/^\d+$/.test(t) && Number(t) >= least && Number(t) <= most ? Number(t) : undefined);
   return { key, value: 'N', help, expected, example: String(example), parse };
@@ -107,6 +111,7 @@ const SPECS: Readonly<Record<string, Spec>> = {
   'max-steps': whole('maxSteps', 1, ANY, 100, 'steps per model, in place of whole epochs'),
   'train-images': whole('trainImages', 1, ANY, 1000, 'train on the first N images only'),
   'test-images': whole('testImages', 1, ANY, 1000, 'test on the first N images only'),
+  threads: whole('threads', 1, 64, 2, 'compute on N threads; results are the same (as many as there are processors)'),
 };
 
 const DETECT_ANOMALY = 'detect-anomaly';
@@ -151,10 +156,9 @@ export function parseCommand(args: readonly string[]): Command {
     else if (name === DETECT_ANOMALY) detectAnomaly = true;
     else set(given, name, value);
   }
-  const settings = given as Partial<Settings>;
-  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out, detectAnomaly };
-  const complete = withDefaults(settings);
-  return { kind: 'new', settings: complete, dir: out, detectAnomaly };
+  const { threads = null, ...settings } = given as Partial<Settings & { threads: number }>;
+  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out, detectAnomaly, threads };
+  return { kind: 'new', settings: withDefaults(settings), dir: out, detectAnomaly, threads };
 }
 
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { equal } from 'node:assert/strict';
+import { getNumThreads } from 'chainrule';
 import { loadSafetensors } from 'chainrule/io';
 import { describe, expect, test } from 'vitest';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
@@ -51,9 +52,10 @@ describe.skipIf(onTwins)('a run', () => {
     expect(page.match(/@import|url\(/g)).toBe(null);
   });
 
-  test('the same command gives the same bits, and one net alone the same as beside the other', async () => {
+  test('the same command gives the same bits on any number of threads, and one net alone the same as beside the other', async () => {
     const dir = join(folder, 'alone');
-    await run('--out', dir, '--se', ...SMALL);
+    await run('--out', dir, '--se', '--threads', '3', ...SMALL);
+    expect(getNumThreads()).toBe(3);
     equal(Buffer.compare(readFileSync(join(dir, 'se.safetensors')), readFileSync(join(folder, 'whole', 'se.safetensors'))), 0);
     expect(readdirSync(dir)).not.toContain('plain.safetensors');
   });

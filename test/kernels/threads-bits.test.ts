@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DType, FloatDType } from '../../src/core/dtype.ts';
+import { sizeOf, type Shape } from '../../src/core/shape.ts';
+import type { BinaryOp, CompareOp, ConvParams, PoolParams, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
+import { kernelModule } from '../../src/kernels/launch.ts';
+import { readElements } from '../../src/kernels/memory.ts';
+import { Pool, poolFor, setNumThreads, tuning } from '../../src/kernels/threads.ts';
+import type { View } from '../../src/kernels/view.ts';
+import { wasm, wasmFused } from '../../src/kernels/wasm.ts';
+import { started, unitsOfWorkers } from '../support/workers.ts';
+import { freed, numbers, view, type Layout } from './layouts.ts';
+
+// Every WebAssembly kernel, on a problem of several chunks, gives the same bits on 1, 2, 3 and 7 threads.
+
+const THREADS = [2, 3, 7];
+const FLOATS = ['float32', 'float64'] as const;
+const ALL = ['float32', 'float64', 'int32', 'bool'] as const;
+
+/** Three chunks of an elementwise kernel, and an end. */
+const N = 3 * 16384 + 5;
+
+const drawn = new Map<number, number[]>();
+
+/** Some numbers of the dtype, always the same: small for int32. */
+function some(shape: Shape, dtype: DType, layout: Layout = 'row-major', seed = 1): View {
+  let values = drawn.get(seed);
+  if (values === undefined || values.length < sizeOf(shape)) drawn.set(seed, (values = numbers(Math.max(N, sizeOf(shape)), seed)));
+  const kind = {
+    float32: (v: number) => v,
+    float64: (v: number) => v,
+    int32: (v: number) => Math.round(3 * v),
+    bool: (v: number) => Number(v > 0),
+  };
+  return view(shape, dtype, layout, values.slice(0, sizeOf(shape)).map(kind[dtype]));
+}
+
+/** Numbers 0 … n − 1. */
+function indices(shape: Shape, n: number): View {
+  return view(
+    shape,
+    'int32',
+    'row-major',
+    Array.from({ length: sizeOf(shape) }, (_, i) => (i * 7) % n),
+  );
+}
+
+type Case = readonly [name: string, run: () => View[]];
+
+function writes(name: string, shape: Shape, dtype: DType, run: (y: View) => void, layout: Layout = 'row-major'): Case {
+  return [
+    name,
+    () => {
+      const y = view(shape, dtype, layout);
+      run(y);
+      return [y];
+    },
+  ];
+}
+
+const UNARY = 'neg abs sign square relu reciprocal sqrt exp expm1 log log1p sin cos tanh sigmoid erf floor ceil round'.split(
+  ' ',
+) as UnaryOp[];
+const BINARY = 'add sub mul maximum minimum div pow'.split(' ') as BinaryOp[];
+const COMPARE = 'eq ne lt le gt ge'.split(' ') as CompareOp[];
+const REDUCE = 'sum prod amax amin'.split(' ') as ReduceOp[];
+
+function elementwise(): Case[] {
+  return ALL.flatMap((t) => [
+    writes(`fill ${t}`, [N], t, (y) => wasm.fill(1, y)),
+    ...ALL.map((from) => writes(`copy ${from} ${t}`, [N], t, (y) => wasm.copy(some([N], from), y))),
+    writes(`transpose ${t}`, [220, 230], t, (y) => wasm.copy(some([220, 230], t, 'permuted'), y)),
+    ...(t === 'bool' ? [] : UNARY.slice(0, t === 'int32' ? 5 : undefined)).map((op) =>
+      writes(`${op} ${t}`, [N], t, (y) => wasm.unary(op, some([N], t), y)),
+    ),
+    ...(t === 'bool' ? [] : BINARY.slice(0, t === 'int32' ? 5 : undefined)).map((op) =>
+      writes(`${op} ${t}`, [N], t, (y) => wasm.binary(op, some([N], t), some([N], t, 'row-major', 2), y)),
+    ),
+    ...COMPARE.map((op) => writes(`${op} ${t}`, [N], 'bool', (y) => wasm.compare(op, some([N], t), some([N], t, 'row-major', 2), y))),
+    writes(`where ${t}`, [N], t, (y) => wasm.where(some([N], 'bool'), some([N], t), some([N], t, 'row-major', 2), y)),
+  ]);
+}
+
+function reductions(): Case[] {
+  const ROWS = [1500, 40];
+  return ALL.flatMap((t) => [
+    ...(t === 'bool' ? [] : REDUCE).flatMap((op) => [
+      writes(`${op} of all ${t}`, [1], t, (y) => wasm.reduce(op, some([N], t), y)),
+      writes(`${op} of rows ${t}`, [1500, 1], t, (y) => wasm.reduce(op, some(ROWS, t), y)),
+      writes(`${op} of columns ${t}`, [1, 1500], t, (y) => wasm.reduce(op, some([100, 1500], t), y)),
+      writes(`${op} of long columns ${t}`, [1, 8], t, (y) => wasm.reduce(op, some([9000, 8], t), y)),
+    ]),
+    ...(['argmax', 'argmin'] as const).map((op) =>
+      writes(`${op} ${t}`, [1500, 1], 'int32', (y) => wasm.argReduce(op, some(ROWS, t), 1, y)),
+    ),
+    writes(`gather ${t}`, ROWS, t, (y) => wasm.gather(some(ROWS, t), 1, indices(ROWS, 40), y)),
+    ...(t === 'bool'
+      ? []
+      : [
+          writes(`cumsum ${t}`, ROWS, t, (y) => wasm.cumsum(some(ROWS, t), 1, y)),
+          writes(`scatterAdd ${t}`, ROWS, t, (y) => wasm.scatterAdd(some(ROWS, t), 1, indices(ROWS, 40), y)),
+        ]),
+  ]);
+}
+
+const conv = (groups = 1, stride = 1): ConvParams => ({ stride: [stride, stride], padding: [1, 1], dilation: [1, 1], groups });
+
+function convolutions(t: FloatDType, label: string, C: number, O: number, p: ConvParams): Case[] {
+  const side = 12;
+  const out = Math.floor((side - 1) / p.stride[0]) + 1;
+  const [xs, ws, ys] = [
+    [5, C, side, side],
+    [O, C / p.groups, 3, 3],
+    [5, O, out, out],
+  ];
+  const [x, w, g] = [() => some(xs, t, 'channels-last'), () => some(ws, t, 'row-major', 2), () => some(ys, t, 'channels-last', 3)];
+  return [
+    writes(`${label} ${t}`, ys, t, (y) => wasm.conv2d(x(), w(), y, p), 'channels-last'),
+    writes(`${label} gradX ${t}`, xs, t, (y) => wasm.conv2dGradX(g(), w(), y, p), 'channels-last'),
+    writes(`${label} gradW ${t}`, ws, t, (y) => wasm.conv2dGradW(g(), x(), y, p)),
+  ];
+}
+
+function products(t: FloatDType): Case[] {
+  return [
+    writes(`matmul ${t}`, [130, 300], t, (y) => wasm.matmul(some([130, 70], t), some([70, 300], t, 'row-major', 2), y)),
+    writes(`matmul of few rows ${t}`, [20, 90], t, (y) => wasm.matmul(some([20, 900], t), some([900, 90], t, 'row-major', 2), y)),
+    writes(`matvec ${t}`, [300, 1], t, (y) => wasm.matmul(some([300, 70], t), some([70, 1], t, 'row-major', 2), y)),
+    ...convolutions(t, 'convolution', 17, 33, conv()),
+    ...convolutions(t, 'convolution of stride 2', 8, 16, conv(1, 2)),
+    ...convolutions(t, 'grouped convolution', 16, 32, conv(4)),
+    ...convolutions(t, 'depthwise convolution', 18, 18, conv(18)),
+  ];
+}
+
+const POOL: PoolParams = { kernel: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1] };
+
+function pooling(t: FloatDType): Case[] {
+  const [xs, ys] = [
+    [4, 18, 12, 12],
+    [4, 18, 6, 6],
+  ];
+  const average = { ...POOL, countIncludePad: false, divisor: null };
+  return [
+    [
+      `maxPool2d ${t}`,
+      () => {
+        const [y, index] = [view(ys, t, 'channels-last'), view(ys, 'int32', 'channels-last')];
+        wasm.maxPool2d(some(xs, t, 'channels-last'), y, index, POOL);
+        return [y, index];
+      },
+    ],
+    writes(`avgPool2d ${t}`, ys, t, (y) => wasm.avgPool2d(some(xs, t, 'channels-last'), y, average), 'channels-last'),
+    writes(`avgPool2dGrad ${t}`, xs, t, (y) => wasm.avgPool2dGrad(some(ys, t, 'channels-last'), y, average), 'channels-last'),
+  ];
+}
+
+function fused(t: FloatDType): Case[] {
+  const [M, C] = [1500, 130];
+  const x = (seed = 1): View => some([M, C], t, 'row-major', seed);
+  const channel = (seed: number): View => some([C], t, 'row-major', seed);
+  const target = (): View => indices([M], C);
+  return [
+    [
+      `batchNorm ${t}`,
+      () => {
+        const [mean, variance, dw, db] = [view([C], t), view([C], t), view([C], t), view([C], t)];
+        const [y, dx] = [view([M, C], t), view([M, C], t)];
+        wasmFused.batchNormStats(x(), mean, variance);
+        wasmFused.batchNormApply(x(), mean, variance, channel(2), channel(3), y);
+        wasmFused.batchNormGrad(x(2), x(), mean, variance, channel(2), dx, dw, db);
+        return [mean, variance, y, dx, dw, db];
+      },
+    ],
+    ...[false, true].flatMap((log) => [
+      writes(`softmax ${log} ${t}`, [M, C], t, (y) => wasmFused.softmax(log, x(), y)),
+      writes(`softmaxGrad ${log} ${t}`, [M, C], t, (y) => wasmFused.softmaxGrad(log, x(), x(2), y)),
+    ]),
+    [
+      `crossEntropy ${t}`,
+      () => {
+        const [loss, logp, dx] = [view([M], t), view([M, C], t), view([M, C], t)];
+        wasmFused.crossEntropy(x(), target(), loss, logp);
+        wasmFused.crossEntropyGrad(some([M], t), logp, target(), dx);
+        return [loss, logp, dx];
+      },
+    ],
+    [
+      `sgd ${t}`,
+      () => {
+        const entries = [7, N].map((n) => ({
+          param: some([n], t),
+          grad: some([n], t, 'row-major', 2),
+          velocity: some([n], t, 'row-major', 3),
+          first: false,
+        }));
+        wasm.sgd(entries, { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0.01 });
+        return entries.flatMap((e) => [e.param, e.velocity]);
+      },
+    ],
+    writes(`uniform ${t}`, [N], t, (y) => wasm.uniform([1, 2], 3, y)),
+  ];
+}
+
+const cases: Case[] = [...elementwise(), ...reductions(), ...FLOATS.flatMap((t) => [...products(t), ...pooling(t), ...fused(t)])];
+
+/** The digest of what each case writes. */
+function digests(): Map<string, string> {
+  return new Map(
+    cases.map(([name, run]) => {
+      const hash = createHash('sha256');
+      freed(() => {
+        for (const { storage } of run()) hash.update(readElements(storage.ptr, 'bool', storage.bytes));
+      });
+      return [name, hash.digest('hex')];
+    }),
+  );
+}
+
+const shared = new Set<string>();
+const { run } = Pool.prototype;
+const { leastWork } = tuning;
+let alone: Map<string, string>;
+
+beforeAll(() => {
+  Pool.prototype.run = function (this: Pool, ...args: Parameters<typeof run>) {
+    shared.add(args[0]);
+    run.apply(this, args);
+  };
+  setNumThreads(1);
+  alone = digests();
+  tuning.leastWork = 0;
+});
+
+afterAll(() => {
+  Pool.prototype.run = run;
+  tuning.leastWork = leastWork;
+  setNumThreads(1);
+});
+
+describe('same bits', () => {
+  test.each(THREADS)('on %i threads', async (threads) => {
+    setNumThreads(threads);
+    const pool = poolFor(kernelModule)!;
+    await started(pool, threads - 1);
+    expect(Object.fromEntries(digests())).toEqual(Object.fromEntries(alone));
+    expect(unitsOfWorkers(pool)).toBeGreaterThan(0);
+  });
+
+  test('cases have names of their own, and write', () => {
+    expect(alone.size).toBe(cases.length);
+    const untouched = cases.filter(([, run]) => freed(() => run().some((v) => readElements(v.storage.ptr, v.dtype, 1)[0] === 77)));
+    expect(untouched.map(([name]) => name)).toEqual([]);
+  });
+
+  test('every kernel was shared: a new one needs a case of two chunks here', () => {
+    const kernels = WebAssembly.Module.exports(kernelModule)
+      .map((e) => e.name)
+      // The benchmark's probe has as many chunks as it is asked for.
+      .filter((name) => name !== 'heapBase' && !name.startsWith('peak_'));
+    expect(kernels.filter((name) => !shared.has(name))).toEqual([]);
+  });
+});

@@ -1,0 +1,141 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, describe, expect, test } from 'vitest';
+import { manualSeed, rand, randint, scoped, setNumThreads, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import * as optim from 'chainrule/optim';
+import { kernelModule } from '../src/kernels/launch.ts';
+import { poolFor, tuning } from '../src/kernels/threads.ts';
+import { started, unitsOfWorkers } from './support/workers.ts';
+
+// Threads as a user meets them: training to the same bits, and processes that end.
+
+const STEPS = process.env.CHAINRULE_LONG === '1' ? 200 : 20;
+
+describe('training', () => {
+  const { leastWork } = tuning;
+
+  afterAll(() => {
+    tuning.leastWork = leastWork;
+    setNumThreads(1);
+  });
+
+  function seCnn(): nn.Sequential {
+    const block = (from: number, to: number): nn.Layer[] => [
+      new nn.Conv2d(from, to, 3, { padding: 1, bias: false }),
+      new nn.BatchNorm2d(to),
+      new nn.ReLU(),
+      new nn.SqueezeExcite(to, { reduction: 4 }),
+    ];
+    const head = [new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(32, 10)];
+    return new nn.Sequential(...block(3, 16), new nn.MaxPool2d(2), ...block(16, 32), ...head);
+  }
+
+  /** The SHA-256 of all weights and statistics after training on random images. */
+  function trained(): string {
+    manualSeed(5);
+    const model = seCnn();
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+    for (const _ of scoped(STEPS)) {
+      const [x, y]: Tensor[] = [rand([16, 3, 16, 16]), randint(0, 10, [16])];
+      const loss = F.crossEntropy(model.forward(x!), y!);
+      optimizer.zeroGrad();
+      loss.backward();
+      optimizer.step();
+    }
+    const hash = createHash('sha256');
+    for (const [name, t] of Object.entries(model.stateDict())) hash.update(name).update(t.data());
+    model.dispose();
+    return hash.digest('hex');
+  }
+
+  test(`an SE-CNN has the same weights after ${STEPS} steps on 1, 2, 3, 4 and 7 threads, to the bit`, async () => {
+    setNumThreads(1);
+    const alone = trained();
+    tuning.leastWork = 0;
+    for (const threads of [2, 3, 4, 7]) {
+      setNumThreads(threads);
+      const pool = poolFor(kernelModule)!;
+      await started(pool, threads - 1);
+      expect(`${threads}: ${trained()}`).toBe(`${threads}: ${alone}`);
+      expect(unitsOfWorkers(pool)).toBeGreaterThan(STEPS);
+    }
+  });
+});
+
+describe('a process', () => {
+  const HEAD = `
+    import { getNumThreads, setNumThreads, rand } from './src/index.ts';
+    const a = rand([256, 256]);
+    const product = () => a.matmul(a).dispose();
+  `;
+  const args = (code: string): string[] => ['--import', 'tsx', '--input-type=module', '-e', HEAD + code];
+  const options = { cwd: new URL('..', import.meta.url).pathname, env: { ...process.env, CHAINRULE_THREADS: '3' } };
+
+  function run(code: string, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {
+    return spawnSync(process.execPath, args(code), { ...options, env: { ...options.env, ...env }, encoding: 'utf8', timeout: 60_000 });
+  }
+
+  const WORK = 'for (const end = Date.now() + 500; Date.now() < end; ) product();';
+
+  test('ends by itself, with workers asleep or busy, and with its own exit code', () => {
+    expect(run(`${WORK} console.log(getNumThreads());`)).toMatchObject({ status: 0, stdout: '3\n', stderr: '' });
+    expect(run('product(); console.log(getNumThreads());')).toMatchObject({ status: 0, stdout: '3\n', stderr: '' });
+    expect(run(`${WORK} process.exit(7);`).status).toBe(7);
+    const { status, stderr } = run(`${WORK} throw new Error('mine');`);
+    expect(status).toBe(1);
+    expect(stderr).toContain('Error: mine');
+  });
+
+  test('refuses CHAINRULE_THREADS that is no count', () => {
+    for (const n of ['0', '65', '2.5', 'all']) {
+      const { status, stderr } = run('', { CHAINRULE_THREADS: n });
+      expect(status).toBe(1);
+      expect(stderr).toContain(`ArgumentError: CHAINRULE_THREADS: expected a whole number from 1 to 64, got '${n}'`);
+    }
+    expect(run('console.log(getNumThreads() >= 1)', { CHAINRULE_THREADS: '' }).stdout).toBe('true\n');
+  });
+
+  test('computes on the reference kernels whatever the number', () => {
+    expect(run('console.log(a.matmul(a).shape)', { CHAINRULE_KERNELS: 'reference' })).toMatchObject({
+      status: 0,
+      stdout: '[ 256, 256 ]\n',
+    });
+  });
+
+  test('has threads in its own workers too', () => {
+    const src = new URL('../src/', import.meta.url).href;
+    const inside = `(async () => {
+      (await import('tsx/esm/api')).register();
+      const { getNumThreads, rand } = await import('${src}index.ts');
+      const { poolFor } = await import('${src}kernels/threads.ts');
+      const { kernelModule } = await import('${src}kernels/launch.ts');
+      const a = rand([256, 256]);
+      for (const end = Date.now() + 500; Date.now() < end; ) a.matmul(a).dispose();
+      console.log(getNumThreads(), poolFor(kernelModule).started);
+    })();`;
+    const code = `import { Worker } from 'node:worker_threads'; new Worker(${JSON.stringify(inside)}, { eval: true });`;
+    expect(run(code)).toMatchObject({ status: 0, stdout: '3 2\n', stderr: '' });
+  });
+
+  test('that is suspended for 3 seconds goes on as if nothing had been', async () => {
+    const child = spawn(
+      process.execPath,
+      args("console.log('ready'); for (const end = Date.now() + 6000; Date.now() < end; ) product(); console.log('done');"),
+      options,
+    );
+    let printed = '';
+    child.stdout.on('data', (text) => (printed += text));
+    child.stderr.on('data', (text) => (printed += text));
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    while (!printed.includes('ready')) await sleep(20);
+    await sleep(500);
+    child.kill('SIGSTOP');
+    await sleep(3000);
+    child.kill('SIGCONT');
+    expect(await ended).toBe(0);
+    expect(printed).toBe('ready\ndone\n');
+  });
+});
