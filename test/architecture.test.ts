@@ -52,13 +52,14 @@ function importsOf(file: string, text = read(file)): Import[] {
 /** The layer of a file of src, and the layers each may import. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
-  kernels: ['kernels', 'core'],
+  platform: ['platform', 'core'],
+  kernels: ['kernels', 'platform', 'core'],
   autograd: ['autograd', 'kernels', 'core'],
-  nn: ['nn', 'autograd', 'kernels', 'core'],
-  optim: ['optim', 'autograd', 'kernels', 'core'],
-  data: ['data', 'autograd', 'kernels', 'core'],
-  io: ['io', 'autograd', 'kernels', 'core'],
   inspect: ['inspect', 'autograd', 'kernels', 'core'],
+  nn: ['nn', 'inspect', 'autograd', 'kernels', 'core'],
+  optim: ['optim', 'autograd', 'kernels', 'core'],
+  data: ['data', 'autograd', 'kernels', 'platform', 'core'],
+  io: ['io', 'autograd', 'kernels', 'platform', 'core'],
   'index.ts': ['inspect', 'autograd', 'core'],
 };
 

@@ -2,7 +2,7 @@
  * CIFAR-10 from its binary batches.
  */
 import { ArgumentError, FileError } from '../core/errors.ts';
-import { readFileIn } from '../core/files.ts';
+import { readFileIn } from '../platform/files.ts';
 import { ArrayDataset } from './dataset.ts';
 
 /** The classes of CIFAR-10, by label. */

@@ -2,7 +2,7 @@
  * MNIST from its IDX files.
  */
 import { ArgumentError, FileError } from '../core/errors.ts';
-import { readFileIn } from '../core/files.ts';
+import { readFileIn } from '../platform/files.ts';
 import { formatShape } from '../core/shape.ts';
 import { ArrayDataset } from './dataset.ts';
 

@@ -5,3 +5,4 @@ export { detectAnomaly } from './anomaly.ts';
 export * from './gradcheck.ts';
 export * from './graph.ts';
 export * from './profile.ts';
+export { summarize, watched } from './summary.ts';

@@ -2,7 +2,7 @@
  * Whole files in and out: read at once, replaced at once.
  */
 import { FileError } from '../core/errors.ts';
-import { errorCode, fileSystem, readFile } from '../core/files.ts';
+import { errorCode, fileSystem, readFile } from '../platform/files.ts';
 
 /** Reads a whole file. Throws a FileError that says whether the file, its folder or the permission is missing. */
 export function readBytes(path: string): Uint8Array {

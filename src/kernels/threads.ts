@@ -7,7 +7,7 @@
  * waits for them. Between calls workers spin for SPIN microseconds, then sleep.
  */
 import { ArgumentError, WorkerError } from '../core/errors.ts';
-import { availableCpus } from './cpus.ts';
+import { availableCpus } from '../platform/cpus.ts';
 import { ARGS, wasmMemory } from './memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
 

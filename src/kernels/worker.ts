@@ -4,7 +4,7 @@
  *
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
-import { nodeModules } from './cpus.ts';
+import { nodeModules } from '../platform/node.ts';
 import { ARGS, isShared } from './memory.ts';
 
 /** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
@@ -101,7 +101,7 @@ onmessage = (event) => work(event.data);`;
 /** Whether there can be worker threads: shared memory that may be posted, and a caller that may wait, which a page's main thread may not. */
 export function canThread(): boolean {
   if (!isShared) return false;
-  if (nodeModules === undefined && !(globalThis.crossOriginIsolated && typeof Worker === 'function')) return false;
+  if (nodeModules() === undefined && !(globalThis.crossOriginIsolated && typeof Worker === 'function')) return false;
   try {
     return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0) === 'timed-out';
   } catch {
@@ -112,8 +112,9 @@ export function canThread(): boolean {
 
 /** Starts a worker, which never keeps the process alive; `ended` is called where it ends, however it does. Gives what stops it. */
 export function startWorker(data: WorkerData, ended: () => void): () => void {
-  if (nodeModules === undefined) return startBrowserWorker(data, ended);
-  const { Worker } = nodeModules('node:worker_threads');
+  const load = nodeModules();
+  if (load === undefined) return startBrowserWorker(data, ended);
+  const { Worker } = load('node:worker_threads');
   // Neither loaders nor preloads of the command line concern the program.
   const worker = new Worker(NODE_PROGRAM, { eval: true, workerData: data, execArgv: [], env: {} });
   worker.unref();
@@ -133,5 +134,6 @@ function startBrowserWorker(data: WorkerData, ended: () => void): () => void {
 
 /** Whether the thread with this number of the system's still runs; null where nobody can tell. */
 export function threadRuns(thread: number): boolean | null {
-  return thread === 0 || nodeModules === undefined ? null : nodeModules('node:fs').existsSync(`/proc/self/task/${thread}`);
+  const load = nodeModules();
+  return thread === 0 || load === undefined ? null : load('node:fs').existsSync(`/proc/self/task/${thread}`);
 }

@@ -1,9 +1,9 @@
 import { noGrad, tensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { watched } from '../inspect/index.ts';
 import { ChannelGate } from './channel-gate.ts';
 import { oneHot } from './functional.ts';
 import type { ForwardHook, Layer } from './module.ts';
-import { watched } from './summary.ts';
 
 /** What the gates of one block did, class by class. */
 export interface Excitation {

@@ -6,10 +6,10 @@ import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, ChainruleError, DTypeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
+import { summarize } from '../inspect/index.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 import { registered, resolve, type Registered } from './registration.ts';
 import { loadInto, type LoadOptions, type LoadReport, type StateDict } from './state-dict.ts';
-import { summarize } from './summary.ts';
 
 type Forward = (...args: unknown[]) => unknown;
 

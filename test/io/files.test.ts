@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FileError } from '../../src/core/errors.ts';
-import { fileSystem } from '../../src/core/files.ts';
+import { fileSystem } from '../../src/platform/files.ts';
 import { Random } from '../../src/core/random.ts';
 import { readBytes, writeFileAtomic } from '../../src/io/files.ts';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import workerThreads from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
-import { quotaOf } from '../../src/kernels/cpus.ts';
+import { quotaOf } from '../../src/platform/cpus.ts';
 import { kernelModule, launch } from '../../src/kernels/launch.ts';
 import { allocate, elementView, memoryViews, wasmMemory } from '../../src/kernels/memory.ts';
 import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads.ts';

@@ -1,19 +1,18 @@
 /**
  * How many threads can run at once: the processor's, less where a control group (a container) grants fewer.
  */
+import { nodeModules } from './node.ts';
 
 /** Reads a small text file; null where there is none. */
 type Read = (path: string) => string | null;
 
-/** What `process` has, where there is a Node; bundlers replace neither it nor getBuiltinModule. */
-export const nodeModules = (globalThis as Partial<typeof globalThis>).process?.getBuiltinModule;
-
 /** The number of threads to use where nobody says. */
 export function availableCpus(): number {
-  if (nodeModules === undefined) return globalThis.navigator?.hardwareConcurrency ?? 1;
-  const fs = nodeModules('node:fs');
+  const load = nodeModules();
+  if (load === undefined) return globalThis.navigator?.hardwareConcurrency ?? 1;
+  const fs = load('node:fs');
   const read: Read = (path) => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : null);
-  return Math.max(1, Math.min(nodeModules('node:os').availableParallelism(), Math.floor(quotaOf(read))));
+  return Math.max(1, Math.min(load('node:os').availableParallelism(), Math.floor(quotaOf(read))));
 }
 
 /**

@@ -5,9 +5,18 @@ import { isTensor, noGrad, zeros, type Tensor } from '../autograd/index.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
-import type { ForwardHook, Module } from './module.ts';
 
-export function summarize(model: Module, inputShape: Shape | undefined): string {
+/** What a module must have to be looked at; an nn.Module has it. */
+export interface Observed {
+  training: boolean;
+  namedModules(): [path: string, module: Observed][];
+  namedParameters(): Iterable<readonly [name: string, parameter: Tensor]>;
+  registerForwardHook(hook: (module: Observed, args: readonly unknown[], output: unknown) => unknown): () => void;
+  multiplyAdds(x: Tensor, y: Tensor): number;
+}
+
+/** The table; with the shape of an input, what a forward of zeros shows too. */
+export function summarize(model: Observed, inputShape: Shape | undefined): string {
   const modules = model.namedModules();
   const counts = ownParameters(model, modules);
   const seen = inputShape === undefined ? null : observe(model, modules, inputShape);
@@ -25,7 +34,7 @@ export function summarize(model: Module, inputShape: Shape | undefined): string 
 }
 
 /** Elements of the parameters that belong to each module itself; a shared one counts where it is met first. */
-function ownParameters(model: Module, modules: readonly (readonly [string, Module])[]): Map<Module, number> {
+function ownParameters(model: Observed, modules: readonly (readonly [string, Observed])[]): Map<Observed, number> {
   const counts = new Map(modules.map(([, m]) => [m, 0]));
   const paths = [...modules].sort(([a], [b]) => b.length - a.length);
   for (const [name, p] of model.namedParameters()) {
@@ -46,11 +55,11 @@ interface Seen {
 const NOTHING: Seen = { output: '', multiplyAdds: 0 };
 
 /** What every module does with zeros of `inputShape`. */
-function observe(model: Module, modules: readonly (readonly [string, Module])[], inputShape: Shape): Map<Module, Seen> {
+function observe(model: Observed, modules: readonly (readonly [string, Observed])[], inputShape: Shape): Map<Observed, Seen> {
   const { forward } = model as { forward?: (x: Tensor) => unknown };
   if (typeof forward !== 'function') throw new ArgumentError(`summary: ${model.constructor.name} has no forward to run on an input`);
   const seen = new Map(modules.map(([, m]) => [m, { ...NOTHING }]));
-  const dtype = (model.parameters()[0]?.dtype ?? 'float32') as FloatDType;
+  const dtype = ([...model.namedParameters()][0]?.[1].dtype ?? 'float32') as FloatDType;
   watched(
     modules,
     (m, [x], y) => {
@@ -65,10 +74,14 @@ function observe(model: Module, modules: readonly (readonly [string, Module])[],
 }
 
 /** Runs `fn` with `hook` on `modules`, all of them in evaluation mode; afterwards they are as before, also when `fn` throws. */
-export function watched(modules: readonly (readonly [string, Module])[], hook: ForwardHook, fn: () => void): void {
+export function watched<M extends Observed>(
+  modules: readonly (readonly [string, M])[],
+  hook: (module: M, args: readonly unknown[], output: unknown) => unknown,
+  fn: () => void,
+): void {
   const undo = modules.map(([, m]) => {
     const { training } = m;
-    const unhook = m.registerForwardHook(hook);
+    const unhook = m.registerForwardHook((_, args, output) => hook(m, args, output));
     m.training = false;
     return () => {
       unhook();

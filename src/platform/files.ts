@@ -1,9 +1,8 @@
 /**
  * The one door to Node's file system.
- *
- * `process.getBuiltinModule` is synchronous and no import, so bundlers for browsers see nothing of Node here.
  */
-import { FileError } from './errors.ts';
+import { FileError } from '../core/errors.ts';
+import { nodeModules } from './node.ts';
 
 /** The parts of Node that reading and writing files needs. */
 export interface FileSystem {
@@ -14,10 +13,8 @@ export interface FileSystem {
 
 /** Node's file system; throws a FileError that names `op` where there is none, as in a browser. */
 export function fileSystem(op: string): FileSystem {
-  // Bundlers replace neither globalThis.process nor getBuiltinModule; a browser has no such property.
-  const host: Partial<typeof globalThis> = globalThis;
-  const load = host.process?.getBuiltinModule;
-  if (!load) throw new FileError(`${op}: this platform has no file system; fetch the bytes and decode them instead`);
+  const load = nodeModules();
+  if (load === undefined) throw new FileError(`${op}: this platform has no file system; fetch the bytes and decode them instead`);
   return { fs: load('node:fs'), path: load('node:path'), zlib: load('node:zlib') };
 }
 
