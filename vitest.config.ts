@@ -13,7 +13,7 @@ export default defineConfig({
     alias: [
       { find: /^chainrule$/, replacement: src('index.ts') },
       { find: /^chainrule\/nn\/functional$/, replacement: src('nn/functional.ts') },
-      { find: /^chainrule\/(nn|optim|data|io)$/, replacement: src('$1/index.ts') },
+      { find: /^chainrule\/(nn|optim|data|io|testing)$/, replacement: src('$1/index.ts') },
     ],
   },
   test: {

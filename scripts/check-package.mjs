@@ -4,7 +4,7 @@
 //
 //   npm run check:package
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,10 +53,25 @@ async function checkBundle(project) {
   const lib = { entry: 'main.js', formats: ['es'], fileName: () => 'bundle.mjs' };
   await build({ root: project, configFile: false, logLevel: 'error', build: { lib, outDir: 'bundle', minify: false } });
   const code = readFileSync(join(project, 'bundle/bundle.mjs'), 'utf8');
-  for (const stray of ['class DataLoader', 'class Module', 'safetensors', 'from "node:', 'import("node:']) {
+  for (const stray of ['class DataLoader', 'class Module', 'safetensors', 'fast-check', 'TensorSample', 'from "node:', 'import("node:']) {
     if (code.includes(stray)) throw new Error(`a bundle of chainrule alone contains ${stray}`);
   }
   if (node('bundle', 'bundle/bundle.mjs', [], project) !== '5\n') throw new Error('the bundle printed something else than 5');
+}
+
+/** The one entry that needs a package, with that package beside it. */
+function checkTesting(project, compilerOptions) {
+  for (const name of ['fast-check', 'pure-rand']) symlinkSync(bin(name), join(project, 'node_modules', name), 'junction');
+  const code = [
+    "import fc from 'fast-check';",
+    "import { gradientProperty, tensors } from 'chainrule/testing';",
+    "fc.assert(gradientProperty((x) => x.gelu(), tensors({ dtype: 'float64' })), { numRuns: 20 });\n",
+  ].join('\n');
+  for (const file of ['testing.mjs', 'testing.ts']) writeFileSync(join(project, file), code);
+  const config = { compilerOptions: { ...compilerOptions, skipLibCheck: true }, files: ['testing.ts'] };
+  writeFileSync(join(project, 'tsconfig.testing.json'), JSON.stringify(config));
+  node('chainrule/testing beside fast-check', 'testing.mjs', [], project);
+  node('chainrule/testing against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.testing.json'], project);
 }
 
 async function check(temp) {
@@ -88,7 +103,8 @@ async function check(temp) {
   writeFileSync(join(project, 'example.cjs'), withRequire(example));
   writeFileSync(join(project, 'example.ts'), example);
   const entries = Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports).filter((e) => !e.endsWith('.json'));
-  writeFileSync(join(project, 'surface.ts'), entries.map((e) => `export * from '${e.replace('.', 'chainrule')}';\n`).join(''));
+  const surface = entries.filter((e) => e !== './testing').map((e) => `export * from '${e.replace('.', 'chainrule')}';\n`);
+  writeFileSync(join(project, 'surface.ts'), surface.join(''));
   const printed = [
     node('README example by import', 'example.mjs', [], project),
     node('README example by require', 'example.cjs', [], project),
@@ -96,6 +112,7 @@ async function check(temp) {
   ];
   if (new Set(printed).size !== 1) throw new Error(`the example printed different things:\n${printed.join('\n')}`);
   node('README example and all entries against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
+  checkTesting(project, options);
   await checkBundle(project);
   process.stdout.write(printed[0]);
 }

@@ -129,7 +129,7 @@ export const TABLE: readonly Line[] = [
       const shape = d.shape();
       const input = d.input(shape);
       const dim = d.pick([undefined, -1]);
-      return { fn: (x) => x.prod(dim), inputs: [{ ...input, values: input.values.map(Math.trunc) }] };
+      return { fn: (x) => x.prod(dim), inputs: [input.map(Math.trunc)] };
     },
   },
   reduction('logsumexp', (x, dim, o) => x.logsumexp(dim, o), { nonEmpty: true }),

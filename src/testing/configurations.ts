@@ -1,0 +1,81 @@
+/**
+ * Convolutions and poolings that are valid by construction: at least one window fits into every image.
+ */
+import fc, { type Arbitrary } from 'fast-check';
+import { recipes, type TensorsOptions } from './arbitraries.ts';
+import type { TensorSample } from './sample.ts';
+
+/** Two numbers, of rows and columns. */
+export type Pair = [number, number];
+
+/** Options of convolutions and poolings: those of their tensors. */
+export type ConfigurationOptions = Omit<TensorsOptions, 'shape'>;
+
+/** The options of a drawn convolution, as F.conv2d takes them. */
+export interface ConvConfiguration {
+  readonly stride: Pair;
+  readonly padding: Pair;
+  readonly dilation: Pair;
+  readonly groups: number;
+}
+
+/** The options of a drawn pooling, as F.maxPool2d and F.avgPool2d take them. */
+export interface PoolConfiguration {
+  readonly stride: Pair;
+  readonly padding: Pair;
+  readonly dilation: Pair;
+  readonly ceilMode: boolean;
+}
+
+const pairs = (min: number, max: number): Arbitrary<Pair> => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
+
+/** Mostly some images, seldom none. Shrinks to one. */
+const batches: Arbitrary<number> = fc.constantFrom(1, 2, 0, 1, 2);
+
+/**
+ * The arguments of a 2-d convolution: images [N,C,H,W], weights [O,C/groups,KH,KW], a bias [O] or null, and options.
+ * @example gradientProperty(F.conv2d, convolutions({ dtype: 'float64' }))
+ */
+export function convolutions(
+  options: ConfigurationOptions = {},
+): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
+  const counts = { n: batches, groups: fc.integer({ min: 1, max: 2 }), channels: pairs(1, 2), room: pairs(0, 2) };
+  const window = { kernel: pairs(1, 3), stride: pairs(1, 2), padding: pairs(0, 2), dilation: pairs(1, 2) };
+  const make = { x: recipes(options), w: recipes(options), b: fc.option(recipes(options)) };
+  return fc
+    .record({ ...counts, ...window, ...make })
+    .map(({ n, groups, channels: [c, o], room, kernel, stride, padding, dilation, x, w, b }) => {
+      const side = (i: 0 | 1): number => Math.max(1, dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i]) + room[i];
+      return [
+        x([n, groups * c, side(0), side(1)]),
+        w([groups * o, c, ...kernel]),
+        b === null ? null : b([groups * o]),
+        { stride, padding, dilation, groups },
+      ];
+    });
+}
+
+/**
+ * The arguments of a 2-d pooling: images [N,C,H,W], the window's size, and options. `dilated: false` leaves dilation at 1.
+ * Where windows overlap, maxima can tie: distinct values in NO_TIES layouts have none.
+ * @example gradientProperty((x, k, o) => F.maxPool2d(x, k, o), poolings({ dtype: 'float64', domain: 'distinct', layouts: NO_TIES }))
+ */
+export function poolings({
+  dilated = true,
+  ...options
+}: ConfigurationOptions & { readonly dilated?: boolean } = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
+  const counts = { n: batches, c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: recipes(options) };
+  const window = {
+    kernel: pairs(1, 3),
+    stride: pairs(1, 3),
+    pad: pairs(0, 1),
+    dilation: pairs(1, dilated ? 2 : 1),
+    ceilMode: fc.boolean(),
+  };
+  return fc.record({ ...counts, ...window }).map(({ n, c, room, x, kernel, stride, pad, dilation, ceilMode }) => {
+    const side = (i: 0 | 1): number => dilation[i] * (kernel[i] - 1) + 1 + room[i];
+    // At most half the kernel, or windows would hold nothing but padding.
+    const padding: Pair = [Math.min(pad[0], kernel[0] >> 1), Math.min(pad[1], kernel[1] >> 1)];
+    return [x([n, c, side(0), side(1)]), kernel, { stride, padding, dilation, ceilMode }];
+  });
+}
