@@ -91,12 +91,10 @@ export function dimOf(op: string, x: Tensor, dim: number): number {
 
 const permuteOp = defineOp({
   name: 'permute',
-  forward: (_, x: Tensor, dims: readonly number[]) =>
-    restride(
-      x,
-      dims.map((d) => x.shape[d]!),
-      dims.map((d) => x.strides[d]!),
-    ),
+  forward: (_, x: Tensor, dims: readonly number[]) => {
+    const ordered = (of: readonly number[]): number[] => dims.map((d) => of[d]!);
+    return restride(x, ordered(x.shape), ordered(x.strides));
+  },
   save: (_, __, dims) => ({ dims }),
   backward: (g, { dims }): Grads => [permuteOp(g, invert(dims))],
 });
@@ -133,10 +131,8 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
   const dims =
     dim === undefined ? x.shape.map((_, d) => d) : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
-  return reshapeOp(
-    x,
-    x.shape.filter((n, d) => n !== 1 || !dims.includes(d)),
-  );
+  const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
+  return reshapeOp(x, left);
 }
 
 /** With a dim of size 1 inserted before `dim`.   ∂x = g in x's shape */
@@ -168,24 +164,16 @@ const placeOp = defineOp({
 
 function windowOf(v: View, starts: readonly number[], sizes: Shape, steps: readonly number[]): View {
   const offset = v.strides.reduce((at, s, d) => at + s * (sizes[d]! > 0 ? starts[d]! : 0), v.offset);
-  return restride(
-    v,
-    sizes,
-    v.strides.map((s, d) => s * steps[d]!),
-    offset,
-  );
+  const strides = v.strides.map((s, d) => s * steps[d]!);
+  return restride(v, sizes, strides, offset);
 }
 
 /** x read backwards along `dims`. */
 export function reversed(v: View, dims: readonly number[]): View {
   const flips = v.strides.map((s, d) => (dims.includes(d) ? s : 0));
   const offset = flips.reduce((at, s, d) => at + s * Math.max(v.shape[d]! - 1, 0), v.offset);
-  return restride(
-    v,
-    v.shape,
-    v.strides.map((s, d) => s - 2 * flips[d]!),
-    offset,
-  );
+  const strides = v.strides.map((s, d) => s - 2 * flips[d]!);
+  return restride(v, v.shape, strides, offset);
 }
 
 /**
@@ -204,12 +192,7 @@ export function slice(x: Tensor, dim: number, start = 0, end: number | null = nu
   const from = clip(start);
   const size = Math.max(0, Math.ceil((clip(end ?? n) - from) / step));
   const at = (value: number, rest: number): number[] => x.shape.map((_, i) => (i === d ? value : rest));
-  return windowOp(
-    x,
-    at(from, 0),
-    x.shape.map((s, i) => (i === d ? size : s)),
-    at(step, 1),
-  );
+  return windowOp(x, at(from, 0), x.shape.with(d, size), at(step, 1));
 }
 
 /** The `index`-th slice along `dim`, without that dim, as a view; negative indices count from the end.   ∂x = g placed in zeros */
@@ -249,14 +232,12 @@ const catOp = defineOp({
   forward: (k: Kernels, dim: number, ...xs: Tensor[]) => {
     const first = xs[0]!;
     const total = xs.reduce((n, x) => n + x.shape[dim]!, 0);
-    const y = emptyLike(
-      first,
-      first.shape.map((n, d) => (d === dim ? total : n)),
-    );
-    offsets(dim, xs).forEach((at, i) => {
-      const x = xs[i]!;
-      if (x.numel > 0) k.copy(x, windowAlong(y, dim, at, x.shape));
-    });
+    const y = emptyLike(first, first.shape.with(dim, total));
+    let at = 0;
+    for (const x of xs) {
+      if (x.numel > 0) k.copy(x, restride(y, x.shape, y.strides, y.offset + at * y.strides[dim]!));
+      at += x.shape[dim]!;
+    }
     return y;
   },
   save: (_, dim, ...xs) => ({ dim, shapes: xs.slice(0, -1).map((x) => x.shape) }),
@@ -272,19 +253,6 @@ const catOp = defineOp({
     ];
   },
 });
-
-function offsets(dim: number, xs: readonly Tensor[]): number[] {
-  let at = 0;
-  return xs.map((x) => {
-    const start = at;
-    at += x.shape[dim]!;
-    return start;
-  });
-}
-
-function windowAlong(v: View, dim: number, start: number, sizes: Shape): View {
-  return restride(v, sizes, v.strides, v.offset + start * v.strides[dim]!);
-}
 
 function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
   if (tensors.length === 0) throw new ArgumentError(`${op}: give at least one tensor`);
@@ -304,10 +272,8 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
     );
   }
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
-  return join(
-    d,
-    tensors.map((t) => cast(t, dtype)),
-  );
+  const alike = tensors.map((t) => cast(t, dtype));
+  return join(d, alike);
 }
 
 /** catOp in groups: its inputs are arguments, of which a call takes only so many. */
@@ -323,10 +289,8 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
   }
-  return cat(
-    tensors.map((t) => unsqueeze(t, dim)),
-    normalizeDim('stack', dim, first.ndim + 1),
-  );
+  const parts = tensors.map((t) => unsqueeze(t, dim));
+  return cat(parts, normalizeDim('stack', dim, first.ndim + 1));
 }
 
 const contiguousOp = defineOp({

@@ -29,12 +29,8 @@ function keptShape(shape: Shape, dims: readonly number[]): number[] {
 /** A kept-dims view without `dims`, unless they are to stay. */
 function dropDims(v: View, dims: readonly number[], keepdim: boolean): View {
   if (keepdim) return v;
-  const keep = v.shape.map((_, d) => d).filter((d) => !dims.includes(d));
-  return restride(
-    v,
-    keep.map((d) => v.shape[d]!),
-    keep.map((d) => v.strides[d]!),
-  );
+  const kept = (of: readonly number[]): number[] => of.filter((_, d) => !dims.includes(d));
+  return restride(v, kept(v.shape), kept(v.strides));
 }
 
 function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean): View {
@@ -259,12 +255,8 @@ const argminOp = argOp('argmin');
 function argReduce(op: typeof argmaxOp, name: string, x: Tensor, dim: number | undefined, keepdim: boolean): Tensor {
   const flat = dim === undefined || x.ndim === 0;
   const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
-  return flat && keepdim
-    ? reshape(
-        y,
-        x.shape.map(() => 1),
-      )
-    : y;
+  const ones = x.shape.map(() => 1);
+  return flat && keepdim ? reshape(y, ones) : y;
 }
 
 /** Index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
