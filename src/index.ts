@@ -53,6 +53,7 @@ export {
   randint,
   randn,
   randperm,
+  recompute,
   scope,
   scoped,
   setNumThreads,

@@ -47,6 +47,8 @@ interface Walk {
   readonly bag: Scope;
   /** Where gradients are wanted; null: in the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
+  /** Whether the wanted nodes are where it ends. */
+  readonly closed?: boolean;
   /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
   readonly refuse?: (unused: Node) => never;
 }
@@ -89,8 +91,12 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): Tensor | null | (Tensor | null)[] {
-  const ys = isTensor(outputs) ? [outputs] : outputs;
-  const xs = isTensor(inputs) ? [inputs] : inputs;
+  const found = gradients(isTensor(outputs) ? [outputs] : outputs, isTensor(inputs) ? [inputs] : inputs, options);
+  return isTensor(inputs) ? found[0]! : found;
+}
+
+/** The same for arrays; where `closed`, no gradient goes on from an input to what it was made from. */
+export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, closed = false): (Tensor | null)[] {
   const given =
     options.gradOutputs === undefined || options.gradOutputs === null || isTensor(options.gradOutputs)
       ? [options.gradOutputs]
@@ -110,14 +116,14 @@ export function grad(
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...modes(options), wanted, bag: new Scope('backward'), ...(options.allowUnused === true ? {} : { refuse }) };
+  const walk = { ...modes(options), wanted, closed, bag: new Scope('backward'), ...(options.allowUnused === true ? {} : { refuse }) };
   let found: (Tensor | null)[] = [];
   const collect = (grads: Map<Node, Tensor>): Tensor[] => {
     found = xs.map((x) => grads.get(x.node!) ?? null);
     return found.filter((g) => g !== null);
   };
   for (const step of run(roots, walk, collect)) void step;
-  return isTensor(inputs) ? found[0]! : found;
+  return found;
 }
 
 function modes(options: BackwardOptions): { retainGraph: boolean; createGraph: boolean } {
@@ -181,7 +187,7 @@ interface Plan {
 }
 
 /** Finds the nodes to visit and checks all of them. */
-function plan(roots: readonly Root[], { wanted, refuse }: Walk): Plan {
+function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk): Plan {
   // What is older than every wanted node cannot depend on one.
   let oldest = wanted === null ? 0 : Number.POSITIVE_INFINITY;
   for (const n of wanted ?? []) oldest = Math.min(oldest, n.seq);
@@ -196,7 +202,7 @@ function plan(roots: readonly Root[], { wanted, refuse }: Walk): Plan {
   };
   try {
     const starts = roots.map((r) => enter(r.tensor.node));
-    for (let i = 0; i < found.length; i++) found[i]!.inputs = found[i]!.node.inputs.map(enter);
+    for (const v of found) if (closed !== true || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
     for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
     let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
     if (wanted !== null) {
@@ -373,7 +379,7 @@ function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g
   const result = node.op!.definition!(...inputs);
   const y = Array.isArray(result) ? result[0]! : result;
   const wanted = inputs.filter((_, i) => needs[i]) as Tensor[];
-  const found = grad(y, wanted, { gradOutputs: g, createGraph: true, allowUnused: true });
+  const found = gradients([y], wanted, { gradOutputs: g, createGraph: true, allowUnused: true });
   return inputs.map((_, i) => (needs[i] ? found.shift()! : null));
 }
 

@@ -10,6 +10,7 @@ export * from './functional.ts';
 export * from './lifetime.ts';
 export * from './op.ts';
 export * from './random.ts';
+export { recompute } from './recompute.ts';
 export { currentScope, isGradEnabled, scopedAsyncIterator, scopedIterator, withGradMode } from './scope.ts';
 export { alias, isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 export { callers, placeOf, titleOf } from './watch.ts';

@@ -43,6 +43,7 @@ export class Generator implements Stateful {
 
   /** The key and stream of the next draw. */
   draw(): { key: readonly [number, number]; stream: number } {
+    if (used?.has(this) === false) used.set(this, this.stateDict());
     return { key: seedKey(this.#seed), stream: this.#draws++ };
   }
 
@@ -57,6 +58,36 @@ export class Generator implements Stateful {
     }
     this.#seed = state.seed;
     this.#draws = state.draws;
+  }
+}
+
+/** The generators that have drawn, with the state before, while somebody wants to know. */
+let used: Map<Generator, GeneratorState> | null = null;
+
+/** Calls `fn`; returns, beside its result, a function that calls it again with all generators as they were, and leaves them alone. */
+export function replayable<I, T>(fn: (inputs: I) => T, inputs: I): [T, (inputs: I) => T] {
+  const drawn = new Map<Generator, GeneratorState>();
+  const result = noting(drawn, () => fn(inputs));
+  for (const [g, state] of drawn) if (used?.has(g) === false) used.set(g, state);
+  const again = (other: I): T => {
+    const now = [...drawn.keys()].map((g) => [g, g.stateDict()] as const);
+    for (const [g, state] of drawn) g.loadStateDict(state);
+    try {
+      return noting(null, () => fn(other));
+    } finally {
+      for (const [g, state] of now) g.loadStateDict(state);
+    }
+  };
+  return [result, again];
+}
+
+function noting<T>(drawn: typeof used, fn: () => T): T {
+  const before = used;
+  used = drawn;
+  try {
+    return fn();
+  } finally {
+    used = before;
   }
 }
 

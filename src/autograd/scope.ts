@@ -33,6 +33,8 @@ export class Scope {
 const stack: Scope[] = [];
 let gradEnabled = true;
 let insideBackward = false;
+/** While a forward is repeated: the number of its first node. */
+let repeatedFrom: number | null = null;
 
 /** The scope that adopts what is made now; null outside all. */
 export function currentScope(): Scope | null {
@@ -69,6 +71,22 @@ export function duringBackward<T>(enabled: boolean, fn: () => T): T {
   } finally {
     insideBackward = before;
   }
+}
+
+/** Runs `fn`, which opens a scope, as the repetition of a forward: recorded, and without writing to what was there before. */
+export function repeating<T>(fn: () => T): T {
+  const before = repeatedFrom;
+  repeatedFrom = nodeCount();
+  try {
+    return withGradMode(true, fn);
+  } finally {
+    repeatedFrom = before;
+  }
+}
+
+/** Whether a forward is being repeated that did not make `t`: its first pass has written what there was to write. */
+export function isSettled(t: Tensor): boolean {
+  return repeatedFrom !== null && (t.scope === null || t.scope.firstNode < repeatedFrom);
 }
 
 export function openScope(kind: FreedBy): Scope {

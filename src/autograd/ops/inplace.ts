@@ -8,7 +8,7 @@ import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/
 import { kernels } from '../../kernels/index.ts';
 import { withNursery } from '../../kernels/memory.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
-import { isGradEnabled } from '../scope.ts';
+import { isGradEnabled, isSettled } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './elementwise.ts';
 
@@ -64,6 +64,7 @@ function operandView(op: string, target: Tensor, operand: Operand): View {
 
 function write(op: string, target: Tensor, operand: Operand, kernel: (value: View) => void): Tensor {
   checkWritable(op, target, operand);
+  if (isSettled(target)) return target;
   withNursery(op, () => kernel(operandView(op, target, operand)));
   target.storage.version++;
   return target;
@@ -94,6 +95,7 @@ export function copy_(x: Tensor, y: Tensor): Tensor {
 export function fill_(x: Tensor, value: number): Tensor {
   checkWritable('fill_', x, null);
   checkFits('fill_', value, x.dtype);
+  if (isSettled(x)) return x;
   kernels.fill(value, x);
   x.storage.version++;
   return x;

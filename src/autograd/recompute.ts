@@ -1,0 +1,76 @@
+/**
+ * Activation checkpointing: forget what a forward computed on its way, and compute it again when backward needs it.
+ */
+import { ArgumentError, AutogradError, kindOf } from '../core/errors.ts';
+import { formatShape } from '../core/shape.ts';
+import { restride, type View } from '../kernels/view.ts';
+import { gradients } from './backward.ts';
+import { scope } from './lifetime.ts';
+import { defineOp, type Grads } from './op.ts';
+import { detach, identity } from './ops/movement.ts';
+import { replayable } from './random.ts';
+import { isGradEnabled, repeating } from './scope.ts';
+import { nodeCount, type Node } from './tape.ts';
+import { isTensor, type Tensor } from './tensor.ts';
+
+/** What is left of a forward: its value, and how to compute it again, with the same random numbers, from as many arguments. */
+interface Pass {
+  readonly value: View;
+  readonly count: number;
+  readonly again: (args: readonly unknown[]) => Tensor;
+}
+
+/** y = fn(...args), where `read` are the arguments and the leaves that fn reads besides.   ∂read: that of fn, computed again */
+const recomputed = defineOp({
+  name: 'recompute',
+  forward: (_, pass: Pass, ..._read: unknown[]) => pass.value,
+  save: (_, pass, ...read): { pass: Pass; [i: number]: unknown } => ({ pass, ...read.slice(0, -1) }),
+  backward: (g, { pass, ...read }, [, ...needs]): Grads => {
+    const createGraph = isGradEnabled();
+    const inputs = needs.map((_, i) => (i < pass.count ? standIn(read[i], createGraph) : read[i]));
+    const y = repeating(() => pass.again(inputs.slice(0, pass.count)));
+    const needed = inputs.filter((_, i) => needs[i]) as Tensor[];
+    const found = gradients([y], needed, { gradOutputs: g, createGraph, allowUnused: true }, true);
+    return [null, ...needs.map((need) => (need ? found.shift()! : null))];
+  },
+});
+
+/** A leaf in the place of a tensor that has a history; under createGraph a copy that is one step further. */
+function standIn(x: unknown, createGraph: boolean): unknown {
+  if (!isTensor(x) || !x.requiresGrad) return x;
+  return createGraph ? identity(x) : detach(x).requiresGrad_();
+}
+
+/**
+ * `fn(...args)`, of which only the result and the arguments are kept: backward calls `fn` a second time. Same bits, less memory,
+ * more time. The second call draws the same random numbers, and writes to no tensor that was there before it (batch norm's
+ * statistics). Gradients reach the arguments, and the parameters that `fn` reads besides. Nests, and has derivatives of any order.
+ * Throws: ArgumentError if `fn` returns no tensor; AutogradError if it reads the result of a recorded operation that is no argument
+ * @example y = recompute((x) => this.block.forward(x), x)
+ */
+export function recompute<A extends readonly unknown[]>(fn: (...args: A) => Tensor, ...args: A): Tensor {
+  return scope(() => {
+    const first = nodeCount();
+    const stands = isGradEnabled() ? args.map((x) => standIn(x, false)) : args;
+    // Stand-ins are of the arguments' types.
+    const [y, again] = replayable<readonly unknown[], Tensor>((inputs) => scope(() => fn(...(inputs as A))), stands);
+    if (!isTensor(y)) throw new ArgumentError(`recompute: the function must return a tensor, got ${kindOf(y)}`);
+    if (y.node === null || !isGradEnabled()) return y;
+    const pass = { value: restride(y, y.shape, y.strides), count: args.length, again };
+    return recomputed(pass, ...args, ...leavesBefore(first, y.node));
+  });
+}
+
+/** The leaves behind `node` that were there before the node with number `first`. */
+function leavesBefore(first: number, node: Node): Tensor[] {
+  const found = new Set([node]);
+  for (const n of found) {
+    if (n.seq >= first) n.inputs.forEach((input) => input !== null && found.add(input));
+    else if (n.op !== null) {
+      throw new AutogradError(
+        `recompute: the function reads the result ${formatShape(n.output.shape)} of ${n.name}, which is no argument. Pass it: recompute((x, …) => …, x, …)`,
+      );
+    }
+  }
+  return [...found].filter((n) => n.seq < first).map((n) => n.output);
+}

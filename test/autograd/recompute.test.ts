@@ -1,0 +1,204 @@
+import { describe, expect, test } from 'vitest';
+import {
+  ArgumentError,
+  AutogradError,
+  Generator,
+  GraphConsumedError,
+  InPlaceError,
+  type Tensor,
+  defaultGenerator,
+  grad,
+  gradcheck,
+  gradgradcheck,
+  manualSeed,
+  memory,
+  noGrad,
+  rand,
+  randn,
+  recompute,
+  scope,
+  scoped,
+  tensor,
+} from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+
+/** How a net calls its parts. */
+type Call = (fn: (x: Tensor) => Tensor, x: Tensor) => Tensor;
+const plainly: Call = (fn, x) => fn(x);
+const again: Call = (fn, x) => recompute(fn, x);
+
+/** Convolution, batch norm, ReLU and dropout, twice. */
+function block(generator: Generator): nn.Sequential {
+  const half = (from: number): nn.Layer[] => [
+    new nn.Conv2d(from, 4, 3, { padding: 1 }),
+    new nn.BatchNorm2d(4),
+    new nn.ReLU(),
+    new nn.Dropout(0.3),
+    new nn.Dropout(0.3, { generator }),
+  ];
+  return new nn.Sequential(...half(3), ...half(4));
+}
+
+/** Two steps of training, the second after some other draws: losses, gradients, buffers and the generators' states. */
+function train(call: Call): unknown {
+  manualSeed(5);
+  const own = new Generator(9);
+  const model = block(own);
+  const head = new nn.Linear(4, 3);
+  const seen: unknown[] = [];
+  for (const _ of scoped(2)) {
+    void _;
+    const x = randn([4, 3, 6, 6]);
+    const loss = F.crossEntropy(head.forward(call((t) => model.forward(t), x).mean([2, 3])), tensor([0, 1, 2, 0], { dtype: 'int32' }));
+    rand([3]);
+    for (const p of [...model.parameters(), ...head.parameters()]) p.grad = null;
+    loss.backward();
+    seen.push(loss.item(), ...model.parameters().map((p) => p.grad!.data()), ...model.buffers().map((b) => b.data()));
+    seen.push(defaultGenerator.stateDict(), own.stateDict());
+  }
+  return seen;
+}
+
+describe('recompute', () => {
+  test('gives the same bits: values, gradients, running statistics and random states', () => {
+    const plain = train(plainly);
+    expect(train(again)).toEqual(plain);
+    // Nested: both halves inside the whole, and the whole twice.
+    expect(train((fn, x) => recompute((t) => recompute((u) => recompute(fn, u), t), x))).toEqual(plain);
+  });
+
+  test('holds one part’s activations at a time', () => {
+    const parts = Array.from(
+      { length: 8 },
+      () => new nn.Sequential(...Array.from({ length: 4 }, () => [new nn.Linear(16, 16), new nn.Tanh()]).flat()),
+    );
+    const peak = (call: Call): number =>
+      scope(() => {
+        let x = rand([512, 16]);
+        memory({ resetPeak: true });
+        const before = memory().bytes;
+        for (const part of parts) x = call((t) => part.forward(t), x);
+        x.sum().backward();
+        return memory().peakBytes - before;
+      });
+    peak(plainly);
+    const [plain, less] = [peak(plainly), peak(again)];
+    // 64 activations against 8 results and the 8 of one part, with its gradients.
+    expect(less).toBeLessThan(plain * 0.4);
+    for (const part of parts) part.dispose();
+  });
+
+  test('reaches what the function reads besides, once for each way', () => {
+    const w = tensor([2, 3], { requiresGrad: true });
+    const x = tensor([5, 7], { requiresGrad: true });
+    // w: through its use as argument, and read besides. x: an argument twice.
+    recompute((a, b, c) => a.mul(w).mul(b).mul(c), w.mul(1), x, x)
+      .sum()
+      .backward();
+    expect([w.grad!.toArray(), x.grad!.toArray()]).toEqual([
+      [2 * 2 * 25, 2 * 3 * 49],
+      [2 * 4 * 5, 2 * 9 * 7],
+    ]);
+    w.grad = null;
+    recompute((a) => a.mul(w), w)
+      .sum()
+      .backward();
+    expect(w.grad!.toArray()).toEqual([4, 6]);
+    w.grad = null;
+    recompute(() => w.square())
+      .sum()
+      .backward();
+    expect(w.grad!.toArray()).toEqual([4, 6]);
+    expect(grad(recompute((a, k) => a.mul(k), w, 3).sum(), w).toArray()).toEqual([3, 3]);
+    expect(grad(recompute((a, c) => a.mul(c), w, tensor([1, 2])).sum(), w).toArray()).toEqual([1, 2]);
+  });
+
+  test('has derivatives of any order, also where an argument depends on what the function reads', () => {
+    manualSeed(1);
+    const w = randn([3], { dtype: 'float64', requiresGrad: true });
+    const x = randn([3], { dtype: 'float64', requiresGrad: true });
+    const f = (p: Tensor, q: Tensor): Tensor => recompute((u, v) => u.mul(v).sin().mul(p), p.square(), q);
+    expect(gradcheck(f, [w, x]).ok).toBe(true);
+    expect(gradgradcheck(f, [w, x]).ok).toBe(true);
+    const nested = (p: Tensor, q: Tensor): Tensor => recompute((u) => recompute((v) => v.mul(q).exp(), u).mul(p), p.mul(q));
+    expect(gradcheck(nested, [w, x]).ok).toBe(true);
+    expect(gradgradcheck(nested, [w, x]).ok).toBe(true);
+    const third = (call: Call): number[] => {
+      const y = call((t) => t.mul(w).tanh(), x.mul(w));
+      const g1 = grad(y.sum(), [x, w], { createGraph: true });
+      const g2 = grad(g1[0]!.mul(g1[1]!).sum(), [x, w], { createGraph: true });
+      return grad(g2[0]!.mul(g2[1]!).sum(), [x, w]).flatMap((g) => [...g.data()]);
+    };
+    const [a, b] = [third(plainly), third(again)];
+    a.forEach((v, i) => expect(b[i]).toBeCloseTo(v, 10));
+  });
+
+  test('backward can be repeated with retainGraph, and not without', () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    const y = recompute((a) => a.square(), w).sum();
+    y.backward(null, { retainGraph: true });
+    y.backward();
+    expect(w.grad!.toArray()).toEqual([4, 8]);
+    expect(() => y.backward()).toThrow(GraphConsumedError);
+  });
+
+  test('records nothing where nothing is recorded', () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    expect(noGrad(() => recompute((a) => a.mul(2), w)).requiresGrad).toBe(false);
+    expect(recompute((a) => a.mul(2), tensor([1])).requiresGrad).toBe(false);
+    expect(recompute((a) => a.detach(), w).requiresGrad).toBe(false);
+    expect(recompute((a) => a.gt(1), w).toArray()).toEqual([0, 1]);
+    expect(recompute((a) => a, w).isLeaf).toBe(false);
+  });
+
+  test('writes in the second call only to what that call made', () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    const count = tensor(0, { dtype: 'int32' });
+    let calls = 0;
+    const y = recompute((a) => {
+      calls++;
+      noGrad(() => count.add_(1));
+      const mine = noGrad(() => tensor([1, 1]).fill_(3).mul_(2));
+      return a.mul(mine);
+    }, w);
+    expect([calls, count.item()]).toEqual([1, 1]);
+    y.sum().backward();
+    expect([calls, count.item(), w.grad!.toArray()]).toEqual([2, 1, [6, 6]]);
+    count.fill_(7);
+    expect(count.item()).toBe(7);
+  });
+
+  test('refuses what it could not differentiate, and leaves nothing behind', () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    // A recorded operation frees what earlier backwards left readable.
+    w.mul(1).dispose();
+    const before = memory();
+    scope(() => {
+      const h = w.mul(2);
+      expect(() => recompute((a) => a.mul(h), w)).toThrow(
+        new AutogradError(
+          'recompute: the function reads the result [2] of mul, which is no argument. Pass it: recompute((x, …) => …, x, …)',
+        ),
+      );
+      expect(() => recompute(() => 3 as unknown as Tensor)).toThrow(
+        new ArgumentError('recompute: the function must return a tensor, got a number'),
+      );
+      const x = tensor([1, 2]);
+      const y = recompute((a, b) => a.mul(b), w, x);
+      x.add_(1);
+      expect(() => y.sum().backward()).toThrow(InPlaceError);
+      let calls = 0;
+      const failing = recompute((a) => {
+        if (++calls > 1) throw new Error('the second time');
+        return a.square();
+      }, w).sum();
+      expect(() => failing.backward()).toThrow('the second time');
+      expect(w.grad).toBeNull();
+      // Modes are as they were.
+      x.add_(1);
+      expect([x.toArray(), w.mul(1).requiresGrad]).toEqual([[3, 4], true]);
+    });
+    expect([memory().bytes, memory().tensors]).toEqual([before.bytes, before.tensors]);
+  });
+});
