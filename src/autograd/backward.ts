@@ -14,7 +14,7 @@ import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
 import { Scope, closeScope, currentScope, duringBackward, isGradEnabled, openScope } from './scope.ts';
 import { consume, type Node } from './tape.ts';
-import { Tensor, alias, aliasIn, isTensor, loose } from './tensor.ts';
+import { Tensor, isTensor, loose } from './tensor.ts';
 import { watcher } from './watch.ts';
 
 /** What becomes of the graph. */
@@ -48,9 +48,9 @@ interface Walk {
   /** Where gradients are wanted; null: in the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
   /** Whether the wanted nodes are where it ends. */
-  readonly closed?: boolean;
+  readonly closed: boolean;
   /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
-  readonly refuse?: (unused: Node) => never;
+  readonly refuse: ((unused: Node) => never) | null;
 }
 
 /**
@@ -71,7 +71,7 @@ export function steps(
   options: BackwardOptions,
   bag: Scope = new Scope('backward'),
 ): Generator<WalkStep, void> {
-  return run([root('backward', t, gradient)], { ...modes(options), wanted: null, bag }, commit);
+  return run([root('backward', t, gradient)], { ...modes(options), wanted: null, closed: false, refuse: null, bag }, commit);
 }
 
 /**
@@ -97,16 +97,14 @@ export function grad(
 
 /** The same for arrays; where `closed`, no gradient goes on from an input to what it was made from. */
 export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, closed = false): (Tensor | null)[] {
-  const given =
-    options.gradOutputs === undefined || options.gradOutputs === null || isTensor(options.gradOutputs)
-      ? [options.gradOutputs]
-      : options.gradOutputs;
+  const { gradOutputs = null, allowUnused = false } = options;
+  const given = gradOutputs === null || isTensor(gradOutputs) ? [gradOutputs] : gradOutputs;
   const wanted = new Set<Node>();
   xs.forEach((x, i) => {
     if (x.node === null) throw new AutogradError(`grad: input ${i} ${formatShape(x.shape)} does not require a gradient`);
     wanted.add(x.node);
   });
-  if (options.gradOutputs != null && given.length !== ys.length) {
+  if (gradOutputs !== null && given.length !== ys.length) {
     throw new ArgumentError(`grad: ${given.length} gradOutputs for ${ys.length} outputs; give one for each, null where it is 1`);
   }
   const roots = ys.map((y, i) => root('grad', y, given[i]));
@@ -116,7 +114,7 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...modes(options), wanted, closed, bag: new Scope('backward'), ...(options.allowUnused === true ? {} : { refuse }) };
+  const walk = { ...modes(options), wanted, closed, bag: new Scope('backward'), refuse: allowUnused ? null : refuse };
   let found: (Tensor | null)[] = [];
   const collect = (grads: Map<Node, Tensor>): Tensor[] => {
     found = xs.map((x) => grads.get(x.node!) ?? null);
@@ -202,7 +200,7 @@ function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk): Plan {
   };
   try {
     const starts = roots.map((r) => enter(r.tensor.node));
-    for (const v of found) if (closed !== true || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
+    for (const v of found) if (!closed || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
     for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
     let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
     if (wanted !== null) {
@@ -290,7 +288,7 @@ function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): read
 
 function seed({ tensor, gradient }: Root): Tensor {
   // The caller's gradient stays the caller's: the walk takes a handle of its own unless its history matters.
-  if (gradient !== null) return isGradEnabled() ? gradient : alias(gradient);
+  if (gradient !== null) return isGradEnabled() ? gradient : loose(gradient);
   const one = emptyLike(tensor);
   kernels.fill(1, one);
   return loose(one);
@@ -306,7 +304,7 @@ function passOn({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[],
     if (x === null || walk.createGraph) return x;
     const free = x.scope === walk.bag && (x === g ? !gone : grads.indexOf(x) === i);
     if (x === g) gone = true;
-    return free ? x : aliasIn(walk.bag, x);
+    return free ? x : walk.bag.adopt(new Tensor(x));
   });
   handles.forEach((x, i) => x !== null && deliver(inputs[i]!, x, walk));
   return gone;
@@ -409,30 +407,25 @@ const copyInOrderOf = defineOp({
 });
 
 /** Accumulates the gradients into `.grad`: all memory is found first, so that none or all of them change. */
-function commit(grads: Map<Node, Tensor>, walk: Walk): Tensor[] {
+function commit(grads: Map<Node, Tensor>, { bag, createGraph }: Walk): Tensor[] {
   const changes: (() => void)[] = [];
-  const recorded: Tensor[] = [];
+  const adopted: Tensor[] = [];
   for (const [{ output: leaf }, g] of grads) {
     if (leaf.isReleased) continue;
     const before = leaf.grad;
-    if (walk.createGraph || before?.requiresGrad === true) {
-      const sum = before === null ? copyInOrderOf(g, leaf) : add(before, g);
-      recorded.push(sum);
-      changes.push(() => leaf.adoptGrad(sum.keep()));
-    } else if (before !== null) {
+    if (before !== null && !createGraph && !before.requiresGrad) {
       changes.push(() => {
         kernels.binary('add', before, g, before);
         before.storage.version++;
       });
-    } else if (solelyOwned(g) && g.scope === walk.bag && g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1)) {
-      changes.push(() => leaf.adoptGrad(g.keep()));
-    } else {
-      const copy = emptyLike(leaf);
-      kernels.copy(g, copy);
-      const t = loose(copy);
-      changes.push(() => leaf.adoptGrad(t.keep()));
+      continue;
     }
+    const fits = g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1);
+    const reusable = !createGraph && fits && g.scope === bag && solelyOwned(g);
+    const next = before !== null ? add(before, g) : reusable ? g : copyInOrderOf(g, leaf);
+    adopted.push(next);
+    changes.push(() => leaf.adoptGrad(next.keep()));
   }
   for (const change of changes) change();
-  return recorded;
+  return adopted;
 }

@@ -43,15 +43,7 @@ export interface OpSpec<A extends readonly unknown[], V extends Views, S extends
 }
 
 /** An operation whose types have been forgotten. */
-export interface AnyOp {
-  readonly name: string;
-  readonly broadcasts?: boolean;
-  readonly forward: (k: Kernels, ...args: readonly unknown[]) => Views;
-  readonly save?: (needs: Needs, ...args: readonly unknown[]) => Readonly<Record<string, unknown>>;
-  readonly backward?: (g: Tensor, saved: object, needs: Needs) => Grads;
-  readonly branch?: (...args: readonly unknown[]) => Tensor;
-  readonly definition?: (...args: readonly unknown[]) => Tensor | Tensor[];
-}
+export type AnyOp = OpSpec<readonly unknown[], Views, Readonly<Record<string, unknown>>>;
 
 /** Where a fused op's arguments are saved for its definition: under this prefix and their position. */
 export const ARGUMENT = '@';
@@ -69,20 +61,18 @@ export function defineOp<A extends readonly unknown[], V extends Views, S extend
 
 /** Runs `fn` and returns, beside its result, which branch every element of every operation with kinks took. */
 export function logBranches<T>(fn: () => T): { result: T; branches: Float64Array[] } {
-  const before = branchLog;
-  const log: Float64Array[] = [];
-  branchLog = log;
-  try {
-    return { result: fn(), branches: log };
-  } finally {
-    branchLog = before;
-  }
+  const branches: Float64Array[] = [];
+  return { result: withBranchLog(branches, fn), branches };
 }
 
 /** Runs `fn` without logging branches: for a choice that the result does not depend on. */
 export function withoutBranches<T>(fn: () => T): T {
+  return withBranchLog(null, fn);
+}
+
+function withBranchLog<T>(log: typeof branchLog, fn: () => T): T {
   const before = branchLog;
-  branchLog = null;
+  branchLog = log;
   try {
     return fn();
   } finally {

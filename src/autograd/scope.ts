@@ -19,7 +19,7 @@ export class Scope {
     this.kind = kind;
   }
 
-  adopt(t: Tensor): void {
+  adopt(t: Tensor): Tensor {
     // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
       this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnspentNode));
@@ -27,6 +27,7 @@ export class Scope {
     }
     t.scope = this;
     this.tensors.push(t);
+    return t;
   }
 }
 
@@ -237,7 +238,8 @@ class ScopedSteps<T> {
     );
   }
 
-  begin(): IteratorResult<T> {
+  next(): IteratorResult<T, void> {
+    this.end();
     if (this.#done) return { done: true, value: undefined };
     const s = openScope('iteration');
     this.#scope = s;
@@ -263,6 +265,7 @@ class ScopedSteps<T> {
   }
 
   stop(): void {
+    if (this.#done) return;
     this.#done = true;
     try {
       this.end();
@@ -275,23 +278,15 @@ class ScopedSteps<T> {
 /** Each iteration of `source` in a scope of its own. */
 export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
-  return watched(steps, {
-    [Symbol.iterator]() {
-      return this;
-    },
-    next() {
-      steps.end();
-      return steps.begin();
-    },
-    return() {
-      steps.stop();
-      return { done: true, value: undefined };
-    },
-    throw(e) {
-      steps.stop();
-      throw e;
-    },
-  });
+  return watched(steps, loop(steps));
+}
+
+function* loop<T>(steps: ScopedSteps<T>): Generator<T, void> {
+  try {
+    for (let step = steps.next(); step.done !== true; step = steps.next()) yield step.value;
+  } finally {
+    steps.stop();
+  }
 }
 
 /** An iterator that nobody holds any more, as after `loader[Symbol.iterator]().next()`, gives up its scope. */
@@ -306,26 +301,20 @@ const TURN_MS = 50;
 /** The same for `for await`: gives the event loop a turn, between iterations, at most every 50 ms. */
 export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
+  return watched(steps, loopInTurns(steps));
+}
+
+async function* loopInTurns<T>(steps: ScopedSteps<T>): AsyncGenerator<T, void> {
   let turned = performance.now();
-  return watched(steps, {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    async next() {
+  try {
+    for (let step = steps.next(); step.done !== true; step = steps.next()) {
+      yield step.value;
       steps.end();
-      if (performance.now() - turned >= TURN_MS) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        turned = performance.now();
-      }
-      return steps.begin();
-    },
-    async return() {
-      steps.stop();
-      return { done: true, value: undefined };
-    },
-    async throw(e) {
-      steps.stop();
-      throw e;
-    },
-  });
+      if (performance.now() - turned < TURN_MS) continue;
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      turned = performance.now();
+    }
+  } finally {
+    steps.stop();
+  }
 }

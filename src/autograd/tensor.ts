@@ -3,11 +3,11 @@
  *
  * Operations are methods too; methods.ts installs them, so that this file knows none of them.
  */
-import { ITEM_SIZE, isFloat, newArray, type DType, type ElementArray } from '../core/dtype.ts';
+import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError } from '../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { allocate, viewOf, type Storage } from '../kernels/memory.ts';
+import { allocate, readElements, viewOf, withNursery, type Storage } from '../kernels/memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { Lease, countTensor, registerTensor, unregisterTensor } from './finalize.ts';
 import { formatTensor } from './format.ts';
@@ -151,7 +151,7 @@ export class Tensor implements View {
         `grad: expected ${this.dtype} ${formatShape(this.shape)}, the tensor's own, got ${g.dtype} ${formatShape(g.shape)}`,
       );
     }
-    const copy = { ...empty(this.shape, this.dtype) };
+    const copy = empty(this.shape, this.dtype);
     kernels.copy(g, copy);
     this.adoptGrad(owned(copy));
   }
@@ -193,15 +193,11 @@ export class Tensor implements View {
 
   /** A copy of the elements, row-major. */
   data(): ElementArray {
-    const n = this.numel;
-    const all = viewOf(this.dtype);
-    const start = addressOf(this) / ITEM_SIZE[this.dtype];
-    if (this.isContiguous()) return all.slice(start, start + n);
-    const out = newArray(this.dtype, n);
-    walk(this.shape, this.strides, (i, at) => {
-      out[i] = all[start + at]!;
+    return withNursery('data', () => {
+      const v = this.isContiguous() ? this : empty(this.shape, this.dtype);
+      if (v !== this) kernels.copy(this, v);
+      return readElements(addressOf(v), this.dtype, this.numel);
     });
-    return out;
   }
 
   /** The elements as nested arrays; a 0-d tensor gives a number. */
@@ -384,10 +380,9 @@ export class Tensor implements View {
     const by = this.node?.consumedBy;
     const consumed = this.node === null || by === 'backward' || by === 'dispose';
     if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText());
-    const v = { storage: allocate(ITEM_SIZE[this.dtype]), offset: 0 };
-    this.#storage = v.storage;
+    this.#storage = allocate(ITEM_SIZE[this.dtype]);
     (this as { offset: number }).offset = 0;
-    viewOf(this.dtype)[v.storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
+    viewOf(this.dtype)[this.#storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
     this.#storage.retain();
     if (this.node !== null) this.#storage.gradRefs++;
     countTensor(1);
@@ -422,16 +417,6 @@ if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Tensor.prototype, Symbol.dispose, { value: Tensor.prototype.dispose, configurable: true, writable: true });
 }
 
-/** Calls `visit(i, at)` for every element: its row-major number and its distance from the first in elements. */
-function walk(shape: Shape, strides: readonly number[], visit: (i: number, at: number) => void): void {
-  let i = 0;
-  const down = (d: number, at: number): void => {
-    if (d === shape.length) return visit(i++, at);
-    for (let k = 0; k < shape[d]!; k++) down(d + 1, at + k * strides[d]!);
-  };
-  down(0, 0);
-}
-
 export function isTensor(v: unknown): v is Tensor {
   return v instanceof Tensor;
 }
@@ -441,21 +426,9 @@ export function owned(v: View): Tensor {
   return new Tensor(v).bornOwned();
 }
 
-/** @internal A tensor without history, owned by the scope on top or the garbage collector. */
+/** @internal A tensor without history, owned by the scope on top or the garbage collector; of a tensor, a new handle. */
 export function loose(v: View): Tensor {
   return new Tensor(v).born();
-}
-
-/** @internal A new handle on the memory of `t`, without history. */
-export function alias(t: Tensor): Tensor {
-  return loose({ storage: t.storage, offset: t.offset, shape: t.shape, strides: t.strides, dtype: t.dtype });
-}
-
-/** @internal The same, owned by a scope. */
-export function aliasIn(scope: Scope, { storage, offset, shape, strides, dtype }: Tensor): Tensor {
-  const t = new Tensor({ storage, offset, shape, strides, dtype });
-  scope.adopt(t);
-  return t;
 }
 
 /** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */

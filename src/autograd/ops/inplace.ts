@@ -7,13 +7,13 @@ import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
 import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
 import { withNursery } from '../../kernels/memory.ts';
-import { emptyLike, type View } from '../../kernels/view.ts';
+import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isSettled } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './elementwise.ts';
 
 /** Throws unless `target` may be written to now. */
-function checkWritable(op: string, target: Tensor, operand: Operand | null): void {
+function checkWritable(op: string, target: Tensor, operand: Operand): void {
   target.checkReadable();
   if (isGradEnabled()) {
     const cause =
@@ -37,12 +37,7 @@ function checkWritable(op: string, target: Tensor, operand: Operand | null): voi
 function operandView(op: string, target: Tensor, operand: Operand): View {
   if (typeof operand === 'number') {
     checkFits(op, operand, target.dtype);
-    const v = {
-      ...emptyLike(
-        target,
-        target.shape.map(() => 1),
-      ),
-    };
+    const v = empty([], target.dtype);
     kernels.fill(operand, v);
     return expandTo(v, target.shape);
   }
@@ -93,12 +88,7 @@ export function copy_(x: Tensor, y: Tensor): Tensor {
 
 /** x ← value. Not recorded. Returns x. */
 export function fill_(x: Tensor, value: number): Tensor {
-  checkWritable('fill_', x, null);
-  checkFits('fill_', value, x.dtype);
-  if (isSettled(x)) return x;
-  kernels.fill(value, x);
-  x.storage.version++;
-  return x;
+  return write('fill_', x, value, () => kernels.fill(value, x));
 }
 
 /** x ← 0. Not recorded. Returns x. */

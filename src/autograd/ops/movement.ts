@@ -7,7 +7,7 @@ import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, size
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import { alias, isTensor, type Tensor } from '../tensor.ts';
+import { isTensor, loose, type Tensor } from '../tensor.ts';
 import { cast } from './elementwise.ts';
 
 /** y = x, as a new node on the same memory.   ∂x = g */
@@ -19,7 +19,7 @@ export const identity = defineOp({
 
 /** x on the same memory, without history: no gradient flows through it. */
 export function detach(x: Tensor): Tensor {
-  return alias(x);
+  return loose(x);
 }
 
 const reshapeOp = defineOp({
