@@ -17,7 +17,7 @@ manualSeed(0);
 const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
 const optimizer = new optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
 for (const step of scoped(300)) {
-  const loss = F.bceWithLogits(model.forward(x), y);
+  const loss = F.binaryCrossEntropyWithLogits(model.forward(x), y);
   optimizer.zeroGrad();
   loss.backward();
   optimizer.step();

@@ -16,7 +16,9 @@ export { isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } 
 export { callers, placeOf, titleOf } from './watch.ts';
 export * from './ops/activations.ts';
 export * from './ops/conv.ts';
+export * from './ops/dropout.ts';
 export * from './ops/elementwise.ts';
+export * from './ops/embedding.ts';
 export * from './ops/einsum.ts';
 export type { Size2d } from './ops/images.ts';
 export * from './ops/linalg.ts';

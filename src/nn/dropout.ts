@@ -1,5 +1,4 @@
-import type { Generator, Tensor } from '../autograd/index.ts';
-import { checkProbability, dropout } from './functional.ts';
+import { checkProbability, dropout, type Generator, type Tensor } from '../autograd/index.ts';
 import { Module } from './module.ts';
 
 /**

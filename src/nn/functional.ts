@@ -2,13 +2,24 @@
  * Layers as functions, under torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
  * channels, K kernel; images may come without N.
  */
-import { arange, checkIndex, defaultGenerator, noGrad, rand, type Generator, type Tensor } from '../autograd/index.ts';
-import { isFloat } from '../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { arange, checkIndex, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 
-export { bceWithLogits, crossEntropy, logSigmoid, logSoftmax, mseLoss, nllLoss, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
-export type { LossOptions, Reduction } from '../autograd/index.ts';
+export {
+  binaryCrossEntropy,
+  binaryCrossEntropyWithLogits,
+  crossEntropy,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  smoothL1Loss,
+} from '../autograd/index.ts';
+export type { BinaryCrossEntropyOptions, BinaryCrossEntropyWithLogitsOptions, CrossEntropyOptions } from '../autograd/index.ts';
+export type { Loss, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from '../autograd/index.ts';
+export { logSigmoid, logSoftmax, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
+export { dropout, dropout2d, embedding, stochasticDepth } from '../autograd/index.ts';
+export type { DropoutOptions, EmbeddingOptions, StochasticDepthMode } from '../autograd/index.ts';
 export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softplus } from '../autograd/index.ts';
 export type { GeluOptions, SoftplusOptions } from '../autograd/index.ts';
 export { conv2d, convTranspose2d, type Conv2dOptions, type ConvTranspose2dOptions, type Size2d } from '../autograd/index.ts';
@@ -29,39 +40,6 @@ export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
   if (b !== null && (b.ndim !== 1 || b.size(0) !== w.size(0))) throw new ShapeError(`linear: b must be [${w.size(0)}] ${shapes}`);
   const y = x.matmul(w.transpose(0, 1));
   return b === null ? y : y.add(b);
-}
-
-/** Options of dropout. */
-export interface DropoutOptions {
-  /** False returns x. Default true. */
-  readonly training?: boolean;
-  /** Where the mask comes from. Default: the generator of `manualSeed`. */
-  readonly generator?: Generator;
-}
-
-/**
- * y = x ⊙ m / (1 − p), m = 0 with probability p, else 1. The mask is a function of the draw and the element's index alone.
- * Throws: ArgumentError for p outside 0 … 1
- */
-export function dropout(x: Tensor, p = 0.5, { training = true, generator = defaultGenerator }: DropoutOptions = {}): Tensor {
-  checkProbability('dropout', p);
-  if (!isFloat(x.dtype)) throw new DTypeError(`dropout: x must be float32 or float64, got ${x.dtype}`);
-  if (!training || p === 0) return x;
-  const { dtype } = x;
-  const mask = noGrad(() =>
-    rand(x.shape, { dtype, generator })
-      .ge(p)
-      .to(dtype)
-      .mul(p === 1 ? 0 : 1 / (1 - p)),
-  );
-  const y = x.mul(mask);
-  mask.dispose();
-  return y;
-}
-
-/** Throws unless 0 ≤ p ≤ 1. */
-export function checkProbability(op: string, p: number): void {
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`${op}: p must be from 0 to 1, got ${p}`);
 }
 
 /**

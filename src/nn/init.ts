@@ -40,34 +40,21 @@ export function constant_<T extends Tensor>(t: T, value: number): T {
 }
 
 /** t ← 0. Returns t. */
-export function zeros_<T extends Tensor>(t: T): T {
-  return constant_(t, 0);
-}
+export const zeros_ = <T extends Tensor>(t: T): T => constant_(t, 0);
 
 /** t ← 1. Returns t. */
-export function ones_<T extends Tensor>(t: T): T {
-  return constant_(t, 1);
-}
+export const ones_ = <T extends Tensor>(t: T): T => constant_(t, 1);
+
+const GAINS = { linear: 1, conv2d: 1, sigmoid: 1, tanh: 5 / 3, relu: Math.SQRT2, selu: 3 / 4 } as const;
 
 /** What follows a layer, as far as its gain goes. */
-export type Nonlinearity = 'linear' | 'conv2d' | 'sigmoid' | 'tanh' | 'relu' | 'leakyRelu';
+export type Nonlinearity = keyof typeof GAINS | 'leakyRelu';
 
 /** How much a nonlinearity shrinks the standard deviation; `slope` is leakyRelu's (default 0.01). */
 export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
-  switch (nonlinearity) {
-    case 'linear':
-    case 'conv2d':
-    case 'sigmoid':
-      return 1;
-    case 'tanh':
-      return 5 / 3;
-    case 'relu':
-      return Math.SQRT2;
-    case 'leakyRelu':
-      return Math.sqrt(2 / (1 + slope ** 2));
-    default:
-      throw new ArgumentError(`calculateGain: unknown nonlinearity '${String(nonlinearity)}'`);
-  }
+  if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope ** 2));
+  if (Object.hasOwn(GAINS, nonlinearity)) return GAINS[nonlinearity];
+  throw new ArgumentError(`calculateGain: unknown nonlinearity '${nonlinearity}'`);
 }
 
 /** Inputs and outputs of one unit of a weight [O,I,…]: I and O times the kernel's size. */

@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { amax, amin, maximum, minimum } from '../../src/autograd/index.ts';
 import * as activations from '../../src/autograd/ops/activations.ts';
 import * as conv from '../../src/autograd/ops/conv.ts';
+import * as dropout from '../../src/autograd/ops/dropout.ts';
 import * as einsum from '../../src/autograd/ops/einsum.ts';
 import * as elementwise from '../../src/autograd/ops/elementwise.ts';
+import * as embedding from '../../src/autograd/ops/embedding.ts';
 import * as linalg from '../../src/autograd/ops/linalg.ts';
 import * as loss from '../../src/autograd/ops/loss.ts';
 import * as movement from '../../src/autograd/ops/movement.ts';
@@ -56,6 +58,8 @@ const WITHOUT_GRADIENT = [
   'dimOf',
   'checkIndex',
   'checkOperand',
+  'checkProbability',
+  'paddingRow',
   'requireFloat',
 ];
 
@@ -99,8 +103,10 @@ test('the table misses no operation', () => {
   const modules: Record<string, unknown>[] = [
     activations,
     conv,
+    dropout,
     einsum,
     elementwise,
+    embedding,
     linalg,
     loss,
     movement,

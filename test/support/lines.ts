@@ -286,26 +286,78 @@ export function normLine(name: string, pick: (d: Draw, shape: number[]) => [numb
 const drawReduction = (d: Draw, count: number): ag.Reduction =>
   d.pick(count === 0 ? (['sum', 'none'] as const) : (['mean', 'sum', 'none'] as const));
 
-export function classLoss(name: string, covers: string[], f: (x: Tensor, target: Tensor, options: ag.LossOptions) => Tensor): Line {
+/** Classes for samples of any number of dims; weights, ignored samples, and `extra` options. */
+export function classLoss<O extends ag.NllLossOptions>(
+  name: string,
+  covers: string[],
+  f: (x: Tensor, target: Tensor, options: O) => Tensor,
+  extra: (d: Draw) => Partial<O> = () => ({}),
+): Line {
   return {
     name,
     covers,
     draw: (d) => {
       const [n, k] = [d.pick([1, 2, 3, 2, 3, 0]), d.int(1, 4)];
-      const target = constants(d, d.ints(n, 0, k - 1), [n]);
-      const reduction = drawReduction(d, n);
-      return { fn: (x) => f(x, target(), { reduction }), inputs: [d.input([n, k])] };
+      const [shape, samples] = d.pick([
+        [[n, k], [n]],
+        [[k], []],
+        [
+          [n, k, 2],
+          [n, 2],
+        ],
+        [
+          [n, k, 1, 3],
+          [n, 1, 3],
+        ],
+      ]) as [number[], number[]];
+      const count = product(samples);
+      const ignoreIndex = d.pick([undefined, -1, 0]);
+      const target = constants(d, count === 0 ? [] : [k - 1, ...d.ints(count - 1, ignoreIndex === -1 ? -1 : 0, k - 1)], samples);
+      const options = { reduction: drawReduction(d, count), ...(ignoreIndex === undefined ? {} : { ignoreIndex }), ...extra(d) };
+      // The mean of nothing but ignored samples is 0/0.
+      if (k === 1 && ignoreIndex === 0) options.reduction = 'sum';
+      const inputs = [d.input(shape)];
+      if (d.bool()) return { fn: (x) => f(x, target(), options as unknown as O), inputs };
+      const fn = (x: Tensor, weight: Tensor): Tensor => f(x, target(), { ...options, weight } as unknown as O);
+      return { fn: fn as Case['fn'], inputs: [...inputs, d.input([k], { domain: 'positive' })] };
     },
   };
 }
 
-export function pairLoss(name: string, f: (x: Tensor, target: Tensor, options: ag.LossOptions) => Tensor): Line {
+/** A target of x's shape; `extra` options. */
+export function pairLoss<O extends ag.LossOptions>(
+  name: string,
+  f: (x: Tensor, target: Tensor, options: O) => Tensor,
+  extra: (d: Draw) => Partial<O> = () => ({}),
+): Line {
+  return {
+    name,
+    draw: (d) => {
+      const shape = d.shape();
+      const options = { reduction: drawReduction(d, product(shape)), ...extra(d) } as unknown as O;
+      return { fn: (x, t) => f(x, t, options), inputs: [d.input(shape), d.input(shape)] };
+    },
+  };
+}
+
+/** A target of x's shape, and factors that broadcast to it under the names of `factors`. */
+export function weightedLoss<O extends ag.LossOptions>(
+  name: string,
+  f: (x: Tensor, target: Tensor, options: O) => Tensor,
+  factors: readonly (keyof O & string)[],
+): Line {
   return {
     name,
     draw: (d) => {
       const shape = d.shape();
       const reduction = drawReduction(d, product(shape));
-      return { fn: (x, t) => f(x, t, { reduction }), inputs: [d.input(shape), d.input(shape)] };
+      const given = factors.filter(() => d.bool());
+      const narrow = given.map(() => shape.slice(d.int(0, shape.length)).map((n) => (d.bool() ? 1 : n)));
+      const fn: Case['fn'] = (x, t, ...ws) => {
+        const options = { reduction, ...Object.fromEntries(given.map((key, i) => [key, ws[i]])) };
+        return f(x!, t!, options as unknown as O);
+      };
+      return { fn, inputs: [shape, shape, ...narrow].map((s) => d.input(s)) };
     },
   };
 }

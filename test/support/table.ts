@@ -28,6 +28,7 @@ import {
   reduction,
   spread,
   unary,
+  weightedLoss,
   whereLine,
 } from './lines.ts';
 import type { FusedLine, Line } from './properties.ts';
@@ -470,10 +471,30 @@ export const TABLE: readonly Line[] = [
     const groups = d.pick([1, 2].filter((n) => shape[1]! % n === 0));
     return [[shape[1]!], (x, options) => F.groupNorm(x, groups, options)];
   }),
-  classLoss('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy),
+  classLoss<ag.CrossEntropyOptions>('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy, (d) => ({
+    labelSmoothing: d.pick([0, 0.3, 1]),
+  })),
+  {
+    name: 'crossEntropy, probabilities',
+    covers: [],
+    draw: (d) => {
+      const k = d.int(1, 3);
+      const shape = d.pick([[k], [d.int(1, 3), k], [2, k, 2]]);
+      const options = { reduction: d.pick(['mean', 'sum', 'none'] as const), labelSmoothing: d.pick([0, 0.3]) };
+      const inputs = [d.input(shape), d.input(shape, { domain: 'positive' })];
+      if (d.bool()) return { fn: (x, p) => F.crossEntropy(x, p, options), inputs };
+      return { fn: (x, p, weight) => F.crossEntropy(x, p, { ...options, weight: weight! }), inputs: [...inputs, d.input([k])] };
+    },
+  },
   classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
   pairLoss('mseLoss', ag.mseLoss),
-  pairLoss('bceWithLogits', ag.bceWithLogits),
+  pairLoss('l1Loss', ag.l1Loss),
+  pairLoss<ag.SmoothL1LossOptions>('smoothL1Loss', ag.smoothL1Loss, (d) => ({ beta: d.pick([0, 0.5, 1, 3]) })),
+  weightedLoss<ag.BinaryCrossEntropyOptions>('binaryCrossEntropy', (x, t, o) => ag.binaryCrossEntropy(x.sigmoid(), t, o), ['weight']),
+  weightedLoss<ag.BinaryCrossEntropyWithLogitsOptions>('binaryCrossEntropyWithLogits', ag.binaryCrossEntropyWithLogits, [
+    'weight',
+    'posWeight',
+  ]),
 
   // — layers as functions —
   {
@@ -484,7 +505,32 @@ export const TABLE: readonly Line[] = [
       return { fn: (x, w, b) => F.linear(x, w, b), inputs: [[...d.shape({ maxRank: 2 }), i], [o, i], [o]].map((s) => d.input(s)) };
     },
   },
-  { name: 'F.dropout', covers: [], draw: (d) => ({ fn: (x) => F.dropout(x, 0.4), inputs: [d.input(d.shape())] }) },
+  { name: 'dropout', draw: (d) => ({ fn: (x) => F.dropout(x, 0.4), inputs: [d.input(d.shape())] }) },
+  {
+    name: 'dropout2d',
+    draw: (d) => ({ fn: (x) => F.dropout2d(x, 0.4), inputs: [d.input([...d.pick([[], [2]]), d.size(), 2, d.size()])] }),
+  },
+  {
+    name: 'stochasticDepth',
+    draw: (d) => {
+      const mode = d.pick(['batch', 'row'] as const);
+      return { fn: (x) => F.stochasticDepth(x, 0.4, mode), inputs: [d.input(d.shape())] };
+    },
+  },
+  {
+    name: 'embedding',
+    draw: (d) => {
+      const [v, shape] = [d.int(1, 4), d.shape({ maxRank: 2 })];
+      const paddingIdx = d.pick([null, 0, -1]);
+      const indices = constants(d, d.ints(product(shape), 0, v - 1), shape);
+      // The padding row has no gradient though the result depends on it: what looks a row up twice, once as a constant.
+      const fn = (w: Tensor): Tensor => {
+        const y = F.embedding(indices(), w, { paddingIdx });
+        return paddingIdx === null ? y : y.add(paddingRows(indices(), w, paddingIdx));
+      };
+      return { fn, inputs: [d.input([v, d.size()])] };
+    },
+  },
 
   // — detours: gradients that take another way through the engine —
   { name: 'one input on two paths', covers: [], draw: (d) => ({ fn: (x) => x.sigmoid().mul(x).add(x), inputs: [d.input(d.shape())] }) },
@@ -495,6 +541,13 @@ export const TABLE: readonly Line[] = [
     draw: (d) => ({ fn: (x) => grad(x.tanh().mul(x).sum(), x, { createGraph: true }), inputs: [d.input(d.shape())] }),
   },
 ];
+
+/** What F.embedding's gradient leaves out: zeros, but with the gradient of the padding rows. */
+function paddingRows(indices: Tensor, w: Tensor, paddingIdx: number): Tensor {
+  const rows = F.embedding(indices, w);
+  const isPadding = indices.eq(paddingIdx < 0 ? paddingIdx + w.size(0) : paddingIdx).unsqueeze(-1);
+  return where(isPadding, rows.sub(rows.detach()), 0);
+}
 
 const nonEmptyRows = (d: Draw): number[] => [...d.shape({ maxRank: 2, minSize: 1 }), d.int(1, 4)];
 

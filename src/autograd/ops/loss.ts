@@ -1,14 +1,19 @@
 /**
- * Losses. `reduction`: 'mean' (default), 'sum', or 'none' for one loss an element or sample.
+ * Losses. Letters: N samples, K classes; M = all samples, over N and whatever dims follow the classes. What is left out of a
+ * mean, and what happens at the edges, is as in PyTorch.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { formatShape, sameShape } from '../../core/shape.ts';
+import { formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
+import { scope } from '../lifetime.ts';
+import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { logSigmoid, mul, neg, square, sub } from './elementwise.ts';
-import { checkIndex, gatherUnchecked, reshape } from './movement.ts';
-import { crossEntropyOp } from './norm.ts';
-import { mean, sum } from './reduce.ts';
+import * as e from './elementwise.ts';
+import { abs, add, clamp, div, log, logSigmoid, mul, neg, square, sub, where } from './elementwise.ts';
+import { checkIndex, gatherUnchecked, reshape, squeeze, unsqueeze } from './movement.ts';
+import { crossEntropyOp, logSoftmax } from './norm.ts';
+import { movedim } from './rearrange.ts';
+import { expand, mean, requireFloat, sum } from './reduce.ts';
 
 /** What becomes of the losses of the elements or samples: all of them, their mean, or their sum. */
 export type Reduction = 'none' | 'mean' | 'sum';
@@ -19,63 +24,209 @@ export interface LossOptions {
   readonly reduction?: Reduction;
 }
 
-function reduce(op: string, loss: Tensor, { reduction = 'mean' }: LossOptions): Tensor {
-  switch (reduction) {
-    case 'none':
-      return loss;
-    case 'sum':
-      return sum(loss);
-    case 'mean':
-      return mean(loss);
-    default:
-      throw new ArgumentError(`${op}: reduction must be 'none', 'mean' or 'sum', got '${String(reduction)}'`);
-  }
+/** A loss of x against a target. */
+export type Loss<O extends LossOptions> = (x: Tensor, target: Tensor, options?: O) => Tensor;
+
+/** `total` is what the mean divides by; by default the number of losses. */
+function reduce(op: string, loss: Tensor, { reduction = 'mean' }: LossOptions, total?: Tensor): Tensor {
+  if (reduction === 'none') return loss;
+  if (reduction === 'sum') return sum(loss);
+  if (reduction === 'mean') return total === undefined ? mean(loss) : div(sum(loss), total);
+  throw new ArgumentError(`${op}: reduction must be 'none', 'mean' or 'sum', got '${String(reduction)}'`);
 }
 
-/** Throws unless x is [N,K] floats and target [N] int32 classes below K. */
-function checkClasses(op: string, x: Tensor, target: Tensor): void {
-  const shapes = `(x ${formatShape(x.shape)}, target ${formatShape(target.shape)})`;
+/** loss ⊙ weight, which broadcasts to it. */
+const weighted = (op: string, loss: Tensor, weight: Tensor | null = null): Tensor =>
+  weight === null ? loss : mul(loss, expand(weight, loss.shape, op, 'weight'));
+
+// — against classes —
+
+/** Options of nllLoss. */
+export interface NllLossOptions extends LossOptions {
+  /** A factor for each class [K]. The mean divides by the sum of the factors. */
+  readonly weight?: Tensor | null;
+  /** Samples of this class have no loss and do not count in the mean. Default −100. */
+  readonly ignoreIndex?: number;
+}
+
+/** Options of crossEntropy. */
+export interface CrossEntropyOptions extends NllLossOptions {
+  /** The share of each target that goes to all classes alike, 0 … 1. Default 0. */
+  readonly labelSmoothing?: number;
+}
+
+const shapesOf = (x: Tensor, name: string, t: Tensor): string => `(x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`;
+
+/** x's shape without its classes: dim 1, or the only one. */
+const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 1);
+
+/** x as rows of classes [M,K]. */
+function classRows(op: string, x: Tensor, weight: Tensor | null = null): Tensor {
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
-  if (x.ndim !== 2) throw new ShapeError(`${op}: x must be [N,K]: N samples, K classes ${shapes}`);
-  if (target.dtype !== 'int32') {
+  if (x.ndim === 0) throw new ShapeError(`${op}: x must be [K], [N,K] or [N,K,…]: N samples, K classes, got []`);
+  const k = x.size(x.ndim === 1 ? 0 : 1);
+  if (weight !== null && !sameShape(weight.shape, [k]))
+    throw new ShapeError(`${op}: x has ${k} classes, weight must be [${k}] ${shapesOf(x, 'weight', weight)}`);
+  return x.ndim === 2 ? x : reshape(movedim(x, x.ndim === 1 ? 0 : 1, -1), [sizeOf(samplesOf(x)), k]);
+}
+
+/** Throws unless target holds one int32 class below K for each sample of x; returns whether any is to be ignored. */
+function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex = -100): boolean {
+  if (target.dtype !== 'int32')
     throw new DTypeError(`${op}: target must hold class indices as int32, got ${target.dtype}; make it with { dtype: 'int32' }`);
+  if (!sameShape(target.shape, samplesOf(x)))
+    throw new ShapeError(
+      `${op}: target must be ${formatShape(samplesOf(x))}, x's shape without its classes ${shapesOf(x, 'target', target)}`,
+    );
+  return checkIndex(op, target, x.size(x.ndim === 1 ? 0 : 1), ignoreIndex);
+}
+
+/** −w[t] x[t], plus what smoothing moves from there to all classes; reduced.   x [M,K] log-probabilities */
+function weightedNll(op: string, x: Tensor, target: Tensor, { labelSmoothing = 0, ...options }: CrossEntropyOptions): Tensor {
+  const { weight = null, ignoreIndex = -100 } = options;
+  const classes = reshape(target, [-1]);
+  const ignored = e.eq(classes, ignoreIndex);
+  const at = unsqueeze(where(ignored, 0, classes), 1);
+  const own = (t: Tensor): Tensor => squeeze(gatherUnchecked(t, 1, at), 1);
+  const weights = weight === null ? e.cast(e.logicalNot(ignored), x.dtype) : where(ignored, 0, own(expand(weight, x.shape)));
+  let gain = mul(own(x), weights);
+  if (labelSmoothing > 0) {
+    gain = add(mul(gain, 1 - labelSmoothing), mul(sum(weighted(op, x, weight), 1), labelSmoothing / x.size(1)));
   }
-  if (target.ndim !== 1 || target.shape[0] !== x.shape[0]) throw new ShapeError(`${op}: target must be [N] with x's N ${shapes}`);
-  checkIndex(op, target, x.shape[1]!);
+  return reduce(op, reshape(where(ignored, 0, neg(gain)), target.shape), options, sum(weights));
+}
+
+/** −Σ_c p[c] w[c] x[c] for targets p that are probabilities, reduced.   x, p [M,K] */
+function softNll(x: Tensor, p: Tensor, shape: Shape, { weight = null, labelSmoothing = 0, ...options }: CrossEntropyOptions): Tensor {
+  const smooth = labelSmoothing === 0 ? p : add(mul(p, 1 - labelSmoothing), labelSmoothing / p.size(1));
+  return reduce('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), options);
 }
 
 /**
- * −log softmax(xᵢ)[targetᵢ], reduced.   ∂xᵢ = (softmax(xᵢ) − onehot(targetᵢ)) / N
- * Shape:  x [N,K] logits, target [N] int32 → [] or [N]
- * Throws: DTypeError for float targets; ShapeError for shapes that do not fit or a class outside 0 … K−1
+ * −w[t] log softmax(x)[t] for classes t, reduced; or −Σ_c p[c] w[c] log softmax(x)[c] for targets p that are probabilities.
+ *   ∂xᵢ = (softmax(xᵢ) − onehot(tᵢ)) / N
+ * Shape:  x [N,K], [K] or [N,K,…] logits; target [N], [] or [N,…] (int32), or probabilities as x → [], or a loss per sample
+ * Throws: DTypeError for float targets in the shape of classes; ShapeError for shapes that do not fit or a class outside
+ *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
-export function crossEntropy(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  checkClasses('crossEntropy', x, target);
-  const [loss, logp] = crossEntropyOp(x, target) as [Tensor, Tensor];
-  if (!logp.requiresGrad) logp.dispose();
-  return reduce('crossEntropy', loss, options);
-}
-
-/** −xᵢ[targetᵢ], reduced, for log-probabilities x [N,K] and int32 classes target [N].   ∂xᵢ = −onehot(targetᵢ) / N */
-export function nllLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  checkClasses('nllLoss', x, target);
-  return reduce('nllLoss', neg(reshape(gatherUnchecked(x, 1, reshape(target, [-1, 1])), [-1])), options);
-}
-
-function checkSame(op: string, x: Tensor, target: Tensor): void {
-  if (!sameShape(x.shape, target.shape)) {
-    throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
+export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { weight = null, ignoreIndex = -100, labelSmoothing = 0 } = options;
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
+  const rows = classRows('crossEntropy', x, weight);
+  if (isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
+    if (ignoreIndex >= 0)
+      throw new ArgumentError(`crossEntropy: ignoreIndex ${ignoreIndex} needs class indices, target holds probabilities`);
+    return softNll(logSoftmax(rows, 1), classRows('crossEntropy', target), samplesOf(x), options);
   }
+  const ignores = checkClasses('crossEntropy', x, target, ignoreIndex);
+  if (ignores || weight !== null || labelSmoothing > 0) return weightedNll('crossEntropy', logSoftmax(rows, 1), target, options);
+  const [loss, logp] = crossEntropyOp(rows, x.ndim === 2 ? target : reshape(target, [-1])) as [Tensor, Tensor];
+  if (!logp.requiresGrad) logp.dispose();
+  return reduce('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), options);
+}
+
+/**
+ * −w[t] x[t] for log-probabilities x and classes t, reduced.   ∂xᵢ = −w[tᵢ] onehot(tᵢ) / Σ w[t]
+ * Shape:  x [N,K], [K] or [N,K,…]; target [N], [] or [N,…] (int32) → [], or a loss per sample
+ * Throws: as crossEntropy
+ */
+export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
+  const rows = classRows('nllLoss', x, options.weight);
+  checkClasses('nllLoss', x, target, options.ignoreIndex);
+  return weightedNll('nllLoss', rows, target, options);
+}
+
+// — against targets of x's shape —
+
+/** A loss of each element, reduced. */
+function perElement(op: string, x: Tensor, target: Tensor, options: LossOptions, loss: () => Tensor): Tensor {
+  if (!sameShape(x.shape, target.shape))
+    throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
+  return reduce(op, loss(), options);
 }
 
 /** (x − target)², reduced.   ∂x = 2 (x − target) / n */
-export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  checkSame('mseLoss', x, target);
-  return reduce('mseLoss', square(sub(x, target)), options);
+export const mseLoss: Loss<LossOptions> = (x, t, options = {}) => perElement('mseLoss', x, t, options, () => square(sub(x, t)));
+
+/** |x − target|, reduced.   ∂x = sign(x − target) / n */
+export const l1Loss: Loss<LossOptions> = (x, t, options = {}) => perElement('l1Loss', x, t, options, () => abs(sub(x, t)));
+
+/** Options of smoothL1Loss. */
+export interface SmoothL1LossOptions extends LossOptions {
+  /** Where the parabola passes into lines, at least 0. Default 1. */
+  readonly beta?: number;
 }
 
-/** −t ln σ(x) − (1 − t) ln(1 − σ(x)), reduced, for logits x and targets t in [0, 1].   ∂x = (σ(x) − t) / n */
-export function bceWithLogits(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  checkSame('bceWithLogits', x, target);
-  return reduce('bceWithLogits', sub(mul(sub(1, target), x), logSigmoid(x)), options);
+/**
+ * d² / 2β where |d| < β, else |d| − β/2, for d = x − target; reduced.
+ * Source: Girshick 2015, arXiv:1504.08083, eq. 3 (β = 1)
+ * Throws: ArgumentError for beta < 0
+ */
+export function smoothL1Loss(x: Tensor, target: Tensor, { beta = 1, ...options }: SmoothL1LossOptions = {}): Tensor {
+  if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
+  return perElement('smoothL1Loss', x, target, options, () => {
+    const size = abs(sub(x, target));
+    // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
+    return beta === 0 ? size : where(e.lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
+  });
+}
+
+/** Options of binaryCrossEntropy. */
+export interface BinaryCrossEntropyOptions extends LossOptions {
+  /** A factor for each loss; broadcasts to x's shape. */
+  readonly weight?: Tensor | null;
+}
+
+/** Options of binaryCrossEntropyWithLogits. */
+export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyOptions {
+  /** A factor for the losses of positive targets; broadcasts to x's shape. */
+  readonly posWeight?: Tensor | null;
+}
+
+/** ln x, but at least −100: the loss stays finite where x is 0. */
+const logOf: e.Unary = (x) => clamp(log(x), -100);
+/** ln(1 − x), likewise. */
+const logOfRest: e.Unary = (x) => clamp(e.log1p(neg(x)), -100);
+
+/** y = −t ln x − (1 − t) ln(1 − x), logarithms at least −100.   ∂x = g (x − t) / max(x (1 − x), 10⁻¹²),   ∂t = g ln((1 − x) / x) */
+const binaryCrossEntropyOp = defineOp({
+  name: 'binaryCrossEntropy',
+  forward: (_, x: Tensor, t: Tensor) => scope(() => sub(mul(sub(t, 1), logOfRest(x)), mul(t, logOf(x)))),
+  save: (_, x, t) => ({ x, t }),
+  backward: (g, { x, t }, needs) => [
+    // PyTorch's bound, which is single in double precision too.
+    needs[0] ? mul(g, div(sub(x, t), clamp(mul(x, sub(1, x)), Math.fround(1e-12)))) : null,
+    needs[1] ? mul(g, sub(logOfRest(x), logOf(x))) : null,
+  ],
+});
+
+/**
+ * −w (t ln x + (1 − t) ln(1 − x)), logarithms at least −100, reduced; for probabilities x and targets t in [0, 1].
+ *   ∂x = w (x − t) / max(x (1 − x), 10⁻¹²) / n
+ * Throws: ShapeError for shapes that do not fit; ArgumentError for x outside 0 … 1
+ */
+export function binaryCrossEntropy(x: Tensor, target: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
+  const op = 'binaryCrossEntropy';
+  return perElement(op, x, target, options, () => {
+    requireFloat(op, x);
+    const outside = x.data().find((v) => !(v >= 0 && v <= 1));
+    if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, e.cast(target, x.dtype)), options.weight);
+    throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
+  });
+}
+
+/**
+ * −w (p t ln σ(x) + (1 − t) ln(1 − σ(x))), reduced; for logits x, targets t in [0, 1] and p = posWeight.
+ *   ∂x = w ((1 − t) σ(x) − p t σ(−x)) / n
+ * Throws: ShapeError for shapes that do not fit
+ */
+export function binaryCrossEntropyWithLogits(x: Tensor, target: Tensor, options: BinaryCrossEntropyWithLogitsOptions = {}): Tensor {
+  const op = 'binaryCrossEntropyWithLogits';
+  const { weight, posWeight } = options;
+  return perElement(op, x, target, options, () => {
+    const log = logSigmoid(x);
+    const gain = posWeight ? mul(log, add(mul(target, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : log;
+    return weighted(op, sub(mul(sub(1, target), x), gain), weight);
+  });
 }

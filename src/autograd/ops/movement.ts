@@ -356,16 +356,18 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return gatherOp(x, d, index);
 }
 
-/** Throws unless `index` is int32 with values from 0 to size − 1. */
-export function checkIndex(op: string, index: Tensor, size: number): void {
+/** Throws unless `index` is int32 with values from 0 to size − 1, or `except`; returns whether that occurs. */
+export function checkIndex(op: string, index: Tensor, size: number, except?: number): boolean {
   if (index.dtype !== 'int32')
     throw new DTypeError(
       `${op}: indices must be int32, got ${index.dtype}; make them with { dtype: 'int32' } or convert with .to('int32')`,
     );
   const values = index.data();
   for (let i = 0; i < values.length; i++) {
-    if (values[i]! < 0 || values[i]! >= size) {
+    const fits = (values[i]! >= 0 && values[i]! < size) || (values[i] === except && size > 0);
+    if (!fits) {
       throw new ShapeError(`${op}: index ${values[i]} at position ${i} is out of range for ${size} (expected 0 to ${size - 1})`);
     }
   }
+  return except !== undefined && values.includes(except);
 }

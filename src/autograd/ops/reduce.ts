@@ -114,11 +114,11 @@ const expandOp = defineOp({
 });
 
 /** x broadcast to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
-export function expand(x: Tensor, shape: Shape, op = 'expand'): Tensor {
+export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
   const lead = shape.length - x.ndim;
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
   const fits = lead >= 0 && full.every((n, d) => n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
-  if (!fits) throw new ShapeError(`${op}: x ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
+  if (!fits) throw new ShapeError(`${op}: ${name} ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
   sizeOf(full, op);
   return expandOp(x, full);
 }

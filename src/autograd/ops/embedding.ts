@@ -1,0 +1,38 @@
+/**
+ * Rows of a table by index. Letters: V rows, D numbers in each.
+ */
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { formatShape } from '../../core/shape.ts';
+import type { Tensor } from '../tensor.ts';
+import { where } from './elementwise.ts';
+import { checkIndex, gatherUnchecked } from './movement.ts';
+
+/** Options of embedding. */
+export interface EmbeddingOptions {
+  /** The row that stands for padding, which has no gradient; a negative one counts from the end. Default none. */
+  readonly paddingIdx?: number | null;
+}
+
+/** Which of `rows` rows stands for padding, counted from the start. */
+export function paddingRow(op: string, paddingIdx: number | null, rows: number): number | null {
+  if (paddingIdx === null) return null;
+  if (!Number.isInteger(paddingIdx) || paddingIdx < -rows || paddingIdx >= rows) {
+    throw new ArgumentError(`${op}: paddingIdx ${paddingIdx} names none of the ${rows} rows`);
+  }
+  return paddingIdx < 0 ? paddingIdx + rows : paddingIdx;
+}
+
+/**
+ * y[…, :] = weight[indices[…], :].   ∂weight = g added up at indices, but for the padding row
+ * Shape:  indices […] (int32), weight [V,D] → y […,D]
+ * Throws: ShapeError for an index outside 0 … V − 1; DTypeError for other dtypes; ArgumentError for a padding row outside
+ */
+export function embedding(indices: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
+  if (weight.ndim !== 2) throw new ShapeError(`embedding: weight must be [V,D], got ${formatShape(weight.shape)}`);
+  const [v, d] = weight.sizes(2);
+  const padding = paddingRow('embedding', paddingIdx, v);
+  checkIndex('embedding', indices, v);
+  const rows = indices.reshape([-1, 1]).expand([indices.numel, d]);
+  const y = gatherUnchecked(weight, 0, rows).reshape([...indices.shape, d]);
+  return padding === null ? y : where(indices.eq(padding).unsqueeze(-1), y.detach(), y);
+}
