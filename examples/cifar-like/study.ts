@@ -10,10 +10,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { manualSeed } from 'chainrule';
 import { writeFileAtomic } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
-import { chooseData } from './data.ts';
-import { evaluate } from './evaluate.ts';
-import { type Net, prepare, train } from './loop.ts';
-import { makeModel, parameterCount, TinyCnn } from './model.ts';
+import type { Net } from './loop.ts';
+import { type Cell, meanAndDeviation, measure } from './measure.ts';
+import { makeModel, TinyCnn } from './model.ts';
 import { defaultSettings, type Settings } from './options.ts';
 import { count } from './table.ts';
 
@@ -23,12 +22,6 @@ interface Variant {
   readonly context: Settings['context'];
   /** The net that `seed` fixes. */
   readonly make: (seed: number) => Net;
-}
-
-interface Cell {
-  readonly parameters: number;
-  readonly steps: number;
-  readonly testAccuracy: number;
 }
 
 const SEEDS = [0, 1, 2, 3, 4];
@@ -57,30 +50,8 @@ function wider(seed: number): Net {
   return new TinyCnn({ inChannels: 3, attention: null, widths: [17, 34, 67] });
 }
 
-/** Trains and tests one net as `npm start` does; the seed fixes weights, order and images. */
-async function measure(variant: Variant, seed: number): Promise<Cell> {
-  const settings: Settings = { ...defaultSettings(), context: variant.context, seed, dataSeed: seed };
-  const data = chooseData(settings);
-  const model = variant.make(seed);
-  const training = prepare(model, data, settings);
-  const progress = { step: 0, seconds: 0, glancedAt: 0 };
-  await train(training, { ...data, test: null }, settings, progress, {});
-  const tested = await evaluate(model, data.test, { batchSize: settings.batchSize, transform: data.testTransform });
-  const cell = { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested!.accuracy };
-  training.optimizer.dispose();
-  model.dispose();
-  return cell;
-}
-
 function fileOf(variant: Variant, seed: number): string {
   return `${FOLDER}/${variant.name}-seed${seed}.json`;
-}
-
-function meanAndDeviation(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  if (values.length < 2) return `${mean.toFixed(1)} (one seed)`;
-  const variance = values.reduce((a, v) => a + (v - mean) ** 2, 0) / (values.length - 1);
-  return `${mean.toFixed(1)} ± ${Math.sqrt(variance).toFixed(1)}`;
 }
 
 /** Markdown: test accuracy of every variant, mean ± standard deviation over the seeds that are done. */
@@ -103,7 +74,8 @@ for (const seed of SEEDS) {
     const name = `${variant.name}/${seed}`;
     if (existsSync(fileOf(variant, seed)) || (wanted.length > 0 && !wanted.some((w) => name.startsWith(w)))) continue;
     const start = performance.now();
-    const cell = await measure(variant, seed);
+    const settings: Settings = { ...defaultSettings(), context: variant.context, seed, dataSeed: seed };
+    const cell = await measure(settings, () => variant.make(seed));
     writeFileAtomic(fileOf(variant, seed), new TextEncoder().encode(`${JSON.stringify(cell)}\n`));
     console.log(`${name}: ${(100 * cell.testAccuracy).toFixed(2)} % in ${((performance.now() - start) / 1000).toFixed(0)} s`);
   }

@@ -23,7 +23,12 @@ export interface Output {
 }
 
 /** Runs the command in this process. */
-export async function run(...args: string[]): Promise<Output> {
+export function run(...args: string[]): Promise<Output> {
+  return captured(() => main(args));
+}
+
+/** What `command` prints, and the exit code it returns. */
+export async function captured(command: () => Promise<number>): Promise<Output> {
   let stdout = '';
   let stderr = '';
   const spies = [
@@ -39,7 +44,7 @@ export async function run(...args: string[]): Promise<Output> {
     }),
   ];
   try {
-    return { code: await main(args), stdout, stderr };
+    return { code: await command(), stdout, stderr };
   } finally {
     for (const spy of spies) spy.mockRestore();
   }

@@ -1,0 +1,42 @@
+/**
+ * One cell of a study: a net trained and tested once, and what several say together.
+ */
+import { chooseData } from './data.ts';
+import { evaluate } from './evaluate.ts';
+import { type Net, prepare, train } from './loop.ts';
+import { parameterCount } from './model.ts';
+import type { Settings } from './options.ts';
+
+export interface Cell {
+  readonly parameters: number;
+  readonly steps: number;
+  readonly testAccuracy: number;
+}
+
+/** Trains and tests a net as `npm start` does, and frees it. Throws: NotFinite where its loss becomes NaN or infinite */
+export async function measure(settings: Settings, make: (inChannels: number) => Net): Promise<Cell> {
+  const data = chooseData(settings);
+  const model = make(data.shape[0]!);
+  const training = prepare(model, data, settings);
+  try {
+    const progress = { step: 0, seconds: 0, glancedAt: 0 };
+    await train(training, { ...data, test: null }, settings, progress, {});
+    const tested = await evaluate(model, data.test, { batchSize: settings.batchSize, transform: data.testTransform });
+    return { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested!.accuracy };
+  } finally {
+    training.optimizer.dispose();
+    model.dispose();
+  }
+}
+
+/** Mean and standard deviation over seeds; null for the deviation of one. */
+export function spread(values: readonly number[]): { mean: number; deviation: number | null } {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  if (values.length < 2) return { mean, deviation: null };
+  return { mean, deviation: Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / (values.length - 1)) };
+}
+
+export function meanAndDeviation(values: readonly number[]): string {
+  const { mean, deviation } = spread(values);
+  return deviation === null ? `${mean.toFixed(1)} (one seed)` : `${mean.toFixed(1)} ± ${deviation.toFixed(1)}`;
+}
