@@ -62,7 +62,7 @@ describe('training', () => {
       expect(`${threads}: ${trained()}`).toBe(`${threads}: ${alone}`);
       expect(unitsOfWorkers(pool)).toBeGreaterThan(STEPS);
     }
-  });
+  }, 900_000);
 });
 
 describe('a process', () => {

@@ -59,6 +59,6 @@ export function launch(name: string, { chunks, work }: Split, ...args: number[])
   for (let i = 0; i < args.length; i++) f64[ARGS / 8 + i] = args[i]!;
   const kernel = table[name];
   if (kernel === undefined) throw new Error(`there is no kernel ${name}`);
-  if (chunks > 1 && work >= tuning.leastWork) runShared(kernelModule, name, kernel.id, kernel.run, chunks);
+  if (chunks > 1 && work >= tuning.leastWork) runShared(kernelModule, name, kernel.id, kernel.run, chunks, work);
   else kernel.run(ARGS, 0, chunks);
 }

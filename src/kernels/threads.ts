@@ -17,6 +17,8 @@ export type Kernel = (args: number, first: number, last: number) => void;
 const MAX_THREADS = 64;
 /** Units a thread has on average: many enough that the last ones end at about the same time, few enough to cost nothing. */
 const UNITS_PER_THREAD = 16;
+/** Nanoseconds of work in a unit at most, if chunks are small enough: its end is the only sign of life of who computes it. */
+const MOST_WORK = 20e6;
 /** Milliseconds of one wait for workers, and how many in a row without progress mean that there will be none. */
 const WAIT = 100;
 const WAITS = 10;
@@ -25,12 +27,12 @@ export class Pool {
   /** The block of numbers shared with the workers. */
   readonly control = new Int32Array(new SharedArrayBuffer(4 * (CONTROL.workers + CONTROL.workerSize * MAX_THREADS)));
   readonly #stop: (() => void)[] = [];
-  readonly #maxUnits: number;
+  readonly #threads: number;
   #ended = false;
 
   /** Starts `workers` workers on a compiled module of kernels; they begin to help when they are there. */
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, workers: number) {
-    this.#maxUnits = UNITS_PER_THREAD * (workers + 1);
+    this.#threads = workers + 1;
     const ended = (): void => {
       this.#ended = true;
     };
@@ -53,14 +55,15 @@ export class Pool {
   }
 
   /**
-   * Runs all chunks of the kernel that is the `id`-th export of the module; `kernel` is the caller's own instance of it.
+   * Runs all chunks of the kernel that is the `id`-th export of the module; `kernel` is the caller's own instance of it, `work` about
+   * how many nanoseconds they take.
    *
    * Throws: WorkerError if a worker fails, ends or stands still, after every worker has let go of the memory; the pool is of no
    *         use then. What `kernel` throws, after the workers are done.
    */
-  run(name: string, id: number, kernel: Kernel, chunks: number): void {
+  run(name: string, id: number, kernel: Kernel, chunks: number, work: number): void {
     const c = this.control;
-    const units = Math.min(chunks, this.#maxUnits);
+    const units = Math.min(chunks, Math.max(UNITS_PER_THREAD * this.#threads, Math.ceil(work / MOST_WORK)));
     c[CONTROL.kernel] = id;
     c[CONTROL.chunks] = chunks;
     c[CONTROL.units] = units;
@@ -171,8 +174,9 @@ function checked(what: string, n: number, got = String(n)): number {
 
 /**
  * Sets how many threads compute, the calling one included. Results are the same to the bit for any number. Workers start with the
- * first call that is big enough for them, and are ended by a change. Where there can be none (a page's main thread, or one that is not
- * `crossOriginIsolated`) the calling thread computes alone.
+ * first call that is big enough for them (in a browser when the caller then returns to its event loop, as `for await` over a loader does),
+ * and are ended by a change. Where there can be none (a page's main thread, or one that is not `crossOriginIsolated`) the calling
+ * thread computes alone.
  *
  * Default: `CHAINRULE_THREADS`, else one a processor, less where a control group grants fewer.
  * Throws: ArgumentError unless n is a whole number from 1 to 64
@@ -211,11 +215,12 @@ export function poolFor(module: WebAssembly.Module): Pool | null {
 }
 
 /** Runs all chunks of a kernel on all threads; see Pool.run. */
-export function runShared(module: WebAssembly.Module, name: string, id: number, kernel: Kernel, chunks: number): void {
+export function runShared(module: WebAssembly.Module, ...job: Parameters<Pool['run']>): void {
   const shared = poolFor(module);
+  const [, , kernel, chunks] = job;
   if (shared === null) return kernel(ARGS, 0, chunks);
   try {
-    shared.run(name, id, kernel, chunks);
+    shared.run(...job);
   } catch (error) {
     if (error instanceof WorkerError) pool = null;
     throw error;

@@ -62,8 +62,8 @@ function afterClaim(pool: Pool, then: () => void = () => {}): Kernel {
   };
 }
 
-function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks = 2): void {
-  pool.run(kernel, KERNELS.indexOf(kernel), own, chunks);
+function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks = 2, work = 0): void {
+  pool.run(kernel, KERNELS.indexOf(kernel), own, chunks, work);
 }
 
 /** What `fn` throws, and after how many milliseconds. */
@@ -152,9 +152,18 @@ describe('the pool', () => {
     while (unitsOfWorkers(pool) === 0) expect(product()).toEqual(alone);
   });
 
-  test('deals every chunk once, whatever their number', async () => {
+  test('deals every chunk once, in 16 units a thread or units of 20 milliseconds', async () => {
     const pool = await badPool(2);
-    for (const chunks of [2, 3, 47, 48, 49, 50, 1000]) {
+    const jobs = [
+      [2, 0, 2],
+      [47, 0, 47],
+      [48, 0, 48],
+      [49, 0, 48],
+      [1000, 0, 48],
+      [1000, 2e9, 100],
+      [1000, 1e12, 1000],
+    ] as const;
+    for (const [chunks, work, dealt] of jobs) {
       const before = unitsOfWorkers(pool);
       const mine = new Set<number>();
       let count = 0;
@@ -167,9 +176,10 @@ describe('the pool', () => {
           for (let i = first; i < last; i++, count++) mine.add(i);
         },
         chunks,
+        work,
       );
       expect(mine.size).toBe(count);
-      expect(units + unitsOfWorkers(pool) - before).toBe(Math.min(chunks, 48));
+      expect(units + unitsOfWorkers(pool) - before).toBe(dealt);
       if (unitsOfWorkers(pool) === before) expect(count).toBe(chunks);
     }
     pool.stop();
@@ -215,7 +225,7 @@ describe('the pool', () => {
     expect(threads()).toBeLessThanOrEqual(before.threads);
     expect(wasmMemory.buffer.byteLength).toBe(before.pages);
     expect((process.memoryUsage().rss - before.rss) / 2 ** 20).toBeLessThan(64);
-  });
+  }, 900_000);
 });
 
 describe('a worker that', () => {
@@ -267,7 +277,7 @@ describe('a worker that', () => {
     const alone = product();
     const pool = poolFor(kernelModule)!;
     await started(pool, 1);
-    expect(() => runShared(kernelModule, 'none', -1, afterClaim(pool), 2)).toThrow(WorkerError);
+    expect(() => runShared(kernelModule, 'none', -1, afterClaim(pool), 2, 0)).toThrow(WorkerError);
     expect(product()).toEqual(alone);
     const next = poolFor(kernelModule)!;
     expect(next).not.toBe(pool);
