@@ -209,11 +209,10 @@ export function viewStrides(shape: Shape, strides: readonly number[], to: Shape)
   return out;
 }
 
-/** A number or a pair of numbers as a pair; each must be a whole number ≥ `least`. */
+/** A number (or a list of one) or a pair of numbers as a pair; each must be a whole number ≥ `least`. */
 export function pair(op: string, name: string, value: number | readonly number[], least: number): readonly [number, number] {
-  const [a, b] = typeof value === 'number' ? [value, value] : value;
-  const count = typeof value === 'number' ? 2 : value.length;
-  if (count !== 2 || !Number.isInteger(a) || !Number.isInteger(b) || a! < least || b! < least) {
+  const [a, b = a, ...more] = typeof value === 'number' ? [value] : value;
+  if (more.length > 0 || !Number.isInteger(a) || !Number.isInteger(b) || a! < least || b! < least) {
     throw new ArgumentError(`${op}: ${name} must be a whole number ≥ ${least} or a pair of them, got ${JSON.stringify(value)}`);
   }
   return [a!, b!];

@@ -120,7 +120,7 @@ export interface Kernels {
   conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void;
 
   // — pooling: x [N,C,H,W], y and g [N,C,OH,OW] —
-  /** y = max over each window (NaN wins, padding never), index (int32) = h·W + w of the first maximum. */
+  /** y = max over each window (NaN wins, padding never), index (int32) = h·W + w of the first maximum, or of the last NaN. */
   maxPool2d(x: View, y: View, index: View, p: PoolParams): void;
   /** y = sum over each window / divisor; dilation is 1. */
   avgPool2d(x: View, y: View, p: AvgPoolParams): void;

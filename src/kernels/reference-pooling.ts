@@ -44,7 +44,7 @@ function averageGrad(g: View, dx: View, w: Windows): void {
 type Pooling = 'maxPool2d' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
 export const pooling: Pick<Kernels, Pooling> = {
-  /** y = max x over the window, index of the first; a window that lies wholly in the padding gives −∞ and index 0 */
+  /** y = max x over the window, index of the first, or of the last NaN; a window that lies wholly in the padding gives −∞ and index 0 */
   maxPool2d(x, y, index, p) {
     const X = viewOf(x.dtype);
     const Y = viewOf(y.dtype);
@@ -65,7 +65,7 @@ export const pooling: Pick<Kernels, Pooling> = {
                 const w = ow * p.stride[1] - p.padding[1] + j * p.dilation[1];
                 if (w < 0 || w >= W) continue;
                 const v = X[position(px, n, c, h, w)]!;
-                if (where < 0 || v > best || (v !== v && best === best)) {
+                if (where < 0 || v > best || v !== v) {
                   best = v;
                   where = h * W + w;
                 }

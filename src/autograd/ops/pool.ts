@@ -200,7 +200,7 @@ export interface InterpolateOptions {
 
 /**
  * x resized by repeating or leaving out elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. Where a
- * scaleFactor is given, 1 / scaleFactor stands for H/OH. Index arithmetic rounds as PyTorch's does.
+ * scaleFactor is given, 1 / scaleFactor stands for H/OH. Indices are reckoned in float32, as PyTorch's.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
  * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError where nothing would remain
  */
@@ -219,8 +219,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor
     throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
   }
   return from.reduce((y, n, d) => {
-    const ratio = scaleFactor === null ? n / to[d]! : 1 / each[d]!;
-    const step = x.dtype === 'float64' ? ratio : Math.fround(ratio);
+    const step = Math.fround(scaleFactor === null ? n / to[d]! : 1 / each[d]!);
     const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));
     return indexSelect(y, d + 2, tensor(index, { dtype: 'int32' }));
   }, x);

@@ -37,16 +37,15 @@ function storeIndex<T>(p: usize, v: v128): void {
   else v128.store64_lane(p, v128.shuffle<i32>(v, v, 0, 2, 0, 2), 0);
 }
 
-/** Where v replaces the maximum so far: where it is larger, or the first NaN. */
+/** Where v replaces the maximum so far: where it is larger, or NaN. */
 // @ts-ignore: decorator
 @inline
 function wins<T>(v: v128, best: v128): v128 {
-  // Not v ≤ best, and best equal to itself.
-  return v128.andnot(v128.eq<T>(best, best), v128.le<T>(v, best));
+  return v128.or(v128.gt<T>(v, best), v128.ne<T>(v, v));
 }
 
 /**
- * y = max x over the window, index of the first; a NaN wins.
+ * y = max x over the window, index of the first; a NaN wins, the last of several.
  * args: x y index · C H W OH OW · kernel stride padding dilation (h, w each) · strides of x, y, index (n, c, h, w each)
  */
 // @ts-ignore: decorator
@@ -155,7 +154,7 @@ function maxPool<T>(args: usize, first: i32, last: i32): void {
           let tap = tapRow;
           for (let j = 0; j < taps; j++, tap += tapRight) {
             const v = load<T>(tap);
-            if (best == best && !(v <= best)) {
+            if (v > best || v != v) {
               best = v;
               where = at + j * dw;
             }
