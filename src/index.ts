@@ -49,6 +49,7 @@ export {
   ones,
   onesLike,
   pad,
+  pow,
   rand,
   randint,
   randn,
