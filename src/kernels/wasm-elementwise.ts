@@ -59,6 +59,8 @@ const CONVERT = { float32: 'copy_f32', float64: 'copy_f64', int32: 'copy_i32', b
 
 /** About how many nanoseconds an element takes that is copied, added or compared. */
 const NANOSECONDS = 0.25;
+/** How many times as long a kernel takes that goes from element to element, not by vectors. */
+const SCALAR = 5;
 /** How many times as long an operation takes, where it takes much longer. */
 const COST: Partial<Record<UnaryOp | BinaryOp, number>> & { readonly uniform: number } = {
   exp: 5,
@@ -178,7 +180,7 @@ function launchLines(name: string, leading: readonly number[], views: readonly V
   );
   const length = lengthOf(shape, dim);
   if (length === 0 || isEmpty(plan)) return;
-  launchNest(name, leading, views, plan, length);
+  launchNest(name, leading, views, plan, length, SCALAR);
 }
 
 /** The size of a dim; dim 0 of a 0-d view is one element. */
@@ -389,7 +391,7 @@ export const elementwiseKernels: Pick<
   gather(x, dim, index, y) {
     const plan = planIteration(y.shape, [y.strides, index.strides, x.strides.map((s, d) => (d === dim ? 0 : s))]);
     if (isEmpty(plan)) return;
-    launchNest(GATHER[y.dtype], [byteStride(x, dim)], [y, index, x], plan);
+    launchNest(GATHER[y.dtype], [byteStride(x, dim)], [y, index, x], plan, 1, SCALAR);
   },
 
   scatterAdd(x, dim, index, y) {

@@ -89,10 +89,11 @@ function work({ module, memory, control: c, index }) {
 
 const NODE_PROGRAM = `${PROGRAM}
 const { workerData } = process.getBuiltinModule('node:worker_threads');
-const { existsSync, readlinkSync } = process.getBuiltinModule('node:fs');
-if (existsSync('/proc/thread-self')) {
+const { readlinkSync } = process.getBuiltinModule('node:fs');
+// Without /proc, or permission to read it, the number stays 0: unknown.
+try {
   workerData.control[${CONTROL.workers + CONTROL.thread} + ${CONTROL.workerSize} * workerData.index] = Number(readlinkSync('/proc/thread-self').split('/').pop());
-}
+} catch {}
 work(workerData);`;
 
 const BROWSER_PROGRAM = `${PROGRAM}

@@ -11,7 +11,14 @@ export function availableCpus(): number {
   const load = nodeModules();
   if (load === undefined) return globalThis.navigator?.hardwareConcurrency ?? 1;
   const fs = load('node:fs');
-  const read: Read = (path) => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : null);
+  const read: Read = (path) => {
+    try {
+      return fs.readFileSync(path, 'utf8');
+    } catch {
+      // Not there, or not to be read by this process: no limit that can be known.
+      return null;
+    }
+  };
   return Math.max(1, Math.min(load('node:os').availableParallelism(), Math.floor(quotaOf(read))));
 }
 
