@@ -71,13 +71,16 @@ export class Point {
     }
   }
 
-  /** Runs `fn` with every element i moved by h · direction[i]. */
+  /** Runs `fn` with every element i moved by h · direction[i]; what moves in `fn` starts from there. */
   along<T>(direction: ElementArray, h: number, fn: () => T): T {
-    this.#set(this.#values.map((x, i) => x + h * direction[i]!));
+    const before = this.#values;
+    this.#values = before.map((x, i) => x + h * direction[i]!);
+    this.#set(this.#values);
     try {
       return fn();
     } finally {
-      this.#set(this.#values);
+      this.#values = before;
+      this.#set(before);
     }
   }
 

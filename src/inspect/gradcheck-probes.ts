@@ -7,6 +7,7 @@ import { AutogradError } from '../core/errors.ts';
 import { formatShape, unravelIndex } from '../core/shape.ts';
 import { fromElements, type Tensor } from '../autograd/tensor.ts';
 import {
+  allMoved,
   difference,
   dot,
   evaluate,
@@ -15,6 +16,7 @@ import {
   sameBranches,
   withResult,
   type Analysis,
+  type Evaluation,
   type Place,
   type Run,
 } from './gradcheck-run.ts';
@@ -129,8 +131,8 @@ function eachAlone(run: Run, here: Analysis, outputs: readonly Tensor[], gradOut
  */
 export function probeTie(run: Run, here: Analysis, kink: Place): Probed {
   const { eps, atol, rtol } = run.settings;
-  const move = (h: number): ReturnType<typeof evaluate> => alongAll(run, here, h, 0);
-  const [above, below] = [move(eps), move(-eps)];
+  const alike = run.points.map((p) => new Float64Array(p.numel).fill(1));
+  const [above, below] = [eps, -eps].map((h) => allMoved(run, alike, h, () => evaluate(run, here))) as [Evaluation, Evaluation];
   if (!sameBranches(above, here) || !sameBranches(below, here)) return { problems: [], diagnosis: [] };
   const numeric = difference(above.outputs, below.outputs, here.projection) / (2 * eps);
   const analytic = here.gradients.reduce((sum, g) => sum + dot(g, new Float64Array(g.length).fill(1)), 0);
@@ -150,13 +152,6 @@ export function probeTie(run: Run, here: Analysis, kink: Place): Probed {
       ? [`${kink.name}: at a tie each of ${whole} equal elements gets the whole gradient; they must share it, or one take it`]
       : [],
   };
-}
-
-/** Evaluates with every element of points `k` and after moved by h. */
-function alongAll(run: Run, here: Analysis, h: number, k: number): ReturnType<typeof evaluate> {
-  const p = run.points[k];
-  if (p === undefined) return evaluate(run, here);
-  return p.along(new Float64Array(p.numel).fill(1), h, () => alongAll(run, here, h, k + 1));
 }
 
 /** A backward whose gradient has not its argument's shape or dtype: the engine refuses it; here is what it looks like. */

@@ -153,6 +153,12 @@ export function columnsOf(run: Run, here: Analysis, p: Point): Float64Array[] {
   });
 }
 
+/** Runs `fn` with all points moved by h times their directions. */
+export function allMoved<T>(run: Run, directions: readonly Float64Array[], h: number, fn: () => T): T {
+  const inner = run.points.reduceRight<() => T>((then, p, k) => () => p.along(directions[k]!, h, then), fn);
+  return inner();
+}
+
 /** Numbers from ±[0.5, 1.5): none so small that it would hide an error. */
 export function randomSigned(random: Random, shape: Shape, dtype: DType): Tensor {
   const n = shape.reduce((a, b) => a * b, 1);

@@ -14,6 +14,7 @@ import {
   randn,
   scope,
   tensor,
+  where,
   zeros,
   type CheckedFunction,
   type Tensor,
@@ -110,6 +111,24 @@ describe('in relation to others', () => {
     expect(diagnosisOf(op, [2, 3], [2, 3])).toEqual(['input 0 and input 1: their gradients are exchanged']);
   });
 
+  test('exchanged, and summed over broadcast dims', () => {
+    const op = mulWith((da, db) => [db, da]);
+    expect(diagnosisOf(op, [2, 3], [3])).toEqual(['input 0 and input 1: their gradients are exchanged']);
+  });
+
+  test('a mask exchanged, summed over broadcast dims', () => {
+    const mask = tensor([[true], [false], [true]]);
+    const op = defineOp({
+      name: 'where',
+      broadcasts: true,
+      forward: (_, x: Tensor) => where(mask, x, 2),
+      backward: (g) => [where(mask, 0, g)],
+    });
+    expect(diagnosisOf((x) => op(x), [4])).toEqual([
+      'input 0: it gets what belongs to the other case: the cases of a mask or of where() are exchanged',
+    ]);
+  });
+
   test('inputs with the same error share a line', () => {
     const op = mulWith((da, db) => [da.neg(), db.neg()]);
     expect(diagnosisOf(op, [2, 3], [2, 3])).toEqual(['input 0, input 1: the sign is wrong']);
@@ -143,7 +162,7 @@ describe('in relation to others', () => {
       backward: (g) => [g.mul(mask.logicalNot())],
     });
     expect(diagnosisOf((x) => op(x), [5])).toEqual([
-      'input 0: zero exactly where the right one is not: the cases of a mask or where() are exchanged',
+      'input 0: it gets what belongs to the other case: the cases of a mask or of where() are exchanged',
     ]);
   });
 
@@ -197,6 +216,11 @@ describe('nothing is claimed', () => {
       ),
       { numRuns: 100, seed: 20261124 },
     );
+  });
+
+  test('of one element that is half by chance', () => {
+    const op = defineOp({ name: 'square', forward: (_, x: Tensor) => x.square(), backward: (g) => [g] });
+    expect(gradcheck((x) => op(x), tensor([1], leaf), { raise: false })).toMatchObject({ ok: false, diagnosis: [] });
   });
 
   test('of what is right', () => {
