@@ -1,6 +1,6 @@
 /** What backward and grad do beside the formulas: accumulation, retaining, hooks, atomic commits, deep graphs, orders. */
 import { describe, expect, it } from 'vitest';
-import { type Tensor, backwardSteps, defineOp, grad, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
+import { type Tensor, backwardSteps, defineOp, grad, graph, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
 
@@ -247,6 +247,17 @@ describe('backward', () => {
       for (let i = 0; i < 100_000; i++) y = y.add(x);
       y.sum().backward();
       expect(x.grad!.toArray()).toEqual([100_001]);
+    }));
+
+  it('differentiates a chain of 25,000 nodes with createGraph, and the more than 100,000 of its gradient again', () =>
+    scope(() => {
+      const x = leaf([1]);
+      let y: Tensor = x;
+      for (let i = 1; i < 25_000; i++) y = y.mul(x);
+      const g = grad(y.sum(), x, { createGraph: true });
+      expect(graph(g).nodes.length).toBeGreaterThan(99_000);
+      expect(g.item()).toBe(25_000);
+      expect(grad(g.sum(), x).item()).toBe(25_000 * 24_999);
     }));
 
   it('differentiates 30 doublings: each node once, not each path', () =>

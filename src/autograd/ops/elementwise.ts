@@ -60,8 +60,9 @@ function constant(value: number, dtype: DType): Tensor {
 function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
   const dtype = to(commonDType(name, operands));
   for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
-  const tensors = operands.map((t) => (typeof t === 'number' ? constant(t, dtype) : t.dtype === dtype ? t : cast(t, dtype)));
+  const tensors: Tensor[] = [];
   try {
+    for (const t of operands) tensors.push(typeof t === 'number' ? constant(t, dtype) : t.dtype === dtype ? t : cast(t, dtype));
     return op(...tensors);
   } finally {
     for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');

@@ -1,0 +1,113 @@
+/**
+ * Memory that runs out in the middle of things: whatever allocation fails, memory and state are what they were.
+ */
+import fc from 'fast-check';
+import { describe, expect, test, vi } from 'vitest';
+import { OutOfMemoryError, type Tensor, grad, manualSeed, memory, randn, recompute, scope, tensor } from '../../src/index.ts';
+import { isTensor } from '../../src/autograd/index.ts';
+import * as nn from '../../src/nn/index.ts';
+import * as F from '../../src/nn/functional.ts';
+import { Draw } from '../support/arbitraries.ts';
+import { TABLE } from '../support/table.ts';
+
+/** How many allocations succeed before one fails. */
+const left = vi.hoisted(() => ({ count: Infinity }));
+
+vi.mock('../../src/kernels/memory.ts', async (original) => {
+  const real = await original<typeof import('../../src/kernels/memory.ts')>();
+  const allocate: typeof real.allocate = (n) => {
+    if (left.count-- <= 0) throw new OutOfMemoryError('test: no room');
+    return real.allocate(n);
+  };
+  return { ...real, allocate };
+});
+
+/** Runs `fn` in a scope with every allocation failing in turn, until none does; `state` is compared after each. Returns how many. */
+function exhaust(fn: () => void, state: () => unknown, what = String(fn)): number {
+  for (let n = 0; ; n++) {
+    const before = [memory().bytes, memory().tensors, state()];
+    left.count = n;
+    try {
+      scope(fn);
+      return n;
+    } catch (e) {
+      if (!(e instanceof OutOfMemoryError)) throw e;
+    } finally {
+      left.count = Infinity;
+    }
+    expect([memory().bytes, memory().tensors, state()], `${what}, allocation ${n}`).toEqual(before);
+  }
+}
+
+/** The sum of all outputs that have a gradient. */
+function total(y: Tensor | readonly Tensor[]): Tensor {
+  const parts = (isTensor(y) ? [y] : y).filter((t) => t.requiresGrad).map((t) => t.sum());
+  return parts.reduce((a, b) => a.add(b));
+}
+
+describe('memory that runs out', () => {
+  test('in any operation of the table, its backward, and that of createGraph', () => {
+    const draws = fc.sample(fc.gen(), { numRuns: 3, seed: 7 });
+    let failures = 0;
+    for (const line of TABLE) {
+      for (const g of draws) {
+        const { fn, inputs } = line.draw(new Draw(g));
+        const xs = inputs.map((s) => s.base({ requiresGrad: true }));
+        const made = (): Tensor | readonly Tensor[] => fn(...xs.map((x, i) => inputs[i]!.view(x)));
+        const state = (): unknown => xs.map((x) => [x.data(), x.grad?.data(), x.requiresGrad]);
+        failures += exhaust(() => total(made()).backward(), state, line.name);
+        for (const x of xs) x.grad = null;
+        failures += exhaust(() => void grad(total(made()), xs, { createGraph: true, allowUnused: true }), state, line.name);
+        for (const x of xs) x.dispose();
+      }
+    }
+    expect(failures).toBeGreaterThan(TABLE.length * draws.length * 10);
+  });
+
+  test('in a net’s forward and backward, recomputed or not: gradients come all or none', () => {
+    manualSeed(2);
+    const conv = new nn.Conv2d(3, 4, 3, { padding: 1 });
+    const net = new nn.Sequential(conv, new nn.ReLU(), new nn.SqueezeExcite(4, { reduction: 2 }), new nn.MaxPool2d(2), new nn.Flatten());
+    const head = new nn.Linear(16, 3);
+    const [x, classes] = [randn([2, 3, 4, 4]), tensor([0, 2], { dtype: 'int32' })];
+    const params = [...net.parameters(), ...head.parameters()];
+    const state = (): unknown => params.map((p) => [p.data(), p.grad?.data()]);
+    for (const call of [(t: Tensor) => net.forward(t), (t: Tensor) => recompute((u) => net.forward(u), t)]) {
+      const step = (): void => F.crossEntropy(head.forward(call(x)), classes).backward();
+      // First without gradients, then onto those that are there, then with their own history.
+      expect(exhaust(step, state)).toBeGreaterThan(20);
+      expect(exhaust(step, state)).toBeGreaterThan(20);
+    }
+    for (const made of [net, head, x, classes]) made.dispose();
+  });
+
+  test('in what writes: in-place operations, gradients and dtypes', () => {
+    const x = tensor(
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      { dtype: 'float64' },
+    );
+    const model = new nn.Sequential(new nn.Linear(2, 3), new nn.BatchNorm2d(3));
+    const state = (): unknown => [x.data(), x.grad?.data(), ...Object.values(model.stateDict()).map((t) => [t.dtype, t.data()])];
+    const other = tensor([1, 2, 3]);
+    const transposed = x.transpose(0, 1);
+    const writes: (() => unknown)[] = [
+      () => x.add_(2),
+      () => x.add_(other),
+      () => x.mul_(transposed.reshape([2, 3])),
+      () => x.copy_(other),
+      () => x.fill_(3),
+      () => x.zero_(),
+      () => (x.grad = x),
+      () => transposed.data(),
+    ];
+    for (const write of writes)
+      expect(
+        exhaust(() => void write(), state),
+        String(write),
+      ).toBeGreaterThan(0);
+    for (const made of [x, model, other, transposed]) made.dispose();
+  });
+});
