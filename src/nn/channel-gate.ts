@@ -2,7 +2,7 @@ import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
-import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './activations.ts';
+import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './function-layers.ts';
 import { Module, type Layer } from './module.ts';
 
 /** What makes scales of numbers: σ, clamp(x + 3, 0, 6)/6, tanh or max(x, 0). */

@@ -107,16 +107,14 @@ export class GroupNorm extends Norm {
 export interface RMSNormOptions extends LayerOptions {
   /** Added to the mean of the squares. Default: the distance from 1 to the next number of x's dtype. */
   readonly eps?: number | null;
-  /** Whether there is a weight. Default true. */
+  /** Whether there are parameters. Default true. */
   readonly elementwiseAffine?: boolean;
 }
 
 /** Options of LayerNorm. */
-export interface LayerNormOptions extends LayerOptions {
+export interface LayerNormOptions extends RMSNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-  /** Whether there are weight and bias. Default true. */
-  readonly elementwiseAffine?: boolean;
   /** Whether there is a bias beside the weight. Default true. */
   readonly bias?: boolean;
 }

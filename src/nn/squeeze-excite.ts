@@ -1,7 +1,7 @@
 import { isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { ReLU } from './activations.ts';
+import { ReLU } from './function-layers.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
 import { Linear } from './linear.ts';

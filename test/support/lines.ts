@@ -272,7 +272,7 @@ export function normLine(name: string, pick: (d: Draw, shape: number[]) => [numb
   return {
     name,
     draw: (d) => {
-      const shape = [d.pick([1, 2, 3, 0]), d.int(1, 4), ...d.pick([[2], [1, 2], [3, 2]])];
+      const shape = [d.pick([1, 2, 3, 0]), d.int(1, 4), ...d.pick([[2], [1, 2], [3, 2], [2, 0]])];
       const [affine, f] = pick(d, shape);
       const eps = d.pick([0.01, 0.1]);
       const [x, w] = [d.input(shape, { domain: 'distinct', layouts: NO_TIES }), d.input(affine)];

@@ -110,11 +110,16 @@ export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {
   if (!Number.isInteger(size))
     throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
   if (x.numel === numGroups) throw new ShapeError(`groupNorm: more than 1 value per group is needed, got 1 (x ${formatShape(x.shape)})`);
-  // A view in any memory order: channels-last images stay so.
-  const groups = x.unflatten(1, [numGroups, size]);
-  const dims = frame.map((_, d) => d + 1).slice(1);
-  const y = scaled(groups.sub(groups.mean(dims, { keepdim: true })), dims, eps);
-  return affine(y.flatten(1, 2), weight, bias, frame);
+  if (x.numel === 0) return affine(x, weight, bias, frame);
+  // The group's mean at each of its channels, by way of the channels' own: fast in any memory order.
+  const average = (t: Tensor): Tensor => {
+    const each = x.ndim === 2 ? t : t.mean([...t.shape.keys()].slice(2), { keepdim: true });
+    const groups = each.unflatten(1, [numGroups, size]);
+    return groups.mean(2, { keepdim: true }).expand(groups.shape).flatten(1, 2);
+  };
+  const centred = x.sub(average(x));
+  const scale = average(centred.square()).add(eps).rsqrt();
+  return affine(centred.mul(affine(scale, weight, null, frame)), null, bias, frame);
 }
 
 /** y = x / √(mean x² + ε) over `dims` */

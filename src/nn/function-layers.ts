@@ -1,0 +1,94 @@
+/**
+ * Layers without state: each is a function, and its constructor takes the function's options.
+ */
+import * as f from '../autograd/index.ts';
+import { Module, type Layer } from './module.ts';
+
+/** The layer y = op(x, …options): a class whose constructor takes the op's own options, with its defaults. */
+function layer<O extends unknown[]>(op: (x: f.Tensor, ...options: O) => f.Tensor): new (...o: O) => Layer & { readonly options: O } {
+  return class extends Module {
+    readonly options: O;
+    constructor(...options: O) {
+      super();
+      this.options = options;
+    }
+    forward(x: f.Tensor): f.Tensor {
+      return op(x, ...this.options);
+    }
+  };
+}
+
+/** y = max(x, 0) */
+export class ReLU extends layer(f.relu) {}
+
+/** y = tanh x */
+export class Tanh extends layer(f.tanh) {}
+
+/** y = 1 / (1 + e⁻ˣ) */
+export class Sigmoid extends layer(f.sigmoid) {}
+
+/**
+ * y = x where x > 0, else negativeSlope · x; 0.01 by default
+ * @example new LeakyReLU(0.2)
+ */
+export class LeakyReLU extends layer(f.leakyRelu) {}
+
+/**
+ * y = x where x > 0, else alpha · (eˣ − 1); 1 by default
+ * @example new ELU(0.5)
+ */
+export class ELU extends layer(f.elu) {}
+
+/**
+ * y = x Φ(x)
+ * @example new GELU({ approximate: 'tanh' })
+ */
+export class GELU extends layer(f.gelu) {}
+
+/** y = x σ(x) */
+export class SiLU extends layer(f.silu) {}
+
+/** y = x tanh(ln(1 + eˣ)) */
+export class Mish extends layer(f.mish) {}
+
+/**
+ * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
+ * @example new Softplus({ beta: 2, threshold: 20 })
+ */
+export class Softplus extends layer(f.softplus) {}
+
+/** y = min(max(x + 3, 0), 6) / 6 */
+export class Hardsigmoid extends layer(f.hardsigmoid) {}
+
+/** y = x min(max(x + 3, 0), 6) / 6 */
+export class Hardswish extends layer(f.hardswish) {}
+
+/**
+ * The largest element of every window; takes what F.maxPool2d does.
+ * @example new MaxPool2d(3, { stride: 2, padding: 1 })
+ */
+export class MaxPool2d extends layer<[f.Size2d, f.MaxPool2dOptions?]>(f.maxPool2d) {}
+
+/**
+ * The mean of every window; takes what F.avgPool2d does.
+ * @example new AvgPool2d(2, { countIncludePad: false })
+ */
+export class AvgPool2d extends layer(f.avgPool2d) {}
+
+/** The means of windows that cover the image evenly; see F.adaptiveAvgPool2d. */
+export class AdaptiveAvgPool2d extends layer(f.adaptiveAvgPool2d) {}
+
+/**
+ * Images resized by repeating or leaving out pixels; takes what F.interpolate does.
+ * @example new Upsample({ scaleFactor: 2 })
+ */
+export class Upsample extends layer(f.interpolate) {}
+
+/**
+ * Dims `start` to `end` as one.
+ * Shape:  x [N,C,H,W] → y [N,C·H·W] by default
+ */
+export class Flatten extends layer<[start?: number, end?: number]>((x, start = 1, end = -1) => f.flatten(x, start, end)) {}
+
+/** y = x, the same tensor. */
+export class Identity extends layer((x: f.Tensor) => x) {}
