@@ -10,7 +10,7 @@ export { Conv2d, type Conv2dLayerOptions } from './conv2d.ts';
 export { Dropout } from './dropout.ts';
 export { ECA, type ECAOptions } from './eca.ts';
 export { EffectiveSE, type EffectiveSEOptions } from './effective-se.ts';
-export { recordExcitations, type Excitation, type RecordExcitationsOptions } from './excitations.ts';
+export { recordExcitations, type Excitation, type RecordExcitationsOptions } from '../inspect/index.ts';
 export { Linear, type LinearOptions } from './linear.ts';
 export { BatchNorm2d, GroupNorm, LayerNorm, RMSNorm } from './norms.ts';
 export type { BatchNorm2dOptions, GroupNormOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';

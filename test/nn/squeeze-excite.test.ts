@@ -306,6 +306,9 @@ describe('recordExcitations', () => {
         new ShapeError('0 (Own): channelGate: x has 3 channels, expected 2 (x [1,3,1,1])'),
       );
       expect([model.training, own.training]).toEqual([true, false]);
+      expect(() => nn.recordExcitations(new nn.Sequential(new Own(2)), batches(), { numClasses: 2 })).toThrow(
+        new ArgumentError('recordExcitations: labels must be classes 0 … 1, got 2'),
+      );
       expect(() => nn.recordExcitations(model, [])).toThrow(new ArgumentError('recordExcitations: the loader gave no batch'));
       expect(() => nn.recordExcitations(new nn.Identity(), batches())).toThrow(
         new ArgumentError('recordExcitations: Identity has no ChannelGate, such as SqueezeExcite'),
