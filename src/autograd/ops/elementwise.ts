@@ -92,6 +92,18 @@ function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, formula
   return (x) => withOperands(name, [x], to, op);
 }
 
+type Derivative = (g: Tensor, saved: Tensor) => Tensor;
+
+/** unary where ∂x = dx(g, x). */
+function fromInput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
+  return unary(name, to, { save: (_, x) => ({ x }), backward: (g, { x }) => [dx(g, x)] });
+}
+
+/** unary where ∂x = dx(g, y): the output says as much as the input. */
+function fromOutput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
+  return unary(name, to, { save: (_, __, y) => ({ y }), backward: (g, { y }) => [dx(g, y)] });
+}
+
 /** The operation y = name(a, b), computed in the dtype that `to` makes of the common one. */
 function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formulas: Formulas<[a: Tensor, b: Tensor], S>): Binary {
   const forward = (k: Kernels, a: Tensor, b: Tensor): View => {
@@ -299,10 +311,7 @@ export const abs: Unary = unary('abs', arithmetic, {
 export const sign: Unary = unary('sign', arithmetic, {});
 
 /** y = x².   ∂x = 2 g ⊙ x */
-export const square: Unary = unary('square', arithmetic, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [mul(g, mul(x, 2))],
-});
+export const square: Unary = fromInput('square', arithmetic, (g, x) => mul(g, mul(x, 2)));
 
 /** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
 export const relu: Unary = unary('relu', arithmetic, {
@@ -312,61 +321,34 @@ export const relu: Unary = unary('relu', arithmetic, {
 });
 
 /** y = eˣ.   ∂x = g ⊙ y */
-export const exp: Unary = unary('exp', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [mul(g, y)],
-});
+export const exp: Unary = fromOutput('exp', floating, (g, y) => mul(g, y));
 
 /** y = eˣ − 1, exact for small x.   ∂x = g ⊙ (y + 1) */
-export const expm1: Unary = unary('expm1', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [mul(g, add(y, 1))],
-});
+export const expm1: Unary = fromOutput('expm1', floating, (g, y) => mul(g, add(y, 1)));
 
 /** y = ln x.   ∂x = g / x */
-export const log: Unary = unary('log', floating, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [div(g, x)],
-});
+export const log: Unary = fromInput('log', floating, (g, x) => div(g, x));
 
 /** y = ln(1 + x), exact for small x.   ∂x = g / (1 + x) */
-export const log1p: Unary = unary('log1p', floating, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [div(g, add(x, 1))],
-});
+export const log1p: Unary = fromInput('log1p', floating, (g, x) => div(g, add(x, 1)));
 
 /** y = √x.   ∂x = g / 2y */
-export const sqrt: Unary = unary('sqrt', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [div(g, mul(y, 2))],
-});
+export const sqrt: Unary = fromOutput('sqrt', floating, (g, y) => div(g, mul(y, 2)));
 
 /** y = 1 / x.   ∂x = −g ⊙ y² */
-export const reciprocal: Unary = unary('reciprocal', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [neg(mul(g, square(y)))],
-});
+export const reciprocal: Unary = fromOutput('reciprocal', floating, (g, y) => neg(mul(g, square(y))));
 
 /** y = 1 / √x */
 export const rsqrt: Unary = (x) => reciprocal(sqrt(x));
 
 /** y = sin x.   ∂x = g ⊙ cos x */
-export const sin: Unary = unary('sin', floating, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [mul(g, cos(x))],
-});
+export const sin: Unary = fromInput('sin', floating, (g, x) => mul(g, cos(x)));
 
 /** y = cos x.   ∂x = −g ⊙ sin x */
-export const cos: Unary = unary('cos', floating, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [neg(mul(g, sin(x)))],
-});
+export const cos: Unary = fromInput('cos', floating, (g, x) => neg(mul(g, sin(x))));
 
 /** y = 2/√π ∫₀ˣ e^−t² dt.   ∂x = g ⊙ 2/√π e^−x² */
-export const erf: Unary = unary('erf', floating, {
-  save: (_, x) => ({ x }),
-  backward: (g, { x }) => [mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI)))],
-});
+export const erf: Unary = fromInput('erf', floating, (g, x) => mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))));
 
 const rounding = (name: 'floor' | 'ceil' | 'round'): Unary => {
   const op = unary(name, floating, {});
@@ -381,16 +363,10 @@ export const ceil: Unary = rounding('ceil');
 export const round: Unary = rounding('round');
 
 /** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
-export const sigmoid: Unary = unary('sigmoid', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [mul(mul(g, y), sub(1, y))],
-});
+export const sigmoid: Unary = fromOutput('sigmoid', floating, (g, y) => mul(mul(g, y), sub(1, y)));
 
 /** y = tanh x.   ∂x = g ⊙ (1 − y²) */
-export const tanh: Unary = unary('tanh', floating, {
-  save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [mul(g, sub(1, square(y)))],
-});
+export const tanh: Unary = fromOutput('tanh', floating, (g, y) => mul(g, sub(1, square(y))));
 
 const logSigmoidOp = defineOp({
   name: 'logSigmoid',
