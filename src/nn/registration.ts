@@ -15,7 +15,11 @@ export interface Registered<M> {
   readonly key: string;
 }
 
-/** What `owner` has registered itself, in the order of its properties. Throws ArgumentError for a Map or Set that holds any. */
+/**
+ * What `owner` has registered itself, in the order of its properties, but tensors before modules and containers: as PyTorch
+ * orders a state dict.
+ * Throws: ArgumentError for a Map or Set that holds any
+ */
 export function registered<M extends object>(owner: object, isModule: (v: unknown) => v is M): Registered<M>[] {
   const found: Registered<M>[] = [];
   const seen = new Set<object>();
@@ -39,7 +43,8 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
     }
   };
   visit(owner as Record<string, unknown>, '');
-  return found;
+  const late = ({ value, path }: Registered<M>): number => Number(isModule(value) || path.includes('.'));
+  return found.sort((a, b) => late(a) - late(b));
 }
 
 /**
