@@ -209,11 +209,8 @@ function scalar(name: string, y: Tensor): Tensor {
 function derivatives(ys: readonly Tensor[], xs: readonly Tensor[], v: readonly Tensor[] | null, createGraph: boolean): Tensor[] {
   const connected = ys.flatMap((y, i) => (y.requiresGrad ? [i] : []));
   if (connected.length === 0) return xs.map((x) => zerosLike(x));
-  const found = grad(
-    connected.map((i) => ys[i]!),
-    xs,
-    { gradOutputs: v === null ? null : connected.map((i) => v[i]!), createGraph, retainGraph: true, allowUnused: true },
-  );
+  const of = <T>(ts: readonly T[]): T[] => connected.map((i) => ts[i]!);
+  const found = grad(of(ys), xs, { gradOutputs: v && of(v), createGraph, retainGraph: true, allowUnused: true });
   return found.map((g, i) => g ?? zerosLike(xs[i]!));
 }
 

@@ -145,7 +145,7 @@ export function randint(low: number, high: number, shape: Shape, { generator = d
 
 /** A random order of 0 … n−1, int32 [n]. */
 export function randperm(n: number, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
-  return fromElements(drawRandom(generator).permutation(n), [n], 'int32');
+  return fromElements(drawRandom(generator).permutation(sizeOf([n], 'randperm')), [n], 'int32');
 }
 
 function drawRandom(generator: Generator): Random {

@@ -59,3 +59,8 @@ export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
 }
+
+/** Throws unless `value` is an array: PyTorch also takes sizes and dims one by one. */
+export function checkArray(op: string, value: unknown): void {
+  if (!Array.isArray(value)) throw new ArgumentError(`${op}: expected an array, got ${kindOf(value)}; write ${op}([…])`);
+}

@@ -1,7 +1,7 @@
 /**
  * Shapes, strides and the small arithmetic on them. Strides count elements, not bytes.
  */
-import { ArgumentError, ShapeError } from './errors.ts';
+import { ArgumentError, ShapeError, checkArray } from './errors.ts';
 
 /** The sizes of a tensor's dims; `[]` is the shape of a single number. */
 export type Shape = readonly number[];
@@ -16,6 +16,7 @@ export function formatShape(shape: Shape): string {
 
 /** The number of elements of `shape`; throws where a size is no natural number or the count overflows. */
 export function sizeOf(shape: Shape, op = 'tensor'): number {
+  checkArray(op, shape);
   let n = 1;
   for (const d of shape) {
     if (!Number.isSafeInteger(d) || d < 0) {

@@ -69,6 +69,7 @@ function withOperands<R>(name: string, operands: readonly Operand[], to: (common
   }
 }
 
+const common = (d: DType): DType => d;
 const arithmetic = (d: DType): DType => (d === 'bool' ? 'int32' : d);
 const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
 
@@ -255,12 +256,7 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
   if (typeof a === 'number' && typeof b === 'number') {
     throw new DTypeError('where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })');
   }
-  return withOperands(
-    'where',
-    [a, b],
-    (d) => d,
-    (x, y) => whereOp(c, x, y),
-  );
+  return withOperands('where', [a, b], common, (x, y) => whereOp(c, x, y));
 }
 
 /** x with `value`, a number or a 0-d tensor, where the mask is true; mask bool, broadcasts against x.   ∂x = g where not mask */

@@ -43,10 +43,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
     throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
   broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
 
-  let x = cast(a, dtype);
-  let w = cast(b, dtype);
-  if (a.ndim === 1) x = unsqueeze(x, 0);
-  if (b.ndim === 1) w = unsqueeze(w, 1);
+  const x = cast(a.ndim === 1 ? unsqueeze(a, 0) : a, dtype);
+  const w = cast(b.ndim === 1 ? unsqueeze(b, 1) : b, dtype);
   const batch: Shape = x.shape.slice(0, -2);
   // One big product instead of a batch against the same matrix.
   const y =

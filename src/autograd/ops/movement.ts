@@ -2,7 +2,7 @@
  * Movement: the same elements under another shape, order or frame. Views where strides allow, copies where not.
  */
 import { checkFits, promote } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, kindOf, checkArray } from '../../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
@@ -53,6 +53,7 @@ export function view(x: Tensor, shape: Shape): Tensor {
 
 /** `shape` with its −1 replaced by what fits. */
 function inferSize(op: string, from: Shape, shape: Shape): Shape {
+  checkArray(op, shape);
   const holes = shape.filter((n) => n === -1).length;
   if (holes > 1) throw new ShapeError(`${op}: only one size may be -1, got ${formatShape(shape)}`);
   const known = sizeOf(
@@ -109,6 +110,7 @@ function invert(dims: readonly number[]): number[] {
 
 /** The dims in another order, as a view: y's dim i is x's dim dims[i].   ∂x = g in the inverse order */
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
+  checkArray('permute', dims);
   const order = dims.map((d) => normalizeDim('permute', d, x.ndim));
   if (new Set(order).size !== x.ndim || order.length !== x.ndim) {
     throw new ShapeError(`permute: dims ${formatShape(dims)} must name each dim of x ${formatShape(x.shape)} once`);
@@ -211,6 +213,7 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
  * Negative ones cut off.   ∂x = g inside the frame
  */
 export function pad(x: Tensor, padding: readonly number[], { value = 0 }: { value?: number } = {}): Tensor {
+  checkArray('pad', padding);
   if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p))) {
     throw new ArgumentError(`pad: padding must be pairs of whole numbers for at most ${x.ndim} dims, got ${formatShape(padding)}`);
   }

@@ -3,7 +3,7 @@
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
-import { formatShape, pair, type Shape } from '../../core/shape.ts';
+import { formatShape, pair, sizeOf, type Shape } from '../../core/shape.ts';
 import type { AvgPoolParams, Kernels, PoolParams } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { tensor } from '../create.ts';
@@ -177,8 +177,9 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
   return batched('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
-    const [oh, ow] = size === null || typeof size === 'number' ? [size, size] : size;
-    return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', [oh ?? h, ow ?? w], 0)])];
+    const asked = size === null || typeof size === 'number' ? [size, size] : size;
+    const to = asked.map((s, d) => s ?? [h, w][d]!);
+    return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
   })[0];
 }
 
@@ -218,6 +219,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor
   if (x.shape.slice(1).includes(0) || !to.every((n) => Number.isInteger(n) && n >= 1)) {
     throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
   }
+  sizeOf([...x.shape.slice(0, 2), ...to], 'interpolate');
   return from.reduce((y, n, d) => {
     const step = Math.fround(scaleFactor === null ? n / to[d]! : 1 / each[d]!);
     const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));

@@ -1,7 +1,7 @@
 /**
  * Movement composed of other movement: parts, repetitions, orders, triangles, indexing by whole slices. Every export is a method.
  */
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
 import { emptyLike } from '../../kernels/view.ts';
 import { arange } from '../create.ts';
@@ -44,6 +44,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 
 /** x laid out counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
 export function repeat(x: Tensor, counts: Shape): Tensor {
+  checkArray('repeat', counts);
   const lead = counts.length - x.ndim;
   if (lead < 0 || !whole(0, ...counts)) {
     throw new ArgumentError(`repeat: counts must be whole numbers ≥ 0, one a dim of x ${formatShape(x.shape)}, got ${formatShape(counts)}`);

@@ -2,7 +2,7 @@
  * Reductions: over all dims, or those named; `keepdim` leaves them with size 1.
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
@@ -115,6 +115,7 @@ const expandOp = defineOp({
 
 /** x broadcast to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
 export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
+  checkArray(op, shape);
   const lead = shape.length - x.ndim;
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
   const fits = lead >= 0 && full.every((n, d) => n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
