@@ -24,7 +24,7 @@ export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softpl
 export type { GeluOptions, SoftplusOptions } from '../autograd/index.ts';
 export { conv2d, convTranspose2d, type Conv2dOptions, type ConvTranspose2dOptions, type Size2d } from '../autograd/index.ts';
 export { adaptiveAvgPool2d, avgPool2d, globalAvgPool2d, globalMaxPool2d, interpolate, maxPool2d } from '../autograd/index.ts';
-export type { AvgPool2dOptions, InterpolateOptions, MaxPool2dOptions, PoolOptions, WithIndices } from '../autograd/index.ts';
+export type { AdaptiveSize, AvgPool2dOptions, InterpolateOptions, MaxPool2dOptions, PoolOptions, WithIndices } from '../autograd/index.ts';
 export { batchNorm, groupNorm, layerNorm, rmsNorm } from '../autograd/index.ts';
 export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/index.ts';
 
