@@ -2,20 +2,12 @@
  * Cases that time single kernels, with their arithmetic: the share of the SIMD peak says how good they are.
  */
 import type { FloatDType } from '../src/core/dtype.ts';
-import { sizeOf, type Shape } from '../src/core/shape.ts';
+import { sizeOf } from '../src/core/shape.ts';
+import { launch } from '../src/kernels/launch.ts';
 import { elementView } from '../src/kernels/memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
-import { launch } from '../src/kernels/launch.ts';
 import { productKernels as kernels } from '../src/kernels/wasm-products.ts';
-
-export interface KernelCase {
-  readonly name: string;
-  readonly dtype: FloatDType;
-  /** Additions and multiplications of the direct algorithm, taps in the padding included. */
-  readonly flops: number;
-  /** Allocates the operands and gives what is timed, and how to free them. */
-  prepare(): { run: () => void; free: () => void };
-}
+import { BATCH, type Case, type Prepared } from './case.ts';
 
 function filled(v: View): View {
   const elements = elementView(v.storage.ptr, v.dtype, sizeOf(v.shape));
@@ -23,37 +15,65 @@ function filled(v: View): View {
   return v;
 }
 
-function prepared(views: View[], run: () => void): { run: () => void; free: () => void } {
+function prepared(views: View[], run: () => void): Prepared {
   views.forEach(filled);
   return { run, free: () => views.forEach((v) => v.storage.free()) };
 }
 
-function matmul(n: number, dtype: FloatDType, transposed = false): KernelCase {
+const suffix = (dtype: FloatDType): string => (dtype === 'float64' ? ' float64' : '');
+
+function matmul(m: number, k: number, n: number, { dtype = 'float32', transposed = false }: { dtype?: FloatDType; transposed?: boolean } = {}): Case {
+  const size = m === k && k === n ? `${m}³` : `${m}×${k}×${n}`;
   return {
-    name: `matmul ${n}³${transposed ? ' transposed' : ''}${dtype === 'float64' ? ' float64' : ''}`,
+    group: 'matmul',
+    name: `matmul ${size}${transposed ? ' transposed' : ''}${suffix(dtype)}`,
     dtype,
-    flops: 2 * n ** 3,
+    work: { kind: 'flops', amount: 2 * m * k * n },
+    peer: { op: 'matmul', m, k, n, transposed, dtype },
     prepare() {
-      const [a, b, y] = [empty([n, n], dtype), empty([n, n], dtype), empty([n, n], dtype)];
-      const flip = (v: View): View => (transposed ? { ...v, strides: [1, n] } : v);
-      return prepared([a, b, y], () => kernels.matmul(flip(a), flip(b), y));
+      const dense = (rows: number, columns: number): View =>
+        transposed ? { ...empty([columns, rows], dtype), shape: [rows, columns], strides: [1, rows] } : empty([rows, columns], dtype);
+      const [a, b, y] = [dense(m, k), dense(k, n), empty([m, n], dtype)];
+      return prepared([a, b, y], () => kernels.matmul(a, b, y));
     },
   };
 }
 
-const BATCH = 64;
 const DIRECTIONS = ['forward', 'gradX', 'gradW'] as const;
 
-/** A 3×3 convolution with padding 1 in each direction. */
-function convolution(C: number, O: number, side: number, dtype: FloatDType = 'float32'): KernelCase[] {
+interface Layer {
+  readonly C: number;
+  readonly O: number;
+  /** Height and width of the input. */
+  readonly side: number;
+  /** Height and width of the kernel. Default 3, padded to keep the size. */
+  readonly K?: number;
+  readonly stride?: number;
+  readonly dilation?: number;
+  readonly groups?: number;
+  readonly dtype?: FloatDType;
+}
+
+/** A convolution in each direction. */
+function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, dtype = 'float32' }: Layer): Case[] {
+  const padding = (dilation * (K - 1)) / 2;
+  const out = Math.floor((side - 1) / stride) + 1;
+  const marks = [
+    K === 3 ? '' : ` ${K}×${K}`,
+    stride === 1 ? '' : ` stride ${stride}`,
+    dilation === 1 ? '' : ` dilation ${dilation}`,
+    groups === 1 ? '' : groups === C ? ' depthwise' : ` groups ${groups}`,
+  ];
   return DIRECTIONS.map((direction) => ({
-    name: `conv ${C}→${O} @${side}² ${direction}${dtype === 'float64' ? ' float64' : ''}`,
+    group: 'conv',
+    name: `conv ${C}→${O} @${side}²${marks.join('')} ${direction}${suffix(dtype)}`,
     dtype,
-    flops: 2 * BATCH * side * side * 9 * C * O,
+    work: { kind: 'flops', amount: (2 * BATCH * out * out * K * K * C * O) / groups },
+    peer: { op: 'conv', C, O, side, K, stride, padding, dilation, groups, dtype, direction, batch: BATCH },
     prepare() {
-      const image = (channels: number): View => emptyChannelsLast([BATCH, channels, side, side] satisfies Shape, dtype);
-      const [x, w, y] = [image(C), empty([O, C, 3, 3], dtype), image(O)];
-      const p = { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 } as const;
+      const image = (channels: number, size: number): View => emptyChannelsLast([BATCH, channels, size, size], dtype);
+      const [x, w, y] = [image(C, side), empty([O, C / groups, K, K], dtype), image(O, out)];
+      const p = { stride: [stride, stride], padding: [padding, padding], dilation: [dilation, dilation], groups } as const;
       return prepared(
         [x, w, y],
         {
@@ -66,26 +86,38 @@ function convolution(C: number, O: number, side: number, dtype: FloatDType = 'fl
   }));
 }
 
-export const kernelCases: readonly KernelCase[] = [
-  matmul(512, 'float32'),
-  matmul(1024, 'float32'),
-  matmul(512, 'float32', true),
-  matmul(512, 'float64'),
-  ...convolution(3, 16, 32),
-  ...convolution(16, 32, 16),
-  ...convolution(32, 64, 8),
-  ...convolution(16, 16, 32),
-  ...convolution(32, 32, 16),
-  ...convolution(64, 64, 8),
-  ...convolution(32, 32, 16, 'float64'),
+export const kernelCases: readonly Case[] = [
+  matmul(512, 512, 512),
+  matmul(1024, 1024, 1024),
+  matmul(512, 512, 512, { transposed: true }),
+  matmul(64, 1024, 64),
+  matmul(2048, 32, 2048),
+  matmul(512, 512, 512, { dtype: 'float64' }),
+  // The tiny SE-CNN's layers, then SE-ResNet-20's.
+  ...convolution({ C: 3, O: 16, side: 32 }),
+  ...convolution({ C: 16, O: 32, side: 16 }),
+  ...convolution({ C: 32, O: 64, side: 8 }),
+  ...convolution({ C: 16, O: 16, side: 32 }),
+  ...convolution({ C: 16, O: 32, side: 32, stride: 2 }),
+  ...convolution({ C: 16, O: 32, side: 32, K: 1, stride: 2 }),
+  ...convolution({ C: 32, O: 32, side: 16 }),
+  ...convolution({ C: 32, O: 64, side: 16, stride: 2 }),
+  ...convolution({ C: 32, O: 64, side: 16, K: 1, stride: 2 }),
+  ...convolution({ C: 64, O: 64, side: 8 }),
+  // What Winograd does not take.
+  ...convolution({ C: 32, O: 32, side: 16, K: 5 }),
+  ...convolution({ C: 32, O: 32, side: 16, dilation: 2 }),
+  ...convolution({ C: 64, O: 64, side: 16, groups: 4 }),
+  ...convolution({ C: 64, O: 64, side: 16, groups: 64 }),
+  ...convolution({ C: 32, O: 32, side: 16, dtype: 'float64' }),
 ];
 
 /** Rounds of the peak probe, and the vectors it multiplies and adds in each; the latter is peak.ts's. */
 const ROUNDS = 100000;
 const VECTORS = 12;
 
-/** Runs the multiply-add loop of assembly/peak.ts; gives its arithmetic and what is timed. */
-export function peakProbe(dtype: FloatDType): { flops: number; run: () => void; free: () => void } {
+/** Runs the multiply-add loop of assembly/peak.ts on `threads` threads at once; gives its arithmetic and what is timed. */
+export function peakProbe(dtype: FloatDType, threads: number): { flops: number } & Prepared {
   const room = empty([16], 'float64');
   const lanes = dtype === 'float32' ? 4 : 2;
   const at = room.storage.ptr + 64;
@@ -94,8 +126,8 @@ export function peakProbe(dtype: FloatDType): { flops: number; run: () => void; 
     .fill(0.5, 0, lanes)
     .fill(1, lanes);
   return {
-    flops: 2 * ROUNDS * VECTORS * lanes,
-    run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: 1, work: 0 }, room.storage.ptr, ROUNDS, at),
+    flops: 2 * ROUNDS * VECTORS * lanes * threads,
+    run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: threads, work: Infinity }, room.storage.ptr, ROUNDS, at),
     free: () => room.storage.free(),
   };
 }

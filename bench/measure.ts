@@ -1,20 +1,24 @@
 /**
- * Timing: the minimum over many runs, which on a shared machine is what repeats.
+ * Timing: on a shared machine the minimum over many runs is what repeats; the median says how noisy it was.
  */
 
 /** Milliseconds before measuring, until V8 has replaced its baseline code. */
-const WARM_UP = 150;
+const WARM_UP = 200;
 const LEAST_RUNS = 5;
 
-/** The shortest time of `fn` in seconds, among as many runs as `seconds` allow. */
-export function fastest(fn: () => void, seconds: number): number {
+/** Seconds of every run of `fn`, as many as `seconds` allow, after a warm-up. */
+export function times(fn: () => void, seconds: number): number[] {
   for (const start = performance.now(); performance.now() - start < WARM_UP; ) fn();
-  let best = Infinity;
+  const all: number[] = [];
   const start = performance.now();
-  for (let runs = 0; runs < LEAST_RUNS || performance.now() - start < 1000 * seconds; runs++) {
+  while (all.length < LEAST_RUNS || performance.now() - start < 1000 * seconds) {
     const t = performance.now();
     fn();
-    best = Math.min(best, performance.now() - t);
+    all.push((performance.now() - t) / 1000);
   }
-  return best / 1000;
+  return all;
+}
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

@@ -1,0 +1,146 @@
+/**
+ * Cases of whole operations through the public surface, mostly bound by memory: their yardstick is the bandwidth of copying.
+ */
+import { grad, noGrad, randint, randn, tensor, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import * as optim from 'chainrule/optim';
+import { BATCH, type Case, type Prepared } from './case.ts';
+
+const MB = 4 * BATCH * 16 * 32 * 32;
+
+/** An activation of the first layers, in the channels-last memory that convolutions leave. */
+function activation(shape: readonly number[] = [BATCH, 16, 32, 32]): Tensor {
+  const [n, c, h, w] = shape as [number, number, number, number];
+  return noGrad(() => randn([n, h, w, c]).permute([0, 3, 1, 2])).keep();
+}
+
+function withFree(tensors: readonly Tensor[], run: () => unknown): Prepared {
+  return { run: () => void run(), free: () => tensors.forEach((t) => t.dispose()) };
+}
+
+interface Bound {
+  readonly name: string;
+  readonly group: string;
+  /** How many times an activation of 4 MB goes through memory: what the operation needs at least. */
+  readonly passes: number;
+  readonly prepare: () => Prepared;
+}
+
+const bound = ({ name, group, passes, prepare }: Bound): Case => ({
+  group,
+  name,
+  dtype: 'float32',
+  work: { kind: 'bytes', amount: passes * MB },
+  peer: { op: name },
+  prepare,
+});
+
+/** Without recording: forward alone. */
+function forward(name: string, group: string, passes: number, f: (x: Tensor, z: Tensor) => unknown): Case {
+  return bound({
+    name,
+    group,
+    passes,
+    prepare: () => {
+      const [x, z] = [activation(), activation()];
+      return withFree([x, z], () => noGrad(() => void f(x, z)));
+    },
+  });
+}
+
+/** Forward and backward of f, whose gradient of x is asked for by an upstream gradient of ones. */
+function both(name: string, group: string, passes: number, shape: readonly number[], make: () => { f: (x: Tensor) => Tensor; module: nn.Module | null }): Case {
+  return bound({
+    name,
+    group,
+    passes,
+    prepare: () => {
+      const x = activation(shape).requiresGrad_();
+      const { f, module } = make();
+      const g = noGrad(() => f(x).detach().clone().keep());
+      const inputs = [x, ...(module?.parameters() ?? [])];
+      return withFree(inputs.concat(g), () => noGradResults(() => grad(f(x), inputs, { gradOutputs: g })));
+    },
+  });
+}
+
+function noGradResults(run: () => readonly (Tensor | null)[]): void {
+  for (const t of run()) t?.dispose();
+}
+
+const channels = (): Tensor => noGrad(() => randn([16, 1, 1])).keep();
+
+export const opCases: readonly Case[] = [
+  forward('relu', 'elementwise', 2, (x) => x.relu()),
+  forward('exp', 'elementwise', 2, (x) => x.exp()),
+  forward('add', 'elementwise', 3, (x, z) => x.add(z)),
+  bound({
+    name: 'mul by channel',
+    group: 'elementwise',
+    passes: 2,
+    prepare: () => {
+      const [x, s] = [activation(), channels()];
+      return withFree([x, s], () => noGrad(() => void x.mul(s)));
+    },
+  }),
+  forward('sum', 'reductions', 1, (x) => x.sum()),
+  forward('mean of planes', 'reductions', 1, (x) => x.mean([2, 3])),
+  forward('sum by channel', 'reductions', 1, (x) => x.sum([0, 2, 3])),
+  forward('maxPool2d', 'pooling', 1.25, (x) => F.maxPool2d(x, 2)),
+  both('batch norm forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+    const bn = new nn.BatchNorm2d(16);
+    return { f: (x) => bn.forward(x), module: bn };
+  }),
+  both('batch norm + relu forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+    const bn = new nn.BatchNorm2d(16);
+    return { f: (x) => bn.forward(x).relu(), module: bn };
+  }),
+  both('SE(64) 16×64×32² forward + backward', 'SE', 7, [16, 64, 32, 32], () => {
+    const se = new nn.SqueezeExcite(64);
+    return { f: (x) => se.forward(x), module: se };
+  }),
+  {
+    group: 'loss',
+    name: 'cross entropy 512×10 forward + backward',
+    dtype: 'float32',
+    work: { kind: 'ops', amount: 1 },
+    peer: { op: 'cross entropy' },
+    prepare: () => {
+      const x = randn([512, 10], { requiresGrad: true }).keep();
+      const y = randint(0, 10, [512]).keep();
+      return withFree([x, y], () => noGradResults(() => grad(F.crossEntropy(x, y), [x])));
+    },
+  },
+  {
+    group: 'optimizer',
+    name: 'SGD step, 65 tensors of 4,320',
+    dtype: 'float32',
+    // Reads parameter, gradient and velocity, writes parameter and velocity.
+    work: { kind: 'bytes', amount: 5 * 4 * 65 * 4320 },
+    peer: { op: 'sgd' },
+    prepare: () => {
+      const params = Array.from({ length: 65 }, () => randn([4320], { requiresGrad: true }).keep());
+      for (const p of params) p.grad = p.detach();
+      const sgd = new optim.SGD(params, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 5e-4 });
+      return { run: () => sgd.step(), free: () => [sgd, ...params].forEach((t) => t.dispose()) };
+    },
+  },
+  {
+    group: 'overhead',
+    name: 'chain of 1,000 mul and add on 1 element, forward + backward + release, per op',
+    dtype: 'float32',
+    work: { kind: 'ops', amount: 1000 },
+    peer: { op: 'chain' },
+    prepare: () => {
+      const x = tensor([1], { requiresGrad: true }).keep();
+      const [a, b] = [tensor([1.0001]).keep(), tensor([1e-4]).keep()];
+      return withFree([x, a, b], () => {
+        let y: Tensor = x;
+        for (let i = 0; i < 500; i++) y = y.mul(a).add(b);
+        y.backward();
+        x.grad = null;
+      });
+    },
+  },
+];
