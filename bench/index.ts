@@ -141,7 +141,9 @@ function startUp(): number {
 
 async function main(): Promise<void> {
   const wanted = options.peers.split(',');
-  const [plain, tuned] = wanted.includes('torch') ? [await TorchPeer.start({ tuned: false }), await TorchPeer.start({ tuned: true })] : [null, null];
+  const [plain, tuned] = wanted.includes('torch')
+    ? [await TorchPeer.start({ tuned: false }), await TorchPeer.start({ tuned: true })]
+    : [null, null];
   const peers = [plain, tuned].filter((p) => p !== null);
   const initial = getNumThreads();
   const limits = counts.map(probe);
@@ -154,7 +156,9 @@ async function main(): Promise<void> {
   print(
     `${'case'.padEnd(44)} n${'shortest'.padStart(13)}${'median'.padStart(13)}${'rate'.padStart(9)}${'share'.padStart(7)}${'PyTorch'.padStart(12)}${'tuned'.padStart(12)}${'ours/it'.padStart(8)}`,
   );
-  const chosen = [...kernelCases, ...opCases, ...stepCases].filter((c) => c.name.includes(options.filter) && c.group.includes(options.group));
+  const chosen = [...kernelCases, ...opCases, ...stepCases].filter(
+    (c) => c.name.includes(options.filter) && c.group.includes(options.group),
+  );
   const results: Result[] = [];
   for (const c of chosen) {
     for (const l of limits) {
@@ -169,7 +173,9 @@ async function main(): Promise<void> {
   if (startUpMs !== null) print(`from import to the first product of matrices: ${startUpMs.toFixed(0)} ms`);
   const scripts = SCRIPTS.filter((p) => wanted.includes(p)).map((peer) => ({ peer, result: runScript(peer) }));
   for (const { peer, result } of scripts) {
-    print(`${peer}, tiny SE-CNN step, batch 64: ${result === null ? 'not installed' : `${time(result.seconds)}${result.version === null ? '' : ` (version ${result.version})`}`}`);
+    print(
+      `${peer}, tiny SE-CNN step, batch 64: ${result === null ? 'not installed' : `${time(result.seconds)}${result.version === null ? '' : ` (version ${result.version})`}`}`,
+    );
   }
   if (options.json) {
     const torch = plain === null ? null : { version: plain.version, blas: plain.blas };

@@ -22,7 +22,12 @@ function prepared(views: View[], run: () => void): Prepared {
 
 const suffix = (dtype: FloatDType): string => (dtype === 'float64' ? ' float64' : '');
 
-function matmul(m: number, k: number, n: number, { dtype = 'float32', transposed = false }: { dtype?: FloatDType; transposed?: boolean } = {}): Case {
+function matmul(
+  m: number,
+  k: number,
+  n: number,
+  { dtype = 'float32', transposed = false }: { dtype?: FloatDType; transposed?: boolean } = {},
+): Case {
   const size = m === k && k === n ? `${m}³` : `${m}×${k}×${n}`;
   return {
     group: 'matmul',

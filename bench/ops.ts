@@ -50,7 +50,13 @@ function forward(name: string, group: string, passes: number, f: (x: Tensor, z: 
 }
 
 /** Forward and backward of f, whose gradient of x is asked for by an upstream gradient of ones. */
-function both(name: string, group: string, passes: number, shape: readonly number[], make: () => { f: (x: Tensor) => Tensor; module: nn.Module | null }): Case {
+function both(
+  name: string,
+  group: string,
+  passes: number,
+  shape: readonly number[],
+  make: () => { f: (x: Tensor) => Tensor; module: nn.Module | null },
+): Case {
   return bound({
     name,
     group,

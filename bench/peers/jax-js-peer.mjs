@@ -32,7 +32,12 @@ function apply({ kernel, scale, shift, down, up }, t) {
   const o = c.shape[1];
   const centred = c.ref.sub(np.mean(c, options.axis, { keepdims: true }));
   const variance = np.mean(np.square(centred.ref), options.axis, { keepdims: true });
-  const a = nn.relu(centred.div(np.sqrt(variance.add(1e-5))).mul(scale).add(shift));
+  const a = nn.relu(
+    centred
+      .div(np.sqrt(variance.add(1e-5)))
+      .mul(scale)
+      .add(shift),
+  );
   const s = nn.sigmoid(np.matmul(nn.relu(np.matmul(np.mean(a.ref, [2, 3]), down)), up));
   return a.mul(s.reshape([N, o, 1, 1]));
 }

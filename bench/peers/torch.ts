@@ -19,7 +19,11 @@ export class TorchPeer {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
 
-  private constructor(child: ChildProcessByStdio<Writable, Readable, null>, lines: AsyncIterator<string>, hello: { version: string; blas: string }) {
+  private constructor(
+    child: ChildProcessByStdio<Writable, Readable, null>,
+    lines: AsyncIterator<string>,
+    hello: { version: string; blas: string },
+  ) {
     this.version = hello.version;
     this.blas = hello.blas;
     this.#child = child;
