@@ -194,34 +194,33 @@ function rowsOf(spans: readonly Ended[]): ProfileRow[] {
   return rows.sort((a, b) => b.seconds - a.seconds);
 }
 
+/** Rows below this share of the time are summed up in the table. */
+const SHOWN = 0.001;
+
 function table(rows: readonly ProfileRow[], seconds: number): string {
-  const known = rows.reduce((n, r) => n + r.seconds, 0);
-  const ms = (s: number): string => (s * 1000).toFixed(3);
-  const share = (s: number): string => `${((100 * s) / seconds).toFixed(1)} %`;
-  const cells = rows.map((r) => [
-    `${r.op}${r.phase === 'backward' ? ' (backward)' : ''}`,
-    r.module,
-    String(r.calls),
-    ms(r.seconds),
-    share(r.seconds),
-    (r.bytes / 1e6).toFixed(2),
-    r.gflops === null ? '' : r.gflops.toFixed(1),
-  ]);
-  const all = [
+  const sum = (of: readonly ProfileRow[]): number => of.reduce((n, r) => n + r.seconds, 0);
+  const [large, small] = [rows.filter((r) => r.seconds >= SHOWN * seconds), rows.filter((r) => r.seconds < SHOWN * seconds)];
+  const timing = (s: number): string[] => [(s * 1000).toFixed(3), `${((100 * s) / seconds).toFixed(1)} %`];
+  const cells = [
     ['operation', 'module', 'calls', 'ms', 'share', 'MB', 'GFLOP/s'],
-    ...cells,
-    ['between operations', '', '', ms(seconds - known), share(seconds - known), '', ''],
-    ['total', '', '', ms(seconds), '', '', ''],
+    ...large.map((r) => [
+      `${r.op}${r.phase === 'backward' ? ' (backward)' : ''}`,
+      r.module,
+      String(r.calls),
+      ...timing(r.seconds),
+      (r.bytes / 1e6).toFixed(2),
+      r.gflops === null ? '' : r.gflops.toFixed(1),
+    ]),
+    ...(small.length === 0
+      ? []
+      : [[`${small.length} smaller rows`, '', String(small.reduce((n, r) => n + r.calls, 0)), ...timing(sum(small))]]),
+    ['between operations', '', '', ...timing(seconds - sum(rows))],
+    ['total', '', '', ...timing(seconds)],
   ];
-  const widths = all[0]!.map((_, i) => Math.max(...all.map((row) => row[i]!.length)));
-  return all
-    .map((row) =>
-      row
-        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const widths = cells[0]!.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
+  return cells.map((row) => line(row).trimEnd()).join('\n');
 }
 
 function eventOf({ name, phase, module, start, end, shapes }: Ended, origin: number): TraceEvent {

@@ -54,8 +54,9 @@ test('prints a table, and a timeline whose events do not overlap', () => {
   expect(lines[0]).toMatch(/^operation +module +calls +ms +share +MB +GFLOP\/s$/);
   expect(lines.some((l) => /^conv2d \(backward\) +conv \(Conv2d\) +1 /.test(l))).toBe(true);
   expect(lines.at(-2)).toMatch(/^between operations +[\d.]+ +[\d.]+ %$/);
-  expect(lines.at(-1)).toMatch(/^total +[\d.]+$/);
-  expect(lines.length).toBe(p.rows.length + 3);
+  expect(lines.at(-1)).toMatch(/^total +[\d.]+ +100\.0 %$/);
+  const small = p.rows.filter((r) => r.seconds < 0.001 * p.seconds);
+  expect(lines.length).toBe(p.rows.length - small.length + (small.length === 0 ? 3 : 4));
   const { traceEvents } = JSON.parse(JSON.stringify(p.toChromeTrace())) as ReturnType<typeof p.toChromeTrace>;
   expect(traceEvents.length).toBe(p.rows.reduce((n, r) => n + r.calls, 0));
   expect(traceEvents.every((e) => e.ph === 'X' && e.dur >= 0 && e.ts >= 0)).toBe(true);
