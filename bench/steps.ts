@@ -5,7 +5,8 @@ import { manualSeed, randint, randn } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
-import { makeModel } from '../examples/cifar-like/model.ts';
+import { TinyCnn } from '../examples/cifar-like/model.ts';
+import { seResNet } from '../examples/cifar-like/resnet.ts';
 import type { Case } from './case.ts';
 
 type Net = nn.Module & { forward: nn.Layer['forward'] };
@@ -23,6 +24,7 @@ const step = ({ model, batch, make }: Step): Case => ({
   work: { kind: 'images', amount: batch },
   peer: { op: 'step', model, batch },
   prepare: () => {
+    manualSeed(0);
     const net = make();
     const x = randn([batch, 3, 32, 32]).keep();
     const y = randint(0, 10, [batch]).keep();
@@ -39,17 +41,17 @@ const step = ({ model, batch, make }: Step): Case => ({
   },
 });
 
-const tiny = (batch: number): Case => step({ model: 'tiny SE-CNN', batch, make: () => makeModel(0, true, 3, 4) });
+const REDUCTION = 4;
+
+const tiny = (batch: number): Case =>
+  step({
+    model: 'tiny SE-CNN',
+    batch,
+    make: () => new TinyCnn({ inChannels: 3, attention: (channels) => new nn.SqueezeExcite(channels, { reduction: REDUCTION }) }),
+  });
 
 const resnet = (depth: 20 | 56, batch: number): Case =>
-  step({
-    model: `SE-ResNet-${depth}`,
-    batch,
-    make: () => {
-      manualSeed(0);
-      return seResNet(depth);
-    },
-  });
+  step({ model: `SE-ResNet-${depth}`, batch, make: () => seResNet(depth, { reduction: REDUCTION }) });
 
 export const stepCases: readonly Case[] = [
   ...[1, 4, 16, 64, 128, 256, 512].map(tiny),
