@@ -3,10 +3,14 @@
  */
 import { clock } from './display.ts';
 
-/** Mean scale of every channel of a block, for each class; null for a class without images. */
+/** By class and channel; null for a class without images. */
+type ByClass = readonly (readonly (number | null)[])[];
+
+/** How a block's gate scaled its channels: the mean over a class's images, and the standard deviation within the class. */
 export interface BlockExcitation {
   readonly block: string;
-  readonly means: readonly (readonly (number | null)[])[];
+  readonly means: ByClass;
+  readonly deviations: ByClass;
 }
 
 /** A net that has been trained and tested. */

@@ -46,20 +46,48 @@
     },
   ];
 
-  // One small chart for each gate: a line for each class over the channels.
+  // One small chart for each gate: a line for each class over the channels, and a band around the chosen class.
+  let chosen = null;
+  const plain = { width: 1.25, points: { show: false } };
+  const edges = ({ means, deviations }) =>
+    [1, -1].map((sign) => ({
+      ...plain,
+      label: 'mean ± standard deviation',
+      samples: means[chosen].map((m, i) => (m === null ? null : m + sign * deviations[chosen][i])),
+      stroke: 'transparent',
+    }));
   const gates = () =>
-    blocks.map((means, i) => ({
+    blocks.map((block, i) => ({
       id: `gate-${i}`,
-      x: means[0].map((_, channel) => channel),
+      x: block.means[0].map((_, channel) => channel),
       label: 'channel',
       height: 180,
       legend: false,
-      range: (_, lo, hi) => gateRange ?? [0, hi * 1.05],
-      series: means.map((samples, c) => ({ label: `${c}`, samples, stroke: colour(`class-${c}`), width: 1.25, points: { show: false } })),
+      range: (_, lo, hi) => gateRange ?? [Math.min(0, lo), hi * 1.05],
+      series: [
+        ...block.means.map((samples, c) => ({
+          ...plain,
+          label: `${c}`,
+          samples,
+          stroke: colour(`class-${c}`),
+          alpha: chosen === null || chosen === c ? 1 : 0.2,
+        })),
+        ...(chosen === null ? [] : edges(block)),
+      ],
+      bands: chosen === null ? [] : [{ series: [block.means.length + 1, block.means.length + 2], fill: `${colour(`class-${chosen}`)}40` }],
     }));
+  const keys = [...document.querySelectorAll('[data-class]')];
+  for (const key of keys) {
+    key.addEventListener('click', () => {
+      const c = Number(key.dataset.class);
+      chosen = chosen === c ? null : c;
+      for (const k of keys) k.setAttribute('aria-pressed', String(k === key && chosen !== null));
+      draw(gates());
+    });
+  }
 
-  const draw = () => {
-    for (const { id, range, series, x = steps, label = 'step', height = 240, legend = true } of [...charts(), ...gates()]) {
+  const draw = (all) => {
+    for (const { id, range, series, bands = [], x = steps, label = 'step', height = 240, legend = true } of all) {
       const holder = document.getElementById(id);
       holder.replaceChildren();
       const font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -81,6 +109,7 @@
             axis({ size: 46, space: 32, values: (_, vs) => vs.map(short) }),
           ],
           series: [{ label, value: (_, v) => count(v) }, ...series],
+          bands,
           legend: { show: legend },
           cursor: {
             show: legend, drag: { x: true, y: false }, points: { size: 6 } },
@@ -91,6 +120,7 @@
       new ResizeObserver(() => chart.setSize(size())).observe(holder);
     }
   };
-  draw();
-  dark.addEventListener('change', draw);
+  const drawAll = () => draw([...charts(), ...gates()]);
+  drawAll();
+  dark.addEventListener('change', drawAll);
 })();

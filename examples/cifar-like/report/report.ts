@@ -82,8 +82,9 @@ function gates(results: readonly Result[], data: Data): Html | null {
   return html`<section>
   <h2>What the gates do</h2>
   <p class="note">The scale that each block’s gate gives every channel, averaged over the test images of a class (of the first
-  ${images}); channels run from left to right. Where the lines part, the gate tells classes apart (as in Hu et al. 2017, figure 6).</p>
-  <p class="note">${data.classes.map((name, c) => html`<span class="key"><span class="dot class-${c}"></span>${name}</span>`)}</p>
+  ${images}); channels run from left to right. Where the lines part, the gate tells classes apart (as in Hu et al. 2017, figure 6).
+  Choose a class to see by how much its own images differ: mean ± standard deviation (figure 7).</p>
+  <p class="note classes">${data.classes.map((name, c) => html`<button type="button" class="key" data-class="${c}" aria-pressed="false"><span class="dot class-${c}"></span>${name}</button>`)}</p>
   <div class="gates">${blocks.map(({ block }, i) => html`<figure><figcaption>${block}</figcaption><div id="gate-${i}"></div></figure>`)}</div>
 </section>`;
 }
@@ -91,7 +92,7 @@ function gates(results: readonly Result[], data: Data): Html | null {
 function excitationsData(results: readonly Result[], { gate }: Settings): object {
   // The gate's own range; null: as far as the values go.
   const range = { sigmoid: [0, 1], hardsigmoid: [0, 1], tanh: [-1, 1], relu: null }[gate];
-  return { range, blocks: results.flatMap((r) => r.excitations).map((b) => b.means) };
+  return { range, blocks: results.flatMap((r) => r.excitations) };
 }
 
 function setting([key, value]: [string, string | number | boolean | null]): Html {
