@@ -8,8 +8,17 @@ import type { TensorSample } from './sample.ts';
 /** Two numbers, of rows and columns. */
 export type Pair = [number, number];
 
-/** Options of convolutions and poolings: those of their tensors. */
-export type ConfigurationOptions = Omit<TensorsOptions, 'shape'>;
+/** Options of convolutions and poolings: those of their tensors, and of the images' shape. */
+export interface ConfigurationOptions extends Omit<TensorsOptions, 'shape'> {
+  /** Whether images may come without a batch, as [C,H,W]. Default false. */
+  readonly unbatched?: boolean;
+}
+
+/** Options of poolings. */
+export interface PoolingOptions extends ConfigurationOptions {
+  /** False leaves dilation at 1. Default true. */
+  readonly dilated?: boolean;
+}
 
 /** The options of a drawn convolution, as F.conv2d takes them. */
 export interface ConvConfiguration {
@@ -29,25 +38,31 @@ export interface PoolConfiguration {
 
 const pairs = (min: number, max: number): Arbitrary<Pair> => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
 
-/** Mostly some images, seldom none. Shrinks to one. */
-const batches: Arbitrary<number> = fc.constantFrom(1, 2, 0, 1, 2);
+/** The dims before the channels: mostly some images, seldom none. Shrinks to one. */
+const batches = (unbatched: boolean): Arbitrary<number[]> => fc.constantFrom([1], [2], [0], [1], [2], ...(unbatched ? [[], []] : []));
+
+/** What is usual about half of the time: that, and what shrinks, is simpler. */
+const usual = (one: Pair, others: Arbitrary<Pair>): Arbitrary<Pair> => fc.oneof({ withCrossShrink: true }, fc.constant(one), others);
 
 /**
  * The arguments of a 2-d convolution: images [N,C,H,W], weights [O,C/groups,KH,KW], a bias [O] or null, and options.
  * @example gradientProperty(F.conv2d, convolutions({ dtype: 'float64' }))
  */
-export function convolutions(
-  options: ConfigurationOptions = {},
-): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
-  const counts = { n: batches, groups: fc.integer({ min: 1, max: 2 }), channels: pairs(1, 2), room: pairs(0, 2) };
-  const window = { kernel: pairs(1, 3), stride: pairs(1, 2), padding: pairs(0, 2), dilation: pairs(1, 2) };
+export function convolutions({
+  unbatched = false,
+  ...options
+}: ConfigurationOptions = {}): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
+  const counts = { n: batches(unbatched), groups: fc.integer({ min: 1, max: 2 }), channels: pairs(1, 2), room: pairs(0, 2) };
+  // 3×3 with stride and dilation 1 is what most kernels are, and what fast algorithms are for.
+  const kernel = fc.oneof({ withCrossShrink: true }, pairs(1, 3), fc.constant<Pair>([3, 3]));
+  const window = { kernel, stride: usual([1, 1], pairs(1, 2)), padding: pairs(0, 2), dilation: usual([1, 1], pairs(1, 2)) };
   const make = { x: recipes(options), w: recipes(options), b: fc.option(recipes(options)) };
   return fc
     .record({ ...counts, ...window, ...make })
     .map(({ n, groups, channels: [c, o], room, kernel, stride, padding, dilation, x, w, b }) => {
       const side = (i: 0 | 1): number => Math.max(1, dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i]) + room[i];
       return [
-        x([n, groups * c, side(0), side(1)]),
+        x([...n, groups * c, side(0), side(1)]),
         w([groups * o, c, ...kernel]),
         b === null ? null : b([groups * o]),
         { stride, padding, dilation, groups },
@@ -56,15 +71,16 @@ export function convolutions(
 }
 
 /**
- * The arguments of a 2-d pooling: images [N,C,H,W], the window's size, and options. `dilated: false` leaves dilation at 1.
+ * The arguments of a 2-d pooling: images [N,C,H,W], the window's size, and options.
  * Where windows overlap, maxima can tie: distinct values in NO_TIES layouts have none.
  * @example gradientProperty((x, k, o) => F.maxPool2d(x, k, o), poolings({ dtype: 'float64', domain: 'distinct', layouts: NO_TIES }))
  */
 export function poolings({
+  unbatched = false,
   dilated = true,
   ...options
-}: ConfigurationOptions & { readonly dilated?: boolean } = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
-  const counts = { n: batches, c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: recipes(options) };
+}: PoolingOptions = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
+  const counts = { n: batches(unbatched), c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: recipes(options) };
   const window = {
     kernel: pairs(1, 3),
     stride: pairs(1, 3),
@@ -76,6 +92,6 @@ export function poolings({
     const side = (i: 0 | 1): number => dilation[i] * (kernel[i] - 1) + 1 + room[i];
     // At most half the kernel, or windows would hold nothing but padding.
     const padding: Pair = [Math.min(pad[0], kernel[0] >> 1), Math.min(pad[1], kernel[1] >> 1)];
-    return [x([n, c, side(0), side(1)]), kernel, { stride, padding, dilation, ceilMode }];
+    return [x([...n, c, side(0), side(1)]), kernel, { stride, padding, dilation, ceilMode }];
   });
 }

@@ -4,7 +4,7 @@
 export { ALL_LAYOUTS, NO_TIES, broadcastShapes, broadcastTensors, shapes, tensors } from './arbitraries.ts';
 export type { BroadcastOptions, Domain, ShapeOptions, TensorsOptions } from './arbitraries.ts';
 export { convolutions, poolings } from './configurations.ts';
-export type { ConfigurationOptions, ConvConfiguration, Pair, PoolConfiguration } from './configurations.ts';
+export type { ConfigurationOptions, ConvConfiguration, Pair, PoolConfiguration, PoolingOptions } from './configurations.ts';
 export { checkGradients, gradientProperty } from './properties.ts';
 export type { Differentiable, GradientPropertyOptions, Made } from './properties.ts';
 export { TensorSample } from './sample.ts';

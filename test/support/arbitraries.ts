@@ -82,8 +82,13 @@ export class Draw {
     return this.#g(fc.array, fc.integer({ min, max }), { minLength: count, maxLength: count });
   }
 
-  /** An input of `shape` in some layout; one in eight requires no gradient. */
+  /** An input of `shape` in some layout. */
   input(shape: Shape, options: InputOptions = {}): TensorSample {
-    return this.#g(tensors, { ...options, shape, dtype: 'float64', requiresGrad: this.int(0, 7) > 0 });
+    return this.wanting(this.#g(tensors, { ...options, shape, dtype: 'float64' }));
+  }
+
+  /** The sample; one in eight requires no gradient. */
+  wanting(sample: TensorSample): TensorSample {
+    return this.int(0, 7) > 0 ? sample : sample.withGrad(false);
   }
 }

@@ -6,6 +6,7 @@ import { tensor, type Tensor } from '../../src/autograd/index.ts';
 import { normalizeDims, type Shape } from '../../src/core/shape.ts';
 import type { ConvParams } from '../../src/kernels/index.ts';
 import * as F from '../../src/nn/functional.ts';
+import { convolutions } from '../../src/testing/index.ts';
 import { NO_TIES, type Case, type Domain, type Draw, type InputOptions } from './arbitraries.ts';
 import type { Line } from './properties.ts';
 
@@ -206,22 +207,14 @@ function drawMatmul(d: Draw, f: Binary): Case {
 
 /** Strides, paddings, dilations, groups. */
 export function convLine(name: string, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor, extra: Partial<Line> = {}): Line {
-  return { name, draw: (d) => drawConv(d, f), ...extra };
+  const draw = (d: Draw): Case => {
+    const [x, w, , p] = d.from(convolutions, { dtype: 'float64' as const });
+    return { fn: (a, b) => f(a!, b!, p), inputs: [d.wanting(x), d.wanting(w)] };
+  };
+  return { name, draw, ...extra };
 }
 
-function drawConv(d: Draw, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor): Case {
-  const groups = d.int(1, 2);
-  const [n, c, o] = [d.pick([1, 2, 1, 2, 0]), groups * d.int(1, 2), groups * d.int(1, 2)];
-  const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
-  const kernel = d.pick([two(1, 3), [3, 3] as [number, number]]);
-  const p = { stride: two(1, 2), padding: two(0, 2), dilation: d.pick([[1, 1] as [number, number], two(1, 2)]), groups };
-  // At least one position of the dilated kernel in the padded image.
-  const side = (i: 0 | 1): number => Math.max(1, p.dilation[i] * (kernel[i] - 1) + 1 - 2 * p.padding[i]) + d.int(0, 2);
-  const image = [n, c, side(0), side(1)];
-  return { fn: (x, w) => f(x, w, p), inputs: [d.input(image), d.input([o, c / groups, ...kernel])] };
-}
-
-/** As drawConv, with output padding below stride or dilation and at least one output; with and without bias and batch. */
+/** Output padding below stride or dilation, at least one output; with and without bias and batch. */
 export function drawConvTranspose(d: Draw): Case {
   const groups = d.int(1, 2);
   const [c, o] = [groups * d.int(1, 2), groups * d.int(1, 2)];
@@ -234,18 +227,6 @@ export function drawConvTranspose(d: Draw): Case {
   const inputs = [image, [c, o / groups, ...kernel], ...(d.bool() ? [[o]] : [])].map((s) => d.input(s));
   const options = { stride, padding, outputPadding, groups, dilation };
   return { fn: (x, w, b?: Tensor) => F.convTranspose2d(x!, w!, b ?? null, options), inputs };
-}
-
-export function drawPool(d: Draw): {
-  shape: number[];
-  p: { kernel: [number, number]; stride: [number, number]; padding: [number, number]; dilation: [number, number] };
-  ceilMode: boolean;
-} {
-  const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
-  const kernel = two(1, 3);
-  const padding: [number, number] = [d.int(0, kernel[0] >> 1), d.int(0, kernel[1] >> 1)];
-  const shape = [d.pick([1, 2, 1, 2, 0]), d.int(1, 2), kernel[0] + d.int(0, 2), kernel[1] + d.int(0, 2)];
-  return { shape, p: { kernel, stride: two(1, 3), padding, dilation: [1, 1] }, ceilMode: d.bool() };
 }
 
 type BatchNorm = (x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => Tensor;

@@ -5,6 +5,7 @@
 import * as ag from '../../src/autograd/index.ts';
 import { cat, einsum, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } from '../../src/autograd/index.ts';
 import * as F from '../../src/nn/functional.ts';
+import { poolings } from '../../src/testing/index.ts';
 import { NO_TIES, type Case, type Draw } from './arbitraries.ts';
 import {
   activation,
@@ -15,7 +16,6 @@ import {
   constants,
   convLine,
   drawConvTranspose,
-  drawPool,
   extremeAlong,
   indexing,
   matmulLine,
@@ -394,25 +394,17 @@ export const TABLE: readonly Line[] = [
   {
     name: 'maxPool2d',
     draw: (d) => {
-      const { shape, p, ceilMode } = drawPool(d);
-      const { kernel, ...frame } = p;
-      const dilation: [number, number] = d.pick([
-        [1, 1],
-        [1, 2],
-        [2, 2],
-      ]);
-      const image = [...shape.slice(d.bool() ? 0 : 1, 2), ...dilation.map((by, i) => shape[i + 2]! + (by - 1) * (kernel[i]! - 1))];
-      const fn = (x: Tensor): Tensor => F.maxPool2d(x, kernel, { ...frame, dilation, ceilMode });
-      return { fn, inputs: [d.input(image, { domain: d.pick(['real', 'distinct']), layouts: NO_TIES })] };
+      const domain = d.pick(['real', 'distinct'] as const);
+      const [x, kernel, options] = d.from(poolings, { dtype: 'float64' as const, domain, layouts: NO_TIES, unbatched: true });
+      return { fn: (t) => F.maxPool2d(t, kernel, options), inputs: [d.wanting(x)] };
     },
   },
   {
     name: 'avgPool2d',
     draw: (d) => {
-      const { shape, p, ceilMode } = drawPool(d);
-      const { kernel, stride, padding } = p;
+      const [x, kernel, { stride, padding, ceilMode }] = d.from(poolings, { dtype: 'float64' as const, dilated: false, unbatched: true });
       const options = { stride, padding, ceilMode, countIncludePad: d.bool(), divisorOverride: d.pick([null, null, 3]) };
-      return { fn: (x) => F.avgPool2d(x, kernel, options), inputs: [d.input(shape.slice(d.bool() ? 0 : 1))] };
+      return { fn: (t) => F.avgPool2d(t, kernel, options), inputs: [d.wanting(x)] };
     },
   },
   {

@@ -147,6 +147,9 @@ describe('configurations', () => {
     for (const key of ['stride', 'padding', 'dilation'] as const) {
       expect(drawn.some(([, , , o]) => o[key][0] !== o[key][1])).toBe(true);
     }
+    // What fast algorithms are for comes often enough to try them.
+    const usual = drawn.filter(([, w, , o]) => String([w.shape.slice(2), o.stride, o.dilation]) === '3,3,1,1,1,1');
+    expect(usual.length).toBeGreaterThan(30);
     expect(drawn.some(([, w, b, o]) => o.groups === 2 && b === null && w.shape[2] === 3)).toBe(true);
   });
 
@@ -154,6 +157,10 @@ describe('configurations', () => {
     for (const [x, kernel, options] of draw(poolings())) {
       expect(scope(() => F.maxPool2d(x.tensor(), kernel, options).ndim)).toBe(4);
     }
+    const unbatched = (x: TensorSample): boolean => x.shape.length === 3;
+    expect(draw(poolings()).some(([x]) => unbatched(x)) || draw(convolutions()).some(([x]) => unbatched(x))).toBe(false);
+    expect(draw(poolings({ unbatched: true })).some(([x]) => unbatched(x))).toBe(true);
+    expect(draw(convolutions({ unbatched: true })).some(([x]) => unbatched(x))).toBe(true);
     const plain = draw(poolings({ dilated: false }));
     expect(plain.some(([, , o]) => String(o.dilation) !== '1,1')).toBe(false);
     for (const [x, kernel, { stride, padding, ceilMode }] of plain) {
