@@ -133,14 +133,16 @@ export const optimizerKernels: Pick<Kernels, 'sgd'> = {
       if (flat.length === 0) continue;
       withWorkspace(flat.length * TABLE_ROW, (table) => {
         let chunks = 0;
+        let elements = 0;
         const { f64 } = memoryViews();
         flat.forEach(({ param, grad, velocity, first }, i) => {
           const n = sizeOf(param.shape);
           f64.set([addressOf(param), addressOf(grad), addressOr0(velocity), n, first ? 1 : 0, chunks], table / 8 + i * TABLE_ROW);
           chunks += Math.ceil(n / UPDATE_CHUNK);
+          elements += n;
         });
         const numbers = [p.lr, p.momentum, p.dampening, p.nesterov ? 1 : 0, p.weightDecay, UPDATE_CHUNK];
-        launch(`sgd${suffix(flat[0]!.param)}`, { chunks, work: chunks * UPDATE_CHUNK * PASS }, table, flat.length, ...numbers);
+        launch(`sgd${suffix(flat[0]!.param)}`, { chunks, work: elements * PASS }, table, flat.length, ...numbers);
       });
     }
   },
