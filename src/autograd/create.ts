@@ -100,24 +100,16 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
 }
 
 /** A tensor of zeros; dtype float32 by default. */
-export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 0, options);
-}
+export const zeros = (shape: Shape, options: TensorOptions = {}): Tensor => full(shape, 0, options);
 
 /** A tensor of ones; dtype float32 by default. */
-export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 1, options);
-}
+export const ones = (shape: Shape, options: TensorOptions = {}): Tensor => full(shape, 1, options);
 
 /** Zeros in the shape, memory order and (unless given) dtype of `x`. */
-export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return like('zerosLike', x, 0, options);
-}
+export const zerosLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('zerosLike', x, 0, options);
 
 /** Ones in the shape, memory order and (unless given) dtype of `x`. */
-export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return like('onesLike', x, 1, options);
-}
+export const onesLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('onesLike', x, 1, options);
 
 function like(op: string, x: Tensor, value: number, options: TensorOptions): Tensor {
   const y = emptyLike(x, x.shape, checkDType(op, options.dtype ?? x.dtype));

@@ -19,6 +19,11 @@ export interface GeneratorState {
   readonly draws: number;
 }
 
+interface Draw {
+  readonly key: readonly [number, number];
+  readonly stream: number;
+}
+
 /** Counts the draws from one seed. Its state is two numbers. */
 export class Generator implements Stateful {
   #seed: number;
@@ -42,9 +47,10 @@ export class Generator implements Stateful {
   }
 
   /** The key and stream of the next draw. */
-  draw(): { key: readonly [number, number]; stream: number } {
-    if (used?.has(this) === false) used.set(this, this.stateDict());
-    return { key: seedKey(this.#seed), stream: this.#draws++ };
+  draw(): Draw {
+    const draw: Draw = repeated?.next().value ?? { key: seedKey(this.#seed), stream: this.#draws++ };
+    noted?.push(draw);
+    return draw;
   }
 
   stateDict(): GeneratorState {
@@ -61,33 +67,26 @@ export class Generator implements Stateful {
   }
 }
 
-/** The generators that have drawn, with the state before, while somebody wants to know. */
-let used: Map<Generator, GeneratorState> | null = null;
+/** Draws noted in order, while somebody wants to repeat them; and those that are repeated now. */
+let noted: Draw[] | null = null;
+let repeated: Iterator<Draw> | null = null;
 
-/** Calls `fn`; returns, beside its result, a function that calls it again with all generators as they were, and leaves them alone. */
+/** Calls `fn`; returns, beside its result, a function that calls it again with the same draws, whatever was drawn since. */
 export function replayable<I, T>(fn: (inputs: I) => T, inputs: I): [T, (inputs: I) => T] {
-  const drawn = new Map<Generator, GeneratorState>();
-  const result = noting(drawn, () => fn(inputs));
-  for (const [g, state] of drawn) if (used?.has(g) === false) used.set(g, state);
-  const again = (other: I): T => {
-    const now = [...drawn.keys()].map((g) => [g, g.stateDict()] as const);
-    for (const [g, state] of drawn) g.loadStateDict(state);
-    try {
-      return noting(null, () => fn(other));
-    } finally {
-      for (const [g, state] of now) g.loadStateDict(state);
-    }
-  };
-  return [result, again];
+  const list = noted ?? [];
+  const first = list.length;
+  const result = withDraws(list, repeated, () => fn(inputs));
+  const draws = list.slice(first);
+  return [result, (other) => withDraws(null, draws.values(), () => fn(other))];
 }
 
-function noting<T>(drawn: typeof used, fn: () => T): T {
-  const before = used;
-  used = drawn;
+function withDraws<T>(note: typeof noted, repeat: typeof repeated, fn: () => T): T {
+  const before = [noted, repeated] as const;
+  [noted, repeated] = [note, repeat];
   try {
     return fn();
   } finally {
-    used = before;
+    [noted, repeated] = before;
   }
 }
 

@@ -32,62 +32,61 @@ export class Scope {
 }
 
 const stack: Scope[] = [];
-let gradEnabled = true;
-let insideBackward = false;
-/** While a forward is repeated: the number of its first node. */
-let repeatedFrom: number | null = null;
 
 /** The scope that adopts what is made now; null outside all. */
 export function currentScope(): Scope | null {
   return stack.length === 0 ? null : stack[stack.length - 1]!;
 }
 
+/** How operations run now. */
+interface Mode {
+  /** Whether they are recorded. */
+  readonly grad: boolean;
+  readonly backward: boolean;
+  /** While a forward is repeated: the number of its first node. */
+  readonly repeatedFrom: number | null;
+}
+
+let mode: Mode = { grad: true, backward: false, repeatedFrom: null };
+
+function withMode<T>(next: Mode, fn: () => T): T {
+  const before = mode;
+  mode = next;
+  try {
+    return fn();
+  } finally {
+    mode = before;
+  }
+}
+
 /** Whether operations are recorded now. */
 export function isGradEnabled(): boolean {
-  return gradEnabled;
+  return mode.grad;
 }
 
 /** Whether a backward runs now. */
 export function isInsideBackward(): boolean {
-  return insideBackward;
+  return mode.backward;
 }
 
 /** Runs `fn` with recording on or off, without a scope. */
-export function withGradMode<T>(enabled: boolean, fn: () => T): T {
-  const before = gradEnabled;
-  gradEnabled = enabled;
-  try {
-    return fn();
-  } finally {
-    gradEnabled = before;
-  }
+export function withGradMode<T>(grad: boolean, fn: () => T): T {
+  return withMode({ ...mode, grad }, fn);
 }
 
 /** Runs `fn` as part of a backward, with recording on or off: recorded operations in it leave the bin alone. */
-export function duringBackward<T>(enabled: boolean, fn: () => T): T {
-  const before = insideBackward;
-  insideBackward = true;
-  try {
-    return withGradMode(enabled, fn);
-  } finally {
-    insideBackward = before;
-  }
+export function duringBackward<T>(grad: boolean, fn: () => T): T {
+  return withMode({ ...mode, grad, backward: true }, fn);
 }
 
 /** Runs `fn`, which opens a scope, as the repetition of a forward: recorded, and without writing to what was there before. */
 export function repeating<T>(fn: () => T): T {
-  const before = repeatedFrom;
-  repeatedFrom = nodeCount();
-  try {
-    return withGradMode(true, fn);
-  } finally {
-    repeatedFrom = before;
-  }
+  return withMode({ ...mode, grad: true, repeatedFrom: nodeCount() }, fn);
 }
 
 /** Whether a forward is being repeated that did not make `t`: its first pass has written what there was to write. */
-export function isSettled(t: Tensor): boolean {
-  return repeatedFrom !== null && (t.scope === null || t.scope.firstNode < repeatedFrom);
+export function isSettled({ scope }: Tensor): boolean {
+  return mode.repeatedFrom !== null && (scope === null || scope.firstNode < mode.repeatedFrom);
 }
 
 export function openScope(kind: FreedBy): Scope {

@@ -237,7 +237,11 @@ export class Tensor implements View {
   keep(): this {
     if (this.#owned) return this;
     void this.storage;
-    this.#own();
+    this.#owned = true;
+    this.scope = null;
+    this.binned = false;
+    this.#leaveHolds();
+    this.#beginLease();
     return this;
   }
 
@@ -283,13 +287,8 @@ export class Tensor implements View {
     this.binned = false;
     this.#endLease();
     const s = this.#storage;
-    if (this.node !== null) {
-      s.gradRefs--;
-      if (this.node.output === this) {
-        this.node.holds.output = null;
-        if (this.node.consumedBy !== null) this.node.leaveTape();
-      }
-    }
+    if (this.node !== null) s.gradRefs--;
+    this.#leaveHolds();
     s.release();
     countTensor(-1);
     this.#grad?.dispose();
@@ -348,21 +347,11 @@ export class Tensor implements View {
     this.#storage.gradRefs++;
   }
 
-  #own(): void {
-    this.#owned = true;
-    this.scope = null;
-    this.binned = false;
-    if (this.node?.output === this) {
-      this.node.holds.output = null;
-      if (this.node.consumedBy !== null) this.node.leaveTape();
-    }
-    this.#beginLease();
-  }
-
-  /** @internal Born owned, whatever scope is open. */
-  bornOwned(): this {
-    this.#own();
-    return this;
+  /** Its handle is no longer the tape's. */
+  #leaveHolds(): void {
+    if (this.node?.output !== this) return;
+    this.node.holds.output = null;
+    if (this.node.consumedBy !== null) this.node.leaveTape();
   }
 
   #beginLease(): void {
@@ -423,7 +412,7 @@ export function isTensor(v: unknown): v is Tensor {
 
 /** @internal A tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */
 export function owned(v: View): Tensor {
-  return new Tensor(v).bornOwned();
+  return new Tensor(v).keep();
 }
 
 /** @internal A tensor without history, owned by the scope on top or the garbage collector; of a tensor, a new handle. */

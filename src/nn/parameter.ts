@@ -29,7 +29,7 @@ export class Parameter extends Tensor {
     kernels.copy(data, v);
     super(v);
     this.label = data.label;
-    this.bornOwned().requiresGrad_(requiresGrad);
+    this.keep().requiresGrad_(requiresGrad);
   }
 }
 
@@ -51,7 +51,7 @@ export class BufferTensor extends Tensor {
     super(v);
     this.label = data.label;
     this.persistent = persistent;
-    this.bornOwned();
+    this.keep();
   }
 }
 
