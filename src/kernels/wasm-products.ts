@@ -310,10 +310,13 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
       bytes(w.strides[depthwise ? 0 : to]!),
     );
     const units = depthwise ? N : divideUp(N, 2);
-    const products = N * vertical.count * horizontal.count * taps * groups * C * O;
+    const results = N * vertical.count * horizontal.count * groups * O;
+    const products = results * taps * C;
     const bands = Math.max(divideUp(CHUNKS, units), divideUp(products, units * LARGE));
     const band = divideUp(vertical.count, Math.min(vertical.count, bands));
-    const split = { chunks: units * divideUp(vertical.count, band), work: (depthwise ? 4 : 1) * productWork(products, y) };
+    // A residue that no tap meets has results all the same: zeros.
+    const work = (depthwise ? 4 : 1) * productWork(products, y) + results / 4;
+    const split = { chunks: units * divideUp(vertical.count, band), work };
     const xArgs = [addressOf(x), ...imageStrides(x)];
     if (depthwise) {
       launch(`depthwise${suffix(y)}`, split, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
@@ -405,7 +408,7 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
       const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.min(perPart, Math.floor(BAND_BYTES / (rowBytes * OH))));
       launch(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce);
     }
-    const joining = { chunks: groups * divideUp(O, 16), work: parts * sizeOf(dw.shape) };
+    const joining = { chunks: groups * divideUp(O, 16), work: 2 * parts * sizeOf(dw.shape) };
     launch(`convGradWSum${suffix(dw)}`, joining, sums.ptr, addressOf(dw), parts, groups, C, O, taps);
   });
 }
