@@ -1,6 +1,6 @@
-import { isTensor, type Tensor } from '../autograd/index.ts';
+import { defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount } from '../core/options.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
 import { ReLU } from './function-layers.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
@@ -23,16 +23,27 @@ export interface SqueezeExciteOptions extends LayerOptions, InitOptions {
   /** The hidden layer has ⌊C/r⌋ channels, and at least one: where C < r a warning says so. Default 16. */
   readonly reduction?: number;
   /** The hidden layer's channels, in place of ⌊C/r⌋. */
-  readonly hiddenChannels?: number;
+  readonly hiddenChannels?: number | null;
   /** Whether both layers have a bias. Default false, as in the paper's ablations. */
   readonly bias?: boolean;
   /** What each channel is described by. Default its mean, 'avg'; 'avg+max' adds both. */
   readonly squeeze?: Squeeze;
-  /** Between the layers. Default ReLU. */
-  readonly activation?: Layer;
+  /** Between the layers. Default a ReLU. */
+  readonly activation?: Layer | null;
   /** What makes scales of the last layer's outputs. Default 'sigmoid'. */
   readonly gate?: Gate;
 }
+
+const DEFAULTS = {
+  reduction: 16,
+  hiddenChannels: null,
+  bias: false,
+  squeeze: 'avg',
+  activation: null,
+  gate: 'sigmoid',
+  dtype: 'float32',
+  generator: defaultGenerator,
+} as const;
 
 /** Its two layers' names in torchvision's SqueezeExcitation and timm's SEModule, and in timm's EfficientNets. */
 const ELSEWHERE: Readonly<Record<string, string>> = { fc1: 'fc.0', fc2: 'fc.2', conv_reduce: 'fc.0', conv_expand: 'fc.2' };
@@ -53,21 +64,20 @@ export class SqueezeExcite extends ChannelGate {
 
   constructor(channels: number, options: SqueezeExciteOptions = {}) {
     super(channels, 'squeezeExcite');
-    const { reduction = 16, hiddenChannels, squeeze = 'avg', activation = new ReLU(), gate = 'sigmoid', ...linear } = options;
+    const { reduction, hiddenChannels, squeeze, activation, gate, ...layer } = withDefaults('SqueezeExcite', options, DEFAULTS);
     checkCount('SqueezeExcite', 'reduction', reduction);
     if (!Object.hasOwn(SQUEEZES, squeeze))
       throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got '${squeeze as string}'`);
     const scale = gateLayer('SqueezeExcite', gate);
     const hidden = hiddenChannels ?? Math.max(1, Math.floor(channels / reduction));
     checkCount('SqueezeExcite', 'hiddenChannels', hidden);
-    if (hiddenChannels === undefined && channels < reduction)
+    if (hiddenChannels === null && channels < reduction)
       console.warn(
         `SqueezeExcite: ${channels} channels over reduction ${reduction} leave no hidden channel, so one is taken; ` +
           'a smaller reduction or hiddenChannels says how many there should be',
       );
     this.squeeze = squeeze;
-    const layer = { bias: false, ...linear };
-    this.fc = new Sequential(new Linear(channels, hidden, layer), activation, new Linear(hidden, channels, layer), scale);
+    this.fc = new Sequential(new Linear(channels, hidden, layer), activation ?? new ReLU(), new Linear(hidden, channels, layer), scale);
   }
 
   override excite(x: Tensor): Tensor {

@@ -207,6 +207,18 @@ describe('errors', () => {
     expect(() => new nn.SqueezeExcite(8, { hiddenChannels: 0 })).toThrow(
       new ArgumentError('SqueezeExcite: hiddenChannels must be a whole number ≥ 1, got 0'),
     );
+    const misspelt = { gat: 'relu' } as object;
+    expect(() => new nn.SqueezeExcite(16, misspelt)).toThrow(
+      new ArgumentError(
+        "SqueezeExcite: unknown option 'gat'; the options are reduction, hiddenChannels, bias, squeeze, activation, gate, dtype, generator",
+      ),
+    );
+    expect(() => new nn.ECA(16, misspelt)).toThrow(
+      new ArgumentError("ECA: unknown option 'gat'; the options are kernelSize, gamma, beta, gate, dtype, generator"),
+    );
+    expect(() => new nn.EffectiveSE(16, misspelt)).toThrow(
+      new ArgumentError("EffectiveSE: unknown option 'gat'; the options are gate, dtype, generator"),
+    );
     expect(() => new nn.ECA(16, { kernelSize: 4 })).toThrow(new ArgumentError('ECA: kernelSize must be odd, got 4'));
     expect(() => new nn.ECA(16, { gamma: 0 })).toThrow(new ArgumentError('ECA: kernelSize must be a whole number ≥ 1, got Infinity'));
     expect(() => new nn.ECA(0)).toThrow(new ArgumentError('ECA: channels must be a whole number ≥ 1, got 0'));
