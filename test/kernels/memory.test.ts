@@ -1,6 +1,6 @@
 /** The allocator: blocks that never overlap, exact figures, reuse, coalescing, and what it says when there is no more. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.ts';
 import { type Storage, allocate, memoryUse, memoryViews, resetPeak, withNursery } from '../../src/kernels/memory.ts';
 
@@ -131,5 +131,38 @@ describe('running out', () => {
     expect(memoryUse()).toEqual(before);
     for (const s of held) s.release();
     expect(memoryUse().bytes).toBe(before.bytes - 2 ** 31);
+  });
+});
+
+describe('where the platform grants less address space', () => {
+  /** A new memory module where memories of more than `limit` pages are refused; and the maxima that it asked for. */
+  async function granting(limit: number): Promise<{ memory: Promise<typeof import('../../src/kernels/memory.ts')>; asked: number[] }> {
+    const { Memory } = WebAssembly;
+    const asked: number[] = [];
+    WebAssembly.Memory = class extends Memory {
+      constructor(d: WebAssembly.MemoryDescriptor) {
+        asked.push(d.maximum!);
+        if (d.maximum! > limit) throw new RangeError('could not allocate memory');
+        super(d);
+      }
+    };
+    vi.resetModules();
+    const memory = import('../../src/kernels/memory.ts');
+    await memory.catch(() => null);
+    WebAssembly.Memory = Memory;
+    return { memory, asked };
+  }
+
+  it('takes 2 GiB or 1 GiB, and the report says what fits', async () => {
+    const { memory, asked } = await granting(16384);
+    expect(asked).toEqual([65535, 32768, 16384]);
+    const { allocate } = await memory;
+    expect(() => allocate(2 ** 30)).toThrow('tensor: no room for 1024.0 MiB more; 0.0 MiB are live (at most 1024.0 MiB fit).');
+  });
+
+  it('passes on what it is told where there is none', async () => {
+    const { memory, asked } = await granting(1000);
+    expect(asked).toEqual([65535, 32768, 16384]);
+    await expect(memory).rejects.toThrow(new RangeError('could not allocate memory'));
   });
 });
