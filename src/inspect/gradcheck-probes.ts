@@ -46,8 +46,8 @@ export function probe(run: Run, here: Analysis): Probed {
         ),
       );
     const problems = nondeterminism(run, here, before.outputs, outputs);
-    const scaled = FACTORS.map((factor) => gradientsOf(run, outputs, incoming(factor), true));
-    const again = gradientsOf(run, outputs, incoming(1), true);
+    const scaled = FACTORS.map((factor) => gradientsOf(run, outputs, incoming(factor)));
+    const again = gradientsOf(run, outputs, incoming(1));
     run.points.forEach((p, k) => {
       const d = largest(here.gradients[k]!, again[k]!);
       if (d.size > run.settings.nondetTol)
@@ -111,7 +111,7 @@ function explainNonlinear(name: string, g: ElementArray, zero: ElementArray, min
 function eachAlone(run: Run, here: Analysis, outputs: readonly Tensor[], gradOutputs: readonly Tensor[]): string[] {
   const sums = run.points.map((p) => new Float64Array(p.numel));
   outputs.forEach((y, i) => {
-    gradientsOf(run, [y], [gradOutputs[i]!], true).forEach((g, k) => g.forEach((x, j) => (sums[k]![j]! += x)));
+    gradientsOf(run, [y], [gradOutputs[i]!]).forEach((g, k) => g.forEach((x, j) => (sums[k]![j]! += x)));
   });
   return run.points.flatMap((p, k) => {
     const all = here.gradients[k]!;

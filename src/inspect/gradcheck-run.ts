@@ -68,7 +68,7 @@ export function analyse(name: string, run: Run): Analysis {
     const random = new Random(run.settings.seed, 0);
     const gradOutputs = outputs.map((y) => randomSigned(random, y.shape, y.dtype));
     return {
-      gradients: gradientsOf(run, outputs, gradOutputs, false),
+      gradients: gradientsOf(run, outputs, gradOutputs),
       projection: gradOutputs.map((v) => v.data()),
       shapes: outputs.map((y) => [...y.shape]),
       differentiable: all.map((y) => y.requiresGrad),
@@ -77,10 +77,10 @@ export function analyse(name: string, run: Run): Analysis {
   });
 }
 
-/** The gradients with respect to the points; an input that the outputs do not depend on has one of 0. */
-export function gradientsOf(run: Run, outputs: readonly Tensor[], gradOutputs: readonly Tensor[], retainGraph: boolean): ElementArray[] {
+/** The gradients with respect to the points, the graph left as it is; an input that the outputs do not depend on has one of 0. */
+export function gradientsOf(run: Run, outputs: readonly Tensor[], gradOutputs: readonly Tensor[]): ElementArray[] {
   const at = run.points.map((p) => p.tensor);
-  const found = grad(outputs, at, { gradOutputs, allowUnused: true, retainGraph });
+  const found = grad(outputs, at, { gradOutputs, allowUnused: true, retainGraph: true });
   return found.map((g, k) => g?.data() ?? new Float64Array(run.points[k]!.numel));
 }
 

@@ -37,6 +37,13 @@ describe('the same twice', () => {
     expect(() => gradcheck((a) => a.mul(rand([2], { dtype: 'float64', generator })), tensor([1, 2], leaf))).toThrow(GradcheckError);
   });
 
+  test('NaN now and then', () => {
+    let calls = 0;
+    // The fifth evaluation is the second at the point itself: backward, two steps, and one to compare with come first.
+    const { problems } = gradcheck((a) => a.mul(++calls === 5 ? NaN : 1), tensor([1], leaf), report);
+    expect(problems[0]).toMatch(/^output 0: two evaluations at one point differ by Infinity at \[0\] \(nondetTol 0\)/);
+  });
+
   test('a backward that does, within nondetTol and beyond', () => {
     const generator = new Generator(1);
     const noisy = squareWith((g, x) =>
@@ -224,14 +231,18 @@ describe('modules', () => {
     const x = randn([2, 2, 4, 4], { dtype: 'float64' });
     const before = Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()]);
     const loss = net.forward(x).sum();
+    // In evaluation a graph saves the running statistics.
+    const evaluated = net.eval().forward(x).sum();
+    net.train();
     const between = Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()]);
     expect(between).not.toEqual(before);
     const found = gradcheck(net, x);
     expect(found.inputs.map((r) => [r.name, r.label, r.checked])).toEqual(net.namedParameters().map(([name, p]) => [name, name, p.numel]));
     expect(Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()])).toEqual(between);
     expect(gradgradcheck(net, x, { fastMode: true }).ok).toBe(true);
-    // Its graph has saved parameters and statistics: they count as unchanged.
+    // Graphs have saved parameters and statistics: they count as unchanged.
     loss.backward();
+    evaluated.backward();
   });
 
   test('inputs that require a gradient are checked too', () => {
