@@ -57,6 +57,7 @@ export {
   recompute,
   scope,
   scoped,
+  setConvAlgorithm,
   setNumThreads,
   stack,
   tensor,
@@ -69,6 +70,7 @@ export {
 } from './autograd/index.ts';
 export type {
   BackwardOptions,
+  ConvAlgorithm,
   Dims,
   FromDataOptions,
   FunctionInputs,

@@ -5,9 +5,11 @@ import { ITEM_SIZE } from '../core/dtype.ts';
 import { channelsLastStrides, rowMajorStrides, sizeOf } from '../core/shape.ts';
 import type { ConvParams, Kernels } from './interface.ts';
 import { launch } from './launch.ts';
-import { allocate, memoryViews, type Storage } from './memory.ts';
+import { memoryViews } from './memory.ts';
 import { addressOf, restride, type View } from './view.ts';
 import { elementwiseKernels } from './wasm-elementwise.ts';
+import { correlateTiles, goesInTiles, gradWOfTiles } from './wasm-winograd.ts';
+import { divideUp, imageStrides, suffix, withWorkspaces, type Axis, type Workspaces } from './workspace.ts';
 
 /** Bytes of a vector. */
 const VECTOR = 16;
@@ -27,48 +29,6 @@ const CHANNEL_BLOCK = 16;
 const BAND_BYTES = 24576;
 
 type Four = readonly [number, number, number, number];
-
-/** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
-interface Axis {
-  readonly count: number;
-  readonly start: number;
-  readonly step: number;
-  readonly tapStep: number;
-  readonly taps: number;
-  /** The input's size. */
-  readonly size: number;
-  /** Position p is the output's outStart + p·outStep. */
-  readonly outStart: number;
-  readonly outStep: number;
-  /** Tap t is the kernel's element kStart + t·kStep. */
-  readonly kStart: number;
-  readonly kStep: number;
-}
-
-/** Allocates a workspace of so many bytes. */
-type Workspaces = (bytes: number) => Storage;
-
-/** Runs `fn` with workspaces that are freed when it ends. */
-function withWorkspaces(fn: (workspace: Workspaces) => void): void {
-  const made: Storage[] = [];
-  try {
-    fn((bytes) => {
-      const s = allocate(bytes);
-      made.push(s);
-      return s;
-    });
-  } finally {
-    for (const s of made) s.free();
-  }
-}
-
-function suffix(v: View): string {
-  return v.dtype === 'float64' ? '_f64' : '_f32';
-}
-
-function divideUp(n: number, by: number): number {
-  return Math.ceil(n / by);
-}
 
 /** Bytes of `n` elements of v's dtype rounded up to whole vectors. */
 function vectorBytes(n: number, v: View): number {
@@ -213,11 +173,6 @@ function channelsLast(x: View, workspace: Workspaces): View {
   return copy;
 }
 
-/** Image, row and pixel stride of [N, C, H, W] in bytes. */
-function imageStrides(v: View): number[] {
-  return [0, 2, 3].map((d) => v.strides[d]! * ITEM_SIZE[v.dtype]);
-}
-
 function geometry(...axes: Axis[]): number[] {
   return axes.flatMap((a) => [a.count, a.start, a.step, a.tapStep, a.taps, a.size]);
 }
@@ -309,6 +264,10 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
       bytes(w.strides[from]!),
       bytes(w.strides[depthwise ? 0 : to]!),
     );
+    if (goesInTiles(N, C, O, groups, vertical, horizontal)) {
+      correlateTiles(x, packed.ptr, y, vertical, horizontal, workspace);
+      return;
+    }
     const units = depthwise ? N : divideUp(N, 2);
     const results = N * vertical.count * horizontal.count * groups * O;
     const products = results * taps * C;
@@ -382,6 +341,11 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
   const [N, channels, H, W] = x.shape as Four;
   const [, outputs, OH, OW] = g.shape as Four;
   const [, , KH, KW] = dw.shape as Four;
+  const forward = [forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW)] as const;
+  if (goesInTiles(N, channels, outputs, p.groups, ...forward)) {
+    withWorkspaces((workspace) => gradWOfTiles(channelsLast(g, workspace), channelsLast(x, workspace), dw, ...forward, workspace));
+    return;
+  }
   const size = ITEM_SIZE[dw.dtype];
   const depthwise = channels === p.groups && outputs === p.groups;
   const groups = depthwise ? 1 : p.groups;
@@ -393,7 +357,7 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
   const most = Math.max(1, Math.floor((LARGE * blocks) / products));
   const perPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
   const parts = Math.max(1, divideUp(N, perPart));
-  const axes = geometry(forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW));
+  const axes = geometry(...forward);
   withWorkspaces((workspace) => {
     const sums = workspace(parts * groups * taps * C * vectorBytes(O, dw));
     const images = channelsLast(x, workspace);

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { rowMajorStrides, sizeOf, type Shape } from '../../src/core/shape.ts';
+import { setConvAlgorithm } from '../../src/kernels/conv-algorithm.ts';
 import type { ConvParams } from '../../src/kernels/interface.ts';
 import { memoryUse } from '../../src/kernels/memory.ts';
 import { reference } from '../../src/kernels/reference.ts';
@@ -10,7 +11,10 @@ import { productKernels as wasm } from '../../src/kernels/wasm-products.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // The WebAssembly kernels against the reference, on operands of every layout. Whole storages are compared, so that a write
-// beside an output's elements shows.
+// beside an output's elements shows. Convolutions are direct here; winograd.test.ts is about the others.
+
+beforeAll(() => setConvAlgorithm('direct'));
+afterAll(() => setConvAlgorithm('auto'));
 
 const SEED = 20261124;
 const RUNS = { seed: SEED, numRuns: 200 };

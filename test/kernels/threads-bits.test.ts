@@ -105,8 +105,7 @@ function reductions(): Case[] {
 
 const conv = (groups = 1, stride = 1): ConvParams => ({ stride: [stride, stride], padding: [1, 1], dilation: [1, 1], groups });
 
-function convolutions(t: FloatDType, label: string, C: number, O: number, p: ConvParams): Case[] {
-  const side = 12;
+function convolutions(t: FloatDType, label: string, C: number, O: number, p: ConvParams, side = 12): Case[] {
   const out = Math.floor((side - 1) / p.stride[0]) + 1;
   const [xs, ws, ys] = [
     [5, C, side, side],
@@ -126,7 +125,8 @@ function products(t: FloatDType): Case[] {
     writes(`matmul ${t}`, [130, 300], t, (y) => wasm.matmul(some([130, 70], t), some([70, 300], t, 'row-major', 2), y)),
     writes(`matmul of few rows ${t}`, [20, 90], t, (y) => wasm.matmul(some([20, 900], t), some([900, 90], t, 'row-major', 2), y)),
     writes(`matvec ${t}`, [300, 1], t, (y) => wasm.matmul(some([300, 70], t), some([70, 1], t, 'row-major', 2), y)),
-    ...convolutions(t, 'convolution', 17, 33, conv()),
+    ...convolutions(t, 'convolution in tiles', 17, 33, conv(), 24),
+    ...convolutions(t, 'dilated convolution', 17, 33, { ...conv(), padding: [2, 2], dilation: [2, 2] }),
     ...convolutions(t, 'convolution of stride 2', 8, 16, conv(1, 2)),
     ...convolutions(t, 'grouped convolution', 16, 32, conv(4)),
     ...convolutions(t, 'depthwise convolution', 18, 18, conv(18)),

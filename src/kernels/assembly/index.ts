@@ -17,3 +17,5 @@ export * from './indexing';
 export * from './random';
 export * from './conv';
 export * from './depthwise';
+export * from './winograd';
+export * from './winograd-grad';

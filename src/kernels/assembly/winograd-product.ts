@@ -1,0 +1,134 @@
+/**
+ * The micro-kernel of Winograd's products, 2 rows × 4 vectors as in tile.ts, for operands in cells (see winograd.ts): with all distances
+ * known, there is less to do around its sums, which with 16 channels are only 16 steps long.
+ */
+import { CELL, CELLS } from './winograd-tiles';
+
+/** Writes a row of a tile, or adds it. */
+// @ts-ignore: decorator
+@inline
+function put<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, v3: v128, add: bool): void {
+  v128.store(c, add ? v128.add<T>(v128.load(c), v0) : v0);
+  if (vectors > 1) v128.store(c, add ? v128.add<T>(v128.load(c, 16), v1) : v1, 16);
+  if (vectors > 2) {
+    v128.store(c, add ? v128.add<T>(v128.load(c, 32), v2) : v2, 32);
+    v128.store(c, add ? v128.add<T>(v128.load(c, 48), v3) : v3, 48);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function productOf<T>(
+  vectors: i32, byTiles: bool, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, pairs: i32,
+): void {
+  // Rows of A are tiles and its steps channels, or the other way round; distances in its cell and B's panel, or cell.
+  const element = sizeof<T>();
+  const aStep = byTiles ? element : CELL, aRow = byTiles ? CELL : element;
+  const bStep: usize = byTiles ? <usize>vectors * 16 : CELL;
+  const wide = vectors > 2 || !byTiles;
+  // Two steps an iteration, and advanced before use, for the reasons given in tile.ts.
+  a -= 2 * aStep;
+  b -= 2 * bStep;
+  let d = c + CELL;
+  for (; pairs > 0; pairs--) {
+    let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
+    let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
+    let cell = a;
+    let q = b;
+    for (let i = runs; i > 0; i--) {
+      let p = cell;
+      const last = q + <usize>(i > 1 ? run : lastRun) * bStep;
+      const lastOdd = last + bStep;
+      do {
+        p += 2 * aStep;
+        q += 2 * bStep;
+        const b0 = v128.load(q);
+        const b1 = vectors > 1 ? v128.load(q, 16) : b0;
+        const b2 = vectors > 2 ? v128.load(q, 32) : b0;
+        const b3 = vectors > 2 ? v128.load(q, 48) : b0;
+        const s0 = v128.load_splat<T>(p);
+        c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
+        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+        if (vectors > 2) {
+          c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
+          c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+        }
+        const s1 = byTiles ? v128.load_splat<T>(p, CELL) : v128.load_splat<T>(p, sizeof<T>());
+        c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
+        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+        if (vectors > 2) {
+          c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
+          c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+        }
+        if (q == lastOdd) break;
+        const d0 = wide ? v128.load(q, 64) : vectors > 1 ? v128.load(q, 32) : v128.load(q, 16);
+        const d1 = vectors > 1 ? (wide ? v128.load(q, 80) : v128.load(q, 48)) : d0;
+        const d2 = vectors > 2 ? v128.load(q, 96) : d0;
+        const d3 = vectors > 2 ? v128.load(q, 112) : d0;
+        const u0 = byTiles ? v128.load_splat<T>(p, sizeof<T>()) : v128.load_splat<T>(p, CELL);
+        c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
+        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
+        if (vectors > 2) {
+          c02 = v128.add<T>(c02, v128.mul<T>(u0, d2));
+          c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
+        }
+        const u1 = v128.load_splat<T>(p, sizeof<T>() + CELL);
+        c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
+        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
+        if (vectors > 2) {
+          c12 = v128.add<T>(c12, v128.mul<T>(u1, d2));
+          c13 = v128.add<T>(c13, v128.mul<T>(u1, d3));
+        }
+      } while (q != last);
+      cell += CELLS;
+      q = last;
+    }
+    put<T>(vectors, c, c00, c01, c02, c03, !byTiles);
+    put<T>(vectors, d, c10, c11, c12, c13, !byTiles);
+    c += 2 * CELL;
+    d += 2 * CELL;
+    a += 2 * aRow;
+  }
+}
+
+function tiles2x4<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, pairs: i32): void {
+  productOf<T>(4, true, a, b, run, runs, lastRun, c, pairs);
+}
+
+function tiles2x2<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, pairs: i32): void {
+  productOf<T>(2, true, a, b, run, runs, lastRun, c, pairs);
+}
+
+function tiles2x1<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, pairs: i32): void {
+  productOf<T>(1, true, a, b, run, runs, lastRun, c, pairs);
+}
+
+function channels2x4<T>(a: usize, b: usize, run: i32, c: usize, pairs: i32): void {
+  productOf<T>(4, false, a, b, run, 1, run, c, pairs);
+}
+
+function channels2x2<T>(a: usize, b: usize, run: i32, c: usize, pairs: i32): void {
+  productOf<T>(2, false, a, b, run, 1, run, c, pairs);
+}
+
+function channels2x1<T>(a: usize, b: usize, run: i32, c: usize, pairs: i32): void {
+  productOf<T>(1, false, a, b, run, 1, run, c, pairs);
+}
+
+/** C = A · B for pairs of tiles: A in cells, B a panel. K is `runs` cells of `run` channels, the last of `lastRun`. */
+// @ts-ignore: decorator
+@inline
+export function multiplyTiles<T>(vectors: i32, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, pairs: i32): void {
+  if (vectors == 4) tiles2x4<T>(a, b, run, runs, lastRun, c, pairs);
+  else if (vectors == 2) tiles2x2<T>(a, b, run, runs, lastRun, c, pairs);
+  else tiles2x1<T>(a, b, run, runs, lastRun, c, pairs);
+}
+
+/** C += Aᵀ · B for pairs of channels of A, both in cells; K is `run` tiles. */
+// @ts-ignore: decorator
+@inline
+export function multiplyChannels<T>(vectors: i32, a: usize, b: usize, run: i32, c: usize, pairs: i32): void {
+  if (vectors == 4) channels2x4<T>(a, b, run, c, pairs);
+  else if (vectors == 2) channels2x2<T>(a, b, run, c, pairs);
+  else channels2x1<T>(a, b, run, c, pairs);
+}
