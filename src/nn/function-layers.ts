@@ -57,6 +57,21 @@ export class Mish extends layer(f.mish) {}
  */
 export class Softplus extends layer(f.softplus) {}
 
+/** y = ln σ(x) */
+export class LogSigmoid extends layer(f.logSigmoid) {}
+
+/**
+ * yᵢ = exp xᵢ / Σ exp x along a dim
+ * @example new Softmax(1)
+ */
+export class Softmax extends layer(f.softmax) {}
+
+/**
+ * y = ln softmax(x) along a dim
+ * @example new LogSoftmax(1)
+ */
+export class LogSoftmax extends layer(f.logSoftmax) {}
+
 /** y = min(max(x + 3, 0), 6) / 6 */
 export class Hardsigmoid extends layer(f.hardsigmoid) {}
 

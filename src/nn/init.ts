@@ -2,7 +2,7 @@
  * Initialisation, in place, with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype, so that
  * float32 and float64 models from one seed agree to rounding.
  */
-import { defaultGenerator, noGrad, rand, randn, type Generator, type Tensor } from '../autograd/index.ts';
+import { defaultGenerator, eye, noGrad, rand, randn, where, zeros, type Generator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 
@@ -44,6 +44,48 @@ export const zeros_ = <T extends Tensor>(t: T): T => constant_(t, 0);
 
 /** t ← 1. Returns t. */
 export const ones_ = <T extends Tensor>(t: T): T => constant_(t, 1);
+
+/**
+ * t ← the identity matrix, also where t is not square. Returns t.
+ * Throws: ShapeError unless t has 2 dims
+ */
+export function eye_<T extends Tensor>(t: T): T {
+  if (t.ndim !== 2) throw new ShapeError(`eye_: expected 2 dims, got shape ${formatShape(t.shape)}`);
+  return fill(t, () => eye(t.size(0), t.size(1)));
+}
+
+/**
+ * t ← the weights [O,I,…] of a convolution that hands its first input channels on; in each group, where there are several. Returns t.
+ * Throws: ShapeError unless t has 3 to 5 dims and O divides into the groups
+ */
+export function dirac_<T extends Tensor>(t: T, groups = 1): T {
+  const each = t.size(0) / groups;
+  if (t.ndim < 3 || t.ndim > 5 || !Number.isInteger(each))
+    throw new ShapeError(`dirac_: expected 3 to 5 dims, the first a multiple of ${groups} groups, got shape ${formatShape(t.shape)}`);
+  noGrad(() => {
+    t.zero_();
+    const centre = t.shape.slice(2).reduce((v: Tensor, n) => v.select(2, n >> 1), t);
+    centre.copy_(eye(each, t.size(1)).repeat([groups, 1]));
+  });
+  return t;
+}
+
+/**
+ * t ← N(mean, std²) given that it lies in [a, b]: what lies outside is drawn again. Returns t.
+ * Throws: ArgumentError where hardly anything of the distribution lies between a and b
+ */
+export function truncNormal_<T extends Tensor>(t: T, mean = 0, std = 1, a = -2, b = 2, options: InitOptions = {}): T {
+  const draw = (): Tensor => normal_(zeros(t.shape, { dtype: 'float64' }), mean, std, options);
+  const inside = (y: Tensor): Tensor => y.ge(a).logicalAnd(y.le(b));
+  return fill(t, () => {
+    let y = draw();
+    for (let round = 0; inside(y).all().item() === 0; round++) {
+      if (round === 1000) throw new ArgumentError(`truncNormal_: from ${a} to ${b} lies too little of N(${mean}, ${std}²)`);
+      y = where(inside(y), y, draw());
+    }
+    return y;
+  });
+}
 
 const GAINS = { linear: 1, conv2d: 1, sigmoid: 1, tanh: 5 / 3, relu: Math.SQRT2, selu: 3 / 4 } as const;
 

@@ -16,6 +16,9 @@ type Forward = (...args: unknown[]) => unknown;
 /** Called after a module's forward; may return a value that takes the output's place. */
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
 
+/** Called before a module's forward; may return what takes the arguments' place: an array, or the only one. */
+export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
+
 /** A module that maps one tensor to one tensor: what `Sequential` takes. */
 export type Layer = Module & { forward(x: Tensor): Tensor };
 
@@ -40,7 +43,8 @@ export class Module implements Stateful {
 
   readonly #wrapped: Forward | null = null;
   #verified = false;
-  #hooks: ForwardHook[] = [];
+  readonly #before = new Map<object, ForwardPreHook>();
+  readonly #after = new Map<object, ForwardHook>();
 
   constructor() {
     const forward = (this as { forward?: Forward }).forward;
@@ -55,7 +59,7 @@ export class Module implements Stateful {
     this.#verified = true;
     callers.push(this);
     try {
-      const run = (): unknown => this.#runHooks(args, Reflect.apply(forward, this, args));
+      const run = (): unknown => this.#runHooks(forward, args);
       return isGradEnabled() ? run() : scope(run);
     } catch (e) {
       if (e instanceof ChainruleError) this.#locate(e);
@@ -65,8 +69,10 @@ export class Module implements Stateful {
     }
   }
 
-  #runHooks(args: readonly unknown[], output: unknown): unknown {
-    for (const hook of this.#hooks) output = hook(this, args, output) ?? output;
+  #runHooks(forward: Forward, args: readonly unknown[]): unknown {
+    for (const hook of Array.from(this.#before.values())) args = [hook(this, args) ?? args].flat();
+    let output = Reflect.apply(forward, this, args);
+    for (const hook of Array.from(this.#after.values())) output = hook(this, args, output) ?? output;
     return output;
   }
 
@@ -79,12 +85,14 @@ export class Module implements Stateful {
     e.stack = stack?.replace(message, () => e.message) ?? '';
   }
 
+  /** Calls `hook` before every forward of this module. Returns a function that removes it. */
+  registerForwardPreHook(hook: ForwardPreHook): () => void {
+    return addHook(this.#before, hook);
+  }
+
   /** Calls `hook` after every forward of this module. Returns a function that removes it. */
   registerForwardHook(hook: ForwardHook): () => void {
-    this.#hooks = [...this.#hooks, hook];
-    return () => {
-      this.#hooks = this.#hooks.filter((h) => h !== hook);
-    };
+    return addHook(this.#after, hook);
   }
 
   // — the tree —
@@ -246,6 +254,13 @@ export class Module implements Stateful {
 // Where the runtime has explicit resource management, `using model = …` disposes.
 if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Module.prototype, Symbol.dispose, { value: Module.prototype.dispose, configurable: true, writable: true });
+}
+
+/** Each under a key of its own: what is registered twice is called twice, and removed one by one. */
+function addHook<H>(hooks: Map<object, H>, hook: H): () => void {
+  const key = {};
+  hooks.set(key, hook);
+  return () => hooks.delete(key);
 }
 
 /** Replaces the property by an accessor that refuses plain tensors. */

@@ -1,5 +1,6 @@
 /** Dropout by element, channel and sample: what is dropped, how often, what remains, and when nothing is. */
 import { ArgumentError, Generator, ShapeError, grad, manualSeed, memory, ones, scope, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
 
@@ -75,6 +76,31 @@ test('errors', () => {
       new ArgumentError("stochasticDepth: mode must be 'batch' or 'row', got 'column'"),
     );
     expect(() => F.stochasticDepth(x.to('int32'), 0.5, 'row')).toThrow('stochasticDepth: x must be float32 or float64, got int32');
+    expect(() => new nn.Dropout2d(2)).toThrow(new ArgumentError('Dropout2d: p must be from 0 to 1, got 2'));
+    expect(() => new nn.StochasticDepth(-1, 'row')).toThrow(new ArgumentError('StochasticDepth: p must be from 0 to 1, got -1'));
   });
   expect(memory().bytes).toBe(before);
+});
+
+test('the modules draw in training only, as their functions do', () => {
+  scope(() => {
+    const x = ones([5, 4, 2, 2]);
+    const make: [(o: nn.DropoutLayerOptions) => nn.Layer, (o: Options) => Tensor][] = [
+      [(o) => new nn.Dropout(0.4, o), (o) => F.dropout(x, 0.4, o)],
+      [(o) => new nn.Dropout2d(0.4, o), (o) => F.dropout2d(x, 0.4, o)],
+      [(o) => new nn.StochasticDepth(0.4, 'row', o), (o) => F.stochasticDepth(x, 0.4, 'row', o)],
+    ];
+    for (const [layer, f] of make) {
+      const seeded = (): Options => ({ generator: new Generator(7) });
+      expect(
+        layer(seeded() as nn.DropoutLayerOptions)
+          .forward(x)
+          .data(),
+      ).toEqual(f(seeded()).data());
+      manualSeed(7);
+      expect(layer({}).forward(x).data()).toEqual(f(seeded()).data());
+      expect(layer({}).eval()).toBeInstanceOf(nn.Dropout);
+      expect((layer({}).eval() as nn.Layer).forward(x)).toBe(x);
+    }
+  });
 });

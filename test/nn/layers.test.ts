@@ -118,11 +118,38 @@ describe('activations', () => {
     ['Mish', new nn.Mish(), F.mish],
     ['Hardsigmoid', new nn.Hardsigmoid(), F.hardsigmoid],
     ['Hardswish', new nn.Hardswish(), F.hardswish],
+    ['LogSigmoid', new nn.LogSigmoid(), F.logSigmoid],
+    ['Softmax', new nn.Softmax(1), (x: Tensor) => F.softmax(x, 1)],
+    ['LogSoftmax', new nn.LogSoftmax(-1), (x: Tensor) => F.logSoftmax(x, -1)],
+    ['ReLU', new nn.ReLU(), F.relu],
+    ['Tanh', new nn.Tanh(), F.tanh],
+    ['Sigmoid', new nn.Sigmoid(), F.sigmoid],
   ] as [string, nn.Layer, (x: Tensor) => Tensor][])('%s is its function, without state', (_, layer, f) => {
     scope(() => {
       const x = wave([2, 3], { scale: 4 });
       expect([...layer.forward(x).data()]).toEqual([...f(x).data()]);
       expect(layer.stateDict()).toEqual({});
+    });
+  });
+});
+
+describe('PReLU', () => {
+  test('one slope of 0.25, or one per channel, which train', () => {
+    scope(() => {
+      expect(new nn.PReLU().weight.toArray()).toEqual([0.25]);
+      const layer = new nn.PReLU(3, { init: 0.5, dtype: 'float64' });
+      expect([Object.keys(layer.stateDict()), layer.weight.dtype, layer.weight.toArray()]).toEqual([
+        ['weight'],
+        'float64',
+        [0.5, 0.5, 0.5],
+      ]);
+      const x = wave([2, 3, 2], { scale: 4 });
+      expect([...layer.forward(x).data()]).toEqual([...F.prelu(x, layer.weight).data()]);
+      layer.forward(x).sum().backward();
+      const negative = x.clamp(null, 0).sum([0, 2]);
+      expectClose(layer.weight.grad!, negative.data());
+      expect(() => new nn.PReLU(0)).toThrow(new ArgumentError('PReLU: numParameters must be a whole number ≥ 1, got 0'));
+      layer.dispose();
     });
   });
 });
@@ -294,15 +321,66 @@ describe('initialisation', () => {
     expect(deviation(nn.init.normal_(w, 3, 0.5)) / 0.5).toBeCloseTo(1, 1);
     expect(nn.init.ones_(w).mean().item()).toBe(1);
     expect(nn.init.zeros_(w).mean().item()).toBe(0);
-    expect((['linear', 'conv2d', 'sigmoid', 'tanh', 'relu'] as const).map((n) => nn.init.calculateGain(n))).toEqual([
+    expect((['linear', 'conv2d', 'sigmoid', 'tanh', 'relu', 'selu'] as const).map((n) => nn.init.calculateGain(n))).toEqual([
       1,
       1,
       1,
       5 / 3,
       Math.SQRT2,
+      3 / 4,
     ]);
+    expect(() => nn.init.calculateGain('swish' as 'relu')).toThrow(new ArgumentError("calculateGain: unknown nonlinearity 'swish'"));
     expect(nn.init.calculateGain('leakyRelu', 0.2)).toBe(Math.sqrt(2 / 1.04));
     expect(() => nn.init.kaimingUniform_(zeros([3]))).toThrow('calculateFan: a weight needs at least 2 dims, got shape [3]');
+  });
+
+  test('truncNormal_: the normal distribution between its bounds', () => {
+    manualSeed(3);
+    const w = zeros([200, 100]);
+    const check = (mean: number, std: number, a: number, b: number, moments: [number, number]): void => {
+      const t = nn.init.truncNormal_(w, mean, std, a, b);
+      const n = t.numel;
+      expect([t.amin().item() >= Math.fround(a), t.amax().item() <= Math.fround(b)]).toEqual([true, true]);
+      expect(Math.abs(t.mean().item() - moments[0])).toBeLessThan((5 * moments[1]) / Math.sqrt(n));
+      expect(Math.abs(t.std().item() / moments[1] - 1)).toBeLessThan(5 / Math.sqrt(2 * n));
+    };
+    // Mean and deviation by the formula μ + σ (φ(α) − φ(β)) / Z, …, α and β the bounds in deviations from the mean.
+    check(0, 1, -2, 2, [0, 0.8796256610342398]);
+    check(1, 2, 0, 2, [1, 0.5677645800886548]);
+    check(0, 0.02, -2, 2, [0, 0.02]);
+    check(0, 1, 1, Infinity, [1.5251352761609812, 0.44620361447476947]);
+    const before = memory();
+    expect(() => nn.init.truncNormal_(w, 0, 1, 8, 9)).toThrow(new ArgumentError('truncNormal_: from 8 to 9 lies too little of N(0, 1²)'));
+    expect(memory().bytes).toBe(before.bytes);
+  });
+
+  test('eye_ and dirac_ hand their input on', () => {
+    scope(() => {
+      const m = nn.init.eye_(ones([2, 3]));
+      expect(m.toArray()).toEqual([
+        [1, 0, 0],
+        [0, 1, 0],
+      ]);
+      const x = wave([2, 4, 5, 6]);
+      const w = nn.init.dirac_(ones([4, 4, 3, 3], { dtype: 'float64' }));
+      expectClose(F.conv2d(x, w, null, { padding: 1 }), x.data());
+      // Two groups of two channels each.
+      const grouped = nn.init.dirac_(ones([4, 2, 3, 3], { dtype: 'float64' }), 2);
+      expectClose(F.conv2d(x, grouped, null, { padding: 1, groups: 2 }), x.data());
+      // As torch.nn.init.dirac_: further outputs are 0, even kernels have their centre at ⌊k/2⌋.
+      const uneven = nn.init.dirac_(ones([3, 2, 4]));
+      expect([...uneven.data()].flatMap((v, i) => (v === 0 ? [] : [[i, v]]))).toEqual([
+        [2, 1],
+        [14, 1],
+      ]);
+      expect(() => nn.init.eye_(ones([2]))).toThrow(new ShapeError('eye_: expected 2 dims, got shape [2]'));
+      expect(() => nn.init.dirac_(ones([3, 2]))).toThrow(
+        new ShapeError('dirac_: expected 3 to 5 dims, the first a multiple of 1 groups, got shape [3,2]'),
+      );
+      expect(() => nn.init.dirac_(ones([3, 2, 3]), 2)).toThrow(
+        new ShapeError('dirac_: expected 3 to 5 dims, the first a multiple of 2 groups, got shape [3,2,3]'),
+      );
+    });
   });
 
   test('one seed gives one model; float32 is float64 rounded; a generator of its own draws nothing from the default', () => {

@@ -1,6 +1,7 @@
 /** Losses and embeddings: PyTorch's values and gradients to 1e-10, exact errors, and the modules of each. */
 import { readFileSync } from 'node:fs';
 import { ArgumentError, DTypeError, ShapeError, grad, memory, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
 import { expectClose, wave } from './fixture.ts';
@@ -249,6 +250,73 @@ describe('the loss alone', () => {
       const some = tensor([0, -100, 1, -100, 2], { dtype: 'int32' });
       const kept = tensor([0, 2, 4], { dtype: 'int32' });
       expectClose(F.crossEntropy(x, some), F.crossEntropy(x.indexSelect(0, kept), some.indexSelect(0, kept)).data());
+    });
+  });
+});
+
+describe('modules', () => {
+  const [x, int] = [wave([4, 3]), tensor([0, 2, -1, 1], { dtype: 'int32' })];
+  const [weight, posWeight] = [tensor([1, 2, 3]), tensor([2, 2, 1])];
+  const t = wave([4, 3], { k: 2 }).sigmoid();
+  const cases: [string, nn.Criterion<object>, () => Tensor, Tensor, Tensor][] = [
+    [
+      'CrossEntropyLoss',
+      new nn.CrossEntropyLoss({ weight, ignoreIndex: -1, labelSmoothing: 0.1 }),
+      () => F.crossEntropy(x, int, { weight, ignoreIndex: -1, labelSmoothing: 0.1 }),
+      x,
+      int,
+    ],
+    ['NLLLoss', new nn.NLLLoss({ weight, ignoreIndex: -1 }), () => F.nllLoss(x, int, { weight, ignoreIndex: -1 }), x, int],
+    ['BCELoss', new nn.BCELoss({ weight }), () => F.binaryCrossEntropy(t, t, { weight }), t, t],
+    ['BCEWithLogitsLoss', new nn.BCEWithLogitsLoss({ posWeight }), () => F.binaryCrossEntropyWithLogits(x, t, { posWeight }), x, t],
+    ['MSELoss', new nn.MSELoss(), () => F.mseLoss(x, t), x, t],
+    ['L1Loss', new nn.L1Loss({ reduction: 'sum' }), () => F.l1Loss(x, t, { reduction: 'sum' }), x, t],
+    ['SmoothL1Loss', new nn.SmoothL1Loss({ beta: 0.1 }), () => F.smoothL1Loss(x, t, { beta: 0.1 }), x, t],
+  ];
+  test.each(cases)('%s is its function', (_, module, f, input, target) => {
+    scope(() => {
+      expect([...module.forward(input, target).data()]).toEqual([...f().data()]);
+    });
+  });
+
+  test('weights are buffers: they move with to and outlive a scope', () => {
+    const made = scope(() => [new nn.CrossEntropyLoss({ weight: tensor([1, 2, 3]) })])[0]!;
+    expect(made.options.weight!.toArray()).toEqual([1, 2, 3]);
+    expect(Object.keys(made.stateDict())).toEqual(['options.weight']);
+    made.to('float64');
+    expect(made.options.weight!.dtype).toBe('float64');
+    expect(Object.keys(new nn.BCEWithLogitsLoss({ posWeight, weight }).stateDict())).toEqual(['options.posWeight', 'options.weight']);
+    made.dispose();
+  });
+
+  test('Embedding: N(0, 1), the padding row 0 and without gradient', () => {
+    scope(() => {
+      const layer = new nn.Embedding(200, 50, { paddingIdx: -1 });
+      expect(layer.paddingIdx).toBe(199);
+      const rows = layer.weight.slice(0, 0, 199);
+      expect(Math.abs(rows.mean().item())).toBeLessThan(5 / Math.sqrt(9950));
+      expect(Math.abs(rows.std().item() - 1)).toBeLessThan(5 / Math.sqrt(2 * 9950));
+      expect(layer.weight.select(0, 199).abs().amax().item()).toBe(0);
+      const y = layer.forward(
+        tensor(
+          [
+            [3, 199],
+            [3, 0],
+          ],
+          { dtype: 'int32' },
+        ),
+      );
+      expect(y.shape).toEqual([2, 2, 50]);
+      expect(y.select(0, 1).select(0, 0).toArray()).toEqual(layer.weight.select(0, 3).toArray());
+      y.sum().backward();
+      expect([3, 199, 0, 1].map((i) => layer.weight.grad!.select(0, i).mean().item())).toEqual([2, 0, 1, 0]);
+      expect(Object.keys(layer.stateDict())).toEqual(['weight']);
+      expect(new nn.Embedding(2, 3, { dtype: 'float64' }).weight.dtype).toBe('float64');
+      expect(() => new nn.Embedding(0, 3)).toThrow(new ArgumentError('Embedding: numEmbeddings must be a whole number ≥ 1, got 0'));
+      expect(() => new nn.Embedding(4, 3, { paddingIdx: 4 })).toThrow(
+        new ArgumentError('Embedding: paddingIdx 4 names none of the 4 rows'),
+      );
+      layer.dispose();
     });
   });
 });

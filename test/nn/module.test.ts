@@ -455,6 +455,62 @@ describe('the rest', () => {
     });
   });
 
+  test('forward pre-hooks see the arguments and may replace them: by an array, or by the only one', () => {
+    scope(() => {
+      const net = new Net();
+      const x = randn([1, 3, 4, 4]);
+      const plain = net.forward(x).toArray();
+      const seen: unknown[][] = [];
+      const remove = [
+        net.registerForwardPreHook((m, args) => {
+          expect(m).toBe(net);
+          seen.push([...args]);
+        }),
+        net.registerForwardPreHook(() => [x, 3]),
+      ];
+      expect(net.forward(zeros([1, 3, 4, 4])).toArray()).toEqual(net.forward(x, 3).toArray());
+      expect(seen.map((args) => args.length)).toEqual([1, 2]);
+      remove[1]!();
+      net.registerForwardPreHook(() => x);
+      expect(net.forward(zeros([1, 3, 4, 4])).toArray()).toEqual(plain);
+      remove[0]!();
+      expect(seen.length).toBe(3);
+    });
+  });
+
+  test('a hook registered twice runs twice and goes one by one; one that removes itself leaves the others alone', () => {
+    scope(() => {
+      const layer = new nn.Identity();
+      const calls: string[] = [];
+      const hook = (): void => void calls.push('twice');
+      const first = layer.registerForwardHook(hook);
+      layer.registerForwardHook(hook);
+      const once = layer.registerForwardHook(() => {
+        calls.push('once');
+        once();
+      });
+      layer.registerForwardHook(() => void calls.push('last'));
+      layer.forward(ones([1]));
+      first();
+      layer.forward(ones([1]));
+      expect(calls).toEqual(['twice', 'twice', 'once', 'last', 'twice', 'last']);
+    });
+  });
+
+  test('initialisers are applied to the layers they fit', () => {
+    scope(() => {
+      const net = new nn.Sequential(new nn.Linear(3, 4), new nn.Sequential(new nn.Linear(4, 2), new nn.BatchNorm2d(2)));
+      net.apply((m) => {
+        if (!(m instanceof nn.Linear)) return;
+        nn.init.constant_(m.weight, 0.5);
+        nn.init.zeros_(m.bias!);
+      });
+      const filled = net.namedParameters().map(([name, p]) => `${name} ${[...new Set(p.data())].join()}`);
+      expect(filled).toEqual(['0.weight 0.5', '0.bias 0', '1.0.weight 0.5', '1.0.bias 0', '1.1.weight 1', '1.1.bias 0']);
+      expect(net.parameters().every((p) => p.requiresGrad && p.isLeaf)).toBe(true);
+    });
+  });
+
   test('summary lists path, type, output and parameters, and leaves modes and statistics alone', () => {
     const net = new nn.Sequential(new nn.Conv2d(3, 4, 3), new nn.BatchNorm2d(4), new nn.Flatten().eval());
     expect(net.summary()).toBe(
