@@ -25,8 +25,6 @@ const EXTREMES = ['amax', 'amin', 'argmax', 'argmin', 'max', 'min'] as const;
 const SHAPES = ['reshape', 'view', 'flatten', 'unflatten', 'permute', 'transpose', 'squeeze', 'unsqueeze'] as const;
 const PARTS = ['detach', 'contiguous', 'slice', 'select', 'gather'] as const;
 const NORMS = ['softmax', 'logSoftmax'] as const;
-const PRODUCTS = ['matmul', 'mv', 'dot', 'outer'] as const;
-const WRITES = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
 
 /** Operations as methods: without their first argument, which is the tensor itself. */
 type Methods<F, K extends keyof F = keyof F> = {
@@ -41,7 +39,7 @@ declare module './tensor.ts' {
       Listed<typeof r, typeof SUMS | typeof EXTREMES>,
       Listed<typeof m, typeof SHAPES | typeof PARTS>,
       Listed<typeof n, typeof NORMS>,
-      Listed<typeof l, typeof PRODUCTS>,
+      Methods<typeof l>,
       Methods<typeof a>,
       Methods<typeof f> {
     /** Accumulates gradients into the `grad` of every leaf behind this tensor, and consumes the graph. A scalar needs no gradient. */
@@ -69,10 +67,7 @@ const installed: readonly (readonly [family: object, names: readonly string[]])[
   [r, [...SUMS, ...EXTREMES]],
   [m, [...SHAPES, ...PARTS]],
   [n, NORMS],
-  [l, PRODUCTS],
-  [i, WRITES],
-  [a, Object.keys(a)],
-  [f, Object.keys(f)],
+  ...[l, i, a, f].map((family) => [family, Object.keys(family)] as const),
 ];
 
 for (const [family, names] of installed) {

@@ -20,11 +20,10 @@ export class Embedding extends Module {
     super();
     checkCount('Embedding', 'numEmbeddings', numEmbeddings);
     checkCount('Embedding', 'embeddingDim', embeddingDim);
-    const padding = paddingRow('Embedding', paddingIdx, numEmbeddings);
-    this.paddingIdx = padding;
+    this.paddingIdx = paddingRow('Embedding', paddingIdx, numEmbeddings);
     this.weight = parameter([numEmbeddings, embeddingDim], dtype, (t) => {
       normal_(t, 0, 1, init);
-      if (padding !== null) t.select(0, padding).zero_();
+      if (this.paddingIdx !== null) t.select(0, this.paddingIdx).zero_();
     });
   }
 

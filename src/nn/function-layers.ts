@@ -1,8 +1,11 @@
 /**
- * Layers without state: each is a function, and its constructor takes the function's options.
+ * Layers that are a function, whose options their constructor takes. PReLU alone has a parameter.
  */
 import * as f from '../autograd/index.ts';
+import { checkCount } from '../core/options.ts';
+import { constant_ } from './init.ts';
 import { Module, type Layer } from './module.ts';
+import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
 /** The layer y = op(x, …options): a class whose constructor takes the op's own options, with its defaults. */
 function layer<O extends unknown[]>(op: (x: f.Tensor, ...options: O) => f.Tensor): new (...o: O) => Layer & { readonly options: O } {
@@ -107,3 +110,27 @@ export class Flatten extends layer<[start?: number, end?: number]>((x, start = 1
 
 /** y = x, the same tensor. */
 export class Identity extends layer((x: f.Tensor) => x) {}
+
+/** Options of PReLU. */
+export interface PReLUOptions extends LayerOptions {
+  /** What the slopes start from. Default 0.25. */
+  readonly init?: number;
+}
+
+/**
+ * y = x where x > 0, else weight ⊙ x, with one learned slope, or one per channel.
+ * Shape:  x [N,C,…] → y as x; weight [numParameters], 1 or C
+ */
+export class PReLU extends Module {
+  readonly weight: Parameter;
+
+  constructor(numParameters = 1, { init = 0.25, dtype = 'float32' }: PReLUOptions = {}) {
+    super();
+    checkCount('PReLU', 'numParameters', numParameters);
+    this.weight = parameter([numParameters], dtype, (t) => constant_(t, init));
+  }
+
+  forward(x: f.Tensor): f.Tensor {
+    return f.prelu(x, this.weight);
+  }
+}

@@ -14,7 +14,6 @@ export { Linear, type LinearOptions } from './linear.ts';
 export * from './losses.ts';
 export { BatchNorm2d, GroupNorm, LayerNorm, RMSNorm } from './norms.ts';
 export type { BatchNorm2dOptions, GroupNormOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';
-export { PReLU, type PReLUOptions } from './prelu.ts';
 export { Sequential } from './sequential.ts';
 export { SqueezeExcite, type Squeeze, type SqueezeExciteOptions } from './squeeze-excite.ts';
 export * as init from './init.ts';

@@ -38,9 +38,7 @@ export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
 }
 
 /** x broadcast to `shape`, as a view.   ∂x = g summed over the broadcast dims */
-export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  return expand(x, shape, 'broadcastTo');
-}
+export const broadcastTo = (x: Tensor, shape: Shape): Tensor => expand(x, shape, 'broadcastTo');
 
 /** x laid out counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
 export function repeat(x: Tensor, counts: Shape): Tensor {

@@ -148,9 +148,7 @@ export function variance(x: Tensor, dim?: Dims, { correction = 1, keepdim = fals
 }
 
 /** y = √var. */
-export function std(x: Tensor, dim?: Dims, options: VarOptions = {}): Tensor {
-  return sqrt(variance(x, dim, options));
-}
+export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => sqrt(variance(x, dim, options));
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
 export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
@@ -176,15 +174,14 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
   return where(zero, 0, sqrt(where(zero, 1, squares)));
 }
 
+/** A reduction over any dims. */
+type Reduce = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
+
 /** y = whether any x ≠ 0, bool; NaN is. No gradient. */
-export function any(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
-  return ne(sum(ne(x, 0), normalizeDims('any', dim, x.ndim), options), 0);
-}
+export const any: Reduce = (x, dim, options) => ne(sum(ne(x, 0), normalizeDims('any', dim, x.ndim), options), 0);
 
 /** y = whether all x ≠ 0, bool; NaN is. No gradient. */
-export function all(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
-  return eq(sum(eq(x, 0), normalizeDims('all', dim, x.ndim), options), 0);
-}
+export const all: Reduce = (x, dim, options) => eq(sum(eq(x, 0), normalizeDims('all', dim, x.ndim), options), 0);
 
 const cumsumOp = defineOp({
   name: 'cumsum',
@@ -204,8 +201,8 @@ export function cumsum(x: Tensor, dim: number): Tensor {
   return x.ndim === 0 ? sum(x) : inIntegers('cumsum', x, (t) => cumsumOp(t, d, false));
 }
 
-const extremeOp = (name: 'amax' | 'amin') =>
-  defineOp({
+const extreme = (name: 'amax' | 'amin'): Reduce => {
+  const op = defineOp({
     name,
     forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => {
       if (x.numel === 0 && countOf(x.shape, dims) === 0) {
@@ -224,22 +221,20 @@ const extremeOp = (name: 'amax' | 'amin') =>
     },
     branch: (x, dims, _, y) => eq(x, reshape(y, keptShape(x.shape, dims))),
   });
-
-const amaxOp = extremeOp('amax');
-const aminOp = extremeOp('amin');
+  return (x, dim, { keepdim = false } = {}) => op(x, normalizeDims(name, dim, x.ndim), keepdim);
+};
 
 /** y = max x; NaN wins.   ∂x = g, shared equally among ties */
-export function amax(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return amaxOp(x, normalizeDims('amax', dim, x.ndim), keepdim);
-}
+export const amax: Reduce = extreme('amax');
 
 /** y = min x; NaN wins.   ∂x = g, shared equally among ties */
-export function amin(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return aminOp(x, normalizeDims('amin', dim, x.ndim), keepdim);
-}
+export const amin: Reduce = extreme('amin');
 
-const argOp = (name: 'argmax' | 'argmin') =>
-  defineOp({
+/** Where something is along one dim, or in the flattened tensor. */
+type Arg = (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor;
+
+const arg = (name: 'argmax' | 'argmin'): Arg => {
+  const op = defineOp({
     name,
     forward: (k, x: Tensor, dim: number, keepdim: boolean) => {
       if (x.shape[dim] === 0) throw new ShapeError(`${name}: nothing to choose from along dim ${dim} of x ${formatShape(x.shape)}`);
@@ -249,40 +244,33 @@ const argOp = (name: 'argmax' | 'argmin') =>
     },
     branch: (_, __, ___, y) => y,
   });
-
-const argmaxOp = argOp('argmax');
-const argminOp = argOp('argmin');
-
-function argReduce(op: typeof argmaxOp, name: string, x: Tensor, dim: number | undefined, keepdim: boolean): Tensor {
-  const flat = dim === undefined || x.ndim === 0;
-  const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
-  const ones = x.shape.map(() => 1);
-  return flat && keepdim ? reshape(y, ones) : y;
-}
+  return (x, dim, { keepdim = false } = {}) => {
+    const flat = dim === undefined || x.ndim === 0;
+    const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
+    const ones = x.shape.map(() => 1);
+    return flat && keepdim ? reshape(y, ones) : y;
+  };
+};
 
 /** Index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
-export function argmax(x: Tensor, dim?: number, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return argReduce(argmaxOp, 'argmax', x, dim, keepdim);
-}
+export const argmax: Arg = arg('argmax');
 
 /** Index (int32) of the first smallest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
-export function argmin(x: Tensor, dim?: number, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return argReduce(argminOp, 'argmin', x, dim, keepdim);
-}
+export const argmin: Arg = arg('argmin');
 
 /** An extreme along one dim, and where it is. */
 type Extreme = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
 
 const extremeAlong =
-  (name: string, op: typeof argmaxOp): Extreme =>
+  (name: string, arg: Arg): Extreme =>
   (x, dim, { keepdim = false } = {}) => {
     const d = normalizeDim(name, dim, x.ndim);
-    const index = argReduce(op, name, x, d, true);
+    const index = arg(x, d, { keepdim: true });
     const y = x.ndim === 0 ? identity(x) : gatherUnchecked(x, d, index);
     return keepdim ? [y, index] : [squeeze(y, d), squeeze(index, d)];
   };
 
 /** [max x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
-export const max: Extreme = extremeAlong('max', argmaxOp);
+export const max: Extreme = extremeAlong('max', argmax);
 /** [min x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
-export const min: Extreme = extremeAlong('min', argminOp);
+export const min: Extreme = extremeAlong('min', argmin);
