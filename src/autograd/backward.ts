@@ -306,7 +306,7 @@ function passOn({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[],
     if (x === g) gone = true;
     return free ? x : walk.bag.adopt(new Tensor(x));
   });
-  handles.forEach((x, i) => x !== null && deliver(inputs[i]!, x, walk));
+  for (let i = 0; i < handles.length; i++) if (handles[i] != null) deliver(inputs[i]!, handles[i]!, walk);
   return gone;
 }
 
@@ -383,7 +383,7 @@ function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g
 
 /** The saved values; a tensor whose handle was freed is replaced by a new one on the memory that was held. */
 function unpack({ saved, kept }: Node): Readonly<Record<string, unknown>> {
-  let values = saved!;
+  let values = saved ?? {};
   for (const { key, tensor, storage } of kept) {
     // A 0-d tensor that was freed and came back has other memory.
     if (!tensor.isReleased && tensor.storage === storage) continue;

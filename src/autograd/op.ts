@@ -153,12 +153,11 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   node.record();
   y.attach(node);
   const saved = op.save?.(inputs.map(isNode), ...args, ...outputs);
-  if (op.definition === undefined) node.save(saved ?? NOTHING, isTensor);
-  else node.save({ ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) }, isTensor);
+  const all = op.definition === undefined ? saved : { ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) };
+  if (all !== undefined) node.save(all, isTensor);
   watcher?.recorded(node);
 }
 
-const NOTHING = {};
 const isNode = (n: Node | null): boolean => n !== null;
 
 /** Notes which branch every element took. */

@@ -71,7 +71,7 @@ export function isInsideBackward(): boolean {
 
 /** Runs `fn` with recording on or off, without a scope. */
 export function withGradMode<T>(grad: boolean, fn: () => T): T {
-  return withMode({ ...mode, grad }, fn);
+  return mode.grad === grad ? fn() : withMode({ ...mode, grad }, fn);
 }
 
 /** Runs `fn` as part of a backward, with recording on or off: recorded operations in it leave the bin alone. */

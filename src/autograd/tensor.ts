@@ -282,7 +282,7 @@ export class Tensor implements View {
   /** @internal Frees the handle and the gradient with it. The value of a 0-d tensor stays. */
   free(by: FreedBy): void {
     if (this.#freedBy !== null) return;
-    if (this.ndim === 0) this.#value = this.item();
+    if (this.shape.length === 0) this.#value = viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
     this.#freedBy = by;
     this.binned = false;
     this.#endLease();

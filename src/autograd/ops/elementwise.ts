@@ -23,7 +23,9 @@ export function expandTo(v: View, shape: Shape): View {
 /** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
 function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
-  for (const v of operands) if (!sameShape(v.shape, big.shape) && sizeOf(v.shape) > sizeOf(big.shape)) big = v;
+  // Most often the shape is an operand's own, and the others are like it or 0-d.
+  for (const v of operands) if (v.shape === shape) return emptyLike(v, shape, dtype);
+  for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
   return emptyLike(expandTo(big, shape), shape, dtype);
 }
 
