@@ -260,7 +260,7 @@ describe('a worker that', () => {
   test.runIf(onLinux)('ends in the middle of its work becomes a WorkerError', async () => {
     const pool = await badPool();
     const worker = made.at(-1)!;
-    const { error } = failure(() =>
+    const { error, ms } = failure(() =>
       run(
         pool,
         'hang',
@@ -272,6 +272,8 @@ describe('a worker that', () => {
         'hang: a worker thread ended in the middle of its work. The next call starts new ones; setNumThreads(1) does without',
       ),
     );
+    // Noticed before ten waits are over.
+    expect(ms).toBeLessThan(950);
   });
 
   test('fails in a kernel of the library is replaced: the next call works', async () => {
