@@ -9,6 +9,7 @@
  */
 import type { FusedKernels, Kernels } from './interface.ts';
 import { reference } from './reference.ts';
+import { startTurbo } from './turbo.ts';
 import { wasm, wasmFused } from './wasm.ts';
 
 export type * from './interface.ts';
@@ -23,3 +24,5 @@ export const kernels: Kernels = wanted === 'reference' ? reference : wasm;
 
 /** Kernels of fused operations; null on the reference kernels, where fused operations run their definitions. */
 export const fused: FusedKernels | null = wanted === 'reference' ? null : wasmFused;
+
+if (wanted !== 'reference') startTurbo();

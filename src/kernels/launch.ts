@@ -13,17 +13,24 @@ export interface Split {
   readonly work: number;
 }
 
-/** The compiled kernels. */
-export const kernelModule = new WebAssembly.Module(kernelBytes());
-const instance = new WebAssembly.Instance(kernelModule, { env: { memory: wasmMemory, abort } });
 /** Kernels by name; workers know them by their number. */
-const table: Record<string, { id: number; run: Kernel }> = Object.fromEntries(
-  Object.entries(instance.exports).map(([name, run], id) => [name, { id, run: run as Kernel }]),
-);
-setHeapBase((instance.exports.heapBase as () => number)());
+type Table = Readonly<Record<string, { readonly id: number; readonly run: Kernel }>>;
+
+/** The compiled kernels. */
+export let kernelModule: WebAssembly.Module;
+let table: Table;
+useKernels(new WebAssembly.Module(kernelBytes()));
+setHeapBase((table!.heapBase!.run as unknown as () => number)());
+
+/** Puts the kernels of another compilation of the same binary in the place of those in use. */
+export function useKernels(module: WebAssembly.Module): void {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: wasmMemory, abort } });
+  kernelModule = module;
+  table = Object.fromEntries(Object.entries(exports).map(([name, run], id) => [name, { id, run: run as Kernel }]));
+}
 
 /** The binary; compiled for shared memory, its import is relabelled where the memory is not. */
-function kernelBytes(): Uint8Array<ArrayBuffer> {
+export function kernelBytes(): Uint8Array<ArrayBuffer> {
   const text = atob(KERNELS_BASE64);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);

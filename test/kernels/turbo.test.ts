@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { memory, tensor } from 'chainrule';
+import { expect, test } from 'vitest';
+import { kernelBytes, kernelModule } from '../../src/kernels/launch.ts';
+import { adopt } from '../../src/kernels/turbo.ts';
+
+/** The opcodes of f32x4.add and f32x4.sub. */
+const [ADD, SUB] = [
+  [0xfd, 0xe4, 0x01],
+  [0xfd, 0xe5, 0x01],
+];
+
+test('kernels that compute the same bits are adopted', () => {
+  const before = memory().bytes;
+  const other = new WebAssembly.Module(kernelBytes());
+  expect(adopt(() => other)).toBe(true);
+  expect(kernelModule).toBe(other);
+  expect(memory().bytes).toBe(before);
+  expect(
+    tensor([1, 2])
+      .add(tensor([3, 4]))
+      .toArray(),
+  ).toEqual([4, 6]);
+});
+
+test('kernels with one wrong operation are not', () => {
+  const bytes = kernelBytes();
+  let spoiled = 0;
+  for (let i = 0; i + 2 < bytes.length; i++) {
+    if (ADD!.every((b, j) => bytes[i + j] === b) && ++spoiled) bytes.set(SUB!, i);
+  }
+  expect(spoiled).toBeGreaterThan(100);
+  const before = kernelModule;
+  expect(adopt(() => new WebAssembly.Module(bytes))).toBe(false);
+  expect(kernelModule).toBe(before);
+  expect(
+    tensor([1, 2, 3, 4, 5])
+      .add(tensor([3, 4, 5, 6, 7]))
+      .toArray(),
+  ).toEqual([4, 6, 8, 10, 12]);
+});
+
+test('CHAINRULE_TURBO=1 computes the same bits, or says why it does not', () => {
+  const program = `
+    import { manualSeed, randn } from '${new URL('../../src/index.ts', import.meta.url).href}';
+    manualSeed(1);
+    const [a, b] = [randn([40, 70]), randn([70, 50])];
+    console.log(a.matmul(b).relu().data().join());`;
+  const run = (turbo: string): { out: string; err: string } => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+      encoding: 'utf8',
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: { ...process.env, CHAINRULE_KERNELS: 'wasm', CHAINRULE_TURBO: turbo },
+    });
+    expect(status, stderr).toBe(0);
+    return { out: stdout, err: stderr };
+  };
+  const [off, on] = [run('0'), run('1')];
+  expect(on.out).toBe(off.out);
+  expect(off.err).toBe('');
+  if (Number.parseInt(process.versions.node, 10) >= 24) expect(on.err).toBe('');
+  else expect(on.err).toContain(`CHAINRULE_TURBO needs Node 24 or later, this is ${process.versions.node}: going on without`);
+});
