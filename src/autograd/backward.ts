@@ -115,13 +115,9 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
     );
   };
   const walk = { ...modes(options), wanted, closed, bag: new Scope('backward'), refuse: allowUnused ? null : refuse };
-  let found: (Tensor | null)[] = [];
-  const collect = (grads: Map<Node, Tensor>): Tensor[] => {
-    found = xs.map((x) => grads.get(x.node!) ?? null);
-    return found.filter((g) => g !== null);
-  };
-  for (const step of run(roots, walk, collect)) void step;
-  return found;
+  let found = new Map<Node, Tensor>();
+  for (const step of run(roots, walk, (grads) => [...(found = grads).values()])) void step;
+  return xs.map((x) => found.get(x.node!) ?? null);
 }
 
 function modes(options: BackwardOptions): { retainGraph: boolean; createGraph: boolean } {
@@ -129,10 +125,7 @@ function modes(options: BackwardOptions): { retainGraph: boolean; createGraph: b
   return { createGraph, retainGraph: options.retainGraph ?? createGraph };
 }
 
-interface Root {
-  readonly tensor: Tensor;
-  readonly gradient: Tensor | null;
-}
+type Root = readonly [tensor: Tensor, gradient: Tensor | null];
 
 function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root {
   if (t.node === null) {
@@ -140,20 +133,17 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
       `${op}: the tensor ${formatShape(t.shape)} does not require a gradient: nothing behind it does, it was detached, or it was made under noGrad`,
     );
   }
-  if (gradient == null) {
-    if (t.numel !== 1) {
-      throw new AutogradError(
-        `${op}: the tensor has shape ${formatShape(t.shape)}, and only a scalar has an implied gradient of 1. Give the gradient, or reduce with sum() or mean()`,
-      );
-    }
-    return { tensor: t, gradient: null };
+  if (gradient == null && t.numel !== 1) {
+    throw new AutogradError(
+      `${op}: the tensor has shape ${formatShape(t.shape)}, and only a scalar has an implied gradient of 1. Give the gradient, or reduce with sum() or mean()`,
+    );
   }
-  if (!sameShape(gradient.shape, t.shape) || gradient.dtype !== t.dtype) {
+  if (gradient != null && (!sameShape(gradient.shape, t.shape) || gradient.dtype !== t.dtype)) {
     throw new ShapeError(
       `${op}: the gradient is ${gradient.dtype} ${formatShape(gradient.shape)}, the tensor ${t.dtype} ${formatShape(t.shape)}; they must be equal`,
     );
   }
-  return { tensor: t, gradient };
+  return [t, gradient ?? null];
 }
 
 /** A node on the way of a walk. */
@@ -175,17 +165,11 @@ export class Visit {
   }
 }
 
-interface Plan {
-  /** Where the walk starts; null where nothing wanted lies behind. */
-  readonly starts: readonly (Visit | null)[];
-  /** The nodes to visit, newest first. */
-  readonly order: Visit[];
-  /** Those of them whose operations gradients go through: what the walk consumes. */
-  readonly through: Node[];
-}
-
-/** Finds the nodes to visit and checks all of them. */
-function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk): Plan {
+/**
+ * Finds the nodes to visit and checks all of them: where the walk `starts` (null where nothing wanted lies behind), the `order` of
+ * its visits, newest first, and the nodes it goes `through`, whose operations it consumes.
+ */
+function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk) {
   // What is older than every wanted node cannot depend on one.
   let oldest = wanted === null ? 0 : Number.POSITIVE_INFINITY;
   for (const n of wanted ?? []) oldest = Math.min(oldest, n.seq);
@@ -199,7 +183,7 @@ function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk): Plan {
     return n.visit;
   };
   try {
-    const starts = roots.map((r) => enter(r.tensor.node));
+    const starts = roots.map(([t]) => enter(t.node));
     for (const v of found) if (!closed || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
     for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
     let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
@@ -286,7 +270,7 @@ function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): read
   }
 }
 
-function seed({ tensor, gradient }: Root): Tensor {
+function seed([tensor, gradient]: Root): Tensor {
   // The caller's gradient stays the caller's: the walk takes a handle of its own unless its history matters.
   if (gradient !== null) return isGradEnabled() ? gradient : loose(gradient);
   const one = emptyLike(tensor);

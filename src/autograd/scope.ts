@@ -154,7 +154,6 @@ function hand(t: Tensor, outer: Scope | null): void {
 /** All tensors in a result: itself, or in arrays, records, Map and Set, however deep. */
 export function tensorsIn(value: unknown, isTensor: (v: unknown) => v is Tensor): Tensor[] {
   if (isTensor(value)) return [value];
-  if (typeof value !== 'object' || value === null) return [];
   const found: Tensor[] = [];
   const seen = new Set<object>();
   const visit = (v: unknown): void => {
@@ -194,14 +193,9 @@ export function runScoped<T>(name: string, fn: () => T, isTensor: (v: unknown) =
 }
 
 function refuseDeferred(name: string, result: unknown): void {
-  if (typeof result !== 'object' || result === null || Array.isArray(result)) return;
-  const deferred =
-    typeof (result as { then?: unknown }).then === 'function'
-      ? 'a Promise'
-      : typeof (result as { next?: unknown }).next === 'function'
-        ? 'an iterator'
-        : null;
-  if (deferred === null) return;
+  const { then, next } = Object(result) as { then?: unknown; next?: unknown };
+  if (typeof then !== 'function' && typeof next !== 'function') return;
+  const deferred = typeof then === 'function' ? 'a Promise' : 'an iterator';
   throw new ScopeError(
     `${name}: the function returned ${deferred}, whose work would run after the scope has ended. ` +
       `Give ${name} a synchronous function, or loop with for (const i of scoped(n))`,
@@ -237,23 +231,14 @@ class ScopedSteps<T> {
     );
   }
 
-  next(): IteratorResult<T, void> {
+  next(): IteratorResult<T, unknown> {
     this.end();
-    if (this.#done) return { done: true, value: undefined };
-    const s = openScope('iteration');
-    this.#scope = s;
-    let ok = false;
-    try {
-      const step = this.#inner.next();
-      ok = step.done !== true;
-      return ok ? step : { done: true, value: undefined };
-    } finally {
-      if (!ok) {
-        this.#done = true;
-        this.#scope = null;
-        closeScope(s, []);
-      }
-    }
+    this.#scope = openScope('iteration');
+    // What has thrown is done too, and has nothing to return from.
+    this.#done = true;
+    const step = this.#inner.next();
+    this.#done = step.done === true;
+    return step;
   }
 
   /** The loop was dropped in the middle: what its iteration made passes to the scope around. */
@@ -264,12 +249,12 @@ class ScopedSteps<T> {
   }
 
   stop(): void {
-    if (this.#done) return;
+    const done = this.#done;
     this.#done = true;
     try {
       this.end();
     } finally {
-      this.#inner.return?.();
+      if (!done) this.#inner.return?.();
     }
   }
 }

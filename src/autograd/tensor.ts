@@ -333,11 +333,8 @@ export class Tensor implements View {
     v.storage.retain();
     before.release();
     this.#storage = v.storage;
-    Object.assign(this as { offset: number; strides: readonly number[]; dtype: DType }, {
-      offset: v.offset,
-      strides: v.strides,
-      dtype: v.dtype,
-    });
+    const { offset, strides, dtype } = v;
+    Object.assign(this as object, { offset, strides, dtype });
     if (this.#owned) this.#beginLease();
   }
 
