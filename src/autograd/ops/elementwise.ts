@@ -373,8 +373,9 @@ const logSigmoidOp = defineOp({
     const t = emptyLike(x);
     // min(x, 0) − ln(1 + e^−|x|): neither term overflows.
     for (const op of ['abs', 'neg', 'exp', 'log1p'] as const) k.unary(op, op === 'abs' ? x : t, t);
-    const zero = expandTo(constantView(k, 0, x.dtype), x.shape);
-    k.binary('minimum', x, zero, y);
+    const zero = empty([], x.dtype);
+    k.fill(0, zero);
+    k.binary('minimum', x, expandTo(zero, x.shape), y);
     k.binary('sub', y, t, y);
     return y;
   },
@@ -384,43 +385,40 @@ const logSigmoidOp = defineOp({
 /** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
 export const logSigmoid: Unary = (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp);
 
-function constantView(k: Kernels, value: number, dtype: DType): View {
-  const v = empty([], dtype);
-  k.fill(value, v);
-  return v;
-}
-
 const clampOp = defineOp({
   name: 'clamp',
-  forward: (k, x: Tensor, min: number | null, max: number | null) => {
-    const y = emptyLike(x);
-    if (min === null) k.copy(x, y);
-    else k.binary('maximum', x, expandTo(constantView(k, min, x.dtype), x.shape), y);
-    if (max !== null) k.binary('minimum', y, expandTo(constantView(k, max, x.dtype), x.shape), y);
+  broadcasts: true,
+  forward: (k, x: Tensor, min: Tensor | null, max: Tensor | null) => {
+    const shape = broadcastShapes('clamp', ...[x, min, max].map((t) => t?.shape ?? []));
+    const y = resultOf(shape, x.dtype, [x]);
+    if (min === null) k.copy(expandTo(x, shape), y);
+    else k.binary('maximum', expandTo(x, shape), expandTo(min, shape), y);
+    if (max !== null) k.binary('minimum', y, expandTo(max, shape), y);
     return y;
   },
   save: (_, x, min, max) => ({ x, min, max }),
-  backward: (g, { x, min, max }) => {
+  backward: (g, { x, min, max }, needs) => {
     const above = min === null ? g : where(ge(x, min), g, 0);
-    return [max === null ? above : where(le(x, max), above, 0)];
+    return [
+      needs[0] ? (max === null ? above : where(le(x, max), above, 0)) : null,
+      needs[1] && min ? where(lt(x, min), max === null ? g : where(lt(min, max), g, 0), 0) : null,
+      needs[2] && max ? where(gt(x, max), g, min === null ? 0 : where(gt(min, max), g, 0)) : null,
+    ];
   },
   branch: (x, min, max) => {
-    const low = min === null ? null : lt(x, min);
-    const high = max === null ? null : gt(x, max);
-    return low === null ? high! : high === null ? low : sub(high, low);
+    const sides = [min && lt(x, min), max && gt(x, max), min && max && gt(min, max)].filter((s) => s !== null);
+    return sides.reduce((a, b) => add(mul(a, 2), b));
   },
 });
 
 /**
  * y = min(max(x, min), max); either bound may be null, a number or a tensor.
- * ∂x = g where min ≤ x ≤ max (number bounds). Bounds that cross: max wins, as in PyTorch.
+ * ∂x = g where min ≤ x ≤ max,   ∂min = g where x < min < max,   ∂max = g where x > max or min > max
  */
 export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
   if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
-  if (min instanceof Tensor || max instanceof Tensor) {
-    // At a tie with a bound the gradient is all x's; at NaN, which loses every comparison, the extreme is NaN.
-    const low = min === null ? x : where(ge(x, min), x, maximum(x, min));
-    return max === null ? low : where(le(low, max), low, minimum(low, max));
-  }
-  return withOperands('clamp', [x, ...[min, max].filter((b) => b !== null)], arithmetic, (t) => clampOp(t, min, max));
+  const operands = [x, min, max].filter((t) => t !== null);
+  return withOperands('clamp', operands, arithmetic, (t, ...b) =>
+    clampOp(t!, min === null ? null : b[0]!, max === null ? null : b.at(-1)!),
+  );
 }

@@ -147,8 +147,14 @@ export function variance(x: Tensor, dim?: Dims, { correction = 1, keepdim = fals
   return div(sum(square(centred), dims, { keepdim }), Math.max(0, countOf(x.shape, dims) - correction));
 }
 
-/** y = √var. */
-export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => sqrt(variance(x, dim, options));
+/** √x.   ∂x = g / 2y, and, where the root has none, 0 as in PyTorch: at 0 */
+function root(x: Tensor): Tensor {
+  const zero = eq(x, 0);
+  return where(zero, 0, sqrt(where(zero, 1, x)));
+}
+
+/** y = √var; where that is 0, so is the gradient. */
+export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => root(variance(x, dim, options));
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
 export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
@@ -168,10 +174,7 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
   const dims = normalizeDims('norm', dim, x.ndim);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);
-  const squares = sum(square(x), dims, options);
-  // The root has no derivative at 0; as in PyTorch, the norm's is 0 there.
-  const zero = eq(squares, 0);
-  return where(zero, 0, sqrt(where(zero, 1, squares)));
+  return root(sum(square(x), dims, options));
 }
 
 /** A reduction over any dims. */
