@@ -88,7 +88,12 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   if (Array.isArray(inputs) && !isInsideBackward()) emptyBin();
   const result = forward(op, args);
   const outputs = isTensor(result) ? [result] : result;
-  if (inputs !== null && isFloat(outputs[0]!.dtype)) attach(op, args, inputs, outputs);
+  try {
+    if (inputs !== null && isFloat(outputs[0]!.dtype)) attach(op, args, inputs, outputs);
+  } catch (e) {
+    for (const t of outputs) t.free('dispose');
+    throw e;
+  }
   for (const t of outputs) t.born();
   if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
   return result;
@@ -149,10 +154,11 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
     y.attach(node);
     return;
   }
+  // First, as it may throw.
+  const saved = op.save?.(inputs.map(isNode), ...args, ...outputs);
   const node = new Node(op, inputs, y);
   node.record();
   y.attach(node);
-  const saved = op.save?.(inputs.map(isNode), ...args, ...outputs);
   const all = op.definition === undefined ? saved : { ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) };
   if (all !== undefined) node.save(all, isTensor);
   watcher?.recorded(node);

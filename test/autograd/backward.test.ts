@@ -270,6 +270,44 @@ describe('backward', () => {
     }));
 });
 
+describe('an operation whose block throws', () => {
+  const broken = (part: 'forward' | 'save' | 'backward'): ((x: Tensor) => Tensor) => {
+    const fail = (now: string): void => {
+      if (now === part) throw new Error(`${part} throws`);
+    };
+    return defineOp({
+      name: 'broken',
+      forward: (_, x: Tensor) => {
+        const y = x.mul(2);
+        fail('forward');
+        return y;
+      },
+      save: (_, x) => {
+        fail('save');
+        return { x };
+      },
+      backward: (g, { x }) => {
+        const dx = g.mul(x);
+        fail('backward');
+        return [dx];
+      },
+    });
+  };
+
+  it.each(['forward', 'save', 'backward'] as const)('%s: leaves memory, gradients and graph as they were', (part) => {
+    const x = leaf([1, 2]);
+    const h = x.mul(3);
+    const before = memory();
+    scope(() => {
+      expect(() => broken(part)(h).sum().backward(null, { retainGraph: true })).toThrow(`${part} throws`);
+    });
+    expect([memory().bytes, memory().tensors, x.grad]).toEqual([before.bytes, before.tensors, null]);
+    h.sum().backward();
+    expect(x.grad!.toArray()).toEqual([3, 3]);
+    x.dispose();
+  });
+});
+
 describe('higher orders', () => {
   it('x⁵ has the derivatives 5x⁴, 20x³, 60x², 120x, 120', () =>
     scope(() => {
