@@ -13,6 +13,9 @@ function criterion<O extends object>(loss: (x: f.Tensor, target: f.Tensor, optio
       super();
       const kept = Object.entries(options ?? {}).map(([name, v]: [string, unknown]) => [name, f.isTensor(v) ? buffer(v) : v] as const);
       this.options = Object.fromEntries(kept) as O;
+      // PyTorch's keys in the state dict: pos_weight, not options.posWeight.
+      const named = kept.map(([name, v]) => [name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`), v] as const);
+      Object.assign(this, Object.fromEntries(named.filter(([, v]) => f.isTensor(v))));
     }
     forward(x: f.Tensor, target: f.Tensor): f.Tensor {
       return loss(x, target, this.options);
