@@ -53,6 +53,11 @@ export class FileError extends ChainruleError {}
 /** A state dict that does not fit: names missing, unexpected or of the wrong shape. */
 export class StateDictError extends ChainruleError {}
 
+/** The refusal of a state that does not fit `owner`. */
+export function misfit(owner: string, what: string): StateDictError {
+  return new StateDictError(`loadStateDict: the state does not fit ${owner}: ${what}`);
+}
+
 /** How messages call a value of the wrong kind: `an array`, `a string`, `null`. */
 export function kindOf(value: unknown): string {
   if (value == null) return String(value);

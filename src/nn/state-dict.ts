@@ -3,7 +3,7 @@
  */
 import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
-import { StateDictError, kindOf } from '../core/errors.ts';
+import { kindOf, misfit } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -33,8 +33,7 @@ export function loadInto(
   state: StateDict,
   { strict = true, rename = (name) => name }: LoadOptions,
 ): LoadReport {
-  const refusal = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit ${owner}: ${what}`);
-  if (typeof state !== 'object' || state === null) throw refusal(`expected a record of tensors, got ${kindOf(state)}`);
+  if (typeof state !== 'object' || state === null) throw misfit(owner, `expected a record of tensors, got ${kindOf(state)}`);
   const found = new Map<Tensor, Tensor>();
   const unexpected: string[] = [];
   const problems: string[] = [];
@@ -46,20 +45,20 @@ export function loadInto(
         unexpected.push(key);
         continue;
       }
-      const problem = misfit(name, target, value);
+      const problem = problemOf(name, target, value);
       if (problem !== null) problems.push(problem);
       found.set(target, value);
     }
     const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
     if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
     if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
-    if (problems.length > 0) throw refusal(problems.join('; '));
+    if (problems.length > 0) throw misfit(owner, problems.join('; '));
     for (const [target, value] of found) target.copy_(value);
     return { missing, unexpected };
   });
 }
 
-function misfit(name: string, target: Tensor, value: Tensor): string | null {
+function problemOf(name: string, target: Tensor, value: Tensor): string | null {
   if (!isTensor(value)) return `${name} is ${kindOf(value)} in the state, expected a tensor`;
   // A tensor whose memory is gone must say so before the first copy.
   void value.storage;

@@ -60,16 +60,10 @@ export class Adam extends Optimizer<AdamGroup> {
     const g = weightDecay === 0 ? grad : this.decay(p, grad, group);
     m.mul_(betas[0]).add_(g.mul(1 - betas[0]));
     v.mul_(betas[1]).add_(g.square().mul_(1 - betas[1]));
-    let largest = v;
-    if (amsgrad) {
-      largest = this.stateOf(p, 'maxExpAvgSq').tensor;
-      largest.copy_(largest.maximum(v));
-    }
-    const divisor = largest
-      .sqrt()
-      .mul_((1 - betas[1] ** t) ** -0.5)
-      .add_(eps);
-    p.add_(m.div(divisor).mul_(-lr / (1 - betas[0] ** t)));
+    const largest = amsgrad ? this.stateOf(p, 'maxExpAvgSq').tensor : v;
+    if (amsgrad) largest.copy_(largest.maximum(v));
+    const root = largest.sqrt().mul_((1 - betas[1] ** t) ** -0.5);
+    p.add_(m.div(root.add_(eps)).mul_(-lr / (1 - betas[0] ** t)));
   }
 }
 

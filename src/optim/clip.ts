@@ -3,6 +3,7 @@
  */
 import { noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { checkNotNegative } from './check.ts';
 
 /** Options of clipGradNorm. */
@@ -13,19 +14,14 @@ export interface ClipOptions {
   readonly errorIfNonfinite?: boolean;
 }
 
-function gradients(params: Iterable<Tensor>): Tensor[] {
-  return [...params].flatMap((p) => (p.grad === null ? [] : [p.grad]));
-}
+const gradients = (params: Iterable<Tensor>): Tensor[] => [...params].flatMap((p) => p.grad ?? []);
 
 /**
  * Scales all gradients, in place, so that their common norm is at most `maxNorm`. Returns the norm before.
  * Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1
  */
-export function clipGradNorm(
-  params: Iterable<Tensor>,
-  maxNorm: number,
-  { normType = 2, errorIfNonfinite = false }: ClipOptions = {},
-): number {
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: ClipOptions = {}): number {
+  const { normType, errorIfNonfinite } = withDefaults('clipGradNorm', options, { normType: 2, errorIfNonfinite: false });
   checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
   const grads = gradients(params);
@@ -36,18 +32,12 @@ export function clipGradNorm(
   if (errorIfNonfinite && !Number.isFinite(total)) throw new ArgumentError(`clipGradNorm: the total norm of the gradients is ${total}`);
   const scale = maxNorm / (total + 1e-6);
   // Not `scale < 1`: a NaN norm must reach the gradients, as in PyTorch.
-  if (!(scale >= 1)) {
-    noGrad(() => {
-      for (const g of grads) g.mul_(scale);
-    });
-  }
+  if (!(scale >= 1)) noGrad(() => grads.forEach((g) => g.mul_(scale)));
   return total;
 }
 
 /** Clamps every element of the gradients to −value … value, in place. */
 export function clipGradValue(params: Iterable<Tensor>, value: number): void {
   checkNotNegative('clipGradValue', 'value', value);
-  noGrad(() => {
-    for (const g of gradients(params)) g.copy_(g.clamp(-value, value));
-  });
+  noGrad(() => gradients(params).forEach((g) => g.copy_(g.clamp(-value, value))));
 }

@@ -2,8 +2,8 @@
  * An average of the weights along the path of training, often better than where the path ends.
  */
 import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, StateDictError, kindOf } from '../core/errors.ts';
-import { formatShape, sameShape } from '../core/shape.ts';
+import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
+import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkRange, readOptions } from './check.ts';
 
@@ -76,18 +76,13 @@ export class EMA implements Stateful {
 
   /** Copies what `stateDict` gave. All or nothing. Throws: StateDictError where number or shapes differ */
   loadStateDict(state: EMAState): void {
-    const saved = state?.averages;
-    const own = this.#averages;
-    const refusal = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit EMA: ${what}`);
+    const [saved, own] = [state?.averages, this.#averages];
     if (!Array.isArray(saved) || saved.length !== own.length)
-      throw refusal(`expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
-    const wrong = own.findIndex((a, i) => !isTensor(saved[i]) || !sameShape(a.shape, saved[i].shape));
-    if (wrong >= 0) {
-      const got: unknown = saved[wrong];
-      throw refusal(
-        `average ${wrong} is ${isTensor(got) ? formatShape(got.shape) : kindOf(got)}, expected ${formatShape(own[wrong]!.shape)}`,
-      );
-    }
+      throw misfit('EMA', `expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
+    own.forEach(({ shape }, i) => {
+      const [got, expected] = [isTensor(saved[i]) ? formatShape(saved[i].shape) : kindOf(saved[i]), formatShape(shape)];
+      if (got !== expected) throw misfit('EMA', `average ${i} is ${got}, expected ${expected}`);
+    });
     noGrad(() => own.forEach((a, i) => a.copy_(saved[i])));
   }
 

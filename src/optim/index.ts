@@ -3,13 +3,10 @@
  */
 export { Adam, AdamW, type AdamGroup, type AdamOptions } from './adam.ts';
 export { clipGradNorm, clipGradValue, type ClipOptions } from './clip.ts';
-export { CosineAnnealingLR, type CosineAnnealingOptions } from './cosine-annealing.ts';
 export { EMA, type EMAOptions, type EMAState } from './ema.ts';
 export { OneCycleLR, type OneCycleOptions } from './one-cycle.ts';
 export { Optimizer, type GroupSpec, type OptimizerState, type ParamGroup, type ParamState, type Params } from './optimizer.ts';
 export { ReduceLROnPlateau, type PlateauOptions, type PlateauState } from './reduce-on-plateau.ts';
 export { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
+export * from './schedules.ts';
 export { SGD, type SGDGroup, type SGDOptions } from './sgd.ts';
-export { SequentialLR, type SequentialOptions, type SequentialState } from './sequential.ts';
-export { ExponentialLR, LambdaLR, LinearLR, MultiStepLR, StepLR } from './simple-schedules.ts';
-export type { LambdaOptions, LinearOptions, MultiStepOptions, StepOptions } from './simple-schedules.ts';

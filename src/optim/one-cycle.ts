@@ -39,14 +39,6 @@ const checkEach = (name: string, option: string, value: unknown): void => {
   for (const v of [value].flat()) checkNotNegative(name, option, v);
 };
 
-/** A stretch of the cycle, from one learning rate and momentum to others. */
-interface Phase {
-  /** The step at which it ends. */
-  readonly end: number;
-  readonly lr: readonly ['initial' | 'max', 'initial' | 'max' | 'min'];
-  readonly momentum: readonly ['baseMomentum' | 'maxMomentum', 'baseMomentum' | 'maxMomentum'];
-}
-
 /**
  * The one-cycle policy, stepped after every batch: the learning rate rises from maxLr / divFactor to maxLr and falls far below
  * where it began, and momentum mirrors it. As PyTorch's, it sets momentum from the start, whatever the optimizer was given.
@@ -100,33 +92,31 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
   }
 
   protected override next(group: ParamGroup, i: number): number {
-    const { options, lastEpoch: t } = this;
-    const phases = (options.threePhase ? threePhases : twoPhases)(this.totalSteps, options.pctStart);
-    const at = phases.findIndex((p, n) => t <= p.end || n === phases.length - 1);
-    const phase = phases[at]!;
-    const start = at === 0 ? 0 : phases[at - 1]!.end;
-    const share = (t - start) / (phase.end - start);
-    const between = options.annealStrategy === 'cos' ? cosine : linear;
-    if (options.cycleMomentum) setMomentum(group, between(of(options[phase.momentum[0]], i), of(options[phase.momentum[1]], i), share));
-    const max = of(options.maxLr, i);
-    const initial = max / options.divFactor;
-    const levels = { initial, max, min: initial / options.finalDivFactor };
-    return between(levels[phase.lr[0]], levels[phase.lr[1]], share);
+    const { annealStrategy, cycleMomentum } = this.options;
+    const corners = cornersOf(this.options, i);
+    const later = corners.findIndex(({ at }, n) => n > 0 && (this.lastEpoch <= at || n === corners.length - 1));
+    const [from, to] = [corners[later - 1]!, corners[later]!];
+    const share = (this.lastEpoch - from.at) / (to.at - from.at);
+    const between = annealStrategy === 'cos' ? cosine : linear;
+    if (cycleMomentum) setMomentum(group, between(from.momentum, to.momentum, share));
+    return between(from.lr, to.lr, share);
   }
 }
 
-function twoPhases(steps: number, pctStart: number): Phase[] {
+/** The steps at which the cycle of group i turns, and what it has come to there. */
+function cornersOf(
+  options: Required<OneCycleOptions>,
+  i: number,
+): { readonly at: number; readonly lr: number; readonly momentum: number }[] {
+  const { pctStart, divFactor, finalDivFactor, threePhase } = options;
+  const [max, low, high] = [of(options.maxLr, i), of(options.baseMomentum, i), of(options.maxMomentum, i)];
+  const [initial, steps] = [max / divFactor, stepsOf(options)];
+  const top = pctStart * steps - 1;
   return [
-    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['maxMomentum', 'baseMomentum'] },
-    { end: steps - 1, lr: ['max', 'min'], momentum: ['baseMomentum', 'maxMomentum'] },
-  ];
-}
-
-function threePhases(steps: number, pctStart: number): Phase[] {
-  return [
-    { end: pctStart * steps - 1, lr: ['initial', 'max'], momentum: ['maxMomentum', 'baseMomentum'] },
-    { end: 2 * pctStart * steps - 2, lr: ['max', 'initial'], momentum: ['baseMomentum', 'maxMomentum'] },
-    { end: steps - 1, lr: ['initial', 'min'], momentum: ['maxMomentum', 'maxMomentum'] },
+    { at: 0, lr: initial, momentum: high },
+    { at: top, lr: max, momentum: low },
+    ...(threePhase ? [{ at: 2 * top, lr: initial, momentum: high }] : []),
+    { at: steps - 1, lr: initial / finalDivFactor, momentum: high },
   ];
 }
 

@@ -2,7 +2,7 @@
  * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, AutogradError, StateDictError, kindOf } from '../core/errors.ts';
+import { ArgumentError, AutogradError, kindOf, misfit, type StateDictError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -35,6 +35,7 @@ export interface OptimizerState {
 export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
   readonly paramGroups: Group[];
   readonly #state = new Map<Tensor, ParamState>();
+  readonly #misfit = (what: string): StateDictError => misfit(this.constructor.name, what);
 
   /** `options` are the caller's: besides `lr`, only those that have a default. */
   constructor(params: Params<Omit<Group, 'params'>>, defaults: Partial<Omit<Group, 'params'>>, options: object = {}) {
@@ -103,14 +104,10 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   /** { state: { index: { name: tensor } }, paramGroups: [{ …options, params: [indices] }] }; its tensors are the live ones. */
   stateDict(): OptimizerState {
-    const params = this.#params();
-    const state: Record<string, ParamState> = {};
-    params.forEach((p, i) => {
-      const s = this.#state.get(p);
-      if (s !== undefined) state[i] = { ...s };
-    });
-    const indices = new Map(params.map((p, i) => [p, i]));
-    return { state, paramGroups: this.paramGroups.map((g) => ({ ...g, params: g.params.map((p) => indices.get(p)!) })) };
+    const known = [...this.#params().entries()].filter(([, p]) => this.#state.has(p));
+    const state = Object.fromEntries(known.map(([i, p]) => [i, { ...this.#state.get(p) }]));
+    let next = 0;
+    return { state, paramGroups: this.paramGroups.map((g) => ({ ...g, params: g.params.map(() => next++) })) };
   }
 
   /**
@@ -124,20 +121,22 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const state = new Map<Tensor, ParamState>();
     for (const [index, entries] of Object.entries(saved.state)) {
       const p = params[numbers.indexOf(Number(index))];
-      if (p === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
+      if (p === undefined) throw this.#misfit(`there is state for parameter ${index}, which is in no group`);
       if (typeof entries !== 'object' || entries === null) {
-        throw this.#mismatch(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
+        throw this.#misfit(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
       }
       for (const [name, t] of Object.entries(entries)) {
-        if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
+        if (!isTensor(t)) throw this.#misfit(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
         const scalar = name === 'step';
         if (sameShape(t.shape, scalar ? [] : p.shape)) continue;
         const expected = scalar ? 'expected []' : `the parameter ${formatShape(p.shape)}`;
-        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
+        throw this.#misfit(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
       }
       state.set(p, entries);
     }
-    const copies = noGrad(() => [...state].map(([p, entries]) => [p, copyState(p, entries)] as const));
+    const copied = (p: Tensor, entries: ParamState): ParamState =>
+      Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, blank(p, name).copy_(t)]));
+    const copies = noGrad(() => [...state].map(([p, entries]) => [p, copied(p, entries)] as const));
     this.dispose();
     for (const [p, entries] of copies) this.#state.set(p, entries);
     groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
@@ -146,23 +145,19 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   #readSavedGroups(saved: OptimizerState): Group[] {
     const [own, theirs] = [this.paramGroups, saved?.paramGroups];
     if (typeof saved?.state !== 'object' || saved.state === null || !Array.isArray(theirs))
-      throw this.#mismatch('expected { state, paramGroups }');
-    if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
+      throw this.#misfit('expected { state, paramGroups }');
+    if (theirs.length !== own.length) throw this.#misfit(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
     return own.map((group, i) => {
       const { params, ...options } = theirs[i] ?? {};
       if (params?.length !== group.params.length) {
-        throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
+        throw this.#misfit(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
       }
       const foreign = Object.keys(options).find((key) => !(key in group) && key !== 'initialLr');
-      if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
+      if (foreign !== undefined) throw this.#misfit(`group ${i} has the option '${foreign}', which is another optimizer's`);
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;
     });
-  }
-
-  #mismatch(what: string): StateDictError {
-    return new StateDictError(`loadStateDict: the state does not fit ${this.constructor.name}: ${what}`);
   }
 
   /** Frees the state. The parameters stay. */
@@ -170,10 +165,6 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     for (const entries of this.#state.values()) for (const t of Object.values(entries)) t.dispose();
     this.#state.clear();
   }
-}
-
-function copyState(p: Tensor, entries: ParamState): ParamState {
-  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, blank(p, name).copy_(t)]));
 }
 
 /** A state tensor of zeros. */

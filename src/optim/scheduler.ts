@@ -2,7 +2,7 @@
  * What all learning rate schedulers share. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once at
  * its birth and once per `step`; several may act on one optimizer, each on what the last has left.
  */
-import { StateDictError } from '../core/errors.ts';
+import { misfit } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { readOptions, type Spec } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
@@ -68,10 +68,8 @@ export abstract class Scheduler implements Stateful {
     const groups = this.optimizer.paramGroups.length;
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
     if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || baseLrs?.length !== groups || lastLr?.length !== groups) {
-      throw new StateDictError(
-        `loadStateDict: the state does not fit ${this.constructor.name}: ` +
-          `expected lastEpoch ≥ 0 and ${groups} learning rates, got ${lastEpoch} and ${baseLrs?.length}`,
-      );
+      const got = `got ${lastEpoch} and ${baseLrs?.length}`;
+      throw misfit(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
     }
     this.lastEpoch = lastEpoch!;
     this.baseLrs = [...baseLrs];

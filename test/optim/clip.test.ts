@@ -36,6 +36,9 @@ test('a norm that is not finite reaches the gradients, or throws', () => {
   );
   expect(infinite[0]!.grad!.toArray()).toEqual([Infinity, 1]);
   expect(() => optim.clipGradNorm(params, -1)).toThrow(new ArgumentError('clipGradNorm: maxNorm must be a number ≥ 0, got -1'));
+  expect(() => optim.clipGradNorm(params, 1, { norm: 1 } as object)).toThrow(
+    new ArgumentError("clipGradNorm: unknown option 'norm'; the options are normType, errorIfNonfinite"),
+  );
 });
 
 test('clipGradValue clamps every element', () => {
