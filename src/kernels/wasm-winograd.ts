@@ -9,10 +9,11 @@ import { getNumThreads } from './threads.ts';
 import { addressOf, type View } from './view.ts';
 import { divideUp, imageStrides, suffix, type Axis, type Workspaces } from './workspace.ts';
 
-/** Most tiles in a block, and bytes of their transformed values; see assembly/winograd-tiles.ts. */
+/** Most tiles in a block of a correlation, and of a weight gradient; see assembly/winograd-tiles.ts and winograd-grad.ts. */
 const TILES = 16;
+const GRAD_TILES = 32;
+/** Bytes of a tile's four vectors of channels in one plane. */
 const CELL = 64;
-const CELLS = 36 * (TILES * CELL + 64);
 /** Bytes of the channels whose weight gradient one chunk sums. */
 const GROUP = 256;
 /** Most multiplications of a chunk: some 50 milliseconds. */
@@ -28,11 +29,16 @@ export function goesInTiles(N: number, C: number, O: number, groups: number, ver
 }
 
 /** How tiles make blocks: whole rows of them where several fit, or parts of one. */
-function blocks(N: number, tilesY: number, tilesX: number): { rows: number; tiles: number; count: number } {
-  const parts = divideUp(tilesX, TILES);
+function blocks(most: number, N: number, tilesY: number, tilesX: number): { rows: number; tiles: number; count: number } {
+  const parts = divideUp(tilesX, most);
   const tiles = divideUp(tilesX, parts);
-  const rows = Math.floor(TILES / tiles);
+  const rows = Math.floor(most / tiles);
   return { rows: parts > 1 ? 1 : rows, tiles, count: parts > 1 ? N * tilesY * parts : divideUp(N * tilesY, rows) };
+}
+
+/** Bytes of so many transformed channels of a block of at most `most` tiles. */
+function cellBytes(most: number, channels: number, size: number): number {
+  return divideUp(channels * size, CELL) * 36 * (most * CELL + CELL);
 }
 
 /** Bytes of a transformed row of pixels of a block; 64 more than they take. */
@@ -66,11 +72,11 @@ export function correlateTiles(x: View, packed: number, y: View, vertical: Axis,
   const u = workspace(36 * plane).ptr;
   launch(`winogradWeights${suffix(y)}`, { chunks: divideUp(O * size, CELL), work: C * O * size }, packed, u, plane, C, O);
   const [tilesY, tilesX] = [divideUp(vertical.count, TILE), divideUp(horizontal.count, TILE)];
-  const block = blocks(N, tilesY, tilesX);
+  const block = blocks(TILES, N, tilesY, tilesX);
   const row = rowBytes(block.tiles, C, size);
   const images = imageStrides(x);
   const zeroBytes = (TILE * block.tiles + 2) * images[2]! + C * size;
-  const bytes = (1 + divideUp(C * size, CELL)) * CELLS + 6 * row;
+  const bytes = cellBytes(TILES, C, size) + cellBytes(TILES, 1, size) + 6 * row;
   launch(
     `winograd${suffix(y)}`,
     { chunks: block.count, work: tileWork(N * tilesY * tilesX, C, O, size) },
@@ -97,22 +103,22 @@ export function gradWOfTiles(g: View, x: View, dw: View, vertical: Axis, horizon
   const N = x.shape[0]!;
   const size = ITEM_SIZE[dw.dtype];
   const [tilesY, tilesX] = [divideUp(vertical.count, TILE), divideUp(horizontal.count, TILE)];
-  const block = blocks(N, tilesY, tilesX);
+  const block = blocks(GRAD_TILES, N, tilesY, tilesX);
   const group = GROUP / size;
   const groups = Math.max(1, Math.floor(C / group)) * Math.max(1, Math.floor(O / group));
   const cells = divideUp(C * size, CELL) * divideUp(O * size, CELL);
-  const cellBytes = 36 * ((CELL / size) * CELL + CELL);
+  const sumBytes = cells * 36 * ((CELL / size) * CELL + CELL);
   const tiles = N * tilesY * tilesX;
-  const most = Math.floor(Math.min(CHUNKS / groups, PARTIAL_BYTES / (cells * cellBytes), block.count / 2));
+  const most = Math.floor(Math.min(CHUNKS / groups, PARTIAL_BYTES / sumBytes, block.count / 2));
   const least = divideUp(36 * tiles * C * O, groups * LARGE);
   const partBlocks = divideUp(block.count, Math.max(1, least, most));
   const parts = divideUp(block.count, partBlocks);
-  const sums = workspace(parts * cells * cellBytes).ptr;
+  const sums = workspace(parts * sumBytes).ptr;
   const [images, gradients] = [imageStrides(x), imageStrides(g)];
   const widest = Math.min(Math.max(C, O), 2 * group);
   const row = rowBytes(block.tiles, widest, size);
   const zeroBytes = (TILE * block.tiles + 2) * Math.max(images[2]!, gradients[2]!) + widest * size;
-  const cellsOf = (channels: number): number => divideUp(Math.min(channels, 2 * group) * size, CELL) * CELLS;
+  const cellsOf = (channels: number): number => cellBytes(GRAD_TILES, Math.min(channels, 2 * group), size);
   const bytes = cellsOf(C) + cellsOf(O) + 6 * row;
   launch(
     `winogradGradW${suffix(dw)}`,

@@ -7,7 +7,13 @@ import { intArg, ptrArg } from './abi';
 import { lanes, panelVectors } from './lanes';
 import { filterLine } from './winograd-lines';
 import { multiplyChannels } from './winograd-product';
-import { CELL, CELLS, gradientTiles, inputTiles, PLANE, returnScratch, takeScratch } from './winograd-tiles';
+import { CELL, gradientTiles, inputTiles, returnScratch, takeScratch } from './winograd-tiles';
+
+/** Most tiles of a block: twice as many as of a correlation, as products run over them. src/kernels/wasm-winograd.ts has the same. */
+const TILES: usize = 32;
+/** Bytes from one plane of transformed values to the next, and of all of them. */
+const PLANE: usize = TILES * CELL + 64;
+const CELLS: usize = 36 * PLANE;
 
 /** Bytes of the sums of 4 vectors of input × 4 vectors of output channels in one plane, and one plane to the next. */
 // @ts-ignore: decorator
@@ -84,9 +90,9 @@ function winogradGradW<T>(args: usize, first: i32, last: i32): void {
         const atY = 4 * (r % tilesY);
         const tile = <usize>((r - r0) * count) * CELL;
         const xAt = x + n * xImage + <usize>(startY + atY) * xRow + <usize>i0 * sizeof<T>();
-        inputTiles<T>(xAt, xRow, xPixel, zeros, startY + atY, H, startX + 4 * t0, W, channels, count, rows, rowsRow, v + tile);
+        inputTiles<T>(xAt, xRow, xPixel, zeros, startY + atY, H, startX + 4 * t0, W, channels, count, rows, rowsRow, v + tile, PLANE);
         const gAt = g + n * gImage + <usize>atY * gRow + <usize>o0 * sizeof<T>();
-        gradientTiles<T>(gAt, gRow, gPixel, zeros, atY, OH, 4 * t0, OW, outputs, count, rows, rowsRow, u + tile);
+        gradientTiles<T>(gAt, gRow, gPixel, zeros, atY, OH, 4 * t0, OW, outputs, count, rows, rowsRow, u + tile, PLANE);
       }
       for (let i = 0; i < channels; i += depth) {
         for (let o = 0; o < outputs; o += depth) {

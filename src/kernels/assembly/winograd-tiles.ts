@@ -4,7 +4,7 @@
 import { lanes } from './lanes';
 import { gradientLine, inputLine, outputEnd, outputLine } from './winograd-lines';
 
-/** Most tiles of a block (even); src/kernels/wasm-winograd.ts has the same. */
+/** Most tiles of a block of correlations, an even number; src/kernels/wasm-winograd.ts has the same. */
 const TILES: usize = 16;
 /** Bytes of four vectors: a tile's channels in one cell. */
 export const CELL: usize = 64;
@@ -58,10 +58,10 @@ function transformRows<T>(
   for (let k: usize = 0; k < 6; k++) memory.fill(to + k * toRow + after, 0, all - after);
 }
 
-/** The second half: `count` tiles of the rows of transformRows, into cells from tile 0 of the first one's place on. */
+/** The second half: `count` tiles of the rows of transformRows, into cells from the first one's place in plane 0 on. */
 // @ts-ignore: decorator
 @inline
-function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count: i32, cells: usize): void {
+function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count: i32, cells: usize, plane: usize): void {
   const pixel = <usize>run * sizeof<T>();
   for (; count > 0; count--) {
     let cell = cells;
@@ -69,12 +69,12 @@ function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count
       let p = from + i;
       let q = cell + (i & (CELL - 1));
       for (let k = 0; k < 6; k++) {
-        if (taps == 6) inputLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, p + 4 * pixel, p + 5 * pixel, q, PLANE);
-        else gradientLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, q, PLANE);
+        if (taps == 6) inputLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, p + 4 * pixel, p + 5 * pixel, q, plane);
+        else gradientLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, q, plane);
         p += row;
-        q += 6 * PLANE;
+        q += 6 * plane;
       }
-      if ((i & (CELL - 1)) == CELL - 16) cell += CELLS;
+      if ((i & (CELL - 1)) == CELL - 16) cell += 36 * plane;
     }
     from += 4 * pixel;
     cells += CELL;
@@ -84,19 +84,19 @@ function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count
 /** V = Bᵀ x B of a row of `count` tiles; q is the first one's first pixel, y its first row. See transformRows. */
 export function inputTiles<T>(
   x: usize, row: usize, pixel: usize, zeros: usize, y: i32, H: i32, q: i32, W: i32, run: i32, count: i32,
-  rows: usize, rowsRow: usize, cells: usize,
+  rows: usize, rowsRow: usize, cells: usize, plane: usize,
 ): void {
   transformRows<T>(6, x, row, pixel, zeros, y, H, q, q + 4 * count + 2, W, run, rows, rowsRow);
-  transformColumns<T>(6, rows, rowsRow, run, count, cells);
+  transformColumns<T>(6, rows, rowsRow, run, count, cells, plane);
 }
 
 /** A g Aᵀ of a row of `count` tiles of gradients: the adjoint of the transform of outputs. */
 export function gradientTiles<T>(
   g: usize, row: usize, pixel: usize, zeros: usize, y: i32, H: i32, q: i32, W: i32, run: i32, count: i32,
-  rows: usize, rowsRow: usize, cells: usize,
+  rows: usize, rowsRow: usize, cells: usize, plane: usize,
 ): void {
   transformRows<T>(4, g, row, pixel, zeros, y, H, q, q + 4 * count, W, run, rows, rowsRow);
-  transformColumns<T>(4, rows, rowsRow, run, count, cells);
+  transformColumns<T>(4, rows, rowsRow, run, count, cells, plane);
 }
 
 /** y = Aᵀ m A of one tile and one vector of channels, of which `columns` lanes, `height` rows and `width` columns are written. */

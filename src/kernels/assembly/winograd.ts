@@ -99,7 +99,7 @@ function winograd<T>(args: usize, first: i32, last: i32): void {
       const atY = startY + 4 * (r % tilesY);
       const from = x + <usize>(r / tilesY) * xImage + <usize>atY * xRow;
       const cells = v + <usize>((r - r0) * count) * CELL;
-      inputTiles<T>(from, xRow, xPixel, zeros, atY, H, startX + 4 * t0, W, C, count, rows, rowsRow, cells);
+      inputTiles<T>(from, xRow, xPixel, zeros, atY, H, startX + 4 * t0, W, C, count, rows, rowsRow, cells, PLANE);
     }
     for (let o = 0; o < O; ) {
       const vectors = panelVectors<T>(O - o);
