@@ -1,7 +1,7 @@
 /**
  * Loads the WebAssembly kernels and runs them. The one place that knows the kernel ABI; see assembly/abi.ts.
  */
-import { KERNELS_BASE64 } from './binary.generated.ts';
+import { KERNELS_HEX } from './binary.generated.ts';
 import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory } from './memory.ts';
 import { runShared, tuning, type Kernel } from './threads.ts';
 
@@ -31,9 +31,10 @@ export function useKernels(module: WebAssembly.Module): void {
 
 /** The binary; compiled for shared memory, its import is relabelled where the memory is not. */
 export function kernelBytes(): Uint8Array<ArrayBuffer> {
-  const text = atob(KERNELS_BASE64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const bytes = new Uint8Array(KERNELS_HEX.length / 2);
+  // The codes of 0–9 are 48–57, of a–f 97–102: modulo 39 they are 9–18 and 19–24.
+  const digit = (i: number): number => (KERNELS_HEX.charCodeAt(i) % 39) - 9;
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 16 * digit(2 * i) + digit(2 * i + 1);
   if (!isShared) unshareImport(bytes);
   return bytes;
 }
