@@ -3,6 +3,7 @@
  */
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
+import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
 import { launch } from '../src/kernels/launch.ts';
 import { elementView } from '../src/kernels/memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
@@ -57,10 +58,12 @@ interface Layer {
   readonly dilation?: number;
   readonly groups?: number;
   readonly dtype?: FloatDType;
+  /** Default: 'auto', which for plain 3×3 kernels is Winograd; see docs/numerics.md for the choice. */
+  readonly algorithm?: ConvAlgorithm;
 }
 
 /** A convolution in each direction. */
-function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, dtype = 'float32' }: Layer): Case[] {
+function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, dtype = 'float32', algorithm = 'auto' }: Layer): Case[] {
   const padding = (dilation * (K - 1)) / 2;
   const out = Math.floor((side - 1) / stride) + 1;
   const marks = [
@@ -68,6 +71,7 @@ function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, 
     stride === 1 ? '' : ` stride ${stride}`,
     dilation === 1 ? '' : ` dilation ${dilation}`,
     groups === 1 ? '' : groups === C ? ' depthwise' : ` groups ${groups}`,
+    algorithm === 'auto' ? '' : ` ${algorithm}`,
   ];
   return DIRECTIONS.map((direction) => ({
     group: 'conv',
@@ -79,14 +83,16 @@ function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, 
       const image = (channels: number, size: number): View => emptyChannelsLast([BATCH, channels, size, size], dtype);
       const [x, w, y] = [image(C, side), empty([O, C / groups, K, K], dtype), image(O, out)];
       const p = { stride: [stride, stride], padding: [padding, padding], dilation: [dilation, dilation], groups } as const;
-      return prepared(
-        [x, w, y],
-        {
-          forward: () => kernels.conv2d(x, w, y, p),
-          gradX: () => kernels.conv2dGradX(y, w, x, p),
-          gradW: () => kernels.conv2dGradW(y, x, w, p),
-        }[direction],
-      );
+      const kernel = {
+        forward: () => kernels.conv2d(x, w, y, p),
+        gradX: () => kernels.conv2dGradX(y, w, x, p),
+        gradW: () => kernels.conv2dGradW(y, x, w, p),
+      }[direction];
+      return prepared([x, w, y], () => {
+        setConvAlgorithm(algorithm);
+        kernel();
+        setConvAlgorithm('auto');
+      });
     },
   }));
 }
@@ -109,7 +115,10 @@ export const kernelCases: readonly Case[] = [
   ...convolution({ C: 32, O: 64, side: 16, stride: 2 }),
   ...convolution({ C: 32, O: 64, side: 16, K: 1, stride: 2 }),
   ...convolution({ C: 64, O: 64, side: 8 }),
-  // What Winograd does not take.
+  // Three of them without Winograd, and what it does not take.
+  ...convolution({ C: 16, O: 16, side: 32, algorithm: 'direct' }),
+  ...convolution({ C: 32, O: 32, side: 16, algorithm: 'direct' }),
+  ...convolution({ C: 64, O: 64, side: 8, algorithm: 'direct' }),
   ...convolution({ C: 32, O: 32, side: 16, K: 5 }),
   ...convolution({ C: 32, O: 32, side: 16, dilation: 2 }),
   ...convolution({ C: 64, O: 64, side: 16, groups: 4 }),
