@@ -14,6 +14,13 @@ export function formatShape(shape: Shape): string {
   return `[${shape.join(',')}]`;
 }
 
+/** `(x [2,3], w [3])`: how messages show what an operation was given; null is left out. */
+export function shapesOf(given: Readonly<Record<string, { readonly shape: Shape } | null>>): string {
+  return `(${Object.entries(given)
+    .flatMap(([name, t]) => (t ? `${name} ${formatShape(t.shape)}` : []))
+    .join(', ')})`;
+}
+
 /** The number of elements of `shape`; throws where a size is no natural number or the count overflows. */
 export function sizeOf(shape: Shape, op = 'tensor'): number {
   checkArray(op, shape);

@@ -5,10 +5,10 @@ import { defaultGenerator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
-import { Conv2d } from './conv2d.ts';
 import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './function-layers.ts';
 import { conv2d } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
+import { Conv2d } from './linear-layers.ts';
 import { Module, type Layer } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 

@@ -2,7 +2,7 @@
  * Layers that are a function, whose options their constructor takes. PReLU alone has a parameter.
  */
 import * as f from '../autograd/index.ts';
-import { checkCount } from '../core/options.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
 import { constant_ } from './init.ts';
 import { Module, type Layer } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
@@ -111,6 +111,56 @@ export class Flatten extends layer<[start?: number, end?: number]>((x, start = 1
 /** y = x, the same tensor. */
 export class Identity extends layer((x: f.Tensor) => x) {}
 
+/** Options of Dropout, Dropout2d and StochasticDepth: the `generator` of the masks, by default that of `manualSeed`. */
+export type DropoutLayerOptions = Pick<f.DropoutOptions, 'generator'>;
+
+const pick = ({ training, generator }: Dropout): f.DropoutOptions => ({ training, generator });
+
+/**
+ * In training, zeroes each element with probability p and scales the rest by 1 / (1 − p); in evaluation, y = x.
+ * Source: Srivastava et al. 2014, JMLR 15
+ */
+export class Dropout extends Module {
+  readonly p: number;
+  readonly generator: f.Generator;
+
+  constructor(p = 0.5, options: DropoutLayerOptions = {}) {
+    super();
+    const { name } = this.constructor;
+    this.generator = withDefaults(name, options, { generator: f.defaultGenerator }).generator;
+    f.checkProbability(name, p);
+    this.p = p;
+  }
+
+  forward(x: f.Tensor): f.Tensor {
+    return f.dropout(x, this.p, pick(this));
+  }
+}
+
+/** Dropout of whole channels; see F.dropout2d. */
+export class Dropout2d extends Dropout {
+  override forward(x: f.Tensor): f.Tensor {
+    return f.dropout2d(x, this.p, pick(this));
+  }
+}
+
+/**
+ * Dropout of a residual branch as a whole, for the batch or sample by sample; see F.stochasticDepth.
+ * @example new StochasticDepth(0.2, 'row')
+ */
+export class StochasticDepth extends Dropout {
+  readonly mode: f.StochasticDepthMode;
+
+  constructor(p: number, mode: f.StochasticDepthMode, options: DropoutLayerOptions = {}) {
+    super(p, options);
+    this.mode = mode;
+  }
+
+  override forward(x: f.Tensor): f.Tensor {
+    return f.stochasticDepth(x, this.p, this.mode, pick(this));
+  }
+}
+
 /** Options of PReLU. */
 export interface PReLUOptions extends LayerOptions {
   /** What the slopes start from. Default 0.25. */
@@ -124,8 +174,9 @@ export interface PReLUOptions extends LayerOptions {
 export class PReLU extends Module {
   readonly weight: Parameter;
 
-  constructor(numParameters = 1, { init = 0.25, dtype = 'float32' }: PReLUOptions = {}) {
+  constructor(numParameters = 1, options: PReLUOptions = {}) {
     super();
+    const { init, dtype } = withDefaults('PReLU', options, { init: 0.25, dtype: 'float32' });
     checkCount('PReLU', 'numParameters', numParameters);
     this.weight = parameter([numParameters], dtype, (t) => constant_(t, init));
   }

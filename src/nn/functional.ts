@@ -4,17 +4,10 @@
  */
 import { arange, checkIndex, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { formatShape } from '../core/shape.ts';
+import { sameShape, shapesOf } from '../core/shape.ts';
 
-export {
-  binaryCrossEntropy,
-  binaryCrossEntropyWithLogits,
-  crossEntropy,
-  l1Loss,
-  mseLoss,
-  nllLoss,
-  smoothL1Loss,
-} from '../autograd/index.ts';
+export { binaryCrossEntropy, binaryCrossEntropyWithLogits, crossEntropy } from '../autograd/index.ts';
+export { l1Loss, mseLoss, nllLoss, smoothL1Loss } from '../autograd/index.ts';
 export type { BinaryCrossEntropyOptions, BinaryCrossEntropyWithLogitsOptions, CrossEntropyOptions } from '../autograd/index.ts';
 export type { Loss, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from '../autograd/index.ts';
 export { logSigmoid, logSoftmax, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
@@ -34,10 +27,10 @@ export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/
  * Throws: ShapeError for other sizes
  */
 export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
-  const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${b === null ? '' : `, b ${formatShape(b.shape)}`})`;
-  if (w.ndim !== 2 || x.ndim === 0) throw new ShapeError(`linear: x must be [...,I] and w [O,I] ${shapes}`);
-  if (x.size(-1) !== w.size(1)) throw new ShapeError(`linear: x has ${x.size(-1)} features, w expects ${w.size(1)} ${shapes}`);
-  if (b !== null && (b.ndim !== 1 || b.size(0) !== w.size(0))) throw new ShapeError(`linear: b must be [${w.size(0)}] ${shapes}`);
+  const refusal = (why: string): ShapeError => new ShapeError(`linear: ${why} ${shapesOf({ x, w, b })}`);
+  if (w.ndim !== 2 || x.ndim === 0) throw refusal('x must be [...,I] and w [O,I]');
+  if (x.size(-1) !== w.size(1)) throw refusal(`x has ${x.size(-1)} features, w expects ${w.size(1)}`);
+  if (b !== null && !sameShape(b.shape, [w.size(0)])) throw refusal(`b must be [${w.size(0)}]`);
   const y = x.matmul(w.transpose(0, 1));
   return b === null ? y : y.add(b);
 }

@@ -6,11 +6,8 @@ export { Parameter, buffer, type BufferOptions, type LayerOptions, type Paramete
 export type { LoadOptions, LoadReport, StateDict } from './state-dict.ts';
 export * from './function-layers.ts';
 export { ChannelGate, ECA, EffectiveSE, type ECAOptions, type EffectiveSEOptions, type Gate } from './channel-gate.ts';
-export { Conv2d, type Conv2dLayerOptions } from './conv2d.ts';
-export { Dropout, Dropout2d, StochasticDepth, type DropoutLayerOptions } from './dropout.ts';
-export { Embedding, type EmbeddingLayerOptions } from './embedding.ts';
 export { recordExcitations, type Excitation, type RecordExcitationsOptions } from '../inspect/index.ts';
-export { Linear, type LinearOptions } from './linear.ts';
+export * from './linear-layers.ts';
 export * from './losses.ts';
 export { BatchNorm2d, GroupNorm, LayerNorm, RMSNorm } from './norms.ts';
 export type { BatchNorm2dOptions, GroupNormOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';

@@ -2,9 +2,9 @@
  * Initialisation, in place, with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype, so that
  * float32 and float64 models from one seed agree to rounding.
  */
-import { defaultGenerator, eye, noGrad, rand, randn, where, zeros, type Generator, type Tensor } from '../autograd/index.ts';
+import { defaultGenerator, eye, noGrad, rand, randn, scoped, where, zeros, type Generator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { formatShape } from '../core/shape.ts';
+import { formatShape, sizeOf } from '../core/shape.ts';
 
 /** Options of whatever draws numbers. */
 export interface InitOptions {
@@ -84,6 +84,27 @@ export function truncNormal_<T extends Tensor>(t: T, mean = 0, std = 1, a = -2, 
       y = where(inside(y), y, draw());
     }
     return y;
+  });
+}
+
+/**
+ * t ← a matrix [size(0), the rest] whose rows, or columns where there are fewer, are orthogonal and of length `gain`. Returns t.
+ * Source: Saxe et al. 2014, arXiv:1312.6120; uniform over all such matrices, as PyTorch's
+ * Throws: ShapeError unless t has 2 dims or more
+ */
+export function orthogonal_<T extends Tensor>(t: T, gain = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+  if (t.ndim < 2) throw new ShapeError(`orthogonal_: expected at least 2 dims, got shape ${formatShape(t.shape)}`);
+  const [rows, columns] = [t.size(0), sizeOf(t.shape.slice(1))];
+  return fill(t, () => {
+    const q = randn([Math.min(rows, columns), Math.max(rows, columns)], { dtype: 'float64', generator });
+    // Modified Gram–Schmidt: each row to length 1, then out of all that follow.
+    for (const i of scoped(q.size(0))) {
+      const row = q.select(0, i);
+      row.mul_(1 / row.norm().item());
+      const rest = q.slice(0, i + 1);
+      rest.add_(rest.mv(row).outer(row).neg());
+    }
+    return (rows > columns ? q.transpose(0, 1) : q).mul(gain).reshape(t.shape);
   });
 }
 

@@ -4,7 +4,7 @@ import { checkCount, withDefaults } from '../core/options.ts';
 import { ReLU } from './function-layers.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
-import { Linear } from './linear.ts';
+import { Linear } from './linear-layers.ts';
 import type { Layer } from './module.ts';
 import type { LayerOptions } from './parameter.ts';
 import { Sequential } from './sequential.ts';

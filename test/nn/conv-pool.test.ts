@@ -213,6 +213,7 @@ describe('errors of normalisations', () => {
 describe('a misspelt option throws and names those there are', () => {
   const conv = 'stride, padding, dilation, groups';
   const layer = 'bias, dtype, generator';
+  const nll = 'reduction, weight, ignoreIndex';
   const unknown = (op: string, options: string): string => `${op}: unknown option 'strid'; the options are ${options}`;
   const typo = { strid: 2 } as object;
   throws([
@@ -233,6 +234,39 @@ describe('a misspelt option throws and names those there are', () => {
       `MaxPool2d: ${unknown('maxPool2d', 'stride, padding, dilation, ceilMode, returnIndices')}`,
     ],
     ['groupNorm', () => F.groupNorm(x, 2, typo), ArgumentError, unknown('groupNorm', 'weight, bias, eps')],
+    ['mseLoss', () => F.mseLoss(x, x, typo), ArgumentError, unknown('mseLoss', 'reduction')],
+    ['l1Loss', () => F.l1Loss(x, x, typo), ArgumentError, unknown('l1Loss', 'reduction')],
+    ['smoothL1Loss', () => F.smoothL1Loss(x, x, typo), ArgumentError, unknown('smoothL1Loss', 'reduction, beta')],
+    ['crossEntropy', () => F.crossEntropy(x, x, typo), ArgumentError, unknown('crossEntropy', `${nll}, labelSmoothing`)],
+    ['nllLoss', () => F.nllLoss(x, x, typo), ArgumentError, unknown('nllLoss', nll)],
+    ['binaryCrossEntropy', () => F.binaryCrossEntropy(x, x, typo), ArgumentError, unknown('binaryCrossEntropy', 'reduction, weight')],
+    [
+      'binaryCrossEntropyWithLogits',
+      () => F.binaryCrossEntropyWithLogits(x, x, typo),
+      ArgumentError,
+      unknown('binaryCrossEntropyWithLogits', 'reduction, weight, posWeight'),
+    ],
+    [
+      'CrossEntropyLoss, when it is called',
+      () => new nn.CrossEntropyLoss(typo).forward(x, x),
+      ArgumentError,
+      `CrossEntropyLoss: ${unknown('crossEntropy', `${nll}, labelSmoothing`)}`,
+    ],
+    ['dropout', () => F.dropout(x, 0.5, typo), ArgumentError, unknown('dropout', 'training, generator')],
+    ['dropout2d', () => F.dropout2d(x, 0.5, typo), ArgumentError, unknown('dropout2d', 'training, generator')],
+    ['stochasticDepth', () => F.stochasticDepth(x, 0.5, 'row', typo), ArgumentError, unknown('stochasticDepth', 'training, generator')],
+    ['Dropout', () => new nn.Dropout(0.5, typo), ArgumentError, unknown('Dropout', 'generator')],
+    ['StochasticDepth', () => new nn.StochasticDepth(0.5, 'row', typo), ArgumentError, unknown('StochasticDepth', 'generator')],
+    [
+      'embedding',
+      () => F.embedding(zeros([1], { dtype: 'int32' }), zeros([2, 2]), typo),
+      ArgumentError,
+      unknown('embedding', 'paddingIdx'),
+    ],
+    ['Embedding', () => new nn.Embedding(2, 2, typo), ArgumentError, unknown('Embedding', 'paddingIdx, dtype, generator')],
+    ['PReLU', () => new nn.PReLU(1, typo), ArgumentError, unknown('PReLU', 'init, dtype')],
+    ['gelu', () => F.gelu(x, typo), ArgumentError, unknown('gelu', 'approximate')],
+    ['softplus', () => F.softplus(x, typo), ArgumentError, unknown('softplus', 'beta, threshold')],
   ]);
 
   test('an undefined option is one that is not given', () => {

@@ -2,6 +2,7 @@ import {
   ArgumentError,
   Generator,
   ShapeError,
+  eye,
   manualSeed,
   memory,
   noGrad,
@@ -383,6 +384,45 @@ describe('initialisation', () => {
       expect(() => nn.init.dirac_(ones([3, 2, 3]), 2)).toThrow(
         new ShapeError('dirac_: expected 3 to 5 dims, the first a multiple of 2 groups, got shape [3,2,3]'),
       );
+    });
+  });
+
+  test('orthogonal_: rows, or columns where there are fewer, are orthogonal and of length gain', () => {
+    scope(() => {
+      for (const dtype of ['float64', 'float32'] as const) {
+        for (const shape of [
+          [3, 5],
+          [64, 64],
+          [40, 7],
+          [4, 2, 3, 3],
+          [20, 2, 1, 3],
+          [1, 4],
+          [4, 1],
+          [0, 3],
+        ]) {
+          const t = zeros(shape, { dtype });
+          expect(nn.init.orthogonal_(t, 1.5)).toBe(t);
+          const m = t.flatten(1).to('float64');
+          const [wide, k] = m.size(0) <= m.size(1) ? [m, m.size(0)] : [m.transpose(0, 1), m.size(1)];
+          expectClose(wide.matmul(wide.transpose(0, 1)), eye(k).mul(2.25).data(), dtype === 'float64' ? 1e-12 : 1e-6);
+        }
+      }
+      const draw = (): number[] => [...nn.init.orthogonal_(zeros([3, 4]), 1, { generator: new Generator(5) }).data()];
+      expect(draw()).toEqual(draw());
+      // Uniform over all such matrices: every element has mean 0 and variance 1/4.
+      const first = Array.from({ length: 400 }, () =>
+        scope(() =>
+          nn.init
+            .orthogonal_(zeros([3, 4]))
+            .select(0, 1)
+            .data(),
+        ),
+      );
+      for (let d = 0; d < 4; d++) {
+        expect(Math.abs(first.reduce((s, q) => s + q[d]!, 0) / 400)).toBeLessThan(0.1);
+        expect(Math.abs(first.reduce((s, q) => s + q[d]! ** 2, 0) / 400 - 0.25)).toBeLessThan(0.05);
+      }
+      expect(() => nn.init.orthogonal_(zeros([3]))).toThrow(new ShapeError('orthogonal_: expected at least 2 dims, got shape [3]'));
     });
   });
 

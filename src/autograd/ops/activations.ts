@@ -2,7 +2,8 @@
  * Activation functions made of other operations: their gradients follow. Kinks, and which side they belong to, are PyTorch's.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { formatShape } from '../../core/shape.ts';
+import { withDefaults } from '../../core/options.ts';
+import { shapesOf } from '../../core/shape.ts';
 import { withoutBranches } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import * as e from './elementwise.ts';
@@ -23,8 +24,7 @@ export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
 export function prelu(x: Tensor, w: Tensor): Tensor {
   const channels = x.ndim < 2 ? 1 : x.size(1);
   if (w.ndim > 1 || (w.numel !== 1 && w.numel !== channels)) {
-    const shapes = `(x ${formatShape(x.shape)}, w ${formatShape(w.shape)})`;
-    throw new ShapeError(`prelu: x has ${channels} channels, w must be [1] or [${channels}] ${shapes}`);
+    throw new ShapeError(`prelu: x has ${channels} channels, w must be [1] or [${channels}] ${shapesOf({ x, w })}`);
   }
   const slopes = w.reshape(w.numel === 1 ? [] : x.shape.map((c, d) => (d === 1 ? c : 1)));
   const positive = gt(x, 0);
@@ -53,7 +53,8 @@ export interface GeluOptions {
  * Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
  * Throws: ArgumentError for another `approximate`
  */
-export function gelu(x: Tensor, { approximate = 'none' }: GeluOptions = {}): Tensor {
+export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
+  const { approximate } = withDefaults('gelu', options, { approximate: 'none' });
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
   const t = floats(x);
@@ -74,7 +75,8 @@ export interface SoftplusOptions {
  * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
  * Throws: ArgumentError for beta 0
  */
-export function softplus(x: Tensor, { beta = 1, threshold = 20 }: SoftplusOptions = {}): Tensor {
+export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
+  const { beta, threshold } = withDefaults('softplus', options, { beta: 1, threshold: 20 });
   if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${beta}`);
   const t = floats(x);
   const scaled = mul(t, beta);

@@ -5,7 +5,7 @@
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
-import { formatShape, pair, sameShape, type Shape } from '../../core/shape.ts';
+import { formatShape, pair, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import type { ConvParams } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -157,7 +157,7 @@ function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: n
   if (kh === 0 || kw === 0) throw new ShapeError(`${op}: the kernel is empty ${shapes}`);
   const outputs = transposed ? perGroup * groups : split;
   if (b !== null && !sameShape(b.shape, [outputs])) {
-    throw new ShapeError(`${op}: b must be [${outputs}] (w ${formatShape(w.shape)}, b ${formatShape(b.shape)})`);
+    throw new ShapeError(`${op}: b must be [${outputs}] ${shapesOf({ w, b })}`);
   }
   if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
   return shapes;

@@ -3,6 +3,7 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
 import { formatShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../lifetime.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
@@ -24,7 +25,7 @@ export function checkProbability(op: string, p: number): void {
 
 /** y = x ⊙ m / (1 − p), m drawn in `shape`, which broadcasts to x's. */
 function masked(op: string, x: Tensor, p: number, shape: Shape, options: DropoutOptions): Tensor {
-  const { training = true, generator = defaultGenerator } = options;
+  const { training, generator } = withDefaults(op, options, { training: true, generator: defaultGenerator });
   const { dtype } = x;
   checkProbability(op, p);
   if (!isFloat(dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${dtype}`);

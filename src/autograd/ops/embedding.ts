@@ -2,6 +2,7 @@
  * Rows of a table by index. Letters: V rows, D numbers in each.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { where } from './elementwise.ts';
@@ -27,7 +28,8 @@ export function paddingRow(op: string, paddingIdx: number | null, rows: number):
  * Shape:  indices […] (int32), weight [V,D] → y […,D]
  * Throws: ShapeError for an index outside 0 … V − 1; DTypeError for other dtypes; ArgumentError for a padding row outside
  */
-export function embedding(indices: Tensor, weight: Tensor, { paddingIdx = null }: EmbeddingOptions = {}): Tensor {
+export function embedding(indices: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
+  const { paddingIdx } = withDefaults('embedding', options, { paddingIdx: null });
   if (weight.ndim !== 2) throw new ShapeError(`embedding: weight must be [V,D], got ${formatShape(weight.shape)}`);
   const [v, d] = weight.sizes(2);
   const padding = paddingRow('embedding', paddingIdx, v);

@@ -2,7 +2,7 @@
  * Writing into tensors. Never recorded: in grad mode they throw where anything involved requires a gradient. Every write
  * bumps the version that all views share.
  */
-import { checkFits, promote, type DType } from '../../core/dtype.ts';
+import { checkFits, promote } from '../../core/dtype.ts';
 import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
 import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
@@ -65,33 +65,24 @@ function write(op: string, target: Tensor, operand: Operand, kernel: (value: Vie
   return target;
 }
 
-function needsArithmetic(op: string, dtype: DType): void {
-  if (dtype === 'bool') throw new DTypeError(`${op}: a bool tensor holds no numbers; convert it with .to('int32') first`);
-}
+const updating =
+  (kernel: 'add' | 'mul') =>
+  (x: Tensor, y: Operand): Tensor => {
+    if (x.dtype === 'bool') throw new DTypeError(`${kernel}_: a bool tensor holds no numbers; convert it with .to('int32') first`);
+    return write(`${kernel}_`, x, y, (v) => kernels.binary(kernel, x, v, x));
+  };
 
 /** x ← x + y, y broadcast to x. Not recorded. Returns x. */
-export function add_(x: Tensor, y: Operand): Tensor {
-  needsArithmetic('add_', x.dtype);
-  return write('add_', x, y, (v) => kernels.binary('add', x, v, x));
-}
+export const add_ = updating('add');
 
 /** x ← x ⊙ y, y broadcast to x. Not recorded. Returns x. */
-export function mul_(x: Tensor, y: Operand): Tensor {
-  needsArithmetic('mul_', x.dtype);
-  return write('mul_', x, y, (v) => kernels.binary('mul', x, v, x));
-}
+export const mul_ = updating('mul');
 
 /** x ← y, converted and broadcast to x. Not recorded. Returns x. */
-export function copy_(x: Tensor, y: Tensor): Tensor {
-  return write('copy_', x, y, (v) => kernels.copy(v, x));
-}
+export const copy_ = (x: Tensor, y: Tensor): Tensor => write('copy_', x, y, (v) => kernels.copy(v, x));
 
 /** x ← value. Not recorded. Returns x. */
-export function fill_(x: Tensor, value: number): Tensor {
-  return write('fill_', x, value, () => kernels.fill(value, x));
-}
+export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, value, () => kernels.fill(value, x));
 
 /** x ← 0. Not recorded. Returns x. */
-export function zero_(x: Tensor): Tensor {
-  return fill_(x, 0);
-}
+export const zero_ = (x: Tensor): Tensor => fill_(x, 0);

@@ -3,7 +3,7 @@
  */
 import { isFloat, promote } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
-import { broadcastShapes, formatShape, sizeOf, type Shape } from '../../core/shape.ts';
+import { broadcastShapes, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -33,11 +33,10 @@ const matmulOp = defineOp({
  * Throws: ShapeError where the inner sizes differ; DTypeError for int32 and bool
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
-  const shapes = `(a ${formatShape(a.shape)}, b ${formatShape(b.shape)})`;
-  if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: both operands need at least 1 dim ${shapes}; use mul`);
+  if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: both operands need at least 1 dim ${shapesOf({ a, b })}; use mul`);
   const inner = a.shape.at(-1)!;
   const rows = b.shape.at(b.ndim === 1 ? -1 : -2)!;
-  if (inner !== rows) throw new ShapeError(`matmul: a has ${inner} columns, b ${rows} rows ${shapes}`);
+  if (inner !== rows) throw new ShapeError(`matmul: a has ${inner} columns, b ${rows} rows ${shapesOf({ a, b })}`);
   const dtype = promote(a.dtype, b.dtype);
   if (!isFloat(dtype))
     throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
@@ -58,7 +57,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 /** Throws unless a has m dims and b has n. */
 function checkRanks(op: string, a: Tensor, m: number, b: Tensor, n: number): void {
   if (a.ndim === m && b.ndim === n) return;
-  throw new ShapeError(`${op}: a must have ${m} dims and b ${n} (a ${formatShape(a.shape)}, b ${formatShape(b.shape)}); use matmul`);
+  throw new ShapeError(`${op}: a must have ${m} dims and b ${n} ${shapesOf({ a, b })}; use matmul`);
 }
 
 /** y = a · b.   ∂a = g ⊗ b,   ∂b = aᵀ · g.   Shape:  a [M,K], b [K] → [M] */

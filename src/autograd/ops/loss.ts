@@ -4,7 +4,8 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import { scope } from '../lifetime.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
@@ -27,8 +28,10 @@ export interface LossOptions {
 /** A loss of x against a target. */
 export type Loss<O extends LossOptions> = (x: Tensor, target: Tensor, options?: O) => Tensor;
 
+const REDUCED: Required<LossOptions> = { reduction: 'mean' };
+
 /** `total` is what the mean divides by; by default the number of losses. */
-function reduce(op: string, loss: Tensor, { reduction = 'mean' }: LossOptions, total?: Tensor): Tensor {
+function reduce(op: string, loss: Tensor, reduction?: Reduction, total?: Tensor): Tensor {
   if (reduction === 'none') return loss;
   if (reduction === 'sum') return sum(loss);
   if (reduction === 'mean') return total === undefined ? mean(loss) : div(sum(loss), total);
@@ -36,7 +39,7 @@ function reduce(op: string, loss: Tensor, { reduction = 'mean' }: LossOptions, t
 }
 
 /** loss ⊙ weight, which broadcasts to it. */
-const weighted = (op: string, loss: Tensor, weight: Tensor | null = null): Tensor =>
+const weighted = (op: string, loss: Tensor, weight: Tensor | null): Tensor =>
   weight === null ? loss : mul(loss, expand(weight, loss.shape, op, 'weight'));
 
 // — against classes —
@@ -55,35 +58,34 @@ export interface CrossEntropyOptions extends NllLossOptions {
   readonly labelSmoothing?: number;
 }
 
-const shapesOf = (x: Tensor, name: string, t: Tensor): string => `(x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`;
+const NLL: Required<NllLossOptions> = { ...REDUCED, weight: null, ignoreIndex: -100 };
 
 /** x's shape without its classes: dim 1, or the only one. */
 const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 1);
 
 /** x as rows of classes [M,K]. */
-function classRows(op: string, x: Tensor, weight: Tensor | null = null): Tensor {
+function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   if (x.ndim === 0) throw new ShapeError(`${op}: x must be [K], [N,K] or [N,K,…]: N samples, K classes, got []`);
   const k = x.size(x.ndim === 1 ? 0 : 1);
   if (weight !== null && !sameShape(weight.shape, [k]))
-    throw new ShapeError(`${op}: x has ${k} classes, weight must be [${k}] ${shapesOf(x, 'weight', weight)}`);
+    throw new ShapeError(`${op}: x has ${k} classes, weight must be [${k}] ${shapesOf({ x, weight })}`);
   return x.ndim === 2 ? x : reshape(movedim(x, x.ndim === 1 ? 0 : 1, -1), [sizeOf(samplesOf(x)), k]);
 }
 
 /** Throws unless target holds one int32 class below K for each sample of x; returns whether any is to be ignored. */
-function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex = -100): boolean {
+function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex: number): boolean {
   if (target.dtype !== 'int32')
     throw new DTypeError(`${op}: target must hold class indices as int32, got ${target.dtype}; make it with { dtype: 'int32' }`);
-  if (!sameShape(target.shape, samplesOf(x)))
-    throw new ShapeError(
-      `${op}: target must be ${formatShape(samplesOf(x))}, x's shape without its classes ${shapesOf(x, 'target', target)}`,
-    );
+  const samples = samplesOf(x);
+  if (!sameShape(target.shape, samples))
+    throw new ShapeError(`${op}: target must be ${formatShape(samples)}, x's shape without its classes ${shapesOf({ x, target })}`);
   return checkIndex(op, target, x.size(x.ndim === 1 ? 0 : 1), ignoreIndex);
 }
 
 /** −w[t] x[t], plus what smoothing moves from there to all classes; reduced.   x [M,K] log-probabilities */
-function weightedNll(op: string, x: Tensor, target: Tensor, { labelSmoothing = 0, ...options }: CrossEntropyOptions): Tensor {
-  const { weight = null, ignoreIndex = -100 } = options;
+function weightedNll(op: string, x: Tensor, target: Tensor, options: Required<CrossEntropyOptions>): Tensor {
+  const { weight, ignoreIndex, labelSmoothing } = options;
   const classes = reshape(target, [-1]);
   const ignored = e.eq(classes, ignoreIndex);
   const at = unsqueeze(where(ignored, 0, classes), 1);
@@ -93,13 +95,13 @@ function weightedNll(op: string, x: Tensor, target: Tensor, { labelSmoothing = 0
   if (labelSmoothing > 0) {
     gain = add(mul(gain, 1 - labelSmoothing), mul(sum(weighted(op, x, weight), 1), labelSmoothing / x.size(1)));
   }
-  return reduce(op, reshape(where(ignored, 0, neg(gain)), target.shape), options, sum(weights));
+  return reduce(op, reshape(where(ignored, 0, neg(gain)), target.shape), options.reduction, sum(weights));
 }
 
 /** −Σ_c p[c] w[c] x[c] for targets p that are probabilities, reduced.   x, p [M,K] */
-function softNll(x: Tensor, p: Tensor, shape: Shape, { weight = null, labelSmoothing = 0, ...options }: CrossEntropyOptions): Tensor {
+function softNll(x: Tensor, p: Tensor, shape: Shape, { weight, labelSmoothing, reduction }: Required<CrossEntropyOptions>): Tensor {
   const smooth = labelSmoothing === 0 ? p : add(mul(p, 1 - labelSmoothing), labelSmoothing / p.size(1));
-  return reduce('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), options);
+  return reduce('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), reduction);
 }
 
 /**
@@ -110,20 +112,21 @@ function softNll(x: Tensor, p: Tensor, shape: Shape, { weight = null, labelSmoot
  *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
 export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const { weight = null, ignoreIndex = -100, labelSmoothing = 0 } = options;
+  const read = withDefaults('crossEntropy', options, { ...NLL, labelSmoothing: 0 });
+  const { weight, ignoreIndex, labelSmoothing } = read;
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
   const rows = classRows('crossEntropy', x, weight);
   if (isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
     if (ignoreIndex >= 0)
       throw new ArgumentError(`crossEntropy: ignoreIndex ${ignoreIndex} needs class indices, target holds probabilities`);
-    return softNll(logSoftmax(rows, 1), classRows('crossEntropy', target), samplesOf(x), options);
+    return softNll(logSoftmax(rows, 1), classRows('crossEntropy', target, null), samplesOf(x), read);
   }
   const ignores = checkClasses('crossEntropy', x, target, ignoreIndex);
-  if (ignores || weight !== null || labelSmoothing > 0) return weightedNll('crossEntropy', logSoftmax(rows, 1), target, options);
+  if (ignores || weight !== null || labelSmoothing > 0) return weightedNll('crossEntropy', logSoftmax(rows, 1), target, read);
   const [loss, logp] = crossEntropyOp(rows, x.ndim === 2 ? target : reshape(target, [-1])) as [Tensor, Tensor];
   if (!logp.requiresGrad) logp.dispose();
-  return reduce('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), options);
+  return reduce('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), read.reduction);
 }
 
 /**
@@ -132,25 +135,31 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
  * Throws: as crossEntropy
  */
 export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
-  const rows = classRows('nllLoss', x, options.weight);
-  checkClasses('nllLoss', x, target, options.ignoreIndex);
-  return weightedNll('nllLoss', rows, target, options);
+  const read = withDefaults('nllLoss', options, NLL);
+  const rows = classRows('nllLoss', x, read.weight);
+  checkClasses('nllLoss', x, target, read.ignoreIndex);
+  return weightedNll('nllLoss', rows, target, { ...read, labelSmoothing: 0 });
 }
 
 // — against targets of x's shape —
 
+type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tensor;
+
 /** A loss of each element, reduced. */
-function perElement(op: string, x: Tensor, target: Tensor, options: LossOptions, loss: () => Tensor): Tensor {
-  if (!sameShape(x.shape, target.shape))
-    throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
-  return reduce(op, loss(), options);
+function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>): Loss<O> {
+  return (x, target, options = {} as O) => {
+    const read = withDefaults(op, options, defaults);
+    if (!sameShape(x.shape, target.shape))
+      throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
+    return reduce(op, loss(x, target, read), read.reduction);
+  };
 }
 
 /** (x − target)², reduced.   ∂x = 2 (x − target) / n */
-export const mseLoss: Loss<LossOptions> = (x, t, options = {}) => perElement('mseLoss', x, t, options, () => square(sub(x, t)));
+export const mseLoss = perElement('mseLoss', REDUCED, (x, t) => square(sub(x, t)));
 
 /** |x − target|, reduced.   ∂x = sign(x − target) / n */
-export const l1Loss: Loss<LossOptions> = (x, t, options = {}) => perElement('l1Loss', x, t, options, () => abs(sub(x, t)));
+export const l1Loss = perElement('l1Loss', REDUCED, (x, t) => abs(sub(x, t)));
 
 /** Options of smoothL1Loss. */
 export interface SmoothL1LossOptions extends LossOptions {
@@ -163,14 +172,12 @@ export interface SmoothL1LossOptions extends LossOptions {
  * Source: Girshick 2015, arXiv:1504.08083, eq. 3 (β = 1)
  * Throws: ArgumentError for beta < 0
  */
-export function smoothL1Loss(x: Tensor, target: Tensor, { beta = 1, ...options }: SmoothL1LossOptions = {}): Tensor {
+export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...REDUCED, beta: 1 }, (x, t, { beta }) => {
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
-  return perElement('smoothL1Loss', x, target, options, () => {
-    const size = abs(sub(x, target));
-    // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
-    return beta === 0 ? size : where(e.lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
-  });
-}
+  const size = abs(sub(x, t));
+  // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
+  return beta === 0 ? size : where(e.lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
+});
 
 /** Options of binaryCrossEntropy. */
 export interface BinaryCrossEntropyOptions extends LossOptions {
@@ -183,6 +190,9 @@ export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyO
   /** A factor for the losses of positive targets; broadcasts to x's shape. */
   readonly posWeight?: Tensor | null;
 }
+
+const WEIGHTED: Required<BinaryCrossEntropyOptions> = { ...REDUCED, weight: null };
+const LOGITS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED, posWeight: null };
 
 /** ln x, but at least −100: the loss stays finite where x is 0. */
 const logOf: e.Unary = (x) => clamp(log(x), -100);
@@ -206,27 +216,22 @@ const binaryCrossEntropyOp = defineOp({
  *   ∂x = w (x − t) / max(x (1 − x), 10⁻¹²) / n
  * Throws: ShapeError for shapes that do not fit; ArgumentError for x outside 0 … 1
  */
-export function binaryCrossEntropy(x: Tensor, target: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
+export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED, (x, t, { weight }) => {
   const op = 'binaryCrossEntropy';
-  return perElement(op, x, target, options, () => {
-    requireFloat(op, x);
-    const outside = x.data().find((v) => !(v >= 0 && v <= 1));
-    if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, e.cast(target, x.dtype)), options.weight);
-    throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
-  });
-}
+  requireFloat(op, x);
+  const outside = x.data().find((v) => !(v >= 0 && v <= 1));
+  if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, e.cast(t, x.dtype)), weight);
+  throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
+});
 
 /**
  * −w (p t ln σ(x) + (1 − t) ln(1 − σ(x))), reduced; for logits x, targets t in [0, 1] and p = posWeight.
  *   ∂x = w ((1 − t) σ(x) − p t σ(−x)) / n
  * Throws: ShapeError for shapes that do not fit
  */
-export function binaryCrossEntropyWithLogits(x: Tensor, target: Tensor, options: BinaryCrossEntropyWithLogitsOptions = {}): Tensor {
+export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  const { weight, posWeight } = options;
-  return perElement(op, x, target, options, () => {
-    const log = logSigmoid(x);
-    const gain = posWeight ? mul(log, add(mul(target, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : log;
-    return weighted(op, sub(mul(sub(1, target), x), gain), weight);
-  });
-}
+  const log = logSigmoid(x);
+  const gain = posWeight ? mul(log, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : log;
+  return weighted(op, sub(mul(sub(1, t), x), gain), weight);
+});

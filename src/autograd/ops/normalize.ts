@@ -4,7 +4,7 @@
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { checkCount, withDefaults } from '../../core/options.ts';
-import { formatShape, sameShape, type Shape } from '../../core/shape.ts';
+import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../lifetime.ts';
 import type { Tensor } from '../tensor.ts';
 import { div } from './elementwise.ts';
@@ -159,7 +159,7 @@ function checkOperands(op: string, x: Tensor, shape: Shape, operands: Named): vo
   for (const [name, t] of Object.entries(operands)) {
     if (t === null) continue;
     if (!sameShape(t.shape, shape)) {
-      throw new ShapeError(`${op}: ${name} must be ${formatShape(shape)} (x ${formatShape(x.shape)}, ${name} ${formatShape(t.shape)})`);
+      throw new ShapeError(`${op}: ${name} must be ${formatShape(shape)} ${shapesOf({ x, [name]: t })}`);
     }
     if (t.dtype !== x.dtype) throw new DTypeError(`${op}: x is ${x.dtype}, ${name} ${t.dtype}; they must be equal`);
   }

@@ -1,0 +1,125 @@
+/**
+ * Layers that multiply by a learned weight: Linear, convolutions, and Embedding, which picks its rows.
+ */
+import { defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
+import { ArgumentError } from '../core/errors.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
+import { pair, sizeOf, type Shape } from '../core/shape.ts';
+import { conv2d, linear, type Conv2dOptions, type Size2d } from './functional.ts';
+import { normal_, uniform_, type InitOptions } from './init.ts';
+import { Module } from './module.ts';
+import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
+
+/** Options of Linear. */
+export interface LinearOptions extends LayerOptions, InitOptions {
+  /** Whether there is a bias. Default true. */
+  readonly bias?: boolean;
+}
+
+const LAYER = { dtype: 'float32', generator: defaultGenerator } as const;
+const LINEAR = { bias: true, ...LAYER } as const;
+
+/** A layer of weight and bias, both U(−k, k), k = 1/√fanIn, where fanIn is how many numbers weight[0] has: PyTorch's default. */
+abstract class Weighted extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+
+  constructor(weight: Shape, outputs: number, { bias, dtype, ...init }: Required<LinearOptions>) {
+    super();
+    const k = 1 / Math.sqrt(sizeOf(weight.slice(1)));
+    const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, init));
+    this.weight = draw(weight);
+    this.bias = bias ? draw([outputs]) : null;
+  }
+
+  override multiplyAdds(_: Tensor, y: Tensor): number {
+    return (y.numel * this.weight.numel) / this.weight.size(0);
+  }
+}
+
+/**
+ * y = x Wᵀ + b
+ * Shape:  x [...,I] → y [...,O]; weight [O,I], bias [O]
+ * Init:   U(−k, k), k = 1/√I (PyTorch's default)
+ */
+export class Linear extends Weighted {
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+    const o = withDefaults('Linear', options, LINEAR);
+    checkCount('Linear', 'inFeatures', inFeatures);
+    checkCount('Linear', 'outFeatures', outFeatures);
+    super([outFeatures, inFeatures], outFeatures, o);
+  }
+
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+}
+
+/** Options of Conv2d. */
+export interface Conv2dLayerOptions extends Conv2dOptions, LinearOptions {}
+
+/** Channels in and out that divide into groups, and the weight: channels first of its own side, then of the other's group. */
+function weightShape(name: string, inChannels: number, outChannels: number, kernel: Size2d, groups: number, transposed = false): Shape {
+  for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount(name, option, n);
+  if (inChannels % groups !== 0 || outChannels % groups !== 0) {
+    throw new ArgumentError(`${name}: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
+  }
+  const [own, other] = transposed ? [inChannels, outChannels] : [outChannels, inChannels];
+  return [own, other / groups, ...pair(name, 'kernel', kernel, 1)];
+}
+
+/**
+ * The 2-d convolution of F.conv2d.
+ * Shape:  x [N,C,H,W] → y [N,O,OH,OW]; weight [O,C/groups,KH,KW], bias [O]
+ * Init:   U(−k, k), k = 1/√(C/groups · KH · KW) (PyTorch's default)
+ * @example new Conv2d(3, 16, 3, { padding: 1, bias: false })
+ */
+export class Conv2d extends Weighted {
+  readonly stride: Size2d;
+  readonly padding: Size2d | 'same' | 'valid';
+  readonly dilation: Size2d;
+  readonly groups: number;
+
+  constructor(inChannels: number, outChannels: number, kernel: Size2d, options: Conv2dLayerOptions = {}) {
+    const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR });
+    super(weightShape('Conv2d', inChannels, outChannels, kernel, o.groups), outChannels, o);
+    this.stride = o.stride;
+    this.padding = o.padding;
+    this.dilation = o.dilation;
+    this.groups = o.groups;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { weight, bias, stride, padding, dilation, groups } = this;
+    return conv2d(x, weight, bias, { stride, padding, dilation, groups });
+  }
+}
+
+/** Options of Embedding. */
+export interface EmbeddingLayerOptions extends EmbeddingOptions, LayerOptions, InitOptions {}
+
+/**
+ * A learned row for each index: y[…, :] = weight[indices[…], :]
+ * Shape:  indices […] (int32) → y […,D]; weight [V,D]
+ * Init:   N(0, 1), the padding row 0 (PyTorch's default)
+ */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+  readonly paddingIdx: number | null;
+
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingLayerOptions = {}) {
+    super();
+    const { paddingIdx, dtype, ...init } = withDefaults('Embedding', options, { paddingIdx: null, ...LAYER });
+    checkCount('Embedding', 'numEmbeddings', numEmbeddings);
+    checkCount('Embedding', 'embeddingDim', embeddingDim);
+    this.paddingIdx = paddingRow('Embedding', paddingIdx, numEmbeddings);
+    this.weight = parameter([numEmbeddings, embeddingDim], dtype, (t) => {
+      normal_(t, 0, 1, init);
+      if (this.paddingIdx !== null) t.select(0, this.paddingIdx).zero_();
+    });
+  }
+
+  forward(indices: Tensor): Tensor {
+    return embedding(indices, this.weight, { paddingIdx: this.paddingIdx });
+  }
+}
