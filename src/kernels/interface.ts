@@ -25,8 +25,11 @@ export type UnaryOp =
   | 'ceil'
   | 'round';
 
-/** y = f(a, b), a and b of y's dtype: floats, and int32 but for div and pow. maximum and minimum propagate NaN. */
-export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum';
+/** dx = f(g, y), the gradient of the unary op that gave y: g unless y ≤ 0; g·y·(1 − y); g·(1 − y²). Floats. */
+export type OutputGradOp = 'reluGrad' | 'sigmoidGrad' | 'tanhGrad';
+
+/** y = f(a, b), a and b of y's dtype: floats, and the first five of these int32 too. maximum and minimum propagate NaN. */
+export type BinaryOp = 'add' | 'sub' | 'mul' | 'maximum' | 'minimum' | 'div' | 'pow' | OutputGradOp;
 
 /** y (bool) = a ∘ b, a and b of one dtype, any. */
 export type CompareOp = 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge';
@@ -122,6 +125,8 @@ export interface Kernels {
   // — pooling: x [N,C,H,W], y and g [N,C,OH,OW] —
   /** y = max over each window (NaN wins, padding never), index (int32) = h·W + w of the first maximum, or of the last NaN. */
   maxPool2d(x: View, y: View, index: View, p: PoolParams): void;
+  /** dx = Σ g over the windows whose index is x's place. */
+  maxPool2dGrad(g: View, index: View, dx: View, p: PoolParams): void;
   /** y = sum over each window / divisor; dilation is 1. */
   avgPool2d(x: View, y: View, p: AvgPoolParams): void;
   /** The adjoint of avgPool2d. */
@@ -141,7 +146,7 @@ export interface Kernels {
  * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major; mean, invstd, w, b [C] contiguous, all of x's dtype.
  */
 export interface FusedKernels {
-  /** mean, biased variance of each channel, two-pass. */
+  /** mean, biased variance of each channel, as exact as in two passes. */
   batchNormStats(x: View, mean: View, variance: View): void;
   /** y = (x − mean) · invstd · w + b; w and b may be null. */
   batchNormApply(x: View, mean: View, invstd: View, w: View | null, b: View | null, y: View): void;
@@ -150,6 +155,8 @@ export interface FusedKernels {
    *   db = Σg, dw = Σ g·x̂, dx = w·invstd·(g − db/M − x̂·dw/M). dw, db are always written; dx may be null.
    */
   batchNormGrad(g: View, x: View, mean: View, invstd: View, w: View | null, dx: View | null, dw: View, db: View): void;
+  /** ds = Σ g·x over H and W, and dx = g·s in the same pass; s and ds [N,C] row-major, dx may be null. */
+  scaleChannelsGrad(g: View, x: View, s: View, dx: View | null, ds: View): void;
   /** Along the last dim of x [M,K], rows contiguous: y = x − log Σ exp x (log) or its exponential. */
   softmax(log: boolean, x: View, y: View): void;
   /** softmax: dx = y·(g − Σ g·y); log: dx = g − exp(y)·Σ g. g, y, dx [M,K] row-major. */

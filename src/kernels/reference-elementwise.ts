@@ -57,6 +57,9 @@ const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
   pow,
   maximum: Math.max,
   minimum: Math.min,
+  reluGrad: (g, y) => (y <= 0 ? 0 : g),
+  sigmoidGrad: (g, y) => g * y * (1 - y),
+  tanhGrad: (g, y) => g * (1 - y * y),
 };
 
 const COMPARE: Record<CompareOp, (a: number, b: number) => boolean> = {

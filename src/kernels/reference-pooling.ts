@@ -41,7 +41,7 @@ function averageGrad(g: View, dx: View, w: Windows): void {
   sums.storeIn(viewOf(dx.dtype));
 }
 
-type Pooling = 'maxPool2d' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
+type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
 export const pooling: Pick<Kernels, Pooling> = {
   /** y = max x over the window, index of the first, or of the last NaN; a window that lies wholly in the padding gives −∞ and index 0 */
@@ -77,6 +77,30 @@ export const pooling: Pick<Kernels, Pooling> = {
         }
       }
     }
+  },
+
+  /** dx at index += g for each window, but one that lies wholly in the padding */
+  maxPool2dGrad(g, index, dx, p) {
+    const G = viewOf(g.dtype);
+    const I = viewOf(index.dtype);
+    const [, C, H, W] = dx.shape as Four;
+    const [pg, pi] = [at(g), at(index)];
+    const sums = new Sums(dx);
+    /** Whether a window's place o along a dim of `size` has a tap on the image. */
+    const touches = (side: 0 | 1, o: number, size: number): boolean =>
+      Array.from({ length: p.kernel[side] }, (_, i) => o * p.stride[side] - p.padding[side] + i * p.dilation[side]).some(
+        (t) => t >= 0 && t < size,
+      );
+    const [N, , OH, OW] = g.shape as Four;
+    for (let oh = 0; oh < OH; oh++) {
+      for (let ow = 0; ow < OW; ow++) {
+        if (!touches(0, oh, H) || !touches(1, ow, W)) continue;
+        for (let n = 0; n < N; n++) {
+          for (let c = 0; c < C; c++) sums.values[(n * C + c) * H * W + I[position(pi, n, c, oh, ow)]!]! += G[position(pg, n, c, oh, ow)]!;
+        }
+      }
+    }
+    sums.storeIn(viewOf(dx.dtype));
   },
 
   avgPool2d(x, y, p) {

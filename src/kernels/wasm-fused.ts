@@ -88,6 +88,14 @@ export const fusedKernels: FusedKernels = {
     launch(`batchNormGradX${s}`, pass, addressOf(g), addressOf(x), addressOf(dx), ...perChannel, M, C, rows);
   },
 
+  scaleChannelsGrad(g, x, s, dx, ds) {
+    const [N, C, H, W] = x.shape as [number, number, number, number];
+    withWorkspace(N * C, (partial) => {
+      const views = [addressOf(g), addressOf(x), addressOr0(dx), addressOf(s), addressOf(ds)];
+      launch(`scaleChannelsGrad${suffix(x)}`, { chunks: N, work: N * C * H * W * PASS }, ...views, partial, H * W, C);
+    });
+  },
+
   softmax(log, x, y) {
     const [M, K] = x.shape as [number, number];
     const rows = softmaxRows(K);

@@ -2,13 +2,13 @@
  * Arguments of the WebAssembly pooling kernels; see assembly/pool.ts.
  */
 import { sizeOf } from '../core/shape.ts';
-import type { Kernels } from './interface.ts';
+import type { Kernels, PoolParams } from './interface.ts';
 import { launch, type Split } from './launch.ts';
 import { allocate, memoryViews } from './memory.ts';
 import { adaptiveWindows, averageWindows, type Span, type Windows } from './pool-windows.ts';
 import { addressOf, type View } from './view.ts';
 
-type Pooling = 'maxPool2d' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
+type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
 /** About how many nanoseconds an element of a window takes. */
 const NANOSECONDS = 0.25;
@@ -83,14 +83,21 @@ function averageGrad(g: View, dx: View, w: Windows): void {
   });
 }
 
+/** Max pooling over images x with windows y, or its adjoint: both take three views and one geometry; chunks are rows of `out`. */
+function maximum(name: string, views: readonly View[], x: View, y: View, p: PoolParams, out: View): void {
+  const sizes = [x.shape[1]!, x.shape[2]!, x.shape[3]!, y.shape[2]!, y.shape[3]!];
+  const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
+  const split = { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
+  launch(name + suffix(x), split, ...views.map(addressOf), ...sizes, ...geometry, ...views.flatMap((v) => v.strides));
+}
+
 export const poolingKernels: Pick<Kernels, Pooling> = {
   maxPool2d(x, y, index, p) {
-    const [N, C, OH, OW] = y.shape as [number, number, number, number];
-    const sizes = [C, x.shape[2]!, x.shape[3]!, OH, OW];
-    const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
-    const strides = [...x.strides, ...y.strides, ...index.strides];
-    const split = { chunks: N * OH, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
-    launch(`maxPool2d${suffix(x)}`, split, addressOf(x), addressOf(y), addressOf(index), ...sizes, ...geometry, ...strides);
+    maximum('maxPool2d', [x, y, index], x, y, p, y);
+  },
+
+  maxPool2dGrad(g, index, dx, p) {
+    maximum('maxPool2dGrad', [g, index, dx], dx, g, p, dx);
   },
 
   avgPool2d(x, y, p) {

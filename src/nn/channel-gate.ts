@@ -1,7 +1,7 @@
 /**
  * Attention over channels: the base of all of it, and two kinds that are smaller than squeeze-and-excitation.
  */
-import { defaultGenerator, type Tensor } from '../autograd/index.ts';
+import { defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
@@ -48,10 +48,10 @@ export abstract class ChannelGate extends Module {
 
   forward(x: Tensor): Tensor {
     if (x.ndim !== 4) throw new ShapeError(`${this.#op}: x must be [N,C,H,W], got ${formatShape(x.shape)}`);
-    const [n, c] = x.sizes(4);
+    const c = x.size(1);
     if (c !== this.channels)
       throw new ShapeError(`${this.#op}: x has ${c} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
-    return x.mul(this.excite(x).reshape([n, c, 1, 1]));
+    return scaleChannels(x, this.excite(x));
   }
 }
 

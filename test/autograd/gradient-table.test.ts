@@ -51,6 +51,7 @@ const WITHOUT_GRADIENT = [
   'detach',
   // Arithmetic on shapes, and checks.
   'expandTo',
+  'withOperands',
   'floats',
   'outputSize',
   'poolSize',

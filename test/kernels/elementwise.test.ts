@@ -178,6 +178,23 @@ describe('binary', () => {
     check('pow', 'float64', [1e-320, 1e-15]);
   });
 
+  test.each(['reluGrad', 'sigmoidGrad', 'tanhGrad'] as const)('%s equals its twin: float32 within 4e-7, float64 within 1e-15', (op) => {
+    // What such an op can have given: −1 … 1, or NaN.
+    const draw = (random: Random): number => [NaN, 0, -0, 1, -1][random.integer(30)] ?? random.normal() / 4;
+    for (const dtype of FLOATS) {
+      forRandom((seed, shape, random) => {
+        const [g, y] = [randomView(random, shape, dtype), randomView(random, shape, dtype, true, draw)];
+        agree(
+          seed,
+          shape,
+          dtype,
+          (k, dx) => k.binary(op, g, y, dx),
+          op === 'reluGrad' ? SAME : [1e-37, dtype === 'float32' ? 4e-7 : 1e-15],
+        );
+      });
+    }
+  });
+
   test.each([2, 3, 0.5, -1, 1, 0, -2.5])('pow by the broadcast number %d: within 3e-16, float32 rounded once', (e) => {
     for (const dtype of FLOATS) {
       const exponent = restride(view([1], dtype, 'row-major', [e]), [67], [0]);

@@ -157,6 +157,28 @@ describe('batch norm', () => {
   });
 });
 
+test('scaleChannelsGrad: dx = g·s to the bit, ds = Σ g·x within 1e-6 (float32), 1e-14 (float64), of Σ |g·x|', () => {
+  const images = fc.record({ N: fc.nat(3), C: fc.nat(67), H: fc.nat(7), W: fc.nat(12), seed, dtype });
+  const property = fc.property(images, fc.boolean(), ({ N, C, H, W, seed, dtype }, wantsDx) => {
+    freed(() => {
+      const image = (i: number) => view([N, C, H, W], dtype, 'channels-last', numbers(N * C * H * W, seed + i));
+      const [g, x, s] = [image(0), image(1), view([N, C], dtype, 'row-major', numbers(N * C, seed + 2))];
+      const [gs, xs, ss] = [g, x, s].map(read) as [number[], number[], number[]];
+      const of = (c: number) => range(H * W).map((i) => gs[c * H * W + i]! * xs[c * H * W + i]!);
+      const ds = view([N, C], dtype);
+      const run = (dx: View | null) => fused.scaleChannelsGrad(g, x, s, dx, ds);
+      const round = dtype === 'float32' ? Math.fround : (v: number) => v;
+      if (wantsDx) expect(out([N, C, H, W], dtype, run, 'channels-last')).toEqual(gs.map((v, i) => round(v * ss[Math.floor(i / H / W)]!)));
+      else run(null);
+      read(ds).forEach((v, c) => {
+        const most = (dtype === 'float32' ? 1e-6 : 1e-14) * sum(of(c).map(Math.abs));
+        expect(Math.abs(v - sum(of(c)))).toBeLessThanOrEqual(most);
+      });
+    });
+  });
+  fc.assert(property, IMAGE_RUNS);
+});
+
 describe('softmax and cross entropy', () => {
   const matrix = fc.record({ M: fc.integer({ min: 0, max: 9 }), K: size, seed, dtype, scale: fc.constantFrom(1, 30) });
   const logits = (m: { M: number; K: number; seed: number; scale: number }, holes: boolean) =>

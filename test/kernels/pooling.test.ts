@@ -75,6 +75,23 @@ test('maxPool2d equals its twin to the bit: values and indices, NaN, ±∞, −0
   fc.assert(property, RUNS);
 });
 
+test('maxPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64), also where windows overlap, leave gaps or lie in the padding', () => {
+  const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), layout, fc.boolean(), (im, sides, indexLayout, vectors) => {
+    freed(() => {
+      const [shape, p] = [[im.N, im.C, im.H, im.W], params(sides)];
+      const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
+      // Vectors go where all three are channels-last.
+      const [of, from, to] = vectors ? (['channels-last', 'channels-last', 'channels-last'] as const) : [indexLayout, im.from, im.to];
+      const index = view(out, 'int32', of);
+      reference.maxPool2d(view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed)), view(out, im.dtype), index, p);
+      const g = view(out, im.dtype, from, numbers(sizeOf(out), im.seed + 1, im.special));
+      const [dx, want] = twins(shape, im.dtype, to, (k, dx) => k.maxPool2dGrad(g, index, dx, p));
+      expect(difference(dx, want, tolerance(im.dtype))).toBeNull();
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
 const averages = fc.record({ countIncludePad: fc.boolean(), divisor: fc.option(fc.integer({ min: 1, max: 7 })) });
 
 test('avgPool2d equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {

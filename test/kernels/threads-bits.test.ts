@@ -6,7 +6,7 @@ import type { BinaryOp, CompareOp, ConvParams, PoolParams, ReduceOp, UnaryOp } f
 import { kernelModule } from '../../src/kernels/launch.ts';
 import { readElements } from '../../src/kernels/memory.ts';
 import { Pool, poolFor, setNumThreads, tuning } from '../../src/kernels/threads.ts';
-import type { View } from '../../src/kernels/view.ts';
+import { restride, type View } from '../../src/kernels/view.ts';
 import { wasm, wasmFused } from '../../src/kernels/wasm.ts';
 import { started, unitsOfWorkers } from '../support/workers.ts';
 import { freed, numbers, view, type Layout } from './layouts.ts';
@@ -61,7 +61,7 @@ function writes(name: string, shape: Shape, dtype: DType, run: (y: View) => void
 const UNARY = 'neg abs sign square relu reciprocal sqrt exp expm1 log log1p sin cos tanh sigmoid erf floor ceil round'.split(
   ' ',
 ) as UnaryOp[];
-const BINARY = 'add sub mul maximum minimum div pow'.split(' ') as BinaryOp[];
+const BINARY = 'add sub mul maximum minimum div pow reluGrad sigmoidGrad tanhGrad'.split(' ') as BinaryOp[];
 const COMPARE = 'eq ne lt le gt ge'.split(' ') as CompareOp[];
 const REDUCE = 'sum prod amax amin'.split(' ') as ReduceOp[];
 
@@ -150,6 +150,13 @@ function pooling(t: FloatDType): Case[] {
         return [y, index];
       },
     ],
+    writes(
+      `maxPool2dGrad ${t}`,
+      xs,
+      t,
+      (dx) => wasm.maxPool2dGrad(some(ys, t, 'channels-last'), restride(indices([4, 6, 6, 18], 144), ys, [648, 1, 108, 18]), dx, POOL),
+      'channels-last',
+    ),
     writes(`avgPool2d ${t}`, ys, t, (y) => wasm.avgPool2d(some(xs, t, 'channels-last'), y, average), 'channels-last'),
     writes(`avgPool2dGrad ${t}`, xs, t, (y) => wasm.avgPool2dGrad(some(ys, t, 'channels-last'), y, average), 'channels-last'),
   ];
@@ -170,6 +177,15 @@ function fused(t: FloatDType): Case[] {
         wasmFused.batchNormApply(x(), mean, variance, channel(2), channel(3), y);
         wasmFused.batchNormGrad(x(2), x(), mean, variance, channel(2), dx, dw, db);
         return [mean, variance, y, dx, dw, db];
+      },
+    ],
+    [
+      `scaleChannelsGrad ${t}`,
+      () => {
+        const image = (seed: number): View => some([9, 18, 7, 7], t, 'channels-last', seed);
+        const [dx, ds] = [view([9, 18, 7, 7], t, 'channels-last'), view([9, 18], t)];
+        wasmFused.scaleChannelsGrad(image(1), image(2), some([9, 18], t), dx, ds);
+        return [dx, ds];
       },
     ],
     ...[false, true].flatMap((log) => [

@@ -235,6 +235,16 @@ describe('errors', () => {
   });
 });
 
+test('a block that scales by other than a number per channel is told so', () => {
+  class PerImage extends nn.ChannelGate {
+    override excite(x: Tensor): Tensor {
+      return x.mean([1, 2, 3]);
+    }
+  }
+  const message = 'PerImage: scaleChannels: x must be [N,C,H,W] and s [N,C] (x [2,3,1,1], s [2])';
+  expect(() => new PerImage(3).forward(zeros([2, 3, 1, 1]))).toThrow(new ShapeError(message));
+});
+
 describe('recordExcitations', () => {
   /** Scales channels by numbers that x holds itself, so that what is recorded is known. */
   class Own extends nn.ChannelGate {

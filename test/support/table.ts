@@ -435,6 +435,14 @@ export const TABLE: readonly Line[] = [
     },
   },
 
+  {
+    name: 'scaleChannels',
+    draw: (d) => {
+      const shape = [d.pick([1, 2, 0]), d.int(1, 5), d.int(0, 3), d.int(1, 3)];
+      return { fn: (x, s) => ag.scaleChannels(x, s), inputs: [d.input(shape), d.input(shape.slice(0, 2))] };
+    },
+  },
+
   // — normalisation and losses —
   batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
   {
@@ -552,6 +560,14 @@ export const FUSED: readonly FusedLine[] = [
       const eps = d.pick([0.01, 0.1]);
       const c = [shape[1]!];
       return { inputs: [d.input(shape, { domain: 'distinct' }), d.input(c), d.input(c)], args: (xs) => [...xs, eps] };
+    },
+  },
+  {
+    name: 'scaleChannels',
+    op: ag.scaleChannels,
+    draw: (d) => {
+      const shape = [d.int(1, 3), d.int(1, 5), d.int(1, 7), d.int(1, 7)];
+      return { inputs: [d.input(shape), d.input(shape.slice(0, 2))], args: (xs) => xs };
     },
   },
   { name: 'softmax', op: (x: Tensor) => x.softmax(-1), draw: (d) => ({ inputs: [d.input(nonEmptyRows(d))], args: (xs) => xs }) },

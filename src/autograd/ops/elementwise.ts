@@ -4,7 +4,7 @@
 import { ITEM_SIZE, checkDType, checkFits, fits, isFloat, promote, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
-import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../../kernels/index.ts';
+import type { BinaryOp, CompareOp, Kernels, OutputGradOp, UnaryOp } from '../../kernels/index.ts';
 import { viewOf } from '../../kernels/memory.ts';
 import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type OpSpec } from '../op.ts';
@@ -59,7 +59,7 @@ function constant(value: number, dtype: DType): Tensor {
  * Calls `op` on the operands as tensors of one dtype: `to(common)`, by default the common dtype itself. Constants and casts
  * made for it are freed, unless the graph holds them.
  */
-function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
+export function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
   const dtype = to(commonDType(name, operands));
   for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
   const tensors: Tensor[] = [];
@@ -121,6 +121,17 @@ function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formu
     if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
     return withOperands(name, [a, b], to, op);
   };
+}
+
+/**
+ * dx = name(g, y), the gradient of a unary op in one pass over memory: linear in g, ∂y = dy(h ⊙ g, y) where it depends on y.
+ */
+function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
+  const op: Binary = binary(name, floating, {
+    save: (_, g, y) => ({ g: dy && g, y }),
+    backward: (h, { g, y }, needs) => [op(h, y), g && needs[1] ? dy!(mul(h, g), y) : null],
+  });
+  return op;
 }
 
 // — dtype —
@@ -311,10 +322,11 @@ export const sign: Unary = unary('sign', arithmetic, {});
 /** y = x².   ∂x = 2 g ⊙ x */
 export const square: Unary = fromInput('square', arithmetic, (g, x) => mul(g, mul(x, 2)));
 
+const reluGrad = outputGrad('reluGrad', null);
 /** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
 export const relu: Unary = unary('relu', arithmetic, {
   save: (_, __, y) => ({ y }),
-  backward: (g, { y }) => [where(le(y, 0), 0, g)],
+  backward: (g, { y }) => [reluGrad(g, y)],
   branch: (_, y) => gt(y, 0),
 });
 
@@ -361,10 +373,18 @@ export const ceil: Unary = rounding('ceil');
 export const round: Unary = rounding('round');
 
 /** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
-export const sigmoid: Unary = fromOutput('sigmoid', floating, (g, y) => mul(mul(g, y), sub(1, y)));
+export const sigmoid: Unary = fromOutput(
+  'sigmoid',
+  floating,
+  outputGrad('sigmoidGrad', (hg, y) => mul(hg, sub(1, mul(y, 2)))),
+);
 
 /** y = tanh x.   ∂x = g ⊙ (1 − y²) */
-export const tanh: Unary = fromOutput('tanh', floating, (g, y) => mul(g, sub(1, square(y))));
+export const tanh: Unary = fromOutput(
+  'tanh',
+  floating,
+  outputGrad('tanhGrad', (hg, y) => mul(hg, mul(y, -2))),
+);
 
 const logSigmoidOp = defineOp({
   name: 'logSigmoid',

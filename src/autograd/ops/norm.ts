@@ -2,13 +2,14 @@
  * Batch normalisation, softmax, cross entropy: fused kernels in first order, their definitions in every other.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { channelsLastStrides, isRowMajor, normalizeDim, sizeOf } from '../../core/shape.ts';
+import { ShapeError } from '../../core/errors.ts';
+import { channelsLastStrides, formatShape, isRowMajor, normalizeDim, sameShape, sizeOf } from '../../core/shape.ts';
 import { fused, kernels, type Kernels } from '../../kernels/index.ts';
 import { withNursery } from '../../kernels/memory.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import { loose, type Tensor } from '../tensor.ts';
-import { add, cast, clone, div, exp, log as logarithm, mul, neg, sqrt, square, sub } from './elementwise.ts';
+import { add, cast, clone, div, exp, log as logarithm, mul, neg, sqrt, square, sub, withOperands } from './elementwise.ts';
 import { detach, gatherUnchecked, reshape, transpose } from './movement.ts';
 import { amax, mean, sum } from './reduce.ts';
 
@@ -88,6 +89,36 @@ export const batchNormOp = defineOp({
     return [y, reshape(mu, [-1]), reshape(variance, [-1])];
   },
 });
+
+const scaleChannelsOp = defineOp({
+  name: 'scaleChannels',
+  forward: (k, x: Tensor, s: Tensor) => {
+    const y = emptyLike(x);
+    k.binary('mul', x, restride(s, x.shape, [...s.strides, 0, 0]), y);
+    return y;
+  },
+  save: (_, x, s) => ({ x, s }),
+  backward: (g, { x, s }, needs) =>
+    withNursery('scaleChannels', () => {
+      const k = kernels;
+      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+      const ds = empty(s.shape, x.dtype);
+      fused!.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s)!, dx, ds);
+      return [dx && loose(dx), loose(ds)];
+    }),
+  definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),
+});
+
+/**
+ * y = x ⊙ s, each channel of each image by its number.   ∂x = g ⊙ s,   ∂s = Σ over H, W of g ⊙ x
+ * Shape:  x [N,C,H,W], s [N,C] → y [N,C,H,W]
+ * Throws: ShapeError for other shapes
+ */
+export function scaleChannels(x: Tensor, s: Tensor): Tensor {
+  if (x.ndim !== 4 || !sameShape(s.shape, x.shape.slice(0, 2)))
+    throw new ShapeError(`scaleChannels: x must be [N,C,H,W] and s [N,C] (x ${formatShape(x.shape)}, s ${formatShape(s.shape)})`);
+  return withOperands('scaleChannels', [x, s], (d) => d, scaleChannelsOp);
+}
 
 /** Rows of the last dim, one after another: what the softmax kernels read. */
 function rows(k: Kernels, x: View): View {

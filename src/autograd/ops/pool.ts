@@ -10,7 +10,7 @@ import { tensor } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { batched, type Size2d } from './images.ts';
-import { reshape, scatterUnchecked } from './movement.ts';
+import { flatten, gatherUnchecked, reshape } from './movement.ts';
 import { indexSelect } from './rearrange.ts';
 import { requireFloat } from './reduce.ts';
 
@@ -55,14 +55,21 @@ const maxPoolOp = defineOp({
     k.maxPool2d(x, y, index, p);
     return [y, index];
   },
-  save: (_, x, __, ___, ____, index) => ({ shape: x.shape, index: index }),
-  backward: (g, { shape, index }): Grads => {
-    const [n, c, h, w] = shape as [number, number, number, number];
-    const windows = index.size(2) * index.size(3);
-    const dx = scatterUnchecked(reshape(g, [n, c, windows]), 2, reshape(index, [n, c, windows]), [n, c, h * w]);
-    return [reshape(dx, shape)];
-  },
+  save: (_, x, p, __, ___, index) => ({ shape: x.shape, index, p }),
+  backward: (g, { shape, index, p }): Grads => [maxPoolGradOp(g, index, shape, p)],
   branch: (_, __, ___, ____, index) => index,
+});
+
+/** dx = Σ g over the windows whose maximum x is.   ∂g = h at index */
+const maxPoolGradOp = defineOp({
+  name: 'maxPool2dGrad',
+  forward: (k, g: Tensor, index: Tensor, shape: Shape, p: PoolParams) => {
+    const dx = emptyLike(index, shape, g.dtype);
+    k.maxPool2dGrad(g, index, dx, p);
+    return dx;
+  },
+  save: (_, __, index) => ({ index }),
+  backward: (h, { index }): Grads => [reshape(gatherUnchecked(flatten(h, 2), 2, flatten(index, 2)), index.shape)],
 });
 
 type LinearPool<P> = (x: Tensor, p: P, shape: Shape) => Tensor;

@@ -13,6 +13,9 @@ const DIV = 3;
 const POW = 4;
 const MAXIMUM = 5;
 const MINIMUM = 6;
+const RELU_GRAD = 7;
+const SIGMOID_GRAD = 8;
+const TANH_GRAD = 9;
 
 // @ts-ignore: decorator
 @inline
@@ -22,6 +25,10 @@ function binaryVector<T>(op: i32, a: v128, b: v128): v128 {
   if (op == MUL) return v128.mul<T>(a, b);
   if (op == MAXIMUM) return v128.max<T>(a, b);
   if (op == MINIMUM) return v128.min<T>(a, b);
+  // g = a, y = b: one pass in place of a comparison and a selection, or of three products.
+  if (op == RELU_GRAD) return v128.andnot(a, v128.le<T>(b, v128.splat<T>(0)));
+  if (op == SIGMOID_GRAD) return v128.mul<T>(v128.mul<T>(a, b), v128.sub<T>(v128.splat<T>(1), b));
+  if (op == TANH_GRAD) return v128.mul<T>(a, v128.sub<T>(v128.splat<T>(1), v128.mul<T>(b, b)));
   if (isFloat<T>()) return v128.div<T>(a, b);
   return a;
 }
@@ -34,6 +41,9 @@ function binaryScalar<T>(op: i32, a: T, b: T): T {
   if (op == MUL) return <T>(a * b);
   if (op == MAXIMUM) return max<T>(a, b);
   if (op == MINIMUM) return min<T>(a, b);
+  if (op == RELU_GRAD) return b <= 0 ? <T>0 : a;
+  if (op == SIGMOID_GRAD) return <T>(a * b * (1 - b));
+  if (op == TANH_GRAD) return <T>(a * (1 - b * b));
   if (isFloat<T>()) {
     if (op == DIV) return a / b;
     return <T>power(<f64>a, <f64>b);
@@ -171,6 +181,9 @@ export function binary_div_f32(args: usize, first: i32, last: i32): void { binar
 export function binary_pow_f32(args: usize, first: i32, last: i32): void { binary<f32>(POW, args, first, last); }
 export function binary_maximum_f32(args: usize, first: i32, last: i32): void { binary<f32>(MAXIMUM, args, first, last); }
 export function binary_minimum_f32(args: usize, first: i32, last: i32): void { binary<f32>(MINIMUM, args, first, last); }
+export function binary_reluGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(RELU_GRAD, args, first, last); }
+export function binary_sigmoidGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(SIGMOID_GRAD, args, first, last); }
+export function binary_tanhGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(TANH_GRAD, args, first, last); }
 export function binary_add_f64(args: usize, first: i32, last: i32): void { binary<f64>(ADD, args, first, last); }
 export function binary_sub_f64(args: usize, first: i32, last: i32): void { binary<f64>(SUB, args, first, last); }
 export function binary_mul_f64(args: usize, first: i32, last: i32): void { binary<f64>(MUL, args, first, last); }
@@ -178,6 +191,9 @@ export function binary_div_f64(args: usize, first: i32, last: i32): void { binar
 export function binary_pow_f64(args: usize, first: i32, last: i32): void { binary<f64>(POW, args, first, last); }
 export function binary_maximum_f64(args: usize, first: i32, last: i32): void { binary<f64>(MAXIMUM, args, first, last); }
 export function binary_minimum_f64(args: usize, first: i32, last: i32): void { binary<f64>(MINIMUM, args, first, last); }
+export function binary_reluGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(RELU_GRAD, args, first, last); }
+export function binary_sigmoidGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(SIGMOID_GRAD, args, first, last); }
+export function binary_tanhGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(TANH_GRAD, args, first, last); }
 export function binary_add_i32(args: usize, first: i32, last: i32): void { binary<i32>(ADD, args, first, last); }
 export function binary_sub_i32(args: usize, first: i32, last: i32): void { binary<i32>(SUB, args, first, last); }
 export function binary_mul_i32(args: usize, first: i32, last: i32): void { binary<i32>(MUL, args, first, last); }
