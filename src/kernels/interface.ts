@@ -146,8 +146,8 @@ export interface Kernels {
  * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major; mean, invstd, w, b [C] contiguous, all of x's dtype.
  */
 export interface FusedKernels {
-  /** mean, biased variance of each channel, as exact as in two passes. */
-  batchNormStats(x: View, mean: View, variance: View): void;
+  /** mean, biased variance, and invstd = 1 / √(variance + eps) of each channel, as exact as in two passes. */
+  batchNormStats(x: View, eps: number, mean: View, variance: View, invstd: View): void;
   /** y = (x − mean) · invstd · w + b; w and b may be null. */
   batchNormApply(x: View, mean: View, invstd: View, w: View | null, b: View | null, y: View): void;
   /**

@@ -58,14 +58,13 @@ function withWorkspace(n: number, run: (address: number) => void): void {
 }
 
 export const fusedKernels: FusedKernels = {
-  batchNormStats(x, mean, variance) {
+  batchNormStats(x, eps, mean, variance, invstd) {
     const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
-    withWorkspace(chunks * C, (partial) => {
-      launch(`channelSums${s}`, pass, addressOf(x), 0, partial, M, C, rows);
-      launch(`combineSums${s}`, combination, partial, C, chunks, C, 1 / M, 0, addressOf(mean), COMBINE_CHUNK);
-      launch(`channelSums${s}`, pass, addressOf(x), addressOf(mean), partial, M, C, rows);
-      launch(`combineSums${s}`, combination, partial, C, chunks, C, 1 / M, 0, addressOf(variance), COMBINE_CHUNK);
+    withWorkspace(chunks * C * 3, (partial) => {
+      launch(`batchNormMoments${s}`, pass, addressOf(x), partial, M, C, rows);
+      const results = [addressOf(mean), addressOf(variance), addressOf(invstd)];
+      launch(`combineMoments${s}`, combination, partial, M, C, rows, eps, ...results, COMBINE_CHUNK);
     });
   },
 

@@ -67,10 +67,12 @@ describe('batch norm', () => {
         );
         const means = byChannel(read(x), shape).map((v) => sum(v) / v.length);
         const variances = byChannel(read(x), shape).map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length);
-        const mean = view([im.C], im.dtype);
-        const variance = out([im.C], im.dtype, (to) => fused.batchNormStats(x, mean, to));
+        const [mean, invstd] = [view([im.C], im.dtype), view([im.C], im.dtype)];
+        const variance = out([im.C], im.dtype, (to) => fused.batchNormStats(x, 1e-5, mean, to, invstd));
         expect(difference(read(mean), means, tolerance(im.dtype))).toBeNull();
         expect(difference(variance, variances, tolerance(im.dtype))).toBeNull();
+        const inverse = variances.map((v) => 1 / Math.sqrt(v + 1e-5));
+        expect(difference(read(invstd), inverse, 0, tolerance(im.dtype, 1e-5))).toBeNull();
       });
     });
     fc.assert(property, IMAGE_RUNS);
@@ -89,7 +91,7 @@ describe('batch norm', () => {
       const channels = byChannel(read(x), shape);
       const means = channels.map((v) => sum(v) / v.length);
       const mean = view([21], 'float32');
-      const variance = out([21], 'float32', (to) => fused.batchNormStats(x, mean, to));
+      const variance = out([21], 'float32', (to) => fused.batchNormStats(x, 1e-5, mean, to, view([21], 'float32')));
       expect(difference(read(mean), means, 0, 1e-7)).toBeNull();
       expect(
         difference(
@@ -102,11 +104,39 @@ describe('batch norm', () => {
     });
   });
 
+  test('batchNormStats with means up to 10⁴ deviations away, chunks that begin far from their mean: variance to 3e-5 (float32), 1e-11 (float64)', () => {
+    const far = fc.record({ M: fc.integer({ min: 2, max: 3000 }), C: fc.integer({ min: 1, max: 20 }), seed, dtype });
+    const property = fc.property(
+      far,
+      fc.double({ min: -1e4, max: 1e4, noNaN: true }),
+      fc.double({ min: -30, max: 30, noNaN: true }),
+      (im, offset, step) => {
+        freed(() => {
+          const { M, C } = im;
+          // The first 32 rows of each 512 stand apart from the rest.
+          const values = numbers(M * C, im.seed).map((v, i) => offset + v + (Math.floor(i / C) % 512 < 32 ? step : 0));
+          const x = view([M, C], im.dtype, 'row-major', values);
+          const channels = byChannel(read(x), [M, C]);
+          const want = channels.map((v) => {
+            const mean = sum(v) / M;
+            return sum(v.map((u) => (u - mean) ** 2)) / M;
+          });
+          const [mean, invstd] = [view([C], im.dtype), view([C], im.dtype)];
+          const variance = out([C], im.dtype, (to) => fused.batchNormStats(x, 1e-5, mean, to, invstd));
+          expect(difference(variance, want, 0, tolerance(im.dtype, 3e-5) * (im.dtype === 'float64' ? 100 : 1))).toBeNull();
+          const means = channels.map((v) => sum(v) / M);
+          expect(difference(read(mean), means, tolerance(im.dtype, 1e-7), tolerance(im.dtype, 1e-7))).toBeNull();
+        });
+      },
+    );
+    fc.assert(property, IMAGE_RUNS);
+  });
+
   test('batchNormStats: a NaN or ∞ stays in its channel', () => {
     freed(() => {
       const x = view([2, 5], 'float32', 'row-major', [1, NaN, 2, Infinity, 3, 3, 1, 4, 1, 5]);
       const mean = view([5], 'float32');
-      expect(out([5], 'float32', (to) => fused.batchNormStats(x, mean, to))).toEqual([1, NaN, 1, NaN, 1]);
+      expect(out([5], 'float32', (to) => fused.batchNormStats(x, 1e-5, mean, to, view([5], 'float32')))).toEqual([1, NaN, 1, NaN, 1]);
       expect(read(mean)).toEqual([2, NaN, 3, Infinity, 4]);
     });
   });
@@ -350,7 +380,7 @@ test('workspaces are given back', () => {
     const x = view([4, 5, 2, 2], 'float32', 'channels-last', numbers(80, 1));
     const [a, b] = [view([5], 'float32'), view([5], 'float32')];
     const before = memoryUse().bytes;
-    fused.batchNormStats(x, a, b);
+    fused.batchNormStats(x, 1e-5, a, b, a);
     fused.batchNormGrad(x, x, a, b, null, null, view([5], 'float32'), a);
     const p = { lr: 1, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 };
     optimizerKernels.sgd([{ param: a, grad: b, velocity: null, first: true }], p);

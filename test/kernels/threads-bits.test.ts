@@ -171,12 +171,12 @@ function fused(t: FloatDType): Case[] {
     [
       `batchNorm ${t}`,
       () => {
-        const [mean, variance, dw, db] = [view([C], t), view([C], t), view([C], t), view([C], t)];
+        const [mean, variance, invstd, dw, db] = [0, 1, 2, 3, 4].map(() => view([C], t)) as [View, View, View, View, View];
         const [y, dx] = [view([M, C], t), view([M, C], t)];
-        wasmFused.batchNormStats(x(), mean, variance);
-        wasmFused.batchNormApply(x(), mean, variance, channel(2), channel(3), y);
-        wasmFused.batchNormGrad(x(2), x(), mean, variance, channel(2), dx, dw, db);
-        return [mean, variance, y, dx, dw, db];
+        wasmFused.batchNormStats(x(), 1e-5, mean, variance, invstd);
+        wasmFused.batchNormApply(x(), mean, invstd, channel(2), channel(3), y);
+        wasmFused.batchNormGrad(x(2), x(), mean, invstd, channel(2), dx, dw, db);
+        return [mean, variance, invstd, y, dx, dw, db];
       },
     ],
     [

@@ -39,19 +39,8 @@ function vector(k: Kernels, v: View | null): View | null {
   return y;
 }
 
-/** 1 / √(variance + ε) */
-function inverseStd(k: Kernels, variance: View, eps: number): View {
-  const y = emptyLike(variance);
-  const e = empty([], variance.dtype);
-  k.fill(eps, e);
-  k.binary('add', variance, restride(e, variance.shape, [0]), y);
-  k.unary('sqrt', y, y);
-  k.unary('reciprocal', y, y);
-  return y;
-}
-
 /**
- * [y, mean, variance] of x [N,C,…] with statistics over all dims but C; variance is the biased one.
+ * [y, mean, variance, 1 / √(variance + ε)] of x [N,C,…] with statistics over all dims but C; variance is the biased one.
  *   y = (x − μ) / √(σ² + ε) · w + b
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
  */
@@ -59,23 +48,21 @@ export const batchNormOp = defineOp({
   name: 'batchNorm',
   forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
     const xs = channelsLast(k, x);
-    const c = x.shape[1]!;
-    const mu = empty([c], x.dtype);
-    const variance = empty([c], x.dtype);
-    fused!.batchNormStats(xs, mu, variance);
+    const [mu, variance, invstd] = [0, 1, 2].map(() => empty([x.shape[1]!], x.dtype)) as [View, View, View];
+    fused!.batchNormStats(xs, eps, mu, variance, invstd);
     const y = emptyChannelsLast(x.shape, x.dtype);
-    fused!.batchNormApply(xs, mu, inverseStd(k, variance, eps), vector(k, w), vector(k, b), y);
-    return [y, mu, variance];
+    fused!.batchNormApply(xs, mu, invstd, vector(k, w), vector(k, b), y);
+    return [y, mu, variance, invstd];
   },
-  save: (_, x, w, __, eps, ___, mu, variance) => ({ x, w, mu: mu, variance: variance, eps }),
-  backward: (g, { x, w, mu, variance, eps }, needs) =>
+  save: (_, x, w, __, ___, ____, mu, _____, invstd) => ({ x, w, mu: mu!, invstd: invstd! }),
+  backward: (g, { x, w, mu, invstd }, needs) =>
     withNursery('batchNorm', () => {
       const k = kernels;
       const [gs, xs] = [channelsLast(k, g), channelsLast(k, x)];
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const dw = empty(mu.shape, x.dtype);
       const db = empty(mu.shape, x.dtype);
-      fused!.batchNormGrad(gs, xs, mu, inverseStd(k, variance, eps), vector(k, w), dx, dw, db);
+      fused!.batchNormGrad(gs, xs, mu, invstd, vector(k, w), dx, dw, db);
       return [dx && loose(dx), needs[1] ? loose(dw) : null, needs[2] ? loose(db) : null];
     }),
   definition: (x, w, b, eps) => {
@@ -83,10 +70,11 @@ export const batchNormOp = defineOp({
     const mu = mean(x, dims, { keepdim: true });
     const centred = sub(x, mu);
     const variance = mean(square(centred), dims, { keepdim: true });
-    const normal = div(centred, sqrt(add(variance, eps)));
+    const std = sqrt(add(variance, eps));
+    const normal = div(centred, std);
     const scaled = w === null ? normal : mul(normal, reshape(w, shape));
     const y = b === null ? scaled : add(scaled, reshape(b, shape));
-    return [y, reshape(mu, [-1]), reshape(variance, [-1])];
+    return [y, reshape(mu, [-1]), reshape(variance, [-1]), reshape(div(1, std), [-1])];
   },
 });
 

@@ -54,13 +54,12 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   if (x.numel === 0) return affine(x, weight, bias, frame);
   const n = x.numel / x.size(1);
   if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
-  const [y, mean, variance] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor];
+  const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
   noGrad(() => {
     runningMean?.mul_(1 - momentum).add_(mean.mul(momentum));
     runningVar?.mul_(1 - momentum).add_(variance.mul((momentum * n) / (n - 1)));
   });
-  mean.dispose();
-  variance.dispose();
+  for (const t of [mean, variance, ...rest]) t.dispose();
   return y;
 }
 
