@@ -80,13 +80,14 @@ function selfTest(): Uint8Array {
       wasm.conv2dGradW(image(2, 32, out, out), image(2, channels, 12, 12), plain(32, channels, size, size), p);
     }
     const [x, y] = [image(2, 24, 7, 7), image(2, 24, 7, 7)];
-    for (const op of ['add', 'mul', 'maximum'] as const) wasm.binary(op, x, y, image(2, 24, 7, 7));
+    for (const op of ['add', 'mul', 'maximum', 'reluGrad'] as const) wasm.binary(op, x, y, image(2, 24, 7, 7));
     for (const op of ['relu', 'exp', 'sigmoid', 'tanh'] as const) wasm.unary(op, x, image(2, 24, 7, 7));
     wasm.reduce('sum', x, plain(1, 1, 1, 1));
-    const [mean, variance, w, b] = [plain(24), plain(24), plain(24), plain(24)];
-    wasmFused.batchNormStats(x, mean, variance);
-    wasmFused.batchNormApply(x, mean, variance, w, b, image(2, 24, 7, 7));
-    wasmFused.batchNormGrad(y, x, mean, variance, w, image(2, 24, 7, 7), plain(24), plain(24));
+    const [mean, invstd, w, b] = [plain(24), plain(24), plain(24), plain(24)];
+    wasmFused.batchNormStats(x, 1e-5, mean, plain(24), invstd);
+    wasmFused.batchNormApply(x, mean, invstd, w, b, image(2, 24, 7, 7));
+    wasmFused.batchNormGrad(y, x, mean, invstd, w, image(2, 24, 7, 7), plain(24), plain(24));
+    wasmFused.scaleChannelsGrad(x, y, plain(2, 24), image(2, 24, 7, 7), plain(2, 24));
     const sgd = { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0.01 };
     wasm.sgd([{ param: plain(101), grad: plain(101), velocity: plain(101), first: false }], sgd);
     for (const v of made) {
