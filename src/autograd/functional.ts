@@ -6,6 +6,7 @@
  * depend on has derivative zero. Without `createGraph` only what was asked for survives the call.
  */
 import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
@@ -36,11 +37,11 @@ export interface FunctionalOptions {
 export function valueAndGrad<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
-  { createGraph = false }: FunctionalOptions = {},
+  options: FunctionalOptions = {},
 ): [Tensor, LikeInputs<I>] {
-  return run('valueAndGrad', fn, inputs, createGraph, (point) => {
-    const y = scalar('valueAndGrad', point.call());
-    return [y, point.like(derivatives([y], point.xs, null, createGraph))];
+  return run('valueAndGrad', fn, inputs, options, (point) => {
+    const y = point.scalar();
+    return [y, point.like(derivatives([y], point.xs, null, point.createGraph))];
   });
 }
 
@@ -49,11 +50,11 @@ export function vjp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
   v: Tensor | null = null,
-  { createGraph = false }: FunctionalOptions = {},
+  options: FunctionalOptions = {},
 ): [Tensor, LikeInputs<I>] {
-  return run('vjp', fn, inputs, createGraph, (point) => {
-    const y = v === null ? scalar('vjp', point.call()) : point.call();
-    return [y, point.like(derivatives([y], point.xs, v === null ? null : [v], createGraph))];
+  return run('vjp', fn, inputs, options, (point) => {
+    const y = v === null ? point.scalar() : point.call();
+    return [y, point.like(derivatives([y], point.xs, v === null ? null : [v], point.createGraph))];
   });
 }
 
@@ -65,14 +66,14 @@ export function jvp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
   v: LikeInputs<I>,
-  { createGraph = false }: FunctionalOptions = {},
+  options: FunctionalOptions = {},
 ): [Tensor, Tensor] {
-  return run('jvp', fn, inputs, createGraph, (point) => {
+  return run('jvp', fn, inputs, options, (point) => {
     const y = point.call();
     const vs = tangents('jvp', inputs, v);
     const u = zerosLike(y).requiresGrad_();
     const pulled = derivatives([y], point.xs, [u], true);
-    return [y, derivatives(pulled, [u], vs, createGraph)[0]!];
+    return [y, derivatives(pulled, [u], vs, point.createGraph)[0]!];
   });
 }
 
@@ -81,23 +82,19 @@ export function hvp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
   v: LikeInputs<I>,
-  { createGraph = false }: FunctionalOptions = {},
+  options: FunctionalOptions = {},
 ): [Tensor, LikeInputs<I>] {
-  return run('hvp', fn, inputs, createGraph, (point) => {
-    const y = scalar('hvp', point.call());
+  return run('hvp', fn, inputs, options, (point) => {
+    const y = point.scalar();
     const vs = tangents('hvp', inputs, v);
     const first = derivatives([y], point.xs, null, true);
-    return [y, point.like(derivatives(first, point.xs, vs, createGraph))];
+    return [y, point.like(derivatives(first, point.xs, vs, point.createGraph))];
   });
 }
 
 /** All first derivatives: for an input x [X…] and a value y [Y…], J [Y…,X…]. One backward per element of y. */
-export function jacobian<const I extends FunctionInputs>(
-  fn: FunctionOf<I>,
-  inputs: I,
-  { createGraph = false }: FunctionalOptions = {},
-): LikeInputs<I> {
-  return run('jacobian', fn, inputs, createGraph, (point) => point.like(rows(point.call(), point.xs, createGraph)));
+export function jacobian<const I extends FunctionInputs>(fn: FunctionOf<I>, inputs: I, options: FunctionalOptions = {}): LikeInputs<I> {
+  return run('jacobian', fn, inputs, options, (point) => point.like(rows(point.call(), point.xs, point.createGraph)));
 }
 
 /**
@@ -107,33 +104,27 @@ export function jacobian<const I extends FunctionInputs>(
 export function hessian<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
-  { createGraph = false }: FunctionalOptions = {},
+  options: FunctionalOptions = {},
 ): LikeInputs<I, LikeInputs<I>> {
-  return run('hessian', fn, inputs, createGraph, (point) => {
-    const y = scalar('hessian', point.call());
-    return point.like(derivatives([y], point.xs, null, true).map((g) => point.like(rows(g, point.xs, createGraph))));
+  return run('hessian', fn, inputs, options, (point) => {
+    const y = point.scalar();
+    return point.like(derivatives([y], point.xs, null, true).map((g) => point.like(rows(g, point.xs, point.createGraph))));
   });
 }
 
 // — the point —
 
-interface Point<I extends FunctionInputs> {
-  /** What derivatives are taken with respect to: stand-ins for the inputs. */
-  readonly xs: readonly Tensor[];
-  /** The function at the stand-ins. */
-  call(): Tensor;
-  /** One item for each input, in the inputs' structure. */
-  like<T>(items: readonly T[]): LikeInputs<I, T>;
-}
+type Point<I extends FunctionInputs> = ReturnType<typeof pointOf<I>>;
 
 /** Runs `compute` in a scope, with recording on; results keep their history only under createGraph. */
 function run<I extends FunctionInputs, R>(
   name: string,
   fn: FunctionOf<I>,
   inputs: I,
-  createGraph: boolean,
+  options: FunctionalOptions,
   compute: (point: Point<I>) => R,
 ): R {
+  const { createGraph } = withDefaults(name, options, { createGraph: false });
   return scope(() =>
     withGradMode(true, () => {
       const result = compute(pointOf(name, fn, inputs, createGraph));
@@ -142,22 +133,27 @@ function run<I extends FunctionInputs, R>(
   );
 }
 
-function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean): Point<I> {
+/**
+ * The point: `xs`, what derivatives are taken with respect to, stand-ins for the inputs; `call`, the function there, and
+ * `scalar`, where it must be one; `like`, one item for each input in the inputs' structure.
+ */
+function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean) {
   const given = tensorsOf(name, inputs);
   // Under createGraph what comes out depends on the inputs themselves; else on leaves of its own.
   const xs = given.map((x) => (createGraph && x.requiresGrad ? identity(x) : detach(x).requiresGrad_()));
   const like = <T>(items: readonly T[]): LikeInputs<I, T> => structured(inputs, items) as LikeInputs<I, T>;
-  // The structure of the arguments is that of the inputs, for which the function's type was made.
-  const call = fn as (...args: unknown[]) => unknown;
-  return {
-    xs,
-    like,
-    call: () => {
-      const y = Array.isArray(inputs) ? call(...xs) : call(like(xs));
-      if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${y === null ? 'null' : typeof y}`);
-      return y;
-    },
+  const call = (): Tensor => {
+    // The structure of the arguments is that of the inputs, for which the function's type was made.
+    const y = (fn as (...args: unknown[]) => unknown)(...(Array.isArray(inputs) ? xs : [like(xs)]));
+    if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${y === null ? 'null' : typeof y}`);
+    return y;
   };
+  const scalar = (): Tensor => {
+    const y = call();
+    if (y.numel !== 1) throw new ShapeError(`${name}: the function must return a scalar, got shape ${formatShape(y.shape)}`);
+    return y;
+  };
+  return { xs, createGraph, like, call, scalar };
 }
 
 function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
@@ -196,11 +192,6 @@ function structureOf(inputs: FunctionInputs): string {
   if (isTensor(inputs)) return 'a tensor';
   if (Array.isArray(inputs)) return `an array of ${inputs.length}`;
   return typeof inputs === 'object' && inputs !== null ? `a record of ${Object.keys(inputs).sort().join(', ')}` : kindOf(inputs);
-}
-
-function scalar(name: string, y: Tensor): Tensor {
-  if (y.numel !== 1) throw new ShapeError(`${name}: the function must return a scalar, got shape ${formatShape(y.shape)}`);
-  return y;
 }
 
 // — derivatives —

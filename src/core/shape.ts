@@ -117,14 +117,10 @@ export function isRowMajor(shape: Shape, strides: readonly number[]): boolean {
 export function isDense(shape: Shape, strides: readonly number[]): boolean {
   if (isRowMajor(shape, strides)) return true;
   const order = memoryOrder(shape, strides);
-  let s = 1;
-  for (let i = order.length - 1; i >= 0; i--) {
-    const d = order[i]!;
-    if (shape[d] === 0) return true;
-    if (shape[d] !== 1 && strides[d] !== s) return false;
-    s *= shape[d]!;
-  }
-  return true;
+  return isRowMajor(
+    order.map((d) => shape[d]!),
+    order.map((d) => strides[d]!),
+  );
 }
 
 /** Whether several elements share memory: a dim was expanded. */

@@ -1,5 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { withDefaults } from '../core/options.ts';
 
 /** Throws unless `value` is a number that passes `test`, which `range` describes. */
 export const checkRange =
@@ -25,9 +25,8 @@ export type Spec = Readonly<Record<string, readonly [check: (name: string, optio
 
 /** The options, defaults in place of what is not given, each checked. */
 export function readOptions(name: string, options: object, spec: Spec): object {
-  checkOptions(name, options, Object.keys(spec));
-  const given = options as Record<string, unknown>;
-  const read = Object.entries(spec).map(([key, [, fallback]]) => [key, given[key] === undefined ? fallback : given[key]] as const);
-  for (const [key, value] of read) spec[key]![0](name, key, value);
-  return Object.fromEntries(read);
+  const fallbacks = Object.fromEntries(Object.entries(spec).map(([key, [, fallback]]) => [key, fallback]));
+  const read: Record<string, unknown> = withDefaults<Record<string, unknown>>(name, { ...options }, fallbacks);
+  for (const [key, [check]] of Object.entries(spec)) check(name, key, read[key]);
+  return read;
 }

@@ -97,7 +97,7 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
     const later = corners.findIndex(({ at }, n) => n > 0 && (this.lastEpoch <= at || n === corners.length - 1));
     const [from, to] = [corners[later - 1]!, corners[later]!];
     const share = (this.lastEpoch - from.at) / (to.at - from.at);
-    const between = annealStrategy === 'cos' ? cosine : linear;
+    const between = BETWEEN[annealStrategy];
     if (cycleMomentum) setMomentum(group, between(from.momentum, to.momentum, share));
     return between(from.lr, to.lr, share);
   }
@@ -120,13 +120,11 @@ function cornersOf(
   ];
 }
 
-function cosine(from: number, to: number, share: number): number {
-  return to + ((from - to) / 2) * (1 + Math.cos(Math.PI * share));
-}
-
-function linear(from: number, to: number, share: number): number {
-  return (to - from) * share + from;
-}
+/** From one number to another, `share` of the way. */
+const BETWEEN = {
+  cos: (from: number, to: number, share: number): number => to + ((from - to) / 2) * (1 + Math.cos(Math.PI * share)),
+  linear: (from: number, to: number, share: number): number => (to - from) * share + from,
+};
 
 function setMomentum(group: ParamGroup, value: number): void {
   if ('momentum' in group) group.momentum = value;
@@ -141,6 +139,4 @@ function stepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number
 }
 
 /** The value of group i. */
-function of(value: number | readonly number[], i: number): number {
-  return typeof value === 'number' ? value : value[i]!;
-}
+const of = (value: number | readonly number[], i: number): number => (typeof value === 'number' ? value : value[i]!);

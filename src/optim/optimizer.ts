@@ -45,16 +45,13 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const groups = readGroups(name, params);
     const seen = new Set<Tensor>();
     for (const p of groups.flatMap((g) => g.params)) {
-      if (!p.isLeaf)
-        throw new AutogradError(
-          `${name}: the parameter ${formatShape(p.shape)} is the result of an operation; only leaves can be optimized`,
-        );
-      if (isExpanded(p.shape, p.strides)) {
-        throw new ArgumentError(
-          `${name}: the parameter ${formatShape(p.shape)} is expanded: several of its elements share memory. Use clone() first`,
-        );
-      }
-      if (seen.has(p)) throw new ArgumentError(`${name}: the parameter ${formatShape(p.shape)} appears twice`);
+      const parameter = `${name}: the parameter ${formatShape(p.shape)}`;
+      if (!p.isLeaf) throw new AutogradError(`${parameter} is the result of an operation; only leaves can be optimized`);
+      if (isExpanded(p.shape, p.strides))
+        throw new ArgumentError(`${parameter} is expanded: several of its elements share memory. Use clone() first`);
+      if (seen.has(p)) throw new ArgumentError(`${parameter} appears twice`);
+      const other = [...seen].find((q) => overlap(p, q));
+      if (other) throw new ArgumentError(`${parameter} lies in the memory of another, ${formatShape(other.shape)}. Use clone() first`);
       seen.add(p);
     }
     for (const g of groups) checkOptions(name, g, ['params', 'initialLr', ...known]);
@@ -165,6 +162,12 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     for (const entries of this.#state.values()) for (const t of Object.values(entries)) t.dispose();
     this.#state.clear();
   }
+}
+
+/** Whether the stretches of memory that a and b lie in overlap: kernels update all parameters at once. */
+function overlap(a: Tensor, b: Tensor): boolean {
+  const end = (t: Tensor): number => t.shape.reduce((at, n, d) => at + (n - 1) * t.strides[d]!, t.offset + 1);
+  return a.storage === b.storage && a.offset < end(b) && b.offset < end(a);
 }
 
 /** A state tensor of zeros. */

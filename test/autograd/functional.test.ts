@@ -68,6 +68,9 @@ describe('valueAndGrad', () => {
     expect(() => valueAndGrad(() => 3 as unknown as Tensor, vector([1]))).toThrow(
       new ArgumentError('valueAndGrad: the function must return a tensor, got number'),
     );
+    expect(() => jacobian((x) => x, vector([1]), { createGrap: true } as object)).toThrow(
+      new ArgumentError("jacobian: unknown option 'createGrap'; the options are createGraph"),
+    );
     expect(() => valueAndGrad((x) => x, [1] as unknown as Tensor[])).toThrow(
       new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
     );

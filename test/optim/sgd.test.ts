@@ -96,6 +96,9 @@ describe('groups', () => {
 
   test('options outside their values and wrong parameters throw', () => {
     const p = ones([2], { requiresGrad: true });
+    const flat = ones([8]);
+    const leaf = (from: number, to: number): Tensor => flat.slice(0, from, to).requiresGrad_();
+    expect(() => new optim.SGD([leaf(0, 3), leaf(6, 8), leaf(3, 6)], { lr: 1 })).not.toThrow();
     const cases: [() => unknown, Error][] = [
       [() => new optim.SGD([p], { lr: -1 }), new ArgumentError('SGD: lr must be a number ≥ 0, got -1')],
       [() => new optim.SGD([p], {} as { lr: number }), new ArgumentError('SGD: lr must be a number ≥ 0, got undefined')],
@@ -134,6 +137,10 @@ describe('groups', () => {
         new ArgumentError('SGD: the parameter [3] is expanded: several of its elements share memory. Use clone() first'),
       ],
       [() => new optim.SGD([p, p], { lr: 1 }), new ArgumentError('SGD: the parameter [2] appears twice')],
+      [
+        () => new optim.SGD([leaf(5, 8), p, leaf(0, 4), leaf(3, 5)], { lr: 1 }),
+        new ArgumentError('SGD: the parameter [2] lies in the memory of another, [4]. Use clone() first'),
+      ],
       [
         () => new optim.SGD([{ params: [p] }, {} as never], { lr: 1 }),
         new ArgumentError('SGD: group 1 must be { params, … } with at least one tensor in params, and nothing else'),

@@ -98,9 +98,7 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
 }
 
 /** y, and a number for each channel added */
-function biased(y: Tensor, b: Tensor | null): Tensor {
-  return b === null ? y : add(y, reshape(b, [-1, 1, 1]));
-}
+const biased = (y: Tensor, b: Tensor | null): Tensor => (b === null ? y : add(y, reshape(b, [-1, 1, 1])));
 
 /** Options of convTranspose2d. */
 export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {

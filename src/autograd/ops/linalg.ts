@@ -54,26 +54,19 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
 }
 
-/** Throws unless a has m dims and b has n. */
-function checkRanks(op: string, a: Tensor, m: number, b: Tensor, n: number): void {
-  if (a.ndim === m && b.ndim === n) return;
-  throw new ShapeError(`${op}: a must have ${m} dims and b ${n} ${shapesOf({ a, b })}; use matmul`);
-}
+/** `product`, for an a of m dims and a b of n alone. */
+const ranked =
+  (op: string, m: number, n: number, product: typeof matmul) =>
+  (a: Tensor, b: Tensor): Tensor => {
+    if (a.ndim === m && b.ndim === n) return product(a, b);
+    throw new ShapeError(`${op}: a must have ${m} dims and b ${n} ${shapesOf({ a, b })}; use matmul`);
+  };
 
 /** y = a · b.   ∂a = g ⊗ b,   ∂b = aᵀ · g.   Shape:  a [M,K], b [K] → [M] */
-export function mv(a: Tensor, b: Tensor): Tensor {
-  checkRanks('mv', a, 2, b, 1);
-  return matmul(a, b);
-}
+export const mv = ranked('mv', 2, 1, matmul);
 
 /** y = Σ a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a.   Shape:  a [K], b [K] → [] */
-export function dot(a: Tensor, b: Tensor): Tensor {
-  checkRanks('dot', a, 1, b, 1);
-  return matmul(a, b);
-}
+export const dot = ranked('dot', 1, 1, matmul);
 
 /** y[i, j] = a[i] · b[j].   ∂a = g · b,   ∂b = gᵀ · a.   Shape:  a [M], b [N] → [M,N] */
-export function outer(a: Tensor, b: Tensor): Tensor {
-  checkRanks('outer', a, 1, b, 1);
-  return mul(unsqueeze(a, 1), b);
-}
+export const outer = ranked('outer', 1, 1, (a, b) => mul(unsqueeze(a, 1), b));
