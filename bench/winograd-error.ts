@@ -34,10 +34,11 @@ function results(algorithm: ConvAlgorithm, x: Tensor, w: Tensor, g: Tensor): Flo
 
 const rms = (values: Float64Array): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
 const largest = (values: Float64Array): number => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+const print = (text: string): boolean => process.stdout.write(`${text}\n`);
 const exponential = (n: number): string => n.toExponential(1);
 
 function errorTable(): void {
-  console.log(
+  print(
     '| layer | direction | RMS, direct | RMS, tiles | ratio | largest, direct | largest, tiles | ratio |\n|---|---|---|---|---|---|---|---|',
   );
   for (const [name, C, O, side] of LAYERS) {
@@ -57,7 +58,7 @@ function errorTable(): void {
         const [d, t] = errors.map((e) => norm(e) / norm(want)) as [number, number];
         return [exponential(d), exponential(t), (t / d).toFixed(1)];
       });
-      console.log(`| ${[`${name} (${C}→${O}, ${side}²)`, direction, ...row].join(' | ')} |`);
+      print(`| ${[`${name} (${C}→${O}, ${side}²)`, direction, ...row].join(' | ')} |`);
     });
     for (const t of [x, w, g]) t.dispose();
   }
@@ -85,9 +86,7 @@ function curve(algorithm: ConvAlgorithm, seed: number): number[] {
 }
 
 function curveTable(): void {
-  console.log(
-    `\n| mean loss of steps | ${SEEDS.map((s) => `direct, seed ${s} | tiles`).join(' | ')} |\n|---|${'---|'.repeat(2 * SEEDS.length)}`,
-  );
+  print(`\n| mean loss of steps | ${SEEDS.map((s) => `direct, seed ${s} | tiles`).join(' | ')} |\n|---|${'---|'.repeat(2 * SEEDS.length)}`);
   const curves = SEEDS.flatMap((seed) => [curve('direct', seed), curve('auto', seed)]);
   const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   for (const [from, to] of [
@@ -99,7 +98,7 @@ function curveTable(): void {
     [200, 300],
   ] as const) {
     const columns = curves.map((c) => mean(c.slice(from, to)).toFixed(5));
-    console.log(`| ${from + 1}${to > from + 1 ? `–${to}` : ''} | ${columns.join(' | ')} |`);
+    print(`| ${from + 1}${to > from + 1 ? `–${to}` : ''} | ${columns.join(' | ')} |`);
   }
 }
 

@@ -438,7 +438,5 @@ const clampOp = defineOp({
 export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
   if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
   const operands = [x, min, max].filter((t) => t !== null);
-  return withOperands('clamp', operands, arithmetic, (t, ...b) =>
-    clampOp(t!, min === null ? null : b[0]!, max === null ? null : b.at(-1)!),
-  );
+  return withOperands('clamp', operands, arithmetic, (t, ...b) => clampOp(t, min === null ? null : b[0]!, max === null ? null : b.at(-1)!));
 }

@@ -54,7 +54,7 @@ export const batchNormOp = defineOp({
     fused!.batchNormApply(xs, mu, invstd, vector(k, w), vector(k, b), y);
     return [y, mu, variance, invstd];
   },
-  save: (_, x, w, __, ___, ____, mu, _____, invstd) => ({ x, w, mu: mu!, invstd: invstd! }),
+  save: (_, x, w, __, ___, ____, mu, _____, invstd) => ({ x, w, mu, invstd }),
   backward: (g, { x, w, mu, invstd }, needs) =>
     withNursery('batchNorm', () => {
       const k = kernels;
