@@ -61,7 +61,7 @@ export interface AvgPoolParams extends PoolParams {
   readonly divisor: number | null;
 }
 
-/** One parameter's views for a fused optimizer update; all dense, in one memory order. */
+/** One parameter's views for a step of SGD. */
 export interface SgdEntry {
   readonly param: View;
   readonly grad: View;
@@ -69,17 +69,57 @@ export interface SgdEntry {
   readonly velocity: View | null;
   /** True at the first step: the buffer is set to the gradient instead of updated. */
   readonly first: boolean;
+  readonly options: SgdStepOptions;
 }
 
-export interface SgdParams {
+export interface SgdStepOptions {
   readonly lr: number;
   readonly momentum: number;
   readonly dampening: number;
   readonly nesterov: boolean;
   readonly weightDecay: number;
+  readonly maximize: boolean;
 }
 
-export interface Kernels {
+/** One parameter's views for a step of Adam. */
+export interface AdamEntry {
+  readonly param: View;
+  readonly grad: View;
+  readonly expAvg: View;
+  readonly expAvgSq: View;
+  /** The largest expAvgSq so far; null without amsgrad. */
+  readonly maxExpAvgSq: View | null;
+  /** Which step of the parameter it is, from 1 on. */
+  readonly step: number;
+  readonly options: AdamStepOptions;
+}
+
+export interface AdamStepOptions {
+  readonly lr: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Whether weight decay shrinks the parameter (AdamW) instead of adding to the gradient. */
+  readonly decoupled: boolean;
+  readonly maximize: boolean;
+}
+
+/**
+ * What optimizers do to many tensors in one launch, float32 and float64 mixed, of any strides. It may run out of memory, but not
+ * once it has begun to write. Formulas in reference-optim.ts.
+ */
+export interface OptimizerKernels {
+  /** PyTorch's SGD. */
+  sgd(entries: readonly SgdEntry[]): void;
+  /** PyTorch's Adam and AdamW, with amsgrad. */
+  adam(entries: readonly AdamEntry[]): void;
+  /** The sum of all elements' squares, in float64. */
+  sumSquares(views: readonly View[]): number;
+  /** x ← by·x for each. */
+  scale(views: readonly View[], by: number): void;
+}
+
+export interface Kernels extends OptimizerKernels {
   readonly name: 'wasm' | 'reference';
 
   // — elementwise; inputs have y's shape, with stride 0 where they broadcast —
@@ -135,10 +175,6 @@ export interface Kernels {
   adaptiveAvgPool2d(x: View, y: View): void;
   /** The adjoint of adaptiveAvgPool2d. */
   adaptiveAvgPool2dGrad(g: View, dx: View): void;
-
-  // — optimizer —
-  /** PyTorch's SGD over all entries in one pass; see optim/sgd.ts for the formula. */
-  sgd(entries: readonly SgdEntry[], p: SgdParams): void;
 }
 
 /**

@@ -88,8 +88,13 @@ function selfTest(): Uint8Array {
     wasmFused.batchNormApply(x, mean, invstd, w, b, image(2, 24, 7, 7));
     wasmFused.batchNormGrad(y, x, mean, invstd, w, image(2, 24, 7, 7), plain(24), plain(24));
     wasmFused.scaleChannelsGrad(x, y, plain(2, 24), image(2, 24, 7, 7), plain(2, 24));
-    const sgd = { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0.01 };
-    wasm.sgd([{ param: plain(101), grad: plain(101), velocity: plain(101), first: false }], sgd);
+    const update = { lr: 0.1, weightDecay: 0.01, maximize: false };
+    const sgd = { ...update, momentum: 0.9, dampening: 0, nesterov: true };
+    wasm.sgd([{ param: plain(101), grad: plain(101), velocity: plain(101), first: false, options: sgd }]);
+    const adam = { ...update, betas: [0.9, 0.999], eps: 1e-8, decoupled: true } as const;
+    const [param, grad, expAvg, expAvgSq] = [plain(101), plain(101), plain(101), plain(101)];
+    wasm.unary('square', grad, expAvgSq);
+    wasm.adam([{ param, grad, expAvg, expAvgSq, maxExpAvgSq: null, step: 2, options: adam }]);
     for (const v of made) {
       results.push(...new Uint8Array(elementView(v.storage.ptr, dtype, sizeOf(v.shape)).slice().buffer));
       v.storage.free();

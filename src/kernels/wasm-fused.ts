@@ -1,23 +1,17 @@
 /**
- * Arguments of the WebAssembly kernels of fused operations and optimizers; see assembly/norm.ts, loss.ts and optim.ts.
+ * Arguments of the WebAssembly kernels of fused operations; see assembly/norm.ts and loss.ts.
  */
-import type { DType } from '../core/dtype.ts';
-import { isDense, sizeOf } from '../core/shape.ts';
-import type { FusedKernels, Kernels, SgdEntry } from './interface.ts';
+import { sizeOf } from '../core/shape.ts';
+import type { FusedKernels } from './interface.ts';
 import { launch, type Split } from './launch.ts';
-import { allocate, memoryViews } from './memory.ts';
-import { reference } from './reference.ts';
+import { allocate } from './memory.ts';
 import { addressOf, type View } from './view.ts';
 
-/** Elements a chunk of an optimizer update has. */
-const UPDATE_CHUNK = 16384;
 /** Channels whose partial sums are combined as one chunk. */
 const COMBINE_CHUNK = 64;
 /** About how many nanoseconds an element takes in a pass over memory, and where it takes an exponential. */
 const PASS = 0.25;
 const EXPONENTIAL = 2;
-/** Float64 numbers a row of the optimizer's table has. */
-const TABLE_ROW = 6;
 
 function suffix(v: View): string {
   return v.dtype === 'float64' ? '_f64' : '_f32';
@@ -121,36 +115,5 @@ export const fusedKernels: FusedKernels = {
     const rows = softmaxRows(K);
     const addresses = [addressOf(scale), addressOf(logp), addressOf(target), addressOf(dx)];
     launch(`crossEntropyGrad${suffix(logp)}`, softmaxSplit(M, K), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
-  },
-};
-
-/** Whether the entry's views are dense in one memory order, so that they are flat arrays to the kernel. */
-function isFlat({ param, grad, velocity }: SgdEntry): boolean {
-  const alike = (v: View) => v.strides.every((s, d) => s === param.strides[d] || param.shape[d] === 1);
-  return isDense(param.shape, param.strides) && alike(grad) && (velocity === null || alike(velocity));
-}
-
-export const optimizerKernels: Pick<Kernels, 'sgd'> = {
-  sgd(entries, p) {
-    // Gradients in another memory order are legal but rare: the definition takes any strides.
-    const odd = entries.filter((e) => !isFlat(e));
-    if (odd.length > 0) reference.sgd(odd, p);
-    for (const dtype of ['float32', 'float64'] satisfies DType[]) {
-      const flat = entries.filter((e) => e.param.dtype === dtype && sizeOf(e.param.shape) > 0 && isFlat(e));
-      if (flat.length === 0) continue;
-      withWorkspace(flat.length * TABLE_ROW, (table) => {
-        let chunks = 0;
-        let elements = 0;
-        const { f64 } = memoryViews();
-        flat.forEach(({ param, grad, velocity, first }, i) => {
-          const n = sizeOf(param.shape);
-          f64.set([addressOf(param), addressOf(grad), addressOr0(velocity), n, first ? 1 : 0, chunks], table / 8 + i * TABLE_ROW);
-          chunks += Math.ceil(n / UPDATE_CHUNK);
-          elements += n;
-        });
-        const numbers = [p.lr, p.momentum, p.dampening, p.nesterov ? 1 : 0, p.weightDecay, UPDATE_CHUNK];
-        launch(`sgd${suffix(flat[0]!.param)}`, { chunks, work: elements * PASS }, table, flat.length, ...numbers);
-      });
-    }
   },
 };

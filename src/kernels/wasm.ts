@@ -3,7 +3,8 @@
  */
 import type { FusedKernels, Kernels } from './interface.ts';
 import { elementwiseKernels } from './wasm-elementwise.ts';
-import { fusedKernels, optimizerKernels } from './wasm-fused.ts';
+import { fusedKernels } from './wasm-fused.ts';
+import { optimizerKernels } from './wasm-optim.ts';
 import { poolingKernels } from './wasm-pooling.ts';
 import { productKernels } from './wasm-products.ts';
 

@@ -1,7 +1,8 @@
-import { noGrad, type Tensor } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { kernels } from '../kernels/index.ts';
 import { checkEither, checkNotNegative } from './check.ts';
-import { Optimizer, type ParamGroup, type Params } from './optimizer.ts';
+import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of Adam and AdamW, for all parameters or for a group. */
 export interface AdamOptions {
@@ -31,6 +32,9 @@ export type AdamGroup = ParamGroup & Required<AdamOptions>;
  * @example new Adam(model.parameters(), { lr: 3e-4, betas: [0.9, 0.99] })
  */
 export class Adam extends Optimizer<AdamGroup> {
+  /** Whether weight decay shrinks the parameter instead of adding to the gradient. */
+  protected readonly decoupled: boolean = false;
+
   constructor(params: Params<AdamOptions>, options: AdamOptions = {}, weightDecay = 0) {
     const defaults = { lr: 1e-3, betas: [0.9, 0.999] as const, eps: 1e-8, weightDecay, amsgrad: false, maximize: false };
     super(params as Params<Omit<AdamGroup, 'params'>>, defaults, options);
@@ -44,26 +48,16 @@ export class Adam extends Optimizer<AdamGroup> {
     if (!valid) throw new ArgumentError(`${name}: betas must be two numbers from 0 to below 1, got ${JSON.stringify(g.betas)}`);
   }
 
-  /** The gradient with the penalty for large weights; or shrinks `p` itself. */
-  protected decay(p: Tensor, grad: Tensor, { weightDecay }: AdamGroup): Tensor {
-    return grad.add(p.mul(weightDecay));
-  }
-
-  protected override update(group: AdamGroup, ready: readonly (readonly [Tensor, Tensor])[]): void {
-    for (const [p, grad] of ready) noGrad(() => this.#updateOne(p, group.maximize ? grad.neg() : grad, group));
-  }
-
-  #updateOne(p: Tensor, grad: Tensor, group: AdamGroup): void {
-    const { lr, betas, eps, weightDecay, amsgrad } = group;
-    const [m, v] = [this.stateOf(p, 'expAvg').tensor, this.stateOf(p, 'expAvgSq').tensor];
-    const t = this.stateOf(p, 'step').tensor.add_(1).item();
-    const g = weightDecay === 0 ? grad : this.decay(p, grad, group);
-    m.mul_(betas[0]).add_(g.mul(1 - betas[0]));
-    v.mul_(betas[1]).add_(g.square().mul_(1 - betas[1]));
-    const largest = amsgrad ? this.stateOf(p, 'maxExpAvgSq').tensor : v;
-    if (amsgrad) largest.copy_(largest.maximum(v));
-    const root = largest.sqrt().mul_((1 - betas[1] ** t) ** -0.5);
-    p.add_(m.div(root.add_(eps)).mul_(-lr / (1 - betas[0] ** t)));
+  protected override update(ready: readonly Ready<AdamGroup>[]): void {
+    const entries = ready.map(({ group, param, grad }) => {
+      const state = (name: string): Tensor => this.stateOf(param, name).tensor;
+      const [count, options] = [state('step'), { ...group, decoupled: this.decoupled }];
+      const averages = { expAvg: state('expAvg'), expAvgSq: state('expAvgSq') };
+      const maxExpAvgSq = group.amsgrad ? state('maxExpAvgSq') : null;
+      return { param, grad, ...averages, maxExpAvgSq, count, step: count.item() + 1, options };
+    });
+    kernels.adam(entries);
+    for (const { count, step } of entries) kernels.fill(step, count);
   }
 }
 
@@ -73,12 +67,9 @@ export class Adam extends Optimizer<AdamGroup> {
  * @example new AdamW(model.parameters(), { lr: 3e-4, weightDecay: 0.05 })
  */
 export class AdamW extends Adam {
+  protected override readonly decoupled = true;
+
   constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {
     super(params, options, 0.01);
-  }
-
-  protected override decay(p: Tensor, grad: Tensor, { lr, weightDecay }: AdamGroup): Tensor {
-    p.mul_(1 - lr * weightDecay);
-    return grad;
   }
 }

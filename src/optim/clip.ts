@@ -4,6 +4,7 @@
 import { noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
+import { kernels } from '../kernels/index.ts';
 import { checkNotNegative } from './check.ts';
 
 /** Options of clipGradNorm. */
@@ -26,13 +27,17 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
   const grads = gradients(params);
   const total = noGrad(() => {
+    if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
     if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
-    return grads.reduce((s, g) => s + (normType === 2 ? g.square() : g.abs().pow(normType)).sum().item(), 0) ** (1 / normType);
+    return grads.reduce((s, g) => s + g.abs().pow(normType).sum().item(), 0) ** (1 / normType);
   });
   if (errorIfNonfinite && !Number.isFinite(total)) throw new ArgumentError(`clipGradNorm: the total norm of the gradients is ${total}`);
   const scale = maxNorm / (total + 1e-6);
   // Not `scale < 1`: a NaN norm must reach the gradients, as in PyTorch.
-  if (!(scale >= 1)) noGrad(() => grads.forEach((g) => g.mul_(scale)));
+  if (!(scale >= 1)) {
+    kernels.scale(grads, scale);
+    for (const g of grads) g.storage.version++;
+  }
   return total;
 }
 

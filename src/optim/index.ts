@@ -5,7 +5,7 @@ export { Adam, AdamW, type AdamGroup, type AdamOptions } from './adam.ts';
 export { clipGradNorm, clipGradValue, type ClipOptions } from './clip.ts';
 export { EMA, type EMAOptions, type EMAState } from './ema.ts';
 export { OneCycleLR, type OneCycleOptions } from './one-cycle.ts';
-export { Optimizer, type GroupSpec, type OptimizerState, type ParamGroup, type ParamState, type Params } from './optimizer.ts';
+export { Optimizer, type GroupSpec, type OptimizerState, type ParamGroup, type ParamState, type Params, type Ready } from './optimizer.ts';
 export { ReduceLROnPlateau, type PlateauOptions, type PlateauState } from './reduce-on-plateau.ts';
 export { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
 export * from './schedules.ts';

@@ -31,10 +31,19 @@ export interface OptimizerState {
   readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
 }
 
-/** The base of all optimizers. A subclass gives its defaults, checks them, and updates one group at a time. */
+/** A parameter that has a gradient, and its group. */
+export interface Ready<Group> {
+  readonly group: Group;
+  readonly param: Tensor;
+  readonly grad: Tensor;
+}
+
+/** The base of all optimizers. A subclass gives its defaults, checks them, and updates parameters. */
 export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
   readonly paramGroups: Group[];
   readonly #state = new Map<Tensor, ParamState>();
+  /** State that the step under way has made, and what it replaces. */
+  readonly #made: { p: Tensor; old: ParamState | undefined; before: Tensor | undefined; tensor: Tensor }[] = [];
   readonly #misfit = (what: string): StateDictError => misfit(this.constructor.name, what);
 
   /** `options` are the caller's: besides `lr`, only those that have a default. */
@@ -62,18 +71,28 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   /** Throws ArgumentError for options outside their values. */
   protected abstract checkGroup(group: Group): void;
 
-  /** Updates those parameters of one group that have a gradient, given in pairs. Runs under noGrad. */
-  protected abstract update(group: Group, ready: readonly (readonly [param: Tensor, grad: Tensor])[]): void;
+  /** Updates the parameters that have a gradient. Asks for all state before it writes any. Runs under noGrad. */
+  protected abstract update(ready: readonly Ready<Group>[]): void;
 
-  /** Updates every parameter that has a gradient. */
+  /** Updates every parameter that has a gradient. When memory runs out, none is. */
   step(): void {
-    const pairs = (g: Group) => g.params.flatMap((p): [Tensor, Tensor][] => (p.grad === null ? [] : [[p, p.grad]]));
-    const ready = this.paramGroups.map((g) => [g, pairs(g)] as const);
+    const ready = this.paramGroups.flatMap((group) =>
+      group.params.flatMap((param): Ready<Group>[] => (param.grad === null ? [] : [{ group, param, grad: param.grad }])),
+    );
     // Throws for one that is gone, before any is touched.
-    for (const [p] of ready.flatMap(([, list]) => list)) void p.storage;
-    noGrad(() => {
-      for (const [g, list] of ready) this.update(g, list);
-    });
+    for (const { param } of ready) void param.storage;
+    try {
+      noGrad(() => this.update(ready));
+    } catch (error) {
+      for (const { p, old, tensor } of this.#made.splice(0).reverse()) {
+        tensor.dispose();
+        if (old === undefined) this.#state.delete(p);
+        else this.#state.set(p, old);
+      }
+      throw error;
+    }
+    for (const { before } of this.#made.splice(0)) before?.dispose();
+    for (const { param } of ready) for (const t of [param, ...Object.values(this.#state.get(param) ?? {})]) t.storage.version++;
   }
 
   /** Sets the gradient of every parameter to null. */
@@ -83,15 +102,14 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   /** The state tensor `name` of `p`, see ParamState, in p's dtype; `fresh` is true if it was made just now, of zeros. */
   protected stateOf(p: Tensor, name: string): { tensor: Tensor; fresh: boolean } {
-    let state = this.#state.get(p);
-    if (state === undefined) this.#state.set(p, (state = {}));
-    const before = state[name];
+    const old = this.#state.get(p);
+    const before = old?.[name];
     if (before !== undefined && (name === 'step' || before.dtype === p.dtype)) return { tensor: before, fresh: false };
     const tensor = blank(p, name);
-    state[name] = tensor;
+    this.#made.push({ p, old, before, tensor });
+    this.#state.set(p, { ...old, [name]: tensor });
     // The model's dtype has changed since.
     if (before !== undefined) tensor.copy_(before);
-    before?.dispose();
     return { tensor, fresh: before === undefined };
   }
 

@@ -1,8 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
-import type { Tensor } from '../autograd/index.ts';
 import { checkNotNegative } from './check.ts';
-import { Optimizer, type ParamGroup, type Params } from './optimizer.ts';
+import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of SGD, for all parameters or for a group. */
 export interface SGDOptions {
@@ -48,15 +47,11 @@ export class SGD extends Optimizer<SGDGroup> {
     }
   }
 
-  protected override update(group: SGDGroup, ready: readonly (readonly [Tensor, Tensor])[]): void {
-    const entries = ready.map(([param, grad]) => {
+  protected override update(ready: readonly Ready<SGDGroup>[]): void {
+    const entries = ready.map(({ group, param, grad }) => {
       const velocity = group.momentum === 0 ? null : this.stateOf(param, 'momentumBuffer');
-      return { param, grad: group.maximize ? grad.neg() : grad, velocity: velocity?.tensor ?? null, first: velocity?.fresh ?? false };
+      return { param, grad, velocity: velocity?.tensor ?? null, first: velocity?.fresh ?? false, options: group };
     });
-    kernels.sgd(entries, group);
-    for (const { param, velocity } of entries) {
-      param.storage.version++;
-      if (velocity !== null) velocity.storage.version++;
-    }
+    kernels.sgd(entries);
   }
 }

@@ -3,10 +3,12 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { OutOfMemoryError, type Tensor, grad, manualSeed, memory, randn, recompute, scope, tensor } from '../../src/index.ts';
+import { OutOfMemoryError, type Tensor, grad, manualSeed, memory, noGrad, randn, recompute, scope, tensor } from '../../src/index.ts';
 import { isTensor } from '../../src/autograd/index.ts';
+import { kernels } from '../../src/kernels/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
+import * as optim from '../../src/optim/index.ts';
 import { Draw } from '../support/arbitraries.ts';
 import { TABLE } from '../support/table.ts';
 
@@ -109,5 +111,53 @@ describe('memory that runs out', () => {
         String(write),
       ).toBeGreaterThan(0);
     for (const made of [x, model, other, transposed]) made.dispose();
+  });
+
+  test('in an optimizer’s step: all parameters of all groups move, or none, and no state is begun', () => {
+    const make = (options: object): optim.Optimizer[] => {
+      const groups = (): { params: Tensor[]; maximize?: boolean }[] => {
+        const params = [[2, 3], [4]].map((shape) => randn(shape, { dtype: 'float64', requiresGrad: true }));
+        return [{ params: [params[0]!] }, { params: [params[1]!], maximize: true }];
+      };
+      return [
+        new optim.SGD(groups(), { lr: 0.1, momentum: 0.9, dampening: 0.5, ...options }),
+        new optim.Adam(groups(), { amsgrad: true, ...options }),
+        new optim.AdamW(groups(), options),
+      ];
+    };
+    // A table, and what a parameter's state has: a velocity; a count, two averages and a maximum; a count and two averages.
+    const table = kernels.name === 'wasm' ? 1 : 0;
+    const allocations = [2, 2 * 4, 2 * 3].map((n) => table + n);
+    make({ weightDecay: 0.1 }).forEach((optimizer, i) => {
+      const params = optimizer.paramGroups.flatMap((g) => g.params);
+      for (const p of params) p.grad = randn(p.shape, { dtype: 'float64' });
+      const state = (): unknown => [
+        params.map((p) => [p.data(), p.storage.version, p.grad?.data()]),
+        Object.entries(optimizer.stateDict().state).map(([n, s]) => [n, ...Object.entries(s).map(([name, t]) => [name, t.data()])]),
+      ];
+      const step = (): void => optimizer.step();
+      expect(exhaust(step, state)).toBe(allocations[i]);
+      expect(exhaust(step, state)).toBe(table);
+      expect(params.map((p) => p.storage.version)).toEqual([2, 2]);
+      // All averages are copied into another dtype.
+      for (const p of params) {
+        noGrad(() => p.replace(p.to('float32')));
+        p.grad = randn(p.shape);
+      }
+      expect(exhaust(step, state)).toBeGreaterThan(2);
+      optimizer.dispose();
+    });
+  });
+
+  test('in clipping: all gradients are scaled, or none', () => {
+    const params = [tensor([3], { requiresGrad: true }), tensor([0, 4], { dtype: 'float64', requiresGrad: true })];
+    for (const p of params) p.grad = p;
+    const state = (): unknown => params.map((p) => [p.grad!.data(), p.grad!.storage.version]);
+    const [first, second] = params.map((p) => p.grad!.storage.version);
+    // Partial sums and two tables.
+    expect(exhaust(() => void optim.clipGradNorm(params, 2.5 + 5e-7), state)).toBe(kernels.name === 'wasm' ? 3 : 0);
+    expect(params.map((p) => p.grad!.toArray())).toEqual([[1.5], [0, 2]]);
+    expect(params.map((p) => p.grad!.storage.version)).toEqual([first! + 1, second! + 1]);
+    for (const p of params) p.dispose();
   });
 });

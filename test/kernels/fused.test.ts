@@ -5,8 +5,8 @@ import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import { memoryUse } from '../../src/kernels/memory.ts';
 import { reference } from '../../src/kernels/reference.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
-import { fusedKernels as fused, optimizerKernels } from '../../src/kernels/wasm-fused.ts';
-import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
+import { fusedKernels as fused } from '../../src/kernels/wasm-fused.ts';
+import { difference, freed, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // The fused kernels against their formulas in plain float64 JavaScript.
 
@@ -323,58 +323,6 @@ describe('softmax and cross entropy', () => {
   });
 });
 
-describe('sgd', () => {
-  const shape = fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 4 });
-  const layout = fc.constantFrom<Layout>(...LAYOUTS);
-  const entry = fc.record({ shape, dtype, seed, layout, gradLayout: fc.option(layout), first: fc.boolean() });
-  const params = fc.record({
-    lr: fc.constantFrom(0.1, 1e-3),
-    momentum: fc.constantFrom(0, 0.9),
-    dampening: fc.constantFrom(0, 0.5),
-    nesterov: fc.boolean(),
-    weightDecay: fc.constantFrom(0, 0.1),
-  });
-
-  test('equals its twin within 1e-6 (float32), 1e-14 (float64): any mix of entries, also in layouts that differ', () => {
-    const property = fc.property(fc.array(entry, { maxLength: 5 }), params, (entries, p) => {
-      freed(() => {
-        const make = () =>
-          entries.map((e) => {
-            const of = (i: number, layout: Layout) => view(e.shape, e.dtype, layout, numbers(sizeOf(e.shape), e.seed + i));
-            const velocity = p.momentum === 0 ? null : of(2, e.layout);
-            return { param: of(0, e.layout), grad: of(1, e.gradLayout ?? e.layout), velocity, first: e.first };
-          });
-        const [got, want] = [make(), make()];
-        optimizerKernels.sgd(got, p);
-        reference.sgd(want, p);
-        got.forEach((e, i) => {
-          const eps = entries[i]!.dtype === 'float32' ? 1e-6 : 1e-14;
-          expect(difference(raw(e.param), raw(want[i]!.param), eps)).toBeNull();
-          if (e.velocity !== null) expect(difference(raw(e.velocity), raw(want[i]!.velocity!), eps)).toBeNull();
-        });
-      });
-    });
-    fc.assert(property, RUNS);
-  });
-
-  test('an entry of several chunks is updated to its end, within 1e-6', () => {
-    freed(() => {
-      const make = (n: number) => ({
-        param: view([n], 'float32', 'row-major', numbers(n, 1)),
-        grad: view([n], 'float32', 'row-major', numbers(n, 2)),
-        velocity: view([n], 'float32', 'row-major', numbers(n, 3)),
-        first: false,
-      });
-      const p = { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 1e-4 };
-      const sizes = [1, 16384, 40003, 5];
-      const [got, want] = [sizes.map(make), sizes.map(make)];
-      optimizerKernels.sgd(got, p);
-      reference.sgd(want, p);
-      got.forEach((e, i) => expect(difference(raw(e.param), raw(want[i]!.param), 1e-6)).toBeNull());
-    });
-  });
-});
-
 test('workspaces are given back', () => {
   freed(() => {
     const x = view([4, 5, 2, 2], 'float32', 'channels-last', numbers(80, 1));
@@ -382,8 +330,6 @@ test('workspaces are given back', () => {
     const before = memoryUse().bytes;
     fused.batchNormStats(x, 1e-5, a, b, a);
     fused.batchNormGrad(x, x, a, b, null, null, view([5], 'float32'), a);
-    const p = { lr: 1, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 };
-    optimizerKernels.sgd([{ param: a, grad: b, velocity: null, first: true }], p);
     expect(memoryUse().bytes - before).toBe((2 * 5 + 3) * 4);
   });
 });

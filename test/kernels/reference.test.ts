@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import type { DType } from '../../src/core/dtype.ts';
 import { threefry, uniform24, uniform53 } from '../../src/core/random.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
-import type { AvgPoolParams, BinaryOp, PoolParams, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
+import type {
+  AdamStepOptions,
+  AvgPoolParams,
+  BinaryOp,
+  PoolParams,
+  ReduceOp,
+  SgdStepOptions,
+  UnaryOp,
+} from '../../src/kernels/interface.ts';
 import { erf } from '../../src/kernels/reference-erf.ts';
 import { reference as k } from '../../src/kernels/reference.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
@@ -308,10 +316,10 @@ describe('pooling', () => {
 });
 
 describe('sgd', () => {
-  const step = (p: Partial<Parameters<typeof k.sgd>[1]>, first: boolean, momentum = true) => {
+  const step = (p: Partial<SgdStepOptions>, first: boolean, momentum = true) => {
     const [param, grad, velocity] = [f64([1], 10), f64([1], 2), f64([1], 3)];
-    const entry = { param, grad, velocity: momentum ? velocity : null, first };
-    k.sgd([entry], { lr: 0.5, momentum: momentum ? 0.5 : 0, dampening: 0, nesterov: false, weightDecay: 0, ...p });
+    const options = { lr: 0.5, momentum: momentum ? 0.5 : 0, dampening: 0, nesterov: false, weightDecay: 0, maximize: false, ...p };
+    k.sgd([{ param, grad, velocity: momentum ? velocity : null, first, options }]);
     return [read(param)[0], read(velocity)[0]];
   };
 
@@ -323,5 +331,37 @@ describe('sgd', () => {
     expect(step({ dampening: 0.5 }, false)).toEqual([10 - 0.5 * 2.5, 2.5]);
     expect(step({ dampening: 0.5 }, true)).toEqual([9, 2]);
     expect(step({ nesterov: true }, false)).toEqual([10 - 0.5 * (2 + 0.5 * 3.5), 3.5]);
+    // g = −2 + 0.1 · 10
+    expect(step({ maximize: true, weightDecay: 0.1 }, true)).toEqual([10.5, -1]);
   });
+});
+
+describe('adam', () => {
+  /** m = 0.25·2 + 0.75·g, v = 0.5·8 + 0.5·g², at step 2: m / (1 − 1/16), v / (1 − 1/4). */
+  const step = (p: Partial<AdamStepOptions>, largest?: number) => {
+    const of = (x: number): View => f64([1], x);
+    const [param, expAvg, expAvgSq, maxExpAvgSq] = [of(10), of(2), of(8), largest === undefined ? null : of(largest)];
+    const options = { lr: 15 / 16, betas: [0.25, 0.5], eps: 1, weightDecay: 0, decoupled: false, maximize: false, ...p } as const;
+    k.adam([{ param, grad: of(2), expAvg, expAvgSq, maxExpAvgSq, step: 2, options }]);
+    return [param, expAvg, expAvgSq, maxExpAvgSq].flatMap((v) => (v === null ? [] : read(v)));
+  };
+  const after = (p: number, m: number, top: number): number => p - m / (Math.sqrt(top / 0.75) + 1);
+
+  test('plain, both kinds of weight decay, amsgrad, maximize', () => {
+    const close = (got: number[], want: number[]) => expect(difference(got, want, 1e-15)).toBeNull();
+    close(step({}), [after(10, 2, 6), 2, 6]);
+    // g = 2 + 0.2 · 10
+    close(step({ weightDecay: 0.2 }), [after(10, 3.5, 12), 3.5, 12]);
+    close(step({ weightDecay: 0.2, decoupled: true }), [after(10 - (15 / 16) * 2, 2, 6), 2, 6]);
+    close(step({}, 27), [after(10, 2, 27), 2, 6, 27]);
+    close(step({}, 3), [after(10, 2, 6), 2, 6, 6]);
+    close(step({ maximize: true }), [after(10, -1, 6), -1, 6]);
+  });
+});
+
+test('sumSquares and scale', () => {
+  const views = [f64([2], 1, 2), f64([0]), f64([], 3)];
+  expect(k.sumSquares(views)).toBe(14);
+  k.scale(views, -2);
+  expect(views.map((v) => read(v))).toEqual([[-2, -4], [], [-6]]);
 });

@@ -201,24 +201,54 @@ function fused(t: FloatDType): Case[] {
         return [loss, logp, dx];
       },
     ],
-    [
-      `sgd ${t}`,
-      () => {
-        const entries = [7, N].map((n) => ({
-          param: some([n], t),
-          grad: some([n], t, 'row-major', 2),
-          velocity: some([n], t, 'row-major', 3),
-          first: false,
-        }));
-        wasm.sgd(entries, { lr: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weightDecay: 0.01 });
-        return entries.flatMap((e) => [e.param, e.velocity]);
-      },
-    ],
     writes(`uniform ${t}`, [N], t, (y) => wasm.uniform([1, 2], 3, y)),
   ];
 }
 
-const cases: Case[] = [...elementwise(), ...reductions(), ...FLOATS.flatMap((t) => [...products(t), ...pooling(t), ...fused(t)])];
+function optimizers(t: FloatDType): Case[] {
+  const options = { lr: 0.1, weightDecay: 0.01, maximize: false };
+  const sizes = [7, N];
+  const of = (n: number, seed: number): View => some([n], t, 'row-major', seed);
+  return [
+    [
+      `sgd ${t}`,
+      () => {
+        const sgd = { ...options, momentum: 0.9, dampening: 0, nesterov: true };
+        const entries = sizes.map((n) => ({ param: of(n, 1), grad: of(n, 2), velocity: of(n, 3), first: false, options: sgd }));
+        wasm.sgd(entries);
+        return entries.flatMap((e) => [e.param, e.velocity]);
+      },
+    ],
+    [
+      `adam ${t}`,
+      () => {
+        const adam = { ...options, betas: [0.9, 0.99], eps: 1e-8, decoupled: true } as const;
+        const entries = sizes.map((n) => {
+          const [expAvg, expAvgSq, maxExpAvgSq] = [of(n, 3), of(n, 4), of(n, 5)];
+          for (const v of [expAvgSq, maxExpAvgSq]) wasm.unary('abs', v, v);
+          return { param: of(n, 1), grad: of(n, 2), expAvg, expAvgSq, maxExpAvgSq, step: 3, options: adam };
+        });
+        wasm.adam(entries);
+        return entries.flatMap((e) => [e.param, e.expAvg, e.expAvgSq, e.maxExpAvgSq]);
+      },
+    ],
+    writes(`sumSquares ${t}`, [1], 'float64', (y) => wasm.fill(wasm.sumSquares(sizes.map((n) => of(n, 1))), y)),
+    [
+      `scale ${t}`,
+      () => {
+        const views = sizes.map((n) => of(n, 1));
+        wasm.scale(views, 3);
+        return views;
+      },
+    ],
+  ];
+}
+
+const cases: Case[] = [
+  ...elementwise(),
+  ...reductions(),
+  ...FLOATS.flatMap((t) => [...products(t), ...pooling(t), ...fused(t), ...optimizers(t)]),
+];
 
 /** The digest of what each case writes. */
 function digests(): Map<string, string> {

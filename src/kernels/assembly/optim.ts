@@ -1,44 +1,60 @@
 /**
- * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one of them.
+ * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one of them. See
+ * reference-optim.ts for the formulas.
+ *
+ * Every kernel's args are table, rows, elements a chunk; every row begins with elements, index of its first chunk.
  */
 import { floatArg, intArg, ptrArg } from './abi';
 import { lanes } from './lanes';
 
-/** Float64 numbers a table row has: param, grad, velocity or 0, elements, first step (0 or 1), index of its first chunk. */
-const ROW: i32 = 6;
+/** Float64 numbers a row of each table has. */
+const SGD_ROW: i32 = 12;
+const ADAM_ROW: i32 = 15;
+const SUM_ROW: i32 = 4;
+const SCALE_ROW: i32 = 4;
 
-/** See reference.ts for the formula. args: table, rows, lr, momentum, dampening, nesterov, weight decay, elements a chunk */
+/** The row that has the chunk, `width` numbers each, found from row e on. */
+// @ts-ignore: decorator
+@inline
+function rowOf(args: usize, width: i32, e: i32, chunk: i32): i32 {
+  const table = ptrArg(args, 0);
+  const rows = intArg(args, 1);
+  while (e + 1 < rows && intArg(table, (e + 1) * width + 1) <= chunk) e++;
+  return e;
+}
+
+/** row: …, param, grad, velocity or 0, first step (0 or 1), lr, momentum, dampening, nesterov, weight decay, maximize */
 // @ts-ignore: decorator
 @inline
 function sgd<T>(args: usize, first: i32, last: i32): void {
-  const table = ptrArg(args, 0);
-  const entries = intArg(args, 1);
-  const lr = <T>floatArg(args, 2);
-  const momentum = <T>floatArg(args, 3);
-  const fresh = <T>(1 - floatArg(args, 4));
-  const nesterov = intArg(args, 5) != 0;
-  const decay = <T>floatArg(args, 6);
-  const chunkSize = intArg(args, 7);
-  const lrs = v128.splat<T>(lr);
-  const momenta = v128.splat<T>(momentum);
-  const freshes = v128.splat<T>(fresh);
-  const decays = v128.splat<T>(decay);
+  const chunkSize = intArg(args, 2);
   let e = 0;
   for (let chunk = first; chunk < last; chunk++) {
-    while (e + 1 < entries && intArg(table, (e + 1) * ROW + 5) <= chunk) e++;
-    const row = table + <usize>(e * ROW) * 8;
-    const starts = intArg(row, 4) != 0;
-    const offset = (chunk - intArg(row, 5)) * chunkSize;
-    const n = min(chunkSize, intArg(row, 3) - offset);
+    e = rowOf(args, SGD_ROW, e, chunk);
+    const row = ptrArg(args, 0) + <usize>(e * SGD_ROW) * 8;
+    const offset = (chunk - intArg(row, 1)) * chunkSize;
+    const n = min(chunkSize, intArg(row, 0) - offset);
     const skip = <usize>offset * sizeof<T>();
-    const velocity: usize = ptrArg(row, 2) == 0 ? 0 : ptrArg(row, 2) + skip;
-    const param = ptrArg(row, 0) + skip;
-    const grad = ptrArg(row, 1) + skip;
+    const param = ptrArg(row, 2) + skip;
+    const grad = ptrArg(row, 3) + skip;
+    const velocity: usize = ptrArg(row, 4) == 0 ? 0 : ptrArg(row, 4) + skip;
+    const starts = intArg(row, 5) != 0;
+    const lr = <T>floatArg(row, 6);
+    const momentum = <T>floatArg(row, 7);
+    const fresh = <T>(1 - floatArg(row, 8));
+    const nesterov = intArg(row, 9) != 0;
+    const decay = <T>floatArg(row, 10);
+    const maximize = intArg(row, 11) != 0;
+    const lrs = v128.splat<T>(lr);
+    const momenta = v128.splat<T>(momentum);
+    const freshes = v128.splat<T>(fresh);
+    const decays = v128.splat<T>(decay);
     let i = 0;
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
       const at = <usize>i * sizeof<T>();
       const p = v128.load(param + at);
       let g = v128.load(grad + at);
+      if (maximize) g = v128.neg<T>(g);
       if (decay != 0) g = v128.add<T>(g, v128.mul<T>(decays, p));
       if (velocity != 0) {
         let v = g;
@@ -52,6 +68,7 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
       const at = <usize>i * sizeof<T>();
       const p = load<T>(param + at);
       let g = load<T>(grad + at);
+      if (maximize) g = -g;
       if (decay != 0) g += decay * p;
       if (velocity != 0) {
         const v = starts ? g : momentum * load<T>(velocity + at) + fresh * g;
@@ -63,10 +80,161 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
+/**
+ * row: …, param, grad, m, v, v̂ or 0, step size lr / (1 − β₁ᵗ), root's factor 1 / √(1 − β₂ᵗ),
+ * β₁, β₂, eps, what of p is added to g, what of p stays, maximize
+ */
+// @ts-ignore: decorator
+@inline
+function adam<T>(args: usize, first: i32, last: i32): void {
+  const chunkSize = intArg(args, 2);
+  let e = 0;
+  for (let chunk = first; chunk < last; chunk++) {
+    e = rowOf(args, ADAM_ROW, e, chunk);
+    const row = ptrArg(args, 0) + <usize>(e * ADAM_ROW) * 8;
+    const offset = (chunk - intArg(row, 1)) * chunkSize;
+    const n = min(chunkSize, intArg(row, 0) - offset);
+    const skip = <usize>offset * sizeof<T>();
+    const param = ptrArg(row, 2) + skip;
+    const grad = ptrArg(row, 3) + skip;
+    const average = ptrArg(row, 4) + skip;
+    const squares = ptrArg(row, 5) + skip;
+    const largest: usize = ptrArg(row, 6) == 0 ? 0 : ptrArg(row, 6) + skip;
+    const size = <T>floatArg(row, 7);
+    const factor = <T>floatArg(row, 8);
+    const beta1 = <T>floatArg(row, 9);
+    const beta2 = <T>floatArg(row, 10);
+    const fresh1 = <T>(1 - floatArg(row, 9));
+    const fresh2 = <T>(1 - floatArg(row, 10));
+    const eps = <T>floatArg(row, 11);
+    const decay = <T>floatArg(row, 12);
+    const stays = <T>floatArg(row, 13);
+    const maximize = intArg(row, 14) != 0;
+    let i = 0;
+    for (; i + lanes<T>() <= n; i += lanes<T>()) {
+      const at = <usize>i * sizeof<T>();
+      const p = v128.load(param + at);
+      let g = v128.load(grad + at);
+      if (maximize) g = v128.neg<T>(g);
+      if (decay != 0) g = v128.add<T>(g, v128.mul<T>(v128.splat<T>(decay), p));
+      const m = v128.add<T>(v128.mul<T>(v128.splat<T>(beta1), v128.load(average + at)), v128.mul<T>(v128.splat<T>(fresh1), g));
+      let v = v128.mul<T>(v128.splat<T>(fresh2), v128.mul<T>(g, g));
+      v = v128.add<T>(v128.mul<T>(v128.splat<T>(beta2), v128.load(squares + at)), v);
+      v128.store(average + at, m);
+      v128.store(squares + at, v);
+      if (largest != 0) {
+        v = v128.max<T>(v128.load(largest + at), v);
+        v128.store(largest + at, v);
+      }
+      const root = v128.add<T>(v128.mul<T>(v128.sqrt<T>(v), v128.splat<T>(factor)), v128.splat<T>(eps));
+      const move = v128.mul<T>(v128.splat<T>(size), v128.div<T>(m, root));
+      v128.store(param + at, v128.sub<T>(v128.mul<T>(v128.splat<T>(stays), p), move));
+    }
+    for (; i < n; i++) {
+      const at = <usize>i * sizeof<T>();
+      const p = load<T>(param + at);
+      let g = load<T>(grad + at);
+      if (maximize) g = -g;
+      if (decay != 0) g += decay * p;
+      const m = beta1 * load<T>(average + at) + fresh1 * g;
+      let v = beta2 * load<T>(squares + at) + fresh2 * (g * g);
+      store<T>(average + at, m);
+      store<T>(squares + at, v);
+      if (largest != 0) {
+        v = max<T>(load<T>(largest + at), v);
+        store<T>(largest + at, v);
+      }
+      store<T>(param + at, stays * p - size * (m / (sqrt<T>(v) * factor + eps)));
+    }
+  }
+}
+
+/** partial[chunk of the row] = Σ x², in float64, where a square of float32 cannot overflow. row: …, x, partial */
+// @ts-ignore: decorator
+@inline
+function sumSquares<T>(args: usize, first: i32, last: i32): void {
+  const chunkSize = intArg(args, 2);
+  let e = 0;
+  for (let chunk = first; chunk < last; chunk++) {
+    e = rowOf(args, SUM_ROW, e, chunk);
+    const row = ptrArg(args, 0) + <usize>(e * SUM_ROW) * 8;
+    const own = chunk - intArg(row, 1);
+    const n = min(chunkSize, intArg(row, 0) - own * chunkSize);
+    const x = ptrArg(row, 2) + <usize>(own * chunkSize) * sizeof<T>();
+    let low = f64x2.splat(0);
+    let high = f64x2.splat(0);
+    let i = 0;
+    for (; i + 4 <= n; i += 4) {
+      const at = x + <usize>i * sizeof<T>();
+      const v = v128.load(at);
+      const a = sizeof<T>() == 4 ? f64x2.promote_low_f32x4(v) : v;
+      const b = sizeof<T>() == 4 ? f64x2.promote_low_f32x4(v128.shuffle<f64>(v, v, 1, 1)) : v128.load(at, 16);
+      low = f64x2.add(low, f64x2.mul(a, a));
+      high = f64x2.add(high, f64x2.mul(b, b));
+    }
+    low = f64x2.add(low, high);
+    let sum = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1);
+    for (; i < n; i++) {
+      const v = <f64>load<T>(x + <usize>i * sizeof<T>());
+      sum += v * v;
+    }
+    store<f64>(ptrArg(row, 3) + (<usize>own << 3), sum);
+  }
+}
+
+/** x ← by·x. row: …, x, by */
+// @ts-ignore: decorator
+@inline
+function scale<T>(args: usize, first: i32, last: i32): void {
+  const chunkSize = intArg(args, 2);
+  let e = 0;
+  for (let chunk = first; chunk < last; chunk++) {
+    e = rowOf(args, SCALE_ROW, e, chunk);
+    const row = ptrArg(args, 0) + <usize>(e * SCALE_ROW) * 8;
+    const offset = (chunk - intArg(row, 1)) * chunkSize;
+    const n = min(chunkSize, intArg(row, 0) - offset);
+    const x = ptrArg(row, 2) + <usize>offset * sizeof<T>();
+    const by = <T>floatArg(row, 3);
+    let i = 0;
+    for (; i + lanes<T>() <= n; i += lanes<T>()) {
+      const at = x + <usize>i * sizeof<T>();
+      v128.store(at, v128.mul<T>(v128.splat<T>(by), v128.load(at)));
+    }
+    for (; i < n; i++) {
+      const at = x + <usize>i * sizeof<T>();
+      store<T>(at, by * load<T>(at));
+    }
+  }
+}
+
 export function sgd_f32(args: usize, first: i32, last: i32): void {
   sgd<f32>(args, first, last);
 }
 
 export function sgd_f64(args: usize, first: i32, last: i32): void {
   sgd<f64>(args, first, last);
+}
+
+export function adam_f32(args: usize, first: i32, last: i32): void {
+  adam<f32>(args, first, last);
+}
+
+export function adam_f64(args: usize, first: i32, last: i32): void {
+  adam<f64>(args, first, last);
+}
+
+export function sumSquares_f32(args: usize, first: i32, last: i32): void {
+  sumSquares<f32>(args, first, last);
+}
+
+export function sumSquares_f64(args: usize, first: i32, last: i32): void {
+  sumSquares<f64>(args, first, last);
+}
+
+export function scale_f32(args: usize, first: i32, last: i32): void {
+  scale<f32>(args, first, last);
+}
+
+export function scale_f64(args: usize, first: i32, last: i32): void {
+  scale<f64>(args, first, last);
 }
