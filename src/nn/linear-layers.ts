@@ -1,5 +1,5 @@
 /**
- * Layers that multiply by a learned weight: Linear, convolutions, and Embedding, which picks its rows.
+ * Layers that multiply by a learned weight: Linear, Conv2d, and Embedding, which picks its rows.
  */
 import { defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
@@ -24,12 +24,12 @@ abstract class Weighted extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  constructor(weight: Shape, outputs: number, { bias, dtype, ...init }: Required<LinearOptions>) {
+  constructor(weight: Shape, { bias, dtype, generator }: Required<LinearOptions>) {
     super();
     const k = 1 / Math.sqrt(sizeOf(weight.slice(1)));
-    const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, init));
+    const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, { generator }));
     this.weight = draw(weight);
-    this.bias = bias ? draw([outputs]) : null;
+    this.bias = bias ? draw(weight.slice(0, 1)) : null;
   }
 
   override multiplyAdds(_: Tensor, y: Tensor): number {
@@ -47,7 +47,7 @@ export class Linear extends Weighted {
     const o = withDefaults('Linear', options, LINEAR);
     checkCount('Linear', 'inFeatures', inFeatures);
     checkCount('Linear', 'outFeatures', outFeatures);
-    super([outFeatures, inFeatures], outFeatures, o);
+    super([outFeatures, inFeatures], o);
   }
 
   forward(x: Tensor): Tensor {
@@ -57,16 +57,6 @@ export class Linear extends Weighted {
 
 /** Options of Conv2d. */
 export interface Conv2dLayerOptions extends Conv2dOptions, LinearOptions {}
-
-/** Channels in and out that divide into groups, and the weight: channels first of its own side, then of the other's group. */
-function weightShape(name: string, inChannels: number, outChannels: number, kernel: Size2d, groups: number, transposed = false): Shape {
-  for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount(name, option, n);
-  if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-    throw new ArgumentError(`${name}: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
-  }
-  const [own, other] = transposed ? [inChannels, outChannels] : [outChannels, inChannels];
-  return [own, other / groups, ...pair(name, 'kernel', kernel, 1)];
-}
 
 /**
  * The 2-d convolution of F.conv2d.
@@ -82,11 +72,15 @@ export class Conv2d extends Weighted {
 
   constructor(inChannels: number, outChannels: number, kernel: Size2d, options: Conv2dLayerOptions = {}) {
     const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR });
-    super(weightShape('Conv2d', inChannels, outChannels, kernel, o.groups), outChannels, o);
+    const { groups } = o;
+    for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount('Conv2d', option, n);
+    if (inChannels % groups !== 0 || outChannels % groups !== 0)
+      throw new ArgumentError(`Conv2d: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
+    super([outChannels, inChannels / groups, ...pair('Conv2d', 'kernel', kernel, 1)], o);
     this.stride = o.stride;
     this.padding = o.padding;
     this.dilation = o.dilation;
-    this.groups = o.groups;
+    this.groups = groups;
   }
 
   forward(x: Tensor): Tensor {

@@ -98,8 +98,8 @@ export class Module implements Stateful {
   // — the tree —
 
   /** Own registrations, checked; a plain tensor can take no buffer's place any more. */
-  #registered(path: string): Registered<Module>[] {
-    const found = registered<Module>(this, isModule);
+  #registered(path: string): Registered[] {
+    const found = registered(this, isModule);
     const own = Object.getOwnPropertyDescriptor(this, 'forward');
     if (own !== undefined && own.value !== this.#wrapped) {
       throw new ArgumentError(
@@ -264,7 +264,7 @@ function addHook<H>(hooks: Map<object, H>, hook: H): () => void {
 }
 
 /** Replaces the property by an accessor that refuses plain tensors. */
-function guardBuffer(owner: string, { holder, key, path }: Registered<Module>, held: BufferTensor): void {
+function guardBuffer(owner: string, { holder, key, path }: Registered, held: BufferTensor): void {
   if (Object.getOwnPropertyDescriptor(holder, key)?.get !== undefined) return;
   let value: unknown = held;
   Object.defineProperty(holder, key, {

@@ -7,10 +7,13 @@ import { ArgumentError } from '../core/errors.ts';
 import type { Module } from './module.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 
+/** Tells modules; `Module` itself is not here, as it imports this file. */
+type IsModule = (v: unknown) => v is Module;
+
 /** A registered value under its path from the module, such as `blocks.0`; `holder[key]` is where it sits. */
-export interface Registered<M> {
+export interface Registered {
   readonly path: string;
-  readonly value: M | Parameter | BufferTensor;
+  readonly value: Module | Parameter | BufferTensor;
   readonly holder: Record<string, unknown>;
   readonly key: string;
 }
@@ -20,11 +23,10 @@ export interface Registered<M> {
  * orders a state dict.
  * Throws: ArgumentError for a Map or Set that holds any
  */
-export function registered<M extends object>(owner: object, isModule: (v: unknown) => v is M): Registered<M>[] {
-  const found: Registered<M>[] = [];
+export function registered(owner: object, isModule: IsModule): Registered[] {
+  const found: Registered[] = [];
   const seen = new Set<object>();
-  const isRegistrable = (v: unknown): v is M | Parameter | BufferTensor =>
-    v instanceof Parameter || v instanceof BufferTensor || isModule(v);
+  const isRegistrable = (v: unknown): v is Registered['value'] => v instanceof Parameter || v instanceof BufferTensor || isModule(v);
   const visit = (holder: Record<string, unknown>, prefix: string): void => {
     seen.add(holder);
     for (const key of Object.keys(holder)) {
@@ -43,7 +45,7 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
     }
   };
   visit(owner as Record<string, unknown>, '');
-  const late = ({ value, path }: Registered<M>): number => Number(isModule(value) || path.includes('.'));
+  const late = ({ value, path }: Registered): number => Number(isModule(value) || path.includes('.'));
   return found.sort((a, b) => late(a) - late(b));
 }
 
@@ -51,12 +53,7 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
  * The parameter or buffer that a dotted path from `owner` leads to (a shared one has several), and `value` as the modules on
  * the way take it.
  */
-export function resolve(
-  owner: object,
-  path: string,
-  value: Tensor,
-  isModule: (v: unknown) => v is Module,
-): [target: Parameter | BufferTensor | undefined, value: Tensor] {
+export function resolve(owner: object, path: string, value: Tensor, isModule: IsModule): [target: Tensor | undefined, value: Tensor] {
   let at: unknown = owner;
   for (let keys = path.split('.'); keys.length > 0; ) {
     let name = keys.join('.');
