@@ -20,6 +20,9 @@ function stripOf<T>(
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
   if (run <= 0) sweeps = 0;
+  // An addition waits for the one before it to the same sum; with less than 4 vectors there are too few sums to fill that time,
+  // so the second of two steps has its own. How many rows the tile has changes no bit.
+  const apart = vectors < 4;
   // Two steps an iteration, the last of an odd number alone. The branch between them keeps V8 from loading both steps at once,
   // for which there are not enough registers.
   const element = sizeof<T>();
@@ -31,7 +34,7 @@ function stripOf<T>(
   for (; count > 0; count--) {
     let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
     let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
-    let sweep = 0;
+    let e00 = v128.splat<T>(0), e01 = v128.splat<T>(0), e10 = v128.splat<T>(0), e11 = v128.splat<T>(0);
     let aAt: usize = 0;
     let bAt = b;
     for (let i = sweeps; i > 0; i--) {
@@ -72,17 +75,20 @@ function stripOf<T>(
           const d2 = vectors > 2 ? v128.load(q, 96) : d0;
           const d3 = vectors > 2 ? v128.load(q, 112) : d0;
           const u0 = v128.load_splat<T>(p0, sizeof<T>());
-          c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
-          if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
-          if (vectors > 2) {
+          const u1 = rows > 1 ? v128.load_splat<T>(p1, sizeof<T>()) : u0;
+          if (apart) {
+            e00 = v128.add<T>(e00, v128.mul<T>(u0, d0));
+            if (vectors > 1) e01 = v128.add<T>(e01, v128.mul<T>(u0, d1));
+            if (rows > 1) e10 = v128.add<T>(e10, v128.mul<T>(u1, d0));
+            if (rows > 1 && vectors > 1) e11 = v128.add<T>(e11, v128.mul<T>(u1, d1));
+          } else {
+            c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
+            c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
             c02 = v128.add<T>(c02, v128.mul<T>(u0, d2));
             c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
-          }
-          if (rows > 1) {
-            const u1 = v128.load_splat<T>(p1, sizeof<T>());
-            c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
-            if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
-            if (vectors > 2) {
+            if (rows > 1) {
+              c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
+              c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
               c12 = v128.add<T>(c12, v128.mul<T>(u1, d2));
               c13 = v128.add<T>(c13, v128.mul<T>(u1, d3));
             }
@@ -93,6 +99,12 @@ function stripOf<T>(
       }
       aAt += aSweep;
       bAt += bSweep;
+    }
+    if (apart) {
+      c00 = v128.add<T>(c00, e00);
+      if (vectors > 1) c01 = v128.add<T>(c01, e01);
+      if (rows > 1) c10 = v128.add<T>(c10, e10);
+      if (rows > 1 && vectors > 1) c11 = v128.add<T>(c11, e11);
     }
     putRow<T>(vectors, c0, c00, c01, c02, c03, columns, add);
     if (rows > 1) putRow<T>(vectors, c1, c10, c11, c12, c13, columns, add);
