@@ -110,6 +110,9 @@ describe('elementwise', () => {
     expect(two('pow', [2, 1, -1, -8], [10, NaN, Infinity, 1 / 3])).toEqual([1024, 1, 1, NaN]);
     expect(two('maximum', [1, NaN, 3], [2, 0, NaN])).toEqual([2, NaN, NaN]);
     expect(two('minimum', [1, NaN, 3], [2, 0, NaN])).toEqual([1, NaN, NaN]);
+    expect(two('reluGrad', [5, 6, 7, 8], [2, 0, -1, NaN])).toEqual([5, 0, 0, 8]);
+    expect(two('sigmoidGrad', [2], [0.25])).toEqual([0.375]);
+    expect(two('tanhGrad', [2], [0.5])).toEqual([1.5]);
   });
 
   test('int32 arithmetic wraps', () => {
@@ -282,6 +285,15 @@ describe('pooling', () => {
     expect(max(f64([1, 1, 1, 5], 1, 2, 3, 4, 5), [1, 1, 1, 3], apart)).toEqual({ y: [3, 4, 5], index: [2, 3, 4] });
     const outside = { kernel: [1, 2], padding: [0, 1], dilation: [1, 3] } as const;
     expect(max(f64([1, 1, 1, 2], 1, 2), [1, 1, 1, 1], outside)).toEqual({ y: [-Infinity], index: [0] });
+  });
+
+  test('maxPool2dGrad: windows that share their maximum add up, one wholly in the padding gives nothing', () => {
+    const grad = (x: Shape, g: View, index: number[], p: Partial<PoolParams>): number[] => {
+      const params: PoolParams = { kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], ...p };
+      return out(x, (dx) => k.maxPool2dGrad(g, view(g.shape, 'int32', 'row-major', index), dx, params));
+    };
+    expect(grad([1, 1, 1, 4], f64([1, 1, 1, 3], 3, 6, 8), [1, 2, 2], {})).toEqual([0, 3, 14, 0]);
+    expect(grad([1, 1, 1, 2], f64([1, 1, 1, 1], 5), [0], { padding: [0, 1], dilation: [1, 3] })).toEqual([0, 0]);
   });
 
   const avg: AvgPoolParams = { kernel: [1, 3], stride: [1, 2], padding: [0, 1], dilation: [1, 1], countIncludePad: true, divisor: null };
