@@ -49,16 +49,6 @@ export function rowMajorStrides(shape: Shape): number[] {
   return strides;
 }
 
-/** The index, one number per dim, of the i-th element in row-major order. */
-export function unravelIndex(i: number, shape: Shape): number[] {
-  const index = new Array<number>(shape.length);
-  for (let d = shape.length - 1; d >= 0; d--) {
-    index[d] = i % shape[d]!;
-    i = Math.floor(i / shape[d]!);
-  }
-  return index;
-}
-
 /** Dense strides for `shape` with dims nested in `order`, outermost first. */
 export function stridesInOrder(shape: Shape, order: readonly number[]): number[] {
   const strides = new Array<number>(shape.length).fill(0);

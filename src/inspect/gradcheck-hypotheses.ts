@@ -2,7 +2,7 @@
  * What a wrong gradient can look like. Each hypothesis predicts the whole gradient from the right one, or from more differences.
  */
 import type { ElementArray } from '../core/dtype.ts';
-import { formatShape, rowMajorStrides, unravelIndex, type Shape } from '../core/shape.ts';
+import { formatShape, rowMajorStrides, type Shape } from '../core/shape.ts';
 import { fromElements } from '../autograd/tensor.ts';
 import {
   AFFORDABLE,
@@ -18,6 +18,7 @@ import {
 } from './gradcheck-evidence.ts';
 import { round } from './gradcheck-report.ts';
 import { columnsOf, magnitude, type Analysis, type Run } from './gradcheck-run.ts';
+import { unravelIndex } from './unravel-index.ts';
 
 /** Says what an error looks like, or null. */
 export type Hypothesis = (e: Evidence, run: Run, here: Analysis) => string | null;

@@ -4,11 +4,12 @@
  */
 import type { ElementArray } from '../core/dtype.ts';
 import type { Random } from '../core/random.ts';
-import { isExpanded, unravelIndex } from '../core/shape.ts';
+import { isExpanded } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, restride } from '../kernels/view.ts';
 import { defaultGenerator } from '../autograd/random.ts';
 import { fromElements, loose, type Tensor } from '../autograd/tensor.ts';
+import { unravelIndex } from './unravel-index.ts';
 
 /** What is checked: a function of `inputs`, some of which it may reach by closure instead of by its arguments. */
 export interface Subject {

@@ -4,7 +4,7 @@
  */
 import type { ElementArray } from '../core/dtype.ts';
 import { AutogradError } from '../core/errors.ts';
-import { formatShape, unravelIndex } from '../core/shape.ts';
+import { formatShape } from '../core/shape.ts';
 import { fromElements, type Tensor } from '../autograd/tensor.ts';
 import {
   allMoved,
@@ -21,6 +21,7 @@ import {
   type Run,
 } from './gradcheck-run.ts';
 import { round } from './gradcheck-report.ts';
+import { unravelIndex } from './unravel-index.ts';
 
 /** What probing found. */
 export interface Probed {

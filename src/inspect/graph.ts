@@ -2,7 +2,7 @@
  * The graph behind a tensor, to be looked at: as a list of nodes, as text, as a drawing, and as the steps of its backward.
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
-import { formatShape, unravelIndex, type Shape } from '../core/shape.ts';
+import { formatShape, type Shape } from '../core/shape.ts';
 import { viewOf } from '../kernels/memory.ts';
 import { addressOf } from '../kernels/view.ts';
 import { steps, type BackwardOptions } from '../autograd/backward.ts';
@@ -11,6 +11,7 @@ import { formatNumber } from '../autograd/format.ts';
 import { Scope, closeScope } from '../autograd/scope.ts';
 import type { Node } from '../autograd/tape.ts';
 import type { Tensor } from '../autograd/tensor.ts';
+import { unravelIndex } from './unravel-index.ts';
 
 /** One node: a leaf, or the recorded result of an operation. */
 export interface GraphNode {

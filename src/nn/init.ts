@@ -20,11 +20,8 @@ function fill<T extends Tensor>(t: T, values: () => Tensor): T {
 /** t ← U(low, high). Returns t. */
 export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
-  return fill(t, () =>
-    rand(t.shape, { dtype: 'float64', generator })
-      .mul(high - low)
-      .add(low),
-  );
+  const width = high - low;
+  return fill(t, () => rand(t.shape, { dtype: 'float64', generator }).mul(width).add(low));
 }
 
 /** t ← N(mean, std²). Returns t. */

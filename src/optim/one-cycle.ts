@@ -1,6 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
+import { checkEither, checkNotNegative, checkPerGroup, checkRange, readOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR } from './scheduler.ts';
 
@@ -35,7 +35,8 @@ const checkIfGiven = (name: string, option: string, value: unknown): void => {
 };
 
 /** One number, or one for each group. */
-const checkEach = (name: string, option: string, value: unknown): void => {
+const checkEach = (name: string, option: string, value: unknown, groups: number): void => {
+  checkPerGroup(name, option, value, groups, 'values');
   for (const v of [value].flat()) checkNotNegative(name, option, v);
 };
 
@@ -62,16 +63,11 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
   } as const;
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
-    const read = readOptions('OneCycleLR', options, OneCycleLR.spec) as Required<OneCycleOptions>;
-    stepsOf(read);
     const groups = optimizer.paramGroups;
+    const read = readOptions('OneCycleLR', options, OneCycleLR.spec, groups.length) as Required<OneCycleOptions>;
+    stepsOf(read);
     if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g)) {
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
-    }
-    for (const option of ['maxLr', 'baseMomentum', 'maxMomentum'] as const) {
-      const value = read[option];
-      if (typeof value !== 'number' && value.length !== groups.length)
-        throw new ArgumentError(`OneCycleLR: ${option} has ${value.length} values, the optimizer ${groups.length} groups`);
     }
     // PyTorch's: the cycle begins at its own learning rate, not at the optimizer's.
     groups.forEach((g, i) => (g.initialLr = of(read.maxLr, i) / read.divFactor));

@@ -84,7 +84,7 @@ export abstract class FormulaLR<Options extends object> extends Scheduler {
   readonly options: Readonly<Required<Options>>;
 
   constructor(optimizer: Optimizer, ...[options = {} as Options]: object extends Options ? [options?: Options] : [options: Options]) {
-    const read = readOptions(new.target.name, options, new.target.spec) as Required<Options>;
+    const read = readOptions(new.target.name, options, new.target.spec, optimizer.paramGroups.length) as Required<Options>;
     super(optimizer);
     this.options = read;
     this.write();

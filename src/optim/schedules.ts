@@ -3,7 +3,7 @@
  */
 import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { checkNotNegative, checkRange } from './check.ts';
+import { checkNotNegative, checkPerGroup, checkRange } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
 
@@ -89,7 +89,8 @@ export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
   }
 }
 
-function checkFunctions(name: string, option: string, value: unknown): void {
+function checkFunctions(name: string, option: string, value: unknown, groups: number): void {
+  checkPerGroup(name, option, value, groups, 'functions');
   if (![value].flat().every((f) => typeof f === 'function'))
     throw new ArgumentError(`${name}: ${option} must be a function or an array of functions, got ${kindOf(value)}`);
 }
@@ -100,13 +101,6 @@ export type LambdaOptions = { readonly lrLambda: ((t: number) => number) | reado
 /** lr(t) = lr₀·lrLambda(t). The functions are not part of the state. */
 export class LambdaLR extends FormulaLR<LambdaOptions> {
   static override readonly spec = { lrLambda: [checkFunctions] } as const;
-
-  constructor(optimizer: Optimizer, options: LambdaOptions) {
-    const [given, groups] = [[options?.lrLambda].flat().length, optimizer.paramGroups.length];
-    if (Array.isArray(options?.lrLambda) && given !== groups)
-      throw new ArgumentError(`LambdaLR: lrLambda has ${given} functions, the optimizer ${groups} groups`);
-    super(optimizer, options);
-  }
 
   protected override next(_: ParamGroup, i: number): number {
     const { lrLambda } = this.options;
