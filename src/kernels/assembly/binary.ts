@@ -54,7 +54,10 @@ function binaryScalar<T>(op: i32, a: T, b: T): T {
 /** aᵇ as C has it: 1 to any power is 1, and (−1)^±∞ too. The library takes the exponents 2, 1/2, 0 and ±1 apart. */
 function power(a: f64, b: f64): f64 {
   if (b == 3.0) return a * a * a;
-  return a == 1.0 || (a == -1.0 && abs(b) == Infinity) ? 1.0 : Math.pow(a, b);
+  if (a == 1.0 || (a == -1.0 && abs(b) == Infinity)) return 1.0;
+  // The library's small pow looks at half of the exponent's bits: 2 + 1e-9 would be even.
+  if (b != floor(b)) return a < 0.0 && a > -Infinity ? NaN : Math.pow(abs(a), b);
+  return Math.pow(a, b);
 }
 
 // @ts-ignore: decorator
