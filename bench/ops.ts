@@ -49,6 +49,23 @@ function forward(name: string, group: string, passes: number, f: (x: Tensor, z: 
   });
 }
 
+/** A step over many tensors with gradients, as `op` of a peer does it; `passes` is how many times all of them go through memory. */
+function optimizerStep(name: string, op: string, passes: number, make: (params: Tensor[]) => optim.Optimizer): Case {
+  return {
+    group: 'optimizer',
+    name: `${name} step, 65 tensors of 4,320`,
+    dtype: 'float32',
+    work: { kind: 'bytes', amount: passes * 4 * 65 * 4320 },
+    peer: { op },
+    prepare: () => {
+      const params = Array.from({ length: 65 }, () => randn([4320], { requiresGrad: true }).keep());
+      for (const p of params) p.grad = p.detach();
+      const optimizer = make(params);
+      return { run: () => optimizer.step(), free: () => [optimizer, ...params].forEach((t) => t.dispose()) };
+    },
+  };
+}
+
 /** Forward and backward of f, whose gradient of x is asked for by an upstream gradient of ones. */
 function both(
   name: string,
@@ -118,20 +135,9 @@ export const opCases: readonly Case[] = [
       return withFree([x, y], () => noGradResults(() => grad(F.crossEntropy(x, y), [x])));
     },
   },
-  {
-    group: 'optimizer',
-    name: 'SGD step, 65 tensors of 4,320',
-    dtype: 'float32',
-    // Reads parameter, gradient and velocity, writes parameter and velocity.
-    work: { kind: 'bytes', amount: 5 * 4 * 65 * 4320 },
-    peer: { op: 'sgd' },
-    prepare: () => {
-      const params = Array.from({ length: 65 }, () => randn([4320], { requiresGrad: true }).keep());
-      for (const p of params) p.grad = p.detach();
-      const sgd = new optim.SGD(params, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 5e-4 });
-      return { run: () => sgd.step(), free: () => [sgd, ...params].forEach((t) => t.dispose()) };
-    },
-  },
+  // Reads parameter, gradient and velocity, writes parameter and velocity; Adam has two averages.
+  optimizerStep('SGD', 'sgd', 5, (params) => new optim.SGD(params, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 5e-4 })),
+  optimizerStep('Adam', 'adam', 7, (params) => new optim.Adam(params, { lr: 1e-5, weightDecay: 5e-4 })),
   {
     group: 'overhead',
     name: 'chain of 1,000 mul and add on 1 element, forward + backward + release, per op',

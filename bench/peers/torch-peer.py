@@ -167,10 +167,12 @@ def small_op(r):
     if r["op"] == "cross entropy":
         x, y = torch.randn(512, 10, requires_grad=True), torch.randint(0, 10, (512,))
         return lambda: torch.autograd.grad(F.cross_entropy(x, y), [x])
-    if r["op"] == "sgd":
+    if r["op"] in ("sgd", "adam"):
         params = [torch.randn(4320, requires_grad=True) for _ in range(65)]
         for p in params:
             p.grad = p.detach().clone()
+        if r["op"] == "adam":
+            return torch.optim.Adam(params, lr=1e-5, weight_decay=5e-4).step
         return torch.optim.SGD(params, lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4).step
     if r["op"] == "chain":
         x, a, b = torch.ones(1, requires_grad=True), torch.tensor([1.0001]), torch.tensor([1e-4])

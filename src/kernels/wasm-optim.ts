@@ -2,7 +2,7 @@
  * Arguments of the WebAssembly kernels of optimizers; see assembly/optim.ts.
  */
 import { isDense, sizeOf } from '../core/shape.ts';
-import type { OptimizerKernels } from './interface.ts';
+import type { AdamEntry, OptimizerKernels, SgdEntry } from './interface.ts';
 import { launch } from './launch.ts';
 import { memoryViews } from './memory.ts';
 import { optimizers as reference } from './reference-optim.ts';
@@ -22,9 +22,9 @@ interface Row {
 }
 
 /** Whether the views are dense in one memory order, so that they are flat arrays to a kernel. */
-function isFlat(...[main, ...others]: readonly [View, ...(View | null)[]]): boolean {
-  const alike = (v: View): boolean => v.strides.every((s, d) => s === main.strides[d] || main.shape[d] === 1);
-  return isDense(main.shape, main.strides) && others.every((v) => v === null || alike(v));
+function isFlat([main, ...others]: Row['views']): boolean {
+  const alike = (v: View | null): boolean => v === null || v.strides.every((s, d) => s === main.strides[d] || main.shape[d] === 1);
+  return isDense(main.shape, main.strides) && others.every(alike);
 }
 
 /** Runs a kernel over rows of one width and any dtypes. Memory for the whole table is taken before anything is written. */
@@ -36,71 +36,78 @@ function launchRows(kernel: string, rows: readonly Row[], nanoseconds: number): 
     for (const own of kinds) {
       if (own.length === 0) continue;
       const { f64 } = memoryViews();
-      let [chunks, elements] = [0, 0];
-      own.forEach(({ views, numbers }, i) => {
+      let [at, chunks, elements] = [table / 8, 0, 0];
+      for (const { views, numbers } of own) {
         const n = sizeOf(views[0].shape);
-        f64.set([n, chunks, ...views.map((v) => (v === null ? 0 : addressOf(v))), ...numbers], table / 8 + i * width);
+        f64[at++] = n;
+        f64[at++] = chunks;
+        for (const v of views) f64[at++] = v === null ? 0 : addressOf(v);
+        for (const x of numbers) f64[at++] = x;
         chunks += divideUp(n, UPDATE_CHUNK);
         elements += n;
-      });
+      }
       launch(`${kernel}${suffix(own[0]!.views[0])}`, { chunks, work: elements * nanoseconds }, table, own.length, UPDATE_CHUNK);
       table += own.length * width * 8;
     }
   });
 }
 
-/** What a kernel takes, and what only the definition does: memory orders that differ are legal but rare. */
-function sorted<E>(entries: readonly E[], viewsOf: (e: E) => Row['views']): { flat: E[]; odd: E[] } {
-  return { flat: entries.filter((e) => isFlat(...viewsOf(e))), odd: entries.filter((e) => !isFlat(...viewsOf(e))) };
+/** Runs a kernel over what it takes, and the definition over the rest: memory orders that differ are legal but rare. */
+function run<E>(kernel: string, nanoseconds: number, entries: readonly E[], rowOf: (e: E) => Row, definition: (odd: E[]) => void): void {
+  const [rows, odd]: [Row[], E[]] = [[], []];
+  for (const e of entries) {
+    const row = rowOf(e);
+    if (isFlat(row.views)) rows.push(row);
+    else odd.push(e);
+  }
+  launchRows(kernel, rows, nanoseconds);
+  if (odd.length > 0) definition(odd);
+}
+
+/** A row of SGD's table. */
+function sgdRow({ param, grad, velocity, first, options: o }: SgdEntry): Row {
+  const numbers = [first ? 1 : 0, o.lr, o.momentum, o.dampening, o.nesterov ? 1 : 0, o.weightDecay, o.maximize ? 1 : 0];
+  return { views: [param, grad, velocity], numbers };
+}
+
+/** A row of Adam's table. */
+function adamRow({ param, grad, expAvg, expAvgSq, maxExpAvgSq, step, options: o }: AdamEntry): Row {
+  const [beta1, beta2] = o.betas;
+  const [added, stays] = o.decoupled ? [0, 1 - o.lr * o.weightDecay] : [o.weightDecay, 1];
+  const [size, factor] = [o.lr / (1 - beta1 ** step), (1 - beta2 ** step) ** -0.5];
+  const numbers = [size, factor, beta1, beta2, o.eps, added, stays, o.maximize ? 1 : 0];
+  return { views: [param, grad, expAvg, expAvgSq, maxExpAvgSq], numbers };
 }
 
 export const optimizerKernels: OptimizerKernels = {
-  sgd(entries) {
-    const { flat, odd } = sorted(entries, (e) => [e.param, e.grad, e.velocity]);
-    const rows = flat.map(({ param, grad, velocity, first, options: o }): Row => {
-      const numbers = [o.lr, o.momentum, o.dampening, o.nesterov ? 1 : 0, o.weightDecay, o.maximize ? 1 : 0];
-      return { views: [param, grad, velocity], numbers: [first ? 1 : 0, ...numbers] };
-    });
-    launchRows('sgd', rows, PASS);
-    reference.sgd(odd);
-  },
+  sgd: (entries) => run('sgd', PASS, entries, sgdRow, reference.sgd),
 
-  adam(entries) {
-    const { flat, odd } = sorted(entries, (e) => [e.param, e.grad, e.expAvg, e.expAvgSq, e.maxExpAvgSq]);
-    const rows = flat.map(({ param, grad, expAvg, expAvgSq, maxExpAvgSq, step, options: o }): Row => {
-      const [beta1, beta2] = o.betas;
-      const corrections = [o.lr / (1 - beta1 ** step), (1 - beta2 ** step) ** -0.5];
-      const [added, stays] = o.decoupled ? [0, 1 - o.lr * o.weightDecay] : [o.weightDecay, 1];
-      const numbers = [...corrections, beta1, beta2, o.eps, added, stays, o.maximize ? 1 : 0];
-      return { views: [param, grad, expAvg, expAvgSq, maxExpAvgSq], numbers };
-    });
-    launchRows('adam', rows, ROOT);
-    reference.adam(odd);
-  },
+  adam: (entries) => run('adam', ROOT, entries, adamRow, reference.adam),
 
   sumSquares(views) {
-    const { flat, odd } = sorted(views, (v) => [v]);
-    const chunks = flat.map((v) => divideUp(sizeOf(v.shape), UPDATE_CHUNK));
-    let sum = reference.sumSquares(odd);
+    const chunks = views.reduce((n, v) => n + divideUp(sizeOf(v.shape), UPDATE_CHUNK), 0);
+    let sum = 0;
     withWorkspaces((workspace) => {
-      const count = chunks.reduce((a, b) => a + b, 0);
-      const partial = workspace(count * 8).ptr;
-      let next = partial;
-      const rows = flat.map((v, i): Row => {
-        const at = next;
-        next += chunks[i]! * 8;
-        return { views: [v], numbers: [at] };
-      });
-      launchRows('sumSquares', rows, PASS);
-      for (const s of memoryViews().f64.subarray(partial / 8, partial / 8 + count)) sum += s;
+      const partial = workspace(chunks * 8).ptr;
+      let end = partial;
+      const rowOf = (v: View): Row => {
+        const start = end;
+        // What the definition sums leaves no partial sums.
+        if (isFlat([v])) end += divideUp(sizeOf(v.shape), UPDATE_CHUNK) * 8;
+        return { views: [v], numbers: [start] };
+      };
+      run('sumSquares', PASS, views, rowOf, (odd) => (sum = reference.sumSquares(odd)));
+      for (const s of memoryViews().f64.subarray(partial / 8, end / 8)) sum += s;
     });
     return sum;
   },
 
-  scale(views, by) {
-    const { flat, odd } = sorted(views, (v) => [v]);
-    const rows = flat.map((v): Row => ({ views: [v], numbers: [by] }));
-    launchRows('scale', rows, PASS);
-    reference.scale(odd, by);
-  },
+  scale: (views, by) =>
+    run(
+      'scale',
+      PASS,
+      views,
+      (v) => ({ views: [v], numbers: [by] }),
+      (odd) => reference.scale(odd, by),
+    ),
 };

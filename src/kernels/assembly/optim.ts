@@ -45,6 +45,7 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
     const nesterov = intArg(row, 9) != 0;
     const decay = <T>floatArg(row, 10);
     const maximize = intArg(row, 11) != 0;
+    const signs = v128.splat<T>(<T>(maximize ? -0.0 : 0.0));
     const lrs = v128.splat<T>(lr);
     const momenta = v128.splat<T>(momentum);
     const freshes = v128.splat<T>(fresh);
@@ -53,8 +54,7 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
       const at = <usize>i * sizeof<T>();
       const p = v128.load(param + at);
-      let g = v128.load(grad + at);
-      if (maximize) g = v128.neg<T>(g);
+      let g = v128.xor(v128.load(grad + at), signs);
       if (decay != 0) g = v128.add<T>(g, v128.mul<T>(decays, p));
       if (velocity != 0) {
         let v = g;
@@ -110,12 +110,12 @@ function adam<T>(args: usize, first: i32, last: i32): void {
     const decay = <T>floatArg(row, 12);
     const stays = <T>floatArg(row, 13);
     const maximize = intArg(row, 14) != 0;
+    const signs = v128.splat<T>(<T>(maximize ? -0.0 : 0.0));
     let i = 0;
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
       const at = <usize>i * sizeof<T>();
       const p = v128.load(param + at);
-      let g = v128.load(grad + at);
-      if (maximize) g = v128.neg<T>(g);
+      let g = v128.xor(v128.load(grad + at), signs);
       if (decay != 0) g = v128.add<T>(g, v128.mul<T>(v128.splat<T>(decay), p));
       const m = v128.add<T>(v128.mul<T>(v128.splat<T>(beta1), v128.load(average + at)), v128.mul<T>(v128.splat<T>(fresh1), g));
       let v = v128.mul<T>(v128.splat<T>(fresh2), v128.mul<T>(g, g));
@@ -149,6 +149,14 @@ function adam<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
+/** The squares of elements 2k and 2k + 1 at x, in float64. */
+// @ts-ignore: decorator
+@inline
+function squares<T>(x: usize, k: usize): v128 {
+  const v = sizeof<T>() == 4 ? f64x2.promote_low_f32x4(v128.load64_zero(x + k * 8)) : v128.load(x + k * 16);
+  return f64x2.mul(v, v);
+}
+
 /** partial[chunk of the row] = Σ x², in float64, where a square of float32 cannot overflow. row: …, x, partial */
 // @ts-ignore: decorator
 @inline
@@ -161,19 +169,20 @@ function sumSquares<T>(args: usize, first: i32, last: i32): void {
     const own = chunk - intArg(row, 1);
     const n = min(chunkSize, intArg(row, 0) - own * chunkSize);
     const x = ptrArg(row, 2) + <usize>(own * chunkSize) * sizeof<T>();
-    let low = f64x2.splat(0);
-    let high = f64x2.splat(0);
+    let s0 = f64x2.splat(0);
+    let s1 = f64x2.splat(0);
+    let s2 = f64x2.splat(0);
+    let s3 = f64x2.splat(0);
     let i = 0;
-    for (; i + 4 <= n; i += 4) {
+    for (; i + 8 <= n; i += 8) {
       const at = x + <usize>i * sizeof<T>();
-      const v = v128.load(at);
-      const a = sizeof<T>() == 4 ? f64x2.promote_low_f32x4(v) : v;
-      const b = sizeof<T>() == 4 ? f64x2.promote_low_f32x4(v128.shuffle<f64>(v, v, 1, 1)) : v128.load(at, 16);
-      low = f64x2.add(low, f64x2.mul(a, a));
-      high = f64x2.add(high, f64x2.mul(b, b));
+      s0 = f64x2.add(s0, squares<T>(at, 0));
+      s1 = f64x2.add(s1, squares<T>(at, 1));
+      s2 = f64x2.add(s2, squares<T>(at, 2));
+      s3 = f64x2.add(s3, squares<T>(at, 3));
     }
-    low = f64x2.add(low, high);
-    let sum = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1);
+    s0 = f64x2.add(f64x2.add(s0, s1), f64x2.add(s2, s3));
+    let sum = f64x2.extract_lane(s0, 0) + f64x2.extract_lane(s0, 1);
     for (; i < n; i++) {
       const v = <f64>load<T>(x + <usize>i * sizeof<T>());
       sum += v * v;
