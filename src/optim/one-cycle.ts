@@ -66,9 +66,8 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
     const groups = optimizer.paramGroups;
     const read = readOptions('OneCycleLR', options, OneCycleLR.spec, groups.length) as Required<OneCycleOptions>;
     stepsOf(read);
-    if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g)) {
+    if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g))
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
-    }
     // PyTorch's: the cycle begins at its own learning rate, not at the optimizer's.
     groups.forEach((g, i) => (g.initialLr = of(read.maxLr, i) / read.divFactor));
     super(optimizer, options);
@@ -81,9 +80,8 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
 
   /** Throws ArgumentError beyond the last step of the cycle. */
   override step(): void {
-    if (this.lastEpoch >= this.totalSteps) {
+    if (this.lastEpoch >= this.totalSteps)
       throw new ArgumentError(`OneCycleLR: step ${this.lastEpoch + 1} is beyond the ${this.totalSteps} steps of the cycle`);
-    }
     super.step();
   }
 
@@ -99,11 +97,10 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
   }
 }
 
-/** The steps at which the cycle of group i turns, and what it has come to there. */
-function cornersOf(
-  options: Required<OneCycleOptions>,
-  i: number,
-): { readonly at: number; readonly lr: number; readonly momentum: number }[] {
+/** A step at which the cycle turns, and what it has come to there. */
+type Corner = { readonly at: number; readonly lr: number; readonly momentum: number };
+
+function cornersOf(options: Required<OneCycleOptions>, i: number): Corner[] {
   const { pctStart, divFactor, finalDivFactor, threePhase } = options;
   const [max, low, high] = [of(options.maxLr, i), of(options.baseMomentum, i), of(options.maxMomentum, i)];
   const [initial, steps] = [max / divFactor, stepsOf(options)];

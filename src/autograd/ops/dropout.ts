@@ -66,9 +66,7 @@ export type StochasticDepthMode = 'batch' | 'row';
  * Throws: ArgumentError for another mode or p outside 0 … 1
  */
 export function stochasticDepth(x: Tensor, p: number, mode: StochasticDepthMode, options: DropoutOptions = {}): Tensor {
-  if (mode !== 'batch' && mode !== 'row') {
-    throw new ArgumentError(`stochasticDepth: mode must be 'batch' or 'row', got '${String(mode)}'`);
-  }
+  if (mode !== 'batch' && mode !== 'row') throw new ArgumentError(`stochasticDepth: mode must be 'batch' or 'row', got '${String(mode)}'`);
   const shape = x.shape.map((n, d) => (mode === 'row' && d === 0 ? n : 1));
   return masked('stochasticDepth', x, p, shape, options);
 }

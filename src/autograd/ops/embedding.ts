@@ -17,9 +17,8 @@ export interface EmbeddingOptions {
 /** Which of `rows` rows stands for padding, counted from the start. */
 export function paddingRow(op: string, paddingIdx: number | null, rows: number): number | null {
   if (paddingIdx === null) return null;
-  if (!Number.isInteger(paddingIdx) || paddingIdx < -rows || paddingIdx >= rows) {
+  if (!Number.isInteger(paddingIdx) || paddingIdx < -rows || paddingIdx >= rows)
     throw new ArgumentError(`${op}: paddingIdx ${paddingIdx} names none of the ${rows} rows`);
-  }
   return paddingIdx < 0 ? paddingIdx + rows : paddingIdx;
 }
 
