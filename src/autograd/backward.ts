@@ -5,6 +5,7 @@
  * leaves every `.grad` as it was.
  */
 import { ArgumentError, AutogradError, GraphConsumedError, ReleasedError, ShapeError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { formatShape, isDense, sameShape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, type View } from '../kernels/view.ts';
@@ -14,7 +15,7 @@ import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
 import { Scope, closeScope, currentScope, duringBackward, isGradEnabled, openScope } from './scope.ts';
 import { consume, type Node } from './tape.ts';
-import { Tensor, isTensor, loose } from './tensor.ts';
+import { Tensor, checkTensors, isTensor, loose } from './tensor.ts';
 import { watcher } from './watch.ts';
 
 /** What becomes of the graph. */
@@ -71,7 +72,7 @@ export function steps(
   options: BackwardOptions,
   bag: Scope = new Scope('backward'),
 ): Generator<WalkStep, void> {
-  return run([root('backward', t, gradient)], { ...modes(options), wanted: null, closed: false, refuse: null, bag }, commit);
+  return run([root('backward', t, gradient)], { ...modes('backward', options), wanted: null, closed: false, refuse: null, bag }, commit);
 }
 
 /**
@@ -97,10 +98,12 @@ export function grad(
 
 /** The same for arrays; where `closed`, no gradient goes on from an input to what it was made from. */
 export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, closed = false): (Tensor | null)[] {
+  const mode = modes('grad', options, ['gradOutputs', 'allowUnused']);
   const { gradOutputs = null, allowUnused = false } = options;
   const given = gradOutputs === null || isTensor(gradOutputs) ? [gradOutputs] : gradOutputs;
   const wanted = new Set<Node>();
   xs.forEach((x, i) => {
+    checkTensors('grad', { [`input ${i}`]: x });
     if (x.node === null) throw new AutogradError(`grad: input ${i} ${formatShape(x.shape)} does not require a gradient`);
     wanted.add(x.node);
   });
@@ -114,13 +117,14 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...modes(options), wanted, closed, bag: new Scope('backward'), refuse: allowUnused ? null : refuse };
+  const walk = { ...mode, wanted, closed, bag: new Scope('backward'), refuse: allowUnused ? null : refuse };
   let found = new Map<Node, Tensor>();
   for (const step of run(roots, walk, (grads) => [...(found = grads).values()])) void step;
   return xs.map((x) => found.get(x.node!) ?? null);
 }
 
-function modes(options: BackwardOptions): { retainGraph: boolean; createGraph: boolean } {
+function modes(op: string, options: BackwardOptions, more: readonly string[] = []): Pick<Walk, 'retainGraph' | 'createGraph'> {
+  checkOptions(op, options, ['retainGraph', 'createGraph', ...more]);
   const createGraph = options.createGraph ?? false;
   return { createGraph, retainGraph: options.retainGraph ?? createGraph };
 }
@@ -128,6 +132,7 @@ function modes(options: BackwardOptions): { retainGraph: boolean; createGraph: b
 type Root = readonly [tensor: Tensor, gradient: Tensor | null];
 
 function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root {
+  checkTensors(op, { output: t, ...(gradient != null && { gradient }) });
   if (t.node === null) {
     throw new AutogradError(
       `${op}: the tensor ${formatShape(t.shape)} does not require a gradient: nothing behind it does, it was detached, or it was made under noGrad`,
@@ -341,8 +346,13 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
   const needs = inputs.map((input) => input !== null);
   const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : op.backward!(g, saved, needs);
   return inputs.map((input, i) => {
-    const x = raw[i] ?? null;
-    if (x === null || input === null) return null;
+    if (input === null) return null;
+    const x = raw[i];
+    if (x === null) return null;
+    if (!isTensor(x))
+      throw new AutogradError(
+        `backward of ${op.name}: no gradient for argument ${i}; it must return an array with one for each argument, null where there is none`,
+      );
     const { shape, dtype } = input.node.output;
     const reduced = op.broadcasts === true ? sumTo(x, shape) : x;
     if (!sameShape(reduced.shape, shape) || reduced.dtype !== dtype) {

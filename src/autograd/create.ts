@@ -2,11 +2,12 @@
  * Tensors from numbers.
  */
 import { checkDType, fits, isFloat, type DType } from '../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
-import { fromElements, loose, type Tensor, type TensorOptions } from './tensor.ts';
+import { checkTensors, fromElements, loose, type Tensor, type TensorOptions } from './tensor.ts';
 
 /** Numbers or booleans, nested to any depth, each level of one length. */
 export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -26,11 +27,11 @@ export interface FromDataOptions extends TensorOptions {
  */
 export function tensor(data: TensorData, options: FromDataOptions = {}): Tensor {
   const { values, shape: nested, dtype: own } = flattenData(data);
+  const dtype = dtypeOf('tensor', options, own, ['shape']);
   const shape = options.shape ?? nested;
   const n = sizeOf(shape, 'tensor');
   if (n !== values.length) throw new ShapeError(`tensor: ${values.length} elements do not fill shape ${formatShape(shape)} (${n})`);
-  const dtype = checkDType('tensor', options.dtype ?? own);
-  checkValues(values, dtype);
+  checkValues('tensor', values, dtype);
   return withOptions(fromElements(values, [...shape], dtype), options);
 }
 
@@ -76,11 +77,19 @@ function flattenData(data: TensorData): Flat {
   return { values, shape: shape ?? [0], dtype: booleans && values.length > 0 ? 'bool' : 'float32' };
 }
 
-function checkValues(values: ArrayLike<number>, dtype: DType): void {
+/** The dtype asked for, or `own`; options are checked before anything is made. */
+function dtypeOf(op: string, options: TensorOptions, own: DType, more: readonly string[] = []): DType {
+  checkOptions(op, options, ['dtype', 'requiresGrad', 'label', ...more]);
+  const dtype = checkDType(op, options.dtype ?? own);
+  if (options.requiresGrad !== true || isFloat(dtype)) return dtype;
+  throw new DTypeError(`${op}: only float32 and float64 tensors have gradients, this one is ${dtype}`);
+}
+
+function checkValues(op: string, values: ArrayLike<number>, dtype: DType): void {
   if (isFloat(dtype)) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i]!;
-    if (!fits(v, dtype)) throw new DTypeError(`tensor: element ${i} is ${v}, which does not fit ${dtype}`);
+    if (!fits(v, dtype)) throw new DTypeError(`${op}: element ${i} is ${v}, which does not fit ${dtype}`);
   }
 }
 
@@ -90,20 +99,23 @@ function withOptions(t: Tensor, { requiresGrad = false, label }: TensorOptions):
 }
 
 /** A tensor of `shape` filled with one value; dtype float32 by default. */
-export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  sizeOf(shape, 'full');
-  const dtype = checkDType('full', options.dtype ?? 'float32');
-  checkValues([value], dtype);
+export const full = (shape: Shape, value: number, options: TensorOptions = {}): Tensor => filled('full', shape, value, options);
+
+function filled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+  sizeOf(shape, op);
+  const dtype = dtypeOf(op, options, 'float32');
+  if (typeof value !== 'number') throw new ArgumentError(`${op}: expected a number as value, got ${kindOf(value)}`);
+  checkValues(op, [value], dtype);
   const y = empty([...shape], dtype);
   kernels.fill(value, y);
   return withOptions(loose(y), options);
 }
 
 /** A tensor of zeros; dtype float32 by default. */
-export const zeros = (shape: Shape, options: TensorOptions = {}): Tensor => full(shape, 0, options);
+export const zeros = (shape: Shape, options: TensorOptions = {}): Tensor => filled('zeros', shape, 0, options);
 
 /** A tensor of ones; dtype float32 by default. */
-export const ones = (shape: Shape, options: TensorOptions = {}): Tensor => full(shape, 1, options);
+export const ones = (shape: Shape, options: TensorOptions = {}): Tensor => filled('ones', shape, 1, options);
 
 /** Zeros in the shape, memory order and (unless given) dtype of `x`. */
 export const zerosLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('zerosLike', x, 0, options);
@@ -112,7 +124,8 @@ export const zerosLike = (x: Tensor, options: TensorOptions = {}): Tensor => lik
 export const onesLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('onesLike', x, 1, options);
 
 function like(op: string, x: Tensor, value: number, options: TensorOptions): Tensor {
-  const y = emptyLike(x, x.shape, checkDType(op, options.dtype ?? x.dtype));
+  checkTensors(op, { x });
+  const y = emptyLike(x, x.shape, dtypeOf(op, options, x.dtype));
   kernels.fill(value, y);
   return withOptions(loose(y), options);
 }
@@ -121,7 +134,7 @@ function like(op: string, x: Tensor, value: number, options: TensorOptions): Ten
 export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
   const values = new Float64Array(sizeOf([n, m], 'eye'));
   for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
-  return withOptions(fromElements(values, [n, m], checkDType('eye', options.dtype ?? 'float32')), options);
+  return withOptions(fromElements(values, [n, m], dtypeOf('eye', options, 'float32')), options);
 }
 
 /** start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
@@ -134,8 +147,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   if (n < 0) throw new ArgumentError(`arange: step ${step} leads from start ${from} away from end ${to}`);
   const whole = Number.isInteger(from) && Number.isInteger(step);
   const values = Float64Array.from({ length: sizeOf([n], 'arange') }, (_, i) => from + i * step);
-  const dtype = checkDType('arange', options.dtype ?? (whole ? 'int32' : 'float32'));
-  checkValues(values, dtype);
+  const dtype = dtypeOf('arange', options, whole ? 'int32' : 'float32');
+  checkValues('arange', values, dtype);
   return withOptions(fromElements(values, [n], dtype), options);
 }
 
@@ -146,7 +159,7 @@ export function linspace(start: number, end: number, steps: number, options: Ten
     // From both ends, so that the last is exactly `end`.
     i < steps / 2 ? start + (i * (end - start)) / Math.max(steps - 1, 1) : end - ((steps - 1 - i) * (end - start)) / Math.max(steps - 1, 1),
   );
-  const dtype = checkDType('linspace', options.dtype ?? 'float32');
-  checkValues(values, dtype);
+  const dtype = dtypeOf('linspace', options, 'float32');
+  checkValues('linspace', values, dtype);
   return withOptions(fromElements(values, [steps], dtype), options);
 }

@@ -13,7 +13,7 @@ export * from './op.ts';
 export * from './random.ts';
 export { recompute } from './recompute.ts';
 export { currentScope, isGradEnabled, scopedAsyncIterator, scopedIterator, withGradMode } from './scope.ts';
-export { isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
+export { checkTensors, isTensor, loose, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 export { callers, placeOf, titleOf } from './watch.ts';
 export * from './ops/activations.ts';
 export * from './ops/conv.ts';

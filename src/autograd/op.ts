@@ -2,7 +2,7 @@
  * Operations: one block each, made with defineOp, and the one path on which all of them run.
  */
 import { isFloat } from '../core/dtype.ts';
-import { GraphConsumedError } from '../core/errors.ts';
+import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type Kernels } from '../kernels/index.ts';
 import { withNursery } from '../kernels/memory.ts';
@@ -125,12 +125,13 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
       watcher?.starting?.(op);
       const r = op.forward(kernels, ...args);
       watcher?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
-      return isArray(r) ? r.map((v) => result(v, args)) : result(r, args);
+      return isArray(r) ? r.map((v) => result(op, v, args)) : result(op, r, args);
     }),
   );
 }
 
-function result(v: View, args: readonly unknown[]): Tensor {
+function result(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
+  if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
   const t = new Tensor(v);
   // A user's forward may compute with tensors: the handle it made gives way to the result's.
   if (isTensor(v) && !args.includes(v)) v.dispose();

@@ -4,9 +4,10 @@
  * Every draw takes the next stream of the seed's counter-based numbers: element i of draw d is a pure function of
  * (seed, d, i).
  */
-import { fits, isFloat, type DType, type FloatDType } from '../core/dtype.ts';
+import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError } from '../core/errors.ts';
 import { Random, seedKey } from '../core/random.ts';
+import { withDefaults } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { kernels } from '../kernels/index.ts';
@@ -107,9 +108,9 @@ export interface RandomOptions {
 }
 
 /** Uniform numbers in [0, 1). */
-export function rand(shape: Shape, { dtype = 'float32', requiresGrad = false, generator = defaultGenerator }: RandomOptions = {}): Tensor {
+export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { dtype, requiresGrad, generator } = readOptions('rand', options);
   sizeOf(shape, 'rand');
-  requireFloatDType('rand', dtype);
   const y = empty([...shape], dtype);
   const { key, stream } = generator.draw();
   kernels.uniform(key, stream, y);
@@ -117,9 +118,9 @@ export function rand(shape: Shape, { dtype = 'float32', requiresGrad = false, ge
 }
 
 /** Standard normal numbers (Box–Muller in float64, then rounded). */
-export function randn(shape: Shape, { dtype = 'float32', requiresGrad = false, generator = defaultGenerator }: RandomOptions = {}): Tensor {
+export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
+  const { dtype, requiresGrad, generator } = readOptions('randn', options);
   const n = sizeOf(shape, 'randn');
-  requireFloatDType('randn', dtype);
   const random = drawRandom(generator);
   const values = new Float64Array(n);
   for (let i = 0; i < n; i += 2) {
@@ -133,7 +134,8 @@ export function randn(shape: Shape, { dtype = 'float32', requiresGrad = false, g
 }
 
 /** Whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
-export function randint(low: number, high: number, shape: Shape, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
+export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor {
+  const { generator } = withDefaults('randint', options, { generator: defaultGenerator });
   if (!fits(low, 'int32') || !fits(high - 1, 'int32') || low >= high) {
     throw new ArgumentError(`randint: expected whole numbers low < high from ${-(2 ** 31)} to ${2 ** 31}, got ${low} and ${high}`);
   }
@@ -143,7 +145,8 @@ export function randint(low: number, high: number, shape: Shape, { generator = d
 }
 
 /** A random order of 0 … n−1, int32 [n]. */
-export function randperm(n: number, { generator = defaultGenerator }: { generator?: Generator } = {}): Tensor {
+export function randperm(n: number, options: { generator?: Generator } = {}): Tensor {
+  const { generator } = withDefaults('randperm', options, { generator: defaultGenerator });
   return fromElements(drawRandom(generator).permutation(sizeOf([n], 'randperm')), [n], 'int32');
 }
 
@@ -152,6 +155,8 @@ function drawRandom(generator: Generator): Random {
   return new Random(key, stream);
 }
 
-function requireFloatDType(op: string, dtype: DType): void {
-  if (!isFloat(dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${dtype}`);
+function readOptions(op: string, options: RandomOptions): Required<RandomOptions> {
+  const read = withDefaults(op, options, { dtype: 'float32', requiresGrad: false, generator: defaultGenerator });
+  if (!isFloat(read.dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${String(read.dtype)}`);
+  return read;
 }

@@ -4,7 +4,7 @@
  * Operations are methods too; methods.ts installs them, so that this file knows none of them.
  */
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { allocate, readElements, viewOf, withNursery, type Storage } from '../kernels/memory.ts';
@@ -168,6 +168,7 @@ export class Tensor implements View {
    */
   registerHook(hook: Hook): () => void {
     if (this.node === null) throw new AutogradError('registerHook: the tensor does not require a gradient');
+    if (typeof hook !== 'function') throw new ArgumentError(`registerHook: expected a function, got ${kindOf(hook)}`);
     const node = this.node;
     node.hooks = [...(node.hooks ?? []), hook];
     return () => {
@@ -405,6 +406,12 @@ if (typeof Symbol.dispose === 'symbol') {
 
 export function isTensor(v: unknown): v is Tensor {
   return v instanceof Tensor;
+}
+
+/** Throws unless all of `given`, by name, are tensors: plain JavaScript may pass anything. */
+export function checkTensors(op: string, given: Readonly<Record<string, unknown>>): void {
+  for (const [name, t] of Object.entries(given))
+    if (!isTensor(t)) throw new ArgumentError(`${op}: ${name} must be a tensor, got ${kindOf(t)}`);
 }
 
 /** @internal A tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */

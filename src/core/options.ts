@@ -1,7 +1,9 @@
-import { ArgumentError } from './errors.ts';
+import { ArgumentError, kindOf } from './errors.ts';
 
-/** Throws for an option that is not known: a misspelt one would silently do nothing. */
+/** Throws for an option that is not known, or for something else in the options' place: either would silently do nothing. */
 export function checkOptions(name: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new ArgumentError(`${name}: expected an object of options (${known.join(', ')}), got ${kindOf(options)}`);
   const unknown = Object.keys(options).find((key) => !known.includes(key));
   if (unknown !== undefined) throw new ArgumentError(`${name}: unknown option '${unknown}'; the options are ${known.join(', ')}`);
 }

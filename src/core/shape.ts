@@ -160,8 +160,10 @@ export function normalizeDim(op: string, dim: number, ndim: number): number {
 }
 
 /** Sorted natural dims of a reduction; none named means all of them. Throws on a dim out of range or named twice. */
-export function normalizeDims(op: string, dim: number | readonly number[] = [], ndim: number): number[] {
-  const dims = (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim(op, d, ndim));
+export function normalizeDims(op: string, dim: number | readonly number[] | null | undefined, ndim: number): number[] {
+  const given = typeof dim === 'number' ? [dim] : (dim ?? []);
+  checkArray(op, given);
+  const dims = given.map((d) => normalizeDim(op, d, ndim));
   if (dims.length === 0) return Array.from({ length: ndim }, (_, d) => d);
   dims.sort((a, b) => a - b);
   for (let i = 1; i < dims.length; i++) {

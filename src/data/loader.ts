@@ -6,6 +6,7 @@
 import { isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
 import { newArray, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, ScopeError, ShapeError, StateDictError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -78,7 +79,9 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   /** The loop that the position belongs to. */
   #loop: object | null = null;
 
-  constructor(dataset: Dataset<T>, { batchSize = 1, shuffle = false, dropLast = false, seed = 0, transform }: DataLoaderOptions = {}) {
+  constructor(dataset: Dataset<T>, options: DataLoaderOptions = {}) {
+    checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed', 'transform']);
+    const { batchSize = 1, shuffle = false, dropLast = false, seed = 0, transform } = options;
     const n = dataset.length;
     natural('dataset.length', n, 0);
     natural('batchSize', batchSize, 1);

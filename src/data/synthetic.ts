@@ -6,6 +6,7 @@
  * Sample i is a pure function of (seed, split, i), built from operations that IEEE 754 specifies exactly.
  */
 import { ArgumentError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
 import { FastRandom } from './fast-random.ts';
@@ -118,7 +119,9 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
   readonly #random: Random;
   readonly #context: boolean;
 
-  constructor({ split = 'train', length = split === 'train' ? 50_000 : 10_000, seed = 0, context = 'distant' }: SyntheticOptions) {
+  constructor(options: SyntheticOptions) {
+    checkOptions('syntheticCifar', options, ['split', 'length', 'seed', 'context']);
+    const { split = 'train', length = split === 'train' ? 50_000 : 10_000, seed = 0, context = 'distant' } = options;
     if (!Number.isSafeInteger(length) || length < 0) {
       throw new ArgumentError(`syntheticCifar: length must be a whole number ≥ 0, got ${length}`);
     }

@@ -7,6 +7,7 @@
  */
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape } from '../core/shape.ts';
 import { grad } from '../autograd/backward.ts';
@@ -155,7 +156,7 @@ function differentiable(result: Tensor | readonly Tensor[]): Tensor[] {
 }
 
 function settingsOf(name: string, options: GradcheckOptions): Settings {
-  const s: Settings = {
+  const s: Settings = withDefaults(name, options, {
     eps: 1e-6,
     atol: 1e-5,
     rtol: 1e-3,
@@ -165,8 +166,7 @@ function settingsOf(name: string, options: GradcheckOptions): Settings {
     seed: 0,
     maxResamples: 20,
     raise: true,
-    ...options,
-  };
+  });
   if (!(s.eps > 0) || !(s.atol >= 0) || !(s.rtol >= 0) || !(s.nondetTol >= 0) || !(s.maxResamples >= 0)) {
     throw new ArgumentError(
       `${name}: eps must be > 0, atol, rtol, nondetTol and maxResamples ≥ 0; got ${s.eps}, ${s.atol}, ${s.rtol}, ${s.nondetTol} and ${s.maxResamples}`,

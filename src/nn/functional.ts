@@ -2,7 +2,7 @@
  * Layers as functions, under torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
  * channels, K kernel; images may come without N.
  */
-import { arange, checkIndex, type Tensor } from '../autograd/index.ts';
+import { arange, checkIndex, checkTensors, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { sameShape, shapesOf } from '../core/shape.ts';
 
@@ -27,6 +27,7 @@ export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/
  * Throws: ShapeError for other sizes
  */
 export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
+  checkTensors('linear', { x, w, ...(b !== null && { b }) });
   const refusal = (why: string): ShapeError => new ShapeError(`linear: ${why} ${shapesOf({ x, w, b })}`);
   if (w.ndim !== 2 || x.ndim === 0) throw refusal('x must be [...,I] and w [O,I]');
   if (x.size(-1) !== w.size(1)) throw refusal(`x has ${x.size(-1)} features, w expects ${w.size(1)}`);

@@ -60,8 +60,8 @@ export class BatchNorm2d extends Norm {
     this.channels = channels;
     this.momentum = o.momentum;
     const track = (value: () => Tensor): Tensor | null => (o.trackRunningStats ? noGrad(() => buffer(value())) : null);
-    this.running_mean = track(() => zeros([channels], o));
-    this.running_var = track(() => ones([channels], o));
+    this.running_mean = track(() => zeros([channels], { dtype: o.dtype }));
+    this.running_var = track(() => ones([channels], { dtype: o.dtype }));
     this.num_batches_tracked = track(() => zeros([], { dtype: 'int32' }));
     // From here on a plain tensor in a buffer's place throws.
     this.namedModules();

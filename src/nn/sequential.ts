@@ -1,4 +1,5 @@
 import { currentScope, isGradEnabled, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
 import { Module, type Layer } from './module.ts';
 
 /**
@@ -12,7 +13,10 @@ export class Sequential extends Module implements Iterable<Layer> {
 
   constructor(...layers: Layer[]) {
     super();
-    layers.forEach((layer, i) => (this[i] = layer));
+    layers.forEach((layer, i) => {
+      if (!(layer instanceof Module)) throw new ArgumentError(`Sequential: layer ${i} must be a module, got ${kindOf(layer)}`);
+      this[i] = layer;
+    });
   }
 
   /** The number of layers. */

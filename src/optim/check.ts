@@ -35,7 +35,7 @@ export type Spec = Readonly<Record<string, readonly [check: Check, fallback?: un
 /** The options, defaults in place of what is not given, each checked. */
 export function readOptions(name: string, options: object, spec: Spec, groups = 1): object {
   const fallbacks = Object.fromEntries(Object.entries(spec).map(([key, [, fallback]]) => [key, fallback]));
-  const read: Record<string, unknown> = withDefaults<Record<string, unknown>>(name, { ...options }, fallbacks);
+  const read: Record<string, unknown> = withDefaults<Record<string, unknown>>(name, options as Record<string, unknown>, fallbacks);
   for (const [key, [check]] of Object.entries(spec)) check(name, key, read[key], groups);
   return read;
 }

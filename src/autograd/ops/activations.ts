@@ -5,7 +5,7 @@ import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { shapesOf } from '../../core/shape.ts';
 import { withoutBranches } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import * as e from './elementwise.ts';
 import { add, clamp, div, floats, gt, logSigmoid, mul, neg, tanh, where } from './elementwise.ts';
 
@@ -22,6 +22,7 @@ export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
  * Throws: ShapeError for other sizes
  */
 export function prelu(x: Tensor, w: Tensor): Tensor {
+  checkTensors('prelu', { w });
   const channels = x.ndim < 2 ? 1 : x.size(1);
   if (w.ndim > 1 || (w.numel !== 1 && w.numel !== channels)) {
     throw new ShapeError(`prelu: x has ${channels} channels, w must be [1] or [${channels}] ${shapesOf({ x, w })}`);

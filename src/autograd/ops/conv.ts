@@ -9,7 +9,7 @@ import { formatShape, pair, sameShape, shapesOf, type Shape } from '../../core/s
 import type { ConvParams } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { add } from './elementwise.ts';
 import { batched, type Size2d } from './images.ts';
 import { pad, reshape } from './movement.ts';
@@ -82,6 +82,7 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
   const same = o.padding === 'same';
   if (same && Math.max(...stride) > 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
   const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
+  checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
   return batched('conv2d', x, (images) => {
     const refusal = checkConv('conv2d', images, w, b, groups, false);
     // What all sides together need may be odd: 'same' then pads the end by one more.
@@ -117,6 +118,7 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
   const { groups, ...o } = withDefaults(op, options, { stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 });
   const [stride, dilation] = [pair(op, 'stride', o.stride, 1), pair(op, 'dilation', o.dilation, 1)];
   const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
+  checkTensors(op, { x, w, ...(b !== null && { b }) });
   return batched(op, x, (images) => {
     const refusal = checkConv(op, images, w, b, groups, true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {

@@ -276,6 +276,7 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   if (mask.dtype !== 'bool')
     throw new DTypeError(`maskedFill: the mask must be bool, got ${mask.dtype}; compare it first, e.g. mask.ne(0)`);
+  checkOperand('maskedFill', value);
   if (typeof value !== 'number' && value.ndim !== 0)
     throw new ShapeError(`maskedFill: value must be a number or a 0-d tensor, got ${formatShape(value.shape)}; use where(mask, value, x)`);
   broadcastShapes('maskedFill', x.shape, mask.shape);

@@ -4,7 +4,7 @@
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { where } from './elementwise.ts';
 import { checkIndex, gatherUnchecked } from './movement.ts';
 
@@ -29,6 +29,7 @@ export function paddingRow(op: string, paddingIdx: number | null, rows: number):
  */
 export function embedding(indices: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
   const { paddingIdx } = withDefaults('embedding', options, { paddingIdx: null });
+  checkTensors('embedding', { indices, weight });
   if (weight.ndim !== 2) throw new ShapeError(`embedding: weight must be [V,D], got ${formatShape(weight.shape)}`);
   const [v, d] = weight.sizes(2);
   const padding = paddingRow('embedding', paddingIdx, v);

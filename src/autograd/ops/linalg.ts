@@ -7,7 +7,7 @@ import { broadcastShapes, shapesOf, sizeOf, type Shape } from '../../core/shape.
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { cast, expandTo, mul } from './elementwise.ts';
 import { reshape, squeeze, transpose, unsqueeze } from './movement.ts';
 
@@ -33,6 +33,7 @@ const matmulOp = defineOp({
  * Throws: ShapeError where the inner sizes differ; DTypeError for int32 and bool
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensors('matmul', { a, b });
   if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: both operands need at least 1 dim ${shapesOf({ a, b })}; use mul`);
   const inner = a.shape.at(-1)!;
   const rows = b.shape.at(b.ndim === 1 ? -1 : -2)!;
@@ -58,6 +59,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 const ranked =
   (op: string, m: number, n: number, product: typeof matmul) =>
   (a: Tensor, b: Tensor): Tensor => {
+    checkTensors(op, { a, b });
     if (a.ndim === m && b.ndim === n) return product(a, b);
     throw new ShapeError(`${op}: a must have ${m} dims and b ${n} ${shapesOf({ a, b })}; use matmul`);
   };

@@ -8,7 +8,7 @@ import { withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import { scope } from '../lifetime.ts';
 import { defineOp } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import * as e from './elementwise.ts';
 import { abs, add, clamp, div, log, logSigmoid, mul, neg, square, sub, where } from './elementwise.ts';
 import { checkIndex, gatherUnchecked, reshape, squeeze, unsqueeze } from './movement.ts';
@@ -65,6 +65,7 @@ const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 
 
 /** x as rows of classes [M,K]. */
 function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
+  checkTensors(op, { x, ...(weight !== null && { weight }) });
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   if (x.ndim === 0) throw new ShapeError(`${op}: x must be [K], [N,K] or [N,K,…]: N samples, K classes, got []`);
   const k = x.size(x.ndim === 1 ? 0 : 1);
@@ -117,6 +118,7 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
   const rows = classRows('crossEntropy', x, weight);
+  checkTensors('crossEntropy', { target });
   if (isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
     if (ignoreIndex >= 0)
       throw new ArgumentError(`crossEntropy: ignoreIndex ${ignoreIndex} needs class indices, target holds probabilities`);
@@ -149,6 +151,7 @@ type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tenso
 function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>): Loss<O> {
   return (x, target, options = {} as O) => {
     const read = withDefaults(op, options, defaults);
+    checkTensors(op, { x, target });
     if (!sameShape(x.shape, target.shape))
       throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
     return reduce(op, loss(x, target, read), read.reduction);

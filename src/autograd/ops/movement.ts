@@ -3,11 +3,12 @@
  */
 import { checkFits, promote } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf, checkArray } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import { isTensor, loose, type Tensor } from '../tensor.ts';
+import { checkTensors, isTensor, loose, type Tensor } from '../tensor.ts';
 import { cast } from './elementwise.ts';
 
 /** y = x, as a new node on the same memory.   ∂x = g */
@@ -132,7 +133,7 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
 /** Without the size-1 dims: all of them, or those named (others are left).   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
   const dims =
-    dim === undefined ? x.shape.map((_, d) => d) : (typeof dim === 'number' ? [dim] : dim).map((d) => normalizeDim('squeeze', d, x.ndim));
+    dim === undefined ? x.shape.map((_, d) => d) : (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim('squeeze', d, x.ndim));
   const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
   return reshapeOp(x, left);
 }
@@ -212,7 +213,9 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
  * x in a frame of `value`s. `padding` names pairs from the last dim on, as PyTorch's: [left, right, top, bottom, …].
  * Negative ones cut off.   ∂x = g inside the frame
  */
-export function pad(x: Tensor, padding: readonly number[], { value = 0 }: { value?: number } = {}): Tensor {
+export function pad(x: Tensor, padding: readonly number[], options: { value?: number } = {}): Tensor {
+  checkTensors('pad', { x });
+  const { value } = withDefaults('pad', options, { value: 0 });
   checkArray('pad', padding);
   if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p))) {
     throw new ArgumentError(`pad: padding must be pairs of whole numbers for at most ${x.ndim} dims, got ${formatShape(padding)}`);
@@ -258,6 +261,7 @@ const catOp = defineOp({
 });
 
 function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
+  checkArray(op, tensors);
   if (tensors.length === 0) throw new ArgumentError(`${op}: give at least one tensor`);
   const odd = tensors.findIndex((t) => !isTensor(t));
   if (odd >= 0) throw new ArgumentError(`${op}: expected tensors, got ${kindOf(tensors[odd])} at position ${odd}`);

@@ -2,11 +2,11 @@
  * Normalisations as functions. Letters: N batch, C channels.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { checkCount, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../lifetime.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { div } from './elementwise.ts';
 import { batchNormOp } from './norm.ts';
 
@@ -137,6 +137,7 @@ type Named = Readonly<Record<string, Tensor | null>>;
 
 /** The shape in which vectors [C] broadcast against x [N,C,…]; checks x and them. */
 function channelFrame(op: string, x: Tensor, vectors: Named): number[] {
+  checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
   checkOperands(op, x, [x.size(1)], vectors);
   return x.shape.map((c, d) => (d === 1 ? c : 1));
@@ -144,7 +145,9 @@ function channelFrame(op: string, x: Tensor, vectors: Named): number[] {
 
 /** The dims of `normalizedShape` at x's end; checks x and the operands of that shape. */
 function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: Named): number[] {
+  checkTensors(op, { x });
   const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+  checkArray(op, shape);
   if (shape.length === 0 || shape.length > x.ndim || !sameShape(x.shape.slice(-shape.length), shape)) {
     const got = `got ${formatShape(shape)} (x ${formatShape(x.shape)})`;
     throw new ShapeError(`${op}: normalizedShape must be the last sizes of x, at least one, ${got}`);

@@ -6,7 +6,7 @@ import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core
 import { emptyLike } from '../../kernels/view.ts';
 import { arange } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { add, ge, le, sub, where, type Binary } from './elementwise.ts';
 import {
   cat,
@@ -23,12 +23,17 @@ import {
 } from './movement.ts';
 import { expand, type Dims } from './reduce.ts';
 
-const list = (dims: Dims): readonly number[] => (typeof dims === 'number' ? [dims] : dims);
+function list(op: string, dims: Dims): readonly number[] {
+  if (typeof dims === 'number') return [dims];
+  checkArray(op, dims);
+  return dims;
+}
+
 const whole = (least: number, ...ns: readonly number[]): boolean => ns.every((n) => Number.isInteger(n) && n >= least);
 
 /** The dims `source` at the places `destination`, the others in their order, as a view.   ∂x = g moved back */
 export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
-  const [from, to] = [source, destination].map((dims) => list(dims).map((d) => normalizeDim('movedim', d, x.ndim)));
+  const [from, to] = [source, destination].map((dims) => list('movedim', dims).map((d) => normalizeDim('movedim', d, x.ndim)));
   if (from!.length !== to!.length || [from, to].some((dims) => new Set(dims).size !== dims!.length)) {
     throw new ShapeError(`movedim: source [${from!.join()}] and destination [${to!.join()}] must be equally many dims, each once`);
   }
@@ -59,7 +64,7 @@ export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
   const n = x.shape[d]!;
   if (typeof size === 'number' && !whole(1, size)) throw new ArgumentError(`split: size must be a whole number ≥ 1, got ${size}`);
   const equal = (s: number): number[] => Array.from({ length: Math.ceil(n / s) || 1 }, (_, i) => Math.min(s, n - i * s));
-  const sizes = typeof size === 'number' ? equal(size) : size;
+  const sizes = typeof size === 'number' ? equal(size) : list('split', size);
   if (!whole(0, ...sizes) || sizes.reduce((a, b) => a + b, 0) !== n) {
     throw new ShapeError(`split: sizes ${formatShape(sizes)} do not add up to ${n}, dim ${dim} of x ${formatShape(x.shape)}`);
   }
@@ -93,14 +98,14 @@ const flipOp = defineOp({
 
 /** y[.., i, ..] = x[.., n − 1 − i, ..] along `dims`.   ∂x = g flipped back */
 export function flip(x: Tensor, dims: Dims): Tensor {
-  const named = list(dims);
+  const named = list('flip', dims);
   return flipOp(x, named.length === 0 ? [] : normalizeDims('flip', named, x.ndim));
 }
 
 /** y[.., (i + shift) mod n, ..] = x[.., i, ..] along `dim`, or in the flattened tensor.   ∂x = g rolled back */
 export function roll(x: Tensor, shift: Dims, dim?: Dims): Tensor {
   if (dim === undefined) return reshape(roll(reshape(x, [-1]), shift, 0), x.shape);
-  const [shifts, dims] = [list(shift), list(dim)];
+  const [shifts, dims] = [list('roll', shift), list('roll', dim)];
   if (shifts.length !== dims.length || !whole(-Infinity, ...shifts)) {
     throw new ArgumentError(`roll: shifts ${formatShape(shifts)} must be whole numbers, one a dim of ${formatShape(dims)}`);
   }
@@ -132,6 +137,7 @@ export const triu: (x: Tensor, diagonal?: number) => Tensor = triangle('triu', g
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
+  checkTensors('scatterAdd', { index, src });
   if (x.ndim < 2 && [x, index, src].some((t) => t.ndim === 0)) {
     const [a, i, s] = [x, index, src].map((t) => (t.ndim === 0 ? reshape(t, [1]) : t)) as [Tensor, Tensor, Tensor];
     return reshape(scatterAdd(a, dim, i, s), x.shape);
@@ -155,6 +161,7 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
  * Throws: ShapeError for an index outside 0 … N − 1
  */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
+  checkTensors('indexSelect', { index });
   if (index.ndim > 1 || (x.ndim === 0 && index.numel !== 1)) {
     const shapes = `(x ${formatShape(x.shape)}, index ${formatShape(index.shape)})`;
     throw new ShapeError(`indexSelect: index must have 1 dim, and 1 element where x is 0-d ${shapes}`);

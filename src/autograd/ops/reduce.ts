@@ -3,6 +3,7 @@
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
+import { checkOptions, withDefaults } from '../../core/options.ts';
 import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
@@ -19,6 +20,12 @@ export type Dims = number | readonly number[];
 export interface ReduceOptions {
   /** Leaves the reduced dims with size 1. Default false. */
   readonly keepdim?: boolean;
+}
+
+/** The dims of a reduction, whose options are checked. */
+function dimsOf(op: string, x: Tensor, dim: Dims | undefined, options: object = {}, known: readonly string[] = ['keepdim']): number[] {
+  checkOptions(op, options, known);
+  return normalizeDims(op, dim, x.ndim);
 }
 
 /** `shape` with size 1 along `dims`. */
@@ -65,17 +72,17 @@ function inIntegers(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
 }
 
 /** y = Σ x. int32 and bool give int32, and throw where that overflows.   ∂x = g expanded */
-export function sum(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  const dims = normalizeDims('sum', dim, x.ndim);
-  return inIntegers('sum', x, (t) => sumOp(t, dims, keepdim));
+export function sum(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  const dims = dimsOf('sum', x, dim, options);
+  return inIntegers('sum', x, (t) => sumOp(t, dims, options.keepdim ?? false));
 }
 
 /**
  * y = Π x, as a tree of products: without a division, zeros are factors like others. int32 and bool give int32, and throw where
  * that overflows.   ∂xᵢ = g ⊙ Π xⱼ over j ≠ i
  */
-export function prod(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  const dims = normalizeDims('prod', dim, x.ndim);
+export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+  const dims = dimsOf('prod', x, dim, options);
   const order = [...x.shape.keys()].sort((a, b) => Number(dims.includes(a)) - Number(dims.includes(b)));
   const kept = keptShape(x.shape, dims);
   return inIntegers('prod', x, (t) => {
@@ -85,7 +92,7 @@ export function prod(x: Tensor, dim?: Dims, { keepdim = false }: ReduceOptions =
       if (n % 2 === 1 || n === 0) y = pad(y, [0, n === 0 ? 2 : 1], { value: 1 });
       y = mul(slice(y, -1, 0, null, 2), slice(y, -1, 1, null, 2));
     }
-    return keepdim ? reshape(y, kept) : squeeze(y, -1);
+    return options.keepdim === true ? reshape(y, kept) : squeeze(y, -1);
   });
 }
 
@@ -100,7 +107,7 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 /** y = Σ x / n. Floats only.   ∂x = g / n expanded */
 export function mean(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
   requireFloat('mean', x);
-  const dims = normalizeDims('mean', dim, x.ndim);
+  const dims = dimsOf('mean', x, dim, options);
   return div(sum(x, dims, options), countOf(x.shape, dims));
 }
 
@@ -140,9 +147,10 @@ export interface VarOptions extends ReduceOptions {
 }
 
 /** y = Σ (x − x̄)² / (n − correction). Floats only.   ∂x = 2 g ⊙ (x − x̄) / (n − correction) */
-export function variance(x: Tensor, dim?: Dims, { correction = 1, keepdim = false }: VarOptions = {}): Tensor {
-  requireFloat('var', x);
-  const dims = normalizeDims('var', dim, x.ndim);
+export function variance(x: Tensor, dim?: Dims, options: VarOptions = {}, op = 'var'): Tensor {
+  requireFloat(op, x);
+  const dims = dimsOf(op, x, dim, options, ['correction', 'keepdim']);
+  const { correction = 1, keepdim = false } = options;
   const centred = sub(x, mean(x, dims, { keepdim: true }));
   return div(sum(square(centred), dims, { keepdim }), Math.max(0, countOf(x.shape, dims) - correction));
 }
@@ -154,11 +162,11 @@ function root(x: Tensor): Tensor {
 }
 
 /** y = √var; where that is 0, so is the gradient. */
-export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => root(variance(x, dim, options));
+export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => root(variance(x, dim, options, 'std'));
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
 export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
-  const dims = normalizeDims('logsumexp', dim, x.ndim);
+  const dims = dimsOf('logsumexp', x, dim, options);
   if (x.numel === 0) return log(sum(exp(x), dims, options));
   const max = detach(withoutBranches(() => amax(x, dims, { keepdim: true })));
   // ±∞ − ±∞ would be NaN.
@@ -171,7 +179,7 @@ export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): T
 export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}): Tensor {
   requireFloat('norm', x);
   if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${p}`);
-  const dims = normalizeDims('norm', dim, x.ndim);
+  const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);
   return root(sum(square(x), dims, options));
@@ -180,11 +188,19 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
 /** A reduction over any dims. */
 type Reduce = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
 
+/** Whether `test` with 0 holds for the number of elements for which it does. */
+const counted =
+  (op: string, test: typeof ne): Reduce =>
+  (x, dim, options) => {
+    const dims = dimsOf(op, x, dim, options);
+    return test(sum(test(x, 0), dims, options), 0);
+  };
+
 /** y = whether any x ≠ 0, bool; NaN is. No gradient. */
-export const any: Reduce = (x, dim, options) => ne(sum(ne(x, 0), normalizeDims('any', dim, x.ndim), options), 0);
+export const any: Reduce = counted('any', ne);
 
 /** y = whether all x ≠ 0, bool; NaN is. No gradient. */
-export const all: Reduce = (x, dim, options) => eq(sum(eq(x, 0), normalizeDims('all', dim, x.ndim), options), 0);
+export const all: Reduce = counted('all', eq);
 
 const cumsumOp = defineOp({
   name: 'cumsum',
@@ -224,7 +240,7 @@ const extreme = (name: 'amax' | 'amin'): Reduce => {
     },
     branch: (x, dims, _, y) => eq(x, reshape(y, keptShape(x.shape, dims))),
   });
-  return (x, dim, { keepdim = false } = {}) => op(x, normalizeDims(name, dim, x.ndim), keepdim);
+  return (x, dim, options = {}) => op(x, dimsOf(name, x, dim, options), options.keepdim ?? false);
 };
 
 /** y = max x; NaN wins.   ∂x = g, shared equally among ties */
@@ -247,7 +263,8 @@ const arg = (name: 'argmax' | 'argmin'): Arg => {
     },
     branch: (_, __, ___, y) => y,
   });
-  return (x, dim, { keepdim = false } = {}) => {
+  return (x, dim, options = {}) => {
+    const { keepdim } = withDefaults(name, options, { keepdim: false });
     const flat = dim === undefined || x.ndim === 0;
     const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
     const ones = x.shape.map(() => 1);
@@ -266,7 +283,8 @@ type Extreme = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Ten
 
 const extremeAlong =
   (name: string, arg: Arg): Extreme =>
-  (x, dim, { keepdim = false } = {}) => {
+  (x, dim, options = {}) => {
+    const { keepdim } = withDefaults(name, options, { keepdim: false });
     const d = normalizeDim(name, dim, x.ndim);
     const index = arg(x, d, { keepdim: true });
     const y = x.ndim === 0 ? identity(x) : gatherUnchecked(x, d, index);
