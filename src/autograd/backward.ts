@@ -328,7 +328,8 @@ function solelyOwned(t: Tensor): boolean {
 function runHooks(node: Node, g: Tensor): Tensor {
   for (const hook of node.hooks ?? []) {
     const changed = hook(g);
-    if (!isTensor(changed)) continue;
+    if (changed == null) continue;
+    checkTensors(`hook of ${node.name}`, { result: changed });
     if (!sameShape(changed.shape, g.shape) || changed.dtype !== g.dtype) {
       throw new ShapeError(
         `hook of ${node.name}: returned ${changed.dtype} ${formatShape(changed.shape)} for a gradient ${g.dtype} ${formatShape(g.shape)}`,
@@ -342,6 +343,8 @@ function runHooks(node: Node, g: Tensor): Tensor {
 /** The gradients of the node's inputs by argument position, each in its input's shape. */
 function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[], walk: Walk): (Tensor | null)[] {
   const op = node.op!;
+  // Once more: a hook, or whoever takes steps, may have written to it since the walk began.
+  node.checkVersions();
   const saved = unpack(node);
   const needs = inputs.map((input) => input !== null);
   const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : op.backward!(g, saved, needs);

@@ -2,7 +2,7 @@
  * Loads the WebAssembly kernels and runs them. The one place that knows the kernel ABI; see assembly/abi.ts.
  */
 import { KERNELS_HEX } from './binary.generated.ts';
-import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory } from './memory.ts';
+import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory, type CompiledKernels } from './memory.ts';
 import { runShared, tuning, type Kernel } from './threads.ts';
 
 /** How a kernel call's work is divided. Both numbers may depend on the problem alone, never on the threads there are. */
@@ -17,14 +17,14 @@ export interface Split {
 type Table = Readonly<Record<string, { readonly id: number; readonly run: Kernel }>>;
 
 /** The compiled kernels. */
-export let kernelModule: WebAssembly.Module;
+export let kernelModule: CompiledKernels;
 let table: Table;
 useKernels(new WebAssembly.Module(kernelBytes()));
 setHeapBase((table!.heapBase!.run as unknown as () => number)());
 
 /** Puts the kernels of another compilation of the same binary in the place of those in use. */
-export function useKernels(module: WebAssembly.Module): void {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory: wasmMemory, abort } });
+export function useKernels(module: CompiledKernels): void {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: wasmMemory as WebAssembly.Memory, abort } });
   kernelModule = module;
   table = Object.fromEntries(Object.entries(exports).map(([name, run], id) => [name, { id, run: run as Kernel }]));
 }

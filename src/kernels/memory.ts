@@ -42,7 +42,16 @@ export const isShared = typeof SharedArrayBuffer === 'function';
 const { memory: wasmMemory, maximum: MAX_PAGES } = makeMemory();
 export { wasmMemory };
 
-function makeMemory(): { memory: WebAssembly.Memory; maximum: number } {
+/** A compiled module of kernels: WebAssembly's own types are unknown to programs without 'dom' among their libraries. */
+export type CompiledKernels = object;
+
+/** What is used of a WebAssembly.Memory. */
+export interface WasmMemory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+
+function makeMemory(): { memory: WasmMemory; maximum: number } {
   let refusal: unknown;
   for (const maximum of MAXIMA) {
     try {

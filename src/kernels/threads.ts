@@ -8,7 +8,7 @@
  */
 import { ArgumentError, WorkerError } from '../core/errors.ts';
 import { availableCpus } from '../platform/cpus.ts';
-import { ARGS, wasmMemory } from './memory.ts';
+import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from './memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
 
 /** Every kernel: see assembly/abi.ts. */
@@ -31,7 +31,7 @@ export class Pool {
   #ended = false;
 
   /** Starts `workers` workers on a compiled module of kernels; they begin to help when they are there. */
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, workers: number) {
+  constructor(module: CompiledKernels, memory: WasmMemory, workers: number) {
     this.#threads = workers + 1;
     const ended = (): void => {
       this.#ended = true;
@@ -196,7 +196,7 @@ export function getNumThreads(): number {
 }
 
 /** The pool in use, started where there is none yet; null where the calling thread computes alone. */
-export function poolFor(module: WebAssembly.Module): Pool | null {
+export function poolFor(module: CompiledKernels): Pool | null {
   if (pool?.ended === true) {
     // A platform that ends workers before they begin would go on to do so.
     if (pool.started === 0) usable = false;
@@ -215,7 +215,7 @@ export function poolFor(module: WebAssembly.Module): Pool | null {
 }
 
 /** Runs all chunks of a kernel on all threads; see Pool.run. */
-export function runShared(module: WebAssembly.Module, ...job: Parameters<Pool['run']>): void {
+export function runShared(module: CompiledKernels, ...job: Parameters<Pool['run']>): void {
   const shared = poolFor(module);
   const [, , kernel, chunks] = job;
   if (shared === null) return kernel(ARGS, 0, chunks);

@@ -8,7 +8,7 @@ import { nodeModules } from '../platform/node.ts';
 import { newArray, type FloatDType } from '../core/dtype.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import { kernelBytes, kernelModule, useKernels } from './launch.ts';
-import { elementView } from './memory.ts';
+import { elementView, type CompiledKernels } from './memory.ts';
 import { empty, emptyChannelsLast, type View } from './view.ts';
 import { wasm, wasmFused } from './wasm.ts';
 
@@ -42,7 +42,7 @@ export function startTurbo(): void {
 }
 
 /** Uses the kernels that `compile` makes if they compute the same bits as those in use; whether they do. */
-export function adopt(compile: () => WebAssembly.Module): boolean {
+export function adopt(compile: () => CompiledKernels): boolean {
   const before = kernelModule;
   const expected = selfTest();
   useKernels(compile());

@@ -5,7 +5,7 @@
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../platform/node.ts';
-import { ARGS, isShared } from './memory.ts';
+import { ARGS, isShared, type CompiledKernels, type WasmMemory } from './memory.ts';
 
 /** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
 export const CONTROL = {
@@ -42,8 +42,8 @@ export const SPIN = 50;
 
 /** What a worker is told. */
 export interface WorkerData {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
+  readonly module: CompiledKernels;
+  readonly memory: WasmMemory;
   readonly control: Int32Array;
   readonly index: number;
 }

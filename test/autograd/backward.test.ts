@@ -1,6 +1,6 @@
 /** What backward and grad do beside the formulas: accumulation, retaining, hooks, atomic commits, deep graphs, orders. */
 import { describe, expect, it } from 'vitest';
-import { type Tensor, backwardSteps, defineOp, grad, graph, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
+import { ArgumentError, type Tensor, backwardSteps, defineOp, grad, graph, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
 
@@ -123,6 +123,30 @@ describe('backward', () => {
       expect(() => wrong(x).sum().backward()).toThrow(
         'backward of wrong: the gradient of argument 0 is float64 [], the argument float64 [2]',
       );
+      expect(x.grad).toBe(null);
+    }));
+
+  it('what is written to in the middle of a walk is noticed, and no grad changes', () =>
+    scope(() => {
+      const [x, c] = [leaf([1, 2]), tensor([3, 4], { dtype: 'float64' })];
+      const changed = "backward: mul saved a tensor [2] ('b') that was changed in place afterwards (it was at version 0, now 1)";
+      const h = x.mul(c);
+      const y = h.mul(2).sum();
+      h.registerHook(() => noGrad(() => void c.zero_()));
+      expect(() => y.backward()).toThrow(changed);
+      const w = x.mul(c).sum();
+      const writeSaved = (): void => {
+        for (const step of backwardSteps(w)) if (step.op === 'sum') noGrad(() => c.zero_());
+      };
+      expect(writeSaved).toThrow('was changed in place afterwards');
+      expect(x.grad).toBe(null);
+    }));
+
+  it('a hook must return a tensor or nothing', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      x.registerHook(() => 3 as never);
+      expect(() => x.mul(2).sum().backward()).toThrow(new ArgumentError('hook of leaf: result must be a tensor, got a number'));
       expect(x.grad).toBe(null);
     }));
 
