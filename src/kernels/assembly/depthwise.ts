@@ -42,6 +42,39 @@ function pixelOf<T>(
 }
 
 /**
+ * The same for two pixels, xNext and yNext apart, that have the same taps, and 2 whole vectors: each vector of w is read once for
+ * both, and all that is read for a tap fits the registers.
+ */
+// @ts-ignore: decorator
+@inline
+function pixelPair<T>(
+  x: usize, xNext: usize, xRow: usize, xPixel: usize, w: usize, wRow: usize, wStep: usize, rows: i32, taps: i32, y: usize, yNext: usize,
+): void {
+  let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), d0 = v128.splat<T>(0), d1 = v128.splat<T>(0);
+  for (; rows > 0; rows--) {
+    let p = x;
+    let q = w;
+    for (let t = taps; t > 0; t--) {
+      const w0 = v128.load(q);
+      const w1 = v128.load(q, 16);
+      c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), w0));
+      c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), w1));
+      const next = p + xNext;
+      d0 = v128.add<T>(d0, v128.mul<T>(v128.load(next), w0));
+      d1 = v128.add<T>(d1, v128.mul<T>(v128.load(next, 16), w1));
+      p += xPixel;
+      q += wStep;
+    }
+    x += xRow;
+    w += wRow;
+  }
+  v128.store(y, c0);
+  v128.store(y, c1, 16);
+  v128.store(y + yNext, d0);
+  v128.store(y + yNext, d1, 16);
+}
+
+/**
  * y = x ⋆ w. A chunk is an image × a band of output rows.
  * args: x, its image, row and pixel stride; w in panels; y, its image, row and pixel stride; N, C;
  * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band. Strides in bytes.
@@ -61,6 +94,10 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
   const bands = (countY + band - 1) / band;
   const nextRow = <usize>tapStepY * xRow;
   const nextPixel = <usize>tapStepX * xPixel;
+  const aNext = <usize>stepX * xPixel;
+  // Output columns from `inner` to `innerEnd` have all their taps inside.
+  const inner = firstAtLeast(0, startX, stepX);
+  const innerEnd = min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX));
   for (let chunk = first; chunk < last; chunk++) {
     const n = chunk / bands;
     const p0 = (chunk % bands) * band;
@@ -69,7 +106,8 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
       const atY = startY + p * stepY;
       const ty = firstTap(atY, tapStepY);
       const rows = endTap(atY, tapStepY, tapsY, sizeY) - ty;
-      for (let q = 0; q < countX; q++) {
+      for (let q = 0; q < countX; ) {
+        const pair = q >= inner && q + 1 < innerEnd;
         const atX = startX + q * stepX;
         const tx = firstTap(atX, tapStepX);
         const taps = endTap(atX, tapStepX, tapsX, sizeX) - tx;
@@ -80,12 +118,24 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
           const offset = <usize>i * sizeof<T>();
           const wRow = <usize>(tapsX * vectors) << 4;
           const b = w + <usize>(tapsY * tapsX) * offset + <usize>((ty * tapsX + tx) * vectors << 4);
-          if (C - i >= 4 * lanes<T>()) pixelOf<T>(4, true, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
-          else if (vectors == 4) pixelOf<T>(4, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
-          else if (vectors == 2) pixelOf<T>(2, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
-          else pixelOf<T>(1, false, a + offset, nextRow, nextPixel, b, wRow, rows, taps, c + offset, C - i);
           i += vectors * lanes<T>();
+          if (pair && vectors > 1 && C >= i) {
+            for (let v = 0; v < vectors; v += 2) {
+              const at = offset + (<usize>v << 4);
+              pixelPair<T>(a + at, aNext, nextRow, nextPixel, b + (<usize>v << 4), wRow, <usize>vectors << 4, rows, taps, c + at, yPixel);
+            }
+            continue;
+          }
+          for (let k: usize = 0; k <= <usize>pair; k++) {
+            const ak = a + offset + k * aNext;
+            const ck = c + offset + k * yPixel;
+            if (C >= i && vectors == 4) pixelOf<T>(4, true, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 4 * lanes<T>());
+            else if (vectors == 4) pixelOf<T>(4, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 4 * lanes<T>());
+            else if (vectors == 2) pixelOf<T>(2, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 2 * lanes<T>());
+            else pixelOf<T>(1, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + lanes<T>());
+          }
         }
+        q += pair ? 2 : 1;
       }
     }
   }
