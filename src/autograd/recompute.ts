@@ -45,6 +45,8 @@ function standIn(x: unknown, createGraph: boolean): unknown {
  * `fn(...args)`, of which only the result and the arguments are kept: backward calls `fn` a second time. Same bits, less memory,
  * more time. The second call draws the same random numbers, and writes to no tensor that was there before it (batch norm's
  * statistics). Gradients reach the arguments, and the parameters that `fn` reads besides. Nests, and has derivatives of any order.
+ * An argument, or a leaf with a gradient, that was written to in between is refused. A constant that `fn` closes over is not
+ * watched: written before backward it silently gives the new value's gradient, as in PyTorch. Pass it as an argument.
  * Throws: ArgumentError if `fn` returns no tensor; AutogradError if it reads the result of a recorded operation that is no argument
  * @example y = recompute((x) => this.block.forward(x), x)
  */

@@ -169,6 +169,36 @@ describe('recompute', () => {
     expect(count.item()).toBe(7);
   });
 
+  test('watches arguments and leaves that are written to before backward, but not a constant of the closure', () => {
+    const x = tensor([2], { requiresGrad: true });
+    const written = (c: Tensor, y: Tensor): (() => void) => {
+      noGrad(() => c.mul_(10));
+      return () => y.sum().backward();
+    };
+    scope(() => {
+      const [argument, leaf, constant] = [tensor([3]), tensor([3], { requiresGrad: true }), tensor([3])];
+      expect(
+        written(
+          argument,
+          recompute((t, c) => t.mul(c), x, argument),
+        ),
+      ).toThrow(InPlaceError);
+      expect(
+        written(
+          leaf,
+          recompute((t) => t.mul(leaf), x),
+        ),
+      ).toThrow(InPlaceError);
+      expect(x.grad).toBeNull();
+      written(
+        constant,
+        recompute((t) => t.mul(constant), x),
+      )();
+      expect(x.grad!.toArray()).toEqual([30]);
+    });
+    x.dispose();
+  });
+
   test('refuses what it could not differentiate, and leaves nothing behind', () => {
     const w = tensor([1, 2], { requiresGrad: true });
     // A recorded operation frees what earlier backwards left readable.
