@@ -249,6 +249,11 @@ export class Module implements Stateful {
   summary(inputShape?: Shape): string {
     return summarize(this, inputShape);
   }
+
+  /** The table of `summary()`, for `${model}`. */
+  toString(): string {
+    return this.summary();
+  }
 }
 
 // Where the runtime has explicit resource management, `using model = …` disposes.
