@@ -4,11 +4,14 @@ import * as chainrule from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as functional from 'chainrule/nn/functional';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
+import * as files from 'chainrule/io';
 import * as optimizers from 'chainrule/optim';
 
 type Loose = Readonly<Record<string, (...args: unknown[]) => unknown>>;
 type Loosened = Readonly<Record<string, new (...args: unknown[]) => unknown>>;
 const [c, F] = [chainrule, functional] as unknown as [Loose, Loose];
+const io = files as unknown as Loose;
+const file = '/nonexistent/x.safetensors';
 const [layers, optim] = [nn, optimizers] as unknown as [Loosened, Loosened];
 const { ArgumentError, AutogradError, DTypeError, defineOp, memory, ones, tensor } = chainrule;
 
@@ -127,6 +130,33 @@ describe('what is no tensor, no dim, no module', () => {
     [() => m.split!('1'), 'split: expected an array, got a string; write split([…])'],
     [() => new layers.Sequential!([new nn.ReLU()]), 'Sequential: layer 0 must be a module, got an array'],
     [() => new layers.Sequential!(nn.ReLU), 'Sequential: layer 0 must be a module, got a function'],
+    [() => F.maxPool2d!(image), 'maxPool2d: kernel must be a whole number ≥ 1 or a pair of them, got undefined'],
+    [() => new layers.Conv2d!(3, 4), 'Conv2d: kernel must be a whole number ≥ 1 or a pair of them, got undefined'],
+    [() => F.adaptiveAvgPool2d!(image), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got undefined'],
+    [() => F.adaptiveAvgPool2d!(image, '2'), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got "2"'],
+    [() => c.einsum!('ij,j->i', x, [1, 2, 3]), 'einsum: operand 1 must be a tensor, got an array'],
+    [() => (nn as unknown as Loose).buffer!(3), 'buffer: data must be a tensor, got a number'],
+    [() => new layers.Parameter!(null), 'Parameter: data must be a tensor, got null'],
+    [() => Object.assign(p, { grad: 3 }), 'grad: value must be a tensor, got a number'],
+    [() => Object.assign(p, { grad: undefined }), 'grad: value must be a tensor, got undefined'],
+    [() => io.saveSafetensors!(file, { a: 3 }), 'saveSafetensors: a must be a tensor, got a number'],
+    [() => io.saveSafetensors!(file, 3), 'saveSafetensors: expected a record of tensors, got a number'],
+    [() => io.saveSafetensors!(file, x), 'saveSafetensors: expected a record of tensors, got one tensor'],
+    [() => io.saveSafetensors!(file, [x]), 'saveSafetensors: expected a record of tensors, got an array'],
+    [() => io.tensorsToBytes!(new Map([['x', x]])), 'tensorsToBytes: expected a record of tensors, got an object'],
+    [() => io.tensorsToBytes!({ x }, { meta: {} }), "tensorsToBytes: unknown option 'meta'; the options are metadata"],
+    [() => c.grad!(3, p), 'grad: output must be a tensor, got a number'],
+    [() => c.grad!(p, undefined), 'grad: input 0 must be a tensor, got undefined'],
+    [() => c.grad!(p, p, { gradOutputs: 3 }), 'grad: gradient must be a tensor, got a number'],
+    [() => c.jacobian!(() => x, null), 'jacobian: inputs must be a tensor, or an array or record of tensors'],
+    [() => c.hessian!(() => x, 3), 'hessian: inputs must be a tensor, or an array or record of tensors'],
+    [() => (optimizers as unknown as Loose).clipGradValue!([3], 1), 'clipGradValue: parameter 0 must be a tensor, got a number'],
+    [() => (optimizers as unknown as Loose).clipGradNorm!(3, 1), 'clipGradNorm: parameter 0 must be a tensor, got a number'],
+    [() => (optimizers as unknown as Loose).clipGradNorm!([p, null], 1), 'clipGradNorm: parameter 1 must be a tensor, got null'],
+    [() => new optim.SGD!(null, { lr: 1 }), 'SGD: expected parameters or groups of them, such as model.parameters(), got object'],
+    [() => new optim.StepLR!(3, { stepSize: 1 }), 'StepLR: expected an optimizer, got a number'],
+    [() => new optim.OneCycleLR!(undefined, { maxLr: 1, totalSteps: 9 }), 'OneCycleLR: expected an optimizer, got undefined'],
+    [() => new optim.ReduceLROnPlateau!(null), 'ReduceLROnPlateau: expected an optimizer, got null'],
   ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));
 
   test('null dims are all dims, as PyTorch’s None', () => {
@@ -138,6 +168,36 @@ describe('what is no tensor, no dim, no module', () => {
     refuses(() => tensor([1], { dtype: 'int32', requiresGrad: true }), message, DTypeError);
     refuses(() => ones([1], { dtype: 'bool', requiresGrad: true }), message.replace('tensor', 'ones').replace('int32', 'bool'), DTypeError);
   });
+});
+
+describe('values outside their range', () => {
+  test.each(['batchNorm', 'layerNorm', 'groupNorm', 'rmsNorm'])('%s refuses an eps that is NaN, negative or a string', (op) => {
+    const rest = { batchNorm: [], layerNorm: [4], groupNorm: [1], rmsNorm: [4] }[op]!;
+    for (const eps of [Number.NaN, -1e-5, '1e-5'])
+      chainrule.scope(() =>
+        refuses(
+          () => F[op]!(image, ...rest, { eps, ...(op === 'batchNorm' && { training: true }) }),
+          `${op}: eps must be a number ≥ 0, got ${eps}`,
+        ),
+      );
+  });
+
+  test.each([Number.NaN, Infinity, '1', undefined])('LambdaLR refuses the factor %s, and stays where it was', (bad) => {
+    const sgd = new optimizers.SGD([{ params: [p] }, { params: [one] }], { lr: 0.5 });
+    const lrLambda = [(t: number) => 1 / (t + 1), (t: number) => (t < 2 ? 1 : (bad as number))];
+    const schedule = new optimizers.LambdaLR(sgd, { lrLambda });
+    schedule.step();
+    const before = [schedule.stateDict(), sgd.paramGroups.map((g) => g.lr)];
+    refuses(() => schedule.step(), `LambdaLR: lrLambda(2) must be a number that is finite, got ${bad}`);
+    expect([schedule.stateDict(), sgd.paramGroups.map((g) => g.lr)]).toEqual(before);
+  });
+});
+
+test('a model in a text is its table', () => {
+  const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU());
+  expect(`${model}`).toBe(model.summary());
+  expect(`${model}`).toContain('Linear');
+  model.dispose();
 });
 
 describe('operations of one’s own', () => {

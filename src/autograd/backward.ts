@@ -92,7 +92,7 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): Tensor | null | (Tensor | null)[] {
-  const found = gradients(isTensor(outputs) ? [outputs] : outputs, isTensor(inputs) ? [inputs] : inputs, options);
+  const found = gradients([outputs].flat(), [inputs].flat(), options);
   return isTensor(inputs) ? found[0]! : found;
 }
 
@@ -100,7 +100,7 @@ export function grad(
 export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, closed = false): (Tensor | null)[] {
   const mode = modes('grad', options, ['gradOutputs', 'allowUnused']);
   const { gradOutputs = null, allowUnused = false } = options;
-  const given = gradOutputs === null || isTensor(gradOutputs) ? [gradOutputs] : gradOutputs;
+  const given = [gradOutputs].flat();
   const wanted = new Set<Node>();
   xs.forEach((x, i) => {
     checkTensors('grad', { [`input ${i}`]: x });

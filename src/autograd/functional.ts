@@ -157,7 +157,7 @@ function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inpu
 }
 
 function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
-  const found = isTensor(inputs) ? [inputs] : Object.values(inputs);
+  const found = isTensor(inputs) || Object(inputs) !== inputs ? [inputs] : Object.values(inputs);
   if (!found.every(isTensor)) throw new ArgumentError(`${name}: inputs must be a tensor, or an array or record of tensors`);
   return found;
 }

@@ -138,12 +138,9 @@ export class Tensor implements View {
   }
 
   set grad(g: Tensor | null) {
-    if (g === this.#grad) return;
-    if (g === null) {
-      this.#grad?.dispose();
-      this.#grad = null;
-      return;
-    }
+    if (g === null) this.adoptGrad(null);
+    if (g === null || g === this.#grad) return;
+    checkTensors('grad', { value: g });
     this.checkReadable();
     g.checkReadable();
     if (!sameShape(g.shape, this.shape) || g.dtype !== this.dtype) {
@@ -156,8 +153,8 @@ export class Tensor implements View {
     this.adoptGrad(owned(copy));
   }
 
-  /** @internal Sets the gradient to an owned tensor nobody else holds. */
-  adoptGrad(g: Tensor): void {
+  /** @internal Sets the gradient to an owned tensor nobody else holds, or to none. */
+  adoptGrad(g: Tensor | null): void {
     if (this.#grad !== null && this.#grad !== g) this.#grad.dispose();
     this.#grad = g;
   }
@@ -292,8 +289,7 @@ export class Tensor implements View {
     this.#leaveHolds();
     s.release();
     countTensor(-1);
-    this.#grad?.dispose();
-    this.#grad = null;
+    this.adoptGrad(null);
   }
 
   /** @internal Its tape has no claim on it any more; its scope or a finalizer will free it. */

@@ -20,3 +20,14 @@ export function checkCount(name: string, option: string, value: unknown): void {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
     throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
 }
+
+/** Throws unless `value` is a number that passes `test`, which `range` describes. */
+export const checkRange =
+  (range: string, test: (value: number) => boolean) =>
+  (name: string, option: string, value: unknown): void => {
+    if (typeof value !== 'number' || !test(value))
+      throw new ArgumentError(`${name}: ${option} must be a number ${range}, got ${String(value)}`);
+  };
+
+/** Throws unless `value` is a number ≥ 0. */
+export const checkNotNegative = checkRange('≥ 0', (v) => v >= 0);

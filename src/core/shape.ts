@@ -207,7 +207,7 @@ export function viewStrides(shape: Shape, strides: readonly number[], to: Shape)
 
 /** A number (or a list of one) or a pair of numbers as a pair; each must be a whole number ≥ `least`. */
 export function pair(op: string, name: string, value: number | readonly number[], least: number): readonly [number, number] {
-  const [a, b = a, ...more] = typeof value === 'number' ? [value] : value;
+  const [a, b = a, ...more] = [value].flat();
   if (more.length > 0 || !Number.isInteger(a) || !Number.isInteger(b) || a! < least || b! < least) {
     throw new ArgumentError(`${op}: ${name} must be a whole number ≥ ${least} or a pair of them, got ${JSON.stringify(value)}`);
   }

@@ -1,8 +1,10 @@
 /**
  * Named tensors in safetensors files, which PyTorch and others read and write.
  */
-import { tensor, type Tensor } from '../autograd/index.ts';
+import { checkTensors, isTensor, tensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 
@@ -19,11 +21,12 @@ const COUNTER = /(^|\.)num_batches_tracked$/;
  * Writes tensors to a file, row-major whatever their strides; reading gives the same bits.
  *
  * The file is replaced at once, as by writeFileAtomic. int32 tensors named `num_batches_tracked` are written as I64, as PyTorch has them.
- * Throws: FileError if the folder is missing or cannot be written to; the old file is as it was
+ * Throws: FileError if the folder is missing or cannot be written to; ArgumentError for what is no record of tensors. The old
+ * file is as it was
  * @example saveSafetensors('model.safetensors', model.stateDict())
  */
 export function saveSafetensors(path: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): void {
-  writeFileAtomic(path, tensorsToBytes(tensors, options));
+  writeFileAtomic(path, bytesOf('saveSafetensors', tensors, options));
 }
 
 /**
@@ -38,7 +41,16 @@ export function loadSafetensors(path: string): Record<string, Tensor> {
 }
 
 /** The bytes of the file that saveSafetensors writes, for platforms without files. */
-export function tensorsToBytes(tensors: Readonly<Record<string, Tensor>>, { metadata = {} }: SafetensorsOptions = {}): Uint8Array {
+export function tensorsToBytes(tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): Uint8Array {
+  return bytesOf('tensorsToBytes', tensors, options);
+}
+
+function bytesOf(op: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions): Uint8Array {
+  const { metadata } = withDefaults(op, options, { metadata: {} });
+  // An array, a Map or a number would make a file of other names, or of none.
+  if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors)
+    throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
+  checkTensors(op, tensors);
   const entries = Object.entries(tensors).map(([name, t]): [string, SafetensorsEntry] => [
     name,
     storedAs(name, { data: t.data(), shape: t.shape, dtype: t.dtype }),

@@ -2,7 +2,7 @@
  * The tensors a module registers: parameters, which train, and buffers, which do not. Both are born owned: no scope or
  * backward frees them.
  */
-import { Tensor, noGrad, zeros } from '../autograd/index.ts';
+import { Tensor, checkTensors, noGrad, zeros } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { DTypeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
@@ -22,6 +22,7 @@ export interface ParameterOptions {
  */
 export class Parameter extends Tensor {
   constructor(data: Tensor, { requiresGrad = true }: ParameterOptions = {}) {
+    checkTensors('Parameter', { data });
     if (!isFloat(data.dtype))
       throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
     data.checkReadable();
@@ -45,6 +46,7 @@ export class BufferTensor extends Tensor {
 
   /** @internal Use `buffer`. */
   constructor(data: Tensor, persistent: boolean) {
+    checkTensors('buffer', { data });
     data.checkReadable();
     const v = emptyLike(data);
     kernels.copy(data, v);

@@ -1,16 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 
-/** Throws unless `value` is a number that passes `test`, which `range` describes. */
-export const checkRange =
-  (range: string, test: (value: number) => boolean) =>
-  (name: string, option: string, value: unknown): void => {
-    if (typeof value !== 'number' || !test(value))
-      throw new ArgumentError(`${name}: ${option} must be a number ${range}, got ${String(value)}`);
-  };
-
-/** Throws unless `value` is a number ≥ 0. */
-export const checkNotNegative = checkRange('≥ 0', (v) => v >= 0);
+export { checkNotNegative, checkRange } from '../core/options.ts';
 
 /** Throws unless `value` is one of the two. */
 export const checkEither =

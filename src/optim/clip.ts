@@ -1,11 +1,10 @@
 /**
  * Gradient clipping: between backward and the optimizer's step.
  */
-import { noGrad, type Tensor } from '../autograd/index.ts';
+import { checkTensors, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkNotNegative, withDefaults } from '../core/options.ts';
 import { kernels } from '../kernels/index.ts';
-import { checkNotNegative } from './check.ts';
 
 /** Options of clipGradNorm. */
 export interface ClipOptions {
@@ -15,17 +14,21 @@ export interface ClipOptions {
   readonly errorIfNonfinite?: boolean;
 }
 
-const gradients = (params: Iterable<Tensor>): Tensor[] => [...params].flatMap((p) => p.grad ?? []);
+function gradients(op: string, params: Iterable<Tensor> | Tensor): Tensor[] {
+  const all = !isTensor(params) && Symbol.iterator in Object(params) ? [...params] : [params as Tensor];
+  all.forEach((p, i) => checkTensors(op, { [`parameter ${i}`]: p }));
+  return all.flatMap((p) => p.grad ?? []);
+}
 
 /**
  * Scales all gradients, in place, so that their common norm is at most `maxNorm`. Returns the norm before.
  * Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options: ClipOptions = {}): number {
+export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number, options: ClipOptions = {}): number {
   const { normType, errorIfNonfinite } = withDefaults('clipGradNorm', options, { normType: 2, errorIfNonfinite: false });
   checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
-  const grads = gradients(params);
+  const grads = gradients('clipGradNorm', params);
   const total = noGrad(() => {
     if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
     if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
@@ -42,7 +45,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
 }
 
 /** Clamps every element of the gradients to −value … value, in place. */
-export function clipGradValue(params: Iterable<Tensor>, value: number): void {
+export function clipGradValue(params: Iterable<Tensor> | Tensor, value: number): void {
   checkNotNegative('clipGradValue', 'value', value);
-  noGrad(() => gradients(params).forEach((g) => g.copy_(g.clamp(-value, value))));
+  noGrad(() => gradients('clipGradValue', params).forEach((g) => g.copy_(g.clamp(-value, value))));
 }

@@ -2,7 +2,7 @@ import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
 import { checkEither, checkNotNegative, checkPerGroup, checkRange, readOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
-import { FormulaLR } from './scheduler.ts';
+import { FormulaLR, groupsOf } from './scheduler.ts';
 
 /** Options of OneCycleLR. */
 export interface OneCycleOptions {
@@ -63,7 +63,7 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
   } as const;
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
-    const groups = optimizer.paramGroups;
+    const groups = groupsOf('OneCycleLR', optimizer);
     const read = readOptions('OneCycleLR', options, OneCycleLR.spec, groups.length) as Required<OneCycleOptions>;
     stepsOf(read);
     if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g))

@@ -195,7 +195,7 @@ function blank(p: Tensor, name: string): Tensor {
 
 /** Checked groups out of what a constructor was given. */
 function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params: Tensor[] })[] {
-  if (isTensor(params) || typeof (params as Partial<Iterable<unknown>>)[Symbol.iterator] !== 'function') {
+  if (isTensor(params) || typeof (params as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] !== 'function') {
     throw new ArgumentError(
       `${name}: expected parameters or groups of them, such as model.parameters(), got ${isTensor(params) ? 'one tensor; put it in an array' : typeof params}`,
     );

@@ -2,6 +2,7 @@ import { ArgumentError, misfit } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
 import type { Optimizer } from './optimizer.ts';
+import { groupsOf } from './scheduler.ts';
 
 /** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
@@ -47,6 +48,7 @@ export class ReduceLROnPlateau implements Stateful {
   #state: PlateauState;
 
   constructor(optimizer: Optimizer, options: PlateauOptions = {}) {
+    groupsOf('ReduceLROnPlateau', optimizer);
     this.options = readOptions('ReduceLROnPlateau', options, SPEC) as Required<PlateauOptions>;
     this.optimizer = optimizer;
     this.#state = { lastEpoch: 0, best: this.options.mode === 'min' ? Infinity : -Infinity, numBadEpochs: 0, cooldownCounter: 0 };

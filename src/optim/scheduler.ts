@@ -2,10 +2,10 @@
  * What all learning rate schedulers share. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once at
  * its birth and once per `step`; several may act on one optimizer, each on what the last has left.
  */
-import { misfit } from '../core/errors.ts';
+import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { readOptions, type Spec } from './check.ts';
-import type { Optimizer, ParamGroup } from './optimizer.ts';
+import { Optimizer, type ParamGroup } from './optimizer.ts';
 
 /** What a scheduler's stateDict gives. */
 export interface SchedulerState {
@@ -13,6 +13,12 @@ export interface SchedulerState {
   readonly lastEpoch: number;
   readonly baseLrs: readonly number[];
   readonly lastLr: readonly number[];
+}
+
+/** The groups of what must be an optimizer. */
+export function groupsOf(name: string, optimizer: Optimizer): ParamGroup[] {
+  if (!(optimizer instanceof Optimizer)) throw new ArgumentError(`${name}: expected an optimizer, got ${kindOf(optimizer)}`);
+  return optimizer.paramGroups;
 }
 
 /** The base of all schedulers: a subclass computes the learning rate of a group after each step. */
@@ -25,8 +31,8 @@ export abstract class Scheduler implements Stateful {
   #lastLr: readonly number[];
 
   constructor(optimizer: Optimizer) {
+    this.baseLrs = groupsOf(new.target.name, optimizer).map((g) => (g.initialLr ??= g.lr));
     this.optimizer = optimizer;
-    this.baseLrs = optimizer.paramGroups.map((g) => (g.initialLr ??= g.lr));
     this.#lastLr = optimizer.paramGroups.map((g) => g.lr);
   }
 
@@ -41,7 +47,12 @@ export abstract class Scheduler implements Stateful {
   /** Goes one step on: after each epoch or batch, as the schedule counts. Call it after the optimizer's step. */
   step(): void {
     this.lastEpoch++;
-    this.write();
+    try {
+      this.write();
+    } catch (error) {
+      this.lastEpoch--;
+      throw error;
+    }
   }
 
   /** Begins again from the base learning rates, as SequentialLR does when it hands over. */
@@ -54,7 +65,8 @@ export abstract class Scheduler implements Stateful {
   /** Sets the learning rates for `lastEpoch`. */
   protected write(): void {
     const groups = this.optimizer.paramGroups;
-    groups.forEach((g, i) => (g.lr = this.next(g, i)));
+    // All before any is set: a function of the user's may throw.
+    groups.map((g, i) => this.next(g, i)).forEach((lr, i) => (groups[i]!.lr = lr));
     this.#lastLr = groups.map((g) => g.lr);
   }
 
@@ -84,7 +96,7 @@ export abstract class FormulaLR<Options extends object> extends Scheduler {
   readonly options: Readonly<Required<Options>>;
 
   constructor(optimizer: Optimizer, ...[options = {} as Options]: object extends Options ? [options?: Options] : [options: Options]) {
-    const read = readOptions(new.target.name, options, new.target.spec, optimizer.paramGroups.length) as Required<Options>;
+    const read = readOptions(new.target.name, options, new.target.spec, groupsOf(new.target.name, optimizer).length) as Required<Options>;
     super(optimizer);
     this.options = read;
     this.write();

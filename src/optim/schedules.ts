@@ -98,13 +98,18 @@ function checkFunctions(name: string, option: string, value: unknown, groups: nu
 /** Options of LambdaLR: the factor after t steps; one function, or one for each group. */
 export type LambdaOptions = { readonly lrLambda: ((t: number) => number) | readonly ((t: number) => number)[] };
 
-/** lr(t) = lr₀·lrLambda(t). The functions are not part of the state. */
+/**
+ * lr(t) = lr₀·lrLambda(t). The functions are not part of the state.
+ * Throws: ArgumentError where a factor is no finite number
+ */
 export class LambdaLR extends FormulaLR<LambdaOptions> {
   static override readonly spec = { lrLambda: [checkFunctions] } as const;
 
   protected override next(_: ParamGroup, i: number): number {
     const { lrLambda } = this.options;
-    return this.baseLrs[i]! * (typeof lrLambda === 'function' ? lrLambda : lrLambda[i]!)(this.lastEpoch);
+    const factor = (typeof lrLambda === 'function' ? lrLambda : lrLambda[i]!)(this.lastEpoch);
+    checkRange('that is finite', Number.isFinite)('LambdaLR', `lrLambda(${this.lastEpoch})`, factor);
+    return this.baseLrs[i]! * factor;
   }
 }
 

@@ -68,9 +68,18 @@ describe('valueAndGrad', () => {
     expect(() => valueAndGrad(() => 3 as unknown as Tensor, vector([1]))).toThrow(
       new ArgumentError('valueAndGrad: the function must return a tensor, got number'),
     );
-    expect(() => jacobian((x) => x, vector([1]), { createGrap: true } as object)).toThrow(
-      new ArgumentError("jacobian: unknown option 'createGrap'; the options are createGraph"),
-    );
+    const [x, slip] = [vector([1]), { createGrap: true } as object];
+    const square = (t: Tensor): Tensor => t.mul(t).sum();
+    const misspelt = {
+      valueAndGrad: () => valueAndGrad(square, x, slip),
+      vjp: () => vjp(square, x, null, slip),
+      jvp: () => jvp(square, x, x, slip),
+      hvp: () => hvp(square, x, x, slip),
+      jacobian: () => jacobian(square, x, slip),
+      hessian: () => hessian(square, x, slip),
+    };
+    for (const [name, act] of Object.entries(misspelt))
+      expect(act).toThrow(new ArgumentError(`${name}: unknown option 'createGrap'; the options are createGraph`));
     expect(() => valueAndGrad((x) => x, [1] as unknown as Tensor[])).toThrow(
       new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
     );

@@ -3,7 +3,7 @@
  */
 import { ArgumentError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { matmul } from './linalg.ts';
 import { permute, reshape, slice } from './movement.ts';
 import { sum } from './reduce.ts';
@@ -65,6 +65,7 @@ function contract(a: Term, b: Term, keep: readonly string[]): Term {
  * Throws: ArgumentError for an equation that is malformed or does not fit the operands
  */
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
+  operands.forEach((x, i) => checkTensors('einsum', { [`operand ${i}`]: x }));
   const fail = (why: string): never => {
     throw new ArgumentError(`einsum: "${equation}" ${why} (operands ${operands.map((t) => formatShape(t.shape)).join(', ')})`);
   };

@@ -3,7 +3,7 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
-import { checkCount, withDefaults } from '../../core/options.ts';
+import { checkCount, checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../lifetime.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
@@ -41,7 +41,7 @@ export interface BatchNormOptions extends NormOptions {
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
   const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
-  const frame = channelFrame('batchNorm', x, { runningMean, runningVar, weight, bias });
+  const frame = channelFrame('batchNorm', x, { runningMean, runningVar, weight, bias }, eps);
   if (!training) {
     if (runningMean === null || runningVar === null)
       throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
@@ -71,7 +71,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  */
 export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: NormOptions = {}): Tensor {
   const { weight, bias, eps } = withDefaults('layerNorm', options, { weight: null, bias: null, eps: 1e-5 });
-  const dims = lastDims('layerNorm', x, normalizedShape, { weight, bias });
+  const dims = lastDims('layerNorm', x, normalizedShape, { weight, bias }, eps);
   return affine(scaled(x.sub(x.mean(dims, { keepdim: true })), dims, eps), weight, bias);
 }
 
@@ -91,7 +91,7 @@ export interface RmsNormOptions {
  */
 export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: RmsNormOptions = {}): Tensor {
   const { weight, eps } = withDefaults('rmsNorm', options, { weight: null, eps: null });
-  const dims = lastDims('rmsNorm', x, normalizedShape, { weight });
+  const dims = lastDims('rmsNorm', x, normalizedShape, { weight }, eps ?? 0);
   return affine(scaled(x, dims, eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)), weight, null);
 }
 
@@ -104,7 +104,7 @@ export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: Rms
 export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {}): Tensor {
   const { weight, bias, eps } = withDefaults('groupNorm', options, { weight: null, bias: null, eps: 1e-5 });
   checkCount('groupNorm', 'numGroups', numGroups);
-  const frame = channelFrame('groupNorm', x, { weight, bias });
+  const frame = channelFrame('groupNorm', x, { weight, bias }, eps);
   const size = x.size(1) / numGroups;
   if (!Number.isInteger(size))
     throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
@@ -135,16 +135,16 @@ function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: S
 
 type Named = Readonly<Record<string, Tensor | null>>;
 
-/** The shape in which vectors [C] broadcast against x [N,C,…]; checks x and them. */
-function channelFrame(op: string, x: Tensor, vectors: Named): number[] {
+/** The shape in which vectors [C] broadcast against x [N,C,…]; checks x, them and ε. */
+function channelFrame(op: string, x: Tensor, vectors: Named, eps: number): number[] {
   checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
-  checkOperands(op, x, [x.size(1)], vectors);
+  checkOperands(op, x, [x.size(1)], vectors, eps);
   return x.shape.map((c, d) => (d === 1 ? c : 1));
 }
 
-/** The dims of `normalizedShape` at x's end; checks x and the operands of that shape. */
-function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: Named): number[] {
+/** The dims of `normalizedShape` at x's end; checks x, the operands of that shape, and ε. */
+function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: Named, eps: number): number[] {
   checkTensors(op, { x });
   const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
   checkArray(op, shape);
@@ -152,11 +152,12 @@ function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operan
     const got = `got ${formatShape(shape)} (x ${formatShape(x.shape)})`;
     throw new ShapeError(`${op}: normalizedShape must be the last sizes of x, at least one, ${got}`);
   }
-  checkOperands(op, x, shape, operands);
+  checkOperands(op, x, shape, operands, eps);
   return shape.map((_, i) => x.ndim - shape.length + i);
 }
 
-function checkOperands(op: string, x: Tensor, shape: Shape, operands: Named): void {
+function checkOperands(op: string, x: Tensor, shape: Shape, operands: Named, eps: number): void {
+  checkNotNegative(op, 'eps', eps);
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   for (const [name, t] of Object.entries(operands)) {
     if (t === null) continue;

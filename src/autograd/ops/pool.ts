@@ -184,8 +184,7 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
   return batched('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
-    const asked = size === null || typeof size === 'number' ? [size, size] : size;
-    const to = asked.map((s, d) => s ?? [h, w][d]!);
+    const to = typeof size === 'object' ? [size ?? [null, null]].flat().map((s, d) => s ?? [h, w][d]!) : size;
     return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
   })[0];
 }
