@@ -35,9 +35,15 @@ const VARIANTS: readonly Variant[] = [
   { name: 'plain', title: 'plain CNN', context: 'distant', make: plain },
   { name: 'wider', title: 'plain CNN, as many parameters as SE', context: 'distant', make: wider },
   { name: 'se', title: 'SE-CNN (r = 4)', context: 'distant', make: se },
+  { name: 'resnet20', title: 'ResNet-20', context: 'distant', make: (seed) => residual(seed, false) },
+  { name: 'resnet20-se', title: 'SE-ResNet-20 (r = 4)', context: 'distant', make: (seed) => residual(seed, true) },
   { name: 'control-plain', title: 'control: plain CNN', context: 'none', make: plain },
   { name: 'control-se', title: 'control: SE-CNN (r = 4)', context: 'none', make: se },
 ];
+
+function residual(seed: number, withSE: boolean): Net {
+  return makeModel({ ...defaultSettings(), model: 'resnet20', seed }, withSE, 3);
+}
 
 function linear(seed: number): Net {
   manualSeed(seed);
