@@ -127,7 +127,7 @@ export const kernelCases: readonly Case[] = [
 ];
 
 /** Rounds of the peak probe, and the vectors it multiplies and adds in each; the latter is peak.ts's. */
-const ROUNDS = 100000;
+const ROUNDS = 1_000_000;
 const VECTORS = 12;
 
 /** Runs the multiply-add loop of assembly/peak.ts on `threads` threads at once; gives its arithmetic and what is timed. */
