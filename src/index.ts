@@ -88,8 +88,9 @@ export type {
   TensorOptions,
   VarOptions,
 } from './autograd/index.ts';
-export { backwardSteps, detectAnomaly, gradcheck, gradgradcheck, graph, profile } from './inspect/index.ts';
+export { allclose, backwardSteps, detectAnomaly, equal, gradcheck, gradgradcheck, graph, profile } from './inspect/index.ts';
 export type {
+  AllcloseOptions,
   BackwardStep,
   BackwardStepInput,
   CheckedFunction,

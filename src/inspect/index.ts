@@ -2,6 +2,7 @@
  * Instruments that look at the engine and are no part of it: src/index.ts chooses what of them is public.
  */
 export { detectAnomaly } from './anomaly.ts';
+export * from './compare.ts';
 export * from './excitations.ts';
 export * from './gradcheck.ts';
 export * from './graph.ts';
