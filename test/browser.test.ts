@@ -76,14 +76,15 @@ describe.skipIf(CHROMIUM === undefined)('Chromium', () => {
     const seen = new Promise<Seen>((resolve) => (received = resolve));
     const url = `http://127.0.0.1:${(server!.address() as AddressInfo).port}/${query}`;
     const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${profile}`];
-    const browser = spawn(CHROMIUM!, [...flags, url], { stdio: 'ignore' });
+    // A group of its own: its processes write to the profile until the last of them has ended.
+    const browser = spawn(CHROMIUM!, [...flags, url], { stdio: 'ignore', detached: true });
     const ended = new Promise((resolve) => browser.once('exit', resolve));
     try {
       return await seen;
     } finally {
-      browser.kill();
+      process.kill(-browser.pid!, 'SIGKILL');
       await ended;
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
     }
   }
 
