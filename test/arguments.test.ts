@@ -6,6 +6,7 @@ import * as functional from 'chainrule/nn/functional';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
 import * as files from 'chainrule/io';
 import * as optimizers from 'chainrule/optim';
+import { refuses as throws } from './support/refuses.ts';
 
 type Loose = Readonly<Record<string, (...args: unknown[]) => unknown>>;
 type Loosened = Readonly<Record<string, new (...args: unknown[]) => unknown>>;
@@ -13,7 +14,7 @@ const [c, F] = [chainrule, functional] as unknown as [Loose, Loose];
 const io = files as unknown as Loose;
 const file = '/nonexistent/x.safetensors';
 const [layers, optim] = [nn, optimizers] as unknown as [Loosened, Loosened];
-const { ArgumentError, AutogradError, DTypeError, defineOp, memory, ones, tensor } = chainrule;
+const { ArgumentError, AutogradError, DTypeError, defineOp, ones, tensor } = chainrule;
 
 const x = ones([2, 3]);
 const one = ones([2]);
@@ -24,19 +25,8 @@ const p = ones([2], { requiresGrad: true });
 const labels = tensor([0, 1], { dtype: 'int32' });
 const m = x as unknown as Loose;
 
-/** `act` throws `kind` with exactly `message`, and leaves no byte behind. */
-function refuses(act: () => unknown, message: string, kind: new (message: string) => Error = ArgumentError): void {
-  const { bytes, tensors } = memory();
-  let thrown: unknown;
-  try {
-    act();
-  } catch (e) {
-    thrown = e;
-  }
-  expect(thrown).toBeInstanceOf(kind);
-  expect((thrown as Error).message).toBe(message);
-  expect(memory()).toMatchObject({ bytes, tensors });
-}
+const refuses = (act: () => unknown, message: string, kind: new (message: string) => Error = ArgumentError): void =>
+  throws(act, kind, message);
 
 describe('options', () => {
   test.each([

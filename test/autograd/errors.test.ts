@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import {
   ArgumentError,
   AutogradError,
-  type ChainruleError,
   DTypeError,
   GraphConsumedError,
   InPlaceError,
@@ -15,7 +14,6 @@ import {
   cat,
   full,
   grad,
-  memory,
   noGrad,
   ones,
   pad,
@@ -28,29 +26,14 @@ import {
   zeros,
 } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
-
-type Kind = new (message: string) => ChainruleError;
-
-/** `act` throws `kind` with exactly `message`, and nothing is left behind. */
-function refuses(act: () => unknown, kind: Kind, message: string): void {
-  const before = memory();
-  let thrown: unknown = null;
-  try {
-    act();
-  } catch (e) {
-    thrown = e;
-  }
-  expect(thrown).toBeInstanceOf(kind);
-  expect((thrown as Error).message).toBe(message);
-  expect({ bytes: memory().bytes, tensors: memory().tensors }).toEqual({ bytes: before.bytes, tensors: before.tensors });
-}
+import { refuses } from '../support/refuses.ts';
 
 const leaf = (shape: number[]): Tensor => ones(shape, { requiresGrad: true });
 
 describe('shapes and dtypes', () => {
   const a = ones([2, 3]);
   const i = tensor([1, 2, 3], { dtype: 'int32' });
-  const cases: [string, () => unknown, Kind, string][] = [
+  const cases: [string, () => unknown, new (message: string) => Error, string][] = [
     ['broadcast', () => a.add(ones([2, 4])), ShapeError, 'add: shapes [2,3] and [2,4] do not broadcast (3 against 4)'],
     ['matmul', () => a.matmul(a), ShapeError, 'matmul: a has 3 columns, b 2 rows (a [2,3], b [2,3])'],
     ['matmul 0-d', () => a.matmul(tensor(1)), ShapeError, 'matmul: both operands need at least 1 dim (a [2,3], b []); use mul'],
