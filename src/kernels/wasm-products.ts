@@ -9,7 +9,7 @@ import { memoryViews } from './memory.ts';
 import { addressOf, restride, type View } from './view.ts';
 import { elementwiseKernels } from './wasm-elementwise.ts';
 import { correlateTiles, goesInTiles, gradWOfTiles } from './wasm-winograd.ts';
-import { divideUp, imageStrides, suffix, withWorkspaces, type Axis, type Workspaces } from './workspace.ts';
+import { divideUp, imageStrides, scratchAreas, suffix, withWorkspaces, type Axis, type Workspaces } from './workspace.ts';
 
 /** Bytes of a vector. */
 const VECTOR = 16;
@@ -25,9 +25,8 @@ const SMALL = 2 ** 18;
 const LARGE = 2 ** 30;
 /** Input channels per chunk of a weight gradient. */
 const CHANNEL_BLOCK = 16;
-/** Bytes of images that a weight gradient goes over again and again: they should stay in the L1 cache. */
+/** Bytes of images that a kernel goes over again and again: they should stay in the L1 cache. */
 const BAND_BYTES = 24576;
-
 type Four = readonly [number, number, number, number];
 
 /** Bytes of `n` elements of v's dtype rounded up to whole vectors. */
@@ -293,9 +292,32 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
         O,
         ...geometry(vertical, horizontal),
         band,
+        ...passes(C * size, groups, vertical, horizontal, band, split.chunks, workspace),
       );
     }
   });
+}
+
+/**
+ * The passes in which a correlation goes through a band, and the scratch that what they read is copied to: none without groups, or where
+ * most of what would be copied is not read. As arguments: rows per pass, see scratchAreas.
+ */
+function passes(
+  pixelBytes: number,
+  groups: number,
+  vertical: Axis,
+  horizontal: Axis,
+  band: number,
+  chunks: number,
+  workspace: Workspaces,
+): number[] {
+  if (groups === 1 || vertical.taps * horizontal.taps <= vertical.step * horizontal.step) return [band, 0, 0, 0, 0];
+  const rowBytes = 2 * horizontal.size * pixelBytes;
+  const halo = (vertical.taps - 1) * vertical.tapStep + 1 - vertical.step;
+  const most = Math.floor((Math.floor(BAND_BYTES / rowBytes) - halo) / vertical.step);
+  const rows = Math.max(1, Math.min(band, most));
+  const height = Math.min(vertical.size, rows * vertical.step + halo);
+  return [rows, ...scratchAreas(chunks, height * rowBytes, workspace)];
 }
 
 function conv2d(x: View, w: View, y: View, p: ConvParams): void {

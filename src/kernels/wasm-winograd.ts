@@ -5,9 +5,8 @@ import { ITEM_SIZE } from '../core/dtype.ts';
 import { paysInTiles, TILE } from './conv-algorithm.ts';
 import { launch } from './launch.ts';
 import { memoryViews } from './memory.ts';
-import { getNumThreads } from './threads.ts';
 import { addressOf, type View } from './view.ts';
-import { divideUp, imageStrides, suffix, type Axis, type Workspaces } from './workspace.ts';
+import { divideUp, imageStrides, scratchAreas, suffix, type Axis, type Workspaces } from './workspace.ts';
 
 /** Most tiles in a block of a correlation, and of a weight gradient; see assembly/winograd-tiles.ts and winograd-grad.ts. */
 const TILES = 16;
@@ -51,12 +50,11 @@ function tileWork(tiles: number, C: number, O: number, size: number): number {
   return (36 * tiles * C * O * size) / 40;
 }
 
-/** Zeros, from which what lies outside an image is read, and an area of scratch for every thread that takes chunks: as arguments. */
+/** Zeros, from which what lies outside an image is read, and scratch for blocks and a transformed row of their pixels: as arguments. */
 function scratchArgs(zeroBytes: number, chunks: number, bytes: number, row: number, workspace: Workspaces): number[] {
-  const count = Math.min(getNumThreads(), chunks);
-  const zeros = workspace(zeroBytes + 4 * count).ptr;
-  memoryViews().u8.fill(0, zeros, zeros + zeroBytes + 4 * count);
-  return [zeros, zeros + zeroBytes, count, workspace(count * bytes).ptr, bytes, row];
+  const zeros = workspace(zeroBytes).ptr;
+  memoryViews().u8.fill(0, zeros, zeros + zeroBytes);
+  return [zeros, ...scratchAreas(chunks, bytes, workspace), row];
 }
 
 function axisArgs(a: Axis): number[] {

@@ -2,7 +2,8 @@
  * What the families of product kernels share: workspaces, and how a convolution's output reads its input.
  */
 import { ITEM_SIZE } from '../core/dtype.ts';
-import { allocate, type Storage } from './memory.ts';
+import { allocate, memoryViews, type Storage } from './memory.ts';
+import { getNumThreads } from './threads.ts';
 import type { View } from './view.ts';
 
 /** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
@@ -37,6 +38,14 @@ export function withWorkspaces(fn: (workspace: Workspaces) => void): void {
   } finally {
     for (const s of made) s.free();
   }
+}
+
+/** An area of scratch for every thread that takes chunks, see assembly/scratch.ts, as arguments: flags, count, address, bytes of each. */
+export function scratchAreas(chunks: number, bytes: number, workspace: Workspaces): number[] {
+  const count = Math.min(getNumThreads(), chunks);
+  const flags = workspace(4 * count).ptr;
+  memoryViews().u8.fill(0, flags, flags + 4 * count);
+  return [flags, count, workspace(count * bytes).ptr, bytes];
 }
 
 /** What the names of a dtype's kernels end with. */

@@ -214,6 +214,8 @@ describe('conv2d', () => {
     [2, 64, 64, 8, 3, 2],
     [2, 40, 33, 9, 1],
     [33, 2, 3, 7, 5],
+    [3, 16, 16, 25, 3, 1, 2],
+    [2, 12, 20, 33, 5, 2, 3],
   ])('many chunks, bands and image groups: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', { timeout: 20000 }, (sizes) => {
     checkConv(fixed(sizes));
   });

@@ -5,9 +5,10 @@
  */
 import { intArg, ptrArg } from './abi';
 import { lanes, panelVectors } from './lanes';
+import { returnScratch, takeScratch } from './scratch';
 import { filterLine } from './winograd-lines';
 import { multiplyChannels } from './winograd-product';
-import { CELL, gradientTiles, inputTiles, returnScratch, takeScratch } from './winograd-tiles';
+import { CELL, gradientTiles, inputTiles } from './winograd-tiles';
 
 /** Most tiles of a block: twice as many as of a correlation, as products run over them. src/kernels/wasm-winograd.ts has the same. */
 const TILES: usize = 32;

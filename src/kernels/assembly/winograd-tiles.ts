@@ -118,16 +118,3 @@ export function outputTile<T>(m: usize, y: usize, row: usize, pixel: usize, colu
     }
   }
 }
-
-/** Takes one of `count` scratch areas, each with a word at `flags` that says whether it is free (0), and gives its number. */
-export function takeScratch(flags: usize, count: i32): i32 {
-  let i = 0;
-  while (atomic.cmpxchg<i32>(flags + (<usize>i << 2), 0, 1) != 0) i = i + 1 < count ? i + 1 : 0;
-  return i;
-}
-
-// @ts-ignore: decorator
-@inline
-export function returnScratch(flags: usize, i: i32): void {
-  atomic.store<i32>(flags + (<usize>i << 2), 0);
-}

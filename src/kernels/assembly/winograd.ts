@@ -12,9 +12,10 @@
  */
 import { intArg, ptrArg } from './abi';
 import { lanes, panelVectors } from './lanes';
+import { returnScratch, takeScratch } from './scratch';
 import { weightLine } from './winograd-lines';
 import { multiplyTiles } from './winograd-product';
-import { CELL, CELLS, inputTiles, outputTile, PLANE, returnScratch, takeScratch } from './winograd-tiles';
+import { CELL, CELLS, inputTiles, outputTile, PLANE } from './winograd-tiles';
 
 /**
  * U = G w Gᵀ, plane after plane in panels as pack.ts makes them, from panels of [tap, C, width]. A chunk is a block of 4 vectors of
