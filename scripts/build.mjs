@@ -1,22 +1,54 @@
-// Builds the package: the kernels where they are stale, then dist/ from src/: JavaScript without comments, which would be a third of
-// it, and declarations with them, of what the package's entries lead to.
+// Builds the package: the kernels where they are stale, then dist/ from src/: declarations, of what the package's entries lead to, and
+// JavaScript without comments, which would be a third of it, in few files, since each costs time on import:
+//
+//   index.js, nn/index.js, …   one for each entry
+//   engine.js                  what all of them stand on: core, kernels, autograd, inspect
+//   binary.js                  the WebAssembly binary
 //
 //   npm run build
 import { spawnSync } from 'node:child_process';
 import { readFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
 import { buildKernels, kernelsAreFresh } from './build-kernels.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 if (!(await kernelsAreFresh())) await buildKernels();
 // A module that is gone from src must not stay in the package.
 await rm(join(root, 'dist'), { recursive: true, force: true });
+const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+const entries = Object.values(manifest.exports).filter((e) => e.default !== undefined);
+
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
-const emits = [['--removeComments'], ['--declaration', '--emitDeclarationOnly']];
-for (const emit of emits) {
-  const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', ...emit], { cwd: root, stdio: 'inherit' });
-  if (status !== 0) process.exitCode = status ?? 1;
+const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+if (status !== 0) process.exitCode = status ?? 1;
+await dropUnreached();
+await bundle();
+
+async function bundle() {
+  const names = entries.map((e) => e.default.replace(/^\.\/dist\/(.*)\.js$/, '$1'));
+  const input = Object.fromEntries(names.map((name) => [name, join(root, 'src', `${name}.ts`)]));
+  const external = Object.keys(manifest.peerDependencies);
+  const build = await rolldown({ cwd: root, input, external, platform: 'neutral', transform: { target: 'es2022' } });
+  await build.write({
+    dir: join(root, 'dist'),
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+    codeSplitting: {
+      groups: [
+        { name: 'binary', test: /[\\/]src[\\/]kernels[\\/]binary\.generated\.ts$/, priority: 1 },
+        { name: 'core', test: /[\\/]src[\\/](core|platform)[\\/]/ },
+        { name: 'engine', test: /[\\/]src[\\/](kernels|autograd|inspect)[\\/]/ },
+      ],
+    },
+    comments: { legal: false, jsdoc: false, annotation: true },
+    // Readable, and one byte a character to the parser, which is the quicker for it; names are what errors and stacks show.
+    charset: 'ascii',
+    keepNames: true,
+    minifyInternalExports: false,
+  });
+  await build.close();
 }
 
 /** The declarations that `files` lead to, themselves included. */
@@ -31,10 +63,11 @@ async function reached(files) {
   return found;
 }
 
-const { exports } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
-const entries = Object.values(exports).flatMap(({ types }) => (types === undefined ? [] : [join(root, types)]));
-const wanted = await reached(entries);
-for (const name of await readdir(join(root, 'dist'), { recursive: true })) {
-  const file = join(root, 'dist', name);
-  if (file.endsWith('.d.ts') && !wanted.has(file)) await rm(file);
+/** Removes the declarations that no entry leads to. */
+async function dropUnreached() {
+  const wanted = await reached(entries.map((e) => join(root, e.types)));
+  for (const name of await readdir(join(root, 'dist'), { recursive: true })) {
+    const file = join(root, 'dist', name);
+    if (file.endsWith('.d.ts') && !wanted.has(file)) await rm(file);
+  }
 }

@@ -1,6 +1,6 @@
 // Checks the package as others will get it: packs it, weighs and lints the tarball, installs it offline in a throwaway project, and runs
-// the README's example there in JavaScript by import and by require, and in TypeScript against the packed declarations. Bundles
-// a program for the browser, and looks at what got into it.
+// the README's example there in JavaScript by import and by require, and in TypeScript against the packed declarations. Looks at the
+// names that errors and stacks show, as bundling might change them. Bundles programs for the browser, and looks at what got into them.
 //
 //   npm run check:package
 import { spawnSync } from 'node:child_process';
@@ -49,7 +49,7 @@ function checkSize(tarball) {
 /** The files the tarball must hold, and must not. */
 function checkFiles(folder) {
   const files = readdirSync(folder, { recursive: true }).map((f) => f.replaceAll('\\', '/'));
-  for (const must of ['LICENSE', 'README.md', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/kernels/binary.generated.js']) {
+  for (const must of ['LICENSE', 'README.md', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/engine.js', 'dist/binary.js']) {
     if (!files.includes(must)) throw new Error(`the package lacks ${must}`);
   }
   const stray = files.find((f) => /^(test|examples|bench|scripts|docs|runs|node_modules)\//.test(f));
@@ -57,17 +57,59 @@ function checkFiles(folder) {
   process.stdout.write('ok  files\n');
 }
 
-/** Bundles a program that uses `chainrule` alone, for the browser, and runs it in Node. */
-async function checkBundle(project) {
-  writeFileSync(join(project, 'main.js'), "import { tensor } from 'chainrule';\nconsole.log(tensor([1, 2]).add(1).sum().item());\n");
+/** Classes and functions keep the names that errors show, though they are bundled, and the package knows which lines of a stack are its own. */
+function checkNames(project, entries) {
+  const names = [
+    `for (const entry of ${JSON.stringify(entries)}) {`,
+    '  for (const [name, x] of Object.entries(await import(entry))) {',
+    // An operation made by a factory has no name of its own; bundlers put $1 after a name that is taken.
+    "    if (typeof x === 'function' && (/^[A-Z]/.test(name) ? x.name !== name : x.name.includes('$'))) {",
+    '      throw new Error(`${entry}: ${name} is called ${x.name}`);',
+    '    }',
+    '  }',
+    '}\n',
+  ];
+  const anomaly = "import { detectAnomaly, tensor } from 'chainrule';\ndetectAnomaly(true);\ntensor([0]).log();\n";
+  writeFileSync(join(project, 'names.mjs'), names.join('\n'));
+  writeFileSync(join(project, 'anomaly.mjs'), anomaly);
+  node('names', 'names.mjs', [], project);
+  const { stderr } = spawnSync(process.execPath, ['anomaly.mjs'], { cwd: project, encoding: 'utf8' });
+  if (!/AnomalyError: log: .*\n(  .*\n)*  called at \S*anomaly\.mjs:3:\d+\n/.test(stderr))
+    throw new Error(`expected one about line 3:\n${stderr}`);
+  process.stdout.write("ok  the user's line\n");
+}
+
+/** Bundles a program for the browser, which must print `expected` in Node too and contain none of `strays`. */
+async function checkBundle(project, { title, lines, expected, strays }) {
+  writeFileSync(join(project, 'main.js'), lines.join('\n'));
   const lib = { entry: 'main.js', formats: ['es'], fileName: () => 'bundle.mjs' };
   await build({ root: project, configFile: false, logLevel: 'error', build: { lib, outDir: 'bundle', minify: false } });
   const code = readFileSync(join(project, 'bundle/bundle.mjs'), 'utf8');
-  for (const stray of ['class DataLoader', 'class Module', 'safetensors', 'fast-check', 'TensorSample', 'from "node:', 'import("node:']) {
-    if (code.includes(stray)) throw new Error(`a bundle of chainrule alone contains ${stray}`);
-  }
-  if (node('bundle', 'bundle/bundle.mjs', [], project) !== '5\n') throw new Error('the bundle printed something else than 5');
+  for (const stray of strays) if (code.includes(stray)) throw new Error(`a bundle of ${title} contains ${stray}`);
+  const printed = node(`bundle of ${title}`, 'bundle/bundle.mjs', [], project);
+  if (printed !== `${expected}\n`) throw new Error(`the bundle of ${title} printed ${printed} instead of ${expected}`);
 }
+
+const BUNDLES = [
+  {
+    title: 'chainrule alone',
+    lines: ["import { tensor } from 'chainrule';", 'console.log(tensor([1, 2]).add(1).sum().item());'],
+    expected: '5',
+    strays: ['class DataLoader', 'class Module', 'safetensors', 'fast-check', 'TensorSample', 'from "node:', 'import("node:'],
+  },
+  {
+    title: 'one layer',
+    lines: ["import { Linear } from 'chainrule/nn';", 'console.log(new Linear(2, 3).weight.shape.join());'],
+    expected: '3,2',
+    strays: ['class Conv2d', 'class GELU', 'class BatchNorm2d', 'class SqueezeExcite', 'class Adam'],
+  },
+  {
+    title: 'a decoder of files',
+    lines: ["import { decodeSafetensors } from 'chainrule/io';", 'console.log(decodeSafetensors.name);'],
+    expected: 'decodeSafetensors',
+    strays: ['WebAssembly', 'class Tensor'],
+  },
+];
 
 /** The one entry that needs a package, with that package beside it. */
 function checkTesting(project, compilerOptions) {
@@ -128,7 +170,11 @@ async function check(temp) {
   node('README example against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
   node('all entries against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.surface.json'], project);
   checkTesting(project, options);
-  await checkBundle(project);
+  checkNames(
+    project,
+    entries.map((e) => e.replace('.', 'chainrule')),
+  );
+  for (const b of BUNDLES) await checkBundle(project, b);
   process.stdout.write(printed[0]);
 }
 

@@ -51,6 +51,7 @@ export const ARGUMENT = '@';
 let branchLog: Float64Array[] | null = null;
 
 /** Makes an operation from its block. See docs/adding-an-op.md. */
+/* @__NO_SIDE_EFFECTS__ */
 export function defineOp<A extends readonly unknown[], V extends Views, S extends object>(
   spec: OpSpec<A, V, S>,
 ): (...args: A) => Result<V> {

@@ -153,8 +153,9 @@ function locations(stack: string): string[] {
   return stack.split('\n').flatMap((line) => /([^\s(@]+:\d+:\d+)\)?$/.exec(line)?.[1] ?? []);
 }
 
-/** The folder of this library, as stacks write it; null in a bundle, where the user's code is in the same file. */
-const home = /^(.*[\\/])inspect[\\/]anomaly\.[jt]s/.exec(locations(stackHere())[0] ?? '')?.[1] ?? null;
+/** The folder of this library, as stacks write it: of the sources or the package; null in a bundle, where the user's code is in the same file. */
+const home =
+  /^.*[\\/](?=inspect[\\/]anomaly\.ts)|^.*chainrule[^\\/]*[\\/]dist[\\/](?=engine\.js)/.exec(locations(stackHere())[0] ?? '')?.[0] ?? null;
 
 /** The innermost line outside this library. */
 function userLine(stack: string): string {

@@ -2,6 +2,7 @@
  * Loads the WebAssembly kernels and runs them. The one place that knows the kernel ABI; see assembly/abi.ts.
  */
 import { KERNELS_HEX } from './binary.generated.ts';
+import { bytesOfHex } from './hex.ts';
 import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory, type CompiledKernels } from './memory.ts';
 import { runShared, tuning, type Kernel } from './threads.ts';
 
@@ -31,10 +32,7 @@ export function useKernels(module: CompiledKernels): void {
 
 /** The binary; compiled for shared memory, its import is relabelled where the memory is not. */
 export function kernelBytes(): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(KERNELS_HEX.length / 2);
-  // The codes of 0–9 are 48–57, of a–f 97–102: modulo 39 they are 9–18 and 19–24.
-  const digit = (i: number): number => (KERNELS_HEX.charCodeAt(i) % 39) - 9;
-  for (let i = 0; i < bytes.length; i++) bytes[i] = 16 * digit(2 * i) + digit(2 * i + 1);
+  const bytes = bytesOfHex(KERNELS_HEX);
   if (!isShared) unshareImport(bytes);
   return bytes;
 }

@@ -8,6 +8,7 @@ import { Module, type Layer } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
 /** The layer y = op(x, …options): a class whose constructor takes the op's own options, with its defaults. */
+/* @__NO_SIDE_EFFECTS__ */
 function layer<O extends unknown[]>(op: (x: f.Tensor, ...options: O) => f.Tensor): new (...o: O) => Layer & { readonly options: O } {
   return class extends Module {
     readonly options: O;

@@ -6,6 +6,7 @@ import { buffer } from './parameter.ts';
 export type Criterion<O> = Module & { readonly options: Readonly<O>; forward(x: f.Tensor, target: f.Tensor): f.Tensor };
 
 /** The module of a loss: takes the options of the function, and keeps the tensors among them as buffers. */
+/* @__NO_SIDE_EFFECTS__ */
 function criterion<O extends object>(loss: (x: f.Tensor, target: f.Tensor, options?: O) => f.Tensor): new (options?: O) => Criterion<O> {
   return class extends Module {
     readonly options: Readonly<O>;
