@@ -23,8 +23,9 @@ const CHUNKS = 16;
 /** Multiplications that are no longer worth a chunk of their own, and the most there may be in one. */
 const SMALL = 2 ** 18;
 const LARGE = 2 ** 30;
-/** Input channels per chunk of a weight gradient. */
+/** Input channels per chunk of a weight gradient, and blocks of four vectors of output channels. */
 const CHANNEL_BLOCK = 16;
+const WIDE = 4;
 /** Bytes of images that a kernel goes over again and again: they should stay in the L1 cache. */
 const BAND_BYTES = 24576;
 type Four = readonly [number, number, number, number];
@@ -343,60 +344,79 @@ function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
   });
 }
 
-/** g with the channels of every group padded to whole vectors, channels-last, its pixels apart: g itself or a copy. */
-function paddedGroups(g: View, groups: number, workspace: Workspaces): View {
-  const [N, channels, OH, OW] = g.shape as Four;
-  const O = channels / groups;
-  const padded = vectorBytes(O, g) / ITEM_SIZE[g.dtype];
-  if (padded === O && g.strides[3] !== 0) return channelsLast(g, workspace);
-  const pixel = groups * padded;
-  const shape = [N, groups, O, OH, OW];
-  const storage = workspace(N * OH * OW * pixel * ITEM_SIZE[g.dtype]);
-  const copy: View = { storage, offset: 0, shape, strides: [OH * OW * pixel, padded, 1, OW * pixel, pixel], dtype: g.dtype };
-  const [sn, sc, sh, sw] = g.strides as Four;
-  elementwiseKernels.copy(restride(g, shape, [sn, sc * O, sc, sh, sw]), copy);
-  return restride(copy, [N, pixel, OH, OW], [OH * OW * pixel, 1, OW * pixel, pixel]);
-}
-
 function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
   if (sizeOf(dw.shape) === 0) return;
   const [N, channels, H, W] = x.shape as Four;
   const [, outputs, OH, OW] = g.shape as Four;
   const [, , KH, KW] = dw.shape as Four;
-  const forward = [forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW)] as const;
-  if (goesInTiles(N, channels, outputs, p.groups, ...forward)) {
-    withWorkspaces((workspace) => gradWOfTiles(channelsLast(g, workspace), channelsLast(x, workspace), dw, ...forward, workspace));
-    return;
-  }
-  const size = ITEM_SIZE[dw.dtype];
-  const depthwise = channels === p.groups && outputs === p.groups;
-  const groups = depthwise ? 1 : p.groups;
-  const C = depthwise ? 1 : channels / groups;
-  const O = outputs / groups;
-  const taps = KH * KW;
-  const blocks = groups * divideUp(C, CHANNEL_BLOCK) * divideUp(O * size, 4 * VECTOR);
-  const products = OH * OW * taps * groups * C * O;
-  const most = Math.max(1, Math.floor((LARGE * blocks) / products));
-  const perPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
-  const parts = Math.max(1, divideUp(N, perPart));
-  const axes = geometry(...forward);
+  const vertical = forwardAxis(p, 0, H, OH, KH);
+  const horizontal = forwardAxis(p, 1, W, OW, KW);
   withWorkspaces((workspace) => {
-    const sums = workspace(parts * groups * taps * C * vectorBytes(O, dw));
     const images = channelsLast(x, workspace);
-    const gradients = depthwise ? channelsLast(g, workspace) : paddedGroups(g, groups, workspace);
-    const inputs = [addressOf(images), ...imageStrides(images), addressOf(gradients), ...imageStrides(gradients), sums.ptr];
+    const gradients = channelsLast(g, workspace);
+    if (goesInTiles(N, channels, outputs, p.groups, vertical, horizontal)) {
+      gradWOfTiles(gradients, images, dw, vertical, horizontal, workspace);
+      return;
+    }
+    const size = ITEM_SIZE[dw.dtype];
+    const depthwise = channels === p.groups && outputs === p.groups;
+    const groups = depthwise ? 1 : p.groups;
+    const C = depthwise ? 1 : channels / groups;
+    const O = outputs / groups;
+    const taps = KH * KW;
+    const blockC = depthwise ? 1 : CHANNEL_BLOCK;
+    const blockO = (depthwise ? vectorBytes(O, dw) : 4 * VECTOR) / size;
+    const blocks = depthwise ? divideUp(O * size, 4 * VECTOR) : groups * divideUp(C, blockC) * divideUp(O, WIDE * blockO);
+    const products = OH * OW * taps * groups * C * O;
+    const most = Math.max(1, Math.floor((LARGE * blocks) / products));
+    const perPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
+    const parts = Math.max(1, divideUp(N, perPart));
+    const sums = workspace(parts * groups * divideUp(C, blockC) * blockC * divideUp(O, blockO) * blockO * taps * size).ptr;
+    const inputs = [addressOf(images), ...imageStrides(images), addressOf(gradients), ...imageStrides(gradients), sums];
+    const axes = geometry(vertical, horizontal);
     const split = { chunks: parts * blocks, work: (depthwise ? 4 : 1) * productWork(N * products, dw) };
     if (depthwise) {
       launch(`depthwiseGradW${suffix(dw)}`, split, ...inputs, N, outputs, ...axes, perPart);
     } else {
-      const rowBytes = OW * (p.stride[1] * images.strides[3]! + gradients.strides[3]!) * size;
-      const rows = Math.max(1, Math.min(OH, Math.floor(BAND_BYTES / rowBytes)));
-      const imagesAtOnce = rows < OH ? 1 : Math.max(1, Math.min(perPart, Math.floor(BAND_BYTES / (rowBytes * OH))));
-      launch(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, CHANNEL_BLOCK, rows, imagesAtOnce);
+      const bands = gradientBands(images, gradients, Math.min(C, blockC), O, perPart, vertical, horizontal, split.chunks, workspace);
+      launch(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, blockC, WIDE, ...bands);
     }
-    const joining = { chunks: groups * divideUp(O, 16), work: 2 * parts * sizeOf(dw.shape) };
-    launch(`convGradWSum${suffix(dw)}`, joining, sums.ptr, addressOf(dw), parts, groups, C, O, taps);
+    const joining = { chunks: groups * divideUp(O, blockO), work: parts * sizeOf(dw.shape) };
+    launch(`convGradWSum${suffix(dw)}`, joining, sums, addressOf(dw), parts, groups, C, O, taps, blockC, blockO);
   });
+}
+
+/**
+ * The bands in which a weight gradient goes over at most `most` images at once, and the scratch that they are copied to, `channels` of a pixel of
+ * x and a block of g's, in whole vectors. As arguments: rows and images per band, whether x and g are copied, see scratchAreas.
+ */
+function gradientBands(
+  x: View,
+  g: View,
+  channels: number,
+  O: number,
+  most: number,
+  vertical: Axis,
+  horizontal: Axis,
+  chunks: number,
+  workspace: Workspaces,
+): number[] {
+  const size = ITEM_SIZE[x.dtype];
+  const strided = vertical.step > 1 || horizontal.step > 1;
+  const once = vertical.taps * horizontal.taps === 1;
+  const [xBytes, gBytes] = [channels * size, Math.min(4 * VECTOR, vectorBytes(O, g))];
+  const copyX = xBytes % VECTOR === 0 && (strided || (!once && x.strides[3] !== channels));
+  const copyG = (O * size) % VECTOR !== 0 || (!once && g.strides[3]! * size !== gBytes);
+  const pixelBytes = (copyX ? xBytes : horizontal.step * x.strides[3]! * size) + (copyG ? gBytes : g.strides[3]! * size);
+  const pixels = Math.max(1, Math.floor(BAND_BYTES / Math.max(1, pixelBytes)));
+  const rows = Math.max(1, Math.min(vertical.count, Math.floor(pixels / horizontal.count)));
+  const images = rows < vertical.count ? 1 : Math.max(1, Math.min(most, Math.floor(pixels / (horizontal.count * rows))));
+  const height = divideUp((rows - 1) * vertical.step + (vertical.taps - 1) * vertical.tapStep + 1, vertical.step) + 1;
+  const planeRows = Math.min(divideUp(vertical.size, vertical.step), height) * vertical.step;
+  const planeBytes = planeRows * divideUp(horizontal.size, horizontal.step) * horizontal.step * xBytes;
+  const gradientBytes = rows * horizontal.count * gBytes * Math.min(WIDE, divideUp(O * size, 4 * VECTOR));
+  const bytes = images * ((copyX ? planeBytes : 0) + (copyG ? gradientBytes : 0));
+  return [rows, images, Number(copyX), Number(copyG), ...scratchAreas(chunks, bytes, workspace)];
 }
 
 export const productKernels: Pick<Kernels, 'matmul' | 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = {

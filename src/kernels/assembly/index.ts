@@ -16,6 +16,7 @@ export * from './reduce';
 export * from './indexing';
 export * from './random';
 export * from './conv';
+export * from './conv-grad';
 export * from './depthwise';
 export * from './winograd';
 export * from './winograd-grad';
