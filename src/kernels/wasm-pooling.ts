@@ -1,5 +1,5 @@
 /**
- * Arguments of the WebAssembly pooling kernels; see assembly/pool.ts.
+ * Arguments of the WebAssembly pooling kernels; see assembly/pool-max.ts and its neighbours.
  */
 import { sizeOf } from '../core/shape.ts';
 import type { Kernels, PoolParams } from './interface.ts';

@@ -75,6 +75,31 @@ test('maxPool2d equals its twin to the bit: values and indices, NaN, ±∞, −0
   fc.assert(property, RUNS);
 });
 
+test('maxPool2d of 2×2 windows, and of any with all channels side by side, equals its twin to the bit', () => {
+  const square: Side = { kernel: 2, stride: 2, padding: 0, dilation: 1, ceil: false };
+  const sides = fc.oneof(fc.constant([square, square] as [Side, Side]), pools(fc.integer({ min: 1, max: 2 })));
+  // One in an image, so that all the rest goes the way that must not meet it, or many.
+  const rare = fc.constantFrom(null, NaN, NaN, NaN, Infinity, -Infinity, -0, 3e38);
+  const property = fc.property(image, sides, rare, fc.boolean(), fc.boolean(), (im, sides, special, one, ties) => {
+    freed(() => {
+      const shape = [im.N, im.C, im.H, im.W];
+      const drawn = numbers(sizeOf(shape), im.seed).map((v) => (ties ? Math.round(v) : v));
+      const x = view(
+        shape,
+        im.dtype,
+        'channels-last',
+        drawn.map((v, i) => (special !== null && (one ? i === im.seed % drawn.length : (i * 31) % 97 < 3) ? special : v)),
+      );
+      const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
+      const [i, j] = [view(out, 'int32', 'channels-last'), view(out, 'int32', 'channels-last')];
+      const [y, want] = twins(out, im.dtype, 'channels-last', (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
+      expect(difference(y, want, 0)).toBeNull();
+      expect(raw(i)).toEqual(raw(j));
+    });
+  });
+  fc.assert(property, RUNS);
+});
+
 test('maxPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64), also where windows overlap, leave gaps or lie in the padding', () => {
   const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), layout, fc.boolean(), (im, sides, indexLayout, vectors) => {
     freed(() => {

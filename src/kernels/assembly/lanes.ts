@@ -78,3 +78,11 @@ export function putRow<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, 
     putSome<T>(c + 48, v3, columns - 3 * lanes<T>(), add);
   }
 }
+
+/** A lane-wide integer in every lane. */
+// @ts-ignore: decorator
+@inline
+export function splatIndex<T>(i: i32): v128 {
+  if (sizeof<T>() == 4) return i32x4.splat(i);
+  return i64x2.splat(i);
+}
