@@ -121,16 +121,17 @@ export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   const { dtype, requiresGrad, generator } = readOptions('randn', options);
   const n = sizeOf(shape, 'randn');
-  const random = drawRandom(generator);
-  const values = new Float64Array(n);
+  const uniforms = rand([n + (n % 2)], { dtype: 'float64', generator });
+  const values = uniforms.data();
+  uniforms.dispose();
   for (let i = 0; i < n; i += 2) {
     // Both branches of Box–Muller: two normals from two uniforms.
-    const r = Math.sqrt(-2 * Math.log(1 - random.uniform()));
-    const a = 2 * Math.PI * random.uniform();
+    const r = Math.sqrt(-2 * Math.log(1 - values[i]!));
+    const a = 2 * Math.PI * values[i + 1]!;
     values[i] = r * Math.cos(a);
-    if (i + 1 < n) values[i + 1] = r * Math.sin(a);
+    values[i + 1] = r * Math.sin(a);
   }
-  return fromElements(values, [...shape], dtype).requiresGrad_(requiresGrad);
+  return fromElements(values.subarray(0, n), [...shape], dtype).requiresGrad_(requiresGrad);
 }
 
 /** Whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
