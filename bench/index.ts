@@ -125,7 +125,7 @@ function line(r: Result): string {
   return `${r.name.padEnd(44).slice(0, 60)}${String(r.threads).padStart(2)}${time(r.seconds).padStart(13)}${time(r.median).padStart(13)}${rate.padStart(9)}${share.padStart(7)}${torch}${ratio.padStart(8)}`;
 }
 
-/** Milliseconds from the start of a process to its first product of matrices, less those of a process that does nothing. */
+/** Milliseconds from the start of a process to its first product of matrices with the package as built in dist, less those of one that does nothing. */
 function startUp(): number {
   const run = (code: string): number => {
     const begun = performance.now();
