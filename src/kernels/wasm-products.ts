@@ -26,6 +26,8 @@ const LARGE = 2 ** 30;
 /** Input channels per chunk of a weight gradient, and blocks of four vectors of output channels. */
 const CHANNEL_BLOCK = 16;
 const WIDE = 4;
+/** Most output channels for which assembly/narrow.ts is faster. */
+const NARROW = 3;
 /** Bytes of images that a kernel goes over again and again: they should stay in the L1 cache. */
 const BAND_BYTES = 24576;
 type Four = readonly [number, number, number, number];
@@ -242,15 +244,33 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
   const [yImage, yRow, yPixel] = imageStrides(y) as [number, number, number];
   const yAt = addressOf(y) + vertical.outStart * yRow + horizontal.outStart * yPixel;
   const yArgs = [yAt, yImage, yRow * vertical.outStep, yPixel * horizontal.outStep];
+  const narrow = groups === 1 && O <= NARROW && (C * size) % VECTOR === 0;
+  const xArgs = [addressOf(x), ...imageStrides(x)];
+  const units = depthwise || narrow ? N : divideUp(N, 2);
+  const results = N * vertical.count * horizontal.count * groups * O;
+  const products = results * taps * C;
+  const bands = Math.max(divideUp(CHUNKS, units), divideUp(products, units * LARGE));
+  const band = divideUp(vertical.count, Math.min(vertical.count, bands));
+  // Where no tap meets, there are results all the same: zeros.
+  const work = (depthwise ? 4 : 1) * productWork(products, y) + results / 4;
+  const split = { chunks: units * divideUp(vertical.count, band), work };
+  // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
+  const bytes = (n: number): number => (n * size) >>> 0;
   withWorkspaces((workspace) => {
+    if (narrow) {
+      const { ptr } = workspace(taps * C * O * size);
+      const [vertically, horizontally] = [bytes(vertical.kStep * rowStride), bytes(horizontal.kStep * columnStride)];
+      const steps = [vertical.taps, vertically, horizontal.taps, horizontally, C, bytes(w.strides[from]!), bytes(w.strides[to]!)];
+      launch(`packNarrow${suffix(y)}`, { chunks: O, work: packingWork(O * taps * C) }, first, ptr, O, ...steps);
+      launch(`convNarrow${suffix(y)}`, split, ...xArgs, ptr, ...yArgs, N, C, O, ...geometry(vertical, horizontal), band);
+      return;
+    }
     const entries = depthwise ? 1 : groups;
     const packed = workspace(entries * groupBytes);
     const table = Array.from({ length: entries }, (_, g) => [
       first + g * (w.shape[0]! / groups) * w.strides[0]! * size,
       packed.ptr + g * groupBytes,
     ]);
-    // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
-    const bytes = (n: number): number => (n * size) >>> 0;
     launch(
       `packColumns${suffix(y)}`,
       { chunks: entries * divideUp(columns * size, 4 * VECTOR), work: packingWork(entries * columns * taps * C) },
@@ -268,15 +288,6 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
       correlateTiles(x, packed.ptr, y, vertical, horizontal, workspace);
       return;
     }
-    const units = depthwise ? N : divideUp(N, 2);
-    const results = N * vertical.count * horizontal.count * groups * O;
-    const products = results * taps * C;
-    const bands = Math.max(divideUp(CHUNKS, units), divideUp(products, units * LARGE));
-    const band = divideUp(vertical.count, Math.min(vertical.count, bands));
-    // A residue that no tap meets has results all the same: zeros.
-    const work = (depthwise ? 4 : 1) * productWork(products, y) + results / 4;
-    const split = { chunks: units * divideUp(vertical.count, band), work };
-    const xArgs = [addressOf(x), ...imageStrides(x)];
     if (depthwise) {
       launch(`depthwise${suffix(y)}`, split, ...xArgs, packed.ptr, ...yArgs, N, groups, ...geometry(vertical, horizontal), band);
     } else {
@@ -338,9 +349,10 @@ function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
   const [, , KH, KW] = w.shape as Four;
   withWorkspaces((workspace) => {
     const from = channelsLast(g, workspace);
-    for (const vertical of backwardAxes(p, 0, OH, H, KH)) {
-      for (const horizontal of backwardAxes(p, 1, OW, W, KW)) correlate(from, w, dx, p.groups, 0, 1, vertical, horizontal);
-    }
+    const axes = backwardAxes(p, 0, OH, H, KH).flatMap((v) => backwardAxes(p, 1, OW, W, KW).map((h) => [v, h] as const));
+    const met = axes.filter(([v, h]) => v.taps > 0 && h.taps > 0);
+    if (met.length < axes.length) elementwiseKernels.fill(0, dx);
+    for (const [vertical, horizontal] of met) correlate(from, w, dx, p.groups, 0, 1, vertical, horizontal);
   });
 }
 

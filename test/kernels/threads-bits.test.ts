@@ -128,6 +128,7 @@ function products(t: FloatDType): Case[] {
     ...convolutions(t, 'convolution in tiles', 17, 33, conv(), 24),
     ...convolutions(t, 'dilated convolution', 17, 33, { ...conv(), padding: [2, 2], dilation: [2, 2] }),
     ...convolutions(t, 'convolution of stride 2', 8, 16, conv(1, 2)),
+    ...convolutions(t, 'convolution of 3 channels', 3, 20, conv()),
     ...convolutions(t, 'grouped convolution', 16, 32, conv(4)),
     ...convolutions(t, 'depthwise convolution', 18, 18, conv(18)),
   ];

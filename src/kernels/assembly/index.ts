@@ -19,6 +19,7 @@ export * from './indexing';
 export * from './random';
 export * from './conv';
 export * from './conv-grad';
+export * from './narrow';
 export * from './depthwise';
 export * from './winograd';
 export * from './winograd-grad';
