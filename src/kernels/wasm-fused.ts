@@ -1,5 +1,5 @@
 /**
- * Arguments of the WebAssembly kernels of fused operations; see assembly/norm.ts and loss.ts.
+ * Arguments of the WebAssembly kernels of fused operations; see assembly/norm.ts, its neighbours, and loss.ts.
  */
 import { sizeOf } from '../core/shape.ts';
 import type { FusedKernels } from './interface.ts';

@@ -8,6 +8,8 @@ export * from './pool-average';
 export * from './pool-max';
 export * from './pool-max-grad';
 export * from './norm';
+export * from './norm-stats';
+export * from './scale-grad';
 export * from './loss';
 export * from './optim';
 export * from './unary';

@@ -1,0 +1,42 @@
+/**
+ * Passes over M rows of C channels, and their sums: what batch norm and the gradient of scaling by channel share.
+ *
+ * A chunk is a range of rows. Sums are taken over at most 64 rows in the element type and added up in float64, so that a mean's
+ * error does not grow with M.
+ */
+
+/**
+ * Rows summed in the element type, and worked on at a time, some channels of all of them before the next: 2 KiB, so that they stay
+ * in L1 and in one page or two; at most 32.
+ */
+// @ts-ignore: decorator
+@inline
+export function blockRows<T>(C: i32): i32 {
+  return max(4, min(32, 2048 / (max(C, 1) * <i32>sizeof<T>())));
+}
+
+/** Adds the lanes of v to float64 numbers at p. */
+// @ts-ignore: decorator
+@inline
+export function addWide<T>(p: usize, v: v128): void {
+  if (sizeof<T>() == 8) {
+    v128.store(p, v128.add<f64>(v128.load(p), v));
+  } else {
+    v128.store(p, v128.add<f64>(v128.load(p), f64x2.promote_low_f32x4(v)));
+    v128.store(p, v128.add<f64>(v128.load(p, 16), f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3))), 16);
+  }
+}
+
+/** The numbers at p of channels c … */
+// @ts-ignore: decorator
+@inline
+export function vectorAt<T>(p: usize, c: i32): v128 {
+  return v128.load(p + <usize>c * sizeof<T>());
+}
+
+/** The number at p of channel c. */
+// @ts-ignore: decorator
+@inline
+export function numberAt<T>(p: usize, c: i32): T {
+  return load<T>(p + <usize>c * sizeof<T>());
+}
