@@ -12,7 +12,7 @@ import { addressOf, type View } from './view.ts';
 /** Elements in a chunk: enough to hide its start, few enough to spread over threads. */
 const CHUNK = 16384;
 /** Rows that a column reduction sums in lanes; assembly/reduce.ts has the same. */
-const BLOCK_ROWS = 64;
+const BLOCK_ROWS = 128;
 /** Tiles of a transpose, p × q of assembly/copy.ts, that keep few lines of the side whose rows lie further apart. */
 const WIDE_TILE = [64, 16] as const;
 const TALL_TILE = [8, 32] as const;

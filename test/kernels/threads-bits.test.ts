@@ -87,7 +87,7 @@ function reductions(): Case[] {
     ...(t === 'bool' ? [] : REDUCE).flatMap((op) => [
       writes(`${op} of all ${t}`, [1], t, (y) => wasm.reduce(op, some([N], t), y)),
       writes(`${op} of rows ${t}`, [1500, 1], t, (y) => wasm.reduce(op, some(ROWS, t), y)),
-      writes(`${op} of columns ${t}`, [1, 1500], t, (y) => wasm.reduce(op, some([100, 1500], t), y)),
+      writes(`${op} of columns ${t}`, [1, 1500], t, (y) => wasm.reduce(op, some([200, 1500], t), y)),
       writes(`${op} of long columns ${t}`, [1, 8], t, (y) => wasm.reduce(op, some([9000, 8], t), y)),
     ]),
     ...(['argmax', 'argmin'] as const).map((op) =>

@@ -5,7 +5,7 @@
  * A long reduction is cut into segments of fixed length whose partial results `combine` joins in order.
  *
  * T is the element type, A the type of partial results: f64 for floats, i32 for int32. Float32 sums stay in SIMD lanes for
- * at most 64 additions before they move to float64, so that their error does not grow with their length.
+ * at most 64 additions, of two elements each, before they move to float64, so that their error does not grow with their length.
  */
 import { intArg } from './abi';
 import { offsetOf, strideArg } from './strided';
@@ -15,8 +15,8 @@ const PROD = 1;
 const AMAX = 2;
 const AMIN = 3;
 
-/** Elements of a contiguous run, or rows of a block of columns, that are reduced in lanes of T. */
-const BLOCK_ROWS = 64;
+/** Elements of a contiguous run, or rows of a block of columns, that are reduced in one lane of T. */
+const BLOCK_ROWS = 128;
 
 // @ts-ignore: decorator
 @inline
@@ -69,12 +69,21 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
         let v2 = v128.load(x, 32);
         let v3 = v128.load(x, 48);
         x += 64;
-        for (i += block; i <= stop; i += block) {
+        // Two of each are joined first, so that a sum waits for its last addition once in 128 bytes.
+        for (i += block; i <= stop - block; i += 2 * block) {
+          v0 = vector<T>(op, v0, vector<T>(op, v128.load(x), v128.load(x, 64)));
+          v1 = vector<T>(op, v1, vector<T>(op, v128.load(x, 16), v128.load(x, 80)));
+          v2 = vector<T>(op, v2, vector<T>(op, v128.load(x, 32), v128.load(x, 96)));
+          v3 = vector<T>(op, v3, vector<T>(op, v128.load(x, 48), v128.load(x, 112)));
+          x += 128;
+        }
+        if (i <= stop) {
           v0 = vector<T>(op, v0, v128.load(x));
           v1 = vector<T>(op, v1, v128.load(x, 16));
           v2 = vector<T>(op, v2, v128.load(x, 32));
           v3 = vector<T>(op, v3, v128.load(x, 48));
           x += 64;
+          i += block;
         }
         acc = joinLanes<T, A>(op, acc, vector<T>(op, vector<T>(op, v0, v1), vector<T>(op, v2, v3)));
       }
@@ -173,7 +182,17 @@ function reduceBlock<T, A>(op: i32, out: usize, x: usize, n: i32, rows: i32, s: 
       let v1 = v128.load(p, 16);
       let v2 = v128.load(p, 32);
       let v3 = v128.load(p, 48);
-      for (let r = 1; r < rows; r++) {
+      let r = 1;
+      for (; r < rows - 1; r += 2) {
+        p += s;
+        const q = p + s;
+        v0 = vector<T>(op, v0, vector<T>(op, v128.load(p), v128.load(q)));
+        v1 = vector<T>(op, v1, vector<T>(op, v128.load(p, 16), v128.load(q, 16)));
+        v2 = vector<T>(op, v2, vector<T>(op, v128.load(p, 32), v128.load(q, 32)));
+        v3 = vector<T>(op, v3, vector<T>(op, v128.load(p, 48), v128.load(q, 48)));
+        p = q;
+      }
+      if (r < rows) {
         p += s;
         v0 = vector<T>(op, v0, v128.load(p));
         v1 = vector<T>(op, v1, v128.load(p, 16));
@@ -194,6 +213,20 @@ function reduceBlock<T, A>(op: i32, out: usize, x: usize, n: i32, rows: i32, s: 
         flush<T, A>(op, o + 2 * step, v2, isFirst);
         flush<T, A>(op, o + 3 * step, v3, isFirst);
       }
+    }
+    for (; c <= n - lanes; c += lanes) {
+      let p = x + <usize>c * sizeof<T>();
+      let v = v128.load(p);
+      let r = 1;
+      for (; r < rows - 1; r += 2) {
+        p += s;
+        const q = p + s;
+        v = vector<T>(op, v, vector<T>(op, v128.load(p), v128.load(q)));
+        p = q;
+      }
+      if (r < rows) v = vector<T>(op, v, v128.load(p + s));
+      if (direct) v128.store(out + <usize>c * sizeof<T>(), v);
+      else flush<T, A>(op, out + <usize>c * sizeof<A>(), v, isFirst);
     }
   }
   for (; c < n; c++) {
