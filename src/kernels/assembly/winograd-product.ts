@@ -4,15 +4,23 @@
  */
 import { CELL, CELLS } from './winograd-tiles';
 
-/** Writes a row of a tile, or adds it. */
+/** Writes a row of a tile, or adds it: all of it first, as in putRow of lanes.ts. */
 // @ts-ignore: decorator
 @inline
 function put<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, v3: v128, add: bool): void {
-  v128.store(c, add ? v128.add<T>(v128.load(c), v0) : v0);
-  if (vectors > 1) v128.store(c, add ? v128.add<T>(v128.load(c, 16), v1) : v1, 16);
+  if (add) {
+    v0 = v128.add<T>(v128.load(c), v0);
+    if (vectors > 1) v1 = v128.add<T>(v128.load(c, 16), v1);
+    if (vectors > 2) {
+      v2 = v128.add<T>(v128.load(c, 32), v2);
+      v3 = v128.add<T>(v128.load(c, 48), v3);
+    }
+  }
+  v128.store(c, v0);
+  if (vectors > 1) v128.store(c, v1, 16);
   if (vectors > 2) {
-    v128.store(c, add ? v128.add<T>(v128.load(c, 32), v2) : v2, 32);
-    v128.store(c, add ? v128.add<T>(v128.load(c, 48), v3) : v3, 48);
+    v128.store(c, v2, 32);
+    v128.store(c, v3, 48);
   }
 }
 
