@@ -12,6 +12,16 @@ export const CELL: usize = 64;
 export const PLANE: usize = TILES * CELL + 64;
 export const CELLS: usize = 36 * PLANE;
 
+/** One line of either transform: of 6 inputs or, from p0 … p3, of 4 gradients. */
+// @ts-ignore: decorator
+@inline
+function line<T>(
+  taps: i32, vectors: i32, p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize, q: usize, t: usize,
+): void {
+  if (taps == 6) inputLine<T>(vectors, p0, p1, p2, p3, p4, p5, q, t);
+  else gradientLine<T>(vectors, p0, p1, p2, p3, q, t);
+}
+
 /**
  * The first, vertical half of a transform for a row of tiles: `taps` rows of pixels (6 of inputs or 4 of gradients) become 6 rows in
  * `to`. Its pixels are q … qEnd − 1 of the image's, 0 where outside 0 … size − 1.
@@ -42,10 +52,12 @@ function transformRows<T>(
   const length = joined ? after - before : toPixel;
   let o = to + before;
   for (let n = joined ? 1 : insideEnd - inside; n > 0; n--) {
-    // The last vector overlaps the one before where there is no whole one left.
-    for (let i: usize = 0; i < length; i = i + 32 > length && i + 16 < length ? length - 16 : i + 16) {
-      if (taps == 6) inputLine<T>(p0 + i, p1 + i, p2 + i, p3 + i, p4 + i, p5 + i, o + i, toRow);
-      else gradientLine<T>(p0 + i, p1 + i, p2 + i, p3 + i, o + i, toRow);
+    let i: usize = 0;
+    for (; i + 32 <= length; i += 32) line<T>(taps, 2, p0 + i, p1 + i, p2 + i, p3 + i, p4 + i, p5 + i, o + i, toRow);
+    for (; i < length; i += 16) {
+      // The last vector overlaps the one before where there is no whole one left.
+      if (i + 16 > length) i = length - 16;
+      line<T>(taps, 1, p0 + i, p1 + i, p2 + i, p3 + i, p4 + i, p5 + i, o + i, toRow);
     }
     p0 += pixel;
     p1 += pixel;
@@ -58,6 +70,17 @@ function transformRows<T>(
   for (let k: usize = 0; k < 6; k++) memory.fill(to + k * toRow + after, 0, all - after);
 }
 
+/** The 6 lines of the second half for one tile and 1 or 2 vectors of channels. */
+// @ts-ignore: decorator
+@inline
+function tileColumns<T>(taps: i32, vectors: i32, p: usize, row: usize, pixel: usize, q: usize, plane: usize): void {
+  for (let k = 0; k < 6; k++) {
+    line<T>(taps, vectors, p, p + pixel, p + 2 * pixel, p + 3 * pixel, p + 4 * pixel, p + 5 * pixel, q, plane);
+    p += row;
+    q += 6 * plane;
+  }
+}
+
 /** The second half: `count` tiles of the rows of transformRows, into cells from the first one's place in plane 0 on. */
 // @ts-ignore: decorator
 @inline
@@ -65,17 +88,12 @@ function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count
   const pixel = <usize>run * sizeof<T>();
   for (; count > 0; count--) {
     let cell = cells;
-    for (let i: usize = 0; i < pixel; i += 16) {
-      let p = from + i;
-      let q = cell + (i & (CELL - 1));
-      for (let k = 0; k < 6; k++) {
-        if (taps == 6) inputLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, p + 4 * pixel, p + 5 * pixel, q, plane);
-        else gradientLine<T>(p, p + pixel, p + 2 * pixel, p + 3 * pixel, q, plane);
-        p += row;
-        q += 6 * plane;
-      }
-      if ((i & (CELL - 1)) == CELL - 16) cell += 36 * plane;
+    let i: usize = 0;
+    for (; i + 32 <= pixel; i += 32) {
+      tileColumns<T>(taps, 2, from + i, row, pixel, cell + (i & (CELL - 1)), plane);
+      if ((i & (CELL - 1)) == CELL - 32) cell += 36 * plane;
     }
+    for (; i < pixel; i += 16) tileColumns<T>(taps, 1, from + i, row, pixel, cell + (i & (CELL - 1)), plane);
     from += 4 * pixel;
     cells += CELL;
   }
@@ -99,22 +117,27 @@ export function gradientTiles<T>(
   transformColumns<T>(4, rows, rowsRow, run, count, cells, plane);
 }
 
-/** y = Aᵀ m A of one tile and one vector of channels, of which `columns` lanes, `height` rows and `width` columns are written. */
+/** y = Aᵀ m A of one tile and 1 or 2 whole vectors of channels, `height` rows of it. */
 // @ts-ignore: decorator
 @inline
-export function outputTile<T>(m: usize, y: usize, row: usize, pixel: usize, columns: i32, height: i32, width: i32): void {
-  for (let k: usize = 0; k < 6; k++) outputLine<T>(m + k * PLANE, 6 * PLANE, m + k * PLANE, 6 * PLANE);
-  if (columns >= lanes<T>() && width >= 4) {
-    for (let j = height; j > 0; j--) {
-      outputLine<T>(m, PLANE, y, pixel);
-      m += 6 * PLANE;
-      y += row;
-    }
-  } else {
-    for (let j = height; j > 0; j--) {
-      outputEnd<T>(m, PLANE, y, pixel, width, columns);
-      m += 6 * PLANE;
-      y += row;
-    }
+export function outputTile<T>(vectors: i32, m: usize, y: usize, row: usize, pixel: usize, height: i32): void {
+  for (let k: usize = 0; k < 6; k++) outputLine<T>(vectors, m + k * PLANE, 6 * PLANE, m + k * PLANE, 6 * PLANE);
+  for (let j = height; j > 0; j--) {
+    outputLine<T>(vectors, m, PLANE, y, pixel);
+    m += 6 * PLANE;
+    y += row;
   }
 }
+
+/** The same for one vector, of which only `columns` lanes and `width` columns are written. */
+// @ts-ignore: decorator
+@inline
+export function outputTileEnd<T>(m: usize, y: usize, row: usize, pixel: usize, height: i32, width: i32, columns: i32): void {
+  for (let k: usize = 0; k < 6; k++) outputLine<T>(1, m + k * PLANE, 6 * PLANE, m + k * PLANE, 6 * PLANE);
+  for (let j = height; j > 0; j--) {
+    outputEnd<T>(m, PLANE, y, pixel, width, columns);
+    m += 6 * PLANE;
+    y += row;
+  }
+}
+

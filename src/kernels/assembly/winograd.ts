@@ -15,7 +15,7 @@ import { lanes, panelVectors } from './lanes';
 import { returnScratch, takeScratch } from './scratch';
 import { weightLine } from './winograd-lines';
 import { multiplyTiles } from './winograd-product';
-import { CELL, CELLS, inputTiles, outputTile, PLANE } from './winograd-tiles';
+import { CELL, CELLS, inputTiles, outputTile, outputTileEnd, PLANE } from './winograd-tiles';
 
 /**
  * U = G w Gᵀ, plane after plane in panels as pack.ts makes them, from panels of [tap, C, width]. A chunk is a block of 4 vectors of
@@ -110,9 +110,14 @@ function winograd<T>(args: usize, first: i32, last: i32): void {
         const atY = 4 * (r % tilesY);
         let to = y + <usize>(r / tilesY) * yImage + <usize>atY * yRow + <usize>(4 * t0) * yPixel + <usize>o * sizeof<T>();
         for (let t = t0; t < t0 + count; t++) {
-          for (let i = 0; i < vectors; i++) {
+          const height = min(4, OH - atY), width = OW - 4 * t;
+          const whole = width < 4 ? 0 : min(vectors, (O - o) / lanes<T>());
+          let i = 0;
+          for (; i + 2 <= whole; i += 2) outputTile<T>(2, tile + (<usize>i << 4), to + (<usize>i << 4), yRow, yPixel, height);
+          for (; i < vectors; i++) {
             const shift = <usize>i << 4;
-            outputTile<T>(tile + shift, to + shift, yRow, yPixel, O - o - i * lanes<T>(), min(4, OH - atY), OW - 4 * t);
+            if (i < whole) outputTile<T>(1, tile + shift, to + shift, yRow, yPixel, height);
+            else outputTileEnd<T>(tile + shift, to + shift, yRow, yPixel, height, width, O - o - i * lanes<T>());
           }
           tile += CELL;
           to += 4 * yPixel;
