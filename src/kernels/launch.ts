@@ -3,7 +3,7 @@
  */
 import { KERNELS_HEX } from './binary.generated.ts';
 import { bytesOfHex } from './hex.ts';
-import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory, type CompiledKernels } from './memory.ts';
+import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory, type CompiledKernels, WIDE } from './memory.ts';
 import { runShared, tuning, type Kernel } from './threads.ts';
 
 /** How a kernel call's work is divided. Both numbers may depend on the problem alone, never on the threads there are. */
@@ -25,7 +25,8 @@ setHeapBase((table!.heapBase!.run as unknown as () => number)());
 
 /** Puts the kernels of another compilation of the same binary in the place of those in use. */
 export function useKernels(module: CompiledKernels): void {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory: wasmMemory as WebAssembly.Memory, abort } });
+  const env = { memory: wasmMemory as WebAssembly.Memory, abort, wide: WebAssembly.Module.customSections(module, WIDE).length };
+  const { exports } = new WebAssembly.Instance(module, { env });
   kernelModule = module;
   table = Object.fromEntries(Object.entries(exports).map(([name, run], id) => [name, { id, run: run as Kernel }]));
 }

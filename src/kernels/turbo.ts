@@ -8,7 +8,7 @@ import { nodeModules } from '../platform/node.ts';
 import { newArray, type FloatDType } from '../core/dtype.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import { kernelBytes, kernelModule, useKernels } from './launch.ts';
-import { elementView, type CompiledKernels } from './memory.ts';
+import { elementView, WIDE, type CompiledKernels } from './memory.ts';
 import { empty, emptyChannelsLast, type View } from './view.ts';
 import { wasm, wasmFused } from './wasm.ts';
 
@@ -18,8 +18,8 @@ const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-comp
 
 const OLDEST_NODE = 24;
 
-/** A custom section: V8 would otherwise find the same bytes compiled already. */
-const MARK = [0, 6, 5, ...Array.from('turbo', (c) => c.charCodeAt(0))];
+/** A custom section, which tells kernels that they are wide; without it V8 would find the same bytes compiled already. */
+const MARK = [0, WIDE.length + 1, WIDE.length, ...Array.from(WIDE, (c) => c.charCodeAt(0))];
 
 /** Switches to 256-bit kernels where CHAINRULE_TURBO=1 asks for them, the platform has them and they pass the test. */
 export function startTurbo(): void {

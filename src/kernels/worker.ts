@@ -5,7 +5,7 @@
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../platform/node.ts';
-import { ARGS, isShared, type CompiledKernels, type WasmMemory } from './memory.ts';
+import { ARGS, isShared, WIDE, type CompiledKernels, type WasmMemory } from './memory.ts';
 
 /** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
 export const CONTROL = {
@@ -52,7 +52,8 @@ export interface WorkerData {
 const PROGRAM = `
 function work({ module, memory, control: c, index }) {
   const abort = () => { throw new Error('a kernel aborted'); };
-  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort } }).exports);
+  const wide = WebAssembly.Module.customSections(module, '${WIDE}').length;
+  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide } }).exports);
   const me = ${CONTROL.workers} + ${CONTROL.workerSize} * index;
   const run = (left) => {
     const units = c[${CONTROL.units}], chunks = c[${CONTROL.chunks}], unit = units - left;

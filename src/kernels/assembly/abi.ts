@@ -11,6 +11,11 @@
  */
 const WHOLE: f64 = 6755399441055744.0;
 
+/** Not 0 where the code is compiled into 256-bit operations (src/kernels/turbo.ts): tiles that suit those are too large for 128 bits. */
+// @ts-ignore: decorator
+@external('env', 'wide')
+export declare const wide: i32;
+
 /** Argument i as a pointer. */
 // @ts-ignore: decorator
 @inline

@@ -31,7 +31,7 @@ function multiply<T>(v: usize, g: usize, tiles: i32, sums: usize, channels: i32,
     for (let o = 0; o < outputs; ) {
       const vectors = panelVectors<T>(outputs - o);
       const shift = <usize>o * sizeof<T>();
-      multiplyChannels<T>(vectors, v, g + shift, tiles, sums + shift, (channels + 1) >> 1);
+      multiplyChannels<T>(vectors, v, g + shift, tiles, sums + shift, channels);
       o += vectors * lanes<T>();
     }
     v += PLANE;

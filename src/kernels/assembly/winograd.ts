@@ -59,7 +59,7 @@ function multiply<T>(vectors: i32, v: usize, u: usize, uPlane: usize, C: i32, m:
   const depth = 4 * lanes<T>();
   const cells = (C + depth - 1) / depth;
   for (let k = 0; k < 36; k++) {
-    multiplyTiles<T>(vectors, v, u, depth, cells, C - (cells - 1) * depth, m, (tiles + 1) >> 1);
+    multiplyTiles<T>(vectors, v, u, depth, cells, C - (cells - 1) * depth, m, tiles);
     v += PLANE;
     u += uPlane;
     m += PLANE;
