@@ -18,8 +18,10 @@ const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-comp
 
 const OLDEST_NODE = 24;
 
-/** A custom section, which tells kernels that they are wide; without it V8 would find the same bytes compiled already. */
-const MARK = [0, WIDE.length + 1, WIDE.length, ...Array.from(WIDE, (c) => c.charCodeAt(0))];
+/** The binary with a custom section, which tells kernels that they are wide; without it V8 would find the same bytes compiled already. */
+export function wideKernelBytes(): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from([...kernelBytes(), 0, WIDE.length + 1, WIDE.length, ...Array.from(WIDE, (c) => c.charCodeAt(0))]);
+}
 
 /** Switches to 256-bit kernels where CHAINRULE_TURBO=1 asks for them, the platform has them and they pass the test. */
 export function startTurbo(): void {
@@ -33,7 +35,7 @@ export function startTurbo(): void {
   const trusted = adopt(() => {
     for (const flag of FLAGS) setFlagsFromString(`--${flag}`);
     try {
-      return new WebAssembly.Module(Uint8Array.from([...kernelBytes(), ...MARK]));
+      return new WebAssembly.Module(wideKernelBytes());
     } finally {
       for (const flag of DEFAULTS) setFlagsFromString(`--${flag}`);
     }

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { memory, tensor } from 'chainrule';
+import { manualSeed, memory, randn, tensor } from 'chainrule';
+import * as F from 'chainrule/nn/functional';
 import { expect, test } from 'vitest';
-import { kernelBytes, kernelModule } from '../../src/kernels/launch.ts';
-import { adopt } from '../../src/kernels/turbo.ts';
+import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/launch.ts';
+import { adopt, wideKernelBytes } from '../../src/kernels/turbo.ts';
 
 /** The opcodes of f32x4.add and f32x4.sub. */
 const [ADD, SUB] = [
@@ -22,6 +23,32 @@ test('kernels that compute the same bits are adopted', () => {
       .add(tensor([3, 4]))
       .toArray(),
   ).toEqual([4, 6]);
+});
+
+test('tiles for wide code compute the same bits, whatever is left over at their ends', () => {
+  const results = (): string[] => {
+    manualSeed(3);
+    return [
+      [1, 16, 16, 8, 8],
+      [3, 17, 33, 7, 9],
+      [2, 64, 20, 12, 5],
+      [1, 5, 66, 4, 21],
+    ].map(([N, C, O, H, W]) => {
+      const x = randn([N!, C!, H!, W!], { requiresGrad: true });
+      const w = randn([O!, C!, 3, 3], { requiresGrad: true });
+      const y = F.conv2d(x, w, null, { padding: 1 });
+      y.square().sum().backward();
+      return [y, x.grad!, w.grad!].map((t) => t.data().join()).join();
+    });
+  };
+  const before = kernelModule;
+  const narrow = results();
+  try {
+    useKernels(new WebAssembly.Module(wideKernelBytes()));
+    expect(results()).toEqual(narrow);
+  } finally {
+    useKernels(before);
+  }
 });
 
 test('kernels with one wrong operation are not', () => {
