@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { manualSeed, memory, randn, tensor } from 'chainrule';
+import { manualSeed, memory, randn, tensor, type Tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { expect, test } from 'vitest';
 import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/launch.ts';
@@ -28,18 +28,34 @@ test('kernels that compute the same bits are adopted', () => {
 test('tiles for wide code compute the same bits, whatever is left over at their ends', () => {
   const results = (): string[] => {
     manualSeed(3);
-    return [
+    const leaf = (...shape: number[]): Tensor => randn(shape, { requiresGrad: true });
+    const bits = (x: Tensor, w: Tensor, y: Tensor): string => {
+      y.square().sum().backward();
+      return [y, x.grad!, w.grad!].map((t) => t.data().join()).join();
+    };
+    const products = [
+      [1, 7, 16],
+      [7, 300, 33],
+      [70, 5, 100],
+    ].map(([M, K, N]) => {
+      const [a, b] = [leaf(M!, K!), leaf(K!, N!)];
+      return bits(a, b, a.matmul(b));
+    });
+    const images = [
       [1, 16, 16, 8, 8],
       [3, 17, 33, 7, 9],
       [2, 64, 20, 12, 5],
       [1, 5, 66, 4, 21],
-    ].map(([N, C, O, H, W]) => {
-      const x = randn([N!, C!, H!, W!], { requiresGrad: true });
-      const w = randn([O!, C!, 3, 3], { requiresGrad: true });
-      const y = F.conv2d(x, w, null, { padding: 1 });
-      y.square().sum().backward();
-      return [y, x.grad!, w.grad!].map((t) => t.data().join()).join();
+    ].flatMap(([N, C, O, H, W]) => {
+      const x = leaf(N!, C!, H!, W!);
+      // Of stride 1 in tiles, of stride 2 directly.
+      return [1, 2].map((stride) => {
+        const w = leaf(O!, C!, 3, 3);
+        x.grad = null;
+        return bits(x, w, F.conv2d(x, w, null, { padding: 1, stride }));
+      });
     });
+    return [...products, ...images];
   };
   const before = kernelModule;
   const narrow = results();

@@ -2,6 +2,7 @@
  * The micro-kernel of weight gradients, where A is transposed: its rows are neighbouring channels, its sum runs over pixels, images
  * (sweeps), rows (runs) and columns (steps) any distance apart. What tile.ts says holds here too.
  */
+import { wide } from './abi';
 import { lanes, putRow } from './lanes';
 
 // @ts-ignore: decorator
@@ -17,6 +18,8 @@ function outerOf<T>(
   for (; count > 0; count--) {
     let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
     let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
+    let c20 = v128.splat<T>(0), c21 = v128.splat<T>(0), c22 = v128.splat<T>(0), c23 = v128.splat<T>(0);
+    let c30 = v128.splat<T>(0), c31 = v128.splat<T>(0), c32 = v128.splat<T>(0), c33 = v128.splat<T>(0);
     let aAt = a;
     let bAt = b;
     for (let i = sweeps; i > 0; i--) {
@@ -49,6 +52,18 @@ function outerOf<T>(
               c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
             }
           }
+          if (rows > 2) {
+            const s2 = v128.load_splat<T>(p0, 2 * sizeof<T>());
+            c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
+            c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
+            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
+            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+            const s3 = v128.load_splat<T>(p0, 3 * sizeof<T>());
+            c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
+            c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
+            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
+            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+          }
         } while (q != last);
         aFrom += aRun;
         bFrom += bRun;
@@ -58,9 +73,20 @@ function outerOf<T>(
     }
     putRow<T>(vectors, c, c00, c01, c02, c03, 4 * lanes<T>(), true);
     if (rows > 1) putRow<T>(vectors, c + cRow, c10, c11, c12, c13, 4 * lanes<T>(), true);
+    if (rows > 2) {
+      putRow<T>(vectors, c + 2 * cRow, c20, c21, c22, c23, 4 * lanes<T>(), true);
+      putRow<T>(vectors, c + 3 * cRow, c30, c31, c32, c33, 4 * lanes<T>(), true);
+    }
     a += <usize>rows * sizeof<T>();
     c += <usize>rows * cRow;
   }
+}
+
+function outer4x4<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  outerOf<T>(4, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
 function outer2x4<T>(
@@ -116,6 +142,13 @@ export function outer2<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
+  if (wide != 0 && vectors == 4 && count > 1) {
+    outer4x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count >> 1);
+    const done = <usize>(count & -2);
+    a += 2 * done * sizeof<T>();
+    c += 2 * done * cRow;
+    count &= 1;
+  }
   if (vectors == 4) outer2x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
   else if (vectors == 2) outer2x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
   else outer2x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
