@@ -135,7 +135,7 @@ describe('a process', () => {
     child.kill('SIGSTOP');
     await sleep(3000);
     child.kill('SIGCONT');
-    expect(await ended).toBe(0);
+    expect(await ended, printed).toBe(0);
     expect(printed).toBe('ready\ndone\n');
   });
 });

@@ -121,7 +121,9 @@ export class Pool {
       const now = Atomics.load(c, CONTROL.pending);
       still = now === pending ? still + 1 : 0;
       pending = now;
-      if (still > 0 && this.#busy().every((i) => threadRuns(c[i + CONTROL.thread]!) === false)) return false;
+      const gone = still > 0 && this.#busy().every((i) => threadRuns(c[i + CONTROL.thread]!) === false);
+      // Whoever held the unit may have ended it while we looked, and hold nothing now.
+      if (gone && Atomics.load(c, CONTROL.pending) === pending) return false;
     }
     return pending === 0;
   }

@@ -242,6 +242,24 @@ describe('a worker that', () => {
     );
   });
 
+  test('ends its unit in the moment in which the owner looks whether it is still there: no failure', async () => {
+    const pool = await badPool();
+    const { load } = Atomics;
+    let looked = 0;
+    Atomics.load = ((c: Int32Array, i: number) => {
+      if (i === CONTROL.workers + CONTROL.busy && ++looked === 1) Atomics.store(pool.control, CONTROL.pending, 0);
+      return load(c, i);
+    }) as typeof load;
+    try {
+      // A unit more than there are, as if a worker held it.
+      run(pool, 'nothing', () => Atomics.add(pool.control, CONTROL.pending, 1), 1);
+    } finally {
+      Atomics.load = load;
+      pool.stop();
+    }
+    expect(looked).toBe(1);
+  });
+
   test('stands still over ten waits is stopped and becomes a WorkerError within about a second', async () => {
     const pool = await badPool(2);
     const { error, ms } = failure(() => run(pool, 'hang', afterClaim(pool), 3));
