@@ -63,11 +63,14 @@ const print = (text: string): void => {
   if (!options.json) process.stdout.write(`${text}\n`);
 };
 
+/** Seconds to look for the peak: what is too low here flatters every share. */
+const PROBE_SECONDS = 2;
+
 function probe(threads: number): Limits {
   setNumThreads(threads);
   const peak = (dtype: FloatDType): number => {
     const { flops, run, free } = peakProbe(dtype, threads);
-    const best = Math.min(...times(run, seconds));
+    const best = Math.min(...times(run, PROBE_SECONDS));
     free();
     return flops / best / 1e9;
   };
