@@ -86,3 +86,12 @@ export function splatIndex<T>(i: i32): v128 {
   if (sizeof<T>() == 4) return i32x4.splat(i);
   return i64x2.splat(i);
 }
+
+/** The sum of a vector's lanes. */
+// @ts-ignore: decorator
+@inline
+export function sumLanes<T>(v: v128): T {
+  let sum: T = v128.extract_lane<T>(v, 0) + v128.extract_lane<T>(v, 1);
+  if (sizeof<T>() == 4) sum += <T>(v128.extract_lane<f32>(v, 2) + v128.extract_lane<f32>(v, 3));
+  return sum;
+}

@@ -2,7 +2,7 @@
  * Matrix products: in general, and of a matrix with a vector.
  */
 import { intArg, ptrArg } from './abi';
-import { lanes, loadSome, panelVectors } from './lanes';
+import { lanes, loadSome, panelVectors, sumLanes } from './lanes';
 import { strip1, strip2 } from './tile';
 
 /** Steps of the sum per pass: a panel of B of this depth takes half of a 32 KiB L1 cache. */
@@ -60,15 +60,6 @@ export function matmul_f32(args: usize, first: i32, last: i32): void {
 
 export function matmul_f64(args: usize, first: i32, last: i32): void {
   matmul<f64>(args, first, last);
-}
-
-/** The sum of a vector's lanes. */
-// @ts-ignore: decorator
-@inline
-function sumLanes<T>(v: v128): T {
-  let sum: T = v128.extract_lane<T>(v, 0) + v128.extract_lane<T>(v, 1);
-  if (sizeof<T>() == 4) sum += <T>(v128.extract_lane<f32>(v, 2) + v128.extract_lane<f32>(v, 3));
-  return sum;
 }
 
 /** Rows of a matrix-vector product that one chunk computes. */

@@ -3,7 +3,7 @@
  * of which there are whole vectors, and their lanes are added at the end. Geometry and letters are conv.ts's, without groups.
  */
 import { intArg, ptrArg } from './abi';
-import { lanes } from './lanes';
+import { lanes, sumLanes } from './lanes';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
 /**
@@ -37,14 +37,6 @@ export function packNarrow_f32(args: usize, first: i32, last: i32): void {
 
 export function packNarrow_f64(args: usize, first: i32, last: i32): void {
   packNarrow<f64>(args, first, last);
-}
-
-// @ts-ignore: decorator
-@inline
-function sumLanes<T>(v: v128): T {
-  let sum: T = v128.extract_lane<T>(v, 0) + v128.extract_lane<T>(v, 1);
-  if (sizeof<T>() == 4) sum += <T>(v128.extract_lane<f32>(v, 2) + v128.extract_lane<f32>(v, 3));
-  return sum;
 }
 
 /** Writes the sums of one pixel's columns. */

@@ -6,7 +6,7 @@ import { addWide, blockRows, numberAt, vectorAt } from './channels';
 import { lanes } from './lanes';
 
 /**
- * ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image; sums as above.
+ * ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image; sums as channels.ts says.
  * args: g, x, dx or 0, s, ds, partial [chunks, C] f64, pixels, C
  */
 // @ts-ignore: decorator

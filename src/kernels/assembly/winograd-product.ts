@@ -4,27 +4,8 @@
  * sums are 8 registers of 256 bits, as many as it takes to fill the time that an addition waits for the one before it.
  */
 import { wide } from './abi';
+import { lanes, putRow } from './lanes';
 import { CELL, CELLS } from './winograd-tiles';
-
-/** Writes a row of a tile, or adds it: all of it first, as in putRow of lanes.ts. */
-// @ts-ignore: decorator
-@inline
-function put<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, v3: v128, add: bool): void {
-  if (add) {
-    v0 = v128.add<T>(v128.load(c), v0);
-    if (vectors > 1) v1 = v128.add<T>(v128.load(c, 16), v1);
-    if (vectors > 2) {
-      v2 = v128.add<T>(v128.load(c, 32), v2);
-      v3 = v128.add<T>(v128.load(c, 48), v3);
-    }
-  }
-  v128.store(c, v0);
-  if (vectors > 1) v128.store(c, v1, 16);
-  if (vectors > 2) {
-    v128.store(c, v2, 32);
-    v128.store(c, v3, 48);
-  }
-}
 
 // @ts-ignore: decorator
 @inline
@@ -126,11 +107,11 @@ function productOf<T>(
       cell += CELLS;
       q = last;
     }
-    put<T>(vectors, c, c00, c01, c02, c03, !byTiles);
-    put<T>(vectors, c + CELL, c10, c11, c12, c13, !byTiles);
+    putRow<T>(vectors, c, c00, c01, c02, c03, 4 * lanes<T>(), !byTiles);
+    putRow<T>(vectors, c + CELL, c10, c11, c12, c13, 4 * lanes<T>(), !byTiles);
     if (rows > 2) {
-      put<T>(vectors, c + 2 * CELL, c20, c21, c22, c23, !byTiles);
-      put<T>(vectors, c + 3 * CELL, c30, c31, c32, c33, !byTiles);
+      putRow<T>(vectors, c + 2 * CELL, c20, c21, c22, c23, 4 * lanes<T>(), !byTiles);
+      putRow<T>(vectors, c + 3 * CELL, c30, c31, c32, c33, 4 * lanes<T>(), !byTiles);
     }
     c += <usize>rows * CELL;
     a += <usize>rows * aRow;
