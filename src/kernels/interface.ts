@@ -177,20 +177,24 @@ export interface Kernels extends OptimizerKernels {
   adaptiveAvgPool2dGrad(g: View, dx: View): void;
 }
 
+/** Of each channel: its mean, invstd = 1 / √(variance + eps), scale = invstd·w, offset = mean·scale − b. */
+export type ChannelNorm = Readonly<Record<'mean' | 'invstd' | 'scale' | 'offset', View>>;
+
 /**
  * Kernels of fused operations. Each operation names its definition in simple operations, which serves as the twin.
- * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major; mean, invstd, w, b [C] contiguous, all of x's dtype.
+ * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major; what is [C] is contiguous, and all of x's dtype.
  */
 export interface FusedKernels {
-  /** mean, biased variance, and invstd = 1 / √(variance + eps) of each channel, as exact as in two passes. */
-  batchNormStats(x: View, eps: number, mean: View, variance: View, invstd: View): void;
-  /** y = (x − mean) · invstd · w + b; w and b may be null. */
-  batchNormApply(x: View, mean: View, invstd: View, w: View | null, b: View | null, y: View): void;
+  /** The biased variance, and what else there is to know of each channel; w and b may be null. As exact as in two passes. */
+  batchNormStats(x: View, eps: number, w: View | null, b: View | null, variance: View, norm: ChannelNorm): void;
+  /** y = x · scale − offset, or max(that, 0) where `relu` */
+  batchNormApply(x: View, scale: View, offset: View, y: View, relu?: boolean): void;
   /**
    * With x̂ = (x − mean)·invstd and M = N·H·W:
-   *   db = Σg, dw = Σ g·x̂, dx = w·invstd·(g − db/M − x̂·dw/M). dw, db are always written; dx may be null.
+   *   db = Σg, dw = Σ g·x̂, dx = scale·(g − db/M − x̂·dw/M). dw, db are always written; dx may be null.
+   * Where `relu`, g is the gradient of max(y, 0), and counts as 0 wherever y ≤ 0.
    */
-  batchNormGrad(g: View, x: View, mean: View, invstd: View, w: View | null, dx: View | null, dw: View, db: View): void;
+  batchNormGrad(g: View, x: View, norm: ChannelNorm, dx: View | null, dw: View, db: View, relu?: boolean): void;
   /** ds = Σ g·x over H and W, and dx = g·s in the same pass; s and ds [N,C] row-major, dx may be null. */
   scaleChannelsGrad(g: View, x: View, s: View, dx: View | null, ds: View): void;
   /** Along the last dim of x [M,K], rows contiguous: y = x − log Σ exp x (log) or its exponential. */

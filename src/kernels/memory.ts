@@ -78,9 +78,21 @@ export function memoryViews(): MemoryViews {
   return views;
 }
 
+/** A kernel call that has not run yet; see deferred.ts. */
+export interface Waiting {
+  /** What it will write. */
+  readonly output: Storage;
+  /** Runs it, unless it runs already. */
+  run(): void;
+  /** Gives it up. */
+  drop(): void;
+}
+
+const NOTHING: readonly Waiting[] = [];
+
 /** A block of memory that tensors share. Freed when the last reference is released. */
 export class Storage {
-  readonly ptr: number;
+  readonly #ptr: number;
   readonly bytes: number;
   /** The operation that made it, for out-of-memory reports. */
   readonly op: string;
@@ -90,12 +102,20 @@ export class Storage {
   version = 0;
   /** Live tensors on this storage that require a gradient: while there are any, writing in place is refused. */
   gradRefs = 0;
+  /** Calls that will write to it or read it. */
+  waiting = NOTHING;
   #freed = false;
 
   constructor(ptr: number, bytes: number, op: string) {
-    this.ptr = ptr;
+    this.#ptr = ptr;
     this.bytes = bytes;
     this.op = op;
+  }
+
+  /** The address. Whoever asks may read or write: what waits here runs first. */
+  get ptr(): number {
+    for (const call of this.waiting) call.run();
+    return this.#ptr;
   }
 
   get freed(): boolean {
@@ -114,7 +134,8 @@ export class Storage {
   free(): void {
     if (this.#freed) return;
     this.#freed = true;
-    giveBack(this);
+    for (const call of this.waiting) if (call.output === this) call.drop();
+    giveBack(this, this.#ptr);
   }
 }
 
@@ -189,14 +210,14 @@ export function allocate(n: number): Storage {
   return s;
 }
 
-function giveBack(s: Storage): void {
+function giveBack(s: Storage, ptr: number): void {
   bytes -= s.bytes;
   if (s.bytes < LARGE) {
     const c = sizeClass(s.bytes);
-    (freeSmall[c] ??= []).push(s.ptr);
+    (freeSmall[c] ??= []).push(ptr);
   } else {
     liveLarge.delete(s);
-    putLarge(s.ptr, align(s.bytes));
+    putLarge(ptr, align(s.bytes));
   }
 }
 

@@ -85,10 +85,12 @@ function selfTest(): Uint8Array {
     for (const op of ['add', 'mul', 'maximum', 'reluGrad'] as const) wasm.binary(op, x, y, image(2, 24, 7, 7));
     for (const op of ['relu', 'exp', 'sigmoid', 'tanh'] as const) wasm.unary(op, x, image(2, 24, 7, 7));
     wasm.reduce('sum', x, plain(1, 1, 1, 1));
-    const [mean, invstd, w, b] = [plain(24), plain(24), plain(24), plain(24)];
-    wasmFused.batchNormStats(x, 1e-5, mean, plain(24), invstd);
-    wasmFused.batchNormApply(x, mean, invstd, w, b, image(2, 24, 7, 7));
-    wasmFused.batchNormGrad(y, x, mean, invstd, w, image(2, 24, 7, 7), plain(24), plain(24));
+    const norm = { mean: plain(24), invstd: plain(24), scale: plain(24), offset: plain(24) };
+    wasmFused.batchNormStats(x, 1e-5, plain(24), plain(24), plain(24), norm);
+    for (const relu of [false, true]) {
+      wasmFused.batchNormApply(x, norm.scale, norm.offset, image(2, 24, 7, 7), relu);
+      wasmFused.batchNormGrad(y, x, norm, image(2, 24, 7, 7), plain(24), plain(24), relu);
+    }
     wasmFused.scaleChannelsGrad(x, y, plain(2, 24), image(2, 24, 7, 7), plain(2, 24));
     const update = { lr: 0.1, weightDecay: 0.01, maximize: false };
     const sgd = { ...update, momentum: 0.9, dampening: 0, nesterov: true };

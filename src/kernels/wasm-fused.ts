@@ -52,33 +52,33 @@ function withWorkspace(n: number, run: (address: number) => void): void {
 }
 
 export const fusedKernels: FusedKernels = {
-  batchNormStats(x, eps, mean, variance, invstd) {
+  batchNormStats(x, eps, w, b, variance, { mean, invstd, scale, offset }) {
     const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
     withWorkspace(chunks * C * 3, (partial) => {
       launch(`batchNormMoments${s}`, pass, addressOf(x), partial, M, C, rows);
-      const results = [addressOf(mean), addressOf(variance), addressOf(invstd)];
-      launch(`combineMoments${s}`, combination, partial, M, C, rows, eps, ...results, COMBINE_CHUNK);
+      const results = [mean, variance, invstd, scale, offset].map(addressOf);
+      launch(`combineMoments${s}`, combination, partial, M, C, rows, eps, addressOr0(w), addressOr0(b), ...results, COMBINE_CHUNK);
     });
   },
 
-  batchNormApply(x, mean, invstd, w, b, y) {
+  batchNormApply(x, scale, offset, y, relu = false) {
     const { M, C, rows, pass } = channelRows(x);
-    const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOr0(b)];
-    launch(`batchNormApply${suffix(x)}`, pass, addressOf(x), addressOf(y), ...perChannel, M, C, rows);
+    launch(`batchNormApply${suffix(x)}`, pass, ...[x, scale, offset, y].map(addressOf), M, C, rows, relu ? 0 : -Infinity);
   },
 
-  batchNormGrad(g, x, mean, invstd, w, dx, dw, db) {
+  batchNormGrad(g, x, { mean, invstd, scale, offset }, dx, dw, db, relu = false) {
     const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
-    withWorkspace(chunks * C * 2, (partial) => {
-      launch(`batchNormGradSums${s}`, pass, addressOf(g), addressOf(x), addressOf(mean), partial, M, C, rows);
-      launch(`combineSums${s}`, combination, partial, 2 * C, chunks, C, 1, 0, addressOf(db), COMBINE_CHUNK);
-      launch(`combineSums${s}`, combination, partial + C * 8, 2 * C, chunks, C, 1, addressOf(invstd), addressOf(dw), COMBINE_CHUNK);
+    const kind = `${relu ? 'Relu' : ''}${s}`;
+    const inputs = [g, x, scale, offset].map(addressOf);
+    withWorkspace((chunks + 1) * C * 2, (partial) => {
+      const line = partial + chunks * C * 16;
+      launch(`batchNormGradSums${kind}`, pass, ...inputs, addressOf(mean), partial, M, C, rows);
+      const results = [mean, invstd, scale, dw, db].map(addressOf);
+      launch(`combineGradSums${s}`, combination, partial, M, C, chunks, ...results, line, COMBINE_CHUNK);
+      if (dx !== null) launch(`batchNormGradX${kind}`, pass, ...inputs, line, addressOf(dx), M, C, rows);
     });
-    if (dx === null) return;
-    const perChannel = [addressOf(mean), addressOf(invstd), addressOr0(w), addressOf(dw), addressOf(db)];
-    launch(`batchNormGradX${s}`, pass, addressOf(g), addressOf(x), addressOf(dx), ...perChannel, M, C, rows);
   },
 
   scaleChannelsGrad(g, x, s, dx, ds) {

@@ -4,10 +4,21 @@
 import type { FusedKernels, Kernels } from './interface.ts';
 import { elementwiseKernels } from './wasm-elementwise.ts';
 import { fusedKernels } from './wasm-fused.ts';
+import { lazyKernels } from './wasm-lazy.ts';
 import { optimizerKernels } from './wasm-optim.ts';
 import { poolingKernels } from './wasm-pooling.ts';
 import { productKernels } from './wasm-products.ts';
 
-export const wasm: Kernels = { name: 'wasm', ...elementwiseKernels, ...productKernels, ...poolingKernels, ...optimizerKernels };
+const { unary, binary, batchNormApply, batchNormGrad } = lazyKernels;
 
-export const wasmFused: FusedKernels = fusedKernels;
+export const wasm: Kernels = {
+  name: 'wasm',
+  ...elementwiseKernels,
+  ...productKernels,
+  ...poolingKernels,
+  ...optimizerKernels,
+  unary,
+  binary,
+};
+
+export const wasmFused: FusedKernels = { ...fusedKernels, batchNormApply, batchNormGrad };

@@ -5,6 +5,7 @@ import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import { memoryUse } from '../../src/kernels/memory.ts';
 import { reference } from '../../src/kernels/reference.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
+import { elementwiseKernels } from '../../src/kernels/wasm-elementwise.ts';
 import { fusedKernels as fused } from '../../src/kernels/wasm-fused.ts';
 import { difference, freed, numbers, raw, read, view, type Layout } from './layouts.ts';
 
@@ -55,10 +56,18 @@ describe('batch norm', () => {
       numbers(C, seed).map((v) => 1 + Math.abs(v)),
     );
 
-  test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64)', () => {
+  /** What batchNormStats writes for channels of x: the variance, and the rest. */
+  const statistics = (x: View, w: View | null = null, b: View | null = null) => {
+    const each = () => view([x.shape[1]!], x.dtype);
+    const norm = { mean: each(), invstd: each(), scale: each(), offset: each() };
+    const variance = out([x.shape[1]!], x.dtype as FloatDType, (to) => fused.batchNormStats(x, 1e-5, w, b, to, norm));
+    return { variance, norm };
+  };
+
+  test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64); scale and offset of them', () => {
     // Means of less than two deviations and of more go different ways, the channels of one image each its own.
     const offsets = fc.constantFrom([0], [3], [0, 1], [0, 1.9, -2.1, 3]);
-    const property = fc.property(images, offsets, (im, offset) => {
+    const property = fc.property(images, offsets, fc.boolean(), fc.boolean(), (im, offset, hasW, hasB) => {
       freed(() => {
         const shape = shapeOf(im);
         const x = view(
@@ -69,12 +78,18 @@ describe('batch norm', () => {
         );
         const means = byChannel(read(x), shape).map((v) => sum(v) / v.length);
         const variances = byChannel(read(x), shape).map((v, c) => sum(v.map((u) => (u - means[c]!) ** 2)) / v.length);
-        const [mean, invstd] = [view([im.C], im.dtype), view([im.C], im.dtype)];
-        const variance = out([im.C], im.dtype, (to) => fused.batchNormStats(x, 1e-5, mean, to, invstd));
+        const [w, b] = [parameters(im.C, 1, im.dtype), parameters(im.C, 2, im.dtype)];
+        const { variance, norm } = statistics(x, hasW ? w : null, hasB ? b : null);
+        const { mean, invstd } = norm;
         expect(difference(read(mean), means, tolerance(im.dtype))).toBeNull();
         expect(difference(variance, variances, tolerance(im.dtype))).toBeNull();
         const inverse = variances.map((v) => 1 / Math.sqrt(v + 1e-5));
         expect(difference(read(invstd), inverse, 0, tolerance(im.dtype, 1e-5))).toBeNull();
+        // From here on to the bit: each is one rounding of the ones before.
+        const round = im.dtype === 'float32' ? Math.fround : (v: number) => v;
+        const scales = read(invstd).map((v, c) => (hasW ? round(v * read(w)[c]!) : v));
+        expect(read(norm.scale)).toEqual(scales);
+        expect(read(norm.offset)).toEqual(scales.map((v, c) => round(round(read(mean)[c]! * v) - (hasB ? read(b)[c]! : 0))));
       });
     });
     fc.assert(property, IMAGE_RUNS);
@@ -92,9 +107,8 @@ describe('batch norm', () => {
       );
       const channels = byChannel(read(x), shape);
       const means = channels.map((v) => sum(v) / v.length);
-      const mean = view([21], 'float32');
-      const variance = out([21], 'float32', (to) => fused.batchNormStats(x, 1e-5, mean, to, view([21], 'float32')));
-      expect(difference(read(mean), means, 0, 1e-7)).toBeNull();
+      const { variance, norm } = statistics(x);
+      expect(difference(read(norm.mean), means, 0, 1e-7)).toBeNull();
       expect(
         difference(
           variance,
@@ -129,11 +143,10 @@ describe('batch norm', () => {
             const mean = sum(v) / M;
             return sum(v.map((u) => (u - mean) ** 2)) / M;
           });
-          const [mean, invstd] = [view([C], im.dtype), view([C], im.dtype)];
-          const variance = out([C], im.dtype, (to) => fused.batchNormStats(x, 1e-5, mean, to, invstd));
+          const { variance, norm } = statistics(x);
           expect(difference(variance, want, 0, tolerance(im.dtype, 3e-5) * (im.dtype === 'float64' ? 100 : 1))).toBeNull();
           const means = channels.map((v) => sum(v) / M);
-          expect(difference(read(mean), means, tolerance(im.dtype, 1e-7), tolerance(im.dtype, 1e-7))).toBeNull();
+          expect(difference(read(norm.mean), means, tolerance(im.dtype, 1e-7), tolerance(im.dtype, 1e-7))).toBeNull();
         });
       },
     );
@@ -146,24 +159,22 @@ describe('batch norm', () => {
       for (const C of [5, 10, 20]) {
         const periods = <T>(values: readonly T[]) => range(C / 5).flatMap(() => values);
         const x = view([2, C], 'float32', 'row-major', [...periods([1, NaN, 2, Infinity, 3]), ...periods([3, 1, 4, 1, 5])]);
-        const mean = view([C], 'float32');
-        const variance = out([C], 'float32', (to) => fused.batchNormStats(x, 1e-5, mean, to, view([C], 'float32')));
+        const { variance, norm } = statistics(x);
         expect(variance).toEqual(periods([1, NaN, 1, NaN, 1]));
-        expect(read(mean)).toEqual(periods([2, NaN, 3, Infinity, 4]));
+        expect(read(norm.mean)).toEqual(periods([2, NaN, 3, Infinity, 4]));
       }
     });
   });
 
-  test('batchNormApply within 5e-6 (float32), 1e-13 (float64), with and without w and b, in place too', () => {
-    const property = fc.property(images, fc.boolean(), fc.boolean(), fc.boolean(), (im, hasW, hasB, inPlace) => {
+  test('batchNormApply within 5e-6 (float32), 1e-13 (float64), with and without a ReLU, in place too', () => {
+    const property = fc.property(images, fc.boolean(), fc.boolean(), (im, relu, inPlace) => {
       freed(() => {
         const shape = shapeOf(im);
         const x = view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed));
-        const [mean, invstd, w, b] = range(4).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View, View];
-        const [m, s, scale, shift] = [mean, invstd, w, b].map(read) as [number[], number[], number[], number[]];
-        const normal = (u: number, c: number) => (u - m[c]!) * s[c]! * (hasW ? scale[c]! : 1) + (hasB ? shift[c]! : 0);
-        const want = byChannel(read(x), shape).map((v, c) => v.map((u) => normal(u, c)));
-        const run = (y: View) => fused.batchNormApply(x, mean, invstd, hasW ? w : null, hasB ? b : null, y);
+        const [scale, offset] = [parameters(im.C, 0, im.dtype), parameters(im.C, 1, im.dtype)];
+        const [s, t] = [read(scale), read(offset)];
+        const want = byChannel(read(x), shape).map((v, c) => v.map((u) => Math.max(u * s[c]! - t[c]!, relu ? 0 : -Infinity)));
+        const run = (y: View) => fused.batchNormApply(x, scale, offset, y, relu);
         if (inPlace) run(x);
         const got = inPlace ? read(x) : out(shape, im.dtype, run, 'channels-last');
         expect(difference(got, fromChannels(want, shape), tolerance(im.dtype))).toBeNull();
@@ -172,28 +183,39 @@ describe('batch norm', () => {
     fc.assert(property, IMAGE_RUNS);
   });
 
-  test('batchNormGrad: dw, db, dx within 2e-5 (float32), 1e-13 (float64), of their sizes', () => {
-    const property = fc.property(images, fc.boolean(), fc.boolean(), (im, hasW, wantsDx) => {
+  test('batchNormGrad: dw, db, dx within 2e-5 (float32), 1e-13 (float64), of their sizes; g masked by the ReLU first, to the bit', () => {
+    const property = fc.property(images, fc.boolean(), fc.boolean(), (im, relu, wantsDx) => {
       freed(() => {
         const shape = shapeOf(im);
         const [x, g] = [0, 1].map((i) => view(shape, im.dtype, 'channels-last', numbers(sizeOf(shape), im.seed + i))) as [View, View];
-        const [mean, invstd, w] = range(3).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View];
-        const [m, s, scale] = [mean, invstd, w].map(read) as [number[], number[], number[]];
+        const [mean, invstd, scale, offset] = range(4).map((i) => parameters(im.C, i, im.dtype)) as [View, View, View, View];
+        const norm = { mean, invstd, scale, offset };
+        const masked = view(shape, im.dtype, 'channels-last', read(g));
+        if (relu) {
+          const y = view(shape, im.dtype, 'channels-last', read(x));
+          fused.batchNormApply(x, scale, offset, y);
+          elementwiseKernels.binary('reluGrad', g, y, masked);
+        }
+        const [m, s, factor] = [mean, invstd, scale].map(read) as [number[], number[], number[]];
         const hats = byChannel(read(x), shape).map((v, c) => v.map((u) => (u - m[c]!) * s[c]!));
-        const gs = byChannel(read(g), shape);
+        const gs = byChannel(read(masked), shape);
         const M = sizeOf(shape) / Math.max(im.C, 1);
         const db = gs.map(sum);
         const dw = gs.map((v, c) => dot(v, hats[c]!));
-        const factor = (c: number) => (hasW ? scale[c]! : 1) * s[c]!;
-        const dx = gs.map((v, c) => v.map((u, i) => factor(c) * (u - db[c]! / M - (hats[c]![i]! * dw[c]!) / M)));
-        const [gotDw, gotDb] = [view([im.C], im.dtype), view([im.C], im.dtype)];
-        const run = (to: View | null) => fused.batchNormGrad(g, x, mean, invstd, hasW ? w : null, to, gotDw, gotDb);
+        const dx = gs.map((v, c) => v.map((u, i) => factor[c]! * (u - db[c]! / M - (hats[c]![i]! * dw[c]!) / M)));
+        const gradients = (from: View, relu: boolean) => {
+          const [dw, db] = [view([im.C], im.dtype), view([im.C], im.dtype)];
+          const run = (to: View | null) => fused.batchNormGrad(from, x, norm, to, dw, db, relu);
+          const dx = wantsDx ? out(shape, im.dtype, run, 'channels-last') : run(null);
+          return { dx, dw: read(dw), db: read(db) };
+        };
+        const got = gradients(g, relu);
         const eps = tolerance(im.dtype, 2e-5);
-        if (wantsDx) expect(difference(out(shape, im.dtype, run, 'channels-last'), fromChannels(dx, shape), eps)).toBeNull();
-        else run(null);
+        if (wantsDx) expect(difference(got.dx!, fromChannels(dx, shape), eps)).toBeNull();
         // Sums of M terms of both signs: the error is measured against their absolute sum.
-        expect(difference(read(gotDb), db, eps * Math.sqrt(M), eps)).toBeNull();
-        expect(difference(read(gotDw), dw, eps * Math.sqrt(M), eps)).toBeNull();
+        expect(difference(got.db, db, eps * Math.sqrt(M), eps)).toBeNull();
+        expect(difference(got.dw, dw, eps * Math.sqrt(M), eps)).toBeNull();
+        expect(got).toEqual(gradients(masked, false));
       });
     });
     fc.assert(property, IMAGE_RUNS);
@@ -340,9 +362,10 @@ test('workspaces are given back', () => {
   freed(() => {
     const x = view([4, 5, 2, 2], 'float32', 'channels-last', numbers(80, 1));
     const [a, b] = [view([5], 'float32'), view([5], 'float32')];
+    const norm = { mean: a, invstd: b, scale: a, offset: a };
     const before = memoryUse().bytes;
-    fused.batchNormStats(x, 1e-5, a, b, a);
-    fused.batchNormGrad(x, x, a, b, null, null, view([5], 'float32'), a);
+    fused.batchNormStats(x, 1e-5, null, null, b, norm);
+    fused.batchNormGrad(x, x, norm, null, view([5], 'float32'), a);
     expect(memoryUse().bytes - before).toBe((2 * 5 + 3) * 4);
   });
 });

@@ -172,12 +172,15 @@ function fused(t: FloatDType): Case[] {
     [
       `batchNorm ${t}`,
       () => {
-        const [mean, variance, invstd, dw, db] = [0, 1, 2, 3, 4].map(() => view([C], t)) as [View, View, View, View, View];
-        const [y, dx] = [view([M, C], t), view([M, C], t)];
-        wasmFused.batchNormStats(x(), 1e-5, mean, variance, invstd);
-        wasmFused.batchNormApply(x(), mean, invstd, channel(2), channel(3), y);
-        wasmFused.batchNormGrad(x(2), x(), mean, invstd, channel(2), dx, dw, db);
-        return [mean, variance, invstd, y, dx, dw, db];
+        const [variance, ...sums] = [0, 1, 2, 3, 4].map(() => view([C], t)) as [View, View, View, View, View];
+        const norm = { mean: view([C], t), invstd: view([C], t), scale: view([C], t), offset: view([C], t) };
+        const [y, z, ...gradients] = [0, 1, 2, 3].map(() => view([M, C], t)) as [View, View, View, View];
+        wasmFused.batchNormStats(x(), 1e-5, channel(2), channel(3), variance, norm);
+        wasmFused.batchNormApply(x(), norm.scale, norm.offset, y);
+        wasmFused.batchNormApply(x(), norm.scale, norm.offset, z, true);
+        wasmFused.batchNormGrad(x(2), x(), norm, gradients[0], sums[0], sums[1]);
+        wasmFused.batchNormGrad(x(2), x(), norm, gradients[1], sums[2], sums[3], true);
+        return [variance, ...Object.values(norm), y, z, ...gradients, ...sums];
       },
     ],
     [

@@ -40,29 +40,29 @@ function vector(k: Kernels, v: View | null): View | null {
 }
 
 /**
- * [y, mean, variance, 1 / √(variance + ε)] of x [N,C,…] with statistics over all dims but C; variance is the biased one.
- *   y = (x − μ) / √(σ² + ε) · w + b
+ * [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C; variance is the biased one. What lies
+ * behind it is there for backward.
+ *   y = (x − μ) / √(σ² + ε) · w + b = x · scale − offset
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
  */
 export const batchNormOp = defineOp({
   name: 'batchNorm',
   forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
     const xs = channelsLast(k, x);
-    const [mu, variance, invstd] = [0, 1, 2].map(() => empty([x.shape[1]!], x.dtype)) as [View, View, View];
-    fused!.batchNormStats(xs, eps, mu, variance, invstd);
+    const each = (): View => empty([x.shape[1]!], x.dtype);
+    const [variance, norm] = [each(), { mean: each(), invstd: each(), scale: each(), offset: each() }];
+    fused!.batchNormStats(xs, eps, vector(k, w), vector(k, b), variance, norm);
     const y = emptyChannelsLast(x.shape, x.dtype);
-    fused!.batchNormApply(xs, mu, invstd, vector(k, w), vector(k, b), y);
-    return [y, mu, variance, invstd];
+    fused!.batchNormApply(xs, norm.scale, norm.offset, y);
+    return [y, norm.mean, variance, norm.invstd, norm.scale, norm.offset];
   },
-  save: (_, x, w, __, ___, ____, mu, _____, invstd) => ({ x, w, mu, invstd }),
-  backward: (g, { x, w, mu, invstd }, needs) =>
+  save: (_, x, __, ___, ____, _____, mu, ______, invstd, scale, offset) => ({ x, mean: mu, invstd, scale, offset }),
+  backward: (g, { x, ...norm }, needs) =>
     withNursery('batchNorm', () => {
       const k = kernels;
-      const [gs, xs] = [channelsLast(k, g), channelsLast(k, x)];
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
-      const dw = empty(mu.shape, x.dtype);
-      const db = empty(mu.shape, x.dtype);
-      fused!.batchNormGrad(gs, xs, mu, invstd, vector(k, w), dx, dw, db);
+      const [dw, db] = [empty(norm.mean.shape, x.dtype), empty(norm.mean.shape, x.dtype)];
+      fused!.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
       return [dx && loose(dx), needs[1] ? loose(dw) : null, needs[2] ? loose(db) : null];
     }),
   definition: (x, w, b, eps) => {
@@ -70,11 +70,10 @@ export const batchNormOp = defineOp({
     const mu = mean(x, dims, { keepdim: true });
     const centred = sub(x, mu);
     const variance = mean(square(centred), dims, { keepdim: true });
-    const std = sqrt(add(variance, eps));
-    const normal = div(centred, std);
+    const normal = div(centred, sqrt(add(variance, eps)));
     const scaled = w === null ? normal : mul(normal, reshape(w, shape));
     const y = b === null ? scaled : add(scaled, reshape(b, shape));
-    return [y, reshape(mu, [-1]), reshape(variance, [-1]), reshape(div(1, std), [-1])];
+    return [y, reshape(mu, [-1]), reshape(variance, [-1])];
   },
 });
 

@@ -157,9 +157,9 @@ function moments<T>(args: usize, first: i32, last: i32): void {
 }
 
 /**
- * mean, variance and 1 / √(variance + eps) from the chunks' moments: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, k ascending.
- * A chunk is a range of channels.
- * args: partial, M, C, rows a chunk, eps, mean, variance, invstd, channels a chunk
+ * From the chunks' moments, k ascending: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, invstd = 1 / √(σ² + eps); and for
+ * y = x·scale − offset, scale = invstd·w, offset = μ·scale − b. A missing w is 1, a missing b is 0. A chunk is a range of channels.
+ * args: partial, M, C, rows a chunk, eps, w or 0, b or 0, mean, variance, invstd, scale, offset, channels a chunk
  */
 // @ts-ignore: decorator
 @inline
@@ -168,8 +168,10 @@ function combineMoments<T>(args: usize, first: i32, last: i32): void {
   const C = intArg(args, 2);
   const rows = intArg(args, 3);
   const half = <usize>C * 8;
-  const end = min(C, last * intArg(args, 8));
-  for (let c = first * intArg(args, 8); c < end; c++) {
+  const w = ptrArg(args, 5);
+  const b = ptrArg(args, 6);
+  const end = min(C, last * intArg(args, 12));
+  for (let c = first * intArg(args, 12); c < end; c++) {
     const partial = ptrArg(args, 0) + <usize>c * 8;
     let mean: f64 = 0, squares: f64 = 0;
     for (let r = 0, p = partial; r < M; r += rows, p += half * 3) mean += <f64>min(rows, M - r) * load<f64>(p);
@@ -180,9 +182,13 @@ function combineMoments<T>(args: usize, first: i32, last: i32): void {
     }
     const variance = squares / <f64>M;
     const to = <usize>c * sizeof<T>();
-    store<T>(ptrArg(args, 5) + to, <T>mean);
-    store<T>(ptrArg(args, 6) + to, <T>variance);
-    store<T>(ptrArg(args, 7) + to, <T>(1 / sqrt(variance + floatArg(args, 4))));
+    const invstd = <T>(1 / sqrt(variance + floatArg(args, 4)));
+    const scale = w == 0 ? invstd : invstd * load<T>(w + to);
+    store<T>(ptrArg(args, 7) + to, <T>mean);
+    store<T>(ptrArg(args, 8) + to, <T>variance);
+    store<T>(ptrArg(args, 9) + to, invstd);
+    store<T>(ptrArg(args, 10) + to, scale);
+    store<T>(ptrArg(args, 11) + to, <T>mean * scale - (b == 0 ? <T>0 : load<T>(b + to)));
   }
 }
 
