@@ -20,40 +20,54 @@ function taken<T>(g: usize, index: usize, here: v128): v128 {
   return v128.and(v128.load(g), sizeof<T>() == 4 ? i32x4.eq(i, here) : i64x2.eq(i, here));
 }
 
-/** One tap's share of dx: g where its index is `place`, else 0, for C channels; added to what dx holds, or put in its place. */
+/**
+ * What one tap of a row of windows gets, pixel by pixel: g where its index is the tap's place, else 0, for C channels; added to what dx holds,
+ * or put in its place. From window to window g, index, dx and the place advance by gw, iw, xw and stride. Some channels of all windows
+ * go before the next, so that the loop over windows has nothing else in it.
+ */
 // @ts-ignore: decorator
 @inline
-function giveTap<T>(g: usize, gc: usize, index: usize, ic: usize, dx: usize, dc: usize, C: i32, vectors: i32, place: i32, adds: bool): void {
-  const here = splatIndex<T>(place);
+function giveTap<T>(
+  g: usize, gw: usize, gc: usize, index: usize, iw: usize, ic: usize, dx: usize, xw: usize, xc: usize,
+  C: i32, vectors: i32, windows: i32, place: i32, stride: i32, adds: bool,
+): void {
+  const step = splatIndex<T>(stride);
   let c = 0;
   for (; c + 4 * lanes<T>() <= vectors; c += 4 * lanes<T>()) {
-    const from = g + <usize>c * sizeof<T>();
-    const where = index + <usize>c * 4;
-    const to = dx + <usize>c * sizeof<T>();
-    let v0 = taken<T>(from, where, here);
-    let v1 = taken<T>(from + 16, where + 4 * lanes<T>(), here);
-    let v2 = taken<T>(from + 32, where + 8 * lanes<T>(), here);
-    let v3 = taken<T>(from + 48, where + 12 * lanes<T>(), here);
-    if (adds) {
-      v0 = v128.add<T>(v128.load(to), v0);
-      v1 = v128.add<T>(v128.load(to, 16), v1);
-      v2 = v128.add<T>(v128.load(to, 32), v2);
-      v3 = v128.add<T>(v128.load(to, 48), v3);
+    let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
+    let here = splatIndex<T>(place);
+    for (let i = windows; i > 0; i--) {
+      let v0 = taken<T>(from, where, here), v1 = taken<T>(from + 16, where + 4 * lanes<T>(), here);
+      let v2 = taken<T>(from + 32, where + 8 * lanes<T>(), here), v3 = taken<T>(from + 48, where + 12 * lanes<T>(), here);
+      if (adds) {
+        v0 = v128.add<T>(v128.load(to), v0);
+        v1 = v128.add<T>(v128.load(to, 16), v1);
+        v2 = v128.add<T>(v128.load(to, 32), v2);
+        v3 = v128.add<T>(v128.load(to, 48), v3);
+      }
+      v128.store(to, v0);
+      v128.store(to, v1, 16);
+      v128.store(to, v2, 32);
+      v128.store(to, v3, 48);
+      from += gw;
+      where += iw;
+      to += xw;
+      here = sizeof<T>() == 4 ? i32x4.add(here, step) : i64x2.add(here, step);
     }
-    v128.store(to, v0);
-    v128.store(to, v1, 16);
-    v128.store(to, v2, 32);
-    v128.store(to, v3, 48);
   }
   for (; c < vectors; c += lanes<T>()) {
-    const v = taken<T>(g + <usize>c * sizeof<T>(), index + <usize>c * 4, here);
-    const to = dx + <usize>c * sizeof<T>();
-    v128.store(to, adds ? v128.add<T>(v128.load(to), v) : v);
+    let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
+    for (let i = 0; i < windows; i++, from += gw, where += iw, to += xw) {
+      const v = taken<T>(from, where, splatIndex<T>(place + i * stride));
+      v128.store(to, adds ? v128.add<T>(v128.load(to), v) : v);
+    }
   }
   for (; c < C; c++) {
-    const v = load<i32>(index + <usize>c * ic) == place ? load<T>(g + <usize>c * gc) : <T>0;
-    const to = dx + <usize>c * dc;
-    store<T>(to, adds ? load<T>(to) + v : v);
+    let from = g + <usize>c * gc, where = index + <usize>c * ic, to = dx + <usize>c * xc;
+    for (let i = 0; i < windows; i++, from += gw, where += iw, to += xw) {
+      const v = load<i32>(where) == place + i * stride ? load<T>(from) : <T>0;
+      store<T>(to, adds ? load<T>(to) + v : v);
+    }
   }
 }
 
@@ -96,6 +110,7 @@ function maxPoolGrad<T>(args: usize, first: i32, last: i32): void {
   const iw = <usize>intArg(args, 23) * 4;
   const xc = <usize>intArg(args, 25) * sizeof<T>();
   const xw = <usize>intArg(args, 27) * sizeof<T>();
+  const xStride = <usize>strideW * xw;
   const vectors = vectorChannels<T>(C, gc == sizeof<T>() && xc == sizeof<T>() && ic == 4);
   const tiles = strideH == KH && strideW == KW && dh == 1 && dw == 1;
   for (let row = first; row < last; row++) {
@@ -110,15 +125,16 @@ function maxPoolGrad<T>(args: usize, first: i32, last: i32): void {
     clearPixels<T>(dx, tiles && start < end ? max(0, OW * strideW - paddingW) : 0, W, xw, xc, C);
     for (let oh = start; oh < end; oh++) {
       if ((low - oh * strideH) % dh != 0) continue;
-      let g = rowAddress(args, ptrArg(args, 0), 16, sizeof<T>(), n, oh);
-      let index = rowAddress(args, ptrArg(args, 1), 20, 4, n, oh);
-      for (let ow = 0; ow < OW; ow++, g += gw, index += iw) {
-        for (let j = 0, w = ow * strideW - paddingW; j < KW; j++, w += dw) {
-          if (<u32>w >= <u32>W) continue;
-          const to = dx + <usize>w * xw;
-          if (tiles) giveTap<T>(g, gc, index, ic, to, xc, C, vectors, h * W + w, false);
-          else giveTap<T>(g, gc, index, ic, to, xc, C, vectors, h * W + w, true);
-        }
+      const g = rowAddress(args, ptrArg(args, 0), 16, sizeof<T>(), n, oh);
+      const index = rowAddress(args, ptrArg(args, 1), 20, 4, n, oh);
+      for (let j = 0; j < KW; j++) {
+        // The first window whose tap lies in the image, and how many do from there on.
+        let w = j * dw - paddingW, ow = 0;
+        for (; w < 0; w += strideW) ow++;
+        const windows = w < W ? min(OW - ow, (W - 1 - w) / strideW + 1) : 0;
+        const at = g + <usize>ow * gw, where = index + <usize>ow * iw, to = dx + <usize>w * xw;
+        if (tiles) giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, false);
+        else giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, true);
       }
     }
   }
