@@ -306,14 +306,22 @@ function combine<T, A>(op: i32, args: usize, first: i32, last: i32): void {
   const segments = intArg(args, 3);
   const a = <usize>intArg(args, 4) * sizeof<A>();
   const b = <usize>intArg(args, 5) * sizeof<A>();
-  for (let r = first * RESULTS; r < end; r++) {
-    let p = partials + <usize>r * a;
-    let acc = load<A>(p);
-    for (let s = 1; s < segments; s++) {
-      p += b;
-      acc = scalar<A>(op, acc, load<A>(p));
+  const dims = intArg(args, 6);
+  const inner = dims > 0 ? intArg(args, 7) : 1;
+  const stride = dims > 0 ? strideArg(args, 8) : 0;
+  for (let r = first * RESULTS; r < end; ) {
+    // Where a result goes is worked out once for each run of the innermost dim.
+    const runEnd = min(end, r + inner - r % inner);
+    let to = y + offsetOf(args + 56, dims, 2, 1, r);
+    for (; r < runEnd; r++, to += stride) {
+      let p = partials + <usize>r * a;
+      let acc = load<A>(p);
+      for (let s = 1; s < segments; s++) {
+        p += b;
+        acc = scalar<A>(op, acc, load<A>(p));
+      }
+      store<T>(to, <T>acc);
     }
-    store<T>(y + offsetOf(args + 56, intArg(args, 6), 2, 1, r), <T>acc);
   }
 }
 

@@ -1,0 +1,202 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { batchNorm, manualSeed, memory, ones, randn, scope, type Tensor } from '../../src/autograd/index.ts';
+import type { FloatDType } from '../../src/core/dtype.ts';
+import { sizeOf, type Shape } from '../../src/core/shape.ts';
+import { kernels } from '../../src/kernels/index.ts';
+import { addressOf, type View } from '../../src/kernels/view.ts';
+import { elementwiseKernels } from '../../src/kernels/wasm-elementwise.ts';
+import { fusedKernels } from '../../src/kernels/wasm-fused.ts';
+import { lazyKernels } from '../../src/kernels/wasm-lazy.ts';
+import { difference, freed, numbers, read, view } from './layouts.ts';
+
+// Kernels that wait for the next one, against the same kernels one after the other: equal to the bit, in whatever order things are read.
+
+type Steps = Pick<typeof elementwiseKernels, 'unary' | 'binary'> & Pick<typeof fusedKernels, 'batchNormApply' | 'batchNormGrad'>;
+const atOnce: Steps = { ...elementwiseKernels, ...fusedKernels };
+
+const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
+const images = fc.record({
+  shape: fc.oneof(
+    fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 67 })),
+    fc.tuple(
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 1, max: 35 }),
+      fc.integer({ min: 1, max: 6 }),
+      fc.integer({ min: 1, max: 6 }),
+    ),
+  ),
+  seed: fc.nat(1e6),
+  special: fc.boolean(),
+  dtype,
+});
+
+/** Operands of batch norm and the ReLU behind it, with NaN, ∞ and 0 among them where `special`. */
+function operands(shape: Shape, type: FloatDType, seed: number, special: boolean) {
+  const image = (i: number, values?: number[]) => view(shape, type, 'channels-last', values ?? numbers(sizeOf(shape), seed + i, special));
+  const channel = (i: number) => view([shape[1]!], type, 'row-major', numbers(shape[1]!, seed + i));
+  const [y, z, dy, dx] = [0, 1, 2, 3].map((i) => image(i, [])) as [View, View, View, View];
+  const norm = { mean: channel(4), invstd: channel(5), scale: channel(6), offset: channel(7) };
+  const all = { x: image(8), g: image(9), y, z, dy, dx, dw: channel(10), db: channel(11) };
+  // As tensors do: what a call that waits gives up is not freed for that.
+  for (const v of [...Object.values(all), ...Object.values(norm)]) v.storage.retain();
+  return { ...all, norm };
+}
+
+function release({ norm, ...all }: Operands): void {
+  for (const v of [...Object.values(all), ...Object.values(norm)]) v.storage.release();
+}
+
+type Operands = ReturnType<typeof operands>;
+/** What may happen between two kernels; each reads or writes something. */
+const TOUCHES = {
+  nothing: () => {},
+  'y is read': ({ y }: Operands) => void addressOf(y),
+  'z is read': ({ z }: Operands) => void addressOf(z),
+  'the gradient is read': ({ dy }: Operands) => void addressOf(dy),
+  'x is overwritten': ({ x }: Operands) => kernels.fill(3, x),
+  'z is overwritten': ({ z }: Operands) => {
+    kernels.fill(3, z);
+    z.storage.version++;
+  },
+  'g is overwritten': ({ g }: Operands) => kernels.fill(3, g),
+  'y is freed': ({ y }: Operands) => y.storage.free(),
+};
+type Touch = keyof typeof TOUCHES;
+const touch = fc.constantFrom(...(Object.keys(TOUCHES) as Touch[]));
+
+function run(k: Steps, o: Operands, touches: readonly Touch[]): number[] {
+  k.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+  TOUCHES[touches[0]!](o);
+  const yIsFree = touches[0] === 'y is freed';
+  if (yIsFree) elementwiseKernels.unary('relu', o.x, o.z);
+  else k.unary('relu', o.y, o.z);
+  TOUCHES[touches[1]!](o);
+  k.binary('reluGrad', o.g, o.z, o.dy);
+  TOUCHES[touches[2]!](o);
+  k.batchNormGrad(o.dy, o.x, o.norm, o.dx, o.dw, o.db);
+  const results = [...(touches.includes('y is freed') ? [] : read(o.y)), ...[o.z, o.dy, o.dx, o.dw, o.db].flatMap(read)];
+  release(o);
+  return results;
+}
+
+describe('batch norm, ReLU and their gradients', () => {
+  test('are, lazily, what they are at once, to the bit', () => {
+    const property = fc.property(images, fc.tuple(touch, touch, touch), ({ shape, dtype, seed, special }, touches) => {
+      freed(() => {
+        const want = run(atOnce, operands(shape, dtype, seed, special), touches);
+        const got = run(lazyKernels, operands(shape, dtype, seed, special), touches);
+        expect(difference(got, want, 0)).toBeNull();
+      });
+    });
+    fc.assert(property, { seed: 20261129, numRuns: 400 });
+  });
+
+  test('batch norm waits: nobody writes y before it is read, and nobody if it is freed first', () => {
+    freed(() => {
+      const [a, b] = [operands([8, 16, 2, 2], 'float32', 1, false), operands([8, 16, 2, 2], 'float32', 1, false)];
+      for (const o of [a, b]) lazyKernels.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+      expect(a.y.storage.waiting).toHaveLength(1);
+      expect(a.x.storage.refs).toBe(2);
+      b.y.storage.free();
+      expect([b.x, b.norm.scale, b.norm.offset].map((v) => v.storage.waiting.length)).toEqual([0, 0, 0]);
+      lazyKernels.unary('relu', a.y, a.z);
+      // The ReLU had what it needs; y still waits.
+      expect(a.y.storage.waiting).toHaveLength(1);
+      const y = read(a.y);
+      expect(a.y.storage.waiting).toHaveLength(0);
+      expect(a.x.storage.refs).toBe(1);
+      expect(y.map((v) => Math.max(v, 0))).toEqual(read(a.z));
+      for (const o of [a, b]) release(o);
+    });
+  });
+
+  test('a ReLU behind one batch norm is not taken for one behind another of the same input', () => {
+    freed(() => {
+      const results = [atOnce, lazyKernels].map((k) => {
+        const [a, b] = [1, 2].map((seed) => operands([6, 8, 3, 3], 'float32', seed, false)) as [Operands, Operands];
+        k.batchNormApply(a.x, a.norm.scale, a.norm.offset, a.y);
+        k.batchNormApply(a.x, b.norm.scale, b.norm.offset, b.y);
+        k.unary('relu', a.y, a.z);
+        k.binary('reluGrad', a.g, a.z, a.dy);
+        k.batchNormGrad(a.dy, a.x, b.norm, a.dx, a.dw, a.db);
+        const values = [a.dx, a.dw, a.db, a.y, b.y].flatMap(read);
+        for (const o of [a, b]) release(o);
+        return values;
+      });
+      expect(results[1]).toEqual(results[0]);
+    });
+  });
+
+  test('another layout or another memory order goes the plain way', () => {
+    freed(() => {
+      const results = [atOnce, lazyKernels].map((k) => {
+        const o = operands([2, 6, 3, 4], 'float32', 5, false);
+        k.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+        const z = view([2, 6, 3, 4], 'float32');
+        k.unary('relu', o.y, z);
+        k.binary('reluGrad', o.g, z, o.dy);
+        k.batchNormGrad(o.dy, o.x, o.norm, o.dx, o.dw, o.db);
+        const values = [z, o.dy, o.dx, o.dw, o.db].flatMap(read);
+        release(o);
+        return values;
+      });
+      expect(results[1]).toEqual(results[0]);
+    });
+  });
+});
+
+describe('tensors', () => {
+  const net = (between: (y: Tensor) => void = () => {}) => {
+    manualSeed(3);
+    const [x, w, b] = [randn([4, 8, 5, 5]), randn([8]), randn([8])].map((t) => t.keep().requiresGrad_()) as [Tensor, Tensor, Tensor];
+    const y = batchNorm(x.mul(2), { weight: w, bias: b, training: true });
+    between(y);
+    const z = y.relu();
+    z.mul(z).sum().backward();
+    return { x, w, b, y, z };
+  };
+
+  /** Gradients as numbers, and everything freed. */
+  const gradients = ({ x, w, b }: ReturnType<typeof net>): number[] => {
+    const all = [x, w, b].flatMap((t) => [...t.grad!.data()]);
+    for (const t of [x, w, b]) t.dispose();
+    return all;
+  };
+
+  test('a result that is read in between, hooked or kept changes no bit of any gradient', () => {
+    const want = gradients(net());
+    const retained: (readonly number[])[] = [];
+    const ways: ((y: Tensor) => void)[] = [
+      (y) => void y.data(),
+      (y) => void y.registerHook((g) => void retained.push([...g.data()])),
+      (y) => void y.retainGrad(),
+      (y) => void y.keep(),
+    ];
+    for (const way of ways) {
+      const n = net(way);
+      if (n.y.grad !== null) retained.push([...n.y.grad.data()]);
+      expect(gradients(n)).toEqual(want);
+      n.y.dispose();
+    }
+    expect(retained).toHaveLength(2);
+    expect(retained[0]).toEqual(retained[1]);
+  });
+
+  test('after backward, and after its input and weight have changed, the result is what it was', () => {
+    const early = scope(() => [...net((y) => void y.data()).y.data()]);
+    scope(() => {
+      const { x, w, y } = net();
+      for (const t of [x, w]) t.requiresGrad_(false).fill_(7);
+      expect([...y.data()]).toEqual(early);
+    });
+  });
+
+  test('gives all memory back, whether it was read or not', () => {
+    const before = memory();
+    for (const way of [undefined, (y: Tensor) => void y.data()]) scope(() => void gradients(net(way)));
+    scope(() => void batchNorm(ones([4, 2]), { training: true }));
+    const after = memory();
+    expect([after.bytes, after.tensors]).toEqual([before.bytes, before.tensors]);
+  });
+});
