@@ -25,6 +25,7 @@ const EXTREMES = ['amax', 'amin', 'argmax', 'argmin', 'max', 'min'] as const;
 const SHAPES = ['reshape', 'view', 'flatten', 'unflatten', 'permute', 'transpose', 'squeeze', 'unsqueeze'] as const;
 const PARTS = ['detach', 'contiguous', 'slice', 'select', 'gather'] as const;
 const NORMS = ['softmax', 'logSoftmax'] as const;
+const WRITES = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
 
 /** Operations as methods: without their first argument, which is the tensor itself. */
 type Methods<F, K extends keyof F = keyof F> = {
@@ -67,7 +68,8 @@ const installed: readonly (readonly [family: object, names: readonly string[]])[
   [r, [...SUMS, ...EXTREMES]],
   [m, [...SHAPES, ...PARTS]],
   [n, NORMS],
-  ...[l, i, a, f].map((family) => [family, Object.keys(family)] as const),
+  [i, WRITES],
+  ...[l, a, f].map((family) => [family, Object.keys(family)] as const),
 ];
 
 for (const [family, names] of installed) {

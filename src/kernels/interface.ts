@@ -104,6 +104,14 @@ export interface AdamStepOptions {
   readonly maximize: boolean;
 }
 
+/** One pair of views of x ← keep·x + take·y, or keep·x where y is null. */
+export interface BlendEntry {
+  readonly x: View;
+  readonly y: View | null;
+  readonly keep: number;
+  readonly take: number;
+}
+
 /**
  * What optimizers do to many tensors in one launch, float32 and float64 mixed, of any strides. It may run out of memory, but not
  * once it has begun to write. Formulas in reference-optim.ts.
@@ -115,8 +123,8 @@ export interface OptimizerKernels {
   adam(entries: readonly AdamEntry[]): void;
   /** The sum of all elements' squares, in float64. */
   sumSquares(views: readonly View[]): number;
-  /** x ← by·x for each. */
-  scale(views: readonly View[], by: number): void;
+  /** x ← keep·x + take·y: moving averages; without y, scaling. */
+  blend(entries: readonly BlendEntry[]): void;
 }
 
 export interface Kernels extends OptimizerKernels {

@@ -63,10 +63,10 @@ export const optimizers: OptimizerKernels = {
     return sum;
   },
 
-  scale(views, by) {
-    for (const v of views) {
-      const X = viewOf(v.dtype);
-      walk(v.shape, [at(v)], (i) => (X[i]! *= by));
+  blend(entries) {
+    for (const { x, y, keep, take } of entries) {
+      const X = viewOf(x.dtype);
+      walk(x.shape, [at(x), at(y ?? x)], (i, j) => (X[i] = keep * X[i]! + (y === null ? 0 : take * X[j]!)));
     }
   },
 };

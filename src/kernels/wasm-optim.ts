@@ -102,12 +102,5 @@ export const optimizerKernels: OptimizerKernels = {
     return sum;
   },
 
-  scale: (views, by) =>
-    run(
-      'scale',
-      PASS,
-      views,
-      (v) => ({ views: [v], numbers: [by] }),
-      (odd) => reference.scale(odd, by),
-    ),
+  blend: (entries) => run('blend', PASS, entries, ({ x, y, keep, take }) => ({ views: [x, y], numbers: [keep, take] }), reference.blend),
 };

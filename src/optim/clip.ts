@@ -38,7 +38,7 @@ export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number,
   const scale = maxNorm / (total + 1e-6);
   // Not `scale < 1`: a NaN norm must reach the gradients, as in PyTorch.
   if (!(scale >= 1)) {
-    kernels.scale(grads, scale);
+    kernels.blend(grads.map((x) => ({ x, y: null, keep: scale, take: 0 })));
     for (const g of grads) g.storage.version++;
   }
   return total;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf } from '../../src/core/shape.ts';
-import type { AdamEntry, SgdEntry } from '../../src/kernels/interface.ts';
+import type { AdamEntry, BlendEntry, SgdEntry } from '../../src/kernels/interface.ts';
 import { memoryUse } from '../../src/kernels/memory.ts';
 import { reference } from '../../src/kernels/reference.ts';
 import type { View } from '../../src/kernels/view.ts';
@@ -104,15 +104,21 @@ describe('adam', () => {
   });
 });
 
-describe('sums of squares, and scaling', () => {
+describe('sums of squares, and blending', () => {
+  const number = fc.constantFrom(0, 0.5, -3, Number.NaN);
+  const entries = fc.array(fc.record({ tensor, hasY: fc.boolean(), keep: number, take: number }), { maxLength: 5 });
+
   test(`equal their twins ${TITLE}`, () => {
-    const property = fc.property(fc.array(tensor, { maxLength: 5 }), fc.constantFrom(0.5, -3, Number.NaN), (drawn, by) => {
+    const property = fc.property(entries, (drawn) => {
       freed(() => {
-        const [got, want] = [drawn.map((t) => of(t, 0)), drawn.map((t) => of(t, 0))];
-        expect(difference([kernels.sumSquares(got)], [reference.sumSquares(want)], 1e-14)).toBeNull();
-        kernels.scale(got, by);
-        reference.scale(want, by);
-        expectAlike(got, want, { float32: 0, float64: 0 });
+        const make = (): BlendEntry[] =>
+          drawn.map(({ tensor: t, hasY, ...numbers }) => ({ x: of(t, 0), y: hasY ? of(t, 1) : null, ...numbers }));
+        const [got, want] = [make(), make()];
+        const xs = (from: BlendEntry[]) => from.map((e) => e.x);
+        expect(difference([kernels.sumSquares(xs(got))], [reference.sumSquares(xs(want))], 1e-14)).toBeNull();
+        kernels.blend(got);
+        reference.blend(want);
+        expectAlike(xs(got), xs(want));
       });
     });
     fc.assert(property, RUNS);
@@ -142,12 +148,12 @@ describe('entries of several chunks', () => {
     });
   });
 
-  test('are summed and scaled to their ends, within 1e-12', () => {
+  test('are summed and blended to their ends, within 1e-12', () => {
     freed(() => {
       const views = sizes.map((n) => of(n, n));
       const sum = reference.sumSquares(views);
       expect(difference([kernels.sumSquares(views)], [sum], 1e-12)).toBeNull();
-      kernels.scale(views, 2);
+      kernels.blend(views.map((x) => ({ x, y: x, keep: 0.5, take: 1.5 })));
       expect(difference([kernels.sumSquares(views)], [4 * sum], 1e-12)).toBeNull();
     });
   });
@@ -165,7 +171,7 @@ test('tables and partial sums are given back', () => {
     const adam = { ...options, betas: [0.9, 0.99], eps: 1e-8, decoupled: false } as const;
     kernels.adam([{ param, grad: gradient, expAvg: m, expAvgSq: v, maxExpAvgSq: null, step: 1, options: adam }]);
     kernels.sumSquares([param]);
-    kernels.scale([param], 2);
+    kernels.blend([{ x: param, y: gradient, keep: 0.5, take: 2 }]);
     expect(memoryUse().bytes).toBe(before);
   });
 });

@@ -371,9 +371,14 @@ describe('adam', () => {
   });
 });
 
-test('sumSquares and scale', () => {
-  const views = [f64([2], 1, 2), f64([0]), f64([], 3)];
+test('sumSquares and blend', () => {
+  const views = [f64([2], 1, 2), f64([0]), f64([], 3)] as const;
   expect(k.sumSquares(views)).toBe(14);
-  k.scale(views, -2);
+  k.blend(views.map((x) => ({ x, y: null, keep: -2, take: 5 })));
   expect(views.map((v) => read(v))).toEqual([[-2, -4], [], [-6]]);
+  k.blend([
+    { x: views[0], y: f64([2], 10, 20), keep: 0.5, take: 2 },
+    { x: views[2], y: views[2], keep: 0, take: 3 },
+  ]);
+  expect(views.map((v) => read(v))).toEqual([[19, 38], [], [-18]]);
 });

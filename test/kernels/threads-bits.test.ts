@@ -238,10 +238,10 @@ function optimizers(t: FloatDType): Case[] {
     ],
     writes(`sumSquares ${t}`, [1], 'float64', (y) => wasm.fill(wasm.sumSquares(sizes.map((n) => of(n, 1))), y)),
     [
-      `scale ${t}`,
+      `blend ${t}`,
       () => {
         const views = sizes.map((n) => of(n, 1));
-        wasm.scale(views, 3);
+        wasm.blend(views.map((x, i) => ({ x, y: of(sizes[i]!, 2), keep: 3, take: 2 })));
         return views;
       },
     ],

@@ -86,3 +86,20 @@ export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, val
 
 /** x ← 0. Not recorded. Returns x. */
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
+
+/** What a moving average takes in. */
+export interface Blend {
+  readonly x: Tensor;
+  /** In x's shape and dtype. */
+  readonly y: Tensor;
+  readonly keep: number;
+  readonly take: number;
+}
+
+/** Each x ← keep·x + take·y, all in one launch. Not recorded. */
+export function blend_(op: string, entries: readonly Blend[]): void {
+  for (const { x, y } of entries) checkWritable(op, x, y);
+  const open = entries.filter(({ x }) => !isSettled(x));
+  kernels.blend(open);
+  for (const { x } of open) x.storage.version++;
+}

@@ -8,6 +8,7 @@ import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.t
 import { noGrad } from '../lifetime.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { div } from './elementwise.ts';
+import { blend_, type Blend } from './inplace.ts';
 import { batchNormOp } from './norm.ts';
 
 /** Options of every normalisation. */
@@ -55,10 +56,9 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const n = x.numel / x.size(1);
   if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
   const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
-  noGrad(() => {
-    runningMean?.mul_(1 - momentum).add_(mean.mul(momentum));
-    runningVar?.mul_(1 - momentum).add_(variance.mul((momentum * n) / (n - 1)));
-  });
+  const averages = (x: Tensor | null, y: Tensor, take: number): Blend[] => (x === null ? [] : [{ x, y, keep: 1 - momentum, take }]);
+  const variances = averages(runningVar, variance, (momentum * n) / (n - 1));
+  noGrad(() => blend_('batchNorm', [...averages(runningMean, mean, momentum), ...variances]));
   for (const t of [mean, variance, ...rest]) t.dispose();
   return y;
 }

@@ -11,7 +11,7 @@ import { lanes } from './lanes';
 const SGD_ROW: i32 = 12;
 const ADAM_ROW: i32 = 15;
 const SUM_ROW: i32 = 4;
-const SCALE_ROW: i32 = 4;
+const BLEND_ROW: i32 = 6;
 
 /** The row that has the chunk, `width` numbers each, found from row e on. */
 // @ts-ignore: decorator
@@ -191,27 +191,31 @@ function sumSquares<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/** x ← by·x. row: …, x, by */
+/** x ← keep·x + take·y, or keep·x. row: …, x, y or 0, keep, take */
 // @ts-ignore: decorator
 @inline
-function scale<T>(args: usize, first: i32, last: i32): void {
+function blend<T>(args: usize, first: i32, last: i32): void {
   const chunkSize = intArg(args, 2);
   let e = 0;
   for (let chunk = first; chunk < last; chunk++) {
-    e = rowOf(args, SCALE_ROW, e, chunk);
-    const row = ptrArg(args, 0) + <usize>(e * SCALE_ROW) * 8;
+    e = rowOf(args, BLEND_ROW, e, chunk);
+    const row = ptrArg(args, 0) + <usize>(e * BLEND_ROW) * 8;
     const offset = (chunk - intArg(row, 1)) * chunkSize;
     const n = min(chunkSize, intArg(row, 0) - offset);
     const x = ptrArg(row, 2) + <usize>offset * sizeof<T>();
-    const by = <T>floatArg(row, 3);
+    const y: usize = ptrArg(row, 3) == 0 ? 0 : ptrArg(row, 3) + <usize>offset * sizeof<T>();
+    const keep = <T>floatArg(row, 4), take = <T>floatArg(row, 5);
     let i = 0;
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
-      const at = x + <usize>i * sizeof<T>();
-      v128.store(at, v128.mul<T>(v128.splat<T>(by), v128.load(at)));
+      const at = <usize>i * sizeof<T>();
+      let v = v128.mul<T>(v128.splat<T>(keep), v128.load(x + at));
+      if (y != 0) v = v128.add<T>(v, v128.mul<T>(v128.splat<T>(take), v128.load(y + at)));
+      v128.store(x + at, v);
     }
     for (; i < n; i++) {
-      const at = x + <usize>i * sizeof<T>();
-      store<T>(at, by * load<T>(at));
+      const at = <usize>i * sizeof<T>();
+      const v = keep * load<T>(x + at);
+      store<T>(x + at, y == 0 ? v : v + take * load<T>(y + at));
     }
   }
 }
@@ -240,10 +244,10 @@ export function sumSquares_f64(args: usize, first: i32, last: i32): void {
   sumSquares<f64>(args, first, last);
 }
 
-export function scale_f32(args: usize, first: i32, last: i32): void {
-  scale<f32>(args, first, last);
+export function blend_f32(args: usize, first: i32, last: i32): void {
+  blend<f32>(args, first, last);
 }
 
-export function scale_f64(args: usize, first: i32, last: i32): void {
-  scale<f64>(args, first, last);
+export function blend_f64(args: usize, first: i32, last: i32): void {
+  blend<f64>(args, first, last);
 }
