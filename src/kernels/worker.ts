@@ -54,18 +54,23 @@ function work({ module, memory, control: c, index }) {
   const abort = () => { throw new Error('a kernel aborted'); };
   const wide = WebAssembly.Module.customSections(module, '${WIDE}').length;
   const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide } }).exports);
+  // V8 may lose what the memory grows by while a thread gets hold of it. Asking for nothing more brings this one up to date.
+  memory.grow(0);
   const me = ${CONTROL.workers} + ${CONTROL.workerSize} * index;
   const run = (left) => {
     const units = c[${CONTROL.units}], chunks = c[${CONTROL.chunks}], unit = units - left;
+    let failed = false;
     try {
       kernels[c[${CONTROL.kernel}]](${ARGS}, Math.floor(unit * chunks / units), Math.floor((unit + 1) * chunks / units));
     } catch (error) {
       const text = String(error).slice(0, ${CONTROL.messageLength});
       for (let i = 0; i < ${CONTROL.messageLength}; i++) c[${CONTROL.message} + i] = i < text.length ? text.charCodeAt(i) : 32;
       Atomics.store(c, ${CONTROL.failed}, 1);
+      failed = true;
     }
     c[me + ${CONTROL.done}]++;
     if (Atomics.sub(c, ${CONTROL.pending}, 1) === 1) Atomics.notify(c, ${CONTROL.pending});
+    return failed;
   };
   Atomics.add(c, ${CONTROL.started}, 1);
   for (;;) {
@@ -73,7 +78,8 @@ function work({ module, memory, control: c, index }) {
     Atomics.store(c, me + ${CONTROL.busy}, 1);
     while (Atomics.load(c, ${CONTROL.open}) > 0) {
       const left = Atomics.sub(c, ${CONTROL.open}, 1);
-      if (left > 0) run(left);
+      // Who failed keeps the scratch memory it had taken (assembly/scratch.ts). There is enough for the others, if it takes no more.
+      if (left > 0 && run(left)) return Atomics.store(c, me + ${CONTROL.busy}, 0);
     }
     Atomics.store(c, me + ${CONTROL.busy}, 0);
     const end = performance.now() + ${SPIN / 1000};
