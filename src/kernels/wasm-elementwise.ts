@@ -140,6 +140,8 @@ function launchSmall(name: string, leading: readonly number[], views: readonly V
   for (const size of views[0]!.shape) n *= size;
   if (n === 0 || n > CHUNK) return false;
   const strides = length + count + 5;
+  // What waits there runs now, as it may need the table too.
+  for (const v of views) addressOf(v);
   for (let k = 0; k < count; k++) {
     const v = views[k]!;
     const stride = isRowMajor(v.shape, v.strides) ? ITEM_SIZE[v.dtype] : isOne(v) ? 0 : -1;

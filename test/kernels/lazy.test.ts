@@ -54,6 +54,8 @@ const TOUCHES = {
   'y is read': ({ y }: Operands) => void addressOf(y),
   'z is read': ({ z }: Operands) => void addressOf(z),
   'the gradient is read': ({ dy }: Operands) => void addressOf(dy),
+  'g and the gradient are added': ({ g, dy, dx }: Operands) => kernels.binary('add', g, dy, dx),
+  'y and z are added': ({ y, z, dx }: Operands) => y.storage.freed || kernels.binary('add', y, z, dx),
   'x is overwritten': ({ x }: Operands) => kernels.fill(3, x),
   'z is overwritten': ({ z }: Operands) => {
     kernels.fill(3, z);
@@ -74,8 +76,9 @@ function run(k: Steps, o: Operands, touches: readonly Touch[]): number[] {
   TOUCHES[touches[1]!](o);
   k.binary('reluGrad', o.g, o.z, o.dy);
   TOUCHES[touches[2]!](o);
+  const between = read(o.dx);
   k.batchNormGrad(o.dy, o.x, o.norm, o.dx, o.dw, o.db);
-  const results = [...(touches.includes('y is freed') ? [] : read(o.y)), ...[o.z, o.dy, o.dx, o.dw, o.db].flatMap(read)];
+  const results = [...(touches.includes('y is freed') ? [] : read(o.y)), ...[o.z, o.dy, o.dx, o.dw, o.db].flatMap(read), ...between];
   release(o);
   return results;
 }
