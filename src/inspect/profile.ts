@@ -16,6 +16,7 @@ export interface ProfileRow {
   /** The innermost module that called it, such as `blocks.0.conv (Conv2d)`; '' outside all modules. */
   readonly module: string;
   readonly calls: number;
+  /** What is only computed when it is read counts there: batch norm's result at the ReLU behind it, for example. */
   readonly seconds: number;
   /** Bytes of the results; of a backward, those of the operations it is made of (fused kernels' gradients are not counted). */
   readonly bytes: number;

@@ -445,6 +445,8 @@ export const TABLE: readonly Line[] = [
 
   // — normalisation and losses —
   batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
+  // One kernel, forward and backward.
+  batchNormLine('relu of batchNorm', (...args) => ag.batchNormOp(...args)[0]!.relu()),
   {
     name: 'batchNorm, with running statistics',
     covers: ['batchNorm'],
