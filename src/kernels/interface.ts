@@ -200,7 +200,7 @@ export interface FusedKernels {
   /**
    * With x̂ = (x − mean)·invstd and M = N·H·W:
    *   db = Σg, dw = Σ g·x̂, dx = scale·(g − db/M − x̂·dw/M). dw, db are always written; dx may be null.
-   * Where `relu`, g is the gradient of max(y, 0), and counts as 0 wherever y ≤ 0.
+   * Where `relu`, g is the gradient of max(y, 0), and counts as 0 wherever y ≤ 0; offset is finite then.
    */
   batchNormGrad(g: View, x: View, norm: ChannelNorm, dx: View | null, dw: View, db: View, relu?: boolean): void;
   /** ds = Σ g·x over H and W, and dx = g·s in the same pass; s and ds [N,C] row-major, dx may be null. */

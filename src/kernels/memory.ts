@@ -82,13 +82,25 @@ export function memoryViews(): MemoryViews {
 export interface Waiting {
   /** What it will write. */
   readonly output: Storage;
-  /** Runs it, unless it runs already. */
+  /** Runs it now. */
   run(): void;
   /** Gives it up. */
   drop(): void;
 }
 
 const NOTHING: readonly Waiting[] = [];
+let rawAddresses = false;
+
+/** Runs `fn`, for which addresses are mere numbers: asking for one runs nothing. */
+export function withRawAddresses(fn: () => void): void {
+  const before = rawAddresses;
+  rawAddresses = true;
+  try {
+    fn();
+  } finally {
+    rawAddresses = before;
+  }
+}
 
 /** A block of memory that tensors share. Freed when the last reference is released. */
 export class Storage {
@@ -114,7 +126,7 @@ export class Storage {
 
   /** The address. Whoever asks may read or write: what waits here runs first. */
   get ptr(): number {
-    for (const call of this.waiting) call.run();
+    if (!rawAddresses) for (const call of this.waiting) call.run();
     return this.#ptr;
   }
 

@@ -22,7 +22,7 @@ function raised<T>(x: v128, s: v128, t: v128, floor: v128): v128 {
   return v128.pmax<T>(v128.sub<T>(v128.mul<T>(x, s), t), floor);
 }
 
-/** g where y = x·s − t is above 0 or a NaN, else 0: the gradient that a ReLU hands on. A rounded y ≤ 0 where x·s ≤ t. */
+/** g where y = x·s − t is above 0 or a NaN, else 0: the gradient that a ReLU hands on. With a finite t a rounded y ≤ 0 where x·s ≤ t. */
 // @ts-ignore: decorator
 @inline
 function passed<T>(g: v128, x: v128, s: v128, t: v128): v128 {
