@@ -446,7 +446,7 @@ export const TABLE: readonly Line[] = [
   // — normalisation and losses —
   batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
   // One kernel, forward and backward.
-  batchNormLine('relu of batchNorm', (...args) => ag.batchNormOp(...args)[0]!.relu()),
+  batchNormLine('relu of batchNorm', (...args) => ag.batchNormOp(...args)[0]!.relu(), { covers: ['batchNormOp'] }),
   {
     name: 'batchNorm, with running statistics',
     covers: ['batchNorm'],
