@@ -51,15 +51,6 @@ const badModule = new WebAssembly.Module(
   ]),
 );
 
-/** A module with a memory and one kernel: chunk c of `fill` writes to page c, with the bounds checked by the code itself. */
-const fillModule = new WebAssembly.Module(
-  // prettier-ignore
-  Uint8Array.from([
-    0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 3, 127, 127, 127, 0, 2, 18, 1, 3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2, 3, 1,
-    255, 255, 3, 3, 2, 1, 0, 7, 8, 1, 4, 102, 105, 108, 108, 0, 0, 10, 16, 1, 14, 0, 32, 1, 65, 16, 116, 65, 7, 65, 16, 252, 11, 0, 11,
-  ]),
-);
-
 /** A pool of the bad module whose workers are there. */
 async function badPool(workers = 1): Promise<Pool> {
   const pool = new Pool(badModule, wasmMemory, workers);
@@ -262,24 +253,6 @@ describe('a worker that', () => {
     expect(error).toBeInstanceOf(WorkerError);
     expect(pool.control[CONTROL.workers + CONTROL.done]).toBe(1);
   });
-
-  test.runIf(LONG)(
-    'starts while the memory grows sees all of it, 500 times',
-    async () => {
-      for (let i = 0; i < 500; i++) {
-        const memory = new WebAssembly.Memory({ initial: 1, maximum: 65535, shared: true });
-        const pool = new Pool(fillModule, memory, 1);
-        while (pool.started === 0) {
-          if (memory.buffer.byteLength < 2 ** 29) memory.grow(1);
-          for (let j = 0; j < 3000; j++);
-        }
-        // Whether the worker may write to the last page; without an error it did.
-        pool.run('fill', 0, afterClaim(pool), memory.buffer.byteLength / 65536, 0);
-        pool.stop();
-      }
-    },
-    900_000,
-  );
 
   test('ends its unit in the moment in which the owner looks whether it is still there: no failure', async () => {
     const pool = await badPool();
