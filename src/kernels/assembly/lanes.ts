@@ -19,7 +19,7 @@ export function panelVectors<T>(columns: i32): i32 {
 /** Writes a whole vector, or adds it. */
 // @ts-ignore: decorator
 @inline
-function put<T>(c: usize, v: v128, add: bool): void {
+export function put<T>(c: usize, v: v128, add: bool): void {
   v128.store(c, add ? v128.add<T>(v128.load(c), v) : v);
 }
 

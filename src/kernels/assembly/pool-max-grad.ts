@@ -3,7 +3,7 @@
  */
 import { intArg, ptrArg } from './abi';
 import { rowAddress, vectorChannels } from './images';
-import { lanes, splatIndex } from './lanes';
+import { lanes, put, putRow, splatIndex } from './lanes';
 
 /** Lane-wide integers from int32. */
 // @ts-ignore: decorator
@@ -37,18 +37,9 @@ function giveTap<T>(
     let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
     let here = splatIndex<T>(place);
     for (let i = windows; i > 0; i--) {
-      let v0 = taken<T>(from, where, here), v1 = taken<T>(from + 16, where + 4 * lanes<T>(), here);
-      let v2 = taken<T>(from + 32, where + 8 * lanes<T>(), here), v3 = taken<T>(from + 48, where + 12 * lanes<T>(), here);
-      if (adds) {
-        v0 = v128.add<T>(v128.load(to), v0);
-        v1 = v128.add<T>(v128.load(to, 16), v1);
-        v2 = v128.add<T>(v128.load(to, 32), v2);
-        v3 = v128.add<T>(v128.load(to, 48), v3);
-      }
-      v128.store(to, v0);
-      v128.store(to, v1, 16);
-      v128.store(to, v2, 32);
-      v128.store(to, v3, 48);
+      const v0 = taken<T>(from, where, here), v1 = taken<T>(from + 16, where + 4 * lanes<T>(), here);
+      const v2 = taken<T>(from + 32, where + 8 * lanes<T>(), here), v3 = taken<T>(from + 48, where + 12 * lanes<T>(), here);
+      putRow<T>(4, to, v0, v1, v2, v3, 4 * lanes<T>(), adds);
       from += gw;
       where += iw;
       to += xw;
@@ -58,8 +49,7 @@ function giveTap<T>(
   for (; c < vectors; c += lanes<T>()) {
     let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
     for (let i = 0; i < windows; i++, from += gw, where += iw, to += xw) {
-      const v = taken<T>(from, where, splatIndex<T>(place + i * stride));
-      v128.store(to, adds ? v128.add<T>(v128.load(to), v) : v);
+      put<T>(to, taken<T>(from, where, splatIndex<T>(place + i * stride)), adds);
     }
   }
   for (; c < C; c++) {
