@@ -24,7 +24,7 @@ function originOf(z: View): Deferred<Normalised> | null {
   return origin !== undefined && origin.call.inputs !== null && origin.version === z.storage.version ? origin.call : null;
 }
 
-/** Asks for the addresses of what is about to be written. */
+/** Asks for the addresses of what is about to be written: what waits there runs. */
 function touch(...views: (View | null)[]): void {
   for (const v of views) if (v !== null) addressOf(v);
 }
@@ -33,19 +33,13 @@ function isFinite(v: View): boolean {
   return readElements(addressOf(v), v.dtype, v.shape[0]!).every(Number.isFinite);
 }
 
-export const lazyKernels: Pick<Kernels, 'unary' | 'binary'> & Pick<FusedKernels, 'batchNormApply' | 'batchNormGrad'> = {
-  batchNormApply(x, scale, offset, y, relu = false) {
-    if (relu) fusedKernels.batchNormApply(x, scale, offset, y, relu);
-    else defer(normalise, { x, scale, offset }, y);
-  },
-
+export const lazyKernels: Pick<Kernels, 'unary' | 'binary'> = {
   unary(op, x, z) {
-    const call = op === 'relu' ? deferredCall(normalise, x) : null;
-    if (call === null || !sameLayout(x, z)) return elementwiseKernels.unary(op, x, z);
+    if (op !== 'relu') return elementwiseKernels.unary(op, x, z);
     touch(z);
-    // Touching it may have run the call.
-    if (call.inputs === null) return elementwiseKernels.unary(op, x, z);
-    const { x: source, scale, offset } = call.inputs;
+    const call = deferredCall(normalise, x);
+    if (call === null || !sameLayout(x, z)) return elementwiseKernels.unary(op, x, z);
+    const { x: source, scale, offset } = call.inputs!;
     reading([source, scale, offset], () => fusedKernels.batchNormApply(source, scale, offset, z, true));
     origins.set(z.storage, { call, version: z.storage.version });
   },
@@ -54,6 +48,13 @@ export const lazyKernels: Pick<Kernels, 'unary' | 'binary'> & Pick<FusedKernels,
     const origin = op === 'reluGrad' ? originOf(b) : null;
     if (origin !== null && [a, b, y].every((v) => sameLayout(v, origin.y))) defer(rectify, { g: a, y: b }, y);
     else elementwiseKernels.binary(op, a, b, y);
+  },
+};
+
+export const lazyFusedKernels: Pick<FusedKernels, 'batchNormApply' | 'batchNormGrad'> = {
+  batchNormApply(x, scale, offset, y, relu = false) {
+    if (relu) fusedKernels.batchNormApply(x, scale, offset, y, relu);
+    else defer(normalise, { x, scale, offset }, y);
   },
 
   batchNormGrad(g, x, norm, dx, dw, db, relu = false) {

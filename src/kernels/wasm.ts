@@ -4,12 +4,10 @@
 import type { FusedKernels, Kernels } from './interface.ts';
 import { elementwiseKernels } from './wasm-elementwise.ts';
 import { fusedKernels } from './wasm-fused.ts';
-import { lazyKernels } from './wasm-lazy.ts';
+import { lazyFusedKernels, lazyKernels } from './wasm-lazy.ts';
 import { optimizerKernels } from './wasm-optim.ts';
 import { poolingKernels } from './wasm-pooling.ts';
 import { productKernels } from './wasm-products.ts';
-
-const { unary, binary, batchNormApply, batchNormGrad } = lazyKernels;
 
 export const wasm: Kernels = {
   name: 'wasm',
@@ -17,8 +15,7 @@ export const wasm: Kernels = {
   ...productKernels,
   ...poolingKernels,
   ...optimizerKernels,
-  unary,
-  binary,
+  ...lazyKernels,
 };
 
-export const wasmFused: FusedKernels = { ...fusedKernels, batchNormApply, batchNormGrad };
+export const wasmFused: FusedKernels = { ...fusedKernels, ...lazyFusedKernels };

@@ -8,13 +8,14 @@ import { addressOf, type View } from '../../src/kernels/view.ts';
 import type { Deferred } from '../../src/kernels/deferred.ts';
 import { elementwiseKernels } from '../../src/kernels/wasm-elementwise.ts';
 import { fusedKernels } from '../../src/kernels/wasm-fused.ts';
-import { lazyKernels } from '../../src/kernels/wasm-lazy.ts';
+import { lazyFusedKernels, lazyKernels } from '../../src/kernels/wasm-lazy.ts';
 import { difference, freed, numbers, read, view } from './layouts.ts';
 
 // Kernels that wait for the next one, against the same kernels one after the other: equal to the bit, in whatever order things are read.
 
 type Steps = Pick<typeof elementwiseKernels, 'unary' | 'binary'> & Pick<typeof fusedKernels, 'batchNormApply' | 'batchNormGrad'>;
 const atOnce: Steps = { ...elementwiseKernels, ...fusedKernels };
+const lazily: Steps = { ...lazyKernels, ...lazyFusedKernels };
 
 const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
 const images = fc.record({
@@ -89,7 +90,7 @@ describe('batch norm, ReLU and their gradients', () => {
     const property = fc.property(images, fc.tuple(touch, touch, touch), ({ shape, dtype, seed, special }, touches) => {
       freed(() => {
         const want = run(atOnce, operands(shape, dtype, seed, special), touches);
-        const got = run(lazyKernels, operands(shape, dtype, seed, special), touches);
+        const got = run(lazily, operands(shape, dtype, seed, special), touches);
         expect(difference(got, want, 0)).toBeNull();
       });
     });
@@ -99,7 +100,7 @@ describe('batch norm, ReLU and their gradients', () => {
   test('batch norm waits: nobody writes y before it is read, and nobody if it is freed first', () => {
     freed(() => {
       const [a, b] = [operands([8, 16, 2, 2], 'float32', 1, false), operands([8, 16, 2, 2], 'float32', 1, false)];
-      for (const o of [a, b]) lazyKernels.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+      for (const o of [a, b]) lazily.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
       expect(a.y.storage.waiting).toHaveLength(1);
       expect(a.x.storage.refs).toBe(2);
       const given = b.y.storage.waiting[0] as Deferred<Record<string, View>>;
@@ -107,7 +108,7 @@ describe('batch norm, ReLU and their gradients', () => {
       // Or else each result would keep the objects of all those before it.
       expect(given.inputs).toBeNull();
       expect([b.x, b.norm.scale, b.norm.offset].map((v) => v.storage.waiting.length)).toEqual([0, 0, 0]);
-      lazyKernels.unary('relu', a.y, a.z);
+      lazily.unary('relu', a.y, a.z);
       // The ReLU had what it needs; y still waits.
       expect(a.y.storage.waiting).toHaveLength(1);
       const y = read(a.y);
@@ -120,7 +121,7 @@ describe('batch norm, ReLU and their gradients', () => {
 
   test('∞ − ∞ in batch norm passes the gradient, as a NaN does', () => {
     freed(() => {
-      const results = [atOnce, lazyKernels].map((k) => {
+      const results = [atOnce, lazily].map((k) => {
         const o = operands([3, 4], 'float32', 1, false);
         kernels.copy(view([3, 4], 'float32', 'row-major', [1e38, 1, -1e38, 1e38, 1e38, 2, -1e38, 1, 1, 3, 1, -1e38]), o.x);
         kernels.copy(view([4], 'float32', 'row-major', [10, 1, 10, 10]), o.norm.scale);
@@ -133,7 +134,7 @@ describe('batch norm, ReLU and their gradients', () => {
 
   test('a ReLU behind one batch norm is not taken for one behind another of the same input', () => {
     freed(() => {
-      const results = [atOnce, lazyKernels].map((k) => {
+      const results = [atOnce, lazily].map((k) => {
         const [a, b] = [1, 2].map((seed) => operands([6, 8, 3, 3], 'float32', seed, false)) as [Operands, Operands];
         k.batchNormApply(a.x, a.norm.scale, a.norm.offset, a.y);
         k.batchNormApply(a.x, b.norm.scale, b.norm.offset, b.y);
@@ -150,7 +151,7 @@ describe('batch norm, ReLU and their gradients', () => {
 
   test('another layout or another memory order goes the plain way', () => {
     freed(() => {
-      const results = [atOnce, lazyKernels].map((k) => {
+      const results = [atOnce, lazily].map((k) => {
         const o = operands([2, 6, 3, 4], 'float32', 5, false);
         k.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
         const z = view([2, 6, 3, 4], 'float32');
