@@ -1,0 +1,144 @@
+import { createHash } from 'node:crypto';
+import { type FloatDType, manualSeed, rand, randint, scoped, setNumThreads } from 'chainrule';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import * as optim from 'chainrule/optim';
+import { afterAll, describe, expect, test } from 'vitest';
+import { TinyCnn } from '../examples/cifar-like/model.ts';
+import { type CifarResNet, seResNet } from '../examples/cifar-like/resnet.ts';
+
+// The weights after training, as a SHA-256 that a refactoring must not change. A change that is meant to alter the order of floating-point
+// operations records the new digests here and says so in the changelog. The reference kernels train on smaller images, as they are slower.
+
+const onReference = process.env.CHAINRULE_KERNELS === 'reference';
+
+interface Run {
+  readonly make: () => TinyCnn | CifarResNet | nn.Sequential;
+  readonly optimizer: (parameters: nn.Parameter[]) => optim.Optimizer;
+  readonly steps: number;
+  readonly batch: number;
+  /** Height and width of the images in pixels. */
+  readonly size: number;
+}
+
+/** Layers and shapes that the two nets of the examples lack: strides, groups, dilation, odd sizes, averages, other normalisations. */
+function mixedNet(): nn.Sequential {
+  return new nn.Sequential(
+    new nn.Conv2d(3, 8, 5, { stride: 2, padding: 2 }),
+    new nn.GELU(),
+    new nn.Conv2d(8, 16, 3, { groups: 8, padding: 1 }),
+    new nn.GroupNorm(4, 16),
+    new nn.Conv2d(16, 24, 3, { groups: 4, dilation: 2, padding: 2 }),
+    new nn.BatchNorm2d(24),
+    new nn.ReLU(),
+    new nn.ECA(24),
+    new nn.AvgPool2d(3, { stride: 2, padding: 1 }),
+    new nn.Conv2d(24, 40, 1, { bias: false }),
+    new nn.SiLU(),
+    new nn.MaxPool2d(3, { stride: 1, padding: 1 }),
+    new nn.EffectiveSE(40),
+    new nn.Dropout(0.2),
+    new nn.AdaptiveAvgPool2d(2),
+    new nn.Flatten(),
+    new nn.LayerNorm(160),
+    new nn.Linear(160, 10),
+  );
+}
+
+const sgd = (parameters: nn.Parameter[]): optim.SGD =>
+  new optim.SGD(parameters, { lr: 0.02, momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+
+const runs: Readonly<Record<'tiny SE-CNN' | 'SE-ResNet-20' | 'mixed net', Run>> = {
+  'tiny SE-CNN': {
+    make: () => new TinyCnn({ inChannels: 3, attention: (channels) => new nn.SqueezeExcite(channels, { reduction: 4 }) }),
+    optimizer: sgd,
+    steps: 200,
+    batch: onReference ? 2 : 16,
+    size: onReference ? 8 : 32,
+  },
+  'SE-ResNet-20': {
+    make: () => seResNet(20, { reduction: 4 }),
+    optimizer: sgd,
+    steps: 20,
+    batch: onReference ? 2 : 8,
+    size: onReference ? 8 : 32,
+  },
+  'mixed net': {
+    make: mixedNet,
+    optimizer: (parameters) => new optim.AdamW(parameters, { lr: 1e-3, amsgrad: true }),
+    steps: onReference ? 5 : 30,
+    batch: onReference ? 3 : 12,
+    size: onReference ? 13 : 37,
+  },
+};
+
+type Name = keyof typeof runs;
+
+const expected: Readonly<Record<Name, Record<FloatDType, string>>> = onReference
+  ? {
+      'tiny SE-CNN': {
+        float32: '8702ac2725d80acb634c91e1f7cc848a5506bb908dd7153e7d5daf6d90db5fdf',
+        float64: 'c791575d2a9d07026164d47d3cefbf15571dc46cd048303375f3d19c5797e919',
+      },
+      'SE-ResNet-20': {
+        float32: 'c3e8a87ec0e521823519d3ea1004077055171a8a5f44afd429253e3fd9214f18',
+        float64: '88842ef4e52c9c552532949c41a179474936927adcb81152ce393c2aae8776c2',
+      },
+      'mixed net': {
+        float32: '80b983c9284c8a5afb530024e99e43d6b740f66b69a72a4039478566f4d3b723',
+        float64: '9c9ca24f7ad70bea902ba4c82da49bc79ce9114422dd274dbe1cf04c656e5384',
+      },
+    }
+  : {
+      'tiny SE-CNN': {
+        float32: '44879cd0537ac806a42d5eca1a6a970df6fd3f85a402b88b9aadf4cb6a796c6c',
+        float64: '4ccef89a902e9159fd51f26e3b57359e5f520b98ea8b6bb23298d0ca20616ba5',
+      },
+      'SE-ResNet-20': {
+        float32: '9b12832b4189d2e2afa9998b07fe74642e4d885401ea29bbe94111a61d069b5e',
+        float64: '4b74ab3cb19c562e7833d4b7bce7c95bf14f2bf6389b1b4b04602961b0f39fba',
+      },
+      'mixed net': {
+        float32: '9ec89b766bbca324416a4f3c78dfe00a4140cbfadbe97859235c04c59dc67259',
+        float64: 'f5e412c3840438d0a1b559b3491bcbcd559de82ae356910ab51164bfd55fe162',
+      },
+    };
+
+function digestOf(model: nn.Module): string {
+  const hash = createHash('sha256');
+  for (const [name, t] of Object.entries(model.stateDict())) hash.update(name).update(t.data());
+  return hash.digest('hex');
+}
+
+/** Trains on random images and returns the SHA-256 of all parameters and running statistics. */
+function train({ make, optimizer: optimizerOf, steps, batch, size }: Run, dtype: FloatDType): string {
+  manualSeed(7);
+  const model = make();
+  model.to(dtype);
+  const optimizer = optimizerOf(model.parameters());
+  for (const _ of scoped(steps)) {
+    const images = rand([batch, 3, size, size], { dtype });
+    const labels = randint(0, 10, [batch]);
+    const loss = F.crossEntropy(model.forward(images), labels);
+    optimizer.zeroGrad();
+    loss.backward();
+    optimizer.step();
+  }
+  const digest = digestOf(model);
+  optimizer.dispose();
+  model.dispose();
+  return digest;
+}
+
+describe('weights after training, bitwise', () => {
+  afterAll(() => setNumThreads(1));
+
+  for (const name of Object.keys(runs) as Name[]) {
+    for (const dtype of ['float32', 'float64'] as const) {
+      test.each(onReference ? [1] : [1, 2])(`${name}, ${runs[name].steps} steps, ${dtype}, %d thread(s)`, (threads) => {
+        setNumThreads(threads);
+        expect(train(runs[name], dtype)).toBe(expected[name][dtype]);
+      });
+    }
+  }
+});
