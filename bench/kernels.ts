@@ -4,10 +4,10 @@
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
 import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
-import { launch } from '../src/kernels/launch.ts';
-import { elementView } from '../src/kernels/memory.ts';
+import { launch } from '../src/kernels/wasm/launch.ts';
+import { elementView } from '../src/kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
-import { productKernels as kernels } from '../src/kernels/wasm-products.ts';
+import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
 import { BATCH, type Case, type Prepared } from './case.ts';
 
 function filled(v: View): View {

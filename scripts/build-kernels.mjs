@@ -1,4 +1,4 @@
-// Compiles the AssemblyScript kernels and embeds the binary, in hexadecimal, in src/kernels/binary.generated.ts.
+// Compiles the AssemblyScript kernels and embeds the binary, in hexadecimal, in src/kernels/wasm/binary.generated.ts.
 //
 //   node scripts/build-kernels.mjs [--if-stale]
 //
@@ -10,17 +10,18 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const sources = join(root, 'src/kernels/assembly');
-const out = join(root, 'src/kernels/binary.generated.ts');
+const out = join(root, 'src/kernels/wasm/binary.generated.ts');
 
 // -O3s: a fifth smaller than -O3, and as fast but for a tenth in depthwise convolution and max pooling.
-// memoryBase: kernel arguments live below the static data (ARGS and STATIC_BASE in src/kernels/memory.ts).
+// memoryBase: kernel arguments live below the static data (ARGS and STATIC_BASE in src/kernels/memory/allocator.ts).
 const flags = `-O3s --noAssert --runtime stub --importMemory --noExportMemory --sharedMemory --initialMemory 16
   --maximumMemory 65536 --enable simd --enable threads --memoryBase 4096`.split(/\s+/);
 
 /** What the binary is made from: the sources and the flags. Line ends do not count, as git may change them. */
 async function digest() {
   const hash = createHash('sha256').update(flags.join(' '));
-  for (const name of (await readdir(sources)).filter((f) => f.endsWith('.ts')).sort()) {
+  const names = (await readdir(sources, { recursive: true })).map((f) => f.replaceAll('\\', '/'));
+  for (const name of names.filter((f) => f.endsWith('.ts')).sort()) {
     hash.update(name).update((await readFile(join(sources, name), 'utf8')).replaceAll('\r\n', '\n'));
   }
   return hash.digest('hex');

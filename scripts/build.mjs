@@ -37,7 +37,7 @@ async function bundle() {
     chunkFileNames: '[name].js',
     codeSplitting: {
       groups: [
-        { name: 'binary', test: /[\\/]src[\\/]kernels[\\/]binary\.generated\.ts$/, priority: 1 },
+        { name: 'binary', test: /[\\/]src[\\/]kernels[\\/]wasm[\\/]binary\.generated\.ts$/, priority: 1 },
         { name: 'core', test: /[\\/]src[\\/](core|platform)[\\/]/ },
         { name: 'engine', test: /[\\/]src[\\/](kernels|autograd|inspect)[\\/]/ },
       ],

@@ -6,8 +6,8 @@ import { manualSeed, rand, randint, scoped, setNumThreads, type Tensor } from 'c
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
-import { kernelModule } from '../src/kernels/launch.ts';
-import { poolFor, tuning } from '../src/kernels/threads.ts';
+import { kernelModule } from '../src/kernels/wasm/launch.ts';
+import { poolFor, tuning } from '../src/kernels/threads/pool.ts';
 import { started, unitsOfWorkers } from './support/workers.ts';
 
 // Threads as a user meets them: training to the same bits, and processes that end.

@@ -4,7 +4,7 @@
 import './methods.ts';
 
 export { setConvAlgorithm, type ConvAlgorithm } from '../kernels/conv-algorithm.ts';
-export { getNumThreads, setNumThreads } from '../kernels/threads.ts';
+export { getNumThreads, setNumThreads } from '../kernels/threads/pool.ts';
 export * from './backward.ts';
 export * from './create.ts';
 export * from './functional.ts';

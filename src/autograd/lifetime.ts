@@ -2,7 +2,7 @@
  * Scopes as users call them, and the memory report.
  */
 import { ArgumentError } from '../core/errors.ts';
-import { memoryUse, resetPeak } from '../kernels/memory.ts';
+import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
 import { tensorCount } from './finalize.ts';
 import { runScoped, scopedIterator, withGradMode } from './scope.ts';
 import { isTensor } from './tensor.ts';

@@ -5,7 +5,7 @@ import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type Kernels } from '../kernels/index.ts';
-import { withNursery } from '../kernels/memory.ts';
+import { withNursery } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './scope.ts';
 import { Node, emptyBin, type FreedBy } from './tape.ts';

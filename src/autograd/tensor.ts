@@ -7,7 +7,7 @@ import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { allocate, readElements, viewOf, withNursery, type Storage } from '../kernels/memory.ts';
+import { allocate, readElements, viewOf, withNursery, type Storage } from '../kernels/memory/allocator.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { Lease, countTensor, registerTensor, unregisterTensor } from './finalize.ts';
 import { formatTensor } from './format.ts';

@@ -5,7 +5,7 @@ import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { AnomalyError, ArgumentError } from '../core/errors.ts';
 import { formatShape, isDense, sizeOf } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { elementView, withNursery } from '../kernels/memory.ts';
+import { elementView, withNursery } from '../kernels/memory/allocator.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';

@@ -8,9 +8,9 @@
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
  */
 import type { FusedKernels, Kernels } from './interface.ts';
-import { reference } from './reference.ts';
-import { startTurbo } from './turbo.ts';
-import { wasm, wasmFused } from './wasm.ts';
+import { reference } from './reference/index.ts';
+import { startTurbo } from './wasm/turbo.ts';
+import { wasm, wasmFused } from './wasm/index.ts';
 
 export type * from './interface.ts';
 

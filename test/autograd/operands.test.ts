@@ -22,7 +22,7 @@ import {
   zerosLike,
 } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
-import { allocate } from '../../src/kernels/memory.ts';
+import { allocate } from '../../src/kernels/memory/allocator.ts';
 
 const int = (values: number[]): Tensor => tensor(values, { dtype: 'int32' });
 const bool = (...values: boolean[]): Tensor => tensor(values);

@@ -15,8 +15,8 @@ import { TABLE } from '../support/table.ts';
 /** How many allocations succeed before one fails. */
 const left = vi.hoisted(() => ({ count: Infinity }));
 
-vi.mock('../../src/kernels/memory.ts', async (original) => {
-  const real = await original<typeof import('../../src/kernels/memory.ts')>();
+vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
+  const real = await original<typeof import('../../src/kernels/memory/allocator.ts')>();
   const allocate: typeof real.allocate = (n) => {
     if (left.count-- <= 0) throw new OutOfMemoryError('test: no room');
     return real.allocate(n);

@@ -4,10 +4,10 @@ import { ITEM_SIZE, type DType } from '../../src/core/dtype.ts';
 import { Random } from '../../src/core/random.ts';
 import { channelsLastStrides, sizeOf, stridesInOrder, type Shape } from '../../src/core/shape.ts';
 import type { BinaryOp, CompareOp, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
-import { allocate, elementView } from '../../src/kernels/memory.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { allocate, elementView } from '../../src/kernels/memory/allocator.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
-import { elementwiseKernels as fast } from '../../src/kernels/wasm-elementwise.ts';
+import { elementwiseKernels as fast } from '../../src/kernels/wasm/elementwise.ts';
 import { difference, freed, raw, read, view } from './layouts.ts';
 
 type Implementation = typeof fast;

@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
-import { memoryUse } from '../../src/kernels/memory.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { memoryUse } from '../../src/kernels/memory/allocator.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
-import { elementwiseKernels } from '../../src/kernels/wasm-elementwise.ts';
-import { fusedKernels as fused } from '../../src/kernels/wasm-fused.ts';
+import { elementwiseKernels } from '../../src/kernels/wasm/elementwise.ts';
+import { fusedKernels as fused } from '../../src/kernels/wasm/fused.ts';
 import { difference, freed, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // The fused kernels against their formulas in plain float64 JavaScript.

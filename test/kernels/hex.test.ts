@@ -2,7 +2,7 @@
  * The embedded binary's text gives the same bytes whichever way the platform decodes it.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { byDigit, bytesOfHex } from '../../src/kernels/hex.ts';
+import { byDigit, bytesOfHex } from '../../src/kernels/wasm/hex.ts';
 
 const ALL = Uint8Array.from({ length: 256 }, (_, i) => i);
 const TEXT = Array.from(ALL, (b) => b.toString(16).padStart(2, '0')).join('');

@@ -4,8 +4,8 @@
 import { ITEM_SIZE, type DType } from '../../src/core/dtype.ts';
 import { Random } from '../../src/core/random.ts';
 import { channelsLastStrides, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../../src/core/shape.ts';
-import { allocate, elementView, readElements, viewOf, withNursery } from '../../src/kernels/memory.ts';
-import { at, walk } from '../../src/kernels/reference-walk.ts';
+import { allocate, elementView, readElements, viewOf, withNursery } from '../../src/kernels/memory/allocator.ts';
+import { at, walk } from '../../src/kernels/reference/walk.ts';
 import type { View } from '../../src/kernels/view.ts';
 
 export const LAYOUTS = ['row-major', 'channels-last', 'permuted', 'sliced'] as const;

@@ -5,10 +5,10 @@ import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import { kernels } from '../../src/kernels/index.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';
-import type { Deferred } from '../../src/kernels/deferred.ts';
-import { elementwiseKernels } from '../../src/kernels/wasm-elementwise.ts';
-import { fusedKernels } from '../../src/kernels/wasm-fused.ts';
-import { lazyFusedKernels, lazyKernels } from '../../src/kernels/wasm-lazy.ts';
+import type { Deferred } from '../../src/kernels/wasm/fusion/deferred-call.ts';
+import { elementwiseKernels } from '../../src/kernels/wasm/elementwise.ts';
+import { fusedKernels } from '../../src/kernels/wasm/fused.ts';
+import { lazyFusedKernels, lazyKernels } from '../../src/kernels/wasm/fusion/batch-norm-relu.ts';
 import { difference, freed, numbers, read, view } from './layouts.ts';
 
 // Kernels that wait for the next one, against the same kernels one after the other: equal to the bit, in whatever order things are read.

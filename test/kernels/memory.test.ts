@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.ts';
-import { type Storage, allocate, memoryUse, memoryViews, resetPeak, withNursery } from '../../src/kernels/memory.ts';
+import { type Storage, allocate, memoryUse, memoryViews, resetPeak, withNursery } from '../../src/kernels/memory/allocator.ts';
 
 describe('allocate', () => {
   it('gives aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
@@ -136,7 +136,9 @@ describe('running out', () => {
 
 describe('where the platform grants less address space', () => {
   /** A new memory module where memories of more than `limit` pages are refused; and the maxima that it asked for. */
-  async function granting(limit: number): Promise<{ memory: Promise<typeof import('../../src/kernels/memory.ts')>; asked: number[] }> {
+  async function granting(
+    limit: number,
+  ): Promise<{ memory: Promise<typeof import('../../src/kernels/memory/allocator.ts')>; asked: number[] }> {
     const { Memory } = WebAssembly;
     const asked: number[] = [];
     WebAssembly.Memory = class extends Memory {
@@ -147,7 +149,7 @@ describe('where the platform grants less address space', () => {
       }
     };
     vi.resetModules();
-    const memory = import('../../src/kernels/memory.ts');
+    const memory = import('../../src/kernels/memory/allocator.ts');
     await memory.catch(() => null);
     WebAssembly.Memory = Memory;
     return { memory, asked };

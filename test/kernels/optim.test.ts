@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf } from '../../src/core/shape.ts';
 import type { AdamEntry, BlendEntry, SgdEntry } from '../../src/kernels/interface.ts';
-import { memoryUse } from '../../src/kernels/memory.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { memoryUse } from '../../src/kernels/memory/allocator.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import type { View } from '../../src/kernels/view.ts';
-import { optimizerKernels as kernels } from '../../src/kernels/wasm-optim.ts';
+import { optimizerKernels as kernels } from '../../src/kernels/wasm/optimizers.ts';
 import { difference, freed, LAYOUTS, numbers, raw, view, type Layout } from './layouts.ts';
 
 // The optimizers' kernels against their twins: any mix of dtypes, sizes and memory orders.

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import type { AvgPoolParams, PoolParams } from '../../src/kernels/interface.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import type { View } from '../../src/kernels/view.ts';
-import { poolingKernels as wasm } from '../../src/kernels/wasm-pooling.ts';
+import { poolingKernels as wasm } from '../../src/kernels/wasm/pooling.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // The WebAssembly kernels against the reference, on images of every layout. Whole storages are compared, so that a write

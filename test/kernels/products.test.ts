@@ -4,10 +4,10 @@ import type { FloatDType } from '../../src/core/dtype.ts';
 import { rowMajorStrides, sizeOf, type Shape } from '../../src/core/shape.ts';
 import { setConvAlgorithm } from '../../src/kernels/conv-algorithm.ts';
 import type { ConvParams } from '../../src/kernels/interface.ts';
-import { memoryUse } from '../../src/kernels/memory.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { memoryUse } from '../../src/kernels/memory/allocator.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
-import { productKernels as wasm } from '../../src/kernels/wasm-products.ts';
+import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // The WebAssembly kernels against the reference, on operands of every layout. Whole storages are compared, so that a write

@@ -11,8 +11,8 @@ import type {
   SgdStepOptions,
   UnaryOp,
 } from '../../src/kernels/interface.ts';
-import { erf } from '../../src/kernels/reference-erf.ts';
-import { reference as k } from '../../src/kernels/reference.ts';
+import { erf } from '../../src/kernels/reference/erf.ts';
+import { reference as k } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { difference, LAYOUTS, numbers, read, view } from './layouts.ts';
 

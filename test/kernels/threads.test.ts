@@ -3,12 +3,12 @@ import workerThreads from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
 import { quotaOf } from '../../src/platform/cpus.ts';
-import { kernelModule, launch } from '../../src/kernels/launch.ts';
-import { allocate, elementView, memoryViews, wasmMemory } from '../../src/kernels/memory.ts';
-import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads.ts';
-import { CONTROL, threadRuns } from '../../src/kernels/worker.ts';
+import { kernelModule, launch } from '../../src/kernels/wasm/launch.ts';
+import { allocate, elementView, memoryViews, wasmMemory } from '../../src/kernels/memory/allocator.ts';
+import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads/pool.ts';
+import { CONTROL, threadRuns } from '../../src/kernels/threads/worker.ts';
 import { empty } from '../../src/kernels/view.ts';
-import { wasm } from '../../src/kernels/wasm.ts';
+import { wasm } from '../../src/kernels/wasm/index.ts';
 import { started, unitsOfWorkers } from '../support/workers.ts';
 import { freed } from './layouts.ts';
 

@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { manualSeed, memory, randn, tensor, type Tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { expect, test } from 'vitest';
-import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/launch.ts';
-import { adopt, wideKernelBytes } from '../../src/kernels/turbo.ts';
+import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/wasm/launch.ts';
+import { adopt, wideKernelBytes } from '../../src/kernels/wasm/turbo.ts';
 
 /** The opcodes of f32x4.add and f32x4.sub. */
 const [ADD, SUB] = [

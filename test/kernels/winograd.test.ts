@@ -5,10 +5,10 @@ import * as F from 'chainrule/nn/functional';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import type { ConvParams } from '../../src/kernels/interface.ts';
-import { memoryUse } from '../../src/kernels/memory.ts';
-import { reference } from '../../src/kernels/reference.ts';
+import { memoryUse } from '../../src/kernels/memory/allocator.ts';
+import { reference } from '../../src/kernels/reference/index.ts';
 import type { View } from '../../src/kernels/view.ts';
-import { productKernels as wasm } from '../../src/kernels/wasm-products.ts';
+import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
 // Winograd's 3×3 convolutions against the reference and the direct kernels, in all three directions. Whole storages are compared, so

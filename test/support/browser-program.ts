@@ -2,9 +2,9 @@
  * What test/browser.test.ts runs in a page or its worker.
  */
 import { getNumThreads, manualSeed, rand, setNumThreads } from '../../src/index.ts';
-import { kernelModule } from '../../src/kernels/launch.ts';
-import { poolFor, type Pool } from '../../src/kernels/threads.ts';
-import { CONTROL } from '../../src/kernels/worker.ts';
+import { kernelModule } from '../../src/kernels/wasm/launch.ts';
+import { poolFor, type Pool } from '../../src/kernels/threads/pool.ts';
+import { CONTROL } from '../../src/kernels/threads/worker.ts';
 
 export interface Seen {
   readonly threads: number;

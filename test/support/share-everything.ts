@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect } from 'vitest';
-import { kernelModule } from '../../src/kernels/launch.ts';
-import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads.ts';
+import { kernelModule } from '../../src/kernels/wasm/launch.ts';
+import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
 import { started, unitsOfWorkers } from './workers.ts';
 
 // Setup of the project `threads`: every kernel call that has two chunks is shared among three threads, however small it is.

@@ -2,8 +2,8 @@
  * What tests of the thread pool share.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from '../../src/kernels/threads.ts';
-import { CONTROL } from '../../src/kernels/worker.ts';
+import type { Pool } from '../../src/kernels/threads/pool.ts';
+import { CONTROL } from '../../src/kernels/threads/worker.ts';
 
 /** Waits until `workers` workers of the pool have started. */
 export async function started(pool: Pool, workers: number): Promise<void> {

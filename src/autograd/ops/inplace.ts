@@ -6,7 +6,7 @@ import { checkFits, promote } from '../../core/dtype.ts';
 import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
 import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
-import { withNursery } from '../../kernels/memory.ts';
+import { withNursery } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isSettled } from '../scope.ts';
 import { Tensor } from '../tensor.ts';

@@ -5,7 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { ShapeError } from '../../core/errors.ts';
 import { channelsLastStrides, formatShape, isRowMajor, normalizeDim, sameShape, sizeOf } from '../../core/shape.ts';
 import { fused, kernels, type Kernels } from '../../kernels/index.ts';
-import { withNursery } from '../../kernels/memory.ts';
+import { withNursery } from '../../kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import { loose, type Tensor } from '../tensor.ts';

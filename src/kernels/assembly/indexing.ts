@@ -4,8 +4,8 @@
  * Line kernels take a nest (see strided.ts) over the other dims; along their dim there are `length` elements, and the
  * operands' strides there come before the nest.
  */
-import { intArg } from './abi';
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from './strided';
+import { intArg } from './runtime/abi';
+import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from './runtime/strided';
 
 /** y[i] = x[index[i]] along a dim. args: x's stride along the dim, then a nest of y, index and x, whose stride there is 0. */
 // @ts-ignore: decorator

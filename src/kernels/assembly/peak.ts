@@ -1,7 +1,7 @@
 /**
  * What one core can multiply and add: the yardstick of the benchmarks.
  */
-import { intArg, ptrArg } from './abi';
+import { intArg, ptrArg } from './runtime/abi';
 
 /**
  * Runs `rounds` rounds of 12 independent multiply-adds of whole vectors a chunk and stores their sum, so that nothing is

@@ -1,7 +1,7 @@
 /**
  * Uniform random numbers in bulk: Threefry-2x32-20 at counters (i, stream), eight at a time. See src/core/random.ts.
  */
-import { intArg } from './abi';
+import { intArg } from './runtime/abi';
 
 /** Numbers drawn in one chunk. */
 const CHUNK = 16384;

@@ -1,0 +1,254 @@
+/**
+ * Depthwise convolution (one input and one output channel per group): vectors of channels, multiplied element by element.
+ * The geometry is conv.ts's.
+ */
+import { intArg, ptrArg } from '../runtime/abi';
+import { lanes, loadSome, panelVectors, putSome } from '../simd/vector';
+import { endTap, firstAtLeast, firstTap } from './taps';
+
+/** y = Σ over taps of x · w for one pixel and `vectors` vectors of channels, of which `columns` exist: all of them if `whole`. */
+// @ts-ignore: decorator
+@inline
+function pixelOf<T>(
+  vectors: i32, whole: bool, x: usize, xRow: usize, xPixel: usize, w: usize, wRow: usize, rows: i32, taps: i32, y: usize, columns: i32,
+): void {
+  const rest = columns - (vectors - 1) * lanes<T>();
+  const end: usize = (vectors - 1) * 16;
+  const width: usize = vectors * 16;
+  let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), c2 = v128.splat<T>(0), c3 = v128.splat<T>(0);
+  for (; rows > 0; rows--) {
+    let p = x;
+    let q = w;
+    for (let t = taps; t > 0; t--) {
+      if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
+      if (vectors > 2) {
+        c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
+        c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+      }
+      const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
+      c3 = v128.add<T>(c3, v128.mul<T>(x3, v128.load(q + end)));
+      p += xPixel;
+      q += width;
+    }
+    x += xRow;
+    w += wRow;
+  }
+  if (vectors > 1) v128.store(y, c0);
+  if (vectors > 2) {
+    v128.store(y, c1, 16);
+    v128.store(y, c2, 32);
+  }
+  putSome<T>(y + end, c3, rest, false);
+}
+
+/**
+ * The same for two pixels, xNext and yNext apart, that have the same taps, and 2 whole vectors: each vector of w is read once for
+ * both, and all that is read for a tap fits the registers.
+ */
+// @ts-ignore: decorator
+@inline
+function pixelPair<T>(
+  x: usize, xNext: usize, xRow: usize, xPixel: usize, w: usize, wRow: usize, wStep: usize, rows: i32, taps: i32, y: usize, yNext: usize,
+): void {
+  let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), d0 = v128.splat<T>(0), d1 = v128.splat<T>(0);
+  for (; rows > 0; rows--) {
+    let p = x;
+    let q = w;
+    for (let t = taps; t > 0; t--) {
+      const w0 = v128.load(q);
+      const w1 = v128.load(q, 16);
+      c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), w0));
+      c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), w1));
+      const next = p + xNext;
+      d0 = v128.add<T>(d0, v128.mul<T>(v128.load(next), w0));
+      d1 = v128.add<T>(d1, v128.mul<T>(v128.load(next, 16), w1));
+      p += xPixel;
+      q += wStep;
+    }
+    x += xRow;
+    w += wRow;
+  }
+  v128.store(y, c0);
+  v128.store(y, c1, 16);
+  v128.store(y + yNext, d0);
+  v128.store(y + yNext, d1, 16);
+}
+
+/**
+ * y = x ⋆ w. A chunk is an image × a band of output rows.
+ * args: x, its image, row and pixel stride; w in panels; y, its image, row and pixel stride; N, C;
+ * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band. Strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function depthwise<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
+  const w = ptrArg(args, 4);
+  const y = ptrArg(args, 5), yImage = ptrArg(args, 6), yRow = ptrArg(args, 7), yPixel = ptrArg(args, 8);
+  const C = intArg(args, 10);
+  const countY = intArg(args, 11), startY = intArg(args, 12), stepY = intArg(args, 13);
+  const tapStepY = intArg(args, 14), tapsY = intArg(args, 15), sizeY = intArg(args, 16);
+  const countX = intArg(args, 17), startX = intArg(args, 18), stepX = intArg(args, 19);
+  const tapStepX = intArg(args, 20), tapsX = intArg(args, 21), sizeX = intArg(args, 22);
+  const band = intArg(args, 23);
+  const bands = (countY + band - 1) / band;
+  const nextRow = <usize>tapStepY * xRow;
+  const nextPixel = <usize>tapStepX * xPixel;
+  const aNext = <usize>stepX * xPixel;
+  // Output columns from `inner` to `innerEnd` have all their taps inside.
+  const inner = firstAtLeast(0, startX, stepX);
+  const innerEnd = min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX));
+  for (let chunk = first; chunk < last; chunk++) {
+    const n = chunk / bands;
+    const p0 = (chunk % bands) * band;
+    const pEnd = min(countY, p0 + band);
+    for (let p = p0; p < pEnd; p++) {
+      const atY = startY + p * stepY;
+      const ty = firstTap(atY, tapStepY);
+      const rows = endTap(atY, tapStepY, tapsY, sizeY) - ty;
+      for (let q = 0; q < countX; ) {
+        const pair = q >= inner && q + 1 < innerEnd;
+        const atX = startX + q * stepX;
+        const tx = firstTap(atX, tapStepX);
+        const taps = endTap(atX, tapStepX, tapsX, sizeX) - tx;
+        const a = x + <usize>n * xImage + <usize>(atY + ty * tapStepY) * xRow + <usize>(atX + tx * tapStepX) * xPixel;
+        const c = y + <usize>n * yImage + <usize>p * yRow + <usize>q * yPixel;
+        for (let i = 0; i < C; ) {
+          const vectors = panelVectors<T>(C - i);
+          const offset = <usize>i * sizeof<T>();
+          const wRow = <usize>(tapsX * vectors) << 4;
+          const b = w + <usize>(tapsY * tapsX) * offset + <usize>((ty * tapsX + tx) * vectors << 4);
+          i += vectors * lanes<T>();
+          if (pair && vectors > 1 && C >= i) {
+            for (let v = 0; v < vectors; v += 2) {
+              const at = offset + (<usize>v << 4);
+              pixelPair<T>(a + at, aNext, nextRow, nextPixel, b + (<usize>v << 4), wRow, <usize>vectors << 4, rows, taps, c + at, yPixel);
+            }
+            continue;
+          }
+          for (let k: usize = 0; k <= <usize>pair; k++) {
+            const ak = a + offset + k * aNext;
+            const ck = c + offset + k * yPixel;
+            if (C >= i && vectors == 4) pixelOf<T>(4, true, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 4 * lanes<T>());
+            else if (vectors == 4) pixelOf<T>(4, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 4 * lanes<T>());
+            else if (vectors == 2) pixelOf<T>(2, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + 2 * lanes<T>());
+            else pixelOf<T>(1, false, ak, nextRow, nextPixel, b, wRow, rows, taps, ck, C - i + lanes<T>());
+          }
+        }
+        q += pair ? 2 : 1;
+      }
+    }
+  }
+}
+
+export function depthwise_f32(args: usize, first: i32, last: i32): void {
+  depthwise<f32>(args, first, last);
+}
+
+export function depthwise_f64(args: usize, first: i32, last: i32): void {
+  depthwise<f64>(args, first, last);
+}
+
+/** sum += Σ over a block of pixels of x · g for one tap and `vectors` vectors of channels, as above. */
+// @ts-ignore: decorator
+@inline
+function tapOf<T>(
+  vectors: i32, whole: bool, x: usize, xStep: usize, xRow: usize, g: usize, gStep: usize, gRow: usize, run: i32, runs: i32,
+  sum: usize, columns: i32,
+): void {
+  const rest = columns - (vectors - 1) * lanes<T>();
+  const end: usize = (vectors - 1) * 16;
+  let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), c2 = v128.splat<T>(0), c3 = v128.splat<T>(0);
+  for (; runs > 0; runs--) {
+    let p = x;
+    let q = g;
+    for (let k = run; k > 0; k--) {
+      if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
+      if (vectors > 2) {
+        c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
+        c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+      }
+      const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
+      const g3 = whole ? v128.load(q + end) : loadSome<T>(q + end, rest);
+      c3 = v128.add<T>(c3, v128.mul<T>(x3, g3));
+      p += xStep;
+      q += gStep;
+    }
+    x += xRow;
+    g += gRow;
+  }
+  if (vectors > 1) v128.store(sum, v128.add<T>(v128.load(sum), c0));
+  if (vectors > 2) {
+    v128.store(sum, v128.add<T>(v128.load(sum, 16), c1), 16);
+    v128.store(sum, v128.add<T>(v128.load(sum, 32), c2), 32);
+  }
+  v128.store(sum + end, v128.add<T>(v128.load(sum + end), c3));
+}
+
+/**
+ * dw = Σ over images and pixels of x · g, into partial sums [image group, tap, C rounded up to whole vectors]; convGradWSum adds
+ * them. A chunk is an image group × 4 vectors of channels; the sum runs in image order.
+ * args: x, its image, row and pixel stride; g, its image, row and pixel stride; the sums; N, C;
+ * vertical count, start, step, tapStep, taps, size; the same horizontally; images per group. Strides in bytes.
+ */
+// @ts-ignore: decorator
+@inline
+function depthwiseGradW<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
+  const g = ptrArg(args, 4), gImage = ptrArg(args, 5), gRow = ptrArg(args, 6), gPixel = ptrArg(args, 7);
+  const sums = ptrArg(args, 8);
+  const N = intArg(args, 9), C = intArg(args, 10);
+  const countY = intArg(args, 11), startY = intArg(args, 12), stepY = intArg(args, 13);
+  const tapStepY = intArg(args, 14), tapsY = intArg(args, 15), sizeY = intArg(args, 16);
+  const countX = intArg(args, 17), startX = intArg(args, 18), stepX = intArg(args, 19);
+  const tapStepX = intArg(args, 20), tapsX = intArg(args, 21), sizeX = intArg(args, 22);
+  const groupImages = intArg(args, 23);
+  const padded = (C + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+  const block = 4 * lanes<T>();
+  const blocks = (C + block - 1) / block;
+  const xStep = <usize>stepX * xPixel;
+  const nextRow = <usize>stepY * xRow;
+  for (let chunk = first; chunk < last; chunk++) {
+    const i0 = (chunk % blocks) * block;
+    const part = chunk / blocks;
+    const out = sums + <usize>(part * tapsY * tapsX * padded + i0) * sizeof<T>();
+    const width = min(block, padded - i0);
+    for (let t = 0; t < tapsY * tapsX; t++) memory.fill(out + <usize>(t * padded) * sizeof<T>(), 0, <usize>width * sizeof<T>());
+    const nEnd = min(N, (part + 1) * groupImages);
+    for (let n = part * groupImages; n < nEnd; n++) {
+      for (let ty = 0; ty < tapsY; ty++) {
+        const shiftY = startY + ty * tapStepY;
+        const p = firstAtLeast(0, shiftY, stepY);
+        const runs = min(countY, firstAtLeast(sizeY, shiftY, stepY)) - p;
+        if (runs <= 0) continue;
+        for (let tx = 0; tx < tapsX; tx++) {
+          const shiftX = startX + tx * tapStepX;
+          const q = firstAtLeast(0, shiftX, stepX);
+          const run = min(countX, firstAtLeast(sizeX, shiftX, stepX)) - q;
+          if (run <= 0) continue;
+          const a = x + <usize>n * xImage + <usize>(shiftY + p * stepY) * xRow + <usize>(shiftX + q * stepX) * xPixel;
+          const b = g + <usize>n * gImage + <usize>p * gRow + <usize>q * gPixel;
+          const c = out + <usize>((ty * tapsX + tx) * padded) * sizeof<T>();
+          for (let i = i0; i < i0 + width; ) {
+            const vectors = panelVectors<T>(i0 + width - i);
+            const offset = <usize>i * sizeof<T>();
+            const ci = c + <usize>(i - i0) * sizeof<T>();
+            if (C - i >= 4 * lanes<T>()) tapOf<T>(4, true, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else if (vectors == 4) tapOf<T>(4, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else if (vectors == 2) tapOf<T>(2, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            else tapOf<T>(1, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
+            i += vectors * lanes<T>();
+          }
+        }
+      }
+    }
+  }
+}
+
+export function depthwiseGradW_f32(args: usize, first: i32, last: i32): void {
+  depthwiseGradW<f32>(args, first, last);
+}
+
+export function depthwiseGradW_f64(args: usize, first: i32, last: i32): void {
+  depthwiseGradW<f64>(args, first, last);
+}

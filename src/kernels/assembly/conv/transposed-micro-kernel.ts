@@ -1,0 +1,168 @@
+/**
+ * The micro-kernel of weight gradients, where A is transposed: its rows are neighbouring channels, its sum runs over pixels, images
+ * (sweeps), rows (runs) and columns (steps) any distance apart. What tile.ts says holds here too.
+ */
+import { wide } from '../runtime/abi';
+import { lanes, putRow } from '../simd/vector';
+
+// @ts-ignore: decorator
+@inline
+function outerOf<T>(
+  rows: i32, vectors: i32,
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  const length = <usize>run * bStep;
+  a -= aStep;
+  b -= bStep;
+  for (; count > 0; count--) {
+    let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
+    let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
+    let c20 = v128.splat<T>(0), c21 = v128.splat<T>(0), c22 = v128.splat<T>(0), c23 = v128.splat<T>(0);
+    let c30 = v128.splat<T>(0), c31 = v128.splat<T>(0), c32 = v128.splat<T>(0), c33 = v128.splat<T>(0);
+    let aAt = a;
+    let bAt = b;
+    for (let i = sweeps; i > 0; i--) {
+      let aFrom = aAt;
+      let bFrom = bAt;
+      for (let r = runs; r > 0; r--) {
+        let p0 = aFrom;
+        let q = bFrom;
+        const last = q + length;
+        do {
+          p0 += aStep;
+          q += bStep;
+          const b0 = v128.load(q);
+          const b1 = vectors > 1 ? v128.load(q, 16) : b0;
+          const b2 = vectors > 2 ? v128.load(q, 32) : b0;
+          const b3 = vectors > 2 ? v128.load(q, 48) : b0;
+          const s0 = v128.load_splat<T>(p0);
+          c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
+          if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+          if (vectors > 2) {
+            c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
+            c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+          }
+          if (rows > 1) {
+            const s1 = v128.load_splat<T>(p0, sizeof<T>());
+            c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
+            if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+            if (vectors > 2) {
+              c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
+              c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+            }
+          }
+          if (rows > 2) {
+            const s2 = v128.load_splat<T>(p0, 2 * sizeof<T>());
+            c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
+            c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
+            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
+            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+            const s3 = v128.load_splat<T>(p0, 3 * sizeof<T>());
+            c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
+            c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
+            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
+            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+          }
+        } while (q != last);
+        aFrom += aRun;
+        bFrom += bRun;
+      }
+      aAt += aSweep;
+      bAt += bSweep;
+    }
+    putRow<T>(vectors, c, c00, c01, c02, c03, 4 * lanes<T>(), true);
+    if (rows > 1) putRow<T>(vectors, c + cRow, c10, c11, c12, c13, 4 * lanes<T>(), true);
+    if (rows > 2) {
+      putRow<T>(vectors, c + 2 * cRow, c20, c21, c22, c23, 4 * lanes<T>(), true);
+      putRow<T>(vectors, c + 3 * cRow, c30, c31, c32, c33, 4 * lanes<T>(), true);
+    }
+    a += <usize>rows * sizeof<T>();
+    c += <usize>rows * cRow;
+  }
+}
+
+function outer4x4<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  outerOf<T>(4, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+}
+
+function outer2x4<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  outerOf<T>(2, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+}
+
+function outer2x2<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  outerOf<T>(2, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+}
+
+function outer2x1<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  outerOf<T>(2, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+}
+
+function outer1x4<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize,
+): void {
+  outerOf<T>(1, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+}
+
+function outer1x2<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize,
+): void {
+  outerOf<T>(1, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+}
+
+function outer1x1<T>(
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize,
+): void {
+  outerOf<T>(1, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+}
+
+/**
+ * C += Aᵀ · B for `count` tiles of 2 neighbouring columns of A, side by side, × `vectors` whole vectors; steps of any length.
+ * cRow: bytes from one row of C to the next.
+ */
+// @ts-ignore: decorator
+@inline
+export function outer2<T>(
+  vectors: i32,
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
+): void {
+  if (wide != 0 && vectors == 4 && count > 1) {
+    outer4x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count >> 1);
+    const done = <usize>(count & -2);
+    a += 2 * done * sizeof<T>();
+    c += 2 * done * cRow;
+    count &= 1;
+  }
+  if (vectors == 4) outer2x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  else if (vectors == 2) outer2x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  else outer2x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+}
+
+/** The same for one column of A. */
+// @ts-ignore: decorator
+@inline
+export function outer1<T>(
+  vectors: i32,
+  a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
+  run: i32, runs: i32, sweeps: i32, c: usize,
+): void {
+  if (vectors == 4) outer1x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+  else if (vectors == 2) outer1x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+  else outer1x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+}

@@ -1,0 +1,189 @@
+/**
+ * y = x, converted, over nests of y and x (see strided.ts); and transposes in tiles.
+ */
+import { intArg } from '../runtime/abi';
+import { endRow, firstRow, offsetOf, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from '../runtime/strided';
+
+/** From this many bytes on, memory.copy beats a loop of vectors. */
+const LONG = 512;
+
+/** float → int truncates and saturates; anything → bool (u8) is ≠ 0. */
+// @ts-ignore: decorator
+@inline
+function convert<X, Y>(x: X): Y {
+  if (sizeof<Y>() == 1) return <Y>(x != 0);
+  return <Y>x;
+}
+
+/** Four elements at x as a vector of f32. */
+// @ts-ignore: decorator
+@inline
+function floats4<X>(x: usize): v128 {
+  if (sizeof<X>() == 1) return f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(x))));
+  if (sizeof<X>() == 8) return i64x2.shuffle(f32x4.demote_f64x2_zero(v128.load(x)), f32x4.demote_f64x2_zero(v128.load(x, 16)), 0, 2);
+  return f32x4.convert_i32x4_s(v128.load(x));
+}
+
+/** X and Y differ, or are an integer type of the elements' size whose bits are moved. */
+// @ts-ignore: decorator
+@inline
+function copyRun<X, Y>(y: usize, x: usize, n: i32, sy: usize, sx: usize): void {
+  let i = 0;
+  if (sy == sizeof<Y>()) {
+    if (isFloat<X>() == isFloat<Y>() && sizeof<X>() == sizeof<Y>()) {
+      const lanes = <i32>(16 / sizeof<Y>());
+      if (sx == sizeof<X>()) {
+        if (n * <i32>sizeof<Y>() >= LONG) {
+          memory.copy(y, x, <usize>n * sizeof<Y>());
+          return;
+        }
+        for (; i <= n - lanes; i += lanes) {
+          v128.store(y, v128.load(x));
+          x += 16;
+          y += 16;
+        }
+      } else if (sx == 0) {
+        const v = v128.load_splat<X>(x);
+        for (; i <= n - lanes; i += lanes) {
+          v128.store(y, v);
+          y += 16;
+        }
+      }
+    } else if (isFloat<Y>() && sizeof<Y>() == 4) {
+      if (sx == sizeof<X>()) {
+        for (; i <= n - 4; i += 4) {
+          v128.store(y, floats4<X>(x));
+          x += 4 * sizeof<X>();
+          y += 16;
+        }
+      }
+    }
+  }
+  for (; i < n; i++) {
+    store<Y>(y, convert<X, Y>(load<X>(x)));
+    x += sx;
+    y += sy;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function copy<X, Y>(nest: usize, first: i32, last: i32): void {
+  const end = endRow(nest, 2, last);
+  const walk = walkOf(nest, 2);
+  const run = runOf(nest, 2);
+  const tail = tailOf(nest, 2);
+  const ry = rowStride(nest, 2, 0);
+  const rx = rowStride(nest, 2, 1);
+  const sy = runStride(nest, 2, 0);
+  const sx = runStride(nest, 2, 1);
+  for (let row = firstRow(nest, 2, first); row < end; ) {
+    const walkEnd = row - (row % walk) + walk;
+    const stop = min(end, walkEnd);
+    let y = rowPointer(nest, 2, 0, row);
+    let x = rowPointer(nest, 2, 1, row);
+    for (; row < stop; row++) {
+      copyRun<X, Y>(y, x, row + 1 == walkEnd ? tail : run, sy, sx);
+      y += ry;
+      x += rx;
+    }
+  }
+}
+
+/** y[p][q..q+lanes) = x[q..q+lanes)[p] for `lanes` p: one vector each way. sy steps p in y, sx steps q in x. */
+// @ts-ignore: decorator
+@inline
+function transposeBlock<T>(y: usize, x: usize, sy: usize, sx: usize): void {
+  if (sizeof<T>() == 4) {
+    const r0 = v128.load(x);
+    const r1 = v128.load(x + sx);
+    const r2 = v128.load(x + 2 * sx);
+    const r3 = v128.load(x + 3 * sx);
+    const a = i32x4.shuffle(r0, r1, 0, 4, 1, 5);
+    const b = i32x4.shuffle(r2, r3, 0, 4, 1, 5);
+    const c = i32x4.shuffle(r0, r1, 2, 6, 3, 7);
+    const d = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
+    v128.store(y, i64x2.shuffle(a, b, 0, 2));
+    v128.store(y + sy, i64x2.shuffle(a, b, 1, 3));
+    v128.store(y + 2 * sy, i64x2.shuffle(c, d, 0, 2));
+    v128.store(y + 3 * sy, i64x2.shuffle(c, d, 1, 3));
+  } else {
+    const r0 = v128.load(x);
+    const r1 = v128.load(x + sx);
+    v128.store(y, i64x2.shuffle(r0, r1, 0, 2));
+    v128.store(y + sy, i64x2.shuffle(r0, r1, 1, 3));
+  }
+}
+
+/**
+ * Copies matrices whose rows lie in memory where y's columns do: y[b][p][q] = x[b][q][p], contiguous along q in y and along p in x.
+ * args: y, x, P, Q, stride of p in y, stride of q in x, tile's p, tile's q, strips of a
+ * tile's p in a matrix, strips in all, strips per chunk, outer dims;
+ * then per outer dim, innermost first: size, stride in y, stride in x.
+ */
+// @ts-ignore: decorator
+@inline
+function transpose<T>(args: usize, first: i32, last: i32): void {
+  const P = intArg(args, 2);
+  const Q = intArg(args, 3);
+  const sy = strideArg(args, 4);
+  const sx = strideArg(args, 5);
+  const tileP = intArg(args, 6);
+  const tileQ = intArg(args, 7);
+  const strips = intArg(args, 8);
+  const end = min(intArg(args, 9), last * intArg(args, 10));
+  const outer = intArg(args, 11);
+  for (let strip = first * intArg(args, 10); strip < end; strip++) {
+    const matrix = strip / strips;
+    const p = (strip - matrix * strips) * tileP;
+    const y = <usize>load<f64>(args) + offsetOf(args + 96, outer, 3, 1, matrix) + <usize>p * sy;
+    const x = <usize>load<f64>(args + 8) + offsetOf(args + 96, outer, 3, 2, matrix) + <usize>p * sizeof<T>();
+    for (let q = 0; q < Q; q += tileQ) {
+      transposeTile<T>(y + <usize>q * sizeof<T>(), x + <usize>q * sx, min(tileP, P - p), min(tileQ, Q - q), sy, sx);
+    }
+  }
+}
+
+/** y[p][q] = x[q][p] for one tile. */
+// @ts-ignore: decorator
+@inline
+function transposeTile<T>(y: usize, x: usize, P: i32, Q: i32, sy: usize, sx: usize): void {
+  let q = 0;
+  if (sizeof<T>() > 1) {
+    const lanes = <i32>(16 / sizeof<T>());
+    for (; q <= Q - lanes; q += lanes) {
+      let p = 0;
+      for (; p <= P - lanes; p += lanes) transposeBlock<T>(y + <usize>p * sy, x + <usize>p * sizeof<T>(), sy, sx);
+      for (; p < P; p++) {
+        const column = x + <usize>p * sizeof<T>();
+        for (let k = 0; k < lanes; k++) store<T>(y + <usize>p * sy + <usize>k * sizeof<T>(), load<T>(column + <usize>k * sx));
+      }
+      y += 16;
+      x += <usize>lanes * sx;
+    }
+  }
+  for (; q < Q; q++) {
+    for (let p = 0; p < P; p++) store<T>(y + <usize>p * sy, load<T>(x + <usize>p * sizeof<T>()));
+    y += sizeof<T>();
+    x += sx;
+  }
+}
+
+export function copy_8(args: usize, first: i32, last: i32): void { copy<u8, u8>(args, first, last); }
+export function copy_32(args: usize, first: i32, last: i32): void { copy<i32, i32>(args, first, last); }
+export function copy_64(args: usize, first: i32, last: i32): void { copy<i64, i64>(args, first, last); }
+export function copy_f32_f64(args: usize, first: i32, last: i32): void { copy<f32, f64>(args, first, last); }
+export function copy_f32_i32(args: usize, first: i32, last: i32): void { copy<f32, i32>(args, first, last); }
+export function copy_f32_u8(args: usize, first: i32, last: i32): void { copy<f32, u8>(args, first, last); }
+export function copy_f64_f32(args: usize, first: i32, last: i32): void { copy<f64, f32>(args, first, last); }
+export function copy_f64_i32(args: usize, first: i32, last: i32): void { copy<f64, i32>(args, first, last); }
+export function copy_f64_u8(args: usize, first: i32, last: i32): void { copy<f64, u8>(args, first, last); }
+export function copy_i32_f32(args: usize, first: i32, last: i32): void { copy<i32, f32>(args, first, last); }
+export function copy_i32_f64(args: usize, first: i32, last: i32): void { copy<i32, f64>(args, first, last); }
+export function copy_i32_u8(args: usize, first: i32, last: i32): void { copy<i32, u8>(args, first, last); }
+export function copy_u8_f32(args: usize, first: i32, last: i32): void { copy<u8, f32>(args, first, last); }
+export function copy_u8_f64(args: usize, first: i32, last: i32): void { copy<u8, f64>(args, first, last); }
+export function copy_u8_i32(args: usize, first: i32, last: i32): void { copy<u8, i32>(args, first, last); }
+export function transpose_8(args: usize, first: i32, last: i32): void { transpose<u8>(args, first, last); }
+export function transpose_32(args: usize, first: i32, last: i32): void { transpose<i32>(args, first, last); }
+export function transpose_64(args: usize, first: i32, last: i32): void { transpose<i64>(args, first, last); }

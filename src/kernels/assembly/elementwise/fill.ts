@@ -1,0 +1,50 @@
+/**
+ * y = value. args: value, then a nest of y.
+ */
+import { floatArg } from '../runtime/abi';
+import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, tailOf, walkOf } from '../runtime/strided';
+
+// @ts-ignore: decorator
+@inline
+function fill<T>(args: usize, first: i32, last: i32): void {
+  const value = <T>floatArg(args, 0);
+  const nest = args + 8;
+  const end = endRow(nest, 1, last);
+  const walk = walkOf(nest, 1);
+  const run = runOf(nest, 1);
+  const tail = tailOf(nest, 1);
+  const ry = rowStride(nest, 1, 0);
+  const sy = runStride(nest, 1, 0);
+  for (let row = firstRow(nest, 1, first); row < end; ) {
+    const walkEnd = row - (row % walk) + walk;
+    const stop = min(end, walkEnd);
+    let y = rowPointer(nest, 1, 0, row);
+    for (; row < stop; row++) {
+      fillRun<T>(value, y, row + 1 == walkEnd ? tail : run, sy);
+      y += ry;
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function fillRun<T>(value: T, y: usize, n: i32, sy: usize): void {
+  let i = 0;
+  if (sy == sizeof<T>()) {
+    const v = v128.splat<T>(value);
+    const lanes = <i32>(16 / sizeof<T>());
+    for (; i <= n - lanes; i += lanes) {
+      v128.store(y, v);
+      y += 16;
+    }
+  }
+  for (; i < n; i++) {
+    store<T>(y, value);
+    y += sy;
+  }
+}
+
+export function fill_f32(args: usize, first: i32, last: i32): void { fill<f32>(args, first, last); }
+export function fill_f64(args: usize, first: i32, last: i32): void { fill<f64>(args, first, last); }
+export function fill_i32(args: usize, first: i32, last: i32): void { fill<i32>(args, first, last); }
+export function fill_u8(args: usize, first: i32, last: i32): void { fill<u8>(args, first, last); }

@@ -1,0 +1,209 @@
+/**
+ * Batch norm's statistics of an M×C matrix, row-major: M samples or pixels of C channels.
+ */
+import { floatArg, intArg, ptrArg } from '../runtime/abi';
+import { addWide, blockRows } from './row-statistics';
+import { lanes } from '../simd/vector';
+
+/** x where it is finite, else 0. */
+// @ts-ignore: decorator
+@inline
+function finite<T>(x: v128): v128 {
+  const d = v128.sub<T>(x, x);
+  return v128.and(x, v128.eq<T>(d, d));
+}
+
+/** The mean of `rows` rows at p, a vector of channels. */
+// @ts-ignore: decorator
+@inline
+function blockMean<T>(p: usize, rows: i32, rowBytes: usize): v128 {
+  let s = v128.splat<T>(0);
+  for (let i = 0; i < rows; i++, p += rowBytes) s = v128.add<T>(s, v128.load(p));
+  return finite<T>(v128.div<T>(s, v128.splat<T>(<T>rows)));
+}
+
+/** Whether the mean of each of a vector of channels, over `rows` rows at p, is less than two deviations from 0. */
+// @ts-ignore: decorator
+@inline
+function isCentred<T>(p: usize, rows: i32, rowBytes: usize): bool {
+  let s = v128.splat<T>(0), q = s;
+  for (let i = 0; i < rows; i++, p += rowBytes) {
+    const x = v128.load(p);
+    s = v128.add<T>(s, x);
+    q = v128.add<T>(q, v128.mul<T>(x, x));
+  }
+  // (s/n)² < 4 (q/n − (s/n)²); not where a NaN is among them, or what overflows.
+  const left = v128.mul<T>(v128.splat<T>(5), v128.mul<T>(s, s));
+  return v128.all_true<i32>(v128.lt<T>(left, v128.mul<T>(v128.splat<T>(<T>4 * <T>rows), q)));
+}
+
+/** Whether 64 bytes at p are 0. */
+// @ts-ignore: decorator
+@inline
+function areZero(p: usize): bool {
+  return !v128.any_true(v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48))));
+}
+
+/**
+ * Each chunk's mean μ and Σ (x − μ)², in one pass over memory. With d = x − k, μ = k + Σd/n and Σ (x − μ)² = Σd² − (Σd)²/n for
+ * any k; here k is the mean of the chunk's first block of rows. As they are part of the chunk, (μ − k)² is at most n/rows times the chunk's
+ * variance (8 for 512 rows of 16 channels, 32 of 64), so that the difference keeps its digits however large the mean is.
+ * Where four vectors of channels have means near 0 in that block, k is 0: their sums take two additions an element, not three, and
+ * fit the registers, all eight of them; (μ − k)² is at most 9 n/rows times the variance then.
+ * args: x, partial [chunks, 3, C] f64 (μ, Σ (x − μ)², room for k), M, C, rows a chunk
+ */
+// @ts-ignore: decorator
+@inline
+function moments<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0);
+  const M = intArg(args, 2);
+  const C = intArg(args, 3);
+  const chunkRows = intArg(args, 4);
+  const rowBytes = <usize>C * sizeof<T>();
+  // Twice the rows: there is one operand only, and 64 additions are few enough.
+  const step = 2 * blockRows<T>(C);
+  const half = <usize>C * 8;
+  for (let chunk = first; chunk < last; chunk++) {
+    const out = ptrArg(args, 1) + <usize>chunk * half * 3;
+    const shift = out + half * 2;
+    memory.fill(out, 0, half * 2);
+    const start = chunk * chunkRows;
+    const end = min(M, start + chunkRows);
+    for (let r = start; r < end; r += step) {
+      const rows = min(step, end - r);
+      const block = x + <usize>r * rowBytes;
+      let c = 0;
+      for (; c + 4 * lanes<T>() <= C; c += 4 * lanes<T>()) {
+        let p = block + <usize>c * sizeof<T>();
+        const k = shift + <usize>c * sizeof<T>();
+        if (r == start) {
+          if (!isCentred<T>(p, rows, rowBytes) || !isCentred<T>(p + 16, rows, rowBytes)) break;
+          if (!isCentred<T>(p + 32, rows, rowBytes) || !isCentred<T>(p + 48, rows, rowBytes)) break;
+          memory.fill(k, 0, 64);
+        }
+        if (!areZero(k)) break;
+        let a0 = v128.splat<T>(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const x0 = v128.load(p), x1 = v128.load(p, 16), x2 = v128.load(p, 32), x3 = v128.load(p, 48);
+          a0 = v128.add<T>(a0, x0);
+          a1 = v128.add<T>(a1, x1);
+          a2 = v128.add<T>(a2, x2);
+          a3 = v128.add<T>(a3, x3);
+          b0 = v128.add<T>(b0, v128.mul<T>(x0, x0));
+          b1 = v128.add<T>(b1, v128.mul<T>(x1, x1));
+          b2 = v128.add<T>(b2, v128.mul<T>(x2, x2));
+          b3 = v128.add<T>(b3, v128.mul<T>(x3, x3));
+        }
+        const o = out + <usize>c * 8;
+        addWide<T>(o, a0);
+        addWide<T>(o + 8 * lanes<T>(), a1);
+        addWide<T>(o + 16 * lanes<T>(), a2);
+        addWide<T>(o + 24 * lanes<T>(), a3);
+        addWide<T>(o + half, b0);
+        addWide<T>(o + half + 8 * lanes<T>(), b1);
+        addWide<T>(o + half + 16 * lanes<T>(), b2);
+        addWide<T>(o + half + 24 * lanes<T>(), b3);
+      }
+      for (; c + 2 * lanes<T>() <= C; c += 2 * lanes<T>()) {
+        let p = block + <usize>c * sizeof<T>();
+        const k = shift + <usize>c * sizeof<T>();
+        if (r == start) {
+          v128.store(k, blockMean<T>(p, rows, rowBytes));
+          v128.store(k, blockMean<T>(p + 16, rows, rowBytes), 16);
+        }
+        const k0 = v128.load(k), k1 = v128.load(k, 16);
+        let a0 = v128.splat<T>(0), a1 = a0, b0 = a0, b1 = a0;
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const d0 = v128.sub<T>(v128.load(p), k0), d1 = v128.sub<T>(v128.load(p, 16), k1);
+          a0 = v128.add<T>(a0, d0);
+          a1 = v128.add<T>(a1, d1);
+          b0 = v128.add<T>(b0, v128.mul<T>(d0, d0));
+          b1 = v128.add<T>(b1, v128.mul<T>(d1, d1));
+        }
+        const o = out + <usize>c * 8;
+        addWide<T>(o, a0);
+        addWide<T>(o + 8 * lanes<T>(), a1);
+        addWide<T>(o + half, b0);
+        addWide<T>(o + half + 8 * lanes<T>(), b1);
+      }
+      for (; c < C; c++) {
+        let p = block + <usize>c * sizeof<T>();
+        if (r == start) {
+          let s = <T>0;
+          for (let i = 0; i < rows; i++) s += load<T>(p + <usize>i * rowBytes);
+          s /= <T>rows;
+          store<T>(shift + <usize>c * sizeof<T>(), s - s == 0 ? s : <T>0);
+        }
+        const k = load<T>(shift + <usize>c * sizeof<T>());
+        let a = <T>0, b = <T>0;
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const d = load<T>(p) - k;
+          a += d;
+          b += d * d;
+        }
+        const o = out + <usize>c * 8;
+        store<f64>(o, load<f64>(o) + <f64>a);
+        store<f64>(o + half, load<f64>(o + half) + <f64>b);
+      }
+    }
+    const n = <f64>(end - start);
+    for (let c = 0; c < C; c++) {
+      const o = out + <usize>c * 8;
+      const sum = load<f64>(o);
+      store<f64>(o, <f64>load<T>(shift + <usize>c * sizeof<T>()) + sum / n);
+      store<f64>(o + half, max(0, load<f64>(o + half) - sum * sum / n));
+    }
+  }
+}
+
+/**
+ * From the chunks' moments, k ascending: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, invstd = 1 / √(σ² + eps); and for
+ * y = x·scale − offset, scale = invstd·w, offset = μ·scale − b. A missing w is 1, a missing b is 0. A chunk is a range of channels.
+ * args: partial, M, C, rows a chunk, eps, w or 0, b or 0, mean, variance, invstd, scale, offset, channels a chunk
+ */
+// @ts-ignore: decorator
+@inline
+function combineMoments<T>(args: usize, first: i32, last: i32): void {
+  const M = intArg(args, 1);
+  const C = intArg(args, 2);
+  const rows = intArg(args, 3);
+  const half = <usize>C * 8;
+  const w = ptrArg(args, 5);
+  const b = ptrArg(args, 6);
+  const end = min(C, last * intArg(args, 12));
+  for (let c = first * intArg(args, 12); c < end; c++) {
+    const partial = ptrArg(args, 0) + <usize>c * 8;
+    let mean: f64 = 0, squares: f64 = 0;
+    for (let r = 0, p = partial; r < M; r += rows, p += half * 3) mean += <f64>min(rows, M - r) * load<f64>(p);
+    mean /= <f64>M;
+    for (let r = 0, p = partial; r < M; r += rows, p += half * 3) {
+      const d = load<f64>(p) - mean;
+      squares += load<f64>(p + half) + <f64>min(rows, M - r) * d * d;
+    }
+    const variance = squares / <f64>M;
+    const to = <usize>c * sizeof<T>();
+    const invstd = <T>(1 / sqrt(variance + floatArg(args, 4)));
+    const scale = w == 0 ? invstd : invstd * load<T>(w + to);
+    store<T>(ptrArg(args, 7) + to, <T>mean);
+    store<T>(ptrArg(args, 8) + to, <T>variance);
+    store<T>(ptrArg(args, 9) + to, invstd);
+    store<T>(ptrArg(args, 10) + to, scale);
+    store<T>(ptrArg(args, 11) + to, <T>mean * scale - (b == 0 ? <T>0 : load<T>(b + to)));
+  }
+}
+
+export function batchNormMoments_f32(args: usize, first: i32, last: i32): void {
+  moments<f32>(args, first, last);
+}
+
+export function batchNormMoments_f64(args: usize, first: i32, last: i32): void {
+  moments<f64>(args, first, last);
+}
+
+export function combineMoments_f32(args: usize, first: i32, last: i32): void {
+  combineMoments<f32>(args, first, last);
+}
+
+export function combineMoments_f64(args: usize, first: i32, last: i32): void {
+  combineMoments<f64>(args, first, last);
+}

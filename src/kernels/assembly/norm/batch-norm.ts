@@ -1,0 +1,304 @@
+/**
+ * Batch norm of an M×C matrix, row-major, and its gradient. A chunk is a range of rows; chunks' partial sums are combined in chunk
+ * order by `combineGradSums`.
+ *
+ * What a loop needs of each channel lies ready in memory: V8 moves arithmetic on it into the loop, where it costs registers.
+ */
+import { floatArg, intArg, ptrArg } from '../runtime/abi';
+import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
+import { lanes } from '../simd/vector';
+
+/** Rows worked on at a time where nothing is summed: as above, but as many as there are where four vectors hold all channels. */
+// @ts-ignore: decorator
+@inline
+function passRows<T>(C: i32): i32 {
+  return C == 4 * lanes<T>() ? i32.MAX_VALUE : blockRows<T>(C);
+}
+
+/** max(x·s − t, floor): pmax is one instruction, and lets a NaN through. */
+// @ts-ignore: decorator
+@inline
+function raised<T>(x: v128, s: v128, t: v128, floor: v128): v128 {
+  return v128.pmax<T>(v128.sub<T>(v128.mul<T>(x, s), t), floor);
+}
+
+/** g where y = x·s − t is above 0 or a NaN, else 0: the gradient that a ReLU hands on. With a finite t a rounded y ≤ 0 where x·s ≤ t. */
+// @ts-ignore: decorator
+@inline
+function passed<T>(g: v128, x: v128, s: v128, t: v128): v128 {
+  return v128.andnot(g, v128.le<T>(v128.mul<T>(x, s), t));
+}
+
+// @ts-ignore: decorator
+@inline
+function passedNumber<T>(g: T, x: T, s: T, t: T): T {
+  return x * s <= t ? <T>0 : g;
+}
+
+/** y = max(x·scale − offset, floor); a NaN stays. args: x, scale, offset, y, M, C, rows a chunk, floor: −∞, or 0 for the ReLU that follows */
+// @ts-ignore: decorator
+@inline
+function apply<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0);
+  const scale = ptrArg(args, 1);
+  const offset = ptrArg(args, 2);
+  const toY = ptrArg(args, 3) - x;
+  const C = intArg(args, 5);
+  const floor = <T>floatArg(args, 7);
+  const floors = v128.splat<T>(floor);
+  const rowBytes = <usize>C * sizeof<T>();
+  const step = passRows<T>(C);
+  const end = min(intArg(args, 4), last * intArg(args, 6));
+  for (let r = first * intArg(args, 6), rows = 0; r < end; r += rows) {
+    rows = min(step, end - r);
+    const block = x + <usize>r * rowBytes;
+    let c = 0;
+    for (; c + 4 * lanes<T>() <= C; c += 4 * lanes<T>()) {
+      const s0 = vectorAt<T>(scale, c), s1 = vectorAt<T>(scale, c + lanes<T>());
+      const s2 = vectorAt<T>(scale, c + 2 * lanes<T>()), s3 = vectorAt<T>(scale, c + 3 * lanes<T>());
+      const t0 = vectorAt<T>(offset, c), t1 = vectorAt<T>(offset, c + lanes<T>());
+      const t2 = vectorAt<T>(offset, c + 2 * lanes<T>()), t3 = vectorAt<T>(offset, c + 3 * lanes<T>());
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) {
+        const y0 = raised<T>(v128.load(p), s0, t0, floors), y1 = raised<T>(v128.load(p, 16), s1, t1, floors);
+        const y2 = raised<T>(v128.load(p, 32), s2, t2, floors), y3 = raised<T>(v128.load(p, 48), s3, t3, floors);
+        const y = p + toY;
+        v128.store(y, y0);
+        v128.store(y, y1, 16);
+        v128.store(y, y2, 32);
+        v128.store(y, y3, 48);
+      }
+    }
+    for (; c + lanes<T>() <= C; c += lanes<T>()) {
+      const s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c);
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) v128.store(p + toY, raised<T>(v128.load(p), s, t, floors));
+    }
+    for (; c < C; c++) {
+      const s = numberAt<T>(scale, c), t = numberAt<T>(offset, c);
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) {
+        const y = load<T>(p) * s - t;
+        store<T>(p + toY, y < floor ? floor : y);
+      }
+    }
+  }
+}
+
+/**
+ * Σ g and Σ g·(x − mean) over each chunk's rows; where `relu`, g counts as 0 wherever batch norm's y ≤ 0.
+ * args: g, x, scale, offset, mean, partial [chunks, 2, C] f64, M, C, rows a chunk
+ */
+// @ts-ignore: decorator
+@inline
+function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
+  const g = ptrArg(args, 0);
+  const fromG = ptrArg(args, 1) - g;
+  const scale = ptrArg(args, 2);
+  const offset = ptrArg(args, 3);
+  const mean = ptrArg(args, 4);
+  const M = intArg(args, 6);
+  const C = intArg(args, 7);
+  const chunkRows = intArg(args, 8);
+  const rowBytes = <usize>C * sizeof<T>();
+  const step = blockRows<T>(C);
+  const half = <usize>C * 8;
+  for (let chunk = first; chunk < last; chunk++) {
+    const out = ptrArg(args, 5) + <usize>chunk * half * 2;
+    memory.fill(out, 0, half * 2);
+    const end = min(M, (chunk + 1) * chunkRows);
+    for (let r = chunk * chunkRows; r < end; r += step) {
+      const rows = min(step, end - r);
+      const block = g + <usize>r * rowBytes;
+      let c = 0;
+      for (; c + 2 * lanes<T>() <= C; c += 2 * lanes<T>()) {
+        let a0 = v128.splat<T>(0), a1 = a0, b0 = a0, b1 = a0;
+        let p = block + <usize>c * sizeof<T>();
+        const m0 = vectorAt<T>(mean, c), m1 = vectorAt<T>(mean, c + lanes<T>());
+        const s0 = vectorAt<T>(scale, c), s1 = vectorAt<T>(scale, c + lanes<T>());
+        const t0 = vectorAt<T>(offset, c), t1 = vectorAt<T>(offset, c + lanes<T>());
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const x0 = v128.load(p + fromG), x1 = v128.load(p + fromG, 16);
+          const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
+          const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
+          a0 = v128.add<T>(a0, g0);
+          a1 = v128.add<T>(a1, g1);
+          b0 = v128.add<T>(b0, v128.mul<T>(g0, v128.sub<T>(x0, m0)));
+          b1 = v128.add<T>(b1, v128.mul<T>(g1, v128.sub<T>(x1, m1)));
+        }
+        const o = out + <usize>c * 8;
+        addWide<T>(o, a0);
+        addWide<T>(o + 8 * lanes<T>(), a1);
+        addWide<T>(o + half, b0);
+        addWide<T>(o + half + 8 * lanes<T>(), b1);
+      }
+      for (; c + lanes<T>() <= C; c += lanes<T>()) {
+        let a = v128.splat<T>(0), b = a;
+        let p = block + <usize>c * sizeof<T>();
+        const m = vectorAt<T>(mean, c), s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c);
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const x = v128.load(p + fromG);
+          const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
+          a = v128.add<T>(a, v);
+          b = v128.add<T>(b, v128.mul<T>(v, v128.sub<T>(x, m)));
+        }
+        addWide<T>(out + <usize>c * 8, a);
+        addWide<T>(out + half + <usize>c * 8, b);
+      }
+      for (; c < C; c++) {
+        let a = <T>0, b = a;
+        let p = block + <usize>c * sizeof<T>();
+        const m = numberAt<T>(mean, c), s = numberAt<T>(scale, c), t = numberAt<T>(offset, c);
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const x = load<T>(p + fromG);
+          const v = relu ? passedNumber<T>(load<T>(p), x, s, t) : load<T>(p);
+          a += v;
+          b += v * (x - m);
+        }
+        const o = out + <usize>c * 8;
+        store<f64>(o, load<f64>(o) + <f64>a);
+        store<f64>(o + half, load<f64>(o + half) + <f64>b);
+      }
+    }
+  }
+}
+
+/**
+ * From the sums of all chunks, k ascending: db = Σ g, dw = invstd·Σ g·(x − mean), and what gradX needs: dx = scale·g + x·slope + base,
+ * slope = −scale·invstd·dw/M, base = −scale·db/M − mean·slope. A chunk is a range of channels.
+ * args: partial, M, C, its rows, mean, invstd, scale, dw, db, line [2, C], channels a chunk
+ */
+// @ts-ignore: decorator
+@inline
+function combineGradSums<T>(args: usize, first: i32, last: i32): void {
+  const C = intArg(args, 2);
+  const rowBytes = <usize>C * 16;
+  const rows = intArg(args, 3);
+  const factor = 1 / <f64>intArg(args, 1);
+  const end = min(C, last * intArg(args, 10));
+  for (let c = first * intArg(args, 10); c < end; c++) {
+    let sum: f64 = 0, product: f64 = 0;
+    let p = ptrArg(args, 0) + <usize>c * 8;
+    for (let k = 0; k < rows; k++, p += rowBytes) {
+      sum += load<f64>(p);
+      product += load<f64>(p + (rowBytes >> 1));
+    }
+    const at = <usize>c * sizeof<T>();
+    const invstd = <f64>load<T>(ptrArg(args, 5) + at);
+    const scale = <f64>load<T>(ptrArg(args, 6) + at);
+    const slope = -scale * invstd * invstd * product * factor;
+    store<T>(ptrArg(args, 7) + at, <T>(product * invstd));
+    store<T>(ptrArg(args, 8) + at, <T>sum);
+    const line = ptrArg(args, 9) + at;
+    store<T>(line, <T>slope);
+    store<T>(line + <usize>C * sizeof<T>(), <T>(-scale * sum * factor - <f64>load<T>(ptrArg(args, 4) + at) * slope));
+  }
+}
+
+/**
+ * dx = scale·g + x·slope + base = scale·(g − db/M − (x − mean)·(invstd·dw/M)), g as in gradSums
+ * args: g, x, scale, offset, line (slope and base), dx, M, C, rows a chunk
+ */
+// @ts-ignore: decorator
+@inline
+function gradX<T>(relu: bool, args: usize, first: i32, last: i32): void {
+  const g = ptrArg(args, 0);
+  const toX = ptrArg(args, 1) - g;
+  const scale = ptrArg(args, 2);
+  const offset = ptrArg(args, 3);
+  const slopes = ptrArg(args, 4);
+  const toDx = ptrArg(args, 5) - g;
+  const C = intArg(args, 7);
+  const rowBytes = <usize>C * sizeof<T>();
+  const bases = slopes + rowBytes;
+  const step = blockRows<T>(C);
+  const end = min(intArg(args, 6), last * intArg(args, 8));
+  for (let r = first * intArg(args, 8), rows = 0; r < end; r += rows) {
+    rows = min(step, end - r);
+    const block = g + <usize>r * rowBytes;
+    let c = 0;
+    for (; c + 2 * lanes<T>() <= C; c += 2 * lanes<T>()) {
+      const c1 = c + lanes<T>();
+      const s0 = vectorAt<T>(scale, c), s1 = vectorAt<T>(scale, c1);
+      const t0 = vectorAt<T>(offset, c), t1 = vectorAt<T>(offset, c1);
+      const k0 = vectorAt<T>(slopes, c), k1 = vectorAt<T>(slopes, c1);
+      const b0 = vectorAt<T>(bases, c), b1 = vectorAt<T>(bases, c1);
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) {
+        const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
+        const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
+        const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
+        const d0 = v128.add<T>(v128.mul<T>(g0, s0), v128.add<T>(v128.mul<T>(x0, k0), b0));
+        const d1 = v128.add<T>(v128.mul<T>(g1, s1), v128.add<T>(v128.mul<T>(x1, k1), b1));
+        v128.store(p + toDx, d0);
+        v128.store(p + toDx, d1, 16);
+      }
+    }
+    for (; c + lanes<T>() <= C; c += lanes<T>()) {
+      const s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c), k = vectorAt<T>(slopes, c), b = vectorAt<T>(bases, c);
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) {
+        const x = v128.load(p + toX);
+        const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
+        v128.store(p + toDx, v128.add<T>(v128.mul<T>(v, s), v128.add<T>(v128.mul<T>(x, k), b)));
+      }
+    }
+    for (; c < C; c++) {
+      const s = numberAt<T>(scale, c), t = numberAt<T>(offset, c), k = numberAt<T>(slopes, c), b = numberAt<T>(bases, c);
+      let p = block + <usize>c * sizeof<T>();
+      for (let i = 0; i < rows; i++, p += rowBytes) {
+        const x = load<T>(p + toX);
+        const v = relu ? passedNumber<T>(load<T>(p), x, s, t) : load<T>(p);
+        store<T>(p + toDx, v * s + (x * k + b));
+      }
+    }
+  }
+}
+
+export function batchNormGradSums_f32(args: usize, first: i32, last: i32): void {
+  gradSums<f32>(false, args, first, last);
+}
+
+export function batchNormGradSums_f64(args: usize, first: i32, last: i32): void {
+  gradSums<f64>(false, args, first, last);
+}
+
+export function combineGradSums_f32(args: usize, first: i32, last: i32): void {
+  combineGradSums<f32>(args, first, last);
+}
+
+export function combineGradSums_f64(args: usize, first: i32, last: i32): void {
+  combineGradSums<f64>(args, first, last);
+}
+
+export function batchNormApply_f32(args: usize, first: i32, last: i32): void {
+  apply<f32>(args, first, last);
+}
+
+export function batchNormApply_f64(args: usize, first: i32, last: i32): void {
+  apply<f64>(args, first, last);
+}
+
+export function batchNormGradX_f32(args: usize, first: i32, last: i32): void {
+  gradX<f32>(false, args, first, last);
+}
+
+export function batchNormGradX_f64(args: usize, first: i32, last: i32): void {
+  gradX<f64>(false, args, first, last);
+}
+
+export function batchNormGradSumsRelu_f32(args: usize, first: i32, last: i32): void {
+  gradSums<f32>(true, args, first, last);
+}
+
+export function batchNormGradSumsRelu_f64(args: usize, first: i32, last: i32): void {
+  gradSums<f64>(true, args, first, last);
+}
+
+export function batchNormGradXRelu_f32(args: usize, first: i32, last: i32): void {
+  gradX<f32>(true, args, first, last);
+}
+
+export function batchNormGradXRelu_f64(args: usize, first: i32, last: i32): void {
+  gradX<f64>(true, args, first, last);
+}

@@ -1,0 +1,71 @@
+/**
+ * The gradient of scaling each channel of each image by its number.
+ */
+import { intArg, ptrArg } from '../runtime/abi';
+import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
+import { lanes } from '../simd/vector';
+
+/**
+ * ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image; sums as channels.ts says.
+ * args: g, x, dx or 0, s, ds, partial [chunks, C] f64, pixels, C
+ */
+// @ts-ignore: decorator
+@inline
+function scaleGrad<T>(args: usize, first: i32, last: i32): void {
+  const toX = ptrArg(args, 1) - ptrArg(args, 0);
+  const dx = ptrArg(args, 2);
+  const toDx = dx - ptrArg(args, 0);
+  const pixels = intArg(args, 6);
+  const C = intArg(args, 7);
+  const rowBytes = <usize>C * sizeof<T>();
+  const step = blockRows<T>(C);
+  for (let image = first; image < last; image++) {
+    const g = ptrArg(args, 0) + <usize>image * <usize>pixels * rowBytes;
+    const s = ptrArg(args, 3) + <usize>image * rowBytes;
+    const out = ptrArg(args, 5) + <usize>image * <usize>C * 8;
+    memory.fill(out, 0, <usize>C * 8);
+    for (let r = 0; r < pixels; r += step) {
+      const rows = min(step, pixels - r);
+      const block = g + <usize>r * rowBytes;
+      let c = 0;
+      for (; c + 2 * lanes<T>() <= C; c += 2 * lanes<T>()) {
+        let a0 = v128.splat<T>(0), a1 = a0;
+        const s0 = vectorAt<T>(s, c), s1 = vectorAt<T>(s, c + lanes<T>());
+        let p = block + <usize>c * sizeof<T>();
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const g0 = v128.load(p), g1 = v128.load(p, 16);
+          a0 = v128.add<T>(a0, v128.mul<T>(g0, v128.load(p + toX)));
+          a1 = v128.add<T>(a1, v128.mul<T>(g1, v128.load(p + toX, 16)));
+          if (dx == 0) continue;
+          const d0 = v128.mul<T>(g0, s0), d1 = v128.mul<T>(g1, s1);
+          v128.store(p + toDx, d0);
+          v128.store(p + toDx, d1, 16);
+        }
+        addWide<T>(out + <usize>c * 8, a0);
+        addWide<T>(out + <usize>c * 8 + 8 * lanes<T>(), a1);
+      }
+      for (; c < C; c++) {
+        let a = <T>0;
+        const scale = numberAt<T>(s, c);
+        let p = block + <usize>c * sizeof<T>();
+        for (let i = 0; i < rows; i++, p += rowBytes) {
+          const v = load<T>(p);
+          a += v * load<T>(p + toX);
+          if (dx != 0) store<T>(p + toDx, v * scale);
+        }
+        const o = out + <usize>c * 8;
+        store<f64>(o, load<f64>(o) + <f64>a);
+      }
+    }
+    const ds = ptrArg(args, 4) + <usize>image * rowBytes;
+    for (let c = 0; c < C; c++) store<T>(ds + <usize>c * sizeof<T>(), <T>load<f64>(out + <usize>c * 8));
+  }
+}
+
+export function scaleChannelsGrad_f32(args: usize, first: i32, last: i32): void {
+  scaleGrad<f32>(args, first, last);
+}
+
+export function scaleChannelsGrad_f64(args: usize, first: i32, last: i32): void {
+  scaleGrad<f64>(args, first, last);
+}

@@ -1,0 +1,139 @@
+/**
+ * The gradient of max pooling: where each window's maximum was is known. A chunk is one row of dx, all channels of it.
+ */
+import { intArg, ptrArg } from '../runtime/abi';
+import { rowAddress, vectorChannels } from './image-rows';
+import { lanes, put, putRow, splatIndex } from '../simd/vector';
+
+/** Lane-wide integers from int32. */
+// @ts-ignore: decorator
+@inline
+function loadIndex<T>(p: usize): v128 {
+  return sizeof<T>() == 4 ? v128.load(p) : v128.load32x2_s(p);
+}
+
+/** g where its index is `here`, else 0. */
+// @ts-ignore: decorator
+@inline
+function taken<T>(g: usize, index: usize, here: v128): v128 {
+  const i = loadIndex<T>(index);
+  return v128.and(v128.load(g), sizeof<T>() == 4 ? i32x4.eq(i, here) : i64x2.eq(i, here));
+}
+
+/**
+ * What one tap of a row of windows gets, pixel by pixel: g where its index is the tap's place, else 0, for C channels; added to what dx holds,
+ * or put in its place. From window to window g, index, dx and the place advance by gw, iw, xw and stride. Some channels of all windows
+ * go before the next, so that the loop over windows has nothing else in it.
+ */
+// @ts-ignore: decorator
+@inline
+function giveTap<T>(
+  g: usize, gw: usize, gc: usize, index: usize, iw: usize, ic: usize, dx: usize, xw: usize, xc: usize,
+  C: i32, vectors: i32, windows: i32, place: i32, stride: i32, adds: bool,
+): void {
+  const step = splatIndex<T>(stride);
+  let c = 0;
+  for (; c + 4 * lanes<T>() <= vectors; c += 4 * lanes<T>()) {
+    let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
+    let here = splatIndex<T>(place);
+    for (let i = windows; i > 0; i--) {
+      const v0 = taken<T>(from, where, here), v1 = taken<T>(from + 16, where + 4 * lanes<T>(), here);
+      const v2 = taken<T>(from + 32, where + 8 * lanes<T>(), here), v3 = taken<T>(from + 48, where + 12 * lanes<T>(), here);
+      putRow<T>(4, to, v0, v1, v2, v3, 4 * lanes<T>(), adds);
+      from += gw;
+      where += iw;
+      to += xw;
+      here = sizeof<T>() == 4 ? i32x4.add(here, step) : i64x2.add(here, step);
+    }
+  }
+  for (; c < vectors; c += lanes<T>()) {
+    let from = g + <usize>c * sizeof<T>(), where = index + <usize>c * 4, to = dx + <usize>c * sizeof<T>();
+    for (let i = 0; i < windows; i++, from += gw, where += iw, to += xw) {
+      put<T>(to, taken<T>(from, where, splatIndex<T>(place + i * stride)), adds);
+    }
+  }
+  for (; c < C; c++) {
+    let from = g + <usize>c * gc, where = index + <usize>c * ic, to = dx + <usize>c * xc;
+    for (let i = 0; i < windows; i++, from += gw, where += iw, to += xw) {
+      const v = load<i32>(where) == place + i * stride ? load<T>(from) : <T>0;
+      store<T>(to, adds ? load<T>(to) + v : v);
+    }
+  }
+}
+
+/** Zeros for pixels w … end−1 of a row of dx. */
+// @ts-ignore: decorator
+@inline
+function clearPixels<T>(row: usize, w: i32, end: i32, dw: usize, dc: usize, C: i32): void {
+  if (w >= end) return;
+  if (dc == sizeof<T>() && dw == <usize>C * sizeof<T>()) {
+    memory.fill(row + <usize>w * dw, 0, <usize>(end - w) * dw);
+    return;
+  }
+  for (; w < end; w++) {
+    for (let c = 0; c < C; c++) store<T>(row + <usize>w * dw + <usize>c * dc, 0);
+  }
+}
+
+/**
+ * dx = Σ g over the windows whose index is x's place. A chunk is a row of dx. Where windows tile the image, as most do, each
+ * pixel belongs to one of them and is written once; elsewhere the row begins as zeros and stays in L1 while windows add to it.
+ * args: g index dx · C H W OH OW · kernel stride padding dilation (h, w each) · strides of g, index, dx (n, c, h, w each)
+ */
+// @ts-ignore: decorator
+@inline
+function maxPoolGrad<T>(args: usize, first: i32, last: i32): void {
+  const C = intArg(args, 3);
+  const H = intArg(args, 4);
+  const W = intArg(args, 5);
+  const OW = intArg(args, 7);
+  const KH = intArg(args, 8);
+  const KW = intArg(args, 9);
+  const strideH = intArg(args, 10);
+  const strideW = intArg(args, 11);
+  const paddingW = intArg(args, 13);
+  const dh = intArg(args, 14);
+  const dw = intArg(args, 15);
+  const gc = <usize>intArg(args, 17) * sizeof<T>();
+  const gw = <usize>intArg(args, 19) * sizeof<T>();
+  const ic = <usize>intArg(args, 21) * 4;
+  const iw = <usize>intArg(args, 23) * 4;
+  const xc = <usize>intArg(args, 25) * sizeof<T>();
+  const xw = <usize>intArg(args, 27) * sizeof<T>();
+  const xStride = <usize>strideW * xw;
+  const vectors = vectorChannels<T>(C, gc == sizeof<T>() && xc == sizeof<T>() && ic == 4);
+  const tiles = strideH == KH && strideW == KW && dh == 1 && dw == 1;
+  for (let row = first; row < last; row++) {
+    const n = row / H;
+    const h = row % H;
+    const dx = rowAddress(args, ptrArg(args, 2), 24, sizeof<T>(), n, h);
+    // Windows begin at oh·stride and reach over (KH − 1)·dh rows more.
+    const low = h + intArg(args, 12);
+    const reach = (KH - 1) * dh;
+    const start = low > reach ? (low - reach + strideH - 1) / strideH : 0;
+    const end = min(intArg(args, 6), low / strideH + 1);
+    clearPixels<T>(dx, tiles && start < end ? max(0, OW * strideW - paddingW) : 0, W, xw, xc, C);
+    for (let oh = start; oh < end; oh++) {
+      if ((low - oh * strideH) % dh != 0) continue;
+      const g = rowAddress(args, ptrArg(args, 0), 16, sizeof<T>(), n, oh);
+      const index = rowAddress(args, ptrArg(args, 1), 20, 4, n, oh);
+      for (let j = 0; j < KW; j++) {
+        // The first window whose tap lies in the image, and how many do from there on.
+        let w = j * dw - paddingW, ow = 0;
+        for (; w < 0; w += strideW) ow++;
+        const windows = w < W ? min(OW - ow, (W - 1 - w) / strideW + 1) : 0;
+        const at = g + <usize>ow * gw, where = index + <usize>ow * iw, to = dx + <usize>w * xw;
+        if (tiles) giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, false);
+        else giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, true);
+      }
+    }
+  }
+}
+
+export function maxPool2dGrad_f32(args: usize, first: i32, last: i32): void {
+  maxPoolGrad<f32>(args, first, last);
+}
+
+export function maxPool2dGrad_f64(args: usize, first: i32, last: i32): void {
+  maxPoolGrad<f64>(args, first, last);
+}

@@ -1,0 +1,350 @@
+/**
+ * Max pooling, with the index of each maximum. A chunk is one row of the output image, all channels of it.
+ *
+ * Windows of 2×2 inside the image, as most are, have a loop of their own; others go tap by tap. Both let vectors of channels go
+ * through a window together where these lie next to each other (channels-last), and both take maxima in one instruction that drops
+ * a NaN: so they add up what they read, and where the sum is NaN the window is done again by `maxExact`.
+ */
+import { intArg, ptrArg } from '../runtime/abi';
+import { rowAddress, vectorChannels } from './image-rows';
+import { lanes, splatIndex } from '../simd/vector';
+
+/** Lane-wide integers added, or subtracted. */
+// @ts-ignore: decorator
+@inline
+function plus<T>(a: v128, b: v128): v128 {
+  return sizeof<T>() == 4 ? v128.add<i32>(a, b) : v128.add<i64>(a, b);
+}
+
+/** Where a and b have the same bits. */
+// @ts-ignore: decorator
+@inline
+function same<T>(a: v128, b: v128): v128 {
+  return sizeof<T>() == 4 ? v128.eq<i32>(a, b) : v128.eq<i64>(a, b);
+}
+
+/** The larger of two lane-wide integers ≥ 0. Those of 64 bits are in the order of the float64 numbers that have their bits. */
+// @ts-ignore: decorator
+@inline
+function later<T>(a: v128, b: v128): v128 {
+  return sizeof<T>() == 4 ? v128.max<i32>(a, b) : v128.pmax<f64>(a, b);
+}
+
+/** Stores lane-wide integers as int32. */
+// @ts-ignore: decorator
+@inline
+function storeIndex<T>(p: usize, v: v128): void {
+  if (sizeof<T>() == 4) v128.store(p, v);
+  else v128.store64_lane(p, v128.shuffle<i32>(v, v, 0, 2, 0, 2), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function hasNaN<T>(v: v128): bool {
+  return v128.bitmask<i32>(v128.ne<T>(v, v)) != 0;
+}
+
+/** a + b + c + d */
+// @ts-ignore: decorator
+@inline
+function sum4<T>(a: v128, b: v128, c: v128, d: v128): v128 {
+  return v128.add<T>(v128.add<T>(a, b), v128.add<T>(c, d));
+}
+
+/**
+ * The index of the largest of a, b and, below them, c, d, whose maxima are t, u and y. `at` is the index after a's, `below` that
+ * after c's: comparisons are −1 where they hold.
+ */
+// @ts-ignore: decorator
+@inline
+function place<T>(at: v128, below: v128, a: v128, c: v128, t: v128, u: v128, y: v128): v128 {
+  return later<T>(plus<T>(at, same<T>(t, a)), v128.andnot(plus<T>(below, same<T>(u, c)), same<T>(y, t)));
+}
+
+/**
+ * A row of 2×2 windows, `quads` times four vectors of channels: maxima of pairs, side by side, then of two pairs, one below the other,
+ * in 14 operations a vector, 4 of them for the sum. Two vectors at a time, as their 8 taps fill the registers together with what is
+ * computed from them, and sums left for later would be spilled.
+ * @param x where the first tap lies, position its index · @param right, down bytes to the taps beside and below
+ * @param xStep, yStep, indexStep bytes from the end of a window's channels to the next window · @param step pixels to the next window
+ * @returns false where it met a NaN and stopped
+ */
+function maxSquares<T>(
+  windows: i32, quads: i32, x: usize, right: usize, down: usize, xStep: usize, y: usize, yStep: usize, index: usize, indexStep: usize,
+  position: i32, W: i32, step: i32,
+): bool {
+  const steps = splatIndex<T>(step);
+  let at = splatIndex<T>(position + 1);
+  let below = splatIndex<T>(position + 1 + W);
+  let xb = x + right;
+  let xc = x + down;
+  let xd = xc + right;
+  for (let i = 0; i < windows; i++) {
+    for (let q = 0; q < quads; q++) {
+      let a0 = v128.load(x), a1 = v128.load(x, 16);
+      let b0 = v128.load(xb), b1 = v128.load(xb, 16);
+      let c0 = v128.load(xc), c1 = v128.load(xc, 16);
+      let d0 = v128.load(xd), d1 = v128.load(xd, 16);
+      if (hasNaN<T>(v128.add<T>(sum4<T>(a0, b0, c0, d0), sum4<T>(a1, b1, c1, d1)))) return false;
+      let t0 = v128.pmax<T>(a0, b0), t1 = v128.pmax<T>(a1, b1);
+      let u0 = v128.pmax<T>(c0, d0), u1 = v128.pmax<T>(c1, d1);
+      let y0 = v128.pmax<T>(t0, u0), y1 = v128.pmax<T>(t1, u1);
+      v128.store(y, y0);
+      v128.store(y, y1, 16);
+      storeIndex<T>(index, place<T>(at, below, a0, c0, t0, u0, y0));
+      storeIndex<T>(index + 4 * lanes<T>(), place<T>(at, below, a1, c1, t1, u1, y1));
+
+      a0 = v128.load(x, 32), a1 = v128.load(x, 48);
+      b0 = v128.load(xb, 32), b1 = v128.load(xb, 48);
+      c0 = v128.load(xc, 32), c1 = v128.load(xc, 48);
+      d0 = v128.load(xd, 32), d1 = v128.load(xd, 48);
+      if (hasNaN<T>(v128.add<T>(sum4<T>(a0, b0, c0, d0), sum4<T>(a1, b1, c1, d1)))) return false;
+      t0 = v128.pmax<T>(a0, b0), t1 = v128.pmax<T>(a1, b1);
+      u0 = v128.pmax<T>(c0, d0), u1 = v128.pmax<T>(c1, d1);
+      y0 = v128.pmax<T>(t0, u0), y1 = v128.pmax<T>(t1, u1);
+      v128.store(y, y0, 32);
+      v128.store(y, y1, 48);
+      storeIndex<T>(index + 8 * lanes<T>(), place<T>(at, below, a0, c0, t0, u0, y0));
+      storeIndex<T>(index + 12 * lanes<T>(), place<T>(at, below, a1, c1, t1, u1, y1));
+
+      x += 64;
+      xb += 64;
+      xc += 64;
+      xd += 64;
+      y += 64;
+      index += 16 * lanes<T>();
+    }
+    x += xStep;
+    xb += xStep;
+    xc += xStep;
+    xd += xStep;
+    y += yStep;
+    index += indexStep;
+    at = plus<T>(at, steps);
+    below = plus<T>(below, steps);
+  }
+  return true;
+}
+
+/** `here` where v is larger than best, else `where`: taps come in the order of their indices. */
+// @ts-ignore: decorator
+@inline
+function moved<T>(where: v128, here: v128, v: v128, best: v128): v128 {
+  return later<T>(where, v128.andnot(here, v128.le<T>(v, best)));
+}
+
+/** The vectors at p, or one number in all lanes. */
+// @ts-ignore: decorator
+@inline
+function loadTap<T>(vectors: i32, p: usize): v128 {
+  return vectors > 0 ? v128.load(p) : v128.load_splat<T>(p);
+}
+
+/**
+ * One window of `taps` taps in each of `rows` rows, at least one tap: 4 vectors of channels, 1, or (0) a single channel.
+ * @param right, down bytes to the next tap, and to the next row · @param position index of the first tap; indexRight, indexDown likewise
+ * @returns false where it met a NaN and wrote nothing
+ */
+// @ts-ignore: decorator
+@inline
+function maxWindow<T>(
+  vectors: i32, x: usize, rows: i32, down: usize, taps: i32, right: usize, position: i32, indexDown: i32, indexRight: i32,
+  y: usize, index: usize,
+): bool {
+  let b0 = loadTap<T>(vectors, x), b1 = b0, b2 = b0, b3 = b0;
+  let w0 = splatIndex<T>(position), w1 = w0, w2 = w0, w3 = w0;
+  let s = b0;
+  if (vectors == 4) {
+    b1 = v128.load(x, 16);
+    b2 = v128.load(x, 32);
+    b3 = v128.load(x, 48);
+    s = sum4<T>(b0, b1, b2, b3);
+  }
+  let tap = x;
+  let at = position;
+  let j = taps;
+  for (let t = rows * taps; t > 1; t--) {
+    if (--j == 0) {
+      j = taps;
+      x += down;
+      tap = x;
+      position += indexDown;
+      at = position;
+    } else {
+      tap += right;
+      at += indexRight;
+    }
+    const here = splatIndex<T>(at);
+    if (vectors == 4) {
+      const v0 = v128.load(tap), v1 = v128.load(tap, 16), v2 = v128.load(tap, 32), v3 = v128.load(tap, 48);
+      w0 = moved<T>(w0, here, v0, b0);
+      w1 = moved<T>(w1, here, v1, b1);
+      w2 = moved<T>(w2, here, v2, b2);
+      w3 = moved<T>(w3, here, v3, b3);
+      b0 = v128.pmax<T>(b0, v0);
+      b1 = v128.pmax<T>(b1, v1);
+      b2 = v128.pmax<T>(b2, v2);
+      b3 = v128.pmax<T>(b3, v3);
+      s = v128.add<T>(s, sum4<T>(v0, v1, v2, v3));
+    } else {
+      const v = loadTap<T>(vectors, tap);
+      w0 = moved<T>(w0, here, v, b0);
+      b0 = v128.pmax<T>(b0, v);
+      s = v128.add<T>(s, v);
+    }
+  }
+  if (hasNaN<T>(s)) return false;
+  if (vectors == 0) {
+    store<T>(y, v128.extract_lane<T>(b0, 0));
+    store<i32>(index, v128.extract_lane<i32>(w0, 0));
+    return true;
+  }
+  v128.store(y, b0);
+  if (vectors == 4) {
+    v128.store(y, b1, 16);
+    v128.store(y, b2, 32);
+    v128.store(y, b3, 48);
+  }
+  storeIndex<T>(index, w0);
+  if (vectors == 4) {
+    storeIndex<T>(index + 4 * lanes<T>(), w1);
+    storeIndex<T>(index + 8 * lanes<T>(), w2);
+    storeIndex<T>(index + 12 * lanes<T>(), w3);
+  }
+  return true;
+}
+
+/** One window of one channel, NaN and all: a NaN wins, the last of several. Without taps −∞, and the index `position`. */
+function maxExact<T>(
+  x: usize, rows: i32, down: usize, taps: i32, right: usize, position: i32, indexDown: i32, indexRight: i32, y: usize, index: usize,
+): void {
+  let best = -<T>Infinity;
+  let where = position;
+  for (let i = 0; i < rows; i++, x += down, position += indexDown) {
+    let tap = x;
+    for (let j = 0; j < taps; j++, tap += right) {
+      const v = load<T>(tap);
+      if (v > best || v != v) {
+        best = v;
+        where = position + j * indexRight;
+      }
+    }
+  }
+  store<T>(y, best);
+  store<i32>(index, where);
+}
+
+/**
+ * A row of windows, channels c0 … C−1, of any shape and layout.
+ * @param x, position address and index of the row's first pixel · @param rows how many rows of taps fall on the image
+ */
+function maxRow<T>(args: usize, c0: i32, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
+  const C = intArg(args, 3);
+  const W = intArg(args, 5);
+  const OW = intArg(args, 7);
+  const KW = intArg(args, 9);
+  const strideW = intArg(args, 11);
+  const paddingW = intArg(args, 13);
+  const dw = intArg(args, 15);
+  const xc = <usize>intArg(args, 17) * sizeof<T>();
+  const xw = <usize>intArg(args, 19) * sizeof<T>();
+  const down = <usize>(intArg(args, 14) * intArg(args, 18)) * sizeof<T>();
+  const right = <usize>dw * xw;
+  const indexDown = intArg(args, 14) * W;
+  const yc = <usize>intArg(args, 21) * sizeof<T>();
+  const yw = <usize>intArg(args, 23) * sizeof<T>();
+  const ic = <usize>intArg(args, 25) * 4;
+  const iw = <usize>intArg(args, 27) * 4;
+  const vectors = vectorChannels<T>(C, xc == sizeof<T>() && yc == sizeof<T>() && ic == 4);
+  for (let ow = 0; ow < OW; ow++, y += yw, index += iw) {
+    const w = ow * strideW - paddingW;
+    const j0 = w < 0 ? (dw - 1 - w) / dw : 0;
+    const taps = (w + (KW - 1) * dw < W ? KW : (W - w + dw - 1) / dw) - j0;
+    const hasTaps = rows > 0 && taps > 0;
+    const window = x + <usize>(w + j0 * dw) * xw;
+    const at = hasTaps ? position + w + j0 * dw : 0;
+    let c = c0;
+    while (c < C) {
+      const p = window + <usize>c * xc;
+      const q = y + <usize>c * yc;
+      const i = index + <usize>c * ic;
+      let next = c + 1;
+      let done = hasTaps;
+      if (c + 4 * lanes<T>() <= vectors) {
+        next = c + 4 * lanes<T>();
+        done = done && maxWindow<T>(4, p, rows, down, taps, right, at, indexDown, dw, q, i);
+      } else if (c < vectors) {
+        next = c + lanes<T>();
+        done = done && maxWindow<T>(1, p, rows, down, taps, right, at, indexDown, dw, q, i);
+      } else {
+        done = done && maxWindow<T>(0, p, rows, down, taps, right, at, indexDown, dw, q, i);
+      }
+      if (!done) {
+        for (let k = 0; k < next - c; k++) {
+          maxExact<T>(p + <usize>k * xc, rows, down, taps, right, at, indexDown, dw, q + <usize>k * yc, i + <usize>k * ic);
+        }
+      }
+      c = next;
+    }
+  }
+}
+
+/**
+ * y = max x over the window, index of the first; a NaN wins, the last of several.
+ * args: x y index · C H W OH OW · kernel stride padding dilation (h, w each) · strides of x, y, index (n, c, h, w each)
+ */
+// @ts-ignore: decorator
+@inline
+function maxPool<T>(args: usize, first: i32, last: i32): void {
+  const C = intArg(args, 3);
+  const H = intArg(args, 4);
+  const W = intArg(args, 5);
+  const OH = intArg(args, 6);
+  const OW = intArg(args, 7);
+  const KH = intArg(args, 8);
+  const KW = intArg(args, 9);
+  const strideH = intArg(args, 10);
+  const strideW = intArg(args, 11);
+  const paddingH = intArg(args, 12);
+  const dh = intArg(args, 14);
+  const neighbours = intArg(args, 17) == 1 && intArg(args, 21) == 1 && intArg(args, 25) == 1;
+  const xw = <usize>intArg(args, 19) * sizeof<T>();
+  const yw = <usize>intArg(args, 23) * sizeof<T>();
+  const iw = <usize>intArg(args, 27) * 4;
+  const down = <usize>(dh * intArg(args, 18)) * sizeof<T>();
+  const inside = intArg(args, 13) == 0 && (OW - 1) * strideW + KW <= W;
+  const squares = KH == 2 && KW == 2 && dh == 1 && intArg(args, 15) == 1 && inside;
+  const quads = neighbours && squares ? C / (4 * lanes<T>()) : 0;
+  const x0 = ptrArg(args, 0), y0 = ptrArg(args, 1), index0 = ptrArg(args, 2);
+  const xn = intArg(args, 16), yn = intArg(args, 20), indexN = intArg(args, 24);
+  const xh = intArg(args, 18), yh = intArg(args, 22), indexH = intArg(args, 26);
+  for (let row = first; row < last; row++) {
+    const n = row / OH;
+    const oh = row - n * OH;
+    const h = oh * strideH - paddingH;
+    // The taps i0 … i0 + rows − 1 fall on the image, vertically.
+    const i0 = h < 0 ? (dh - 1 - h) / dh : 0;
+    const rows = (h + (KH - 1) * dh < H ? KH : (H - h + dh - 1) / dh) - i0;
+    const x = x0 + <usize>(n * xn + (h + i0 * dh) * xh) * sizeof<T>();
+    const y = y0 + <usize>(n * yn + oh * yh) * sizeof<T>();
+    const index = index0 + <usize>(n * indexN + oh * indexH) * 4;
+    const position = (h + i0 * dh) * W;
+    let c = 0;
+    if (rows == 2 && quads > 0) {
+      const run = <usize>quads * 64;
+      const indexRun = <usize>(4 * lanes<T>() * quads) * 4;
+      if (maxSquares<T>(OW, quads, x, xw, down, <usize>strideW * xw - run, y, yw - run, index, iw - indexRun, position, W, strideW)) {
+        c = 4 * lanes<T>() * quads;
+      }
+    }
+    if (c < C) maxRow<T>(args, c, x, rows, position, y, index);
+  }
+}
+
+export function maxPool2d_f32(args: usize, first: i32, last: i32): void {
+  maxPool<f32>(args, first, last);
+}
+
+export function maxPool2d_f64(args: usize, first: i32, last: i32): void {
+  maxPool<f64>(args, first, last);
+}

@@ -1,0 +1,363 @@
+/**
+ * Sums, products, maxima and minima over strided dims, in two ways:
+ *   rows     each result walks over its own elements; for reduced dims that are innermost, or anything strided
+ *   columns  a run of results is contiguous in x and advances together; for reduced dims outside a contiguous kept one
+ * A long reduction is cut into segments of fixed length whose partial results `combine` joins in order.
+ *
+ * T is the element type, A the type of partial results: f64 for floats, i32 for int32. Float32 sums stay in SIMD lanes for
+ * at most 64 additions, of two elements each, before they move to float64, so that their error does not grow with their length.
+ */
+import { intArg } from '../runtime/abi';
+import { offsetOf, strideArg } from '../runtime/strided';
+
+const SUM = 0;
+const PROD = 1;
+const AMAX = 2;
+const AMIN = 3;
+
+/** Elements of a contiguous run, or rows of a block of columns, that are reduced in one lane of T. */
+const BLOCK_ROWS = 128;
+
+// @ts-ignore: decorator
+@inline
+function identity<A>(op: i32): A {
+  if (op == SUM) return 0;
+  if (op == PROD) return 1;
+  if (isFloat<A>()) return <A>(op == AMAX ? -Infinity : Infinity);
+  return op == AMAX ? i32.MIN_VALUE : i32.MAX_VALUE;
+}
+
+// @ts-ignore: decorator
+@inline
+function scalar<A>(op: i32, a: A, b: A): A {
+  if (op == SUM) return <A>(a + b);
+  if (op == PROD) return <A>(a * b);
+  if (op == AMAX) return max<A>(a, b);
+  return min<A>(a, b);
+}
+
+/** Products have no SIMD form: lanes of float32 could overflow where the whole product does not. */
+// @ts-ignore: decorator
+@inline
+function vector<T>(op: i32, a: v128, b: v128): v128 {
+  if (op == SUM) return v128.add<T>(a, b);
+  if (op == AMAX) return v128.max<T>(a, b);
+  return v128.min<T>(a, b);
+}
+
+/** All lanes of v joined with `acc`. */
+// @ts-ignore: decorator
+@inline
+function joinLanes<T, A>(op: i32, acc: A, v: v128): A {
+  acc = scalar<A>(op, acc, scalar<A>(op, <A>v128.extract_lane<T>(v, 0), <A>v128.extract_lane<T>(v, 1)));
+  if (sizeof<T>() == 4) acc = scalar<A>(op, acc, scalar<A>(op, <A>v128.extract_lane<T>(v, 2), <A>v128.extract_lane<T>(v, 3)));
+  return acc;
+}
+
+/** `acc` joined with n elements at x, s bytes apart. */
+// @ts-ignore: decorator
+@inline
+function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
+  let i = 0;
+  if (op != PROD) {
+    if (s == sizeof<T>()) {
+      const block = <i32>(64 / sizeof<T>());
+      while (i <= n - block) {
+        const stop = min(n - block, i + (BLOCK_ROWS - 1) * block);
+        let v0 = v128.load(x);
+        let v1 = v128.load(x, 16);
+        let v2 = v128.load(x, 32);
+        let v3 = v128.load(x, 48);
+        x += 64;
+        // Two of each are joined first, so that a sum waits for its last addition once in 128 bytes.
+        for (i += block; i <= stop - block; i += 2 * block) {
+          v0 = vector<T>(op, v0, vector<T>(op, v128.load(x), v128.load(x, 64)));
+          v1 = vector<T>(op, v1, vector<T>(op, v128.load(x, 16), v128.load(x, 80)));
+          v2 = vector<T>(op, v2, vector<T>(op, v128.load(x, 32), v128.load(x, 96)));
+          v3 = vector<T>(op, v3, vector<T>(op, v128.load(x, 48), v128.load(x, 112)));
+          x += 128;
+        }
+        if (i <= stop) {
+          v0 = vector<T>(op, v0, v128.load(x));
+          v1 = vector<T>(op, v1, v128.load(x, 16));
+          v2 = vector<T>(op, v2, v128.load(x, 32));
+          v3 = vector<T>(op, v3, v128.load(x, 48));
+          x += 64;
+          i += block;
+        }
+        acc = joinLanes<T, A>(op, acc, vector<T>(op, vector<T>(op, v0, v1), vector<T>(op, v2, v3)));
+      }
+      const lanes = <i32>(16 / sizeof<T>());
+      if (i <= n - lanes) {
+        let v = v128.load(x);
+        x += 16;
+        for (i += lanes; i <= n - lanes; i += lanes) {
+          v = vector<T>(op, v, v128.load(x));
+          x += 16;
+        }
+        acc = joinLanes<T, A>(op, acc, v);
+      }
+    }
+  }
+  for (; i < n; i++) {
+    acc = scalar<A>(op, acc, <A>load<T>(x));
+    x += s;
+  }
+  return acc;
+}
+
+/**
+ * args: x, out, units, units per chunk, segments, rows per segment, rows, run, tail, rows per walk, run's stride,
+ * kept dims, reduced dims; then per kept dim size, stride in x, stride in y; per reduced dim size, stride in x; innermost first.
+ * A unit is one segment of one result. With one segment the result goes to y, else partial [unit] of type A to out.
+ */
+// @ts-ignore: decorator
+@inline
+function reduceRows<T, A>(op: i32, args: usize, first: i32, last: i32): void {
+  const x = <usize>load<f64>(args);
+  const out = <usize>load<f64>(args + 8);
+  const unitsPerChunk = intArg(args, 3);
+  const end = min(intArg(args, 2), last * unitsPerChunk);
+  const segments = intArg(args, 4);
+  const rowsPerSegment = <u32>intArg(args, 5);
+  const rows = <u32>intArg(args, 6);
+  const run = intArg(args, 7);
+  const tail = intArg(args, 8);
+  const walk = <u32>intArg(args, 9);
+  const sx = strideArg(args, 10);
+  const kept = intArg(args, 11);
+  const reduced = intArg(args, 12);
+  const keptDims = args + 13 * 8;
+  const reducedDims = keptDims + <usize>(kept * 24);
+  const sWalk = strideArg(reducedDims, 1);
+  const sKept = kept > 0 ? strideArg(keptDims, 1) : 0;
+  for (let unit = first * unitsPerChunk; unit < end; unit++) {
+    // With at most one dim of a kind there is nothing to divide: many short rows are common.
+    const result = segments == 1 ? unit : unit / segments;
+    let row = <u32>(unit - result * segments) * rowsPerSegment;
+    const stop = min(rows, row + rowsPerSegment);
+    const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptDims, kept, 3, 1, result));
+    let acc = identity<A>(op);
+    while (row < stop) {
+      const walkEnd = reduced == 1 ? rows : row - (row % walk) + walk;
+      const walkStop = min(stop, walkEnd);
+      let p = x0 + (reduced == 1 ? <usize>row * sWalk : offsetOf(reducedDims, reduced, 2, 1, row));
+      for (; row < walkStop; row++) {
+        acc = reduceRun<T, A>(op, acc, p, row + 1 == walkEnd ? tail : run, sx);
+        p += sWalk;
+      }
+    }
+    if (segments == 1) store<T>(out + offsetOf(keptDims, kept, 3, 2, result), <T>acc);
+    else store<A>(out + <usize>unit * sizeof<A>(), acc);
+  }
+}
+
+/** Stores v as partial results of type A at p, or joins it to those that are there. */
+// @ts-ignore: decorator
+@inline
+function flush<T, A>(op: i32, p: usize, v: v128, isFirst: bool): void {
+  if (isFloat<T>() && sizeof<T>() == 4) {
+    const low = f64x2.promote_low_f32x4(v);
+    const high = f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 1));
+    v128.store(p, isFirst ? low : vector<A>(op, v128.load(p), low));
+    v128.store(p, isFirst ? high : vector<A>(op, v128.load(p, 16), high), 16);
+  } else {
+    v128.store(p, isFirst ? v : vector<A>(op, v128.load(p), v));
+  }
+}
+
+/**
+ * One block of at most BLOCK_ROWS rows, s bytes apart, over n columns.
+ * With `direct` the results of type T go to out; else those of type A are stored (isFirst) or joined there.
+ */
+// @ts-ignore: decorator
+@inline
+function reduceBlock<T, A>(op: i32, out: usize, x: usize, n: i32, rows: i32, s: usize, isFirst: bool, direct: bool): void {
+  const lanes = <i32>(16 / sizeof<T>());
+  let c = 0;
+  if (op != PROD) {
+    for (; c <= n - 4 * lanes; c += 4 * lanes) {
+      let p = x + <usize>c * sizeof<T>();
+      let v0 = v128.load(p);
+      let v1 = v128.load(p, 16);
+      let v2 = v128.load(p, 32);
+      let v3 = v128.load(p, 48);
+      let r = 1;
+      for (; r < rows - 1; r += 2) {
+        p += s;
+        const q = p + s;
+        v0 = vector<T>(op, v0, vector<T>(op, v128.load(p), v128.load(q)));
+        v1 = vector<T>(op, v1, vector<T>(op, v128.load(p, 16), v128.load(q, 16)));
+        v2 = vector<T>(op, v2, vector<T>(op, v128.load(p, 32), v128.load(q, 32)));
+        v3 = vector<T>(op, v3, vector<T>(op, v128.load(p, 48), v128.load(q, 48)));
+        p = q;
+      }
+      if (r < rows) {
+        p += s;
+        v0 = vector<T>(op, v0, v128.load(p));
+        v1 = vector<T>(op, v1, v128.load(p, 16));
+        v2 = vector<T>(op, v2, v128.load(p, 32));
+        v3 = vector<T>(op, v3, v128.load(p, 48));
+      }
+      if (direct) {
+        const o = out + <usize>c * sizeof<T>();
+        v128.store(o, v0);
+        v128.store(o, v1, 16);
+        v128.store(o, v2, 32);
+        v128.store(o, v3, 48);
+      } else {
+        const o = out + <usize>c * sizeof<A>();
+        const step = <usize>lanes * sizeof<A>();
+        flush<T, A>(op, o, v0, isFirst);
+        flush<T, A>(op, o + step, v1, isFirst);
+        flush<T, A>(op, o + 2 * step, v2, isFirst);
+        flush<T, A>(op, o + 3 * step, v3, isFirst);
+      }
+    }
+    for (; c <= n - lanes; c += lanes) {
+      let p = x + <usize>c * sizeof<T>();
+      let v = v128.load(p);
+      let r = 1;
+      for (; r < rows - 1; r += 2) {
+        p += s;
+        const q = p + s;
+        v = vector<T>(op, v, vector<T>(op, v128.load(p), v128.load(q)));
+        p = q;
+      }
+      if (r < rows) v = vector<T>(op, v, v128.load(p + s));
+      if (direct) v128.store(out + <usize>c * sizeof<T>(), v);
+      else flush<T, A>(op, out + <usize>c * sizeof<A>(), v, isFirst);
+    }
+  }
+  for (; c < n; c++) {
+    let p = x + <usize>c * sizeof<T>();
+    let acc = <A>load<T>(p);
+    for (let r = 1; r < rows; r++) {
+      p += s;
+      acc = scalar<A>(op, acc, <A>load<T>(p));
+    }
+    if (direct) {
+      store<T>(out + <usize>c * sizeof<T>(), <T>acc);
+    } else {
+      const o = out + <usize>c * sizeof<A>();
+      store<A>(o, isFirst ? acc : scalar<A>(op, load<A>(o), acc));
+    }
+  }
+}
+
+/**
+ * args: x, out, columns, columns per piece, pieces, outer results, units, units per chunk, rows per segment, rows, rows per walk,
+ * direct, kept dims, reduced dims; then per outer kept dim size, stride in x, stride in y; per reduced dim size, stride in x.
+ * A unit is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece.
+ * Direct (one walk of at most BLOCK_ROWS rows): results go to y; else partials [segment][outer][column] of type A to out.
+ */
+// @ts-ignore: decorator
+@inline
+function reduceColumns<T, A>(op: i32, args: usize, first: i32, last: i32): void {
+  const columns = intArg(args, 2);
+  const perPiece = intArg(args, 3);
+  const pieces = intArg(args, 4);
+  const outer = intArg(args, 5);
+  const unitsPerChunk = intArg(args, 7);
+  const end = min(intArg(args, 6), last * unitsPerChunk);
+  const rowsPerSegment = <u32>intArg(args, 8);
+  const rows = <u32>intArg(args, 9);
+  const walk = <u32>intArg(args, 10);
+  const direct = intArg(args, 11) != 0;
+  const kept = intArg(args, 12);
+  const reduced = intArg(args, 13);
+  const keptDims = args + 14 * 8;
+  const reducedDims = keptDims + <usize>(kept * 24);
+  const s = strideArg(reducedDims, 1);
+  for (let unit = first * unitsPerChunk; unit < end; unit++) {
+    const index = unit / pieces;
+    const column = (unit - index * pieces) * perPiece;
+    const n = min(perPiece, columns - column);
+    const segment = index / outer;
+    const result = index - segment * outer;
+    const x0 = <usize>load<f64>(args) + offsetOf(keptDims, kept, 3, 1, result) + <usize>column * sizeof<T>();
+    let out = <usize>load<f64>(args + 8);
+    if (direct) out += offsetOf(keptDims, kept, 3, 2, result) + <usize>column * sizeof<T>();
+    else out += <usize>(index * columns + column) * sizeof<A>();
+    const start = <u32>segment * rowsPerSegment;
+    const stop = min(rows, start + rowsPerSegment);
+    for (let row = start; row < stop; ) {
+      const x = x0 + offsetOf(reducedDims, reduced, 2, 1, row);
+      const count = min(<u32>BLOCK_ROWS, min(stop - row, walk - (row % walk)));
+      reduceBlock<T, A>(op, out, x, n, count, s, row == start, direct);
+      row += count;
+    }
+  }
+}
+
+/** Results joined in one chunk of `combine`. */
+const RESULTS = 1024;
+
+/**
+ * Joins partial results in the order of their segments: y[r] = ⨁ₛ partial[r·a + s·b].
+ * args: y, partials, results, segments, a, b, dims; then per dim of y, innermost first: size, stride.
+ */
+// @ts-ignore: decorator
+@inline
+function combine<T, A>(op: i32, args: usize, first: i32, last: i32): void {
+  const y = <usize>load<f64>(args);
+  const partials = <usize>load<f64>(args + 8);
+  const end = min(intArg(args, 2), last * RESULTS);
+  const segments = intArg(args, 3);
+  const a = <usize>intArg(args, 4) * sizeof<A>();
+  const b = <usize>intArg(args, 5) * sizeof<A>();
+  const dims = intArg(args, 6);
+  const inner = dims > 0 ? intArg(args, 7) : 1;
+  const stride = dims > 0 ? strideArg(args, 8) : 0;
+  for (let r = first * RESULTS; r < end; ) {
+    // Where a result goes is worked out once for each run of the innermost dim.
+    const runEnd = min(end, r + inner - r % inner);
+    let to = y + offsetOf(args + 56, dims, 2, 1, r);
+    for (; r < runEnd; r++, to += stride) {
+      let p = partials + <usize>r * a;
+      let acc = load<A>(p);
+      for (let s = 1; s < segments; s++) {
+        p += b;
+        acc = scalar<A>(op, acc, load<A>(p));
+      }
+      store<T>(to, <T>acc);
+    }
+  }
+}
+
+export function reduce_rows_sum_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(SUM, args, first, last); }
+export function reduce_rows_prod_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(PROD, args, first, last); }
+export function reduce_rows_amax_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(AMAX, args, first, last); }
+export function reduce_rows_amin_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(AMIN, args, first, last); }
+export function reduce_columns_sum_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(SUM, args, first, last); }
+export function reduce_columns_prod_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(PROD, args, first, last); }
+export function reduce_columns_amax_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(AMAX, args, first, last); }
+export function reduce_columns_amin_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(AMIN, args, first, last); }
+export function reduce_combine_sum_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(SUM, args, first, last); }
+export function reduce_combine_prod_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(PROD, args, first, last); }
+export function reduce_combine_amax_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(AMAX, args, first, last); }
+export function reduce_combine_amin_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(AMIN, args, first, last); }
+export function reduce_rows_sum_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(SUM, args, first, last); }
+export function reduce_rows_prod_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(PROD, args, first, last); }
+export function reduce_rows_amax_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(AMAX, args, first, last); }
+export function reduce_rows_amin_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(AMIN, args, first, last); }
+export function reduce_columns_sum_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(SUM, args, first, last); }
+export function reduce_columns_prod_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(PROD, args, first, last); }
+export function reduce_columns_amax_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(AMAX, args, first, last); }
+export function reduce_columns_amin_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(AMIN, args, first, last); }
+export function reduce_combine_sum_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(SUM, args, first, last); }
+export function reduce_combine_prod_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(PROD, args, first, last); }
+export function reduce_combine_amax_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(AMAX, args, first, last); }
+export function reduce_combine_amin_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(AMIN, args, first, last); }
+export function reduce_rows_sum_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(SUM, args, first, last); }
+export function reduce_rows_prod_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(PROD, args, first, last); }
+export function reduce_rows_amax_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(AMAX, args, first, last); }
+export function reduce_rows_amin_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(AMIN, args, first, last); }
+export function reduce_columns_sum_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(SUM, args, first, last); }
+export function reduce_columns_prod_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(PROD, args, first, last); }
+export function reduce_columns_amax_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(AMAX, args, first, last); }
+export function reduce_columns_amin_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(AMIN, args, first, last); }
+export function reduce_combine_sum_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(SUM, args, first, last); }
+export function reduce_combine_prod_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(PROD, args, first, last); }
+export function reduce_combine_amax_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(AMAX, args, first, last); }
+export function reduce_combine_amin_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(AMIN, args, first, last); }

@@ -1,0 +1,290 @@
+/**
+ * Softmax and cross entropy along the rows of an M×K matrix. A chunk is a range of rows. Sums are float64.
+ */
+import { intArg, ptrArg } from './runtime/abi';
+import { exp4 } from './simd/math';
+import { lanes } from './simd/vector';
+
+/** eˣ, lane by lane. */
+// @ts-ignore: decorator
+@inline
+function exps<T>(x: v128): v128 {
+  if (sizeof<T>() == 4) return exp4(x);
+  return f64x2(NativeMath.exp(f64x2.extract_lane(x, 0)), NativeMath.exp(f64x2.extract_lane(x, 1)));
+}
+
+/** eˣ, to the bit what `exps` gives in a lane. */
+// @ts-ignore: decorator
+@inline
+function exp<T>(x: T): T {
+  if (sizeof<T>() == 4) return <T>f32x4.extract_lane(exp4(f32x4.splat(<f32>x)), 0);
+  return <T>NativeMath.exp(<f64>x);
+}
+
+/** sums + v, in two float64 lanes. */
+// @ts-ignore: decorator
+@inline
+function addWide<T>(sums: v128, v: v128): v128 {
+  if (sizeof<T>() == 8) return v128.add<f64>(sums, v);
+  const low = f64x2.promote_low_f32x4(v);
+  return v128.add<f64>(sums, v128.add<f64>(low, f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3))));
+}
+
+// @ts-ignore: decorator
+@inline
+function bothLanes(sums: v128): f64 {
+  return f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
+}
+
+/** The largest of K numbers. A NaN may be passed over: it makes the sum of the exponentials NaN all the same. */
+// @ts-ignore: decorator
+@inline
+function rowMax<T>(x: usize, K: i32): T {
+  let top = -<T>Infinity;
+  let k = 0;
+  if (K >= lanes<T>()) {
+    let tops = v128.load(x);
+    for (k = lanes<T>(); k + lanes<T>() <= K; k += lanes<T>()) tops = v128.pmax<T>(tops, v128.load(x + <usize>k * sizeof<T>()));
+    for (let i = 0; i < lanes<T>(); i++) {
+      // Lanes are read by constants only: rotate, and read lane 0.
+      top = max<T>(top, v128.extract_lane<T>(tops, 0));
+      tops = sizeof<T>() == 4 ? v128.shuffle<i32>(tops, tops, 1, 2, 3, 0) : v128.shuffle<i64>(tops, tops, 1, 0);
+    }
+  }
+  for (; k < K; k++) top = max<T>(top, load<T>(x + <usize>k * sizeof<T>()));
+  return top;
+}
+
+/** Writes e^(x − top) to y and returns the sum. */
+// @ts-ignore: decorator
+@inline
+function writeExps<T>(x: usize, y: usize, K: i32, top: T): f64 {
+  const tops = v128.splat<T>(top);
+  let sums = f64x2.splat(0);
+  let k = 0;
+  for (; k + lanes<T>() <= K; k += lanes<T>()) {
+    const at = <usize>k * sizeof<T>();
+    const e = exps<T>(v128.sub<T>(v128.load(x + at), tops));
+    v128.store(y + at, e);
+    sums = addWide<T>(sums, e);
+  }
+  let sum = bothLanes(sums);
+  for (; k < K; k++) {
+    const at = <usize>k * sizeof<T>();
+    const e = exp<T>(load<T>(x + at) - top);
+    store<T>(y + at, e);
+    sum += <f64>e;
+  }
+  return sum;
+}
+
+/** Σ e^(x − top) */
+// @ts-ignore: decorator
+@inline
+function sumExps<T>(x: usize, K: i32, top: T): f64 {
+  const tops = v128.splat<T>(top);
+  let sums = f64x2.splat(0);
+  let k = 0;
+  for (; k + lanes<T>() <= K; k += lanes<T>()) sums = addWide<T>(sums, exps<T>(v128.sub<T>(v128.load(x + <usize>k * sizeof<T>()), tops)));
+  let sum = bothLanes(sums);
+  for (; k < K; k++) sum += <f64>exp<T>(load<T>(x + <usize>k * sizeof<T>()) - top);
+  return sum;
+}
+
+/** y = (x − top) − log Σ e^(x − top): one row of log softmax. */
+// @ts-ignore: decorator
+@inline
+function logSoftmaxRow<T>(x: usize, y: usize, K: i32): void {
+  const top = rowMax<T>(x, K);
+  const norm = <T>NativeMath.log(sumExps<T>(x, K, top));
+  const tops = v128.splat<T>(top);
+  const norms = v128.splat<T>(norm);
+  let k = 0;
+  for (; k + lanes<T>() <= K; k += lanes<T>()) {
+    const at = <usize>k * sizeof<T>();
+    v128.store(y + at, v128.sub<T>(v128.sub<T>(v128.load(x + at), tops), norms));
+  }
+  for (; k < K; k++) store<T>(y + <usize>k * sizeof<T>(), load<T>(x + <usize>k * sizeof<T>()) - top - norm);
+}
+
+/** y = e^(x − top) / Σ e^(x − top). args: x, y, M, K, row strides of x, y, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function softmax<T>(args: usize, first: i32, last: i32): void {
+  const K = intArg(args, 3);
+  const end = min(intArg(args, 2), last * intArg(args, 6));
+  for (let r = first * intArg(args, 6); r < end; r++) {
+    const x = ptrArg(args, 0) + <usize>(r * intArg(args, 4)) * sizeof<T>();
+    const y = ptrArg(args, 1) + <usize>(r * intArg(args, 5)) * sizeof<T>();
+    const sum = writeExps<T>(x, y, K, rowMax<T>(x, K));
+    const divisor = <T>sum;
+    const divisors = v128.splat<T>(divisor);
+    let k = 0;
+    for (; k + lanes<T>() <= K; k += lanes<T>()) {
+      const at = y + <usize>k * sizeof<T>();
+      v128.store(at, v128.div<T>(v128.load(at), divisors));
+    }
+    for (; k < K; k++) store<T>(y + <usize>k * sizeof<T>(), load<T>(y + <usize>k * sizeof<T>()) / divisor);
+  }
+}
+
+/** y = x − log Σ eˣ. args: x, y, M, K, row strides of x, y, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function logSoftmax<T>(args: usize, first: i32, last: i32): void {
+  const end = min(intArg(args, 2), last * intArg(args, 6));
+  for (let r = first * intArg(args, 6); r < end; r++) {
+    const x = ptrArg(args, 0) + <usize>(r * intArg(args, 4)) * sizeof<T>();
+    logSoftmaxRow<T>(x, ptrArg(args, 1) + <usize>(r * intArg(args, 5)) * sizeof<T>(), intArg(args, 3));
+  }
+}
+
+/** dx = y·(g − Σ g·y). args: g, y, dx, M, K, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function softmaxGrad<T>(args: usize, first: i32, last: i32): void {
+  const K = intArg(args, 4);
+  const end = min(intArg(args, 3), last * intArg(args, 5));
+  for (let r = first * intArg(args, 5); r < end; r++) {
+    const skip = <usize>(r * K) * sizeof<T>();
+    const g = ptrArg(args, 0) + skip;
+    const y = ptrArg(args, 1) + skip;
+    const dx = ptrArg(args, 2) + skip;
+    let sums = f64x2.splat(0);
+    let k = 0;
+    for (; k + lanes<T>() <= K; k += lanes<T>()) {
+      const at = <usize>k * sizeof<T>();
+      sums = addWide<T>(sums, v128.mul<T>(v128.load(g + at), v128.load(y + at)));
+    }
+    let sum = bothLanes(sums);
+    for (; k < K; k++) sum += <f64>load<T>(g + <usize>k * sizeof<T>()) * <f64>load<T>(y + <usize>k * sizeof<T>());
+    const dot = <T>sum;
+    const dots = v128.splat<T>(dot);
+    for (k = 0; k + lanes<T>() <= K; k += lanes<T>()) {
+      const at = <usize>k * sizeof<T>();
+      v128.store(dx + at, v128.mul<T>(v128.load(y + at), v128.sub<T>(v128.load(g + at), dots)));
+    }
+    for (; k < K; k++) {
+      const at = <usize>k * sizeof<T>();
+      store<T>(dx + at, load<T>(y + at) * (load<T>(g + at) - dot));
+    }
+  }
+}
+
+/** dx = g − eʸ·Σ g. args: g, y, dx, M, K, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function logSoftmaxGrad<T>(args: usize, first: i32, last: i32): void {
+  const K = intArg(args, 4);
+  const end = min(intArg(args, 3), last * intArg(args, 5));
+  for (let r = first * intArg(args, 5); r < end; r++) {
+    const skip = <usize>(r * K) * sizeof<T>();
+    const g = ptrArg(args, 0) + skip;
+    const y = ptrArg(args, 1) + skip;
+    const dx = ptrArg(args, 2) + skip;
+    let sums = f64x2.splat(0);
+    let k = 0;
+    for (; k + lanes<T>() <= K; k += lanes<T>()) sums = addWide<T>(sums, v128.load(g + <usize>k * sizeof<T>()));
+    let sum = bothLanes(sums);
+    for (; k < K; k++) sum += <f64>load<T>(g + <usize>k * sizeof<T>());
+    const total = <T>sum;
+    const totals = v128.splat<T>(total);
+    for (k = 0; k + lanes<T>() <= K; k += lanes<T>()) {
+      const at = <usize>k * sizeof<T>();
+      v128.store(dx + at, v128.sub<T>(v128.load(g + at), v128.mul<T>(exps<T>(v128.load(y + at)), totals)));
+    }
+    for (; k < K; k++) {
+      const at = <usize>k * sizeof<T>();
+      store<T>(dx + at, load<T>(g + at) - exp<T>(load<T>(y + at)) * total);
+    }
+  }
+}
+
+/** logp = log softmax of x, loss = −logp[target]. args: x, target, loss, logp, M, K, strides of target, loss, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function crossEntropy<T>(args: usize, first: i32, last: i32): void {
+  const K = intArg(args, 5);
+  const end = min(intArg(args, 4), last * intArg(args, 8));
+  for (let r = first * intArg(args, 8); r < end; r++) {
+    const skip = <usize>(r * K) * sizeof<T>();
+    const logp = ptrArg(args, 3) + skip;
+    logSoftmaxRow<T>(ptrArg(args, 0) + skip, logp, K);
+    const target = load<i32>(ptrArg(args, 1) + <usize>(r * intArg(args, 6)) * 4);
+    store<T>(ptrArg(args, 2) + <usize>(r * intArg(args, 7)) * sizeof<T>(), -load<T>(logp + <usize>target * sizeof<T>()));
+  }
+}
+
+/** dx = scale·(e^logp − [k = target]). args: scale, logp, target, dx, M, K, strides of scale, target, rows a chunk */
+// @ts-ignore: decorator
+@inline
+function crossEntropyGrad<T>(args: usize, first: i32, last: i32): void {
+  const K = intArg(args, 5);
+  const end = min(intArg(args, 4), last * intArg(args, 8));
+  for (let r = first * intArg(args, 8); r < end; r++) {
+    const skip = <usize>(r * K) * sizeof<T>();
+    const scale = load<T>(ptrArg(args, 0) + <usize>(r * intArg(args, 6)) * sizeof<T>());
+    const target = load<i32>(ptrArg(args, 2) + <usize>(r * intArg(args, 7)) * 4);
+    const logp = ptrArg(args, 1) + skip;
+    const dx = ptrArg(args, 3) + skip;
+    const scales = v128.splat<T>(scale);
+    // Read before dx, which may be logp itself, is written.
+    const hit = <usize>target * sizeof<T>();
+    const atTarget = scale * (exp<T>(load<T>(logp + hit)) - 1);
+    let k = 0;
+    for (; k + lanes<T>() <= K; k += lanes<T>()) {
+      const at = <usize>k * sizeof<T>();
+      v128.store(dx + at, v128.mul<T>(scales, exps<T>(v128.load(logp + at))));
+    }
+    for (; k < K; k++) store<T>(dx + <usize>k * sizeof<T>(), scale * exp<T>(load<T>(logp + <usize>k * sizeof<T>())));
+    store<T>(dx + hit, atTarget);
+  }
+}
+
+export function softmax_f32(args: usize, first: i32, last: i32): void {
+  softmax<f32>(args, first, last);
+}
+
+export function softmax_f64(args: usize, first: i32, last: i32): void {
+  softmax<f64>(args, first, last);
+}
+
+export function logSoftmax_f32(args: usize, first: i32, last: i32): void {
+  logSoftmax<f32>(args, first, last);
+}
+
+export function logSoftmax_f64(args: usize, first: i32, last: i32): void {
+  logSoftmax<f64>(args, first, last);
+}
+
+export function softmaxGrad_f32(args: usize, first: i32, last: i32): void {
+  softmaxGrad<f32>(args, first, last);
+}
+
+export function softmaxGrad_f64(args: usize, first: i32, last: i32): void {
+  softmaxGrad<f64>(args, first, last);
+}
+
+export function logSoftmaxGrad_f32(args: usize, first: i32, last: i32): void {
+  logSoftmaxGrad<f32>(args, first, last);
+}
+
+export function logSoftmaxGrad_f64(args: usize, first: i32, last: i32): void {
+  logSoftmaxGrad<f64>(args, first, last);
+}
+
+export function crossEntropy_f32(args: usize, first: i32, last: i32): void {
+  crossEntropy<f32>(args, first, last);
+}
+
+export function crossEntropy_f64(args: usize, first: i32, last: i32): void {
+  crossEntropy<f64>(args, first, last);
+}
+
+export function crossEntropyGrad_f32(args: usize, first: i32, last: i32): void {
+  crossEntropyGrad<f32>(args, first, last);
+}
+
+export function crossEntropyGrad_f64(args: usize, first: i32, last: i32): void {
+  crossEntropyGrad<f64>(args, first, last);
+}

@@ -1,0 +1,138 @@
+/**
+ * 3×3 convolution at stride 1 by Winograd's F(4×4, 3×3): 36 multiplications for 16 outputs, where the direct sum takes 144.
+ *
+ *   y = Aᵀ [ Σ_c (G w Gᵀ) ⊙ (Bᵀ x B) ] A   for tiles of 4×4 outputs, which read 6×6 inputs
+ *
+ * A plane is one of the 6×6 places. For each, the sum over channels is a matrix product of tiles × channels with channels × outputs,
+ * made by the micro-kernel of tile.ts. A block of up to TILES tiles goes through transform, products and transform back while it is
+ * in the L1 and L2 caches. Transformed values lie in cells of 64 bytes, [4 vectors of channels][plane][tile], so that distances inside are
+ * constants of the code; planes are 64 bytes more apart than they need, as powers of two collide in the caches.
+ *
+ * Letters: N images, C input channels, O output channels.
+ */
+import { intArg, ptrArg } from '../runtime/abi';
+import { lanes, panelVectors } from '../simd/vector';
+import { returnScratch, takeScratch } from '../runtime/scratch';
+import { weightLine } from './transforms';
+import { multiplyTiles } from './micro-kernel';
+import { CELL, CELLS, inputTiles, outputTile, outputTileEnd, PLANE } from './tile-blocks';
+
+/**
+ * U = G w Gᵀ, plane after plane in panels as pack.ts makes them, from panels of [tap, C, width]. A chunk is a block of 4 vectors of
+ * columns. args: packed weights, U, bytes from plane to plane, C, O.
+ */
+// @ts-ignore: decorator
+@inline
+function winogradWeights<T>(args: usize, first: i32, last: i32): void {
+  const packed = ptrArg(args, 0), u = ptrArg(args, 1), plane = ptrArg(args, 2);
+  const C = intArg(args, 3), O = intArg(args, 4);
+  const block = 4 * lanes<T>();
+  for (let chunk = first; chunk < last; chunk++) {
+    const end = min(O, (chunk + 1) * block);
+    for (let j = chunk * block; j < end; ) {
+      const vectors = panelVectors<T>(end - j);
+      const tap = <usize>(C * vectors) << 4;
+      const at = <usize>(C * j) * sizeof<T>();
+      for (let i: usize = 0; i < tap; i += 16) {
+        const from = packed + 9 * at + i;
+        const to = u + at + i;
+        for (let k: usize = 0; k < 3; k++) weightLine<T>(from + k * tap, 3 * tap, to + k * plane, 6 * plane);
+        for (let k: usize = 0; k < 6; k++) weightLine<T>(to + 6 * k * plane, plane, to + 6 * k * plane, plane);
+      }
+      j += vectors * lanes<T>();
+    }
+  }
+}
+
+export function winogradWeights_f32(args: usize, first: i32, last: i32): void {
+  winogradWeights<f32>(args, first, last);
+}
+
+export function winogradWeights_f64(args: usize, first: i32, last: i32): void {
+  winogradWeights<f64>(args, first, last);
+}
+
+/** M = Σ_c V ⊙ U of a block of tiles and a panel of outputs. u: the panel in plane 0 · uPlane: bytes to the next plane. */
+// @ts-ignore: decorator
+@inline
+function multiply<T>(vectors: i32, v: usize, u: usize, uPlane: usize, C: i32, m: usize, tiles: i32): void {
+  const depth = 4 * lanes<T>();
+  const cells = (C + depth - 1) / depth;
+  for (let k = 0; k < 36; k++) {
+    multiplyTiles<T>(vectors, v, u, depth, cells, C - (cells - 1) * depth, m, tiles);
+    v += PLANE;
+    u += uPlane;
+    m += PLANE;
+  }
+}
+
+/**
+ * y = x ⋆ w. A chunk is a block: some rows of tiles (numbered through all images), or where a row has more than TILES tiles, a part of one.
+ * args: x, its image, row and pixel stride; U, bytes from plane to plane; y, its image, row and pixel stride; N, C, O; height, start and
+ * output height; width, start and output width; rows of tiles per block, tiles per row of a block; zeros; scratch flags, count,
+ * address, bytes of each, bytes of a transformed row. Strides in bytes; start is the image position that output 0's first tap reads.
+ */
+// @ts-ignore: decorator
+@inline
+function winograd<T>(args: usize, first: i32, last: i32): void {
+  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
+  const u = ptrArg(args, 4), uPlane = ptrArg(args, 5);
+  const y = ptrArg(args, 6), yImage = ptrArg(args, 7), yRow = ptrArg(args, 8), yPixel = ptrArg(args, 9);
+  const N = intArg(args, 10), C = intArg(args, 11), O = intArg(args, 12);
+  const H = intArg(args, 13), startY = intArg(args, 14), OH = intArg(args, 15);
+  const W = intArg(args, 16), startX = intArg(args, 17), OW = intArg(args, 18);
+  const blockRows = intArg(args, 19), blockTiles = intArg(args, 20);
+  const zeros = ptrArg(args, 21), flags = ptrArg(args, 22);
+  const scratches = intArg(args, 23);
+  const slot = takeScratch(flags, scratches);
+  const m = ptrArg(args, 24) + <usize>slot * ptrArg(args, 25);
+  const rowsRow = ptrArg(args, 26);
+  const rows = m + CELLS;
+  const v = rows + 6 * rowsRow;
+  const tilesY = (OH + 3) >> 2, tilesX = (OW + 3) >> 2;
+  const parts = (tilesX + blockTiles - 1) / blockTiles;
+  for (let chunk = first; chunk < last; chunk++) {
+    const r0 = chunk / parts * blockRows;
+    const rEnd = min(N * tilesY, r0 + blockRows);
+    const t0 = chunk % parts * blockTiles;
+    const count = min(blockTiles, tilesX - t0);
+    for (let r = r0; r < rEnd; r++) {
+      const atY = startY + 4 * (r % tilesY);
+      const from = x + <usize>(r / tilesY) * xImage + <usize>atY * xRow;
+      const cells = v + <usize>((r - r0) * count) * CELL;
+      inputTiles<T>(from, xRow, xPixel, zeros, atY, H, startX + 4 * t0, W, C, count, rows, rowsRow, cells, PLANE);
+    }
+    for (let o = 0; o < O; ) {
+      const vectors = panelVectors<T>(O - o);
+      multiply<T>(vectors, v, u + <usize>(C * o) * sizeof<T>(), uPlane, C, m, (rEnd - r0) * count);
+      let tile = m;
+      for (let r = r0; r < rEnd; r++) {
+        const atY = 4 * (r % tilesY);
+        let to = y + <usize>(r / tilesY) * yImage + <usize>atY * yRow + <usize>(4 * t0) * yPixel + <usize>o * sizeof<T>();
+        for (let t = t0; t < t0 + count; t++) {
+          const height = min(4, OH - atY), width = OW - 4 * t;
+          const whole = width < 4 ? 0 : min(vectors, (O - o) / lanes<T>());
+          let i = 0;
+          for (; i + 2 <= whole; i += 2) outputTile<T>(2, tile + (<usize>i << 4), to + (<usize>i << 4), yRow, yPixel, height);
+          for (; i < vectors; i++) {
+            const shift = <usize>i << 4;
+            if (i < whole) outputTile<T>(1, tile + shift, to + shift, yRow, yPixel, height);
+            else outputTileEnd<T>(tile + shift, to + shift, yRow, yPixel, height, width, O - o - i * lanes<T>());
+          }
+          tile += CELL;
+          to += 4 * yPixel;
+        }
+      }
+      o += vectors * lanes<T>();
+    }
+  }
+  returnScratch(flags, slot);
+}
+
+export function winograd_f32(args: usize, first: i32, last: i32): void {
+  winograd<f32>(args, first, last);
+}
+
+export function winograd_f64(args: usize, first: i32, last: i32): void {
+  winograd<f64>(args, first, last);
+}

@@ -1,0 +1,173 @@
+/**
+ * The micro-kernel of Winograd's products, 2 rows × 4 vectors as in tile.ts, for operands in cells (see winograd.ts): with all distances
+ * known, there is less to do around its sums, which with 16 channels are only 16 steps long. Where code is `wide`, 4 rows: their 16
+ * sums are 8 registers of 256 bits, as many as it takes to fill the time that an addition waits for the one before it.
+ */
+import { wide } from '../runtime/abi';
+import { lanes, putRow } from '../simd/vector';
+import { CELL, CELLS } from './tile-blocks';
+
+// @ts-ignore: decorator
+@inline
+function productOf<T>(
+  rows: i32, vectors: i32, byTiles: bool, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32,
+): void {
+  // Rows of A are tiles and its steps channels, or the other way round; distances in its cell and B's panel, or cell.
+  const element = sizeof<T>();
+  const aStep: usize = byTiles ? element : CELL, aRow: usize = byTiles ? CELL : element;
+  const bStep: usize = byTiles ? <usize>vectors * 16 : CELL;
+  const wholeCell = vectors > 2 || !byTiles;
+  // Two steps an iteration, and advanced before use, for the reasons given in tile.ts.
+  a -= 2 * aStep;
+  b -= 2 * bStep;
+  for (; count > 0; count--) {
+    let c00 = v128.splat<T>(0), c01 = v128.splat<T>(0), c02 = v128.splat<T>(0), c03 = v128.splat<T>(0);
+    let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
+    let c20 = v128.splat<T>(0), c21 = v128.splat<T>(0), c22 = v128.splat<T>(0), c23 = v128.splat<T>(0);
+    let c30 = v128.splat<T>(0), c31 = v128.splat<T>(0), c32 = v128.splat<T>(0), c33 = v128.splat<T>(0);
+    let cell = a;
+    let q = b;
+    for (let i = runs; i > 0; i--) {
+      let p = cell;
+      const last = q + <usize>(i > 1 ? run : lastRun) * bStep;
+      const lastOdd = last + bStep;
+      do {
+        p += 2 * aStep;
+        q += 2 * bStep;
+        const b0 = v128.load(q);
+        const b1 = vectors > 1 ? v128.load(q, 16) : b0;
+        const b2 = vectors > 2 ? v128.load(q, 32) : b0;
+        const b3 = vectors > 2 ? v128.load(q, 48) : b0;
+        const s0 = v128.load_splat<T>(p);
+        c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
+        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+        if (vectors > 2) {
+          c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
+          c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+        }
+        const s1 = byTiles ? v128.load_splat<T>(p, CELL) : v128.load_splat<T>(p, sizeof<T>());
+        c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
+        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+        if (vectors > 2) {
+          c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
+          c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+        }
+        if (rows > 2) {
+          const s2 = byTiles ? v128.load_splat<T>(p, 2 * CELL) : v128.load_splat<T>(p, 2 * sizeof<T>());
+          c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
+          if (vectors > 1) c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
+          if (vectors > 2) {
+            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
+            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+          }
+          const s3 = byTiles ? v128.load_splat<T>(p, 3 * CELL) : v128.load_splat<T>(p, 3 * sizeof<T>());
+          c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
+          if (vectors > 1) c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
+          if (vectors > 2) {
+            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
+            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+          }
+        }
+        if (q == lastOdd) break;
+        const d0 = wholeCell ? v128.load(q, 64) : vectors > 1 ? v128.load(q, 32) : v128.load(q, 16);
+        const d1 = vectors > 1 ? (wholeCell ? v128.load(q, 80) : v128.load(q, 48)) : d0;
+        const d2 = vectors > 2 ? v128.load(q, 96) : d0;
+        const d3 = vectors > 2 ? v128.load(q, 112) : d0;
+        const u0 = byTiles ? v128.load_splat<T>(p, sizeof<T>()) : v128.load_splat<T>(p, CELL);
+        c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
+        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
+        if (vectors > 2) {
+          c02 = v128.add<T>(c02, v128.mul<T>(u0, d2));
+          c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
+        }
+        const u1 = v128.load_splat<T>(p, sizeof<T>() + CELL);
+        c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
+        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
+        if (vectors > 2) {
+          c12 = v128.add<T>(c12, v128.mul<T>(u1, d2));
+          c13 = v128.add<T>(c13, v128.mul<T>(u1, d3));
+        }
+        if (rows > 2) {
+          const u2 = byTiles ? v128.load_splat<T>(p, sizeof<T>() + 2 * CELL) : v128.load_splat<T>(p, CELL + 2 * sizeof<T>());
+          c20 = v128.add<T>(c20, v128.mul<T>(u2, d0));
+          if (vectors > 1) c21 = v128.add<T>(c21, v128.mul<T>(u2, d1));
+          if (vectors > 2) {
+            c22 = v128.add<T>(c22, v128.mul<T>(u2, d2));
+            c23 = v128.add<T>(c23, v128.mul<T>(u2, d3));
+          }
+          const u3 = byTiles ? v128.load_splat<T>(p, sizeof<T>() + 3 * CELL) : v128.load_splat<T>(p, CELL + 3 * sizeof<T>());
+          c30 = v128.add<T>(c30, v128.mul<T>(u3, d0));
+          if (vectors > 1) c31 = v128.add<T>(c31, v128.mul<T>(u3, d1));
+          if (vectors > 2) {
+            c32 = v128.add<T>(c32, v128.mul<T>(u3, d2));
+            c33 = v128.add<T>(c33, v128.mul<T>(u3, d3));
+          }
+        }
+      } while (q != last);
+      cell += CELLS;
+      q = last;
+    }
+    putRow<T>(vectors, c, c00, c01, c02, c03, 4 * lanes<T>(), !byTiles);
+    putRow<T>(vectors, c + CELL, c10, c11, c12, c13, 4 * lanes<T>(), !byTiles);
+    if (rows > 2) {
+      putRow<T>(vectors, c + 2 * CELL, c20, c21, c22, c23, 4 * lanes<T>(), !byTiles);
+      putRow<T>(vectors, c + 3 * CELL, c30, c31, c32, c33, 4 * lanes<T>(), !byTiles);
+    }
+    c += <usize>rows * CELL;
+    a += <usize>rows * aRow;
+  }
+}
+
+function tiles2x4<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
+  productOf<T>(2, 4, true, a, b, run, runs, lastRun, c, count);
+}
+
+function tiles2x2<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
+  productOf<T>(2, 2, true, a, b, run, runs, lastRun, c, count);
+}
+
+function tiles2x1<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
+  productOf<T>(2, 1, true, a, b, run, runs, lastRun, c, count);
+}
+
+function tiles4x4<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
+  productOf<T>(4, 4, true, a, b, run, runs, lastRun, c, count);
+}
+
+function channels2x4<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
+  productOf<T>(2, 4, false, a, b, run, 1, run, c, count);
+}
+
+function channels2x2<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
+  productOf<T>(2, 2, false, a, b, run, 1, run, c, count);
+}
+
+function channels2x1<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
+  productOf<T>(2, 1, false, a, b, run, 1, run, c, count);
+}
+
+function channels4x4<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
+  productOf<T>(4, 4, false, a, b, run, 1, run, c, count);
+}
+
+/**
+ * C = A · B for `tiles` tiles, rounded up to 2 or 4: A in cells, B a panel. K is `runs` cells of `run` channels, the last of `lastRun`.
+ */
+// @ts-ignore: decorator
+@inline
+export function multiplyTiles<T>(vectors: i32, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, tiles: i32): void {
+  if (wide != 0 && vectors == 4) tiles4x4<T>(a, b, run, runs, lastRun, c, (tiles + 3) >> 2);
+  else if (vectors == 4) tiles2x4<T>(a, b, run, runs, lastRun, c, (tiles + 1) >> 1);
+  else if (vectors == 2) tiles2x2<T>(a, b, run, runs, lastRun, c, (tiles + 1) >> 1);
+  else tiles2x1<T>(a, b, run, runs, lastRun, c, (tiles + 1) >> 1);
+}
+
+/** C += Aᵀ · B for `channels` channels of A, rounded up to 2 or 4, both in cells; K is `run` tiles. */
+// @ts-ignore: decorator
+@inline
+export function multiplyChannels<T>(vectors: i32, a: usize, b: usize, run: i32, c: usize, channels: i32): void {
+  if (wide != 0 && vectors == 4) channels4x4<T>(a, b, run, c, (channels + 3) >> 2);
+  else if (vectors == 4) channels2x4<T>(a, b, run, c, (channels + 1) >> 1);
+  else if (vectors == 2) channels2x2<T>(a, b, run, c, (channels + 1) >> 1);
+  else channels2x1<T>(a, b, run, c, (channels + 1) >> 1);
+}

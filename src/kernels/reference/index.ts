@@ -1,0 +1,13 @@
+/**
+ * Every kernel in plain TypeScript loops: its definition, its oracle, and a backend to step through with a debugger.
+ *
+ * Results are rounded when they are stored; whatever happens in between is float64.
+ */
+import type { Kernels } from '../interface.ts';
+import { elementwise } from './elementwise.ts';
+import { optimizers } from './optimizers.ts';
+import { pooling } from './pooling.ts';
+import { products } from './products.ts';
+import { reductions } from './reduce.ts';
+
+export const reference: Kernels = { name: 'reference', ...elementwise, ...reductions, ...products, ...pooling, ...optimizers };

@@ -1,0 +1,21 @@
+/**
+ * The SIMD WebAssembly kernels: argument marshalling by family, all run by launch.ts.
+ */
+import type { FusedKernels, Kernels } from '../interface.ts';
+import { elementwiseKernels } from './elementwise.ts';
+import { fusedKernels } from './fused.ts';
+import { lazyFusedKernels, lazyKernels } from './fusion/batch-norm-relu.ts';
+import { optimizerKernels } from './optimizers.ts';
+import { poolingKernels } from './pooling.ts';
+import { productKernels } from './matmul.ts';
+
+export const wasm: Kernels = {
+  name: 'wasm',
+  ...elementwiseKernels,
+  ...productKernels,
+  ...poolingKernels,
+  ...optimizerKernels,
+  ...lazyKernels,
+};
+
+export const wasmFused: FusedKernels = { ...fusedKernels, ...lazyFusedKernels };

@@ -1,0 +1,93 @@
+/**
+ * What the families of product kernels share: workspaces, estimates of work, and how a convolution's output reads its input.
+ */
+import { ITEM_SIZE } from '../../core/dtype.ts';
+import { allocate, memoryViews, type Storage } from '../memory/allocator.ts';
+import { getNumThreads } from '../threads/pool.ts';
+import type { View } from '../view.ts';
+
+/** Bytes of a vector. */
+export const VECTOR = 16;
+/** Chunks that a product is split into where it is large enough: enough to keep every core busy to the end. */
+export const CHUNKS = 16;
+/** The most multiplications there may be in one. */
+export const LARGE = 2 ** 30;
+
+/** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
+export interface Axis {
+  readonly count: number;
+  readonly start: number;
+  readonly step: number;
+  readonly tapStep: number;
+  readonly taps: number;
+  /** The input's size. */
+  readonly size: number;
+  /** Position p is the output's outStart + p·outStep. */
+  readonly outStart: number;
+  readonly outStep: number;
+  /** Tap t is the kernel's element kStart + t·kStep. */
+  readonly kStart: number;
+  readonly kStep: number;
+}
+
+/** Allocates a workspace of so many bytes. */
+export type Workspaces = (bytes: number) => Storage;
+
+/** Runs `fn` with workspaces that are freed when it ends. */
+export function withWorkspaces(fn: (workspace: Workspaces) => void): void {
+  const made: Storage[] = [];
+  try {
+    fn((bytes) => {
+      const s = allocate(bytes);
+      made.push(s);
+      return s;
+    });
+  } finally {
+    for (const s of made) s.free();
+  }
+}
+
+/** An area of scratch for every thread that takes chunks, see assembly/scratch.ts, as arguments: flags, count, address, bytes of each. */
+export function scratchAreas(chunks: number, bytes: number, workspace: Workspaces): number[] {
+  const count = Math.min(getNumThreads(), chunks);
+  const flags = workspace(4 * count).ptr;
+  memoryViews().u8.fill(0, flags, flags + 4 * count);
+  return [flags, count, workspace(count * bytes).ptr, bytes];
+}
+
+/** A table of addresses in a workspace. */
+export function addressTable(rows: readonly (readonly number[])[], workspace: Workspaces): number {
+  const addresses = rows.flat();
+  const { ptr } = workspace(addresses.length * 4);
+  memoryViews().u32.set(addresses, ptr / 4);
+  return ptr;
+}
+
+/** Bytes of `n` elements of v's dtype rounded up to whole vectors. */
+export function vectorBytes(n: number, v: View): number {
+  return divideUp(n * ITEM_SIZE[v.dtype], VECTOR) * VECTOR;
+}
+
+/** About how many nanoseconds so many multiplications and additions of v's dtype take. */
+export function productWork(n: number, v: View): number {
+  return (n * ITEM_SIZE[v.dtype]) / 64;
+}
+
+/** The same for packing n elements. */
+export function packingWork(n: number): number {
+  return n / 2;
+}
+
+/** What the names of a dtype's kernels end with. */
+export function suffix(v: View): string {
+  return v.dtype === 'float64' ? '_f64' : '_f32';
+}
+
+export function divideUp(n: number, by: number): number {
+  return Math.ceil(n / by);
+}
+
+/** Image, row and pixel stride of [N, C, H, W] in bytes. */
+export function imageStrides(v: View): number[] {
+  return [0, 2, 3].map((d) => v.strides[d]! * ITEM_SIZE[v.dtype]);
+}
