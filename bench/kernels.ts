@@ -5,7 +5,7 @@ import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
 import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
 import { launch } from '../src/kernels/wasm/launch.ts';
-import { elementView } from '../src/kernels/memory/allocator.ts';
+import { elementView } from '../src/kernels/memory/wasm-memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
 import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
 import { BATCH, type Case, type Prepared } from './case.ts';

@@ -2,7 +2,7 @@
  * The last net: a finalizer for every tape and tensor that neither a scope nor a backward will free. Finalizers do not run
  * inside a synchronous loop, so what piles up is reported once.
  */
-import type { Storage } from '../kernels/memory/allocator.ts';
+import type { Storage } from '../kernels/memory/storage.ts';
 import type { Holds, Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 

@@ -5,7 +5,7 @@ import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type Kernels } from '../kernels/index.ts';
-import { withNursery } from '../kernels/memory/allocator.ts';
+import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './scope.ts';
 import { Node, emptyBin, type FreedBy } from './tape.ts';
@@ -121,7 +121,7 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
 
 /** Computes the result; what else was allocated for it is freed, and everything where it throws. */
 function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
-  return withNursery(op.name, () =>
+  return withTemporaries(op.name, () =>
     withGradMode(false, () => {
       watcher?.starting?.(op);
       const r = op.forward(kernels, ...args);

@@ -7,7 +7,7 @@
  */
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
-import type { Storage } from '../kernels/memory/allocator.ts';
+import type { Storage } from '../kernels/memory/storage.ts';
 import type { Visit } from './backward.ts';
 import { registerTape, unregisterTape } from './finalize.ts';
 import type { AnyOp } from './op.ts';

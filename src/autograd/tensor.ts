@@ -7,7 +7,9 @@ import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { allocate, readElements, viewOf, withNursery, type Storage } from '../kernels/memory/allocator.ts';
+import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
+import { type Storage } from '../kernels/memory/storage.ts';
+import { readElements, viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { Lease, countTensor, registerTensor, unregisterTensor } from './finalize.ts';
 import { formatTensor } from './format.ts';
@@ -191,7 +193,7 @@ export class Tensor implements View {
 
   /** A copy of the elements, row-major. */
   data(): ElementArray {
-    return withNursery('data', () => {
+    return withTemporaries('data', () => {
       const v = this.isContiguous() ? this : empty(this.shape, this.dtype);
       if (v !== this) kernels.copy(this, v);
       return readElements(addressOf(v), this.dtype, this.numel);

@@ -5,7 +5,8 @@ import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { AnomalyError, ArgumentError } from '../core/errors.ts';
 import { formatShape, isDense, sizeOf } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
-import { elementView, withNursery } from '../kernels/memory/allocator.ts';
+import { withTemporaries } from '../kernels/memory/allocator.ts';
+import { elementView } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';
@@ -97,7 +98,7 @@ function viewOf({ tensor: { shape, strides, offset, dtype }, storage }: Saved): 
 
 /** Calls `read` on the elements, in the order of memory. */
 function withElements<T>(v: View, read: (elements: ElementArray) => T): T {
-  return withNursery('detectAnomaly', () => {
+  return withTemporaries('detectAnomaly', () => {
     const dense = isDense(v.shape, v.strides) ? v : empty(v.shape, v.dtype);
     if (dense !== v) kernels.copy(v, dense);
     return read(elementView(addressOf(dense), dense.dtype, sizeOf(dense.shape)));

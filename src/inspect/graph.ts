@@ -3,7 +3,7 @@
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
-import { viewOf } from '../kernels/memory/allocator.ts';
+import { viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf } from '../kernels/view.ts';
 import { steps, type BackwardOptions } from '../autograd/backward.ts';
 import { whenCollected } from '../autograd/finalize.ts';

@@ -3,7 +3,8 @@
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { channelsLastStrides, isRowMajor, memoryOrder, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../core/shape.ts';
-import { allocate, type Storage } from './memory/allocator.ts';
+import { allocate } from './memory/allocator.ts';
+import { type Storage } from './memory/storage.ts';
 
 /** A strided window on a storage. Offset and strides count elements. Tensors are views. */
 export interface View {

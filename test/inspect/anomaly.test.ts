@@ -9,7 +9,7 @@ import { ITEM_SIZE, isFloat } from '../../src/core/dtype.ts';
 import { formatShape } from '../../src/core/shape.ts';
 import { watch, type Watcher } from '../../src/autograd/watch.ts';
 import { anomalies } from '../../src/inspect/anomaly.ts';
-import { viewOf } from '../../src/kernels/memory/allocator.ts';
+import { viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));

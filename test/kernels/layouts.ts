@@ -4,7 +4,8 @@
 import { ITEM_SIZE, type DType } from '../../src/core/dtype.ts';
 import { Random } from '../../src/core/random.ts';
 import { channelsLastStrides, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../../src/core/shape.ts';
-import { allocate, elementView, readElements, viewOf, withNursery } from '../../src/kernels/memory/allocator.ts';
+import { allocate, withTemporaries } from '../../src/kernels/memory/allocator.ts';
+import { elementView, readElements, viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { at, walk } from '../../src/kernels/reference/walk.ts';
 import type { View } from '../../src/kernels/view.ts';
 
@@ -87,5 +88,5 @@ export function difference(got: readonly number[], want: readonly number[], atol
 
 /** Runs `fn` and frees every storage made inside. */
 export function freed<T>(fn: () => T): T {
-  return withNursery('test', fn);
+  return withTemporaries('test', fn);
 }

@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.ts';
-import { type Storage, allocate, memoryUse, memoryViews, resetPeak, withNursery } from '../../src/kernels/memory/allocator.ts';
+import { allocate, memoryUse, resetPeak, withTemporaries } from '../../src/kernels/memory/allocator.ts';
+import { type Storage } from '../../src/kernels/memory/storage.ts';
+import { memoryViews } from '../../src/kernels/memory/wasm-memory.ts';
 
 describe('allocate', () => {
   it('gives aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
@@ -86,14 +88,14 @@ describe('allocate', () => {
   });
 });
 
-describe('withNursery', () => {
+describe('withTemporaries', () => {
   it('frees what nobody has retained, also when the function throws', () => {
     const before = memoryUse().bytes;
-    const kept = withNursery('test', () => {
+    const kept = withTemporaries('test', () => {
       allocate(100);
       const s = allocate(200);
       s.retain();
-      withNursery('inner', () => allocate(400));
+      withTemporaries('inner', () => allocate(400));
       return s;
     });
     expect(memoryUse().bytes).toBe(before + 200);
@@ -102,14 +104,14 @@ describe('withNursery', () => {
       allocate(100);
       throw new Error('no');
     };
-    expect(() => withNursery('test', fail)).toThrow('no');
+    expect(() => withTemporaries('test', fail)).toThrow('no');
     expect(memoryUse().bytes).toBe(before);
   });
 });
 
 describe('running out', () => {
   it('says what was wanted, what is live, which operations hold most, and leaves everything as it was', () => {
-    const held = withNursery('conv2d', () => {
+    const held = withTemporaries('conv2d', () => {
       const s = [allocate(2 ** 30), allocate(2 ** 30)];
       for (const x of s) x.retain();
       return s;
@@ -117,7 +119,7 @@ describe('running out', () => {
     const before = memoryUse();
     let message = '';
     try {
-      withNursery('matmul', () => allocate(2 ** 31));
+      withTemporaries('matmul', () => allocate(2 ** 31));
     } catch (e) {
       expect(e).toBeInstanceOf(OutOfMemoryError);
       message = (e as Error).message;

@@ -5,7 +5,7 @@ import { ITEM_SIZE, checkDType, checkFits, fits, isFloat, promote, type DType } 
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../../core/errors.ts';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { BinaryOp, CompareOp, Kernels, OutputGradOp, UnaryOp } from '../../kernels/index.ts';
-import { viewOf } from '../../kernels/memory/allocator.ts';
+import { viewOf } from '../../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type OpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';

@@ -6,7 +6,7 @@ import { checkFits, promote } from '../../core/dtype.ts';
 import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
 import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
-import { withNursery } from '../../kernels/memory/allocator.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isSettled } from '../scope.ts';
 import { Tensor } from '../tensor.ts';
@@ -60,7 +60,7 @@ function operandView(op: string, target: Tensor, operand: Operand): View {
 function write(op: string, target: Tensor, operand: Operand, kernel: (value: View) => void): Tensor {
   checkWritable(op, target, operand);
   if (isSettled(target)) return target;
-  withNursery(op, () => kernel(operandView(op, target, operand)));
+  withTemporaries(op, () => kernel(operandView(op, target, operand)));
   target.storage.version++;
   return target;
 }

@@ -5,7 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { ShapeError } from '../../core/errors.ts';
 import { channelsLastStrides, formatShape, isRowMajor, normalizeDim, sameShape, sizeOf } from '../../core/shape.ts';
 import { fused, kernels, type Kernels } from '../../kernels/index.ts';
-import { withNursery } from '../../kernels/memory/allocator.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import { loose, type Tensor } from '../tensor.ts';
@@ -58,7 +58,7 @@ export const batchNormOp = defineOp({
   },
   save: (_, x, __, ___, ____, _____, mu, ______, invstd, scale, offset) => ({ x, mean: mu, invstd, scale, offset }),
   backward: (g, { x, ...norm }, needs) =>
-    withNursery('batchNorm', () => {
+    withTemporaries('batchNorm', () => {
       const k = kernels;
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const [dw, db] = [empty(norm.mean.shape, x.dtype), empty(norm.mean.shape, x.dtype)];
@@ -86,7 +86,7 @@ const scaleChannelsOp = defineOp({
   },
   save: (_, x, s) => ({ x, s }),
   backward: (g, { x, s }, needs) =>
-    withNursery('scaleChannels', () => {
+    withTemporaries('scaleChannels', () => {
       const k = kernels;
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const ds = empty(s.shape, x.dtype);
@@ -126,7 +126,7 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
     },
     save: (_, __, y) => ({ y }),
     backward: (g, { y }) =>
-      withNursery(name, () => {
+      withTemporaries(name, () => {
         const dx = empty(y.shape, y.dtype);
         fused!.softmaxGrad(log, rows(kernels, g), rows(kernels, y), rows(kernels, dx));
         return [loose(dx)];
@@ -176,7 +176,7 @@ export const crossEntropyOp = defineOp({
   },
   save: (_, __, target, ___, logp) => ({ target, logp: logp }),
   backward: (g, { target, logp }) =>
-    withNursery('crossEntropy', () => {
+    withTemporaries('crossEntropy', () => {
       const dx = empty(logp.shape, logp.dtype);
       fused!.crossEntropyGrad(g, logp, target, dx);
       return [loose(dx)];

@@ -6,7 +6,7 @@ import { threefry, uniform24, uniform53 } from '../../core/random.ts';
 import { sizeOf } from '../../core/shape.ts';
 import { erf } from './erf.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../interface.ts';
-import { viewOf } from '../memory/allocator.ts';
+import { viewOf } from '../memory/wasm-memory.ts';
 import { at, walk } from './walk.ts';
 
 /** Half to even: 0.5 → 0, 1.5 → 2, −2.5 → −2. */

@@ -2,7 +2,7 @@
  * Reference kernels of optimizers. Views may have any strides.
  */
 import type { OptimizerKernels } from '../interface.ts';
-import { viewOf } from '../memory/allocator.ts';
+import { viewOf } from '../memory/wasm-memory.ts';
 import { at, walk } from './walk.ts';
 
 export const optimizers: OptimizerKernels = {

@@ -2,7 +2,7 @@
  * Reference pooling.
  */
 import type { Kernels } from '../interface.ts';
-import { viewOf } from '../memory/allocator.ts';
+import { viewOf } from '../memory/wasm-memory.ts';
 import { adaptiveWindows, averageWindows, type Windows } from '../pool-windows.ts';
 import { at, position, Sums, type Four, type Place } from './walk.ts';
 import type { View } from '../view.ts';

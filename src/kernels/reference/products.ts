@@ -2,7 +2,7 @@
  * Reference matrix product and convolutions. Sums are float64, rounded once.
  */
 import type { ConvParams, Kernels } from '../interface.ts';
-import { viewOf } from '../memory/allocator.ts';
+import { viewOf } from '../memory/wasm-memory.ts';
 import { at, position, still, Sums, walk, type Four, type Place } from './walk.ts';
 import type { View } from '../view.ts';
 

@@ -3,7 +3,7 @@
  */
 import type { DType } from '../../core/dtype.ts';
 import type { Kernels, ReduceOp } from '../interface.ts';
-import { viewOf } from '../memory/allocator.ts';
+import { viewOf } from '../memory/wasm-memory.ts';
 import { at, still, Sums, walk } from './walk.ts';
 
 const IDENTITY: Record<ReduceOp, number> = { sum: 0, prod: 1, amax: -Infinity, amin: Infinity };

@@ -8,7 +8,7 @@
  */
 import { ArgumentError, WorkerError } from '../../core/errors.ts';
 import { availableCpus } from '../../platform/cpus.ts';
-import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from '../memory/allocator.ts';
+import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
 
 /** Every kernel: see assembly/abi.ts. */

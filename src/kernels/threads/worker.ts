@@ -5,7 +5,7 @@
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../../platform/node.ts';
-import { ARGS, isShared, WIDE, type CompiledKernels, type WasmMemory } from '../memory/allocator.ts';
+import { ARGS, isShared, WIDE, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 
 /** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
 export const CONTROL = {

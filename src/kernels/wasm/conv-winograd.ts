@@ -4,7 +4,7 @@
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { paysInTiles, TILE } from '../conv-algorithm.ts';
 import { launch } from './launch.ts';
-import { memoryViews } from '../memory/allocator.ts';
+import { memoryViews } from '../memory/wasm-memory.ts';
 import { addressOf, type View } from '../view.ts';
 import { divideUp, imageStrides, scratchAreas, suffix, type Axis, type Workspaces } from './workspace.ts';
 

@@ -3,7 +3,8 @@
  */
 import { KERNELS_HEX } from './binary.generated.ts';
 import { bytesOfHex } from './hex.ts';
-import { ARGS, ARGS_BYTES, isShared, memoryViews, setHeapBase, wasmMemory, type CompiledKernels, WIDE } from '../memory/allocator.ts';
+import { setHeapBase } from '../memory/allocator.ts';
+import { ARGS, ARGS_BYTES, isShared, memoryViews, wasmMemory, type CompiledKernels, WIDE } from '../memory/wasm-memory.ts';
 import { runShared, tuning, type Kernel } from '../threads/pool.ts';
 
 /** How a kernel call's work is divided. Both numbers may depend on the problem alone, never on the threads there are. */

@@ -4,7 +4,7 @@
 import { isDense, sizeOf } from '../../core/shape.ts';
 import type { AdamEntry, OptimizerKernels, SgdEntry } from '../interface.ts';
 import { launch } from './launch.ts';
-import { memoryViews } from '../memory/allocator.ts';
+import { memoryViews } from '../memory/wasm-memory.ts';
 import { optimizers as reference } from '../reference/optimizers.ts';
 import { addressOf, type View } from '../view.ts';
 import { divideUp, suffix, withWorkspaces } from './workspace.ts';

@@ -4,7 +4,8 @@
 import { sizeOf } from '../../core/shape.ts';
 import type { Kernels, PoolParams } from '../interface.ts';
 import { launch, type Split } from './launch.ts';
-import { allocate, memoryViews } from '../memory/allocator.ts';
+import { allocate } from '../memory/allocator.ts';
+import { memoryViews } from '../memory/wasm-memory.ts';
 import { adaptiveWindows, averageWindows, type Span, type Windows } from '../pool-windows.ts';
 import { addressOf, type View } from '../view.ts';
 

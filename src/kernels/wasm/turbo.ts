@@ -8,7 +8,7 @@ import { nodeModules } from '../../platform/node.ts';
 import { newArray, type FloatDType } from '../../core/dtype.ts';
 import { sizeOf, type Shape } from '../../core/shape.ts';
 import { kernelBytes, kernelModule, useKernels } from './launch.ts';
-import { elementView, WIDE, type CompiledKernels } from '../memory/allocator.ts';
+import { elementView, WIDE, type CompiledKernels } from '../memory/wasm-memory.ts';
 import { empty, emptyChannelsLast, type View } from '../view.ts';
 import { wasm, wasmFused } from './index.ts';
 

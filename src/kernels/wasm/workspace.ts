@@ -2,7 +2,9 @@
  * What the families of product kernels share: workspaces, estimates of work, and how a convolution's output reads its input.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
-import { allocate, memoryViews, type Storage } from '../memory/allocator.ts';
+import { allocate } from '../memory/allocator.ts';
+import { type Storage } from '../memory/storage.ts';
+import { memoryViews } from '../memory/wasm-memory.ts';
 import { getNumThreads } from '../threads/pool.ts';
 import type { View } from '../view.ts';
 

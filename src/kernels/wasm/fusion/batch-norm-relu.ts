@@ -4,7 +4,8 @@
  */
 import { defer, deferredCall, reading, sameLayout, type Deferred } from './deferred-call.ts';
 import type { FusedKernels, Kernels } from '../../interface.ts';
-import { readElements, type Storage } from '../../memory/allocator.ts';
+import { type Storage } from '../../memory/storage.ts';
+import { readElements } from '../../memory/wasm-memory.ts';
 import { addressOf, type View } from '../../view.ts';
 import { elementwiseKernels } from '../elementwise.ts';
 import { fusedKernels } from '../fused.ts';

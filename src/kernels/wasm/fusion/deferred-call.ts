@@ -1,7 +1,7 @@
 /**
  * Kernel calls that wait until somebody needs what they compute: the next kernel may do their work along with its own.
  */
-import { withRawAddresses, type Storage, type Waiting } from '../../memory/allocator.ts';
+import { withRawAddresses, type Storage, type Waiting } from '../../memory/storage.ts';
 import { restride, type View } from '../../view.ts';
 
 type Inputs = Readonly<Record<string, View>>;
