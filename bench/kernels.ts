@@ -4,7 +4,7 @@
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
 import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
-import { launch } from '../src/kernels/wasm/launch.ts';
+import { launchSlots } from '../src/kernels/wasm/launch.ts';
 import { elementView } from '../src/kernels/memory/wasm-memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
 import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
@@ -143,7 +143,7 @@ export function peakProbe(dtype: FloatDType, threads: number): { flops: number }
   const n = rounds(threads);
   return {
     flops: 2 * n * VECTORS * lanes * threads,
-    run: () => launch(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: threads, work: Infinity }, room.storage.ptr, n, at),
+    run: () => launchSlots(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: threads, work: Infinity }, room.storage.ptr, n, at),
     free: () => room.storage.free(),
   };
 }

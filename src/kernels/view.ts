@@ -20,6 +20,11 @@ export function addressOf(v: View): number {
   return v.storage.ptr + v.offset * ITEM_SIZE[v.dtype];
 }
 
+/** Runs the deferred calls that must come before the view's memory is read or written. */
+export function materialize(v: View, _access: 'read' | 'write'): void {
+  addressOf(v);
+}
+
 /** An uninitialised row-major view of `shape` on a new storage. */
 export function empty(shape: Shape, dtype: DType): View {
   return { storage: allocate(sizeOf(shape) * ITEM_SIZE[dtype]), offset: 0, shape, strides: rowMajorStrides(shape), dtype };

@@ -8,7 +8,7 @@ import { allocate } from '../../src/kernels/memory/allocator.ts';
 import { elementView } from '../../src/kernels/memory/wasm-memory.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
-import { elementwiseKernels as fast } from '../../src/kernels/wasm/elementwise.ts';
+import { wasm as fast } from '../../src/kernels/wasm/index.ts';
 import { difference, freed, raw, read, view } from './layouts.ts';
 
 type Implementation = typeof fast;

@@ -3,7 +3,7 @@ import workerThreads from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
 import { quotaOf } from '../../src/platform/cpus.ts';
-import { kernelModule, launch } from '../../src/kernels/wasm/launch.ts';
+import { kernelModule, launchSlots } from '../../src/kernels/wasm/launch.ts';
 import { allocate } from '../../src/kernels/memory/allocator.ts';
 import { elementView, memoryViews, wasmMemory } from '../../src/kernels/memory/wasm-memory.ts';
 import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads/pool.ts';
@@ -93,7 +93,7 @@ function product(): Uint8Array {
     const y = allocate(N * 64 * 4);
     const table = allocate(12 * N);
     memoryViews().u32.set(Array.from({ length: N }, (_, i) => [x.ptr + i * 64, w.ptr, y.ptr + i * 4]).flat(), table.ptr / 4);
-    launch('matvec_f32', { chunks: N, work: tuning.leastWork }, table.ptr, 1, 16, 64);
+    launchSlots('matvec_f32', { chunks: N, work: tuning.leastWork }, table.ptr, 1, 16, 64);
     return memoryViews().u8.slice(y.ptr, y.ptr + N * 4);
   });
 }
@@ -148,7 +148,7 @@ describe('the pool', () => {
     const alone = product();
     const before = made.length;
     setNumThreads(3);
-    launch('fill_f32', { chunks: 0, work: 0 });
+    launchSlots('fill_f32', { chunks: 0, work: 0 });
     expect(made.length).toBe(before);
     expect(product()).toEqual(alone);
     expect(made.length).toBe(before + 2);

@@ -4,26 +4,34 @@
  * Line kernels take a nest (see strided.ts) over the other dims; along their dim there are `length` elements, and the
  * operands' strides there come before the nest.
  */
-import { intArg } from './runtime/abi';
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from './runtime/strided';
+import { Flag } from './runtime/abi';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from './runtime/strided';
 
-/** y[i] = x[index[i]] along a dim. args: x's stride along the dim, then a nest of y, index and x, whose stride there is 0. */
+@unmanaged
+class GatherArgs {
+  /** x's stride along the dim in bytes. */
+  dimStride: usize;
+  /** Of y, index and x, whose stride along the dim is 0. */
+  nest: Nest;
+}
+
+/** y[i] = x[index[i]] along a dim. */
 // @ts-ignore: decorator
 @inline
-function gather<T>(args: usize, first: i32, last: i32): void {
-  const s = strideArg(args, 0);
-  const nest = args + 8;
-  const end = endRow(nest, 3, last);
+function gather<T>(args: GatherArgs, first: i32, last: i32): void {
+  const s = args.dimStride;
+  const nest = args.nest;
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 3);
-  const sy = runStride(nest, 3, 0);
-  const si = runStride(nest, 3, 1);
-  const sx = runStride(nest, 3, 2);
-  const run = runOf(nest, 3);
-  const tail = tailOf(nest, 3);
+  const sy = runStride(nest, 0);
+  const si = runStride(nest, 1);
+  const sx = runStride(nest, 2);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 3, 0);
   const ri = rowStride(nest, 3, 1);
   const rx = rowStride(nest, 3, 2);
-  for (let row = firstRow(nest, 3, first); row < end; ) {
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 3, 0, row);
@@ -50,26 +58,37 @@ function gatherRun<T>(y: usize, index: usize, x: usize, n: i32, s: usize, sy: us
   }
 }
 
-/**
- * y[index[i]] += x[i] along a dim. args: length, index's, x's and y's stride along the dim, whether lines are the inner loop;
- * then a nest of x, index and y. The order along a line is the dim's in both loops.
- */
+@unmanaged
+class ScatterAddArgs {
+  /** Elements of x along the dim. */
+  length: i32;
+  /** Strides along the dim in bytes. */
+  indexStride: usize;
+  xStride: usize;
+  yStride: usize;
+  /** Whether the inner loop goes along the dim. */
+  linesInner: Flag;
+  /** Of x, index and y. */
+  nest: Nest;
+}
+
+/** y[index[i]] += x[i] along a dim. The order along a line is the dim's in both loops. */
 // @ts-ignore: decorator
 @inline
-function scatterAdd<T>(args: usize, first: i32, last: i32): void {
-  const length = intArg(args, 0);
-  const si = strideArg(args, 1);
-  const sx = strideArg(args, 2);
-  const sy = strideArg(args, 3);
-  const linesInner = intArg(args, 4) != 0;
-  const nest = args + 40;
-  const end = endRow(nest, 3, last);
+function scatterAdd<T>(args: ScatterAddArgs, first: i32, last: i32): void {
+  const length = args.length;
+  const si = args.indexStride;
+  const sx = args.xStride;
+  const sy = args.yStride;
+  const linesInner = args.linesInner != 0;
+  const nest = args.nest;
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 3);
-  const rx = runStride(nest, 3, 0);
-  const ri = runStride(nest, 3, 1);
-  const ry = runStride(nest, 3, 2);
-  for (let row = firstRow(nest, 3, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? tailOf(nest, 3) : runOf(nest, 3);
+  const rx = runStride(nest, 0);
+  const ri = runStride(nest, 1);
+  const ry = runStride(nest, 2);
+  for (let row = firstRow(nest, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? nest.tail : nest.run;
     const x = rowPointer(nest, 3, 0, row);
     const index = rowPointer(nest, 3, 1, row);
     const y = rowPointer(nest, 3, 2, row);
@@ -94,20 +113,31 @@ function scatterRun<T>(y: usize, index: usize, x: usize, n: i32, sy: usize, ry: 
   }
 }
 
-/** y[i] = Σ_{j ≤ i} x[j]; floats are summed in f64. args: length, y's and x's stride along the dim, then a nest of y and x. */
+@unmanaged
+class CumsumArgs {
+  /** Elements along the dim. */
+  length: i32;
+  /** Strides along the dim in bytes. */
+  yStride: usize;
+  xStride: usize;
+  /** Of y and x. */
+  nest: Nest;
+}
+
+/** y[i] = Σ_{j ≤ i} x[j]; floats are summed in f64. */
 // @ts-ignore: decorator
 @inline
-function cumsum<T, A>(args: usize, first: i32, last: i32): void {
-  const length = intArg(args, 0);
-  const sy = strideArg(args, 1);
-  const sx = strideArg(args, 2);
-  const nest = args + 24;
-  const end = endRow(nest, 2, last);
+function cumsum<T, A>(args: CumsumArgs, first: i32, last: i32): void {
+  const length = args.length;
+  const sy = args.yStride;
+  const sx = args.xStride;
+  const nest = args.nest;
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 2);
-  const ry = runStride(nest, 2, 0);
-  const rx = runStride(nest, 2, 1);
-  for (let row = firstRow(nest, 2, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+  const ry = runStride(nest, 0);
+  const rx = runStride(nest, 1);
+  for (let row = firstRow(nest, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? nest.tail : nest.run;
     const y0 = rowPointer(nest, 2, 0, row);
     const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
@@ -124,19 +154,29 @@ function cumsum<T, A>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/** Index of the first largest (sign 1) or smallest element; a NaN wins. args: length, x's stride along the dim, then a nest of y and x. */
+@unmanaged
+class ArgReduceArgs {
+  /** Elements along the dim. */
+  length: i32;
+  /** x's stride along the dim in bytes. */
+  xStride: usize;
+  /** Of y and x. */
+  nest: Nest;
+}
+
+/** Index of the first largest or smallest element; a NaN wins. */
 // @ts-ignore: decorator
 @inline
-function argReduce<T>(largest: bool, args: usize, first: i32, last: i32): void {
-  const length = intArg(args, 0);
-  const sx = strideArg(args, 1);
-  const nest = args + 16;
-  const end = endRow(nest, 2, last);
+function argReduce<T>(largest: bool, args: ArgReduceArgs, first: i32, last: i32): void {
+  const length = args.length;
+  const sx = args.xStride;
+  const nest = args.nest;
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 2);
-  const ry = runStride(nest, 2, 0);
-  const rx = runStride(nest, 2, 1);
-  for (let row = firstRow(nest, 2, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? tailOf(nest, 2) : runOf(nest, 2);
+  const ry = runStride(nest, 0);
+  const rx = runStride(nest, 1);
+  for (let row = firstRow(nest, first); row < end; row++) {
+    const n = row % walk == walk - 1 ? nest.tail : nest.run;
     let y = rowPointer(nest, 2, 0, row);
     const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
@@ -158,20 +198,20 @@ function argReduce<T>(largest: bool, args: usize, first: i32, last: i32): void {
   }
 }
 
-export function gather_8(args: usize, first: i32, last: i32): void { gather<u8>(args, first, last); }
-export function gather_32(args: usize, first: i32, last: i32): void { gather<i32>(args, first, last); }
-export function gather_64(args: usize, first: i32, last: i32): void { gather<i64>(args, first, last); }
-export function scatter_add_f32(args: usize, first: i32, last: i32): void { scatterAdd<f32>(args, first, last); }
-export function scatter_add_f64(args: usize, first: i32, last: i32): void { scatterAdd<f64>(args, first, last); }
-export function scatter_add_i32(args: usize, first: i32, last: i32): void { scatterAdd<i32>(args, first, last); }
-export function cumsum_f32(args: usize, first: i32, last: i32): void { cumsum<f32, f64>(args, first, last); }
-export function cumsum_f64(args: usize, first: i32, last: i32): void { cumsum<f64, f64>(args, first, last); }
-export function cumsum_i32(args: usize, first: i32, last: i32): void { cumsum<i32, i32>(args, first, last); }
-export function argmax_f32(args: usize, first: i32, last: i32): void { argReduce<f32>(true, args, first, last); }
-export function argmin_f32(args: usize, first: i32, last: i32): void { argReduce<f32>(false, args, first, last); }
-export function argmax_f64(args: usize, first: i32, last: i32): void { argReduce<f64>(true, args, first, last); }
-export function argmin_f64(args: usize, first: i32, last: i32): void { argReduce<f64>(false, args, first, last); }
-export function argmax_i32(args: usize, first: i32, last: i32): void { argReduce<i32>(true, args, first, last); }
-export function argmin_i32(args: usize, first: i32, last: i32): void { argReduce<i32>(false, args, first, last); }
-export function argmax_u8(args: usize, first: i32, last: i32): void { argReduce<u8>(true, args, first, last); }
-export function argmin_u8(args: usize, first: i32, last: i32): void { argReduce<u8>(false, args, first, last); }
+export function gather_8(args: GatherArgs, first: i32, last: i32): void { gather<u8>(args, first, last); }
+export function gather_32(args: GatherArgs, first: i32, last: i32): void { gather<i32>(args, first, last); }
+export function gather_64(args: GatherArgs, first: i32, last: i32): void { gather<i64>(args, first, last); }
+export function scatter_add_f32(args: ScatterAddArgs, first: i32, last: i32): void { scatterAdd<f32>(args, first, last); }
+export function scatter_add_f64(args: ScatterAddArgs, first: i32, last: i32): void { scatterAdd<f64>(args, first, last); }
+export function scatter_add_i32(args: ScatterAddArgs, first: i32, last: i32): void { scatterAdd<i32>(args, first, last); }
+export function cumsum_f32(args: CumsumArgs, first: i32, last: i32): void { cumsum<f32, f64>(args, first, last); }
+export function cumsum_f64(args: CumsumArgs, first: i32, last: i32): void { cumsum<f64, f64>(args, first, last); }
+export function cumsum_i32(args: CumsumArgs, first: i32, last: i32): void { cumsum<i32, i32>(args, first, last); }
+export function argmax_f32(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<f32>(true, args, first, last); }
+export function argmin_f32(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<f32>(false, args, first, last); }
+export function argmax_f64(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<f64>(true, args, first, last); }
+export function argmin_f64(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<f64>(false, args, first, last); }
+export function argmax_i32(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<i32>(true, args, first, last); }
+export function argmin_i32(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<i32>(false, args, first, last); }
+export function argmax_u8(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<u8>(true, args, first, last); }
+export function argmin_u8(args: ArgReduceArgs, first: i32, last: i32): void { argReduce<u8>(false, args, first, last); }

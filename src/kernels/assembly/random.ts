@@ -1,10 +1,8 @@
 /**
  * Uniform random numbers in bulk: Threefry-2x32-20 at counters (i, stream), eight at a time. See src/core/random.ts.
  */
-import { intArg } from './runtime/abi';
-
-/** Numbers drawn in one chunk. */
-const CHUNK = 16384;
+import { RANDOM_CHUNK } from './constants';
+import { Output } from './runtime/abi';
 
 // @ts-ignore: decorator
 @inline
@@ -12,22 +10,31 @@ function mix(x: v128, y: v128, r: i32): v128 {
   return v128.xor(v128.or(i32x4.shl(y, r), i32x4.shr_u(y, 32 - r)), x);
 }
 
+@unmanaged
+class UniformArgs {
+  y: Output;
+  n: u32;
+  key0: i32;
+  key1: i32;
+  stream: i32;
+}
+
 /**
- * y[i] = uniform in [0, 1), n numbers. args: y, n, key words, stream.
+ * y[i] = uniform in [0, 1) for n numbers.
  * f32 takes 24 bits of the first word, f64 27 of the first and 26 of the second.
  * Two vectors of counters go side by side, since the rounds of one depend on each other.
  */
 // @ts-ignore: decorator
 @inline
-function uniform<T>(args: usize, first: i32, last: i32): void {
-  const y = <usize>load<f64>(args);
-  const n = <u32>intArg(args, 1);
-  const k0 = i32x4.splat(intArg(args, 2));
-  const k1 = i32x4.splat(intArg(args, 3));
+function uniform<T>(args: UniformArgs, first: i32, last: i32): void {
+  const y = args.y;
+  const n = args.n;
+  const k0 = i32x4.splat(args.key0);
+  const k1 = i32x4.splat(args.key1);
   const k2 = v128.xor(v128.xor(k0, k1), i32x4.splat(0x1bd11bda));
-  const start = i32x4.add(i32x4.splat(intArg(args, 4)), k1);
-  const end = min(n, <u32>last * CHUNK);
-  for (let i = <u32>first * CHUNK; i < end; i += 8) {
+  const start = i32x4.add(i32x4.splat(args.stream), k1);
+  const end = min(n, <u32>last * RANDOM_CHUNK);
+  for (let i = <u32>first * RANDOM_CHUNK; i < end; i += 8) {
     const counter = i32x4.add(i32x4.splat(i), k0);
     let a = i32x4.add(counter, i32x4(0, 1, 2, 3));
     let c = i32x4.add(counter, i32x4(4, 5, 6, 7));
@@ -183,5 +190,5 @@ function unit53(a: v128, b: v128): v128 {
   return f64x2.mul(f64x2.add(high, f64x2.convert_low_i32x4_u(i32x4.shr_u(b, 6))), f64x2.splat(1.0 / 9007199254740992.0));
 }
 
-export function uniform_f32(args: usize, first: i32, last: i32): void { uniform<f32>(args, first, last); }
-export function uniform_f64(args: usize, first: i32, last: i32): void { uniform<f64>(args, first, last); }
+export function uniform_f32(args: UniformArgs, first: i32, last: i32): void { uniform<f32>(args, first, last); }
+export function uniform_f64(args: UniformArgs, first: i32, last: i32): void { uniform<f64>(args, first, last); }

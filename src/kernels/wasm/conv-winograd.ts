@@ -3,7 +3,7 @@
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { paysInTiles, TILE } from '../conv-algorithm.ts';
-import { launch } from './launch.ts';
+import { launchSlots } from './launch.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import { addressOf, type View } from '../view.ts';
 import { divideUp, imageStrides, scratchAreas, suffix, type Axis, type Workspaces } from './workspace.ts';
@@ -68,14 +68,14 @@ export function correlateTiles(x: View, packed: number, y: View, vertical: Axis,
   const size = ITEM_SIZE[y.dtype];
   const plane = C * divideUp(O * size, 16) * 16 + CELL;
   const u = workspace(36 * plane).ptr;
-  launch(`winogradWeights${suffix(y)}`, { chunks: divideUp(O * size, CELL), work: C * O * size }, packed, u, plane, C, O);
+  launchSlots(`winogradWeights${suffix(y)}`, { chunks: divideUp(O * size, CELL), work: C * O * size }, packed, u, plane, C, O);
   const [tilesY, tilesX] = [divideUp(vertical.count, TILE), divideUp(horizontal.count, TILE)];
   const block = blocks(TILES, N, tilesY, tilesX);
   const row = rowBytes(block.tiles, C, size);
   const images = imageStrides(x);
   const zeroBytes = (TILE * block.tiles + 2) * images[2]! + C * size;
   const bytes = cellBytes(TILES, C, size) + cellBytes(TILES, 1, size) + 6 * row;
-  launch(
+  launchSlots(
     `winograd${suffix(y)}`,
     { chunks: block.count, work: tileWork(N * tilesY * tilesX, C, O, size) },
     addressOf(x),
@@ -118,7 +118,7 @@ export function gradWOfTiles(g: View, x: View, dw: View, vertical: Axis, horizon
   const zeroBytes = (TILE * block.tiles + 2) * Math.max(images[2]!, gradients[2]!) + widest * size;
   const cellsOf = (channels: number): number => cellBytes(GRAD_TILES, Math.min(channels, 2 * group), size);
   const bytes = cellsOf(C) + cellsOf(O) + 6 * row;
-  launch(
+  launchSlots(
     `winogradGradW${suffix(dw)}`,
     { chunks: parts * groups, work: tileWork(tiles, C, O, size) },
     addressOf(x),
@@ -138,5 +138,5 @@ export function gradWOfTiles(g: View, x: View, dw: View, vertical: Axis, horizon
     cellsOf(C),
     ...scratchArgs(zeroBytes, parts * groups, bytes, row, workspace),
   );
-  launch(`winogradFilters${suffix(dw)}`, { chunks: cells, work: 4 * parts * C * O * size }, sums, addressOf(dw), parts, C, O);
+  launchSlots(`winogradFilters${suffix(dw)}`, { chunks: cells, work: 4 * parts * C * O * size }, sums, addressOf(dw), parts, C, O);
 }

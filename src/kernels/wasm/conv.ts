@@ -4,7 +4,7 @@
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { channelsLastStrides, sizeOf } from '../../core/shape.ts';
 import type { ConvParams, Kernels } from '../interface.ts';
-import { launch } from './launch.ts';
+import { launchSlots } from './launch.ts';
 import { addressOf, type View } from '../view.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { correlateTiles, goesInTiles, gradWOfTiles } from './conv-winograd.ts';
@@ -135,11 +135,11 @@ function packedWeights(
   const { ptr } = workspace(entries * groupBytes);
   const work = packingWork(entries * columns * steps);
   if (narrow) {
-    launch(`packNarrow${suffix(w)}`, { chunks: columns, work }, first, ptr, columns, ...sum, next);
+    launchSlots(`packNarrow${suffix(w)}`, { chunks: columns, work }, first, ptr, columns, ...sum, next);
   } else {
     const table = Array.from({ length: entries }, (_, g) => [first + g * perGroup * w.strides[0]! * size, ptr + g * groupBytes]);
     const split = { chunks: entries * divideUp(columns * size, 4 * VECTOR), work };
-    launch(`packColumns${suffix(w)}`, split, addressTable(table, workspace), columns, ...sum, next);
+    launchSlots(`packColumns${suffix(w)}`, split, addressTable(table, workspace), columns, ...sum, next);
   }
   return { ptr, groupBytes };
 }
@@ -171,12 +171,12 @@ function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0
     const outputs = [yAt, yImage, yRow * vertical.outStep, yPixel * horizontal.outStep];
     const axes = geometry(vertical, horizontal);
     if (depthwise) {
-      launch(`depthwise${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, groups, ...axes, band);
+      launchSlots(`depthwise${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, groups, ...axes, band);
     } else if (narrow) {
-      launch(`convNarrow${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, C, O, ...axes, band);
+      launchSlots(`convNarrow${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, C, O, ...axes, band);
     } else {
       const inPasses = passes(C * size, groups, vertical, horizontal, band, split.chunks, workspace);
-      launch(
+      launchSlots(
         `conv${suffix(y)}`,
         split,
         ...images,
@@ -273,13 +273,13 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     const axes = geometry(vertical, horizontal);
     const split = { chunks: parts * blocks, work: (depthwise ? 4 : 1) * productWork(N * products, dw) };
     if (depthwise) {
-      launch(`depthwiseGradW${suffix(dw)}`, split, ...inputs, N, outputs, ...axes, perPart);
+      launchSlots(`depthwiseGradW${suffix(dw)}`, split, ...inputs, N, outputs, ...axes, perPart);
     } else {
       const bands = gradientBands(images, gradients, Math.min(C, blockC), O, perPart, vertical, horizontal, split.chunks, workspace);
-      launch(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, blockC, WIDE, ...bands);
+      launchSlots(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, blockC, WIDE, ...bands);
     }
     const joining = { chunks: groups * divideUp(O, blockO), work: parts * sizeOf(dw.shape) };
-    launch(`convGradWSum${suffix(dw)}`, joining, sums, addressOf(dw), parts, groups, C, O, taps, blockC, blockO);
+    launchSlots(`convGradWSum${suffix(dw)}`, joining, sums, addressOf(dw), parts, groups, C, O, taps, blockC, blockO);
   });
 }
 

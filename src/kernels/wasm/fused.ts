@@ -3,7 +3,7 @@
  */
 import { sizeOf } from '../../core/shape.ts';
 import type { FusedKernels } from '../interface.ts';
-import { launch, type Split } from './launch.ts';
+import { launchSlots, type Split } from './launch.ts';
 import { allocate } from '../memory/allocator.ts';
 import { addressOf, type View } from '../view.ts';
 
@@ -56,15 +56,15 @@ export const fusedKernels: FusedKernels = {
     const { M, C, rows, chunks, pass, combination } = channelRows(x);
     const s = suffix(x);
     withWorkspace(chunks * C * 3, (partial) => {
-      launch(`batchNormMoments${s}`, pass, addressOf(x), partial, M, C, rows);
+      launchSlots(`batchNormMoments${s}`, pass, addressOf(x), partial, M, C, rows);
       const results = [mean, variance, invstd, scale, offset].map(addressOf);
-      launch(`combineMoments${s}`, combination, partial, M, C, rows, eps, addressOr0(w), addressOr0(b), ...results, COMBINE_CHUNK);
+      launchSlots(`combineMoments${s}`, combination, partial, M, C, rows, eps, addressOr0(w), addressOr0(b), ...results, COMBINE_CHUNK);
     });
   },
 
   batchNormApply(x, scale, offset, y, relu = false) {
     const { M, C, rows, pass } = channelRows(x);
-    launch(`batchNormApply${suffix(x)}`, pass, ...[x, scale, offset, y].map(addressOf), M, C, rows, relu ? 0 : -Infinity);
+    launchSlots(`batchNormApply${suffix(x)}`, pass, ...[x, scale, offset, y].map(addressOf), M, C, rows, relu ? 0 : -Infinity);
   },
 
   batchNormGrad(g, x, { mean, invstd, scale, offset }, dx, dw, db, relu = false) {
@@ -74,10 +74,10 @@ export const fusedKernels: FusedKernels = {
     const inputs = [g, x, scale, offset].map(addressOf);
     withWorkspace((chunks + 1) * C * 2, (partial) => {
       const line = partial + chunks * C * 16;
-      launch(`batchNormGradSums${kind}`, pass, ...inputs, addressOf(mean), partial, M, C, rows);
+      launchSlots(`batchNormGradSums${kind}`, pass, ...inputs, addressOf(mean), partial, M, C, rows);
       const results = [mean, invstd, scale, dw, db].map(addressOf);
-      launch(`combineGradSums${s}`, combination, partial, M, C, chunks, ...results, line, COMBINE_CHUNK);
-      if (dx !== null) launch(`batchNormGradX${kind}`, pass, ...inputs, line, addressOf(dx), M, C, rows);
+      launchSlots(`combineGradSums${s}`, combination, partial, M, C, chunks, ...results, line, COMBINE_CHUNK);
+      if (dx !== null) launchSlots(`batchNormGradX${kind}`, pass, ...inputs, line, addressOf(dx), M, C, rows);
     });
   },
 
@@ -85,7 +85,7 @@ export const fusedKernels: FusedKernels = {
     const [N, C, H, W] = x.shape as [number, number, number, number];
     withWorkspace(N * C, (partial) => {
       const views = [addressOf(g), addressOf(x), addressOr0(dx), addressOf(s), addressOf(ds)];
-      launch(`scaleChannelsGrad${suffix(x)}`, { chunks: N, work: N * C * H * W * PASS }, ...views, partial, H * W, C);
+      launchSlots(`scaleChannelsGrad${suffix(x)}`, { chunks: N, work: N * C * H * W * PASS }, ...views, partial, H * W, C);
     });
   },
 
@@ -93,27 +93,27 @@ export const fusedKernels: FusedKernels = {
     const [M, K] = x.shape as [number, number];
     const rows = softmaxRows(K);
     const name = `${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`;
-    launch(name, softmaxSplit(M, K), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
+    launchSlots(name, softmaxSplit(M, K), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
   },
 
   softmaxGrad(log, g, y, dx) {
     const [M, K] = g.shape as [number, number];
     const rows = softmaxRows(K);
     const name = `${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`;
-    launch(name, softmaxSplit(M, K), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
+    launchSlots(name, softmaxSplit(M, K), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
   },
 
   crossEntropy(x, target, loss, logp) {
     const [M, K] = x.shape as [number, number];
     const rows = softmaxRows(K);
     const addresses = [addressOf(x), addressOf(target), addressOf(loss), addressOf(logp)];
-    launch(`crossEntropy${suffix(x)}`, softmaxSplit(M, K), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
+    launchSlots(`crossEntropy${suffix(x)}`, softmaxSplit(M, K), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
   },
 
   crossEntropyGrad(scale, logp, target, dx) {
     const [M, K] = logp.shape as [number, number];
     const rows = softmaxRows(K);
     const addresses = [addressOf(scale), addressOf(logp), addressOf(target), addressOf(dx)];
-    launch(`crossEntropyGrad${suffix(logp)}`, softmaxSplit(M, K), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
+    launchSlots(`crossEntropyGrad${suffix(logp)}`, softmaxSplit(M, K), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
   },
 };

@@ -4,7 +4,7 @@
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { rowMajorStrides, sizeOf } from '../../core/shape.ts';
 import type { Kernels } from '../interface.ts';
-import { launch } from './launch.ts';
+import { launchSlots } from './launch.ts';
 import { addressOf, restride, type View } from '../view.ts';
 import { convKernels } from './conv.ts';
 import { elementwiseKernels } from './elementwise.ts';
@@ -59,7 +59,7 @@ function matmul(a: View, b: View, y: View): void {
     const panelBytes = K * vectorBytes(N, y);
     const panels = workspace(distinct.length * panelBytes).ptr;
     const panelsOf = new Map(distinct.map((q, i) => [q, panels + i * panelBytes]));
-    launch(
+    launchSlots(
       `packColumns${suffix(y)}`,
       { chunks: distinct.length * divideUp(N * size, 4 * VECTOR), work: packingWork(distinct.length * N * K) },
       addressTable(
@@ -76,7 +76,7 @@ function matmul(a: View, b: View, y: View): void {
       b.strides[rank - 1]! * size,
     );
     const { rows, columns, chunks } = productBlocks(offsets.length, M, N, K);
-    launch(
+    launchSlots(
       `matmul${suffix(y)}`,
       { chunks, work: productWork(offsets.length * M * N * K, y) },
       addressTable(
@@ -121,7 +121,7 @@ function matvec(a: View, b: View, y: View): void {
     });
     const K = a.shape[rank - 1]!;
     const split = { chunks: entries.length * divideUp(M, VECTOR_ROWS), work: 2 * productWork(entries.length * M * K, y) };
-    launch(`matvec${suffix(y)}`, split, addressTable(entries, workspace), M, K, row * size);
+    launchSlots(`matvec${suffix(y)}`, split, addressTable(entries, workspace), M, K, row * size);
   });
 }
 

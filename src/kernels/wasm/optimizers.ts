@@ -3,7 +3,7 @@
  */
 import { isDense, sizeOf } from '../../core/shape.ts';
 import type { AdamEntry, OptimizerKernels, SgdEntry } from '../interface.ts';
-import { launch } from './launch.ts';
+import { launchSlots } from './launch.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import { optimizers as reference } from '../reference/optimizers.ts';
 import { addressOf, type View } from '../view.ts';
@@ -46,7 +46,7 @@ function launchRows(kernel: string, rows: readonly Row[], nanoseconds: number): 
         chunks += divideUp(n, UPDATE_CHUNK);
         elements += n;
       }
-      launch(`${kernel}${suffix(own[0]!.views[0])}`, { chunks, work: elements * nanoseconds }, table, own.length, UPDATE_CHUNK);
+      launchSlots(`${kernel}${suffix(own[0]!.views[0])}`, { chunks, work: elements * nanoseconds }, table, own.length, UPDATE_CHUNK);
       table += own.length * width * 8;
     }
   });

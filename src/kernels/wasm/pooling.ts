@@ -3,7 +3,7 @@
  */
 import { sizeOf } from '../../core/shape.ts';
 import type { Kernels, PoolParams } from '../interface.ts';
-import { launch, type Split } from './launch.ts';
+import { launchSlots, type Split } from './launch.ts';
 import { allocate } from '../memory/allocator.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import { adaptiveWindows, averageWindows, type Span, type Windows } from '../pool-windows.ts';
@@ -71,7 +71,7 @@ function average(x: View, y: View, w: Windows): void {
   const [N, C, OH, OW] = y.shape as [number, number, number, number];
   withTables([spanTable(w.rows), spanTable(w.columns)], (spans) => {
     const geometry = [...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides];
-    launch(`averagePool${suffix(x)}`, splitOf(N, C, OH, w), addressOf(x), addressOf(y), ...geometry);
+    launchSlots(`averagePool${suffix(x)}`, splitOf(N, C, OH, w), addressOf(x), addressOf(y), ...geometry);
   });
 }
 
@@ -80,7 +80,7 @@ function averageGrad(g: View, dx: View, w: Windows): void {
   const runs = runTable(w.columns, W);
   withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (tables) => {
     const geometry = [...tables, runs.length / 4, w.divisor, C, H, ...g.strides, ...dx.strides];
-    launch(`averagePoolGrad${suffix(g)}`, splitOf(N, C, H, w), addressOf(g), addressOf(dx), ...geometry);
+    launchSlots(`averagePoolGrad${suffix(g)}`, splitOf(N, C, H, w), addressOf(g), addressOf(dx), ...geometry);
   });
 }
 
@@ -89,7 +89,7 @@ function maximum(name: string, views: readonly View[], x: View, y: View, p: Pool
   const sizes = [x.shape[1]!, x.shape[2]!, x.shape[3]!, y.shape[2]!, y.shape[3]!];
   const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
   const split = { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
-  launch(name + suffix(x), split, ...views.map(addressOf), ...sizes, ...geometry, ...views.flatMap((v) => v.strides));
+  launchSlots(name + suffix(x), split, ...views.map(addressOf), ...sizes, ...geometry, ...views.flatMap((v) => v.strides));
 }
 
 export const poolingKernels: Pick<Kernels, Pooling> = {

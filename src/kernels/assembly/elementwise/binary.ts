@@ -4,7 +4,7 @@
  * A run whose operands are contiguous or broadcast goes through SIMD, any other through scalars. The operation is a
  * constant that the compiler folds, so that each exported kernel holds one operation only.
  */
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, tailOf, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
 
 const ADD = 0;
 const SUB = 1;
@@ -142,21 +142,21 @@ function binaryColumns<T>(op: i32, y: usize, a: usize, b: usize, n: i32, rows: u
 
 // @ts-ignore: decorator
 @inline
-function binary<T>(op: i32, nest: usize, first: i32, last: i32): void {
-  const end = endRow(nest, 3, last);
+function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 3);
-  const run = runOf(nest, 3);
-  const tail = tailOf(nest, 3);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 3, 0);
   const ra = rowStride(nest, 3, 1);
   const rb = rowStride(nest, 3, 2);
-  const sy = runStride(nest, 3, 0);
-  const sa = runStride(nest, 3, 1);
-  const sb = runStride(nest, 3, 2);
+  const sy = runStride(nest, 0);
+  const sa = runStride(nest, 1);
+  const sb = runStride(nest, 2);
   // One short b for all rows of a walk, such as a vector per channel over channels-last images.
   const columns = <i32>(64 / sizeof<T>());
   const repeats = rb == 0 && run == tail && run <= 8 * columns && run % columns == 0 && sy == sizeof<T>() && sa == sy && sb == sy;
-  for (let row = firstRow(nest, 3, first); row < end; ) {
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 3, 0, row);
@@ -177,28 +177,28 @@ function binary<T>(op: i32, nest: usize, first: i32, last: i32): void {
   }
 }
 
-export function binary_add_f32(args: usize, first: i32, last: i32): void { binary<f32>(ADD, args, first, last); }
-export function binary_sub_f32(args: usize, first: i32, last: i32): void { binary<f32>(SUB, args, first, last); }
-export function binary_mul_f32(args: usize, first: i32, last: i32): void { binary<f32>(MUL, args, first, last); }
-export function binary_div_f32(args: usize, first: i32, last: i32): void { binary<f32>(DIV, args, first, last); }
-export function binary_pow_f32(args: usize, first: i32, last: i32): void { binary<f32>(POW, args, first, last); }
-export function binary_maximum_f32(args: usize, first: i32, last: i32): void { binary<f32>(MAXIMUM, args, first, last); }
-export function binary_minimum_f32(args: usize, first: i32, last: i32): void { binary<f32>(MINIMUM, args, first, last); }
-export function binary_reluGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(RELU_GRAD, args, first, last); }
-export function binary_sigmoidGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(SIGMOID_GRAD, args, first, last); }
-export function binary_tanhGrad_f32(args: usize, first: i32, last: i32): void { binary<f32>(TANH_GRAD, args, first, last); }
-export function binary_add_f64(args: usize, first: i32, last: i32): void { binary<f64>(ADD, args, first, last); }
-export function binary_sub_f64(args: usize, first: i32, last: i32): void { binary<f64>(SUB, args, first, last); }
-export function binary_mul_f64(args: usize, first: i32, last: i32): void { binary<f64>(MUL, args, first, last); }
-export function binary_div_f64(args: usize, first: i32, last: i32): void { binary<f64>(DIV, args, first, last); }
-export function binary_pow_f64(args: usize, first: i32, last: i32): void { binary<f64>(POW, args, first, last); }
-export function binary_maximum_f64(args: usize, first: i32, last: i32): void { binary<f64>(MAXIMUM, args, first, last); }
-export function binary_minimum_f64(args: usize, first: i32, last: i32): void { binary<f64>(MINIMUM, args, first, last); }
-export function binary_reluGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(RELU_GRAD, args, first, last); }
-export function binary_sigmoidGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(SIGMOID_GRAD, args, first, last); }
-export function binary_tanhGrad_f64(args: usize, first: i32, last: i32): void { binary<f64>(TANH_GRAD, args, first, last); }
-export function binary_add_i32(args: usize, first: i32, last: i32): void { binary<i32>(ADD, args, first, last); }
-export function binary_sub_i32(args: usize, first: i32, last: i32): void { binary<i32>(SUB, args, first, last); }
-export function binary_mul_i32(args: usize, first: i32, last: i32): void { binary<i32>(MUL, args, first, last); }
-export function binary_maximum_i32(args: usize, first: i32, last: i32): void { binary<i32>(MAXIMUM, args, first, last); }
-export function binary_minimum_i32(args: usize, first: i32, last: i32): void { binary<i32>(MINIMUM, args, first, last); }
+export function binary_add_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(ADD, nest, first, last); }
+export function binary_sub_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(SUB, nest, first, last); }
+export function binary_mul_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(MUL, nest, first, last); }
+export function binary_div_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(DIV, nest, first, last); }
+export function binary_pow_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(POW, nest, first, last); }
+export function binary_maximum_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(MAXIMUM, nest, first, last); }
+export function binary_minimum_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(MINIMUM, nest, first, last); }
+export function binary_reluGrad_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(RELU_GRAD, nest, first, last); }
+export function binary_sigmoidGrad_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(SIGMOID_GRAD, nest, first, last); }
+export function binary_tanhGrad_f32(nest: Nest, first: i32, last: i32): void { binary<f32>(TANH_GRAD, nest, first, last); }
+export function binary_add_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(ADD, nest, first, last); }
+export function binary_sub_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(SUB, nest, first, last); }
+export function binary_mul_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(MUL, nest, first, last); }
+export function binary_div_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(DIV, nest, first, last); }
+export function binary_pow_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(POW, nest, first, last); }
+export function binary_maximum_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(MAXIMUM, nest, first, last); }
+export function binary_minimum_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(MINIMUM, nest, first, last); }
+export function binary_reluGrad_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(RELU_GRAD, nest, first, last); }
+export function binary_sigmoidGrad_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(SIGMOID_GRAD, nest, first, last); }
+export function binary_tanhGrad_f64(nest: Nest, first: i32, last: i32): void { binary<f64>(TANH_GRAD, nest, first, last); }
+export function binary_add_i32(nest: Nest, first: i32, last: i32): void { binary<i32>(ADD, nest, first, last); }
+export function binary_sub_i32(nest: Nest, first: i32, last: i32): void { binary<i32>(SUB, nest, first, last); }
+export function binary_mul_i32(nest: Nest, first: i32, last: i32): void { binary<i32>(MUL, nest, first, last); }
+export function binary_maximum_i32(nest: Nest, first: i32, last: i32): void { binary<i32>(MAXIMUM, nest, first, last); }
+export function binary_minimum_i32(nest: Nest, first: i32, last: i32): void { binary<i32>(MINIMUM, nest, first, last); }

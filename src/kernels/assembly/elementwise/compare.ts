@@ -4,7 +4,7 @@
  * A run whose operands are contiguous or broadcast goes through SIMD, any other through scalars. The operation is a
  * constant that the compiler folds, so that each exported kernel holds one operation only.
  */
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, tailOf, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
 
 const EQ = 0;
 const NE = 1;
@@ -85,18 +85,18 @@ function compareRun<T>(op: i32, y: usize, a: usize, b: usize, n: i32, sy: usize,
 
 // @ts-ignore: decorator
 @inline
-function compare<T>(op: i32, nest: usize, first: i32, last: i32): void {
-  const end = endRow(nest, 3, last);
+function compare<T>(op: i32, nest: Nest, first: i32, last: i32): void {
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 3);
-  const run = runOf(nest, 3);
-  const tail = tailOf(nest, 3);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 3, 0);
   const ra = rowStride(nest, 3, 1);
   const rb = rowStride(nest, 3, 2);
-  const sy = runStride(nest, 3, 0);
-  const sa = runStride(nest, 3, 1);
-  const sb = runStride(nest, 3, 2);
-  for (let row = firstRow(nest, 3, first); row < end; ) {
+  const sy = runStride(nest, 0);
+  const sa = runStride(nest, 1);
+  const sb = runStride(nest, 2);
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 3, 0, row);
@@ -151,20 +151,20 @@ function whereRun<T>(y: usize, c: usize, a: usize, b: usize, n: i32, sy: usize, 
 
 // @ts-ignore: decorator
 @inline
-function where<T>(nest: usize, first: i32, last: i32): void {
-  const end = endRow(nest, 4, last);
+function where<T>(nest: Nest, first: i32, last: i32): void {
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 4);
-  const run = runOf(nest, 4);
-  const tail = tailOf(nest, 4);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 4, 0);
   const rc = rowStride(nest, 4, 1);
   const ra = rowStride(nest, 4, 2);
   const rb = rowStride(nest, 4, 3);
-  const sy = runStride(nest, 4, 0);
-  const sc = runStride(nest, 4, 1);
-  const sa = runStride(nest, 4, 2);
-  const sb = runStride(nest, 4, 3);
-  for (let row = firstRow(nest, 4, first); row < end; ) {
+  const sy = runStride(nest, 0);
+  const sc = runStride(nest, 1);
+  const sa = runStride(nest, 2);
+  const sb = runStride(nest, 3);
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 4, 0, row);
@@ -182,31 +182,31 @@ function where<T>(nest: usize, first: i32, last: i32): void {
   }
 }
 
-export function compare_eq_f32(args: usize, first: i32, last: i32): void { compare<f32>(EQ, args, first, last); }
-export function compare_ne_f32(args: usize, first: i32, last: i32): void { compare<f32>(NE, args, first, last); }
-export function compare_lt_f32(args: usize, first: i32, last: i32): void { compare<f32>(LT, args, first, last); }
-export function compare_le_f32(args: usize, first: i32, last: i32): void { compare<f32>(LE, args, first, last); }
-export function compare_gt_f32(args: usize, first: i32, last: i32): void { compare<f32>(GT, args, first, last); }
-export function compare_ge_f32(args: usize, first: i32, last: i32): void { compare<f32>(GE, args, first, last); }
-export function compare_eq_f64(args: usize, first: i32, last: i32): void { compare<f64>(EQ, args, first, last); }
-export function compare_ne_f64(args: usize, first: i32, last: i32): void { compare<f64>(NE, args, first, last); }
-export function compare_lt_f64(args: usize, first: i32, last: i32): void { compare<f64>(LT, args, first, last); }
-export function compare_le_f64(args: usize, first: i32, last: i32): void { compare<f64>(LE, args, first, last); }
-export function compare_gt_f64(args: usize, first: i32, last: i32): void { compare<f64>(GT, args, first, last); }
-export function compare_ge_f64(args: usize, first: i32, last: i32): void { compare<f64>(GE, args, first, last); }
-export function compare_eq_i32(args: usize, first: i32, last: i32): void { compare<i32>(EQ, args, first, last); }
-export function compare_ne_i32(args: usize, first: i32, last: i32): void { compare<i32>(NE, args, first, last); }
-export function compare_lt_i32(args: usize, first: i32, last: i32): void { compare<i32>(LT, args, first, last); }
-export function compare_le_i32(args: usize, first: i32, last: i32): void { compare<i32>(LE, args, first, last); }
-export function compare_gt_i32(args: usize, first: i32, last: i32): void { compare<i32>(GT, args, first, last); }
-export function compare_ge_i32(args: usize, first: i32, last: i32): void { compare<i32>(GE, args, first, last); }
-export function compare_eq_u8(args: usize, first: i32, last: i32): void { compare<u8>(EQ, args, first, last); }
-export function compare_ne_u8(args: usize, first: i32, last: i32): void { compare<u8>(NE, args, first, last); }
-export function compare_lt_u8(args: usize, first: i32, last: i32): void { compare<u8>(LT, args, first, last); }
-export function compare_le_u8(args: usize, first: i32, last: i32): void { compare<u8>(LE, args, first, last); }
-export function compare_gt_u8(args: usize, first: i32, last: i32): void { compare<u8>(GT, args, first, last); }
-export function compare_ge_u8(args: usize, first: i32, last: i32): void { compare<u8>(GE, args, first, last); }
+export function compare_eq_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(EQ, nest, first, last); }
+export function compare_ne_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(NE, nest, first, last); }
+export function compare_lt_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(LT, nest, first, last); }
+export function compare_le_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(LE, nest, first, last); }
+export function compare_gt_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(GT, nest, first, last); }
+export function compare_ge_f32(nest: Nest, first: i32, last: i32): void { compare<f32>(GE, nest, first, last); }
+export function compare_eq_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(EQ, nest, first, last); }
+export function compare_ne_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(NE, nest, first, last); }
+export function compare_lt_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(LT, nest, first, last); }
+export function compare_le_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(LE, nest, first, last); }
+export function compare_gt_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(GT, nest, first, last); }
+export function compare_ge_f64(nest: Nest, first: i32, last: i32): void { compare<f64>(GE, nest, first, last); }
+export function compare_eq_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(EQ, nest, first, last); }
+export function compare_ne_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(NE, nest, first, last); }
+export function compare_lt_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(LT, nest, first, last); }
+export function compare_le_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(LE, nest, first, last); }
+export function compare_gt_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(GT, nest, first, last); }
+export function compare_ge_i32(nest: Nest, first: i32, last: i32): void { compare<i32>(GE, nest, first, last); }
+export function compare_eq_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(EQ, nest, first, last); }
+export function compare_ne_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(NE, nest, first, last); }
+export function compare_lt_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(LT, nest, first, last); }
+export function compare_le_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(LE, nest, first, last); }
+export function compare_gt_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(GT, nest, first, last); }
+export function compare_ge_u8(nest: Nest, first: i32, last: i32): void { compare<u8>(GE, nest, first, last); }
 
-export function where_8(args: usize, first: i32, last: i32): void { where<u8>(args, first, last); }
-export function where_32(args: usize, first: i32, last: i32): void { where<i32>(args, first, last); }
-export function where_64(args: usize, first: i32, last: i32): void { where<i64>(args, first, last); }
+export function where_8(nest: Nest, first: i32, last: i32): void { where<u8>(nest, first, last); }
+export function where_32(nest: Nest, first: i32, last: i32): void { where<i32>(nest, first, last); }
+export function where_64(nest: Nest, first: i32, last: i32): void { where<i64>(nest, first, last); }

@@ -1,8 +1,8 @@
 /**
  * y = x, converted, over nests of y and x (see strided.ts); and transposes in tiles.
  */
-import { intArg } from '../runtime/abi';
-import { endRow, firstRow, offsetOf, rowPointer, rowStride, runOf, runStride, strideArg, tailOf, walkOf } from '../runtime/strided';
+import { Input, Output, Records } from '../runtime/abi';
+import { Nest, endRow, firstRow, offsetOf, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
 
 /** From this many bytes on, memory.copy beats a loop of vectors. */
 const LONG = 512;
@@ -68,16 +68,16 @@ function copyRun<X, Y>(y: usize, x: usize, n: i32, sy: usize, sx: usize): void {
 
 // @ts-ignore: decorator
 @inline
-function copy<X, Y>(nest: usize, first: i32, last: i32): void {
-  const end = endRow(nest, 2, last);
+function copy<X, Y>(nest: Nest, first: i32, last: i32): void {
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 2);
-  const run = runOf(nest, 2);
-  const tail = tailOf(nest, 2);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 2, 0);
   const rx = rowStride(nest, 2, 1);
-  const sy = runStride(nest, 2, 0);
-  const sx = runStride(nest, 2, 1);
-  for (let row = firstRow(nest, 2, first); row < end; ) {
+  const sy = runStride(nest, 0);
+  const sx = runStride(nest, 1);
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 2, 0, row);
@@ -115,29 +115,54 @@ function transposeBlock<T>(y: usize, x: usize, sy: usize, sx: usize): void {
   }
 }
 
-/**
- * Copies matrices whose rows lie in memory where y's columns do: y[b][p][q] = x[b][q][p], contiguous along q in y and along p in x.
- * args: y, x, P, Q, stride of p in y, stride of q in x, tile's p, tile's q, strips of a
- * tile's p in a matrix, strips in all, strips per chunk, outer dims;
- * then per outer dim, innermost first: size, stride in y, stride in x.
- */
+/** A loop around the matrices that a transpose copies; strides in bytes. */
+@unmanaged
+class TransposeLoop {
+  size: u32;
+  yStride: usize;
+  xStride: usize;
+}
+
+@unmanaged
+class TransposeArgs {
+  y: Output;
+  x: Input;
+  /** Rows and columns of y's matrices. */
+  P: i32;
+  Q: i32;
+  /** Bytes from row to row of y, and from column to column in x. */
+  yStride: usize;
+  xStride: usize;
+  /** Rows and columns of a tile. */
+  tileP: i32;
+  tileQ: i32;
+  /** Strips of tileP rows in a matrix, in all matrices, and in a chunk. */
+  strips: i32;
+  allStrips: i32;
+  stripsPerChunk: i32;
+  /** Loops over matrices, innermost first. */
+  loopCount: i32;
+  loops: Records<TransposeLoop>;
+}
+
+/** Copies matrices whose rows lie in memory where y's columns do: y[b][p][q] = x[b][q][p], contiguous along q in y and along p in x. */
 // @ts-ignore: decorator
 @inline
-function transpose<T>(args: usize, first: i32, last: i32): void {
-  const P = intArg(args, 2);
-  const Q = intArg(args, 3);
-  const sy = strideArg(args, 4);
-  const sx = strideArg(args, 5);
-  const tileP = intArg(args, 6);
-  const tileQ = intArg(args, 7);
-  const strips = intArg(args, 8);
-  const end = min(intArg(args, 9), last * intArg(args, 10));
-  const outer = intArg(args, 11);
-  for (let strip = first * intArg(args, 10); strip < end; strip++) {
+function transpose<T>(args: TransposeArgs, first: i32, last: i32): void {
+  const P = args.P;
+  const Q = args.Q;
+  const sy = args.yStride;
+  const sx = args.xStride;
+  const tileP = args.tileP;
+  const tileQ = args.tileQ;
+  const strips = args.strips;
+  const end = min(args.allStrips, last * args.stripsPerChunk);
+  const record = offsetof<TransposeLoop>();
+  for (let strip = first * args.stripsPerChunk; strip < end; strip++) {
     const matrix = strip / strips;
     const p = (strip - matrix * strips) * tileP;
-    const y = <usize>load<f64>(args) + offsetOf(args + 96, outer, 3, 1, matrix) + <usize>p * sy;
-    const x = <usize>load<f64>(args + 8) + offsetOf(args + 96, outer, 3, 2, matrix) + <usize>p * sizeof<T>();
+    const y = args.y + offsetOf(args.loops, args.loopCount, record, offsetof<TransposeLoop>('yStride'), matrix) + <usize>p * sy;
+    const x = args.x + offsetOf(args.loops, args.loopCount, record, offsetof<TransposeLoop>('xStride'), matrix) + <usize>p * sizeof<T>();
     for (let q = 0; q < Q; q += tileQ) {
       transposeTile<T>(y + <usize>q * sizeof<T>(), x + <usize>q * sx, min(tileP, P - p), min(tileQ, Q - q), sy, sx);
     }
@@ -169,21 +194,21 @@ function transposeTile<T>(y: usize, x: usize, P: i32, Q: i32, sy: usize, sx: usi
   }
 }
 
-export function copy_8(args: usize, first: i32, last: i32): void { copy<u8, u8>(args, first, last); }
-export function copy_32(args: usize, first: i32, last: i32): void { copy<i32, i32>(args, first, last); }
-export function copy_64(args: usize, first: i32, last: i32): void { copy<i64, i64>(args, first, last); }
-export function copy_f32_f64(args: usize, first: i32, last: i32): void { copy<f32, f64>(args, first, last); }
-export function copy_f32_i32(args: usize, first: i32, last: i32): void { copy<f32, i32>(args, first, last); }
-export function copy_f32_u8(args: usize, first: i32, last: i32): void { copy<f32, u8>(args, first, last); }
-export function copy_f64_f32(args: usize, first: i32, last: i32): void { copy<f64, f32>(args, first, last); }
-export function copy_f64_i32(args: usize, first: i32, last: i32): void { copy<f64, i32>(args, first, last); }
-export function copy_f64_u8(args: usize, first: i32, last: i32): void { copy<f64, u8>(args, first, last); }
-export function copy_i32_f32(args: usize, first: i32, last: i32): void { copy<i32, f32>(args, first, last); }
-export function copy_i32_f64(args: usize, first: i32, last: i32): void { copy<i32, f64>(args, first, last); }
-export function copy_i32_u8(args: usize, first: i32, last: i32): void { copy<i32, u8>(args, first, last); }
-export function copy_u8_f32(args: usize, first: i32, last: i32): void { copy<u8, f32>(args, first, last); }
-export function copy_u8_f64(args: usize, first: i32, last: i32): void { copy<u8, f64>(args, first, last); }
-export function copy_u8_i32(args: usize, first: i32, last: i32): void { copy<u8, i32>(args, first, last); }
-export function transpose_8(args: usize, first: i32, last: i32): void { transpose<u8>(args, first, last); }
-export function transpose_32(args: usize, first: i32, last: i32): void { transpose<i32>(args, first, last); }
-export function transpose_64(args: usize, first: i32, last: i32): void { transpose<i64>(args, first, last); }
+export function copy_8(nest: Nest, first: i32, last: i32): void { copy<u8, u8>(nest, first, last); }
+export function copy_32(nest: Nest, first: i32, last: i32): void { copy<i32, i32>(nest, first, last); }
+export function copy_64(nest: Nest, first: i32, last: i32): void { copy<i64, i64>(nest, first, last); }
+export function copy_f32_f64(nest: Nest, first: i32, last: i32): void { copy<f32, f64>(nest, first, last); }
+export function copy_f32_i32(nest: Nest, first: i32, last: i32): void { copy<f32, i32>(nest, first, last); }
+export function copy_f32_u8(nest: Nest, first: i32, last: i32): void { copy<f32, u8>(nest, first, last); }
+export function copy_f64_f32(nest: Nest, first: i32, last: i32): void { copy<f64, f32>(nest, first, last); }
+export function copy_f64_i32(nest: Nest, first: i32, last: i32): void { copy<f64, i32>(nest, first, last); }
+export function copy_f64_u8(nest: Nest, first: i32, last: i32): void { copy<f64, u8>(nest, first, last); }
+export function copy_i32_f32(nest: Nest, first: i32, last: i32): void { copy<i32, f32>(nest, first, last); }
+export function copy_i32_f64(nest: Nest, first: i32, last: i32): void { copy<i32, f64>(nest, first, last); }
+export function copy_i32_u8(nest: Nest, first: i32, last: i32): void { copy<i32, u8>(nest, first, last); }
+export function copy_u8_f32(nest: Nest, first: i32, last: i32): void { copy<u8, f32>(nest, first, last); }
+export function copy_u8_f64(nest: Nest, first: i32, last: i32): void { copy<u8, f64>(nest, first, last); }
+export function copy_u8_i32(nest: Nest, first: i32, last: i32): void { copy<u8, i32>(nest, first, last); }
+export function transpose_8(args: TransposeArgs, first: i32, last: i32): void { transpose<u8>(args, first, last); }
+export function transpose_32(args: TransposeArgs, first: i32, last: i32): void { transpose<i32>(args, first, last); }
+export function transpose_64(args: TransposeArgs, first: i32, last: i32): void { transpose<i64>(args, first, last); }

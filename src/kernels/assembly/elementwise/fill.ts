@@ -1,21 +1,27 @@
 /**
- * y = value. args: value, then a nest of y.
+ * y = value.
  */
-import { floatArg } from '../runtime/abi';
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, tailOf, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+
+@unmanaged
+class FillArgs {
+  value: f64;
+  /** Of y. */
+  nest: Nest;
+}
 
 // @ts-ignore: decorator
 @inline
-function fill<T>(args: usize, first: i32, last: i32): void {
-  const value = <T>floatArg(args, 0);
-  const nest = args + 8;
-  const end = endRow(nest, 1, last);
+function fill<T>(args: FillArgs, first: i32, last: i32): void {
+  const value = <T>args.value;
+  const nest = args.nest;
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 1);
-  const run = runOf(nest, 1);
-  const tail = tailOf(nest, 1);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 1, 0);
-  const sy = runStride(nest, 1, 0);
-  for (let row = firstRow(nest, 1, first); row < end; ) {
+  const sy = runStride(nest, 0);
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 1, 0, row);
@@ -44,7 +50,7 @@ function fillRun<T>(value: T, y: usize, n: i32, sy: usize): void {
   }
 }
 
-export function fill_f32(args: usize, first: i32, last: i32): void { fill<f32>(args, first, last); }
-export function fill_f64(args: usize, first: i32, last: i32): void { fill<f64>(args, first, last); }
-export function fill_i32(args: usize, first: i32, last: i32): void { fill<i32>(args, first, last); }
-export function fill_u8(args: usize, first: i32, last: i32): void { fill<u8>(args, first, last); }
+export function fill_f32(args: FillArgs, first: i32, last: i32): void { fill<f32>(args, first, last); }
+export function fill_f64(args: FillArgs, first: i32, last: i32): void { fill<f64>(args, first, last); }
+export function fill_i32(args: FillArgs, first: i32, last: i32): void { fill<i32>(args, first, last); }
+export function fill_u8(args: FillArgs, first: i32, last: i32): void { fill<u8>(args, first, last); }

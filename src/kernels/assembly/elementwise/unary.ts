@@ -5,7 +5,7 @@
  * constant that the compiler folds, so that each exported kernel holds one operation only.
  */
 import { erf, exp4, sigmoid, sigmoid4, tanh4 } from '../simd/math';
-import { endRow, firstRow, rowPointer, rowStride, runOf, runStride, tailOf, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
 
 const NEG = 0;
 const ABS = 1;
@@ -114,16 +114,16 @@ function unaryRun<T>(op: i32, y: usize, x: usize, n: i32, sy: usize, sx: usize):
 
 // @ts-ignore: decorator
 @inline
-function unary<T>(op: i32, nest: usize, first: i32, last: i32): void {
-  const end = endRow(nest, 2, last);
+function unary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
+  const end = endRow(nest, last);
   const walk = walkOf(nest, 2);
-  const run = runOf(nest, 2);
-  const tail = tailOf(nest, 2);
+  const run = nest.run;
+  const tail = nest.tail;
   const ry = rowStride(nest, 2, 0);
   const rx = rowStride(nest, 2, 1);
-  const sy = runStride(nest, 2, 0);
-  const sx = runStride(nest, 2, 1);
-  for (let row = firstRow(nest, 2, first); row < end; ) {
+  const sy = runStride(nest, 0);
+  const sx = runStride(nest, 1);
+  for (let row = firstRow(nest, first); row < end; ) {
     const walkEnd = row - (row % walk) + walk;
     const stop = min(end, walkEnd);
     let y = rowPointer(nest, 2, 0, row);
@@ -136,46 +136,46 @@ function unary<T>(op: i32, nest: usize, first: i32, last: i32): void {
   }
 }
 
-export function unary_neg_f32(args: usize, first: i32, last: i32): void { unary<f32>(NEG, args, first, last); }
-export function unary_abs_f32(args: usize, first: i32, last: i32): void { unary<f32>(ABS, args, first, last); }
-export function unary_sign_f32(args: usize, first: i32, last: i32): void { unary<f32>(SIGN, args, first, last); }
-export function unary_square_f32(args: usize, first: i32, last: i32): void { unary<f32>(SQUARE, args, first, last); }
-export function unary_reciprocal_f32(args: usize, first: i32, last: i32): void { unary<f32>(RECIPROCAL, args, first, last); }
-export function unary_sqrt_f32(args: usize, first: i32, last: i32): void { unary<f32>(SQRT, args, first, last); }
-export function unary_exp_f32(args: usize, first: i32, last: i32): void { unary<f32>(EXP, args, first, last); }
-export function unary_expm1_f32(args: usize, first: i32, last: i32): void { unary<f32>(EXPM1, args, first, last); }
-export function unary_log_f32(args: usize, first: i32, last: i32): void { unary<f32>(LOG, args, first, last); }
-export function unary_log1p_f32(args: usize, first: i32, last: i32): void { unary<f32>(LOG1P, args, first, last); }
-export function unary_sin_f32(args: usize, first: i32, last: i32): void { unary<f32>(SIN, args, first, last); }
-export function unary_cos_f32(args: usize, first: i32, last: i32): void { unary<f32>(COS, args, first, last); }
-export function unary_tanh_f32(args: usize, first: i32, last: i32): void { unary<f32>(TANH, args, first, last); }
-export function unary_sigmoid_f32(args: usize, first: i32, last: i32): void { unary<f32>(SIGMOID, args, first, last); }
-export function unary_erf_f32(args: usize, first: i32, last: i32): void { unary<f32>(ERF, args, first, last); }
-export function unary_relu_f32(args: usize, first: i32, last: i32): void { unary<f32>(RELU, args, first, last); }
-export function unary_floor_f32(args: usize, first: i32, last: i32): void { unary<f32>(FLOOR, args, first, last); }
-export function unary_ceil_f32(args: usize, first: i32, last: i32): void { unary<f32>(CEIL, args, first, last); }
-export function unary_round_f32(args: usize, first: i32, last: i32): void { unary<f32>(ROUND, args, first, last); }
-export function unary_neg_f64(args: usize, first: i32, last: i32): void { unary<f64>(NEG, args, first, last); }
-export function unary_abs_f64(args: usize, first: i32, last: i32): void { unary<f64>(ABS, args, first, last); }
-export function unary_sign_f64(args: usize, first: i32, last: i32): void { unary<f64>(SIGN, args, first, last); }
-export function unary_square_f64(args: usize, first: i32, last: i32): void { unary<f64>(SQUARE, args, first, last); }
-export function unary_reciprocal_f64(args: usize, first: i32, last: i32): void { unary<f64>(RECIPROCAL, args, first, last); }
-export function unary_sqrt_f64(args: usize, first: i32, last: i32): void { unary<f64>(SQRT, args, first, last); }
-export function unary_exp_f64(args: usize, first: i32, last: i32): void { unary<f64>(EXP, args, first, last); }
-export function unary_expm1_f64(args: usize, first: i32, last: i32): void { unary<f64>(EXPM1, args, first, last); }
-export function unary_log_f64(args: usize, first: i32, last: i32): void { unary<f64>(LOG, args, first, last); }
-export function unary_log1p_f64(args: usize, first: i32, last: i32): void { unary<f64>(LOG1P, args, first, last); }
-export function unary_sin_f64(args: usize, first: i32, last: i32): void { unary<f64>(SIN, args, first, last); }
-export function unary_cos_f64(args: usize, first: i32, last: i32): void { unary<f64>(COS, args, first, last); }
-export function unary_tanh_f64(args: usize, first: i32, last: i32): void { unary<f64>(TANH, args, first, last); }
-export function unary_sigmoid_f64(args: usize, first: i32, last: i32): void { unary<f64>(SIGMOID, args, first, last); }
-export function unary_erf_f64(args: usize, first: i32, last: i32): void { unary<f64>(ERF, args, first, last); }
-export function unary_relu_f64(args: usize, first: i32, last: i32): void { unary<f64>(RELU, args, first, last); }
-export function unary_floor_f64(args: usize, first: i32, last: i32): void { unary<f64>(FLOOR, args, first, last); }
-export function unary_ceil_f64(args: usize, first: i32, last: i32): void { unary<f64>(CEIL, args, first, last); }
-export function unary_round_f64(args: usize, first: i32, last: i32): void { unary<f64>(ROUND, args, first, last); }
-export function unary_neg_i32(args: usize, first: i32, last: i32): void { unary<i32>(NEG, args, first, last); }
-export function unary_abs_i32(args: usize, first: i32, last: i32): void { unary<i32>(ABS, args, first, last); }
-export function unary_sign_i32(args: usize, first: i32, last: i32): void { unary<i32>(SIGN, args, first, last); }
-export function unary_square_i32(args: usize, first: i32, last: i32): void { unary<i32>(SQUARE, args, first, last); }
-export function unary_relu_i32(args: usize, first: i32, last: i32): void { unary<i32>(RELU, args, first, last); }
+export function unary_neg_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(NEG, nest, first, last); }
+export function unary_abs_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(ABS, nest, first, last); }
+export function unary_sign_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(SIGN, nest, first, last); }
+export function unary_square_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(SQUARE, nest, first, last); }
+export function unary_reciprocal_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(RECIPROCAL, nest, first, last); }
+export function unary_sqrt_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(SQRT, nest, first, last); }
+export function unary_exp_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(EXP, nest, first, last); }
+export function unary_expm1_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(EXPM1, nest, first, last); }
+export function unary_log_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(LOG, nest, first, last); }
+export function unary_log1p_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(LOG1P, nest, first, last); }
+export function unary_sin_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(SIN, nest, first, last); }
+export function unary_cos_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(COS, nest, first, last); }
+export function unary_tanh_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(TANH, nest, first, last); }
+export function unary_sigmoid_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(SIGMOID, nest, first, last); }
+export function unary_erf_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(ERF, nest, first, last); }
+export function unary_relu_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(RELU, nest, first, last); }
+export function unary_floor_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(FLOOR, nest, first, last); }
+export function unary_ceil_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(CEIL, nest, first, last); }
+export function unary_round_f32(nest: Nest, first: i32, last: i32): void { unary<f32>(ROUND, nest, first, last); }
+export function unary_neg_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(NEG, nest, first, last); }
+export function unary_abs_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(ABS, nest, first, last); }
+export function unary_sign_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(SIGN, nest, first, last); }
+export function unary_square_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(SQUARE, nest, first, last); }
+export function unary_reciprocal_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(RECIPROCAL, nest, first, last); }
+export function unary_sqrt_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(SQRT, nest, first, last); }
+export function unary_exp_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(EXP, nest, first, last); }
+export function unary_expm1_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(EXPM1, nest, first, last); }
+export function unary_log_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(LOG, nest, first, last); }
+export function unary_log1p_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(LOG1P, nest, first, last); }
+export function unary_sin_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(SIN, nest, first, last); }
+export function unary_cos_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(COS, nest, first, last); }
+export function unary_tanh_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(TANH, nest, first, last); }
+export function unary_sigmoid_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(SIGMOID, nest, first, last); }
+export function unary_erf_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(ERF, nest, first, last); }
+export function unary_relu_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(RELU, nest, first, last); }
+export function unary_floor_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(FLOOR, nest, first, last); }
+export function unary_ceil_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(CEIL, nest, first, last); }
+export function unary_round_f64(nest: Nest, first: i32, last: i32): void { unary<f64>(ROUND, nest, first, last); }
+export function unary_neg_i32(nest: Nest, first: i32, last: i32): void { unary<i32>(NEG, nest, first, last); }
+export function unary_abs_i32(nest: Nest, first: i32, last: i32): void { unary<i32>(ABS, nest, first, last); }
+export function unary_sign_i32(nest: Nest, first: i32, last: i32): void { unary<i32>(SIGN, nest, first, last); }
+export function unary_square_i32(nest: Nest, first: i32, last: i32): void { unary<i32>(SQUARE, nest, first, last); }
+export function unary_relu_i32(nest: Nest, first: i32, last: i32): void { unary<i32>(RELU, nest, first, last); }

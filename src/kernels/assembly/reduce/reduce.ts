@@ -7,16 +7,14 @@
  * T is the element type, A the type of partial results: f64 for floats, i32 for int32. Float32 sums stay in SIMD lanes for
  * at most 64 additions, of two elements each, before they move to float64, so that their error does not grow with their length.
  */
-import { intArg } from '../runtime/abi';
-import { offsetOf, strideArg } from '../runtime/strided';
+import { BLOCK_ROWS, COMBINED_RESULTS } from '../constants';
+import { Flag, Input, OptionalOutput, Output, Records } from '../runtime/abi';
+import { offsetOf } from '../runtime/strided';
 
 const SUM = 0;
 const PROD = 1;
 const AMAX = 2;
 const AMIN = 3;
-
-/** Elements of a contiguous run, or rows of a block of columns, that are reduced in one lane of T. */
-const BLOCK_ROWS = 128;
 
 // @ts-ignore: decorator
 @inline
@@ -106,49 +104,92 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
   return acc;
 }
 
-/**
- * args: x, out, units, units per chunk, segments, rows per segment, rows, run, tail, rows per walk, run's stride,
- * kept dims, reduced dims; then per kept dim size, stride in x, stride in y; per reduced dim size, stride in x; innermost first.
- * A unit is one segment of one result. With one segment the result goes to y, else partial [unit] of type A to out.
- */
+/** A loop over results; strides in bytes. */
+@unmanaged
+class KeptLoop {
+  size: u32;
+  xStride: usize;
+  yStride: usize;
+}
+
+/** A loop over what is reduced; the stride in bytes. */
+@unmanaged
+class ReducedLoop {
+  size: u32;
+  xStride: usize;
+}
+
+/** What both ways of reducing are told. A segment's partial results have type A. */
+@unmanaged
+class ReduceArgs {
+  x: Input;
+  /** The result, where it is written at once; null where there are partial results. */
+  y: OptionalOutput;
+  /** Partial results; 0 where y is written at once. */
+  partials: usize;
+  /** Work items, and how many of them are a chunk. */
+  items: i32;
+  itemsPerChunk: i32;
+  /** Rows of a segment, and of the whole reduction. */
+  rowsPerSegment: u32;
+  rows: u32;
+  /** Loops, innermost first. */
+  keptCount: i32;
+  reducedCount: i32;
+  kept: Records<KeptLoop>;
+  reduced: Records<ReducedLoop>;
+}
+
+@unmanaged
+class ReduceRowsArgs extends ReduceArgs {
+  segments: i32;
+  /** Elements of a row, and of the last row of a walk along the innermost reduced loop. */
+  run: i32;
+  tail: i32;
+  /** Bytes from element to element of a row. */
+  runStride: usize;
+}
+
+/** A work item is one segment of one result: result · segments + segment. */
 // @ts-ignore: decorator
 @inline
-function reduceRows<T, A>(op: i32, args: usize, first: i32, last: i32): void {
-  const x = <usize>load<f64>(args);
-  const out = <usize>load<f64>(args + 8);
-  const unitsPerChunk = intArg(args, 3);
-  const end = min(intArg(args, 2), last * unitsPerChunk);
-  const segments = intArg(args, 4);
-  const rowsPerSegment = <u32>intArg(args, 5);
-  const rows = <u32>intArg(args, 6);
-  const run = intArg(args, 7);
-  const tail = intArg(args, 8);
-  const walk = <u32>intArg(args, 9);
-  const sx = strideArg(args, 10);
-  const kept = intArg(args, 11);
-  const reduced = intArg(args, 12);
-  const keptDims = args + 13 * 8;
-  const reducedDims = keptDims + <usize>(kept * 24);
-  const sWalk = strideArg(reducedDims, 1);
-  const sKept = kept > 0 ? strideArg(keptDims, 1) : 0;
-  for (let unit = first * unitsPerChunk; unit < end; unit++) {
-    // With at most one dim of a kind there is nothing to divide: many short rows are common.
-    const result = segments == 1 ? unit : unit / segments;
-    let row = <u32>(unit - result * segments) * rowsPerSegment;
+function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32): void {
+  const x = args.x;
+  const y = args.y;
+  const partials = args.partials;
+  const itemsPerChunk = args.itemsPerChunk;
+  const end = min(args.items, last * itemsPerChunk);
+  const segments = args.segments;
+  const rowsPerSegment = args.rowsPerSegment;
+  const rows = args.rows;
+  const run = args.run;
+  const tail = args.tail;
+  const sx = args.runStride;
+  const kept = args.keptCount;
+  const reduced = args.reducedCount;
+  const keptLoops = args.kept;
+  const reducedLoops = args.reduced;
+  const walk = load<u32>(reducedLoops);
+  const sWalk = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
+  const sKept: usize = kept > 0 ? load<usize>(keptLoops, offsetof<KeptLoop>('xStride')) : 0;
+  for (let item = first * itemsPerChunk; item < end; item++) {
+    // With at most one loop of a kind there is nothing to divide: many short rows are common.
+    const result = segments == 1 ? item : item / segments;
+    let row = <u32>(item - result * segments) * rowsPerSegment;
     const stop = min(rows, row + rowsPerSegment);
-    const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptDims, kept, 3, 1, result));
+    const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), result));
     let acc = identity<A>(op);
     while (row < stop) {
       const walkEnd = reduced == 1 ? rows : row - (row % walk) + walk;
       const walkStop = min(stop, walkEnd);
-      let p = x0 + (reduced == 1 ? <usize>row * sWalk : offsetOf(reducedDims, reduced, 2, 1, row));
+      let p = x0 + (reduced == 1 ? <usize>row * sWalk : offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row));
       for (; row < walkStop; row++) {
         acc = reduceRun<T, A>(op, acc, p, row + 1 == walkEnd ? tail : run, sx);
         p += sWalk;
       }
     }
-    if (segments == 1) store<T>(out + offsetOf(keptDims, kept, 3, 2, result), <T>acc);
-    else store<A>(out + <usize>unit * sizeof<A>(), acc);
+    if (segments == 1) store<T>(y + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), result), <T>acc);
+    else store<A>(partials + <usize>item * sizeof<A>(), acc);
   }
 }
 
@@ -245,44 +286,55 @@ function reduceBlock<T, A>(op: i32, out: usize, x: usize, n: i32, rows: i32, s: 
   }
 }
 
-/**
- * args: x, out, columns, columns per piece, pieces, outer results, units, units per chunk, rows per segment, rows, rows per walk,
- * direct, kept dims, reduced dims; then per outer kept dim size, stride in x, stride in y; per reduced dim size, stride in x.
- * A unit is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece.
- * Direct (one walk of at most BLOCK_ROWS rows): results go to y; else partials [segment][outer][column] of type A to out.
- */
+@unmanaged
+class ReduceColumnsArgs extends ReduceArgs {
+  columns: i32;
+  columnsPerPiece: i32;
+  /** Pieces of the columns. */
+  pieces: i32;
+  /** Results outside the run of columns. */
+  outerResults: i32;
+  /** Whether results go to y: one walk of at most BLOCK_ROWS rows. Otherwise partials [segment][outer][column]. */
+  direct: Flag;
+}
+
+/** A work item is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece. */
 // @ts-ignore: decorator
 @inline
-function reduceColumns<T, A>(op: i32, args: usize, first: i32, last: i32): void {
-  const columns = intArg(args, 2);
-  const perPiece = intArg(args, 3);
-  const pieces = intArg(args, 4);
-  const outer = intArg(args, 5);
-  const unitsPerChunk = intArg(args, 7);
-  const end = min(intArg(args, 6), last * unitsPerChunk);
-  const rowsPerSegment = <u32>intArg(args, 8);
-  const rows = <u32>intArg(args, 9);
-  const walk = <u32>intArg(args, 10);
-  const direct = intArg(args, 11) != 0;
-  const kept = intArg(args, 12);
-  const reduced = intArg(args, 13);
-  const keptDims = args + 14 * 8;
-  const reducedDims = keptDims + <usize>(kept * 24);
-  const s = strideArg(reducedDims, 1);
-  for (let unit = first * unitsPerChunk; unit < end; unit++) {
-    const index = unit / pieces;
-    const column = (unit - index * pieces) * perPiece;
+function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last: i32): void {
+  const columns = args.columns;
+  const perPiece = args.columnsPerPiece;
+  const pieces = args.pieces;
+  const outer = args.outerResults;
+  const itemsPerChunk = args.itemsPerChunk;
+  const end = min(args.items, last * itemsPerChunk);
+  const rowsPerSegment = args.rowsPerSegment;
+  const rows = args.rows;
+  const direct = args.direct != 0;
+  const kept = args.keptCount;
+  const reduced = args.reducedCount;
+  const keptLoops = args.kept;
+  const reducedLoops = args.reduced;
+  const walk = load<u32>(reducedLoops);
+  const s = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
+  for (let item = first * itemsPerChunk; item < end; item++) {
+    const index = item / pieces;
+    const column = (item - index * pieces) * perPiece;
     const n = min(perPiece, columns - column);
     const segment = index / outer;
     const result = index - segment * outer;
-    const x0 = <usize>load<f64>(args) + offsetOf(keptDims, kept, 3, 1, result) + <usize>column * sizeof<T>();
-    let out = <usize>load<f64>(args + 8);
-    if (direct) out += offsetOf(keptDims, kept, 3, 2, result) + <usize>column * sizeof<T>();
-    else out += <usize>(index * columns + column) * sizeof<A>();
+    const x0 =
+      args.x + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), result) + <usize>column * sizeof<T>();
+    let out: usize;
+    if (direct) {
+      out = args.y + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), result) + <usize>column * sizeof<T>();
+    } else {
+      out = args.partials + <usize>(index * columns + column) * sizeof<A>();
+    }
     const start = <u32>segment * rowsPerSegment;
     const stop = min(rows, start + rowsPerSegment);
     for (let row = start; row < stop; ) {
-      const x = x0 + offsetOf(reducedDims, reduced, 2, 1, row);
+      const x = x0 + offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row);
       const count = min(<u32>BLOCK_ROWS, min(stop - row, walk - (row % walk)));
       reduceBlock<T, A>(op, out, x, n, count, s, row == start, direct);
       row += count;
@@ -290,29 +342,45 @@ function reduceColumns<T, A>(op: i32, args: usize, first: i32, last: i32): void 
   }
 }
 
-/** Results joined in one chunk of `combine`. */
-const RESULTS = 1024;
+/** A loop over y; the stride in bytes. */
+@unmanaged
+class ResultLoop {
+  size: u32;
+  yStride: usize;
+}
 
-/**
- * Joins partial results in the order of their segments: y[r] = ⨁ₛ partial[r·a + s·b].
- * args: y, partials, results, segments, a, b, dims; then per dim of y, innermost first: size, stride.
- */
+@unmanaged
+class CombineArgs {
+  y: Output;
+  partials: usize;
+  results: i32;
+  segments: i32;
+  /** Partial results from result to result, and from segment to segment. */
+  resultStride: i32;
+  segmentStride: i32;
+  /** Loops over y, innermost first. */
+  loopCount: i32;
+  loops: Records<ResultLoop>;
+}
+
+/** Joins partial results in the order of their segments: y[r] = ⨁ₛ partial[r · resultStride + s · segmentStride]. */
 // @ts-ignore: decorator
 @inline
-function combine<T, A>(op: i32, args: usize, first: i32, last: i32): void {
-  const y = <usize>load<f64>(args);
-  const partials = <usize>load<f64>(args + 8);
-  const end = min(intArg(args, 2), last * RESULTS);
-  const segments = intArg(args, 3);
-  const a = <usize>intArg(args, 4) * sizeof<A>();
-  const b = <usize>intArg(args, 5) * sizeof<A>();
-  const dims = intArg(args, 6);
-  const inner = dims > 0 ? intArg(args, 7) : 1;
-  const stride = dims > 0 ? strideArg(args, 8) : 0;
-  for (let r = first * RESULTS; r < end; ) {
-    // Where a result goes is worked out once for each run of the innermost dim.
+function combine<T, A>(op: i32, args: CombineArgs, first: i32, last: i32): void {
+  const y = args.y;
+  const partials = args.partials;
+  const end = min(args.results, last * COMBINED_RESULTS);
+  const segments = args.segments;
+  const a = <usize>args.resultStride * sizeof<A>();
+  const b = <usize>args.segmentStride * sizeof<A>();
+  const count = args.loopCount;
+  const loops = args.loops;
+  const inner = count > 0 ? load<i32>(loops) : 1;
+  const stride: usize = count > 0 ? load<usize>(loops, offsetof<ResultLoop>('yStride')) : 0;
+  for (let r = first * COMBINED_RESULTS; r < end; ) {
+    // Where a result goes is worked out once for each run of the innermost loop.
     const runEnd = min(end, r + inner - r % inner);
-    let to = y + offsetOf(args + 56, dims, 2, 1, r);
+    let to = y + offsetOf(loops, count, offsetof<ResultLoop>(), offsetof<ResultLoop>('yStride'), r);
     for (; r < runEnd; r++, to += stride) {
       let p = partials + <usize>r * a;
       let acc = load<A>(p);
@@ -325,39 +393,39 @@ function combine<T, A>(op: i32, args: usize, first: i32, last: i32): void {
   }
 }
 
-export function reduce_rows_sum_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(SUM, args, first, last); }
-export function reduce_rows_prod_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(PROD, args, first, last); }
-export function reduce_rows_amax_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(AMAX, args, first, last); }
-export function reduce_rows_amin_f32(args: usize, first: i32, last: i32): void { reduceRows<f32, f64>(AMIN, args, first, last); }
-export function reduce_columns_sum_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(SUM, args, first, last); }
-export function reduce_columns_prod_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(PROD, args, first, last); }
-export function reduce_columns_amax_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(AMAX, args, first, last); }
-export function reduce_columns_amin_f32(args: usize, first: i32, last: i32): void { reduceColumns<f32, f64>(AMIN, args, first, last); }
-export function reduce_combine_sum_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(SUM, args, first, last); }
-export function reduce_combine_prod_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(PROD, args, first, last); }
-export function reduce_combine_amax_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(AMAX, args, first, last); }
-export function reduce_combine_amin_f32(args: usize, first: i32, last: i32): void { combine<f32, f64>(AMIN, args, first, last); }
-export function reduce_rows_sum_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(SUM, args, first, last); }
-export function reduce_rows_prod_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(PROD, args, first, last); }
-export function reduce_rows_amax_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(AMAX, args, first, last); }
-export function reduce_rows_amin_f64(args: usize, first: i32, last: i32): void { reduceRows<f64, f64>(AMIN, args, first, last); }
-export function reduce_columns_sum_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(SUM, args, first, last); }
-export function reduce_columns_prod_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(PROD, args, first, last); }
-export function reduce_columns_amax_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(AMAX, args, first, last); }
-export function reduce_columns_amin_f64(args: usize, first: i32, last: i32): void { reduceColumns<f64, f64>(AMIN, args, first, last); }
-export function reduce_combine_sum_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(SUM, args, first, last); }
-export function reduce_combine_prod_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(PROD, args, first, last); }
-export function reduce_combine_amax_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(AMAX, args, first, last); }
-export function reduce_combine_amin_f64(args: usize, first: i32, last: i32): void { combine<f64, f64>(AMIN, args, first, last); }
-export function reduce_rows_sum_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(SUM, args, first, last); }
-export function reduce_rows_prod_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(PROD, args, first, last); }
-export function reduce_rows_amax_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(AMAX, args, first, last); }
-export function reduce_rows_amin_i32(args: usize, first: i32, last: i32): void { reduceRows<i32, i32>(AMIN, args, first, last); }
-export function reduce_columns_sum_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(SUM, args, first, last); }
-export function reduce_columns_prod_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(PROD, args, first, last); }
-export function reduce_columns_amax_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(AMAX, args, first, last); }
-export function reduce_columns_amin_i32(args: usize, first: i32, last: i32): void { reduceColumns<i32, i32>(AMIN, args, first, last); }
-export function reduce_combine_sum_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(SUM, args, first, last); }
-export function reduce_combine_prod_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(PROD, args, first, last); }
-export function reduce_combine_amax_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(AMAX, args, first, last); }
-export function reduce_combine_amin_i32(args: usize, first: i32, last: i32): void { combine<i32, i32>(AMIN, args, first, last); }
+export function reduce_rows_sum_f32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f32, f64>(SUM, args, first, last); }
+export function reduce_rows_prod_f32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f32, f64>(PROD, args, first, last); }
+export function reduce_rows_amax_f32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f32, f64>(AMAX, args, first, last); }
+export function reduce_rows_amin_f32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f32, f64>(AMIN, args, first, last); }
+export function reduce_columns_sum_f32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f32, f64>(SUM, args, first, last); }
+export function reduce_columns_prod_f32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f32, f64>(PROD, args, first, last); }
+export function reduce_columns_amax_f32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f32, f64>(AMAX, args, first, last); }
+export function reduce_columns_amin_f32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f32, f64>(AMIN, args, first, last); }
+export function reduce_combine_sum_f32(args: CombineArgs, first: i32, last: i32): void { combine<f32, f64>(SUM, args, first, last); }
+export function reduce_combine_prod_f32(args: CombineArgs, first: i32, last: i32): void { combine<f32, f64>(PROD, args, first, last); }
+export function reduce_combine_amax_f32(args: CombineArgs, first: i32, last: i32): void { combine<f32, f64>(AMAX, args, first, last); }
+export function reduce_combine_amin_f32(args: CombineArgs, first: i32, last: i32): void { combine<f32, f64>(AMIN, args, first, last); }
+export function reduce_rows_sum_f64(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f64, f64>(SUM, args, first, last); }
+export function reduce_rows_prod_f64(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f64, f64>(PROD, args, first, last); }
+export function reduce_rows_amax_f64(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f64, f64>(AMAX, args, first, last); }
+export function reduce_rows_amin_f64(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<f64, f64>(AMIN, args, first, last); }
+export function reduce_columns_sum_f64(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f64, f64>(SUM, args, first, last); }
+export function reduce_columns_prod_f64(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f64, f64>(PROD, args, first, last); }
+export function reduce_columns_amax_f64(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f64, f64>(AMAX, args, first, last); }
+export function reduce_columns_amin_f64(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<f64, f64>(AMIN, args, first, last); }
+export function reduce_combine_sum_f64(args: CombineArgs, first: i32, last: i32): void { combine<f64, f64>(SUM, args, first, last); }
+export function reduce_combine_prod_f64(args: CombineArgs, first: i32, last: i32): void { combine<f64, f64>(PROD, args, first, last); }
+export function reduce_combine_amax_f64(args: CombineArgs, first: i32, last: i32): void { combine<f64, f64>(AMAX, args, first, last); }
+export function reduce_combine_amin_f64(args: CombineArgs, first: i32, last: i32): void { combine<f64, f64>(AMIN, args, first, last); }
+export function reduce_rows_sum_i32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<i32, i32>(SUM, args, first, last); }
+export function reduce_rows_prod_i32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<i32, i32>(PROD, args, first, last); }
+export function reduce_rows_amax_i32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<i32, i32>(AMAX, args, first, last); }
+export function reduce_rows_amin_i32(args: ReduceRowsArgs, first: i32, last: i32): void { reduceRows<i32, i32>(AMIN, args, first, last); }
+export function reduce_columns_sum_i32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<i32, i32>(SUM, args, first, last); }
+export function reduce_columns_prod_i32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<i32, i32>(PROD, args, first, last); }
+export function reduce_columns_amax_i32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<i32, i32>(AMAX, args, first, last); }
+export function reduce_columns_amin_i32(args: ReduceColumnsArgs, first: i32, last: i32): void { reduceColumns<i32, i32>(AMIN, args, first, last); }
+export function reduce_combine_sum_i32(args: CombineArgs, first: i32, last: i32): void { combine<i32, i32>(SUM, args, first, last); }
+export function reduce_combine_prod_i32(args: CombineArgs, first: i32, last: i32): void { combine<i32, i32>(PROD, args, first, last); }
+export function reduce_combine_amax_i32(args: CombineArgs, first: i32, last: i32): void { combine<i32, i32>(AMAX, args, first, last); }
+export function reduce_combine_amin_i32(args: CombineArgs, first: i32, last: i32): void { combine<i32, i32>(AMIN, args, first, last); }

@@ -1,9 +1,25 @@
 /**
- * The kernel ABI: every exported kernel is (args, first, last) → void.
+ * The calling convention of kernels: an exported function (args, first, last) → void.
  *
- * `args` points to float64 numbers, one an argument: pointers, counts and strides are whole numbers in them. A kernel
- * computes chunks first … last−1 of its problem; where chunks begin and end depends on the problem alone.
+ * `args` points to the fields of an `@unmanaged` class; src/kernels/wasm/launch.ts stores them, through functions that
+ * scripts/kernel-arguments.mjs generates from these classes. A kernel computes chunks first … last−1 of its problem; where chunks begin and
+ * end depends on the problem alone.
+ *
+ * The types below are addresses or numbers to a kernel. They say what the TypeScript side passes:
  */
+
+/** The first element of a tensor that the kernel reads: a View. */
+export type Input = usize;
+/** The first element of a tensor that the kernel writes, and may read: a View. */
+export type Output = usize;
+/** As Input; null is passed as 0. */
+export type OptionalInput = usize;
+/** As Output; null is passed as 0. */
+export type OptionalOutput = usize;
+/** Records of an `@unmanaged` class side by side: an array of objects. */
+export type Records<T> = usize;
+/** Not 0 for true: a boolean. */
+export type Flag = i32;
 
 /**
  * 1.5·2⁵²: added to a whole number below 2⁵¹ it leaves that number in the low bits. A saturating conversion would say the same,

@@ -1,89 +1,101 @@
 /**
  * The walk over strided operands that elementwise and indexing kernels share.
  *
- * A nest of k operands, output first, is laid out in the arguments as
- *   k pointers, rows, rows per chunk, run, tail, row dims, k strides of the run, then per row dim, innermost first: size, k strides
- * with strides in bytes. Each row is a run of elements; the last row along the innermost row dim has only `tail` of them,
- * which is how a long run is cut into rows. Kernels walk rows of the innermost row dim by adding strides, and compute the
- * other dims' offset once per such walk.
+ * A nest of loops over k operands, output first, lies in memory as
+ *   Nest, then k × NestOperand, then per row loop, innermost first, k + 1 words: its size and each operand's stride
+ * with strides in bytes. Each row is a run of elements; the last row along the innermost row loop has only `tail` of them,
+ * which is how a long run is cut into rows. Kernels walk rows of the innermost row loop by adding strides, and compute the
+ * other loops' offset once per such walk.
  */
-import { intArg } from './abi';
 
-/** Argument i as a stride: negative ones wrap, as addresses do. */
-// @ts-ignore: decorator
-@inline
-export function strideArg(args: usize, i: i32): usize {
-  return <usize>(<i64>load<f64>(args + (<usize>i << 3)));
+/** A nest without its operands and loops. */
+@unmanaged
+export class Nest {
+  rows: u32;
+  rowsPerChunk: u32;
+  /** Elements in a row that is not the last of its walk. */
+  run: i32;
+  /** Elements in the last row of a walk. */
+  tail: i32;
+  /** Loops over rows, at least one. */
+  loops: i32;
+}
+
+/** One operand of a nest. */
+@unmanaged
+export class NestOperand {
+  address: usize;
+  /** Bytes from element to element of a run; negative strides wrap, as addresses do. */
+  runStride: usize;
 }
 
 /**
- * The offset of element `index` of `count` dims, innermost first, each a record of `record` arguments: a size, then strides.
- * @param which which of the strides: 1 for the first
+ * The offset of element `index` in `count` loops, innermost first, each a record of `record` bytes that begins with the loop's size.
+ * @param stride where in a record the operand's stride is, in bytes
  */
-export function offsetOf(dims: usize, count: i32, record: i32, which: i32, index: u32): usize {
+export function offsetOf(loops: usize, count: i32, record: usize, stride: usize, index: u32): usize {
   let offset: usize = 0;
   for (let d = 1; d < count; d++) {
-    const size = <u32>intArg(dims, 0);
+    const size = load<u32>(loops);
     const rest = index / size;
-    offset += <usize>(index - rest * size) * strideArg(dims, which);
+    offset += <usize>(index - rest * size) * load<usize>(loops + stride);
     index = rest;
-    dims += <usize>record << 3;
+    loops += record;
   }
-  return count > 0 ? offset + <usize>index * strideArg(dims, which) : offset;
+  return count > 0 ? offset + <usize>index * load<usize>(loops + stride) : offset;
 }
 
-/** First row of chunk `first`; `k` operands. */
 // @ts-ignore: decorator
 @inline
-export function firstRow(nest: usize, k: i32, first: i32): u32 {
-  return <u32>first * <u32>intArg(nest, k + 1);
+function operandOf(nest: Nest, i: i32): NestOperand {
+  return changetype<NestOperand>(changetype<usize>(nest) + offsetof<Nest>() + <usize>i * offsetof<NestOperand>());
+}
+
+/** The loops over rows of a nest with `k` operands. */
+// @ts-ignore: decorator
+@inline
+function loopsOf(nest: Nest, k: i32): usize {
+  return changetype<usize>(operandOf(nest, k));
+}
+
+/** First row of chunk `first`. */
+// @ts-ignore: decorator
+@inline
+export function firstRow(nest: Nest, first: i32): u32 {
+  return <u32>first * nest.rowsPerChunk;
 }
 
 /** First row after the chunks before `last`. */
 // @ts-ignore: decorator
 @inline
-export function endRow(nest: usize, k: i32, last: i32): u32 {
-  return min(<u32>intArg(nest, k), <u32>last * <u32>intArg(nest, k + 1));
+export function endRow(nest: Nest, last: i32): u32 {
+  return min(nest.rows, <u32>last * nest.rowsPerChunk);
 }
 
-/** Elements in a row that is not the last of its walk. */
+/** Rows in a whole walk of a nest with `k` operands. */
 // @ts-ignore: decorator
 @inline
-export function runOf(nest: usize, k: i32): i32 {
-  return intArg(nest, k + 2);
-}
-
-/** Elements in the last row of a walk. */
-// @ts-ignore: decorator
-@inline
-export function tailOf(nest: usize, k: i32): i32 {
-  return intArg(nest, k + 3);
-}
-
-/** Rows in a whole walk. */
-// @ts-ignore: decorator
-@inline
-export function walkOf(nest: usize, k: i32): u32 {
-  return <u32>intArg(nest, k + k + 5);
+export function walkOf(nest: Nest, k: i32): u32 {
+  return load<u32>(loopsOf(nest, k));
 }
 
 /** Stride of operand i along the run. */
 // @ts-ignore: decorator
 @inline
-export function runStride(nest: usize, k: i32, i: i32): usize {
-  return strideArg(nest, k + 5 + i);
+export function runStride(nest: Nest, i: i32): usize {
+  return operandOf(nest, i).runStride;
 }
 
-/** Stride of operand i from row to row of a walk. */
+/** Stride of operand i of `k` from row to row of a walk. */
 // @ts-ignore: decorator
 @inline
-export function rowStride(nest: usize, k: i32, i: i32): usize {
-  return strideArg(nest, k + k + 6 + i);
+export function rowStride(nest: Nest, k: i32, i: i32): usize {
+  return load<usize>(loopsOf(nest, k) + (<usize>(i + 1) << 2));
 }
 
-/** Address of operand i at the start of `row`. */
+/** Address of operand i of `k` at the start of `row`. */
 // @ts-ignore: decorator
 @inline
-export function rowPointer(nest: usize, k: i32, i: i32, row: u32): usize {
-  return <usize>load<f64>(nest + (<usize>i << 3)) + offsetOf(nest + (<usize>(k + k + 5) << 3), intArg(nest, k + 4), k + 1, i + 1, row);
+export function rowPointer(nest: Nest, k: i32, i: i32, row: u32): usize {
+  return operandOf(nest, i).address + offsetOf(loopsOf(nest, k), nest.loops, <usize>(k + 1) << 2, <usize>(i + 1) << 2, row);
 }

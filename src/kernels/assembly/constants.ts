@@ -1,0 +1,10 @@
+/**
+ * Numbers that a kernel and the TypeScript that launches it both rely on.
+ */
+
+/** Elements of a contiguous run, or rows of a block of columns, that a reduction sums in one SIMD lane. */
+export const BLOCK_ROWS = 128;
+/** Results that one chunk of a combination of partial results joins. */
+export const COMBINED_RESULTS = 1024;
+/** Random numbers that one chunk draws. */
+export const RANDOM_CHUNK = 16384;

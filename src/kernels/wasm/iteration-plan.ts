@@ -1,0 +1,169 @@
+/**
+ * Runs kernels over nests of strided loops; assembly/runtime/strided.ts has their layout in memory.
+ */
+import { ITEM_SIZE } from '../../core/dtype.ts';
+import { planIteration, type Plan } from '../../core/plan.ts';
+import { isRowMajor, type Shape } from '../../core/shape.ts';
+import { ARGS, ARGS_BYTES, memoryViews } from '../memory/wasm-memory.ts';
+import { addressOf, materialize, type View } from '../view.ts';
+import { BYTES, type KernelArguments, type Nest, writeNest, writeNestOperand } from './arguments.generated.ts';
+import { launch, type KernelName, launchStored, type Split } from './launch.ts';
+import { CHUNK, itemsPerChunk, NANOSECONDS, SCALAR } from './work.ts';
+
+/** The kernels whose arguments are a nest, and those that take a nest among others. */
+type NestKernel = { [K in KernelName]: KernelArguments[K] extends Nest | { readonly nest: number } ? K : never }[KernelName];
+
+/** The arguments that a kernel takes beside its nest; null where it takes none. */
+export type OtherArguments<K extends NestKernel> = KernelArguments[K] extends Nest ? null : Omit<KernelArguments[K], 'nest'>;
+
+/** Where a nest is stored that stands among other arguments: behind the longest of these. */
+const NEST = ARGS + 256;
+
+export interface NestOptions {
+  /** Elements of work per element of the nest. Default 1. */
+  readonly weight?: number;
+  /** Time per element as a multiple of an addition's. Default 1. */
+  readonly cost?: number;
+  /** The view that the kernel writes. Default 0. */
+  readonly output?: number;
+}
+
+/** Runs a kernel over a planned nest of `views`. */
+export function launchNest<K extends NestKernel>(
+  name: K,
+  others: OtherArguments<K>,
+  views: readonly View[],
+  plan: Plan,
+  { weight = 1, cost = 1, output = 0 }: NestOptions = {},
+): void {
+  const { sizes, strides } = plan;
+  const last = sizes.length - 1;
+  const length = sizes[last]!;
+  const longest = Math.max(1, Math.floor(CHUNK / weight));
+  const pieces = length > longest ? Math.ceil(length / longest) : 1;
+  const run = pieces > 1 ? longest : length;
+  let rows = pieces;
+  for (let d = 0; d < last; d++) rows *= sizes[d]!;
+  const rowsPerChunk = itemsPerChunk(run * weight);
+  // A single row needs a row loop too.
+  const cut = pieces > 1 || last === 0;
+  const loops = cut ? last + 1 : last;
+  const tail = length - (pieces - 1) * run;
+  materializeAll(views, output);
+  let word = storeNest(others === null ? ARGS : NEST, { rows, rowsPerChunk, run, tail, loops }, views, plan);
+  const { i32 } = memoryViews();
+  const strideOf = (k: number, d: number): number => strides[k]![d]! * ITEM_SIZE[views[k]!.dtype];
+  if (cut) {
+    i32[word++] = pieces;
+    for (let k = 0; k < views.length; k++) i32[word++] = strideOf(k, last) * run;
+  }
+  for (let d = last - 1; d >= 0; d--) {
+    i32[word++] = sizes[d]!;
+    for (let k = 0; k < views.length; k++) i32[word++] = strideOf(k, d);
+  }
+  runNest(name, others, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS });
+}
+
+/** Stores a nest and its operands at `at`; returns the word after them, where its loops begin. */
+function storeNest(at: number, nest: Nest, views: readonly View[], { sizes, strides }: Plan): number {
+  const words = (views.length + 1) * nest.loops;
+  const operands = at + BYTES.Nest;
+  const end = operands + views.length * BYTES.NestOperand;
+  if (end + words * 4 > ARGS + ARGS_BYTES) throw new Error(`a nest of ${nest.loops} loops does not fit`);
+  const memory = memoryViews();
+  writeNest(nest, at, memory);
+  const last = sizes.length - 1;
+  for (let k = 0; k < views.length; k++) {
+    const v = views[k]!;
+    const runStride = strides[k]![last]! * ITEM_SIZE[v.dtype];
+    writeNestOperand({ address: addressOf(v), runStride }, operands + k * BYTES.NestOperand, memory);
+  }
+  return end >> 2;
+}
+
+function materializeAll(views: readonly View[], output: number): void {
+  for (let k = 0; k < views.length; k++) materialize(views[k]!, k === output ? 'write' : 'read');
+}
+
+function runNest<K extends NestKernel>(name: K, others: OtherArguments<K>, split: Split): void {
+  if (others === null) launchStored(name, split);
+  else launch(name, split, { ...others, nest: NEST } as unknown as KernelArguments[K]);
+}
+
+const ONE_CHUNK: Split = { chunks: 1, work: 0 };
+
+/**
+ * Runs a kernel over at most a chunk of elements that lie one after another in each view, or are all the same one; false elsewhere. It
+ * stores what launchNest stores for one row, without planning, which takes longer than a small kernel.
+ */
+function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, views: readonly View[]): boolean {
+  let n = 1;
+  for (const size of views[0]!.shape) n *= size;
+  if (n === 0 || n > CHUNK) return false;
+  for (const v of views) if (smallStride(v) < 0) return false;
+  materializeAll(views, 0);
+  const at = others === null ? ARGS : NEST;
+  const memory = memoryViews();
+  const { i32 } = memory;
+  writeNest({ rows: 1, rowsPerChunk: itemsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
+  let word = (at + BYTES.Nest) >> 2;
+  for (const v of views) {
+    i32[word++] = addressOf(v);
+    i32[word++] = smallStride(v);
+  }
+  i32[word++] = 1;
+  for (const v of views) i32[word++] = smallStride(v) * n;
+  runNest(name, others, ONE_CHUNK);
+  return true;
+}
+
+/** Bytes from element to element: 0 where all indices lead to one element, −1 where the view is neither that nor row-major. */
+function smallStride(v: View): number {
+  if (isRowMajor(v.shape, v.strides)) return ITEM_SIZE[v.dtype];
+  const { shape, strides } = v;
+  for (let d = 0; d < shape.length; d++) if (shape[d] !== 1 && strides[d] !== 0) return -1;
+  return 0;
+}
+
+/** Whether a plan has no element. */
+export function isEmpty(plan: Plan): boolean {
+  return plan.sizes.includes(0);
+}
+
+/** Runs a kernel over whole views of one shape, output first. */
+export function launchViews<K extends NestKernel>(name: K, others: OtherArguments<K>, views: readonly View[], cost = 1): void {
+  if (launchSmall(name, others, views)) return;
+  const plan = planIteration(
+    views[0]!.shape,
+    views.map((v) => v.strides),
+  );
+  if (!isEmpty(plan)) launchNest(name, others, views, plan, { cost });
+}
+
+/** Runs a kernel over the lines of `views` along `dim`, one line per element of the nest. */
+export function launchLines<K extends NestKernel>(
+  name: K,
+  others: OtherArguments<K>,
+  views: readonly View[],
+  shape: Shape,
+  dim: number,
+  output = 0,
+): void {
+  const plan = planIteration(
+    shape.filter((_, d) => d !== dim),
+    views.map((v) => v.strides.filter((_, d) => d !== dim)),
+  );
+  const length = lengthOf(shape, dim);
+  if (length === 0 || isEmpty(plan)) return;
+  launchNest(name, others, views, plan, { weight: length, cost: SCALAR, output });
+}
+
+/** The size of a dim; dim 0 of a 0-d view is one element. */
+export function lengthOf(shape: Shape, dim: number): number {
+  return shape[dim] ?? 1;
+}
+
+/** The stride of `v` along `dim` in bytes. */
+export function byteStride(v: View, dim: number): number {
+  return (v.strides[dim] ?? 0) * ITEM_SIZE[v.dtype];
+}

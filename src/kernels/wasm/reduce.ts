@@ -1,0 +1,156 @@
+/**
+ * Sums, products, maxima and minima: chooses one of two ways through x and cuts long reductions; see assembly/reduce/reduce.ts.
+ */
+import { ITEM_SIZE, type DType } from '../../core/dtype.ts';
+import { planIteration } from '../../core/plan.ts';
+import { BLOCK_ROWS, COMBINED_RESULTS } from '../assembly/constants.ts';
+import type { Kernels, ReduceOp } from '../interface.ts';
+import { allocate } from '../memory/allocator.ts';
+import type { View } from '../view.ts';
+import type { CombineArgs, KeptLoop, ReducedLoop } from './arguments.generated.ts';
+import { elementwiseKernels } from './elementwise.ts';
+import { exportsOf } from './export-names.ts';
+import { launch } from './launch.ts';
+import { CHUNK, itemsPerChunk, NANOSECONDS } from './work.ts';
+
+/** The widest piece of columns that one chunk of a column reduction takes. */
+const COLUMNS = 2048;
+/** A reduction with at least this many independent results is not cut into segments. */
+const ENOUGH_RESULTS = 32;
+
+/** Bytes per element of a reduction's partial results: float64 for floats, int32. */
+const PARTIAL_SIZE: Record<DType, number> = { float32: 8, float64: 8, int32: 4, bool: 4 };
+
+const rowsExport = exportsOf<'reduce_rows_', ReduceOp>('reduce_rows_');
+const columnsExport = exportsOf<'reduce_columns_', ReduceOp>('reduce_columns_');
+const combineExport = exportsOf<'reduce_combine_', ReduceOp>('reduce_combine_');
+
+/** The loops of a reduction, innermost first. */
+interface ReduceLoops {
+  readonly kept: KeptLoop[];
+  readonly reduced: ReducedLoop[];
+  /** Whether the innermost loop over x is a kept one that goes from element to element. */
+  readonly columns: boolean;
+}
+
+function reduceLoops(x: View, y: View): ReduceLoops {
+  const yStrides: number[] = [];
+  for (let d = 0; d < x.shape.length; d++) yStrides.push(y.shape[d] === x.shape[d] ? y.strides[d]! : 0);
+  const { sizes, strides } = planIteration(x.shape, [x.strides, yStrides]);
+  const [xs, ys] = strides as [readonly number[], readonly number[]];
+  const bytes = ITEM_SIZE[x.dtype];
+  const kept: KeptLoop[] = [];
+  const reduced: ReducedLoop[] = [];
+  const last = sizes.length - 1;
+  for (let d = last; d >= 0; d--) {
+    const loop = { size: sizes[d]!, xStride: xs[d]! * bytes, yStride: ys[d]! * bytes };
+    if (ys[d] === 0) reduced.push(loop);
+    else kept.push(loop);
+  }
+  return { kept, reduced, columns: ys[last] !== 0 && xs[last] === 1 };
+}
+
+function countOf(loops: readonly ReducedLoop[]): number {
+  let n = 1;
+  for (const l of loops) n *= l.size;
+  return n;
+}
+
+/** Each result walks over its own elements. */
+function reduceRows(op: ReduceOp, x: View, y: View, { kept, reduced: all }: ReduceLoops): void {
+  const inner = all[0]!;
+  const pieces = Math.ceil(inner.size / CHUNK);
+  const run = Math.min(inner.size, CHUNK);
+  const reduced = all.slice(1);
+  if (pieces > 1 || reduced.length === 0) reduced.unshift({ size: pieces, xStride: run * inner.xStride });
+  const rows = countOf(reduced);
+  const results = countOf(kept);
+  const whole = results >= ENOUGH_RESULTS || rows * run <= 2 * CHUNK;
+  const rowsPerSegment = whole ? rows : itemsPerChunk(run);
+  const segments = Math.ceil(rows / rowsPerSegment);
+  const items = results * segments;
+  const perChunk = itemsPerChunk(rowsPerSegment * run);
+  const partials = segments > 1 ? allocate(items * PARTIAL_SIZE[x.dtype]) : null;
+  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * run * NANOSECONDS };
+  try {
+    launch(rowsExport(op, x.dtype), split, {
+      x,
+      y: partials === null ? y : null,
+      partials: partials?.ptr ?? 0,
+      items,
+      itemsPerChunk: perChunk,
+      rowsPerSegment,
+      rows,
+      keptCount: kept.length,
+      reducedCount: reduced.length,
+      kept,
+      reduced,
+      segments,
+      run,
+      tail: inner.size - (pieces - 1) * run,
+      runStride: inner.xStride,
+    });
+    if (partials !== null) combine(op, y, { partials: partials.ptr, results, segments, resultStride: segments, segmentStride: 1 }, kept);
+  } finally {
+    partials?.free();
+  }
+}
+
+/** Contiguous runs of results advance together. */
+function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: ReduceLoops): void {
+  const columns = kept[0]!.size;
+  const outer = kept.slice(1);
+  const pieces = Math.ceil(columns / COLUMNS);
+  const width = Math.min(columns, COLUMNS);
+  const outerResults = countOf(outer);
+  const rows = countOf(reduced);
+  const direct = reduced.length === 1 && rows <= BLOCK_ROWS && kept[0]!.yStride === ITEM_SIZE[y.dtype];
+  const whole = direct || outerResults * pieces >= ENOUGH_RESULTS;
+  const rowsPerSegment = whole ? rows : Math.ceil(CHUNK / width / BLOCK_ROWS) * BLOCK_ROWS;
+  const segments = Math.ceil(rows / rowsPerSegment);
+  const items = segments * outerResults * pieces;
+  const perChunk = itemsPerChunk(width * rowsPerSegment);
+  const results = outerResults * columns;
+  const partials = direct ? null : allocate(segments * results * PARTIAL_SIZE[x.dtype]);
+  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * NANOSECONDS };
+  try {
+    launch(columnsExport(op, x.dtype), split, {
+      x,
+      y: direct ? y : null,
+      partials: partials?.ptr ?? 0,
+      items,
+      itemsPerChunk: perChunk,
+      rowsPerSegment,
+      rows,
+      keptCount: outer.length,
+      reducedCount: reduced.length,
+      kept: outer,
+      reduced,
+      columns,
+      columnsPerPiece: width,
+      pieces,
+      outerResults,
+      direct,
+    });
+    if (partials !== null) combine(op, y, { partials: partials.ptr, results, segments, resultStride: 1, segmentStride: results }, kept);
+  } finally {
+    partials?.free();
+  }
+}
+
+/** Joins partial results, in the order of their segments, to y. */
+function combine(op: ReduceOp, y: View, sums: Omit<CombineArgs, 'y' | 'loopCount' | 'loops'>, kept: readonly KeptLoop[]): void {
+  const { results, segments } = sums;
+  const split = { chunks: Math.ceil(results / COMBINED_RESULTS), work: results * segments * NANOSECONDS };
+  launch(combineExport(op, y.dtype), split, { ...sums, y, loopCount: kept.length, loops: kept });
+}
+
+export const reductionKernels: Pick<Kernels, 'reduce'> = {
+  reduce(op, x, y) {
+    if (x.shape.includes(0)) return elementwiseKernels.fill(op === 'sum' ? 0 : 1, y);
+    const loops = reduceLoops(x, y);
+    if (loops.reduced.length === 0) return elementwiseKernels.copy(x, y);
+    if (loops.columns) reduceColumns(op, x, y, loops);
+    else reduceRows(op, x, y, loops);
+  },
+};
