@@ -80,7 +80,10 @@ function layOut(classes) {
       size = offset + bytes;
       return { field, type, offset };
     });
-    const result = { base, fields: [...inherited.fields, ...own], size };
+    const all = [...inherited.fields, ...own];
+    // A class with float64 fields has a multiple of 8 bytes, so that its records can lie side by side.
+    const bytes = all.some((f) => f.type.name === 'f64') ? Math.ceil(size / 8) * 8 : size;
+    const result = { base, fields: all, size: bytes };
     done.set(name, result);
     return result;
   };
@@ -144,6 +147,7 @@ function tsType({ name, of }, classes) {
   if (VIEWS[name] !== undefined) return VIEWS[name].type;
   if (name === 'Flag') return 'boolean';
   if (name === 'Records') return `readonly ${of}[]`;
+  if (name === 'Pointer') return of;
   if (NUMBERS[name] !== undefined || classes.has(name)) return 'number';
   throw new Error(`scripts/kernel-arguments.mjs: a field has the unknown type ${name}`);
 }
@@ -159,7 +163,12 @@ function materializes({ fields }) {
 
 function writerOf(name, { fields, size }, classes) {
   const lines = [];
-  let tail = false;
+  let hasTail = false;
+  /** Records that arguments point to lie behind them. */
+  const tailStarts = () => {
+    if (!hasTail) lines.push(`let tail = at + ${Math.ceil(size / 8) * 8};`);
+    hasTail = true;
+  };
   for (const { field, type, offset } of fields) {
     const value = `a.${field}`;
     if (VIEWS[type.name] !== undefined) {
@@ -167,10 +176,16 @@ function writerOf(name, { fields, size }, classes) {
       lines.push(`v.i32[(at + ${offset}) >> 2] = ${nullable ? `${value} === null ? 0 : ` : ''}addressOf(${value});`);
     } else if (type.name === 'Flag') lines.push(`v.i32[(at + ${offset}) >> 2] = ${value} ? 1 : 0;`);
     else if (type.name === 'Records') {
-      if (!tail) lines.push(`let tail = at + ${Math.ceil(size / 8) * 8};`);
-      tail = true;
+      tailStarts();
       lines.push(`v.i32[(at + ${offset}) >> 2] = tail;`);
-      lines.push(`for (const r of ${value}) {`, `  write${type.of}(r, tail, v);`, `  tail += ${classes.get(type.of).size};`, `}`);
+      lines.push(`for (const r of ${value}) {`, `  write${type.of}(r, tail, v);`, `  tail += ${recordBytes(classes, type.of)};`, `}`);
+    } else if (type.name === 'Pointer') {
+      tailStarts();
+      lines.push(
+        `v.i32[(at + ${offset}) >> 2] = tail;`,
+        `write${type.of}(${value}, tail, v);`,
+        `tail += ${recordBytes(classes, type.of)};`,
+      );
     } else if (type.name === 'f64') lines.push(`v.f64[(at + ${offset}) >> 3] = ${value};`);
     else lines.push(`v.i32[(at + ${offset}) >> 2] = ${value};`);
   }
@@ -180,6 +195,13 @@ function writerOf(name, { fields, size }, classes) {
     lines,
     '}',
   );
+}
+
+/** Bytes of a record stored behind arguments; its tensors would be materialized after the first arguments are stored, so it may have none. */
+function recordBytes(classes, name) {
+  if (materializes(classes.get(name)))
+    throw new Error(`scripts/kernel-arguments.mjs: ${name} has tensors: store its records in a workspace`);
+  return classes.get(name).size;
 }
 
 function materializerOf(name, { fields }) {

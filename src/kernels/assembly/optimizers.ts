@@ -1,50 +1,71 @@
 /**
  * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one of them. See
- * reference-optim.ts for the formulas.
- *
- * Every kernel's args are table, rows, elements a chunk; every row begins with elements, index of its first chunk.
+ * reference/optimizers.ts for the formulas.
  */
-import { floatArg, intArg, ptrArg } from './runtime/abi';
+import { Flag, Input, OptionalInput, OptionalOutput, Output, recordBytes } from './runtime/abi';
 import { lanes } from './simd/vector';
 
-/** Float64 numbers a row of each table has. */
-const SGD_ROW: i32 = 12;
-const ADAM_ROW: i32 = 15;
-const SUM_ROW: i32 = 4;
-const BLEND_ROW: i32 = 6;
-
-/** The row that has the chunk, `width` numbers each, found from row e on. */
-// @ts-ignore: decorator
-@inline
-function rowOf(args: usize, width: i32, e: i32, chunk: i32): i32 {
-  const table = ptrArg(args, 0);
-  const rows = intArg(args, 1);
-  while (e + 1 < rows && intArg(table, (e + 1) * width + 1) <= chunk) e++;
-  return e;
+/** What every row of a table begins with. */
+@unmanaged
+class TableRow {
+  /** Elements of the parameter, and the number of its first chunk. */
+  elements: i32;
+  firstChunk: i32;
 }
 
-/** row: …, param, grad, velocity or 0, first step (0 or 1), lr, momentum, dampening, nesterov, weight decay, maximize */
+@unmanaged
+class TableArgs {
+  /** Rows of a class that extends TableRow. */
+  table: usize;
+  rows: i32;
+  elementsPerChunk: i32;
+}
+
+/** The address of the row, of class R, that has the chunk, searched from `row` on. */
 // @ts-ignore: decorator
 @inline
-function sgd<T>(args: usize, first: i32, last: i32): void {
-  const chunkSize = intArg(args, 2);
-  let e = 0;
+function rowOf<R>(args: TableArgs, row: usize, chunk: i32): usize {
+  const last = args.table + <usize>(args.rows - 1) * recordBytes<R>();
+  while (row < last && changetype<TableRow>(row + recordBytes<R>()).firstChunk <= chunk) row += recordBytes<R>();
+  return row;
+}
+
+@unmanaged
+class SgdRow extends TableRow {
+  param: Output;
+  grad: Input;
+  velocity: OptionalOutput;
+  /** Whether the velocity begins with this step. */
+  isFirst: Flag;
+  nesterov: Flag;
+  maximize: Flag;
+  lr: f64;
+  momentum: f64;
+  dampening: f64;
+  weightDecay: f64;
+}
+
+// @ts-ignore: decorator
+@inline
+function sgd<T>(args: TableArgs, first: i32, last: i32): void {
+  const chunkSize = args.elementsPerChunk;
+  let rowAddress = args.table;
   for (let chunk = first; chunk < last; chunk++) {
-    e = rowOf(args, SGD_ROW, e, chunk);
-    const row = ptrArg(args, 0) + <usize>(e * SGD_ROW) * 8;
-    const offset = (chunk - intArg(row, 1)) * chunkSize;
-    const n = min(chunkSize, intArg(row, 0) - offset);
+    rowAddress = rowOf<SgdRow>(args, rowAddress, chunk);
+    const row = changetype<SgdRow>(rowAddress);
+    const offset = (chunk - row.firstChunk) * chunkSize;
+    const n = min(chunkSize, row.elements - offset);
     const skip = <usize>offset * sizeof<T>();
-    const param = ptrArg(row, 2) + skip;
-    const grad = ptrArg(row, 3) + skip;
-    const velocity: usize = ptrArg(row, 4) == 0 ? 0 : ptrArg(row, 4) + skip;
-    const starts = intArg(row, 5) != 0;
-    const lr = <T>floatArg(row, 6);
-    const momentum = <T>floatArg(row, 7);
-    const fresh = <T>(1 - floatArg(row, 8));
-    const nesterov = intArg(row, 9) != 0;
-    const decay = <T>floatArg(row, 10);
-    const maximize = intArg(row, 11) != 0;
+    const param = row.param + skip;
+    const grad = row.grad + skip;
+    const velocity: usize = row.velocity == 0 ? 0 : row.velocity + skip;
+    const isFirst = row.isFirst != 0;
+    const lr = <T>row.lr;
+    const momentum = <T>row.momentum;
+    const fresh = <T>(1 - row.dampening);
+    const nesterov = row.nesterov != 0;
+    const decay = <T>row.weightDecay;
+    const maximize = row.maximize != 0;
     const signs = v128.splat<T>(<T>(maximize ? -0.0 : 0.0));
     const lrs = v128.splat<T>(lr);
     const momenta = v128.splat<T>(momentum);
@@ -58,7 +79,7 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
       if (decay != 0) g = v128.add<T>(g, v128.mul<T>(decays, p));
       if (velocity != 0) {
         let v = g;
-        if (!starts) v = v128.add<T>(v128.mul<T>(momenta, v128.load(velocity + at)), v128.mul<T>(freshes, g));
+        if (!isFirst) v = v128.add<T>(v128.mul<T>(momenta, v128.load(velocity + at)), v128.mul<T>(freshes, g));
         v128.store(velocity + at, v);
         g = nesterov ? v128.add<T>(g, v128.mul<T>(momenta, v)) : v;
       }
@@ -71,7 +92,7 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
       if (maximize) g = -g;
       if (decay != 0) g += decay * p;
       if (velocity != 0) {
-        const v = starts ? g : momentum * load<T>(velocity + at) + fresh * g;
+        const v = isFirst ? g : momentum * load<T>(velocity + at) + fresh * g;
         store<T>(velocity + at, v);
         g = nesterov ? g + momentum * v : v;
       }
@@ -80,36 +101,54 @@ function sgd<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/**
- * row: …, param, grad, m, v, v̂ or 0, step size lr / (1 − β₁ᵗ), root's factor 1 / √(1 − β₂ᵗ),
- * β₁, β₂, eps, what of p is added to g, what of p stays, maximize
- */
+@unmanaged
+class AdamRow extends TableRow {
+  param: Output;
+  grad: Input;
+  /** m, v, and the largest v of AMSGrad. */
+  expAvg: Output;
+  expAvgSq: Output;
+  maxExpAvgSq: OptionalOutput;
+  maximize: Flag;
+  /** lr / (1 − β₁ᵗ) */
+  stepSize: f64;
+  /** 1 / √(1 − β₂ᵗ) */
+  rootFactor: f64;
+  beta1: f64;
+  beta2: f64;
+  eps: f64;
+  /** Weight decay as Adam has it: g ← g + gradDecay·p. */
+  gradDecay: f64;
+  /** Weight decay as AdamW has it: p ← keep·p. */
+  keep: f64;
+}
+
 // @ts-ignore: decorator
 @inline
-function adam<T>(args: usize, first: i32, last: i32): void {
-  const chunkSize = intArg(args, 2);
-  let e = 0;
+function adam<T>(args: TableArgs, first: i32, last: i32): void {
+  const chunkSize = args.elementsPerChunk;
+  let rowAddress = args.table;
   for (let chunk = first; chunk < last; chunk++) {
-    e = rowOf(args, ADAM_ROW, e, chunk);
-    const row = ptrArg(args, 0) + <usize>(e * ADAM_ROW) * 8;
-    const offset = (chunk - intArg(row, 1)) * chunkSize;
-    const n = min(chunkSize, intArg(row, 0) - offset);
+    rowAddress = rowOf<AdamRow>(args, rowAddress, chunk);
+    const row = changetype<AdamRow>(rowAddress);
+    const offset = (chunk - row.firstChunk) * chunkSize;
+    const n = min(chunkSize, row.elements - offset);
     const skip = <usize>offset * sizeof<T>();
-    const param = ptrArg(row, 2) + skip;
-    const grad = ptrArg(row, 3) + skip;
-    const average = ptrArg(row, 4) + skip;
-    const squares = ptrArg(row, 5) + skip;
-    const largest: usize = ptrArg(row, 6) == 0 ? 0 : ptrArg(row, 6) + skip;
-    const size = <T>floatArg(row, 7);
-    const factor = <T>floatArg(row, 8);
-    const beta1 = <T>floatArg(row, 9);
-    const beta2 = <T>floatArg(row, 10);
-    const fresh1 = <T>(1 - floatArg(row, 9));
-    const fresh2 = <T>(1 - floatArg(row, 10));
-    const eps = <T>floatArg(row, 11);
-    const decay = <T>floatArg(row, 12);
-    const stays = <T>floatArg(row, 13);
-    const maximize = intArg(row, 14) != 0;
+    const param = row.param + skip;
+    const grad = row.grad + skip;
+    const average = row.expAvg + skip;
+    const squares = row.expAvgSq + skip;
+    const largest: usize = row.maxExpAvgSq == 0 ? 0 : row.maxExpAvgSq + skip;
+    const size = <T>row.stepSize;
+    const factor = <T>row.rootFactor;
+    const beta1 = <T>row.beta1;
+    const beta2 = <T>row.beta2;
+    const fresh1 = <T>(1 - row.beta1);
+    const fresh2 = <T>(1 - row.beta2);
+    const eps = <T>row.eps;
+    const decay = <T>row.gradDecay;
+    const keep = <T>row.keep;
+    const maximize = row.maximize != 0;
     const signs = v128.splat<T>(<T>(maximize ? -0.0 : 0.0));
     let i = 0;
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
@@ -128,7 +167,7 @@ function adam<T>(args: usize, first: i32, last: i32): void {
       }
       const root = v128.add<T>(v128.mul<T>(v128.sqrt<T>(v), v128.splat<T>(factor)), v128.splat<T>(eps));
       const move = v128.mul<T>(v128.splat<T>(size), v128.div<T>(m, root));
-      v128.store(param + at, v128.sub<T>(v128.mul<T>(v128.splat<T>(stays), p), move));
+      v128.store(param + at, v128.sub<T>(v128.mul<T>(v128.splat<T>(keep), p), move));
     }
     for (; i < n; i++) {
       const at = <usize>i * sizeof<T>();
@@ -144,7 +183,7 @@ function adam<T>(args: usize, first: i32, last: i32): void {
         v = max<T>(load<T>(largest + at), v);
         store<T>(largest + at, v);
       }
-      store<T>(param + at, stays * p - size * (m / (sqrt<T>(v) * factor + eps)));
+      store<T>(param + at, keep * p - size * (m / (sqrt<T>(v) * factor + eps)));
     }
   }
 }
@@ -157,29 +196,36 @@ function squares<T>(x: usize, k: usize): v128 {
   return f64x2.mul(v, v);
 }
 
-/** partial[chunk of the row] = Σ x², in float64, where a square of float32 cannot overflow. row: …, x, partial */
+@unmanaged
+class SumSquaresRow extends TableRow {
+  x: Input;
+  /** One float64 sum a chunk. */
+  partials: usize;
+}
+
+/** partials[chunk of the row] = Σ x², in float64, where a square of float32 cannot overflow. */
 // @ts-ignore: decorator
 @inline
-function sumSquares<T>(args: usize, first: i32, last: i32): void {
-  const chunkSize = intArg(args, 2);
-  let e = 0;
+function sumSquares<T>(args: TableArgs, first: i32, last: i32): void {
+  const chunkSize = args.elementsPerChunk;
+  let rowAddress = args.table;
   for (let chunk = first; chunk < last; chunk++) {
-    e = rowOf(args, SUM_ROW, e, chunk);
-    const row = ptrArg(args, 0) + <usize>(e * SUM_ROW) * 8;
-    const own = chunk - intArg(row, 1);
-    const n = min(chunkSize, intArg(row, 0) - own * chunkSize);
-    const x = ptrArg(row, 2) + <usize>(own * chunkSize) * sizeof<T>();
+    rowAddress = rowOf<SumSquaresRow>(args, rowAddress, chunk);
+    const row = changetype<SumSquaresRow>(rowAddress);
+    const own = chunk - row.firstChunk;
+    const n = min(chunkSize, row.elements - own * chunkSize);
+    const x = row.x + <usize>(own * chunkSize) * sizeof<T>();
     let s0 = f64x2.splat(0);
     let s1 = f64x2.splat(0);
     let s2 = f64x2.splat(0);
     let s3 = f64x2.splat(0);
     let i = 0;
     for (; i + 8 <= n; i += 8) {
-      const at = x + <usize>i * sizeof<T>();
-      s0 = f64x2.add(s0, squares<T>(at, 0));
-      s1 = f64x2.add(s1, squares<T>(at, 1));
-      s2 = f64x2.add(s2, squares<T>(at, 2));
-      s3 = f64x2.add(s3, squares<T>(at, 3));
+      const p = x + <usize>i * sizeof<T>();
+      s0 = f64x2.add(s0, squares<T>(p, 0));
+      s1 = f64x2.add(s1, squares<T>(p, 1));
+      s2 = f64x2.add(s2, squares<T>(p, 2));
+      s3 = f64x2.add(s3, squares<T>(p, 3));
     }
     s0 = f64x2.add(f64x2.add(s0, s1), f64x2.add(s2, s3));
     let sum = f64x2.extract_lane(s0, 0) + f64x2.extract_lane(s0, 1);
@@ -187,24 +233,33 @@ function sumSquares<T>(args: usize, first: i32, last: i32): void {
       const v = <f64>load<T>(x + <usize>i * sizeof<T>());
       sum += v * v;
     }
-    store<f64>(ptrArg(row, 3) + (<usize>own << 3), sum);
+    store<f64>(row.partials + (<usize>own << 3), sum);
   }
 }
 
-/** x ← keep·x + take·y, or keep·x. row: …, x, y or 0, keep, take */
+@unmanaged
+class BlendRow extends TableRow {
+  x: Output;
+  y: OptionalInput;
+  keep: f64;
+  take: f64;
+}
+
+/** x ← keep·x + take·y, or keep·x */
 // @ts-ignore: decorator
 @inline
-function blend<T>(args: usize, first: i32, last: i32): void {
-  const chunkSize = intArg(args, 2);
-  let e = 0;
+function blend<T>(args: TableArgs, first: i32, last: i32): void {
+  const chunkSize = args.elementsPerChunk;
+  let rowAddress = args.table;
   for (let chunk = first; chunk < last; chunk++) {
-    e = rowOf(args, BLEND_ROW, e, chunk);
-    const row = ptrArg(args, 0) + <usize>(e * BLEND_ROW) * 8;
-    const offset = (chunk - intArg(row, 1)) * chunkSize;
-    const n = min(chunkSize, intArg(row, 0) - offset);
-    const x = ptrArg(row, 2) + <usize>offset * sizeof<T>();
-    const y: usize = ptrArg(row, 3) == 0 ? 0 : ptrArg(row, 3) + <usize>offset * sizeof<T>();
-    const keep = <T>floatArg(row, 4), take = <T>floatArg(row, 5);
+    rowAddress = rowOf<BlendRow>(args, rowAddress, chunk);
+    const row = changetype<BlendRow>(rowAddress);
+    const offset = (chunk - row.firstChunk) * chunkSize;
+    const n = min(chunkSize, row.elements - offset);
+    const x = row.x + <usize>offset * sizeof<T>();
+    const y: usize = row.y == 0 ? 0 : row.y + <usize>offset * sizeof<T>();
+    const keep = <T>row.keep;
+    const take = <T>row.take;
     let i = 0;
     for (; i + lanes<T>() <= n; i += lanes<T>()) {
       const at = <usize>i * sizeof<T>();
@@ -220,34 +275,34 @@ function blend<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function sgd_f32(args: usize, first: i32, last: i32): void {
+export function sgd_f32(args: TableArgs, first: i32, last: i32): void {
   sgd<f32>(args, first, last);
 }
 
-export function sgd_f64(args: usize, first: i32, last: i32): void {
+export function sgd_f64(args: TableArgs, first: i32, last: i32): void {
   sgd<f64>(args, first, last);
 }
 
-export function adam_f32(args: usize, first: i32, last: i32): void {
+export function adam_f32(args: TableArgs, first: i32, last: i32): void {
   adam<f32>(args, first, last);
 }
 
-export function adam_f64(args: usize, first: i32, last: i32): void {
+export function adam_f64(args: TableArgs, first: i32, last: i32): void {
   adam<f64>(args, first, last);
 }
 
-export function sumSquares_f32(args: usize, first: i32, last: i32): void {
+export function sumSquares_f32(args: TableArgs, first: i32, last: i32): void {
   sumSquares<f32>(args, first, last);
 }
 
-export function sumSquares_f64(args: usize, first: i32, last: i32): void {
+export function sumSquares_f64(args: TableArgs, first: i32, last: i32): void {
   sumSquares<f64>(args, first, last);
 }
 
-export function blend_f32(args: usize, first: i32, last: i32): void {
+export function blend_f32(args: TableArgs, first: i32, last: i32): void {
   blend<f32>(args, first, last);
 }
 
-export function blend_f64(args: usize, first: i32, last: i32): void {
+export function blend_f64(args: TableArgs, first: i32, last: i32): void {
   blend<f64>(args, first, last);
 }

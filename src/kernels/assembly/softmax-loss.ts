@@ -1,7 +1,7 @@
 /**
  * Softmax and cross entropy along the rows of an M×K matrix. A chunk is a range of rows. Sums are float64.
  */
-import { intArg, ptrArg } from './runtime/abi';
+import { Input, Output } from './runtime/abi';
 import { exp4 } from './simd/math';
 import { lanes } from './simd/vector';
 
@@ -107,15 +107,32 @@ function logSoftmaxRow<T>(x: usize, y: usize, K: i32): void {
   for (; k < K; k++) store<T>(y + <usize>k * sizeof<T>(), load<T>(x + <usize>k * sizeof<T>()) - top - norm);
 }
 
-/** y = e^(x − top) / Σ e^(x − top). args: x, y, M, K, row strides of x, y, rows a chunk */
+/** An M×K matrix, of which each chunk takes some rows. Strides count elements. */
+@unmanaged
+class RowsArgs {
+  M: i32;
+  K: i32;
+  rowsPerChunk: i32;
+}
+
+@unmanaged
+class SoftmaxArgs extends RowsArgs {
+  x: Input;
+  y: Output;
+  /** From row to row. */
+  xStride: i32;
+  yStride: i32;
+}
+
+/** y = e^(x − top) / Σ e^(x − top) */
 // @ts-ignore: decorator
 @inline
-function softmax<T>(args: usize, first: i32, last: i32): void {
-  const K = intArg(args, 3);
-  const end = min(intArg(args, 2), last * intArg(args, 6));
-  for (let r = first * intArg(args, 6); r < end; r++) {
-    const x = ptrArg(args, 0) + <usize>(r * intArg(args, 4)) * sizeof<T>();
-    const y = ptrArg(args, 1) + <usize>(r * intArg(args, 5)) * sizeof<T>();
+function softmax<T>(args: SoftmaxArgs, first: i32, last: i32): void {
+  const K = args.K;
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
+    const x = args.x + <usize>(r * args.xStride) * sizeof<T>();
+    const y = args.y + <usize>(r * args.yStride) * sizeof<T>();
     const sum = writeExps<T>(x, y, K, rowMax<T>(x, K));
     const divisor = <T>sum;
     const divisors = v128.splat<T>(divisor);
@@ -128,28 +145,35 @@ function softmax<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/** y = x − log Σ eˣ. args: x, y, M, K, row strides of x, y, rows a chunk */
+/** y = x − log Σ eˣ */
 // @ts-ignore: decorator
 @inline
-function logSoftmax<T>(args: usize, first: i32, last: i32): void {
-  const end = min(intArg(args, 2), last * intArg(args, 6));
-  for (let r = first * intArg(args, 6); r < end; r++) {
-    const x = ptrArg(args, 0) + <usize>(r * intArg(args, 4)) * sizeof<T>();
-    logSoftmaxRow<T>(x, ptrArg(args, 1) + <usize>(r * intArg(args, 5)) * sizeof<T>(), intArg(args, 3));
+function logSoftmax<T>(args: SoftmaxArgs, first: i32, last: i32): void {
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
+    const x = args.x + <usize>(r * args.xStride) * sizeof<T>();
+    logSoftmaxRow<T>(x, args.y + <usize>(r * args.yStride) * sizeof<T>(), args.K);
   }
 }
 
-/** dx = y·(g − Σ g·y). args: g, y, dx, M, K, rows a chunk */
+@unmanaged
+class SoftmaxGradArgs extends RowsArgs {
+  g: Input;
+  y: Input;
+  dx: Output;
+}
+
+/** dx = y·(g − Σ g·y) */
 // @ts-ignore: decorator
 @inline
-function softmaxGrad<T>(args: usize, first: i32, last: i32): void {
-  const K = intArg(args, 4);
-  const end = min(intArg(args, 3), last * intArg(args, 5));
-  for (let r = first * intArg(args, 5); r < end; r++) {
+function softmaxGrad<T>(args: SoftmaxGradArgs, first: i32, last: i32): void {
+  const K = args.K;
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
     const skip = <usize>(r * K) * sizeof<T>();
-    const g = ptrArg(args, 0) + skip;
-    const y = ptrArg(args, 1) + skip;
-    const dx = ptrArg(args, 2) + skip;
+    const g = args.g + skip;
+    const y = args.y + skip;
+    const dx = args.dx + skip;
     let sums = f64x2.splat(0);
     let k = 0;
     for (; k + lanes<T>() <= K; k += lanes<T>()) {
@@ -171,17 +195,17 @@ function softmaxGrad<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/** dx = g − eʸ·Σ g. args: g, y, dx, M, K, rows a chunk */
+/** dx = g − eʸ·Σ g */
 // @ts-ignore: decorator
 @inline
-function logSoftmaxGrad<T>(args: usize, first: i32, last: i32): void {
-  const K = intArg(args, 4);
-  const end = min(intArg(args, 3), last * intArg(args, 5));
-  for (let r = first * intArg(args, 5); r < end; r++) {
+function logSoftmaxGrad<T>(args: SoftmaxGradArgs, first: i32, last: i32): void {
+  const K = args.K;
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
     const skip = <usize>(r * K) * sizeof<T>();
-    const g = ptrArg(args, 0) + skip;
-    const y = ptrArg(args, 1) + skip;
-    const dx = ptrArg(args, 2) + skip;
+    const g = args.g + skip;
+    const y = args.y + skip;
+    const dx = args.dx + skip;
     let sums = f64x2.splat(0);
     let k = 0;
     for (; k + lanes<T>() <= K; k += lanes<T>()) sums = addWide<T>(sums, v128.load(g + <usize>k * sizeof<T>()));
@@ -200,33 +224,53 @@ function logSoftmaxGrad<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/** logp = log softmax of x, loss = −logp[target]. args: x, target, loss, logp, M, K, strides of target, loss, rows a chunk */
+@unmanaged
+class CrossEntropyArgs extends RowsArgs {
+  x: Input;
+  target: Input;
+  loss: Output;
+  logp: Output;
+  targetStride: i32;
+  lossStride: i32;
+}
+
+/** logp = log softmax of x, loss = −logp[target] */
 // @ts-ignore: decorator
 @inline
-function crossEntropy<T>(args: usize, first: i32, last: i32): void {
-  const K = intArg(args, 5);
-  const end = min(intArg(args, 4), last * intArg(args, 8));
-  for (let r = first * intArg(args, 8); r < end; r++) {
+function crossEntropy<T>(args: CrossEntropyArgs, first: i32, last: i32): void {
+  const K = args.K;
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
     const skip = <usize>(r * K) * sizeof<T>();
-    const logp = ptrArg(args, 3) + skip;
-    logSoftmaxRow<T>(ptrArg(args, 0) + skip, logp, K);
-    const target = load<i32>(ptrArg(args, 1) + <usize>(r * intArg(args, 6)) * 4);
-    store<T>(ptrArg(args, 2) + <usize>(r * intArg(args, 7)) * sizeof<T>(), -load<T>(logp + <usize>target * sizeof<T>()));
+    const logp = args.logp + skip;
+    logSoftmaxRow<T>(args.x + skip, logp, K);
+    const target = load<i32>(args.target + <usize>(r * args.targetStride) * 4);
+    store<T>(args.loss + <usize>(r * args.lossStride) * sizeof<T>(), -load<T>(logp + <usize>target * sizeof<T>()));
   }
 }
 
-/** dx = scale·(e^logp − [k = target]). args: scale, logp, target, dx, M, K, strides of scale, target, rows a chunk */
+@unmanaged
+class CrossEntropyGradArgs extends RowsArgs {
+  scale: Input;
+  logp: Input;
+  target: Input;
+  dx: Output;
+  scaleStride: i32;
+  targetStride: i32;
+}
+
+/** dx = scale·(e^logp − [k = target]) */
 // @ts-ignore: decorator
 @inline
-function crossEntropyGrad<T>(args: usize, first: i32, last: i32): void {
-  const K = intArg(args, 5);
-  const end = min(intArg(args, 4), last * intArg(args, 8));
-  for (let r = first * intArg(args, 8); r < end; r++) {
+function crossEntropyGrad<T>(args: CrossEntropyGradArgs, first: i32, last: i32): void {
+  const K = args.K;
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk; r < end; r++) {
     const skip = <usize>(r * K) * sizeof<T>();
-    const scale = load<T>(ptrArg(args, 0) + <usize>(r * intArg(args, 6)) * sizeof<T>());
-    const target = load<i32>(ptrArg(args, 2) + <usize>(r * intArg(args, 7)) * 4);
-    const logp = ptrArg(args, 1) + skip;
-    const dx = ptrArg(args, 3) + skip;
+    const scale = load<T>(args.scale + <usize>(r * args.scaleStride) * sizeof<T>());
+    const target = load<i32>(args.target + <usize>(r * args.targetStride) * 4);
+    const logp = args.logp + skip;
+    const dx = args.dx + skip;
     const scales = v128.splat<T>(scale);
     // Read before dx, which may be logp itself, is written.
     const hit = <usize>target * sizeof<T>();
@@ -241,50 +285,50 @@ function crossEntropyGrad<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function softmax_f32(args: usize, first: i32, last: i32): void {
+export function softmax_f32(args: SoftmaxArgs, first: i32, last: i32): void {
   softmax<f32>(args, first, last);
 }
 
-export function softmax_f64(args: usize, first: i32, last: i32): void {
+export function softmax_f64(args: SoftmaxArgs, first: i32, last: i32): void {
   softmax<f64>(args, first, last);
 }
 
-export function logSoftmax_f32(args: usize, first: i32, last: i32): void {
+export function logSoftmax_f32(args: SoftmaxArgs, first: i32, last: i32): void {
   logSoftmax<f32>(args, first, last);
 }
 
-export function logSoftmax_f64(args: usize, first: i32, last: i32): void {
+export function logSoftmax_f64(args: SoftmaxArgs, first: i32, last: i32): void {
   logSoftmax<f64>(args, first, last);
 }
 
-export function softmaxGrad_f32(args: usize, first: i32, last: i32): void {
+export function softmaxGrad_f32(args: SoftmaxGradArgs, first: i32, last: i32): void {
   softmaxGrad<f32>(args, first, last);
 }
 
-export function softmaxGrad_f64(args: usize, first: i32, last: i32): void {
+export function softmaxGrad_f64(args: SoftmaxGradArgs, first: i32, last: i32): void {
   softmaxGrad<f64>(args, first, last);
 }
 
-export function logSoftmaxGrad_f32(args: usize, first: i32, last: i32): void {
+export function logSoftmaxGrad_f32(args: SoftmaxGradArgs, first: i32, last: i32): void {
   logSoftmaxGrad<f32>(args, first, last);
 }
 
-export function logSoftmaxGrad_f64(args: usize, first: i32, last: i32): void {
+export function logSoftmaxGrad_f64(args: SoftmaxGradArgs, first: i32, last: i32): void {
   logSoftmaxGrad<f64>(args, first, last);
 }
 
-export function crossEntropy_f32(args: usize, first: i32, last: i32): void {
+export function crossEntropy_f32(args: CrossEntropyArgs, first: i32, last: i32): void {
   crossEntropy<f32>(args, first, last);
 }
 
-export function crossEntropy_f64(args: usize, first: i32, last: i32): void {
+export function crossEntropy_f64(args: CrossEntropyArgs, first: i32, last: i32): void {
   crossEntropy<f64>(args, first, last);
 }
 
-export function crossEntropyGrad_f32(args: usize, first: i32, last: i32): void {
+export function crossEntropyGrad_f32(args: CrossEntropyGradArgs, first: i32, last: i32): void {
   crossEntropyGrad<f32>(args, first, last);
 }
 
-export function crossEntropyGrad_f64(args: usize, first: i32, last: i32): void {
+export function crossEntropyGrad_f64(args: CrossEntropyGradArgs, first: i32, last: i32): void {
   crossEntropyGrad<f64>(args, first, last);
 }

@@ -1,119 +1,110 @@
 /**
- * Arguments of the WebAssembly kernels of fused operations; see assembly/norm.ts, its neighbours, and loss.ts.
+ * Kernels of fused operations: batch norm, the gradient of scaling channels, softmax and cross entropy.
  */
 import { sizeOf } from '../../core/shape.ts';
 import type { FusedKernels } from '../interface.ts';
-import { launchSlots, type Split } from './launch.ts';
-import { allocate } from '../memory/allocator.ts';
-import { addressOf, type View } from '../view.ts';
+import type { View } from '../view.ts';
+import type { MatrixArgs, RowsArgs } from './arguments.generated.ts';
+import { launch, type Split } from './launch.ts';
+import { suffix, withWorkspaces } from './workspace.ts';
 
-/** Channels whose partial sums are combined as one chunk. */
-const COMBINE_CHUNK = 64;
+/** Channels whose partial sums one chunk combines. */
+const CHANNELS_PER_CHUNK = 64;
 /** About how many nanoseconds an element takes in a pass over memory, and where it takes an exponential. */
 const PASS = 0.25;
 const EXPONENTIAL = 2;
 
-function suffix(v: View): string {
-  return v.dtype === 'float64' ? '_f64' : '_f32';
+/** A view as a matrix of M rows of C channels, cut into chunks of rows. */
+interface ChannelRows {
+  readonly matrix: MatrixArgs;
+  readonly chunks: number;
+  /** How a pass over the matrix splits. */
+  readonly pass: Split;
+  /** How combining the chunks' sums of C channels splits. */
+  readonly combination: Split;
 }
 
-function addressOr0(v: View | null): number {
-  return v === null ? 0 : addressOf(v);
-}
-
-/** The view as a matrix: M rows of C channels, cut into chunks of `rows`; how a pass over it splits, and how joining C sums of chunks. */
-function channelRows(x: View): { M: number; C: number; rows: number; chunks: number; pass: Split; combination: Split } {
+function channelRows(x: View): ChannelRows {
   const C = x.shape[1]!;
   const M = C === 0 ? 0 : sizeOf(x.shape) / C;
-  const rows = Math.max(32, Math.min(512, Math.floor(32768 / Math.max(C, 1))));
-  const chunks = Math.ceil(M / rows);
-  const combination = { chunks: Math.ceil(C / COMBINE_CHUNK), work: chunks * C * PASS };
-  return { M, C, rows, chunks, pass: { chunks, work: M * C * PASS }, combination };
+  const rowsPerChunk = Math.max(32, Math.min(512, Math.floor(32768 / Math.max(C, 1))));
+  const chunks = Math.ceil(M / rowsPerChunk);
+  const combination = { chunks: Math.ceil(C / CHANNELS_PER_CHUNK), work: chunks * C * PASS };
+  return { matrix: { M, C, rowsPerChunk }, chunks, pass: { chunks, work: M * C * PASS }, combination };
 }
 
-/** Rows of K elements that make a chunk of a softmax. */
-function softmaxRows(K: number): number {
-  return Math.max(1, Math.floor(8192 / Math.max(K, 1)));
+/** M rows of K elements, cut into chunks, and how a softmax over them splits. */
+function softmaxRows(x: View): { rows: RowsArgs; split: Split } {
+  const [M, K] = x.shape as [number, number];
+  const rowsPerChunk = Math.max(1, Math.floor(8192 / Math.max(K, 1)));
+  return { rows: { M, K, rowsPerChunk }, split: { chunks: Math.ceil(M / rowsPerChunk), work: M * K * EXPONENTIAL } };
 }
 
-/** How M such rows split. */
-function softmaxSplit(M: number, K: number): Split {
-  return { chunks: Math.ceil(M / softmaxRows(K)), work: M * K * EXPONENTIAL };
-}
-
-/** Runs `run` with a workspace of n float64 numbers. */
-function withWorkspace(n: number, run: (address: number) => void): void {
-  const block = allocate(n * 8);
-  try {
-    run(block.ptr);
-  } finally {
-    block.free();
-  }
+/** Bytes of n float64 numbers. */
+function doubles(n: number): number {
+  return n * 8;
 }
 
 export const fusedKernels: FusedKernels = {
-  batchNormStats(x, eps, w, b, variance, { mean, invstd, scale, offset }) {
-    const { M, C, rows, chunks, pass, combination } = channelRows(x);
-    const s = suffix(x);
-    withWorkspace(chunks * C * 3, (partial) => {
-      launchSlots(`batchNormMoments${s}`, pass, addressOf(x), partial, M, C, rows);
-      const results = [mean, variance, invstd, scale, offset].map(addressOf);
-      launchSlots(`combineMoments${s}`, combination, partial, M, C, rows, eps, addressOr0(w), addressOr0(b), ...results, COMBINE_CHUNK);
+  batchNormStats(x, eps, w, b, variance, norm) {
+    const { matrix, chunks, pass, combination } = channelRows(x);
+    withWorkspaces((workspace) => {
+      const partials = workspace(doubles(chunks * matrix.C * 3)).ptr;
+      launch(`batchNormMoments${suffix(x)}`, pass, { ...matrix, x, partials });
+      const results = { ...norm, variance, channelsPerChunk: CHANNELS_PER_CHUNK };
+      launch(`combineMoments${suffix(x)}`, combination, { ...matrix, ...results, partials, eps, w, b });
     });
   },
 
   batchNormApply(x, scale, offset, y, relu = false) {
-    const { M, C, rows, pass } = channelRows(x);
-    launchSlots(`batchNormApply${suffix(x)}`, pass, ...[x, scale, offset, y].map(addressOf), M, C, rows, relu ? 0 : -Infinity);
+    const { matrix, pass } = channelRows(x);
+    launch(`batchNormApply${suffix(x)}`, pass, { ...matrix, x, scale, offset, y, floor: relu ? 0 : -Infinity });
   },
 
   batchNormGrad(g, x, { mean, invstd, scale, offset }, dx, dw, db, relu = false) {
-    const { M, C, rows, chunks, pass, combination } = channelRows(x);
-    const s = suffix(x);
-    const kind = `${relu ? 'Relu' : ''}${s}`;
-    const inputs = [g, x, scale, offset].map(addressOf);
-    withWorkspace((chunks + 1) * C * 2, (partial) => {
-      const line = partial + chunks * C * 16;
-      launchSlots(`batchNormGradSums${kind}`, pass, ...inputs, addressOf(mean), partial, M, C, rows);
-      const results = [mean, invstd, scale, dw, db].map(addressOf);
-      launchSlots(`combineGradSums${s}`, combination, partial, M, C, chunks, ...results, line, COMBINE_CHUNK);
-      if (dx !== null) launchSlots(`batchNormGradX${kind}`, pass, ...inputs, line, addressOf(dx), M, C, rows);
+    const { matrix, chunks, pass, combination } = channelRows(x);
+    const { M, C } = matrix;
+    const kind = relu ? 'Relu' : '';
+    withWorkspaces((workspace) => {
+      const partials = workspace(doubles((chunks + 1) * C * 2)).ptr;
+      const line = partials + doubles(chunks * C * 2);
+      const inputs = { ...matrix, g, x, scale, offset };
+      launch(`batchNormGradSums${kind}${suffix(x)}`, pass, { ...inputs, mean, partials });
+      const sums = { partials, rows: chunks, M, C, channelsPerChunk: CHANNELS_PER_CHUNK };
+      launch(`combineGradSums${suffix(x)}`, combination, { ...sums, mean, invstd, scale, dw, db, line });
+      if (dx !== null) launch(`batchNormGradX${kind}${suffix(x)}`, pass, { ...inputs, line, dx });
     });
   },
 
   scaleChannelsGrad(g, x, s, dx, ds) {
     const [N, C, H, W] = x.shape as [number, number, number, number];
-    withWorkspace(N * C, (partial) => {
-      const views = [addressOf(g), addressOf(x), addressOr0(dx), addressOf(s), addressOf(ds)];
-      launchSlots(`scaleChannelsGrad${suffix(x)}`, { chunks: N, work: N * C * H * W * PASS }, ...views, partial, H * W, C);
+    const split = { chunks: N, work: N * C * H * W * PASS };
+    withWorkspaces((workspace) => {
+      const sums = workspace(doubles(N * C)).ptr;
+      launch(`scaleChannelsGrad${suffix(x)}`, split, { g, x, dx, s, ds, sums, pixels: H * W, C });
     });
   },
 
   softmax(log, x, y) {
-    const [M, K] = x.shape as [number, number];
-    const rows = softmaxRows(K);
-    const name = `${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`;
-    launchSlots(name, softmaxSplit(M, K), addressOf(x), addressOf(y), M, K, x.strides[0]!, y.strides[0]!, rows);
+    const { rows, split } = softmaxRows(x);
+    const args = { ...rows, x, y, xStride: x.strides[0]!, yStride: y.strides[0]! };
+    launch(`${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`, split, args);
   },
 
   softmaxGrad(log, g, y, dx) {
-    const [M, K] = g.shape as [number, number];
-    const rows = softmaxRows(K);
-    const name = `${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`;
-    launchSlots(name, softmaxSplit(M, K), addressOf(g), addressOf(y), addressOf(dx), M, K, rows);
+    const { rows, split } = softmaxRows(g);
+    launch(`${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`, split, { ...rows, g, y, dx });
   },
 
   crossEntropy(x, target, loss, logp) {
-    const [M, K] = x.shape as [number, number];
-    const rows = softmaxRows(K);
-    const addresses = [addressOf(x), addressOf(target), addressOf(loss), addressOf(logp)];
-    launchSlots(`crossEntropy${suffix(x)}`, softmaxSplit(M, K), ...addresses, M, K, target.strides[0]!, loss.strides[0]!, rows);
+    const { rows, split } = softmaxRows(x);
+    const strides = { targetStride: target.strides[0]!, lossStride: loss.strides[0]! };
+    launch(`crossEntropy${suffix(x)}`, split, { ...rows, ...strides, x, target, loss, logp });
   },
 
   crossEntropyGrad(scale, logp, target, dx) {
-    const [M, K] = logp.shape as [number, number];
-    const rows = softmaxRows(K);
-    const addresses = [addressOf(scale), addressOf(logp), addressOf(target), addressOf(dx)];
-    launchSlots(`crossEntropyGrad${suffix(logp)}`, softmaxSplit(M, K), ...addresses, M, K, scale.strides[0]!, target.strides[0]!, rows);
+    const { rows, split } = softmaxRows(logp);
+    const strides = { scaleStride: scale.strides[0]!, targetStride: target.strides[0]! };
+    launch(`crossEntropyGrad${suffix(logp)}`, split, { ...rows, ...strides, scale, logp, target, dx });
   },
 };

@@ -1,106 +1,177 @@
 /**
- * Arguments of the WebAssembly kernels of optimizers; see assembly/optim.ts.
+ * Optimizer kernels: one launch over a table of parameters; see assembly/optimizers.ts.
  */
 import { isDense, sizeOf } from '../../core/shape.ts';
-import type { AdamEntry, OptimizerKernels, SgdEntry } from '../interface.ts';
-import { launchSlots } from './launch.ts';
-import { memoryViews } from '../memory/wasm-memory.ts';
+import type { AdamEntry, BlendEntry, OptimizerKernels, SgdEntry } from '../interface.ts';
+import { memoryViews, type MemoryViews } from '../memory/wasm-memory.ts';
 import { optimizers as reference } from '../reference/optimizers.ts';
-import { addressOf, type View } from '../view.ts';
+import type { View } from '../view.ts';
+import {
+  type AdamRow,
+  BYTES,
+  type SgdRow,
+  type TableRow,
+  writeAdamRow,
+  writeBlendRow,
+  writeSgdRow,
+  writeSumSquaresRow,
+} from './arguments.generated.ts';
+import { launch } from './launch.ts';
 import { divideUp, suffix, withWorkspaces } from './workspace.ts';
 
-/** Elements a chunk of an update has. */
-const UPDATE_CHUNK = 16384;
+/** Elements that one chunk updates. */
+const ELEMENTS_PER_CHUNK = 16384;
 /** About how many nanoseconds an element takes in a pass over memory, and where it takes a root and a division. */
 const PASS = 0.25;
 const ROOT = 1;
 
-/** One parameter in a kernel's table: its views, the parameter's own or its gradient first, and numbers. */
-interface Row {
-  readonly views: readonly [View, ...(View | null)[]];
-  readonly numbers: readonly number[];
+/** How a kernel's table is made from entries. */
+interface TableOf<Entry, Row extends TableRow> {
+  readonly kernel: 'sgd' | 'adam' | 'sumSquares' | 'blend';
+  readonly nanoseconds: number;
+  /** Bytes of a row, and what stores one. */
+  readonly bytes: number;
+  readonly write: (row: Row, at: number, views: MemoryViews) => void;
+  /** The tensors of an entry, the one first that fixes dtype and size. */
+  readonly views: (entry: Entry) => readonly [View, ...(View | null)[]];
+  readonly rowOf: (entry: Entry, start: TableRow) => Row;
 }
 
 /** Whether the views are dense in one memory order, so that they are flat arrays to a kernel. */
-function isFlat([main, ...others]: Row['views']): boolean {
+function areFlat([main, ...others]: readonly [View, ...(View | null)[]]): boolean {
   const alike = (v: View | null): boolean => v === null || v.strides.every((s, d) => s === main.strides[d] || main.shape[d] === 1);
   return isDense(main.shape, main.strides) && others.every(alike);
 }
 
-/** Runs a kernel over rows of one width and any dtypes. Memory for the whole table is taken before anything is written. */
-function launchRows(kernel: string, rows: readonly Row[], nanoseconds: number): void {
-  const kinds = ['_f32', '_f64'].map((s) => rows.filter(({ views: [v] }) => suffix(v) === s && sizeOf(v.shape) > 0));
-  const width = 2 + (rows[0]?.views.length ?? 0) + (rows[0]?.numbers.length ?? 0);
+/** Runs a kernel over a table of the entries. Memory for the tables of both dtypes is taken before anything is written. */
+function launchTable<Entry, Row extends TableRow>(table: TableOf<Entry, Row>, entries: readonly Entry[]): void {
+  const { kernel, nanoseconds, bytes, write, views, rowOf } = table;
   withWorkspaces((workspace) => {
-    let table = workspace(rows.length * width * 8).ptr;
-    for (const own of kinds) {
+    let address = workspace(entries.length * bytes).ptr;
+    for (const type of ['_f32', '_f64'] as const) {
+      const own = entries.filter((e) => suffix(views(e)[0]) === type && sizeOf(views(e)[0].shape) > 0);
       if (own.length === 0) continue;
-      const { f64 } = memoryViews();
-      let [at, chunks, elements] = [table / 8, 0, 0];
-      for (const { views, numbers } of own) {
-        const n = sizeOf(views[0].shape);
-        f64[at++] = n;
-        f64[at++] = chunks;
-        for (const v of views) f64[at++] = v === null ? 0 : addressOf(v);
-        for (const x of numbers) f64[at++] = x;
-        chunks += divideUp(n, UPDATE_CHUNK);
+      const start = address;
+      let chunks = 0;
+      let elements = 0;
+      for (const entry of own) {
+        const n = sizeOf(views(entry)[0].shape);
+        write(rowOf(entry, { elements: n, firstChunk: chunks }), address, memoryViews());
+        address += bytes;
+        chunks += divideUp(n, ELEMENTS_PER_CHUNK);
         elements += n;
       }
-      launchSlots(`${kernel}${suffix(own[0]!.views[0])}`, { chunks, work: elements * nanoseconds }, table, own.length, UPDATE_CHUNK);
-      table += own.length * width * 8;
+      const args = { table: start, rows: own.length, elementsPerChunk: ELEMENTS_PER_CHUNK };
+      launch(`${kernel}${type}`, { chunks, work: elements * nanoseconds }, args);
     }
   });
 }
 
 /** Runs a kernel over what it takes, and the definition over the rest: memory orders that differ are legal but rare. */
-function run<E>(kernel: string, nanoseconds: number, entries: readonly E[], rowOf: (e: E) => Row, definition: (odd: E[]) => void): void {
-  const [rows, odd]: [Row[], E[]] = [[], []];
+function run<Entry, Row extends TableRow>(table: TableOf<Entry, Row>, entries: readonly Entry[], definition: (odd: Entry[]) => void): void {
+  const flat: Entry[] = [];
+  const odd: Entry[] = [];
   for (const e of entries) {
-    const row = rowOf(e);
-    if (isFlat(row.views)) rows.push(row);
+    if (areFlat(table.views(e))) flat.push(e);
     else odd.push(e);
   }
-  launchRows(kernel, rows, nanoseconds);
+  launchTable(table, flat);
   if (odd.length > 0) definition(odd);
 }
 
-/** A row of SGD's table. */
-function sgdRow({ param, grad, velocity, first, options: o }: SgdEntry): Row {
-  const numbers = [first ? 1 : 0, o.lr, o.momentum, o.dampening, o.nesterov ? 1 : 0, o.weightDecay, o.maximize ? 1 : 0];
-  return { views: [param, grad, velocity], numbers };
+const sgdTable: TableOf<SgdEntry, SgdRow> = {
+  kernel: 'sgd',
+  nanoseconds: PASS,
+  bytes: BYTES.SgdRow,
+  write: writeSgdRow,
+  views: ({ param, grad, velocity }) => [param, grad, velocity],
+  rowOf: ({ param, grad, velocity, first, options }, start) => ({
+    ...start,
+    param,
+    grad,
+    velocity,
+    isFirst: first,
+    nesterov: options.nesterov,
+    maximize: options.maximize,
+    lr: options.lr,
+    momentum: options.momentum,
+    dampening: options.dampening,
+    weightDecay: options.weightDecay,
+  }),
+};
+
+const adamTable: TableOf<AdamEntry, AdamRow> = {
+  kernel: 'adam',
+  nanoseconds: ROOT,
+  bytes: BYTES.AdamRow,
+  write: writeAdamRow,
+  views: ({ param, grad, expAvg, expAvgSq, maxExpAvgSq }) => [param, grad, expAvg, expAvgSq, maxExpAvgSq],
+  rowOf: ({ param, grad, expAvg, expAvgSq, maxExpAvgSq, step, options }, start) => {
+    const { lr, betas, eps, weightDecay, decoupled, maximize } = options;
+    const [beta1, beta2] = betas;
+    return {
+      ...start,
+      param,
+      grad,
+      expAvg,
+      expAvgSq,
+      maxExpAvgSq,
+      maximize,
+      stepSize: lr / (1 - beta1 ** step),
+      rootFactor: (1 - beta2 ** step) ** -0.5,
+      beta1,
+      beta2,
+      eps,
+      gradDecay: decoupled ? 0 : weightDecay,
+      keep: decoupled ? 1 - lr * weightDecay : 1,
+    };
+  },
+};
+
+const blendTable: TableOf<BlendEntry, TableRow & BlendEntry> = {
+  kernel: 'blend',
+  nanoseconds: PASS,
+  bytes: BYTES.BlendRow,
+  write: writeBlendRow,
+  views: ({ x, y }) => [x, y],
+  rowOf: (entry, start) => ({ ...start, x: entry.x, y: entry.y, keep: entry.keep, take: entry.take }),
+};
+
+/** Σ x² over all views: the kernel writes partial sums, which are added in order. */
+function sumSquares(views: readonly View[]): number {
+  const chunks = views.reduce((n, v) => n + divideUp(sizeOf(v.shape), ELEMENTS_PER_CHUNK), 0);
+  let sum = 0;
+  withWorkspaces((workspace) => {
+    const partials = workspace(doublesOf(chunks)).ptr;
+    let end = partials;
+    const table: TableOf<View, Parameters<typeof writeSumSquaresRow>[0]> = {
+      kernel: 'sumSquares',
+      nanoseconds: PASS,
+      bytes: BYTES.SumSquaresRow,
+      write: writeSumSquaresRow,
+      views: (v) => [v],
+      rowOf: (x, start) => {
+        const own = end;
+        end += doublesOf(divideUp(start.elements, ELEMENTS_PER_CHUNK));
+        return { ...start, x, partials: own };
+      },
+    };
+    run(table, views, (odd) => {
+      sum = reference.sumSquares(odd);
+    });
+    for (const s of memoryViews().f64.subarray(partials / 8, end / 8)) sum += s;
+  });
+  return sum;
 }
 
-/** A row of Adam's table. */
-function adamRow({ param, grad, expAvg, expAvgSq, maxExpAvgSq, step, options: o }: AdamEntry): Row {
-  const [beta1, beta2] = o.betas;
-  const [added, stays] = o.decoupled ? [0, 1 - o.lr * o.weightDecay] : [o.weightDecay, 1];
-  const [size, factor] = [o.lr / (1 - beta1 ** step), (1 - beta2 ** step) ** -0.5];
-  const numbers = [size, factor, beta1, beta2, o.eps, added, stays, o.maximize ? 1 : 0];
-  return { views: [param, grad, expAvg, expAvgSq, maxExpAvgSq], numbers };
+/** Bytes of n float64 numbers. */
+function doublesOf(n: number): number {
+  return n * 8;
 }
 
 export const optimizerKernels: OptimizerKernels = {
-  sgd: (entries) => run('sgd', PASS, entries, sgdRow, reference.sgd),
-
-  adam: (entries) => run('adam', ROOT, entries, adamRow, reference.adam),
-
-  sumSquares(views) {
-    const chunks = views.reduce((n, v) => n + divideUp(sizeOf(v.shape), UPDATE_CHUNK), 0);
-    let sum = 0;
-    withWorkspaces((workspace) => {
-      const partial = workspace(chunks * 8).ptr;
-      let end = partial;
-      const rowOf = (v: View): Row => {
-        const start = end;
-        // What the definition sums leaves no partial sums.
-        if (isFlat([v])) end += divideUp(sizeOf(v.shape), UPDATE_CHUNK) * 8;
-        return { views: [v], numbers: [start] };
-      };
-      run('sumSquares', PASS, views, rowOf, (odd) => (sum = reference.sumSquares(odd)));
-      for (const s of memoryViews().f64.subarray(partial / 8, end / 8)) sum += s;
-    });
-    return sum;
-  },
-
-  blend: (entries) => run('blend', PASS, entries, ({ x, y, keep, take }) => ({ views: [x, y], numbers: [keep, take] }), reference.blend),
+  sgd: (entries) => run(sgdTable, entries, reference.sgd),
+  adam: (entries) => run(adamTable, entries, reference.adam),
+  sumSquares,
+  blend: (entries) => run(blendTable, entries, reference.blend),
 };

@@ -1,64 +1,54 @@
 /**
- * Arguments of the WebAssembly pooling kernels; see assembly/pool-max.ts and its neighbours.
+ * Pooling kernels: describes windows and launches assembly/pool/.
  */
 import { sizeOf } from '../../core/shape.ts';
 import type { Kernels, PoolParams } from '../interface.ts';
-import { launchSlots, type Split } from './launch.ts';
-import { allocate } from '../memory/allocator.ts';
-import { memoryViews } from '../memory/wasm-memory.ts';
 import { adaptiveWindows, averageWindows, type Span, type Windows } from '../pool-windows.ts';
-import { addressOf, type View } from '../view.ts';
+import type { View } from '../view.ts';
+import {
+  BYTES,
+  type ColumnRun,
+  type CoveringWindows,
+  type ImageStrides,
+  type MaxPoolArgs,
+  writeColumnRun,
+  writeCoveringWindows,
+  writeWindowSpan,
+} from './arguments.generated.ts';
+import { launch, type Split } from './launch.ts';
+import { storeRecords } from './records.ts';
+import { suffix, withWorkspaces } from './workspace.ts';
 
 type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
 /** About how many nanoseconds an element of a window takes. */
 const NANOSECONDS = 0.25;
 
-function suffix(v: View): string {
-  return v.dtype === 'float64' ? '_f64' : '_f32';
+function strides(v: View): ImageStrides {
+  const [n, c, h, w] = v.strides as [number, number, number, number];
+  return { n, c, h, w };
 }
 
-/** Writes lists of int32 one after another to a workspace and calls `run` with their addresses. */
-function withTables(tables: readonly (readonly number[])[], run: (addresses: number[]) => void): void {
-  const block = allocate(tables.reduce((n, t) => n + t.length, 0) * 4);
-  try {
-    const { i32 } = memoryViews();
-    let at = block.ptr;
-    const addresses = tables.map((t) => {
-      i32.set(t, at / 4);
-      at += t.length * 4;
-      return at - t.length * 4;
-    });
-    run(addresses);
-  } finally {
-    block.free();
-  }
-}
-
-function spanTable(spans: readonly Span[]): number[] {
-  return spans.flatMap((s) => [s.first, s.end, s.size]);
-}
-
-/** For each of n positions the windows that cover it: starts and ends are sorted, so they are one range [first, end). */
-function covers(spans: readonly Span[], n: number): [number, number][] {
+/** For each of n positions the windows that cover it: starts and ends are sorted, so they are one range. */
+function coveringWindows(spans: readonly Span[], n: number): CoveringWindows[] {
   let first = 0;
   let end = 0;
   return Array.from({ length: n }, (_, i) => {
     while (first < spans.length && spans[first]!.end <= i) first++;
     while (end < spans.length && spans[end]!.first <= i) end++;
-    return [first, end];
+    return { first, end };
   });
 }
 
-/** The runs of positions that the same windows cover: first position, end, first window, end. */
-function runTable(spans: readonly Span[], n: number): number[] {
-  const table: number[] = [];
-  covers(spans, n).forEach(([first, end], i) => {
-    const last = table.length - 4;
-    if (last >= 0 && table[last + 2] === first && table[last + 3] === end) table[last + 1] = i + 1;
-    else table.push(i, i + 1, first, end);
+/** The runs of positions that the same windows cover. */
+function columnRunsOf(spans: readonly Span[], n: number): ColumnRun[] {
+  const runs: { start: number; stop: number; first: number; end: number }[] = [];
+  coveringWindows(spans, n).forEach(({ first, end }, i) => {
+    const last = runs.at(-1);
+    if (last?.first === first && last.end === end) last.stop = i + 1;
+    else runs.push({ start: i, stop: i + 1, first, end });
   });
-  return table;
+  return runs;
 }
 
 /** How N images of C channels split, a row of the result a chunk. */
@@ -69,36 +59,67 @@ function splitOf(N: number, C: number, rows: number, w: Windows): Split {
 
 function average(x: View, y: View, w: Windows): void {
   const [N, C, OH, OW] = y.shape as [number, number, number, number];
-  withTables([spanTable(w.rows), spanTable(w.columns)], (spans) => {
-    const geometry = [...spans, w.divisor, C, OH, OW, ...x.strides, ...y.strides];
-    launchSlots(`averagePool${suffix(x)}`, splitOf(N, C, OH, w), addressOf(x), addressOf(y), ...geometry);
+  withWorkspaces((workspace) => {
+    launch(`averagePool${suffix(x)}`, splitOf(N, C, OH, w), {
+      x,
+      y,
+      rows: storeRecords(writeWindowSpan, BYTES.WindowSpan, w.rows, workspace),
+      columns: storeRecords(writeWindowSpan, BYTES.WindowSpan, w.columns, workspace),
+      divisor: w.divisor,
+      C,
+      OH,
+      OW,
+      xStrides: strides(x),
+      yStrides: strides(y),
+    });
   });
 }
 
 function averageGrad(g: View, dx: View, w: Windows): void {
   const [N, C, H, W] = dx.shape as [number, number, number, number];
-  const runs = runTable(w.columns, W);
-  withTables([spanTable(w.rows), spanTable(w.columns), covers(w.rows, H).flat(), runs], (tables) => {
-    const geometry = [...tables, runs.length / 4, w.divisor, C, H, ...g.strides, ...dx.strides];
-    launchSlots(`averagePoolGrad${suffix(g)}`, splitOf(N, C, H, w), addressOf(g), addressOf(dx), ...geometry);
+  const columnRuns = columnRunsOf(w.columns, W);
+  withWorkspaces((workspace) => {
+    launch(`averagePoolGrad${suffix(g)}`, splitOf(N, C, H, w), {
+      g,
+      dx,
+      rows: storeRecords(writeWindowSpan, BYTES.WindowSpan, w.rows, workspace),
+      columns: storeRecords(writeWindowSpan, BYTES.WindowSpan, w.columns, workspace),
+      rowWindows: storeRecords(writeCoveringWindows, BYTES.CoveringWindows, coveringWindows(w.rows, H), workspace),
+      columnRuns: storeRecords(writeColumnRun, BYTES.ColumnRun, columnRuns, workspace),
+      columnRunCount: columnRuns.length,
+      divisor: w.divisor,
+      C,
+      H,
+      gStrides: strides(g),
+      dxStrides: strides(dx),
+    });
   });
 }
 
-/** Max pooling over images x with windows y, or its adjoint: both take three views and one geometry; chunks are rows of `out`. */
-function maximum(name: string, views: readonly View[], x: View, y: View, p: PoolParams, out: View): void {
-  const sizes = [x.shape[1]!, x.shape[2]!, x.shape[3]!, y.shape[2]!, y.shape[3]!];
-  const geometry = [...p.kernel, ...p.stride, ...p.padding, ...p.dilation];
-  const split = { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
-  launchSlots(name + suffix(x), split, ...views.map(addressOf), ...sizes, ...geometry, ...views.flatMap((v) => v.strides));
+/** The geometry of max pooling: images x (or their gradient), windows y (or theirs). */
+function maxPoolArgs(x: View, y: View, index: View, p: PoolParams): MaxPoolArgs {
+  const [, C, H, W] = x.shape as [number, number, number, number];
+  const [, , OH, OW] = y.shape as [number, number, number, number];
+  const [KH, KW] = p.kernel;
+  const [strideH, strideW] = p.stride;
+  const [paddingH, paddingW] = p.padding;
+  const [dilationH, dilationW] = p.dilation;
+  const windows = { KH, KW, strideH, strideW, paddingH, paddingW, dilationH, dilationW };
+  return { C, H, W, OH, OW, ...windows, xStrides: strides(x), yStrides: strides(y), indexStrides: strides(index) };
+}
+
+/** A chunk is a row of `out`: of y in the forward kernel, of dx in its adjoint. */
+function maxPoolSplit(x: View, y: View, p: PoolParams, out: View): Split {
+  return { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
 }
 
 export const poolingKernels: Pick<Kernels, Pooling> = {
   maxPool2d(x, y, index, p) {
-    maximum('maxPool2d', [x, y, index], x, y, p, y);
+    launch(`maxPool2d${suffix(x)}`, maxPoolSplit(x, y, p, y), { x, y, index, ...maxPoolArgs(x, y, index, p) });
   },
 
   maxPool2dGrad(g, index, dx, p) {
-    maximum('maxPool2dGrad', [g, index, dx], dx, g, p, dx);
+    launch(`maxPool2dGrad${suffix(dx)}`, maxPoolSplit(dx, g, p, dx), { g, index, dx, ...maxPoolArgs(dx, g, index, p) });
   },
 
   avgPool2d(x, y, p) {

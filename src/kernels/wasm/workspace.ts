@@ -81,7 +81,7 @@ export function packingWork(n: number): number {
 }
 
 /** What the names of a dtype's kernels end with. */
-export function suffix(v: View): string {
+export function suffix(v: View): '_f32' | '_f64' {
   return v.dtype === 'float64' ? '_f64' : '_f32';
 }
 

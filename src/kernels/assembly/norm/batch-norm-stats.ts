@@ -1,7 +1,8 @@
 /**
  * Batch norm's statistics of an M×C matrix, row-major: M samples or pixels of C channels.
  */
-import { floatArg, intArg, ptrArg } from '../runtime/abi';
+import { Input, OptionalInput, Output } from '../runtime/abi';
+import { MatrixArgs } from './batch-norm';
 import { addWide, blockRows } from './row-statistics';
 import { lanes } from '../simd/vector';
 
@@ -44,27 +45,33 @@ function areZero(p: usize): bool {
   return !v128.any_true(v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48))));
 }
 
+@unmanaged
+class BatchNormMomentsArgs extends MatrixArgs {
+  x: Input;
+  /** [chunks, 3, C], float64: μ, Σ (x − μ)², and room for k. */
+  partials: usize;
+}
+
 /**
  * Each chunk's mean μ and Σ (x − μ)², in one pass over memory. With d = x − k, μ = k + Σd/n and Σ (x − μ)² = Σd² − (Σd)²/n for
  * any k; here k is the mean of the chunk's first block of rows. As they are part of the chunk, (μ − k)² is at most n/rows times the chunk's
  * variance (8 for 512 rows of 16 channels, 32 of 64), so that the difference keeps its digits however large the mean is.
  * Where four vectors of channels have means near 0 in that block, k is 0: their sums take two additions an element, not three, and
  * fit the registers, all eight of them; (μ − k)² is at most 9 n/rows times the variance then.
- * args: x, partial [chunks, 3, C] f64 (μ, Σ (x − μ)², room for k), M, C, rows a chunk
  */
 // @ts-ignore: decorator
 @inline
-function moments<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0);
-  const M = intArg(args, 2);
-  const C = intArg(args, 3);
-  const chunkRows = intArg(args, 4);
+function moments<T>(args: BatchNormMomentsArgs, first: i32, last: i32): void {
+  const x = args.x;
+  const M = args.M;
+  const C = args.C;
+  const chunkRows = args.rowsPerChunk;
   const rowBytes = <usize>C * sizeof<T>();
   // Twice the rows: there is one operand only, and 64 additions are few enough.
   const step = 2 * blockRows<T>(C);
   const half = <usize>C * 8;
   for (let chunk = first; chunk < last; chunk++) {
-    const out = ptrArg(args, 1) + <usize>chunk * half * 3;
+    const out = args.partials + <usize>chunk * half * 3;
     const shift = out + half * 2;
     memory.fill(out, 0, half * 2);
     const start = chunk * chunkRows;
@@ -156,23 +163,37 @@ function moments<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
+@unmanaged
+class CombineMomentsArgs extends MatrixArgs {
+  /** What `moments` wrote: [chunks, 3, C]. */
+  partials: usize;
+  channelsPerChunk: i32;
+  eps: f64;
+  w: OptionalInput;
+  b: OptionalInput;
+  mean: Output;
+  variance: Output;
+  invstd: Output;
+  scale: Output;
+  offset: Output;
+}
+
 /**
  * From the chunks' moments, k ascending: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, invstd = 1 / √(σ² + eps); and for
  * y = x·scale − offset, scale = invstd·w, offset = μ·scale − b. A missing w is 1, a missing b is 0. A chunk is a range of channels.
- * args: partial, M, C, rows a chunk, eps, w or 0, b or 0, mean, variance, invstd, scale, offset, channels a chunk
  */
 // @ts-ignore: decorator
 @inline
-function combineMoments<T>(args: usize, first: i32, last: i32): void {
-  const M = intArg(args, 1);
-  const C = intArg(args, 2);
-  const rows = intArg(args, 3);
+function combineMoments<T>(args: CombineMomentsArgs, first: i32, last: i32): void {
+  const M = args.M;
+  const C = args.C;
+  const rows = args.rowsPerChunk;
   const half = <usize>C * 8;
-  const w = ptrArg(args, 5);
-  const b = ptrArg(args, 6);
-  const end = min(C, last * intArg(args, 12));
-  for (let c = first * intArg(args, 12); c < end; c++) {
-    const partial = ptrArg(args, 0) + <usize>c * 8;
+  const w = args.w;
+  const b = args.b;
+  const end = min(C, last * args.channelsPerChunk);
+  for (let c = first * args.channelsPerChunk; c < end; c++) {
+    const partial = args.partials + <usize>c * 8;
     let mean: f64 = 0, squares: f64 = 0;
     for (let r = 0, p = partial; r < M; r += rows, p += half * 3) mean += <f64>min(rows, M - r) * load<f64>(p);
     mean /= <f64>M;
@@ -182,28 +203,28 @@ function combineMoments<T>(args: usize, first: i32, last: i32): void {
     }
     const variance = squares / <f64>M;
     const to = <usize>c * sizeof<T>();
-    const invstd = <T>(1 / sqrt(variance + floatArg(args, 4)));
+    const invstd = <T>(1 / sqrt(variance + args.eps));
     const scale = w == 0 ? invstd : invstd * load<T>(w + to);
-    store<T>(ptrArg(args, 7) + to, <T>mean);
-    store<T>(ptrArg(args, 8) + to, <T>variance);
-    store<T>(ptrArg(args, 9) + to, invstd);
-    store<T>(ptrArg(args, 10) + to, scale);
-    store<T>(ptrArg(args, 11) + to, <T>mean * scale - (b == 0 ? <T>0 : load<T>(b + to)));
+    store<T>(args.mean + to, <T>mean);
+    store<T>(args.variance + to, <T>variance);
+    store<T>(args.invstd + to, invstd);
+    store<T>(args.scale + to, scale);
+    store<T>(args.offset + to, <T>mean * scale - (b == 0 ? <T>0 : load<T>(b + to)));
   }
 }
 
-export function batchNormMoments_f32(args: usize, first: i32, last: i32): void {
+export function batchNormMoments_f32(args: BatchNormMomentsArgs, first: i32, last: i32): void {
   moments<f32>(args, first, last);
 }
 
-export function batchNormMoments_f64(args: usize, first: i32, last: i32): void {
+export function batchNormMoments_f64(args: BatchNormMomentsArgs, first: i32, last: i32): void {
   moments<f64>(args, first, last);
 }
 
-export function combineMoments_f32(args: usize, first: i32, last: i32): void {
+export function combineMoments_f32(args: CombineMomentsArgs, first: i32, last: i32): void {
   combineMoments<f32>(args, first, last);
 }
 
-export function combineMoments_f64(args: usize, first: i32, last: i32): void {
+export function combineMoments_f64(args: CombineMomentsArgs, first: i32, last: i32): void {
   combineMoments<f64>(args, first, last);
 }

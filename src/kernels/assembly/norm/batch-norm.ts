@@ -1,28 +1,29 @@
 /**
- * Batch norm of an M×C matrix, row-major, and its gradient. A chunk is a range of rows; chunks' partial sums are combined in chunk
- * order by `combineGradSums`.
+ * Batch norm of an M×C matrix, row-major, and its gradient. A chunk is a range of rows. `combineGradSums` adds the chunks' partial
+ * sums in chunk order.
  *
- * What a loop needs of each channel lies ready in memory: V8 moves arithmetic on it into the loop, where it costs registers.
+ * Each channel's constants are computed beforehand and loaded from memory: V8 moves arithmetic on them into the loop, where it
+ * costs registers.
  */
-import { floatArg, intArg, ptrArg } from '../runtime/abi';
+import { Input, Output } from '../runtime/abi';
 import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
 import { lanes } from '../simd/vector';
 
-/** Rows worked on at a time where nothing is summed: as above, but as many as there are where four vectors hold all channels. */
+/** Rows per block of a pass without sums: as blockRows, but all rows where four vectors hold all channels. */
 // @ts-ignore: decorator
 @inline
 function passRows<T>(C: i32): i32 {
   return C == 4 * lanes<T>() ? i32.MAX_VALUE : blockRows<T>(C);
 }
 
-/** max(x·s − t, floor): pmax is one instruction, and lets a NaN through. */
+/** max(x·s − t, floor). pmax is a single instruction and propagates NaN. */
 // @ts-ignore: decorator
 @inline
 function raised<T>(x: v128, s: v128, t: v128, floor: v128): v128 {
   return v128.pmax<T>(v128.sub<T>(v128.mul<T>(x, s), t), floor);
 }
 
-/** g where y = x·s − t is above 0 or a NaN, else 0: the gradient that a ReLU hands on. With a finite t a rounded y ≤ 0 where x·s ≤ t. */
+/** A ReLU's gradient: g where y = x·s − t is above 0 or a NaN, else 0. For a finite t, the rounded y is ≤ 0 exactly where x·s ≤ t. */
 // @ts-ignore: decorator
 @inline
 function passed<T>(g: v128, x: v128, s: v128, t: v128): v128 {
@@ -35,21 +36,39 @@ function passedNumber<T>(g: T, x: T, s: T, t: T): T {
   return x * s <= t ? <T>0 : g;
 }
 
-/** y = max(x·scale − offset, floor); a NaN stays. args: x, scale, offset, y, M, C, rows a chunk, floor: −∞, or 0 for the ReLU that follows */
+/** An M×C matrix, of which each chunk takes some rows. */
+@unmanaged
+export class MatrixArgs {
+  M: i32;
+  C: i32;
+  rowsPerChunk: i32;
+}
+
+@unmanaged
+class BatchNormApplyArgs extends MatrixArgs {
+  x: Input;
+  scale: Input;
+  offset: Input;
+  y: Output;
+  /** −∞, or 0 for the ReLU that follows. */
+  floor: f64;
+}
+
+/** y = max(x·scale − offset, floor); a NaN stays. */
 // @ts-ignore: decorator
 @inline
-function apply<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0);
-  const scale = ptrArg(args, 1);
-  const offset = ptrArg(args, 2);
-  const toY = ptrArg(args, 3) - x;
-  const C = intArg(args, 5);
-  const floor = <T>floatArg(args, 7);
+function apply<T>(args: BatchNormApplyArgs, first: i32, last: i32): void {
+  const x = args.x;
+  const scale = args.scale;
+  const offset = args.offset;
+  const toY = args.y - x;
+  const C = args.C;
+  const floor = <T>args.floor;
   const floors = v128.splat<T>(floor);
   const rowBytes = <usize>C * sizeof<T>();
   const step = passRows<T>(C);
-  const end = min(intArg(args, 4), last * intArg(args, 6));
-  for (let r = first * intArg(args, 6), rows = 0; r < end; r += rows) {
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk, rows = 0; r < end; r += rows) {
     rows = min(step, end - r);
     const block = x + <usize>r * rowBytes;
     let c = 0;
@@ -85,26 +104,34 @@ function apply<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-/**
- * Σ g and Σ g·(x − mean) over each chunk's rows; where `relu`, g counts as 0 wherever batch norm's y ≤ 0.
- * args: g, x, scale, offset, mean, partial [chunks, 2, C] f64, M, C, rows a chunk
- */
+@unmanaged
+class BatchNormGradSumsArgs extends MatrixArgs {
+  g: Input;
+  x: Input;
+  scale: Input;
+  offset: Input;
+  mean: Input;
+  /** Partial sums [chunks, 2, C], float64. */
+  partials: usize;
+}
+
+/** Σ g and Σ g·(x − mean) over each chunk's rows; where `relu`, g counts as 0 wherever batch norm's y ≤ 0. */
 // @ts-ignore: decorator
 @inline
-function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
-  const g = ptrArg(args, 0);
-  const fromG = ptrArg(args, 1) - g;
-  const scale = ptrArg(args, 2);
-  const offset = ptrArg(args, 3);
-  const mean = ptrArg(args, 4);
-  const M = intArg(args, 6);
-  const C = intArg(args, 7);
-  const chunkRows = intArg(args, 8);
+function gradSums<T>(relu: bool, args: BatchNormGradSumsArgs, first: i32, last: i32): void {
+  const g = args.g;
+  const toX = args.x - g;
+  const scale = args.scale;
+  const offset = args.offset;
+  const mean = args.mean;
+  const M = args.M;
+  const C = args.C;
+  const chunkRows = args.rowsPerChunk;
   const rowBytes = <usize>C * sizeof<T>();
   const step = blockRows<T>(C);
   const half = <usize>C * 8;
   for (let chunk = first; chunk < last; chunk++) {
-    const out = ptrArg(args, 5) + <usize>chunk * half * 2;
+    const out = args.partials + <usize>chunk * half * 2;
     memory.fill(out, 0, half * 2);
     const end = min(M, (chunk + 1) * chunkRows);
     for (let r = chunk * chunkRows; r < end; r += step) {
@@ -118,7 +145,7 @@ function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
         const s0 = vectorAt<T>(scale, c), s1 = vectorAt<T>(scale, c + lanes<T>());
         const t0 = vectorAt<T>(offset, c), t1 = vectorAt<T>(offset, c + lanes<T>());
         for (let i = 0; i < rows; i++, p += rowBytes) {
-          const x0 = v128.load(p + fromG), x1 = v128.load(p + fromG, 16);
+          const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
           const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
           const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
           a0 = v128.add<T>(a0, g0);
@@ -137,7 +164,7 @@ function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
         let p = block + <usize>c * sizeof<T>();
         const m = vectorAt<T>(mean, c), s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c);
         for (let i = 0; i < rows; i++, p += rowBytes) {
-          const x = v128.load(p + fromG);
+          const x = v128.load(p + toX);
           const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
           a = v128.add<T>(a, v);
           b = v128.add<T>(b, v128.mul<T>(v, v128.sub<T>(x, m)));
@@ -150,7 +177,7 @@ function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
         let p = block + <usize>c * sizeof<T>();
         const m = numberAt<T>(mean, c), s = numberAt<T>(scale, c), t = numberAt<T>(offset, c);
         for (let i = 0; i < rows; i++, p += rowBytes) {
-          const x = load<T>(p + fromG);
+          const x = load<T>(p + toX);
           const v = relu ? passedNumber<T>(load<T>(p), x, s, t) : load<T>(p);
           a += v;
           b += v * (x - m);
@@ -163,57 +190,81 @@ function gradSums<T>(relu: bool, args: usize, first: i32, last: i32): void {
   }
 }
 
+@unmanaged
+class CombineGradSumsArgs {
+  /** Partial sums [rows, 2, C], float64. */
+  partials: usize;
+  rows: i32;
+  M: i32;
+  C: i32;
+  channelsPerChunk: i32;
+  mean: Input;
+  invstd: Input;
+  scale: Input;
+  dw: Output;
+  db: Output;
+  /** Slopes and bases [2, C], for gradX. */
+  line: usize;
+}
+
 /**
  * From the sums of all chunks, k ascending: db = Σ g, dw = invstd·Σ g·(x − mean), and what gradX needs: dx = scale·g + x·slope + base,
  * slope = −scale·invstd·dw/M, base = −scale·db/M − mean·slope. A chunk is a range of channels.
- * args: partial, M, C, its rows, mean, invstd, scale, dw, db, line [2, C], channels a chunk
  */
 // @ts-ignore: decorator
 @inline
-function combineGradSums<T>(args: usize, first: i32, last: i32): void {
-  const C = intArg(args, 2);
+function combineGradSums<T>(args: CombineGradSumsArgs, first: i32, last: i32): void {
+  const C = args.C;
   const rowBytes = <usize>C * 16;
-  const rows = intArg(args, 3);
-  const factor = 1 / <f64>intArg(args, 1);
-  const end = min(C, last * intArg(args, 10));
-  for (let c = first * intArg(args, 10); c < end; c++) {
+  const rows = args.rows;
+  const factor = 1 / <f64>args.M;
+  const end = min(C, last * args.channelsPerChunk);
+  for (let c = first * args.channelsPerChunk; c < end; c++) {
     let sum: f64 = 0, product: f64 = 0;
-    let p = ptrArg(args, 0) + <usize>c * 8;
+    let p = args.partials + <usize>c * 8;
     for (let k = 0; k < rows; k++, p += rowBytes) {
       sum += load<f64>(p);
       product += load<f64>(p + (rowBytes >> 1));
     }
     const at = <usize>c * sizeof<T>();
-    const invstd = <f64>load<T>(ptrArg(args, 5) + at);
-    const scale = <f64>load<T>(ptrArg(args, 6) + at);
+    const invstd = <f64>load<T>(args.invstd + at);
+    const scale = <f64>load<T>(args.scale + at);
     const slope = -scale * invstd * invstd * product * factor;
-    store<T>(ptrArg(args, 7) + at, <T>(product * invstd));
-    store<T>(ptrArg(args, 8) + at, <T>sum);
-    const line = ptrArg(args, 9) + at;
+    store<T>(args.dw + at, <T>(product * invstd));
+    store<T>(args.db + at, <T>sum);
+    const line = args.line + at;
     store<T>(line, <T>slope);
-    store<T>(line + <usize>C * sizeof<T>(), <T>(-scale * sum * factor - <f64>load<T>(ptrArg(args, 4) + at) * slope));
+    store<T>(line + <usize>C * sizeof<T>(), <T>(-scale * sum * factor - <f64>load<T>(args.mean + at) * slope));
   }
 }
 
-/**
- * dx = scale·g + x·slope + base = scale·(g − db/M − (x − mean)·(invstd·dw/M)), g as in gradSums
- * args: g, x, scale, offset, line (slope and base), dx, M, C, rows a chunk
- */
+@unmanaged
+class BatchNormGradXArgs extends MatrixArgs {
+  g: Input;
+  x: Input;
+  scale: Input;
+  offset: Input;
+  /** Slopes and bases [2, C], from combineGradSums. */
+  line: usize;
+  dx: Output;
+}
+
+/** dx = scale·g + x·slope + base = scale·(g − db/M − (x − mean)·(invstd·dw/M)), g as in gradSums */
 // @ts-ignore: decorator
 @inline
-function gradX<T>(relu: bool, args: usize, first: i32, last: i32): void {
-  const g = ptrArg(args, 0);
-  const toX = ptrArg(args, 1) - g;
-  const scale = ptrArg(args, 2);
-  const offset = ptrArg(args, 3);
-  const slopes = ptrArg(args, 4);
-  const toDx = ptrArg(args, 5) - g;
-  const C = intArg(args, 7);
+function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): void {
+  const g = args.g;
+  const toX = args.x - g;
+  const scale = args.scale;
+  const offset = args.offset;
+  const slopes = args.line;
+  const toDx = args.dx - g;
+  const C = args.C;
   const rowBytes = <usize>C * sizeof<T>();
   const bases = slopes + rowBytes;
   const step = blockRows<T>(C);
-  const end = min(intArg(args, 6), last * intArg(args, 8));
-  for (let r = first * intArg(args, 8), rows = 0; r < end; r += rows) {
+  const end = min(args.M, last * args.rowsPerChunk);
+  for (let r = first * args.rowsPerChunk, rows = 0; r < end; r += rows) {
     rows = min(step, end - r);
     const block = g + <usize>r * rowBytes;
     let c = 0;
@@ -255,50 +306,50 @@ function gradX<T>(relu: bool, args: usize, first: i32, last: i32): void {
   }
 }
 
-export function batchNormGradSums_f32(args: usize, first: i32, last: i32): void {
+export function batchNormGradSums_f32(args: BatchNormGradSumsArgs, first: i32, last: i32): void {
   gradSums<f32>(false, args, first, last);
 }
 
-export function batchNormGradSums_f64(args: usize, first: i32, last: i32): void {
+export function batchNormGradSums_f64(args: BatchNormGradSumsArgs, first: i32, last: i32): void {
   gradSums<f64>(false, args, first, last);
 }
 
-export function combineGradSums_f32(args: usize, first: i32, last: i32): void {
+export function combineGradSums_f32(args: CombineGradSumsArgs, first: i32, last: i32): void {
   combineGradSums<f32>(args, first, last);
 }
 
-export function combineGradSums_f64(args: usize, first: i32, last: i32): void {
+export function combineGradSums_f64(args: CombineGradSumsArgs, first: i32, last: i32): void {
   combineGradSums<f64>(args, first, last);
 }
 
-export function batchNormApply_f32(args: usize, first: i32, last: i32): void {
+export function batchNormApply_f32(args: BatchNormApplyArgs, first: i32, last: i32): void {
   apply<f32>(args, first, last);
 }
 
-export function batchNormApply_f64(args: usize, first: i32, last: i32): void {
+export function batchNormApply_f64(args: BatchNormApplyArgs, first: i32, last: i32): void {
   apply<f64>(args, first, last);
 }
 
-export function batchNormGradX_f32(args: usize, first: i32, last: i32): void {
+export function batchNormGradX_f32(args: BatchNormGradXArgs, first: i32, last: i32): void {
   gradX<f32>(false, args, first, last);
 }
 
-export function batchNormGradX_f64(args: usize, first: i32, last: i32): void {
+export function batchNormGradX_f64(args: BatchNormGradXArgs, first: i32, last: i32): void {
   gradX<f64>(false, args, first, last);
 }
 
-export function batchNormGradSumsRelu_f32(args: usize, first: i32, last: i32): void {
+export function batchNormGradSumsRelu_f32(args: BatchNormGradSumsArgs, first: i32, last: i32): void {
   gradSums<f32>(true, args, first, last);
 }
 
-export function batchNormGradSumsRelu_f64(args: usize, first: i32, last: i32): void {
+export function batchNormGradSumsRelu_f64(args: BatchNormGradSumsArgs, first: i32, last: i32): void {
   gradSums<f64>(true, args, first, last);
 }
 
-export function batchNormGradXRelu_f32(args: usize, first: i32, last: i32): void {
+export function batchNormGradXRelu_f32(args: BatchNormGradXArgs, first: i32, last: i32): void {
   gradX<f32>(true, args, first, last);
 }
 
-export function batchNormGradXRelu_f64(args: usize, first: i32, last: i32): void {
+export function batchNormGradXRelu_f64(args: BatchNormGradXArgs, first: i32, last: i32): void {
   gradX<f64>(true, args, first, last);
 }

@@ -1,28 +1,39 @@
 /**
  * The gradient of scaling each channel of each image by its number.
  */
-import { intArg, ptrArg } from '../runtime/abi';
+import { Input, OptionalOutput, Output } from '../runtime/abi';
 import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
 import { lanes } from '../simd/vector';
 
-/**
- * ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image; sums as channels.ts says.
- * args: g, x, dx or 0, s, ds, partial [chunks, C] f64, pixels, C
- */
+@unmanaged
+class ScaleChannelsGradArgs {
+  g: Input;
+  x: Input;
+  dx: OptionalOutput;
+  s: Input;
+  ds: Output;
+  /** Sums [N, C], float64. */
+  sums: usize;
+  /** Pixels of an image. */
+  pixels: i32;
+  C: i32;
+}
+
+/** ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image. Sums are as in row-statistics.ts. */
 // @ts-ignore: decorator
 @inline
-function scaleGrad<T>(args: usize, first: i32, last: i32): void {
-  const toX = ptrArg(args, 1) - ptrArg(args, 0);
-  const dx = ptrArg(args, 2);
-  const toDx = dx - ptrArg(args, 0);
-  const pixels = intArg(args, 6);
-  const C = intArg(args, 7);
+function scaleGrad<T>(args: ScaleChannelsGradArgs, first: i32, last: i32): void {
+  const toX = args.x - args.g;
+  const dx = args.dx;
+  const toDx = dx - args.g;
+  const pixels = args.pixels;
+  const C = args.C;
   const rowBytes = <usize>C * sizeof<T>();
   const step = blockRows<T>(C);
   for (let image = first; image < last; image++) {
-    const g = ptrArg(args, 0) + <usize>image * <usize>pixels * rowBytes;
-    const s = ptrArg(args, 3) + <usize>image * rowBytes;
-    const out = ptrArg(args, 5) + <usize>image * <usize>C * 8;
+    const g = args.g + <usize>image * <usize>pixels * rowBytes;
+    const s = args.s + <usize>image * rowBytes;
+    const out = args.sums + <usize>image * <usize>C * 8;
     memory.fill(out, 0, <usize>C * 8);
     for (let r = 0; r < pixels; r += step) {
       const rows = min(step, pixels - r);
@@ -57,15 +68,15 @@ function scaleGrad<T>(args: usize, first: i32, last: i32): void {
         store<f64>(o, load<f64>(o) + <f64>a);
       }
     }
-    const ds = ptrArg(args, 4) + <usize>image * rowBytes;
+    const ds = args.ds + <usize>image * rowBytes;
     for (let c = 0; c < C; c++) store<T>(ds + <usize>c * sizeof<T>(), <T>load<f64>(out + <usize>c * 8));
   }
 }
 
-export function scaleChannelsGrad_f32(args: usize, first: i32, last: i32): void {
+export function scaleChannelsGrad_f32(args: ScaleChannelsGradArgs, first: i32, last: i32): void {
   scaleGrad<f32>(args, first, last);
 }
 
-export function scaleChannelsGrad_f64(args: usize, first: i32, last: i32): void {
+export function scaleChannelsGrad_f64(args: ScaleChannelsGradArgs, first: i32, last: i32): void {
   scaleGrad<f64>(args, first, last);
 }

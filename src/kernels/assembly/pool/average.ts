@@ -1,64 +1,94 @@
 /**
  * Average pooling. A chunk is one row of the output image (of dx in the gradient), all channels of it.
  *
- * Where channels lie next to each other (channels-last) vectors of them go through the window together; what is left,
- * and every other layout, goes through the same window channel by channel.
+ * Where channels are contiguous (channels-last), a window is summed for vectors of channels at a time. The remaining channels,
+ * and every other layout, are summed channel by channel.
  */
-import { floatArg, intArg, ptrArg } from '../runtime/abi';
-import { rowAddress, vectorChannels } from './image-rows';
+import { Input, Output, Pointer } from '../runtime/abi';
+import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
 import { lanes } from '../simd/vector';
 
-/** Window i of a table of int32 first, end, size; see pool-windows.ts. */
-// @ts-ignore: decorator
-@inline
-function spanFirst(table: usize, i: i32): i32 {
-  return load<i32>(table + <usize>i * 12);
+/** A window along one dim: it covers first … end−1 and counts as `size`; see pool-windows.ts. */
+@unmanaged
+class WindowSpan {
+  first: i32;
+  end: i32;
+  size: i32;
 }
 
-// @ts-ignore: decorator
-@inline
-function spanEnd(table: usize, i: i32): i32 {
-  return load<i32>(table + <usize>i * 12, 4);
+/** The windows first … end−1 that cover a row. */
+@unmanaged
+class CoveringWindows {
+  first: i32;
+  end: i32;
 }
 
+/** Columns start … stop−1, which the windows first … end−1 cover. */
+@unmanaged
+class ColumnRun {
+  start: i32;
+  stop: i32;
+  first: i32;
+  end: i32;
+}
+
+/** Span i of a table. */
 // @ts-ignore: decorator
 @inline
-function spanSize(table: usize, i: i32): f64 {
-  return <f64>load<i32>(table + <usize>i * 12, 8);
+function spanAt(table: usize, i: i32): WindowSpan {
+  return changetype<WindowSpan>(table + <usize>i * offsetof<WindowSpan>());
+}
+
+@unmanaged
+class AveragePoolArgs {
+  x: Input;
+  y: Output;
+  /** Tables of WindowSpan. */
+  rows: usize;
+  columns: usize;
+  divisor: f64;
+  C: i32;
+  OH: i32;
+  OW: i32;
+  xStrides: Pointer<ImageStrides>;
+  yStrides: Pointer<ImageStrides>;
 }
 
 /**
  * y = Σ x / (divisor · row size · column size) over the window. Sums go along each window row, then over the rows: a global
  * pool's error grows with H + W, not with H·W.
- * args: x y · row spans, column spans, divisor · C OH OW · strides of x, y (n, c, h, w each)
  */
 // @ts-ignore: decorator
 @inline
-function averagePool<T>(args: usize, first: i32, last: i32): void {
-  const rows = ptrArg(args, 2);
-  const columns = ptrArg(args, 3);
-  const C = intArg(args, 5);
-  const OH = intArg(args, 6);
-  const OW = intArg(args, 7);
-  const xc = <usize>intArg(args, 9) * sizeof<T>();
-  const xh = <usize>intArg(args, 10) * sizeof<T>();
-  const xw = <usize>intArg(args, 11) * sizeof<T>();
-  const yc = <usize>intArg(args, 13) * sizeof<T>();
-  const yw = <usize>intArg(args, 15) * sizeof<T>();
+function averagePool<T>(args: AveragePoolArgs, first: i32, last: i32): void {
+  const rows = args.rows;
+  const columns = args.columns;
+  const C = args.C;
+  const OH = args.OH;
+  const OW = args.OW;
+  const xStrides = changetype<ImageStrides>(args.xStrides);
+  const yStrides = changetype<ImageStrides>(args.yStrides);
+  const xc = <usize>xStrides.c * sizeof<T>();
+  const xh = <usize>xStrides.h * sizeof<T>();
+  const xw = <usize>xStrides.w * sizeof<T>();
+  const yc = <usize>yStrides.c * sizeof<T>();
+  const yw = <usize>yStrides.w * sizeof<T>();
   const vectors = vectorChannels<T>(C, xc == sizeof<T>() && yc == sizeof<T>());
   const quads = vectors - (vectors % (4 * lanes<T>()));
   for (let row = first; row < last; row++) {
     const n = row / OH;
     const oh = row % OH;
-    const height = spanEnd(rows, oh) - spanFirst(rows, oh);
-    const rowDivisor = floatArg(args, 4) * spanSize(rows, oh);
-    const xRow = rowAddress(args, ptrArg(args, 0), 8, sizeof<T>(), n, spanFirst(rows, oh));
-    let y = rowAddress(args, ptrArg(args, 1), 12, sizeof<T>(), n, oh);
+    const vertical = spanAt(rows, oh);
+    const height = vertical.end - vertical.first;
+    const rowDivisor = args.divisor * <f64>vertical.size;
+    const xRow = rowAddress(xStrides, args.x, sizeof<T>(), n, vertical.first);
+    let y = rowAddress(yStrides, args.y, sizeof<T>(), n, oh);
     for (let ow = 0; ow < OW; ow++, y += yw) {
-      const width = spanEnd(columns, ow) - spanFirst(columns, ow);
-      const x = xRow + <usize>spanFirst(columns, ow) * xw;
+      const horizontal = spanAt(columns, ow);
+      const width = horizontal.end - horizontal.first;
+      const x = xRow + <usize>horizontal.first * xw;
       // A window that holds nothing has sum 0, and may have size 0.
-      const divisor = height == 0 || width == 0 ? <T>1 : <T>(rowDivisor * spanSize(columns, ow));
+      const divisor = height == 0 || width == 0 ? <T>1 : <T>(rowDivisor * <f64>horizontal.size);
       const divisors = v128.splat<T>(divisor);
       let c = 0;
       // Four vectors at once: float32 then takes whole cache lines, and additions need not wait for each other.
@@ -152,46 +182,64 @@ function spread<T>(g: usize, gc: usize, dx: usize, dc: usize, dw: usize, pixels:
   }
 }
 
-/**
- * dx = Σ g / (divisor · row size · column size) over the windows that cover it.
- * args: g dx · row spans, column spans · the windows that cover each row (int32 first, end) · the runs of columns that the
- *       same windows cover (int32 first column, end, first window, end), their number · divisor · C H ·
- *       strides of g, dx (n, c, h, w each)
- */
+@unmanaged
+class AveragePoolGradArgs {
+  g: Input;
+  dx: Output;
+  /** Tables of WindowSpan. */
+  rows: usize;
+  columns: usize;
+  /** Of each row of dx, CoveringWindows. */
+  rowWindows: usize;
+  /** A table of ColumnRun. */
+  columnRuns: usize;
+  columnRunCount: i32;
+  divisor: f64;
+  C: i32;
+  H: i32;
+  gStrides: Pointer<ImageStrides>;
+  dxStrides: Pointer<ImageStrides>;
+}
+
+/** dx = Σ g / (divisor · row size · column size) over the windows that cover it. */
 // @ts-ignore: decorator
 @inline
-function averagePoolGrad<T>(args: usize, first: i32, last: i32): void {
-  const rows = ptrArg(args, 2);
-  const columns = ptrArg(args, 3);
-  const columnRuns = ptrArg(args, 5);
-  const endRuns = columnRuns + <usize>intArg(args, 6) * 16;
-  const divisor = floatArg(args, 7);
-  const C = intArg(args, 8);
-  const H = intArg(args, 9);
-  const gn = <usize>intArg(args, 10) * sizeof<T>();
-  const gc = <usize>intArg(args, 11) * sizeof<T>();
-  const gh = <usize>intArg(args, 12) * sizeof<T>();
-  const gw = <usize>intArg(args, 13) * sizeof<T>();
-  const dc = <usize>intArg(args, 15) * sizeof<T>();
-  const dw = <usize>intArg(args, 17) * sizeof<T>();
+function averagePoolGrad<T>(args: AveragePoolGradArgs, first: i32, last: i32): void {
+  const rows = args.rows;
+  const columns = args.columns;
+  const columnRuns = args.columnRuns;
+  const endRuns = columnRuns + <usize>args.columnRunCount * offsetof<ColumnRun>();
+  const divisor = args.divisor;
+  const C = args.C;
+  const H = args.H;
+  const gStrides = changetype<ImageStrides>(args.gStrides);
+  const dxStrides = changetype<ImageStrides>(args.dxStrides);
+  const gn = <usize>gStrides.n * sizeof<T>();
+  const gc = <usize>gStrides.c * sizeof<T>();
+  const gh = <usize>gStrides.h * sizeof<T>();
+  const gw = <usize>gStrides.w * sizeof<T>();
+  const dc = <usize>dxStrides.c * sizeof<T>();
+  const dw = <usize>dxStrides.w * sizeof<T>();
   const vectors = vectorChannels<T>(C, gc == sizeof<T>() && dc == sizeof<T>());
   for (let row = first; row < last; row++) {
     const n = row / H;
     const h = row % H;
-    const firstRow = load<i32>(ptrArg(args, 4) + <usize>h * 8);
-    const endRow = load<i32>(ptrArg(args, 4) + <usize>h * 8, 4);
-    const gImage = ptrArg(args, 0) + <usize>n * gn;
-    const dxRow = rowAddress(args, ptrArg(args, 1), 14, sizeof<T>(), n, h);
-    for (let run = columnRuns; run < endRuns; run += 16) {
-      const pixels = load<i32>(run, 4) - load<i32>(run);
-      const firstColumn = load<i32>(run, 8);
-      const endColumn = load<i32>(run, 12);
-      const dx = dxRow + <usize>load<i32>(run) * dw;
+    const covering = changetype<CoveringWindows>(args.rowWindows + <usize>h * offsetof<CoveringWindows>());
+    const firstRow = covering.first;
+    const endRow = covering.end;
+    const gImage = args.g + <usize>n * gn;
+    const dxRow = rowAddress(dxStrides, args.dx, sizeof<T>(), n, h);
+    for (let at = columnRuns; at < endRuns; at += offsetof<ColumnRun>()) {
+      const run = changetype<ColumnRun>(at);
+      const pixels = run.stop - run.start;
+      const firstColumn = run.first;
+      const endColumn = run.end;
+      const dx = dxRow + <usize>run.start * dw;
       let adds = false;
       for (let oh = firstRow; oh < endRow; oh++) {
-        const rowDivisor = divisor * spanSize(rows, oh);
+        const rowDivisor = divisor * <f64>spanAt(rows, oh).size;
         for (let ow = firstColumn; ow < endColumn; ow++) {
-          const f = <T>(1 / (rowDivisor * spanSize(columns, ow)));
+          const f = <T>(1 / (rowDivisor * <f64>spanAt(columns, ow).size));
           spread<T>(gImage + <usize>oh * gh + <usize>ow * gw, gc, dx, dc, dw, pixels, C, vectors, f, adds);
           adds = true;
         }
@@ -204,18 +252,18 @@ function averagePoolGrad<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function averagePool_f32(args: usize, first: i32, last: i32): void {
+export function averagePool_f32(args: AveragePoolArgs, first: i32, last: i32): void {
   averagePool<f32>(args, first, last);
 }
 
-export function averagePool_f64(args: usize, first: i32, last: i32): void {
+export function averagePool_f64(args: AveragePoolArgs, first: i32, last: i32): void {
   averagePool<f64>(args, first, last);
 }
 
-export function averagePoolGrad_f32(args: usize, first: i32, last: i32): void {
+export function averagePoolGrad_f32(args: AveragePoolGradArgs, first: i32, last: i32): void {
   averagePoolGrad<f32>(args, first, last);
 }
 
-export function averagePoolGrad_f64(args: usize, first: i32, last: i32): void {
+export function averagePoolGrad_f64(args: AveragePoolGradArgs, first: i32, last: i32): void {
   averagePoolGrad<f64>(args, first, last);
 }

@@ -1,8 +1,9 @@
 /**
  * The gradient of max pooling: where each window's maximum was is known. A chunk is one row of dx, all channels of it.
  */
-import { intArg, ptrArg } from '../runtime/abi';
-import { rowAddress, vectorChannels } from './image-rows';
+import { Input, Output } from '../runtime/abi';
+import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
+import { MaxPoolArgs } from './max';
 import { lanes, put, putRow, splatIndex } from '../simd/vector';
 
 /** Lane-wide integers from int32. */
@@ -75,48 +76,57 @@ function clearPixels<T>(row: usize, w: i32, end: i32, dw: usize, dc: usize, C: i
   }
 }
 
+@unmanaged
+class MaxPool2dGradArgs extends MaxPoolArgs {
+  g: Input;
+  index: Input;
+  dx: Output;
+}
+
 /**
- * dx = Σ g over the windows whose index is x's place. A chunk is a row of dx. Where windows tile the image, as most do, each
- * pixel belongs to one of them and is written once; elsewhere the row begins as zeros and stays in L1 while windows add to it.
- * args: g index dx · C H W OH OW · kernel stride padding dilation (h, w each) · strides of g, index, dx (n, c, h, w each)
+ * dx = Σ g over the windows whose index is x's place. A chunk is a row of dx. Where windows tile the image, the common case, each
+ * pixel belongs to one window and is written once. Elsewhere the row begins as zeros and stays in L1 while windows add to it.
  */
 // @ts-ignore: decorator
 @inline
-function maxPoolGrad<T>(args: usize, first: i32, last: i32): void {
-  const C = intArg(args, 3);
-  const H = intArg(args, 4);
-  const W = intArg(args, 5);
-  const OW = intArg(args, 7);
-  const KH = intArg(args, 8);
-  const KW = intArg(args, 9);
-  const strideH = intArg(args, 10);
-  const strideW = intArg(args, 11);
-  const paddingW = intArg(args, 13);
-  const dh = intArg(args, 14);
-  const dw = intArg(args, 15);
-  const gc = <usize>intArg(args, 17) * sizeof<T>();
-  const gw = <usize>intArg(args, 19) * sizeof<T>();
-  const ic = <usize>intArg(args, 21) * 4;
-  const iw = <usize>intArg(args, 23) * 4;
-  const xc = <usize>intArg(args, 25) * sizeof<T>();
-  const xw = <usize>intArg(args, 27) * sizeof<T>();
+function maxPoolGrad<T>(args: MaxPool2dGradArgs, first: i32, last: i32): void {
+  const C = args.C;
+  const H = args.H;
+  const W = args.W;
+  const OW = args.OW;
+  const KH = args.KH;
+  const KW = args.KW;
+  const strideH = args.strideH;
+  const strideW = args.strideW;
+  const paddingW = args.paddingW;
+  const dh = args.dilationH;
+  const dw = args.dilationW;
+  const gStrides = changetype<ImageStrides>(args.yStrides);
+  const indexStrides = changetype<ImageStrides>(args.indexStrides);
+  const dxStrides = changetype<ImageStrides>(args.xStrides);
+  const gc = <usize>gStrides.c * sizeof<T>();
+  const gw = <usize>gStrides.w * sizeof<T>();
+  const ic = <usize>indexStrides.c * 4;
+  const iw = <usize>indexStrides.w * 4;
+  const xc = <usize>dxStrides.c * sizeof<T>();
+  const xw = <usize>dxStrides.w * sizeof<T>();
   const xStride = <usize>strideW * xw;
   const vectors = vectorChannels<T>(C, gc == sizeof<T>() && xc == sizeof<T>() && ic == 4);
   const tiles = strideH == KH && strideW == KW && dh == 1 && dw == 1;
   for (let row = first; row < last; row++) {
     const n = row / H;
     const h = row % H;
-    const dx = rowAddress(args, ptrArg(args, 2), 24, sizeof<T>(), n, h);
+    const dx = rowAddress(dxStrides, args.dx, sizeof<T>(), n, h);
     // Windows begin at oh·stride and reach over (KH − 1)·dh rows more.
-    const low = h + intArg(args, 12);
+    const low = h + args.paddingH;
     const reach = (KH - 1) * dh;
     const start = low > reach ? (low - reach + strideH - 1) / strideH : 0;
-    const end = min(intArg(args, 6), low / strideH + 1);
+    const end = min(args.OH, low / strideH + 1);
     clearPixels<T>(dx, tiles && start < end ? max(0, OW * strideW - paddingW) : 0, W, xw, xc, C);
     for (let oh = start; oh < end; oh++) {
       if ((low - oh * strideH) % dh != 0) continue;
-      const g = rowAddress(args, ptrArg(args, 0), 16, sizeof<T>(), n, oh);
-      const index = rowAddress(args, ptrArg(args, 1), 20, 4, n, oh);
+      const g = rowAddress(gStrides, args.g, sizeof<T>(), n, oh);
+      const index = rowAddress(indexStrides, args.index, 4, n, oh);
       for (let j = 0; j < KW; j++) {
         // The first window whose tap lies in the image, and how many do from there on.
         let w = j * dw - paddingW, ow = 0;
@@ -130,10 +140,10 @@ function maxPoolGrad<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function maxPool2dGrad_f32(args: usize, first: i32, last: i32): void {
+export function maxPool2dGrad_f32(args: MaxPool2dGradArgs, first: i32, last: i32): void {
   maxPoolGrad<f32>(args, first, last);
 }
 
-export function maxPool2dGrad_f64(args: usize, first: i32, last: i32): void {
+export function maxPool2dGrad_f64(args: MaxPool2dGradArgs, first: i32, last: i32): void {
   maxPoolGrad<f64>(args, first, last);
 }

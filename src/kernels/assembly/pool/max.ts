@@ -1,13 +1,42 @@
 /**
  * Max pooling, with the index of each maximum. A chunk is one row of the output image, all channels of it.
  *
- * Windows of 2×2 inside the image, as most are, have a loop of their own; others go tap by tap. Both let vectors of channels go
- * through a window together where these lie next to each other (channels-last), and both take maxima in one instruction that drops
- * a NaN: so they add up what they read, and where the sum is NaN the window is done again by `maxExact`.
+ * Windows of 2×2 inside the image, the common case, have a loop of their own; others are processed tap by tap. Both process vectors
+ * of channels where these are contiguous (channels-last). Both take maxima with one instruction that drops a NaN; so they also add
+ * up what they read, and where the sum is NaN, `maxExact` computes the window again.
  */
-import { intArg, ptrArg } from '../runtime/abi';
-import { rowAddress, vectorChannels } from './image-rows';
+import { Input, Output, Pointer } from '../runtime/abi';
+import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
 import { lanes, splatIndex } from '../simd/vector';
+
+/** A max pool's images and windows. */
+@unmanaged
+export class MaxPoolArgs {
+  C: i32;
+  H: i32;
+  W: i32;
+  OH: i32;
+  OW: i32;
+  KH: i32;
+  KW: i32;
+  strideH: i32;
+  strideW: i32;
+  paddingH: i32;
+  paddingW: i32;
+  dilationH: i32;
+  dilationW: i32;
+  /** Strides of x or dx, of y or g, and of the indices. */
+  xStrides: Pointer<ImageStrides>;
+  yStrides: Pointer<ImageStrides>;
+  indexStrides: Pointer<ImageStrides>;
+}
+
+@unmanaged
+class MaxPool2dArgs extends MaxPoolArgs {
+  x: Input;
+  y: Output;
+  index: Output;
+}
 
 /** Lane-wide integers added, or subtracted. */
 // @ts-ignore: decorator
@@ -238,23 +267,26 @@ function maxExact<T>(
  * A row of windows, channels c0 … C−1, of any shape and layout.
  * @param x, position address and index of the row's first pixel · @param rows how many rows of taps fall on the image
  */
-function maxRow<T>(args: usize, c0: i32, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
-  const C = intArg(args, 3);
-  const W = intArg(args, 5);
-  const OW = intArg(args, 7);
-  const KW = intArg(args, 9);
-  const strideW = intArg(args, 11);
-  const paddingW = intArg(args, 13);
-  const dw = intArg(args, 15);
-  const xc = <usize>intArg(args, 17) * sizeof<T>();
-  const xw = <usize>intArg(args, 19) * sizeof<T>();
-  const down = <usize>(intArg(args, 14) * intArg(args, 18)) * sizeof<T>();
+function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
+  const C = args.C;
+  const W = args.W;
+  const OW = args.OW;
+  const KW = args.KW;
+  const strideW = args.strideW;
+  const paddingW = args.paddingW;
+  const dw = args.dilationW;
+  const xStrides = changetype<ImageStrides>(args.xStrides);
+  const yStrides = changetype<ImageStrides>(args.yStrides);
+  const indexStrides = changetype<ImageStrides>(args.indexStrides);
+  const xc = <usize>xStrides.c * sizeof<T>();
+  const xw = <usize>xStrides.w * sizeof<T>();
+  const down = <usize>(args.dilationH * xStrides.h) * sizeof<T>();
   const right = <usize>dw * xw;
-  const indexDown = intArg(args, 14) * W;
-  const yc = <usize>intArg(args, 21) * sizeof<T>();
-  const yw = <usize>intArg(args, 23) * sizeof<T>();
-  const ic = <usize>intArg(args, 25) * 4;
-  const iw = <usize>intArg(args, 27) * 4;
+  const indexDown = args.dilationH * W;
+  const yc = <usize>yStrides.c * sizeof<T>();
+  const yw = <usize>yStrides.w * sizeof<T>();
+  const ic = <usize>indexStrides.c * 4;
+  const iw = <usize>indexStrides.w * 4;
   const vectors = vectorChannels<T>(C, xc == sizeof<T>() && yc == sizeof<T>() && ic == 4);
   for (let ow = 0; ow < OW; ow++, y += yw, index += iw) {
     const w = ow * strideW - paddingW;
@@ -289,35 +321,35 @@ function maxRow<T>(args: usize, c0: i32, x: usize, rows: i32, position: i32, y: 
   }
 }
 
-/**
- * y = max x over the window, index of the first; a NaN wins, the last of several.
- * args: x y index · C H W OH OW · kernel stride padding dilation (h, w each) · strides of x, y, index (n, c, h, w each)
- */
+/** y = max x over the window, index of the first; a NaN wins, the last of several. */
 // @ts-ignore: decorator
 @inline
-function maxPool<T>(args: usize, first: i32, last: i32): void {
-  const C = intArg(args, 3);
-  const H = intArg(args, 4);
-  const W = intArg(args, 5);
-  const OH = intArg(args, 6);
-  const OW = intArg(args, 7);
-  const KH = intArg(args, 8);
-  const KW = intArg(args, 9);
-  const strideH = intArg(args, 10);
-  const strideW = intArg(args, 11);
-  const paddingH = intArg(args, 12);
-  const dh = intArg(args, 14);
-  const neighbours = intArg(args, 17) == 1 && intArg(args, 21) == 1 && intArg(args, 25) == 1;
-  const xw = <usize>intArg(args, 19) * sizeof<T>();
-  const yw = <usize>intArg(args, 23) * sizeof<T>();
-  const iw = <usize>intArg(args, 27) * 4;
-  const down = <usize>(dh * intArg(args, 18)) * sizeof<T>();
-  const inside = intArg(args, 13) == 0 && (OW - 1) * strideW + KW <= W;
-  const squares = KH == 2 && KW == 2 && dh == 1 && intArg(args, 15) == 1 && inside;
+function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
+  const C = args.C;
+  const H = args.H;
+  const W = args.W;
+  const OH = args.OH;
+  const OW = args.OW;
+  const KH = args.KH;
+  const KW = args.KW;
+  const strideH = args.strideH;
+  const strideW = args.strideW;
+  const paddingH = args.paddingH;
+  const dh = args.dilationH;
+  const xStrides = changetype<ImageStrides>(args.xStrides);
+  const yStrides = changetype<ImageStrides>(args.yStrides);
+  const indexStrides = changetype<ImageStrides>(args.indexStrides);
+  const neighbours = xStrides.c == 1 && yStrides.c == 1 && indexStrides.c == 1;
+  const xw = <usize>xStrides.w * sizeof<T>();
+  const yw = <usize>yStrides.w * sizeof<T>();
+  const iw = <usize>indexStrides.w * 4;
+  const down = <usize>(dh * xStrides.h) * sizeof<T>();
+  const inside = args.paddingW == 0 && (OW - 1) * strideW + KW <= W;
+  const squares = KH == 2 && KW == 2 && dh == 1 && args.dilationW == 1 && inside;
   const quads = neighbours && squares ? C / (4 * lanes<T>()) : 0;
-  const x0 = ptrArg(args, 0), y0 = ptrArg(args, 1), index0 = ptrArg(args, 2);
-  const xn = intArg(args, 16), yn = intArg(args, 20), indexN = intArg(args, 24);
-  const xh = intArg(args, 18), yh = intArg(args, 22), indexH = intArg(args, 26);
+  const x0 = args.x, y0 = args.y, index0 = args.index;
+  const xn = xStrides.n, yn = yStrides.n, indexN = indexStrides.n;
+  const xh = xStrides.h, yh = yStrides.h, indexH = indexStrides.h;
   for (let row = first; row < last; row++) {
     const n = row / OH;
     const oh = row - n * OH;
@@ -341,10 +373,10 @@ function maxPool<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function maxPool2d_f32(args: usize, first: i32, last: i32): void {
+export function maxPool2d_f32(args: MaxPool2dArgs, first: i32, last: i32): void {
   maxPool<f32>(args, first, last);
 }
 
-export function maxPool2d_f64(args: usize, first: i32, last: i32): void {
+export function maxPool2d_f64(args: MaxPool2dArgs, first: i32, last: i32): void {
   maxPool<f64>(args, first, last);
 }

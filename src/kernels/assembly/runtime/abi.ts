@@ -18,6 +18,8 @@ export type OptionalInput = usize;
 export type OptionalOutput = usize;
 /** Records of an `@unmanaged` class side by side: an array of objects. */
 export type Records<T> = usize;
+/** One record of an `@unmanaged` class, stored behind the arguments: an object. */
+export type Pointer<T> = usize;
 /** Not 0 for true: a boolean. */
 export type Flag = i32;
 
@@ -56,4 +58,11 @@ export function floatArg(args: usize, i: i32): f64 {
 /** The first byte after the kernels' static data. */
 export function heapBase(): usize {
   return __heap_base;
+}
+
+/** Bytes from record to record of a class with float64 fields in a table. */
+// @ts-ignore: decorator
+@inline
+export function recordBytes<T>(): usize {
+  return (offsetof<T>() + 7) & ~7;
 }
