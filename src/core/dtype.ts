@@ -1,5 +1,5 @@
 /**
- * Element types, their sizes and how two of them promote.
+ * Element types, their sizes and type promotion.
  *
  * bool < int32 < float32 < float64, as in PyTorch; bool is stored as one byte, 0 or 1.
  */
@@ -8,7 +8,7 @@ import { DTypeError } from './errors.ts';
 /** The element type of a tensor. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool';
 
-/** A floating point element type: the only ones that can require a gradient. */
+/** A floating point element type. Only these can require a gradient. */
 export type FloatDType = 'float32' | 'float64';
 
 /** Any typed array that a tensor's elements can be read into. */
@@ -16,40 +16,43 @@ export type ElementArray = Float32Array | Float64Array | Int32Array | Uint8Array
 
 const RANK: Record<DType, number> = { bool: 0, int32: 1, float32: 2, float64: 3 };
 
-/** Bytes of one element. */
+/** The bytes of one element. */
 export const ITEM_SIZE: Record<DType, number> = { bool: 1, int32: 4, float32: 4, float64: 8 };
 
-/** Whether `dtype` is float32 or float64. */
+/** Returns whether `dtype` is float32 or float64. */
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === 'float32' || dtype === 'float64';
 }
 
-/** `dtype`, if it is one: plain JavaScript may pass anything. */
+/** Returns `dtype`, or throws if it is none: plain JavaScript may pass anything. */
 export function checkDType(op: string, dtype: DType): DType {
   if (Object.hasOwn(RANK, dtype)) return dtype;
   throw new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got ${dtype}`);
 }
 
-/** Whether an element of `dtype` can be `value`; floats round, so anything fits them. */
+/** Returns whether an element of `dtype` can store `value`. Floats round, so they can store any number. */
 export function fits(value: number, dtype: DType): boolean {
-  return isFloat(dtype) || (dtype === 'bool' ? value === 0 || value === 1 : value === (value | 0));
+  if (isFloat(dtype)) return true;
+  if (dtype === 'bool') return value === 0 || value === 1;
+  return value === (value | 0);
 }
 
 /** Throws DTypeError for a number that a tensor of `dtype` cannot hold. */
 export function checkFits(op: string, value: number, dtype: DType): void {
   if (fits(value, dtype)) return;
-  const [article, wider] = [dtype === 'bool' ? 'a' : 'an', fits(value, 'int32') ? 'int32' : 'float32'];
+  const article = dtype === 'bool' ? 'a' : 'an';
+  const wider = fits(value, 'int32') ? 'int32' : 'float32';
   throw new DTypeError(`${op}: ${value} does not fit ${article} ${dtype} tensor; convert the tensor with .to('${wider}') first`);
 }
 
-/** The wider of two dtypes: what an operation on both computes in. */
+/** Returns the wider of two dtypes. An operation on both computes in it. */
 export function promote(a: DType, b: DType): DType {
   return RANK[a] >= RANK[b] ? a : b;
 }
 
 const ARRAYS = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array };
 
-/** A new typed array of `length` zeros that holds elements of `dtype`. */
+/** Creates a typed array of `length` zeros for elements of `dtype`. */
 export function newArray(dtype: DType, length: number): ElementArray {
   return new ARRAYS[dtype](length);
 }

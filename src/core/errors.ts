@@ -1,7 +1,7 @@
 /**
- * Every error this library throws on purpose. All extend ChainruleError, so that one `instanceof` tells them from bugs.
+ * The errors this library throws on purpose. All extend ChainruleError, so one `instanceof` distinguishes them from bugs.
  *
- * A message names the operation, both numbers and all shapes, and says what to do.
+ * A message names the operation, both numbers, all shapes and the remedy.
  */
 
 /** The base of every error of this library. */
@@ -11,16 +11,16 @@ export class ChainruleError extends Error {
   }
 }
 
-/** Shapes, dims or element counts that do not fit together. */
+/** Shapes, dims or element counts that do not match. */
 export class ShapeError extends ChainruleError {}
 
-/** An element type that the operation does not take. */
+/** An element type that the operation does not support. */
 export class DTypeError extends ChainruleError {}
 
 /** An option or argument outside its allowed values. */
 export class ArgumentError extends ChainruleError {}
 
-/** A gradient was asked for that cannot be given: no graph, no scalar, an integer tensor, … */
+/** A gradient was requested that does not exist: no graph, not a scalar, an integer tensor, … */
 export class AutogradError extends ChainruleError {}
 
 /** Backward, or a recorded operation, through a part of the graph that an earlier backward consumed. */
@@ -29,19 +29,19 @@ export class GraphConsumedError extends AutogradError {}
 /** A tensor that backward needs was written to after it was saved, or must not be written to in place. */
 export class InPlaceError extends AutogradError {}
 
-/** A tensor was read after its memory was freed; the message says who freed it. */
+/** A tensor was read after its memory was freed. The message names what freed it. */
 export class ReleasedError extends ChainruleError {}
 
-/** Scopes or scoped loops that overlap instead of nesting, or an asynchronous function given to one. */
+/** Scopes or scoped loops that overlap instead of nesting, or that were given an asynchronous function. */
 export class ScopeError extends ChainruleError {}
 
-/** Under `detectAnomaly`: an operation or its backward made a value that is no finite number. */
+/** Under `detectAnomaly`: an operation or its backward computed a value that is not finite. */
 export class AnomalyError extends ChainruleError {}
 
 /** WebAssembly memory is exhausted. */
 export class OutOfMemoryError extends ChainruleError {}
 
-/** A worker thread failed, ended or stood still in the middle of a kernel. What the operation was writing is undefined. */
+/** A worker thread failed, ended or stalled during a kernel. The values that the operation was writing are undefined. */
 export class WorkerError extends ChainruleError {}
 
 /** A gradient check found a wrong gradient. */
@@ -50,22 +50,22 @@ export class GradcheckError extends ChainruleError {}
 /** A file or folder that is missing, damaged, or not what was expected. */
 export class FileError extends ChainruleError {}
 
-/** A state dict that does not fit: names missing, unexpected or of the wrong shape. */
+/** A state dict that does not match: missing names, unexpected names or wrong shapes. */
 export class StateDictError extends ChainruleError {}
 
-/** The refusal of a state that does not fit `owner`. */
-export function misfit(owner: string, what: string): StateDictError {
-  return new StateDictError(`loadStateDict: the state does not fit ${owner}: ${what}`);
+/** Creates the error for a state that does not match `owner`. */
+export function stateDictMismatch(owner: string, problem: string): StateDictError {
+  return new StateDictError(`loadStateDict: the state does not fit ${owner}: ${problem}`);
 }
 
-/** How messages call a value of the wrong kind: `an array`, `a string`, `null`. */
+/** Describes a value of the wrong kind for messages: `an array`, `a string`, `null`. */
 export function kindOf(value: unknown): string {
   if (value == null) return String(value);
   if (Array.isArray(value)) return 'an array';
   return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
 }
 
-/** Throws unless `value` is an array: PyTorch also takes sizes and dims one by one. */
+/** Throws unless `value` is an array. PyTorch also takes sizes and dims as separate arguments. */
 export function checkArray(op: string, value: unknown): void {
   if (!Array.isArray(value)) throw new ArgumentError(`${op}: expected an array, got ${kindOf(value)}; write ${op}([…])`);
 }

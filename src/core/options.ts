@@ -1,6 +1,6 @@
 import { ArgumentError, kindOf } from './errors.ts';
 
-/** Throws for an option that is not known, or for something else in the options' place: either would silently do nothing. */
+/** Throws for an unknown option, and for options that are not an object. Either would be ignored silently. */
 export function checkOptions(name: string, options: object, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
     throw new ArgumentError(`${name}: expected an object of options (${known.join(', ')}), got ${kindOf(options)}`);
@@ -8,7 +8,7 @@ export function checkOptions(name: string, options: object, known: readonly stri
   if (unknown !== undefined) throw new ArgumentError(`${name}: unknown option '${unknown}'; the options are ${known.join(', ')}`);
 }
 
-/** The options, with `defaults`, which name all there are, in place of what is not given. */
+/** Returns the options, with defaults for those that are missing or undefined. `defaults` must name every option. */
 export function withDefaults<O extends object>(name: string, options: O, defaults: Required<O>): Required<O> {
   checkOptions(name, options, Object.keys(defaults));
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
@@ -21,7 +21,7 @@ export function checkCount(name: string, option: string, value: unknown): void {
     throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
 }
 
-/** Throws unless `value` is a number that passes `test`, which `range` describes. */
+/** Makes a check that throws unless `value` is a number that passes `test`. `range` describes the test in the message. */
 export const checkRange =
   (range: string, test: (value: number) => boolean) =>
   (name: string, option: string, value: unknown): void => {

@@ -1,14 +1,14 @@
 /**
  * Counter-based random numbers: Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
  *
- * A number depends on (seed, stream, counter) alone, never on how many were drawn before by others: order, batch size and
- * threads cannot change it. kernels/…/uniform draws the same numbers in bulk.
+ * A number depends only on (seed, stream, counter). The order of draws, the batch size and the number of threads cannot change
+ * it. The `uniform` kernel draws the same numbers in bulk.
  */
 import { ArgumentError } from './errors.ts';
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
-/** The two output words of Threefry-2x32-20 for key (k0, k1) and counter (c0, c1), as signed 32-bit integers. */
+/** Returns the two output words of Threefry-2x32-20 for key (k0, k1) and counter (c0, c1), as signed 32-bit integers. */
 export function threefry(k0: number, k1: number, c0: number, c1: number): [number, number] {
   const k2 = k0 ^ k1 ^ 0x1bd11bda;
   const keys = [k0 | 0, k1 | 0, k2];
@@ -27,66 +27,69 @@ export function threefry(k0: number, k1: number, c0: number, c1: number): [numbe
   return [x, y];
 }
 
-/** A uniform float64 in [0, 1) with 53 bits from two words: (a >>> 5) · 2²⁶ + (b >>> 6), times 2⁻⁵³. */
+/** Returns a uniform float64 in [0, 1) with 53 random bits from two words: (a >>> 5) · 2²⁶ + (b >>> 6), times 2⁻⁵³. */
 export function uniform53(a: number, b: number): number {
   return ((a >>> 5) * 67108864 + (b >>> 6)) / 9007199254740992;
 }
 
-/** A uniform float32 in [0, 1) with 24 bits from one word: (a >>> 8) · 2⁻²⁴. */
+/** Returns a uniform float32 in [0, 1) with 24 random bits from one word: (a >>> 8) · 2⁻²⁴. */
 export function uniform24(a: number): number {
   return (a >>> 8) / 16777216;
 }
 
-/** The two key words of a seed: any safe integer ≥ 0. */
+/** Returns the two key words of a seed, which may be any safe integer ≥ 0. */
 export function seedKey(seed: number): readonly [number, number] {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`seed must be a whole number from 0 to 2^53 − 1, got ${seed}`);
   return [seed | 0, Math.floor(seed / 2 ** 32)];
 }
 
-/** A stream of random numbers whose whole state is (key, stream, counter). */
+/** A stream of random numbers. Its whole state is (key, stream, counter). */
 export class Random {
   readonly #key: readonly [number, number];
   readonly #stream: number;
   #counter = 0;
 
-  /** @param seed any safe integer ≥ 0 · @param stream which of the seed's 2³² independent streams */
+  /**
+   * @param seed - Any safe integer ≥ 0, or two key words.
+   * @param stream - The number of one of the seed's 2³² independent streams.
+   */
   constructor(seed: number | readonly [number, number], stream = 0) {
     this.#key = typeof seed === 'number' ? seedKey(seed) : seed;
     this.#stream = stream | 0;
   }
 
-  /** A generator for a sub-stream: its key is a hash of this one's and `words`. */
+  /** Returns a generator of an independent stream. Its key is a hash of this one's key and stream, and of `words`. */
   split(...words: number[]): Random {
     let key: readonly [number, number] = threefry(this.#key[0], this.#key[1], this.#stream, -1);
     for (const w of words) key = threefry(key[0], key[1], w | 0, Math.floor(w / 2 ** 32));
     return new Random(key);
   }
 
-  /** The next uniform number in [0, 1). */
+  /** Draws the next uniform number in [0, 1). */
   uniform(): number {
     const [a, b] = threefry(this.#key[0], this.#key[1], this.#counter++, this.#stream);
     return uniform53(a, b);
   }
 
-  /** The next normal number (Box–Muller, the cosine branch). */
+  /** Draws the next standard normal number (Box–Muller, the cosine branch). */
   normal(): number {
     const u = 1 - this.uniform();
     return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** The next whole number in [0, n). */
+  /** Draws the next whole number in [0, n). */
   integer(n: number): number {
     return Math.floor(this.uniform() * n);
   }
 
-  /** A uniformly random order of 0 … n−1 (Fisher–Yates). */
+  /** Draws a uniformly random permutation of 0 … n−1 (Fisher–Yates). */
   permutation(n: number): Int32Array {
     const out = Int32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
       const j = this.integer(i + 1);
-      const t = out[i]!;
+      const swapped = out[i]!;
       out[i] = out[j]!;
-      out[j] = t;
+      out[j] = swapped;
     }
     return out;
   }

@@ -1,11 +1,11 @@
 /**
- * Whatever can be saved and restored: modules, optimizers, schedulers, loaders, generators.
+ * An object whose state can be saved and restored: a module, optimizer, scheduler, loader or generator.
  *
  * The state is a tree of records and arrays whose leaves are tensors (anything with shape, dtype and data) or plain JSON values.
  */
 export interface Stateful {
-  /** The state now. Tensors in it may be live: copy what must not change. */
+  /** Returns the current state. Its tensors may be live: copy what must not change. */
   stateDict(): object;
-  /** Restores what `stateDict` gave, by copying. */
+  /** Restores a state that `stateDict` returned, by copying. */
   loadStateDict(state: never): unknown;
 }

@@ -1,9 +1,9 @@
 /**
- * Loading a state dict: everything is checked before anything is written.
+ * Loads a state dict: checks all of it before the first write.
  */
 import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
-import { kindOf, misfit } from '../core/errors.ts';
+import { kindOf, stateDictMismatch } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -11,13 +11,13 @@ export type StateDict = Readonly<Record<string, Tensor>>;
 
 /** Options of loadStateDict. */
 export interface LoadOptions {
-  /** Whether names that are missing or unexpected throw. Wrong shapes always do. Default true. */
+  /** Whether missing and unexpected names throw. Wrong shapes always throw. Default true. */
   readonly strict?: boolean;
-  /** The module's name for each name of the state. Default: the same. */
+  /** Maps a name of the state to the module's name. Default: the same name. */
   readonly rename?: (name: string) => string;
 }
 
-/** What loadStateDict found that did not match by name. */
+/** The names that loadStateDict could not match. */
 export interface LoadReport {
   /** Names of the module that the state lacks. */
   readonly missing: string[];
@@ -25,42 +25,46 @@ export interface LoadReport {
   readonly unexpected: string[];
 }
 
-/** Copies `state` into `own`; `find` knows `own`'s tensors by all their names, and gives the value in their terms. */
+/** Returns the tensor that `name` leads to, or undefined, and the entry's value in the module's own shape. */
+export type FindTarget = (name: string, value: Tensor) => [target: Tensor | undefined, value: Tensor];
+
+/** Copies `state` into the module's own tensors, all or nothing. `owner` names the module in errors. */
 export function loadInto(
   owner: string,
-  own: StateDict,
-  find: (name: string, value: Tensor) => [target: Tensor | undefined, value: Tensor],
+  ownTensors: StateDict,
+  findTarget: FindTarget,
   state: StateDict,
   { strict = true, rename = (name) => name }: LoadOptions,
 ): LoadReport {
-  if (typeof state !== 'object' || state === null) throw misfit(owner, `expected a record of tensors, got ${kindOf(state)}`);
-  const found = new Map<Tensor, Tensor>();
+  if (typeof state !== 'object' || state === null) throw stateDictMismatch(owner, `expected a record of tensors, got ${kindOf(state)}`);
+  const valueOfTarget = new Map<Tensor, Tensor>();
   const unexpected: string[] = [];
   const problems: string[] = [];
   return noGrad(() => {
     for (const [key, given] of Object.entries(state)) {
       const name = rename(key);
-      const [target, value] = find(name, given);
+      const [target, value] = findTarget(name, given);
       if (target === undefined) {
         unexpected.push(key);
         continue;
       }
       const problem = problemOf(name, target, value);
       if (problem !== null) problems.push(problem);
-      found.set(target, value);
+      valueOfTarget.set(target, value);
     }
-    const missing = Object.keys(own).filter((name) => !found.has(own[name]!));
+    const missing = Object.keys(ownTensors).filter((name) => !valueOfTarget.has(ownTensors[name]!));
     if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
     if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
-    if (problems.length > 0) throw misfit(owner, problems.join('; '));
-    for (const [target, value] of found) target.copy_(value);
+    if (problems.length > 0) throw stateDictMismatch(owner, problems.join('; '));
+    for (const [target, value] of valueOfTarget) target.copy_(value);
     return { missing, unexpected };
   });
 }
 
+/** Returns why `value` cannot be copied into `target`, or null. */
 function problemOf(name: string, target: Tensor, value: Tensor): string | null {
   if (!isTensor(value)) return `${name} is ${kindOf(value)} in the state, expected a tensor`;
-  // A tensor whose memory is gone must say so before the first copy.
+  // Throws here, before the first copy, if the value was released.
   void value.storage;
   if (!sameShape(target.shape, value.shape)) {
     return `${name} has shape ${formatShape(value.shape)} in the state, ${formatShape(target.shape)} in the module`;

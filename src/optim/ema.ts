@@ -2,7 +2,7 @@
  * An average of the weights along the path of training, often better than where the path ends.
  */
 import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
+import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkRange, readOptions } from './check.ts';
@@ -78,10 +78,10 @@ export class EMA implements Stateful {
   loadStateDict(state: EMAState): void {
     const [saved, own] = [state?.averages, this.#averages];
     if (!Array.isArray(saved) || saved.length !== own.length)
-      throw misfit('EMA', `expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
+      throw stateDictMismatch('EMA', `expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
     own.forEach(({ shape }, i) => {
       const [got, expected] = [isTensor(saved[i]) ? formatShape(saved[i].shape) : kindOf(saved[i]), formatShape(shape)];
-      if (got !== expected) throw misfit('EMA', `average ${i} is ${got}, expected ${expected}`);
+      if (got !== expected) throw stateDictMismatch('EMA', `average ${i} is ${got}, expected ${expected}`);
     });
     noGrad(() => own.forEach((a, i) => a.copy_(saved[i])));
   }

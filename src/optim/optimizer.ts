@@ -2,7 +2,7 @@
  * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, AutogradError, kindOf, misfit, type StateDictError } from '../core/errors.ts';
+import { ArgumentError, AutogradError, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -44,7 +44,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   readonly #state = new Map<Tensor, ParamState>();
   /** State that the step under way has made, and what it replaces. */
   readonly #made: { p: Tensor; old: ParamState | undefined; before: Tensor | undefined; tensor: Tensor }[] = [];
-  readonly #misfit = (what: string): StateDictError => misfit(this.constructor.name, what);
+  readonly #mismatch = (what: string): StateDictError => stateDictMismatch(this.constructor.name, what);
 
   /** `options` are the caller's: besides `lr`, only those that have a default. */
   constructor(params: Params<Omit<Group, 'params'>>, defaults: Partial<Omit<Group, 'params'>>, options: object = {}) {
@@ -136,16 +136,16 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const state = new Map<Tensor, ParamState>();
     for (const [index, entries] of Object.entries(saved.state)) {
       const p = params[numbers.indexOf(Number(index))];
-      if (p === undefined) throw this.#misfit(`there is state for parameter ${index}, which is in no group`);
+      if (p === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
       if (typeof entries !== 'object' || entries === null) {
-        throw this.#misfit(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
+        throw this.#mismatch(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
       }
       for (const [name, t] of Object.entries(entries)) {
-        if (!isTensor(t)) throw this.#misfit(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
+        if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
         const scalar = name === 'step';
         if (sameShape(t.shape, scalar ? [] : p.shape)) continue;
         const expected = scalar ? 'expected []' : `the parameter ${formatShape(p.shape)}`;
-        throw this.#misfit(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
+        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
       }
       state.set(p, entries);
     }
@@ -160,15 +160,15 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   #readSavedGroups(saved: OptimizerState): Group[] {
     const [own, theirs] = [this.paramGroups, saved?.paramGroups];
     if (typeof saved?.state !== 'object' || saved.state === null || !Array.isArray(theirs))
-      throw this.#misfit('expected { state, paramGroups }');
-    if (theirs.length !== own.length) throw this.#misfit(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
+      throw this.#mismatch('expected { state, paramGroups }');
+    if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
     return own.map((group, i) => {
       const { params, ...options } = theirs[i] ?? {};
       if (params?.length !== group.params.length) {
-        throw this.#misfit(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
+        throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
       }
       const foreign = Object.keys(options).find((key) => !(key in group) && key !== 'initialLr');
-      if (foreign !== undefined) throw this.#misfit(`group ${i} has the option '${foreign}', which is another optimizer's`);
+      if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;

@@ -1,4 +1,4 @@
-import { ArgumentError, misfit } from '../core/errors.ts';
+import { ArgumentError, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
 import type { Optimizer } from './optimizer.ts';
@@ -87,7 +87,7 @@ export class ReduceLROnPlateau implements Stateful {
   /** Continues where `stateDict` was taken; learning rates come back with the optimizer's state. Throws: StateDictError */
   loadStateDict(state: PlateauState): void {
     const wrong = Object.keys(this.#state).find((key) => typeof state?.[key as keyof PlateauState] !== 'number');
-    if (wrong !== undefined) throw misfit('ReduceLROnPlateau', `${wrong} is no number`);
+    if (wrong !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${wrong} is no number`);
     this.#state = { ...state };
   }
 }

@@ -2,7 +2,7 @@
  * What all learning rate schedulers share. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once at
  * its birth and once per `step`; several may act on one optimizer, each on what the last has left.
  */
-import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
+import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { readOptions, type Spec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
@@ -81,7 +81,7 @@ export abstract class Scheduler implements Stateful {
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
     if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || baseLrs?.length !== groups || lastLr?.length !== groups) {
       const got = `got ${lastEpoch} and ${baseLrs?.length}`;
-      throw misfit(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
+      throw stateDictMismatch(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
     }
     this.lastEpoch = lastEpoch!;
     this.baseLrs = [...baseLrs];

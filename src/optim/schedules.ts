@@ -1,7 +1,7 @@
 /**
  * Schedules of a few lines each. All but LambdaLR go on from the learning rate that is there, so that they chain with others.
  */
-import { ArgumentError, kindOf, misfit } from '../core/errors.ts';
+import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
 import { checkNotNegative, checkPerGroup, checkRange } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
@@ -161,7 +161,7 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
 
   override loadStateDict(state: SequentialState): void {
     const [own, saved] = [this.options.schedulers, state?.schedulers ?? []];
-    if (own.length !== saved.length) throw misfit('SequentialLR', `expected ${own.length} schedulers, got ${saved.length}`);
+    if (own.length !== saved.length) throw stateDictMismatch('SequentialLR', `expected ${own.length} schedulers, got ${saved.length}`);
     super.loadStateDict(state);
     own.forEach((s, i) => s.loadStateDict(saved[i]!));
   }
