@@ -1,124 +1,230 @@
 /**
- * Layers that are a function, whose options their constructor takes. PReLU alone has a parameter.
+ * Layers that apply one function of the engine. The constructor takes the function's options. Only PReLU has a parameter.
  */
 import * as f from '../autograd/index.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { constant_ } from './init.ts';
-import { Module, type Layer } from './module.ts';
+import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
-/** The layer y = op(x, …options): a class whose constructor takes the op's own options, with its defaults. */
-/* @__NO_SIDE_EFFECTS__ */
-function layer<O extends unknown[]>(op: (x: f.Tensor, ...options: O) => f.Tensor): new (...o: O) => Layer & { readonly options: O } {
-  return class extends Module {
-    readonly options: O;
-    constructor(...options: O) {
-      super();
-      this.options = options;
-    }
-    forward(x: f.Tensor): f.Tensor {
-      return op(x, ...this.options);
-    }
-  };
+/** The layer y = op(x, …options). Each subclass declares its own constructor, so that editors show its parameters. */
+abstract class FunctionLayer<Options extends unknown[] = []> extends Module {
+  readonly options: Options;
+  readonly #op: (x: f.Tensor, ...options: Options) => f.Tensor;
+
+  constructor(op: (x: f.Tensor, ...options: Options) => f.Tensor, ...options: Options) {
+    super();
+    // Omitted arguments arrive as undefined. The trailing ones are dropped: `new LeakyReLU().options` is [].
+    const lastGiven = options.findLastIndex((option) => option !== undefined);
+    this.options = options.slice(0, lastGiven + 1) as Options;
+    this.#op = op;
+  }
+
+  forward(x: f.Tensor): f.Tensor {
+    const op = this.#op;
+    return op(x, ...this.options);
+  }
 }
 
 /** y = max(x, 0) */
-export class ReLU extends layer(f.relu) {}
+export class ReLU extends FunctionLayer {
+  constructor() {
+    super(f.relu);
+  }
+}
 
 /** y = tanh x */
-export class Tanh extends layer(f.tanh) {}
+export class Tanh extends FunctionLayer {
+  constructor() {
+    super(f.tanh);
+  }
+}
 
 /** y = 1 / (1 + e⁻ˣ) */
-export class Sigmoid extends layer(f.sigmoid) {}
+export class Sigmoid extends FunctionLayer {
+  constructor() {
+    super(f.sigmoid);
+  }
+}
 
 /**
- * y = x where x > 0, else negativeSlope · x; 0.01 by default
+ * y = x where x > 0, else negativeSlope · x
  * @example new LeakyReLU(0.2)
  */
-export class LeakyReLU extends layer(f.leakyRelu) {}
+export class LeakyReLU extends FunctionLayer<[negativeSlope?: number | undefined]> {
+  /** @param negativeSlope The slope where x ≤ 0. Default 0.01. */
+  constructor(negativeSlope?: number) {
+    super(f.leakyRelu, negativeSlope);
+  }
+}
 
 /**
- * y = x where x > 0, else alpha · (eˣ − 1); 1 by default
+ * y = x where x > 0, else alpha · (eˣ − 1)
  * @example new ELU(0.5)
  */
-export class ELU extends layer(f.elu) {}
+export class ELU extends FunctionLayer<[alpha?: number | undefined]> {
+  /** @param alpha y tends to −alpha for large negative x. Default 1. */
+  constructor(alpha?: number) {
+    super(f.elu, alpha);
+  }
+}
 
 /**
  * y = x Φ(x)
  * @example new GELU({ approximate: 'tanh' })
  */
-export class GELU extends layer(f.gelu) {}
+export class GELU extends FunctionLayer<[options?: f.GeluOptions | undefined]> {
+  /** @param options `approximate` selects the formula. Default: the exact one. */
+  constructor(options?: f.GeluOptions) {
+    super(f.gelu, options);
+  }
+}
 
 /** y = x σ(x) */
-export class SiLU extends layer(f.silu) {}
+export class SiLU extends FunctionLayer {
+  constructor() {
+    super(f.silu);
+  }
+}
 
 /** y = x tanh(ln(1 + eˣ)) */
-export class Mish extends layer(f.mish) {}
+export class Mish extends FunctionLayer {
+  constructor() {
+    super(f.mish);
+  }
+}
 
 /**
  * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
  * @example new Softplus({ beta: 2, threshold: 20 })
  */
-export class Softplus extends layer(f.softplus) {}
+export class Softplus extends FunctionLayer<[options?: f.SoftplusOptions | undefined]> {
+  /** @param options `beta` and `threshold` of the formula. Default 1 and 20. */
+  constructor(options?: f.SoftplusOptions) {
+    super(f.softplus, options);
+  }
+}
 
 /** y = ln σ(x) */
-export class LogSigmoid extends layer(f.logSigmoid) {}
+export class LogSigmoid extends FunctionLayer {
+  constructor() {
+    super(f.logSigmoid);
+  }
+}
 
 /**
  * yᵢ = exp xᵢ / Σ exp x along a dim
  * @example new Softmax(1)
  */
-export class Softmax extends layer(f.softmax) {}
+export class Softmax extends FunctionLayer<[dim: number]> {
+  /** @param dim The dim that the sum runs along; a negative one counts from the last. */
+  constructor(dim: number) {
+    super(f.softmax, dim);
+  }
+}
 
 /**
  * y = ln softmax(x) along a dim
  * @example new LogSoftmax(1)
  */
-export class LogSoftmax extends layer(f.logSoftmax) {}
+export class LogSoftmax extends FunctionLayer<[dim: number]> {
+  /** @param dim The dim that softmax runs along; a negative one counts from the last. */
+  constructor(dim: number) {
+    super(f.logSoftmax, dim);
+  }
+}
 
 /** y = min(max(x + 3, 0), 6) / 6 */
-export class Hardsigmoid extends layer(f.hardsigmoid) {}
+export class Hardsigmoid extends FunctionLayer {
+  constructor() {
+    super(f.hardsigmoid);
+  }
+}
 
 /** y = x min(max(x + 3, 0), 6) / 6 */
-export class Hardswish extends layer(f.hardswish) {}
+export class Hardswish extends FunctionLayer {
+  constructor() {
+    super(f.hardswish);
+  }
+}
 
 /**
- * The largest element of every window; takes what F.maxPool2d does.
+ * Takes the largest element of every window; see F.maxPool2d.
  * @example new MaxPool2d(3, { stride: 2, padding: 1 })
  */
-export class MaxPool2d extends layer<[f.Size2d, f.MaxPool2dOptions?]>(f.maxPool2d) {}
+export class MaxPool2d extends FunctionLayer<[kernelSize: f.Size2d, options?: f.MaxPool2dOptions | undefined]> {
+  /**
+   * @param kernelSize The window's size: one number for both dims, or [height, width].
+   * @param options `stride` (default: kernelSize), `padding`, `dilation` and `ceilMode`.
+   */
+  constructor(kernelSize: f.Size2d, options?: f.MaxPool2dOptions) {
+    super(f.maxPool2d, kernelSize, options);
+  }
+}
 
 /**
- * The mean of every window; takes what F.avgPool2d does.
+ * Takes the mean of every window; see F.avgPool2d.
  * @example new AvgPool2d(2, { countIncludePad: false })
  */
-export class AvgPool2d extends layer(f.avgPool2d) {}
+export class AvgPool2d extends FunctionLayer<[kernelSize: f.Size2d, options?: f.AvgPool2dOptions | undefined]> {
+  /**
+   * @param kernelSize The window's size: one number for both dims, or [height, width].
+   * @param options `stride` (default: kernelSize), `padding`, `ceilMode`, `countIncludePad` and `divisorOverride`.
+   */
+  constructor(kernelSize: f.Size2d, options?: f.AvgPool2dOptions) {
+    super(f.avgPool2d, kernelSize, options);
+  }
+}
 
-/** The means of windows that cover the image evenly; see F.adaptiveAvgPool2d. */
-export class AdaptiveAvgPool2d extends layer(f.adaptiveAvgPool2d) {}
+/** Takes the means of windows that cover the image evenly; see F.adaptiveAvgPool2d. */
+export class AdaptiveAvgPool2d extends FunctionLayer<[outputSize: f.AdaptiveSize]> {
+  /** @param outputSize One number for both dims, or [height, width]; null keeps the size of x. */
+  constructor(outputSize: f.AdaptiveSize) {
+    super(f.adaptiveAvgPool2d, outputSize);
+  }
+}
 
 /**
- * Images resized by repeating or leaving out pixels; takes what F.interpolate does.
+ * Resizes images by repeating or leaving out pixels; see F.interpolate.
  * @example new Upsample({ scaleFactor: 2 })
  */
-export class Upsample extends layer(f.interpolate) {}
+export class Upsample extends FunctionLayer<[options?: f.InterpolateOptions | undefined]> {
+  /** @param options The `size` of the output or its `scaleFactor`. */
+  constructor(options?: f.InterpolateOptions) {
+    super(f.interpolate, options);
+  }
+}
 
 /**
- * Dims `start` to `end` as one.
+ * Joins the dims from `startDim` to `endDim` into one.
  * Shape:  x [N,C,H,W] → y [N,C·H·W] by default
  */
-export class Flatten extends layer<[start?: number, end?: number]>((x, start = 1, end = -1) => f.flatten(x, start, end)) {}
+export class Flatten extends FunctionLayer<[startDim?: number | undefined, endDim?: number | undefined]> {
+  /**
+   * @param startDim The first dim to join. Default 1.
+   * @param endDim The last dim to join. Default −1, the last dim of x.
+   */
+  constructor(startDim?: number, endDim?: number) {
+    super((x, start = 1, end = -1) => f.flatten(x, start, end), startDim, endDim);
+  }
+}
 
 /** y = x, the same tensor. */
-export class Identity extends layer((x: f.Tensor) => x) {}
+export class Identity extends FunctionLayer {
+  constructor() {
+    super((x) => x);
+  }
+}
 
 /** Options of Dropout, Dropout2d and StochasticDepth: the `generator` of the masks, by default that of `manualSeed`. */
 export type DropoutLayerOptions = Pick<f.DropoutOptions, 'generator'>;
 
-const pick = ({ training, generator }: Dropout): f.DropoutOptions => ({ training, generator });
+function dropoutOptions({ training, generator }: Dropout): f.DropoutOptions {
+  return { training, generator };
+}
 
 /**
- * In training, zeroes each element with probability p and scales the rest by 1 / (1 − p); in evaluation, y = x.
+ * In training, zeroes each element with probability p and scales the rest by 1 / (1 − p). In evaluation, y = x.
  * Source: Srivastava et al. 2014, JMLR 15
  */
 export class Dropout extends Module {
@@ -127,26 +233,26 @@ export class Dropout extends Module {
 
   constructor(p = 0.5, options: DropoutLayerOptions = {}) {
     super();
-    const { name } = this.constructor;
-    this.generator = withDefaults(name, options, { generator: f.defaultGenerator }).generator;
-    f.checkProbability(name, p);
+    const { generator } = withDefaults(this.constructor.name, options, { generator: f.defaultGenerator });
+    this.generator = generator;
+    f.checkProbability(this.constructor.name, p);
     this.p = p;
   }
 
   forward(x: f.Tensor): f.Tensor {
-    return f.dropout(x, this.p, pick(this));
+    return f.dropout(x, this.p, dropoutOptions(this));
   }
 }
 
-/** Dropout of whole channels; see F.dropout2d. */
+/** Zeroes whole channels in training; see F.dropout2d. */
 export class Dropout2d extends Dropout {
   override forward(x: f.Tensor): f.Tensor {
-    return f.dropout2d(x, this.p, pick(this));
+    return f.dropout2d(x, this.p, dropoutOptions(this));
   }
 }
 
 /**
- * Dropout of a residual branch as a whole, for the batch or sample by sample; see F.stochasticDepth.
+ * Drops a whole residual branch in training, for the batch or sample by sample; see F.stochasticDepth.
  * @example new StochasticDepth(0.2, 'row')
  */
 export class StochasticDepth extends Dropout {
@@ -158,13 +264,13 @@ export class StochasticDepth extends Dropout {
   }
 
   override forward(x: f.Tensor): f.Tensor {
-    return f.stochasticDepth(x, this.p, this.mode, pick(this));
+    return f.stochasticDepth(x, this.p, this.mode, dropoutOptions(this));
   }
 }
 
 /** Options of PReLU. */
 export interface PReLUOptions extends LayerOptions {
-  /** What the slopes start from. Default 0.25. */
+  /** The initial slope. Default 0.25. */
   readonly init?: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Layers that multiply by a learned weight: Linear, Conv2d, and Embedding, which picks its rows.
+ * Layers with a learned weight: Linear and Conv2d multiply by it, Embedding selects its rows.
  */
 import { defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
@@ -12,24 +12,24 @@ import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
 /** Options of Linear. */
 export interface LinearOptions extends LayerOptions, InitOptions {
-  /** Whether there is a bias. Default true. */
+  /** Whether the layer has a bias. Default true. */
   readonly bias?: boolean;
 }
 
-const LAYER = { dtype: 'float32', generator: defaultGenerator } as const;
-const LINEAR = { bias: true, ...LAYER } as const;
+const LAYER_DEFAULTS = { dtype: 'float32', generator: defaultGenerator } as const;
+const LINEAR_DEFAULTS = { bias: true, ...LAYER_DEFAULTS } as const;
 
-/** A layer of weight and bias, both U(−k, k), k = 1/√fanIn, where fanIn is how many numbers weight[0] has: PyTorch's default. */
-abstract class Weighted extends Module {
+/** A layer of weight and bias, both initialised by U(−k, k), k = 1/√fanIn (PyTorch's default). fanIn is the size of weight[0]. */
+abstract class WeightedLayer extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  constructor(weight: Shape, { bias, dtype, generator }: Required<LinearOptions>) {
+  constructor(weightShape: Shape, { bias, dtype, generator }: Required<LinearOptions>) {
     super();
-    const k = 1 / Math.sqrt(sizeOf(weight.slice(1)));
+    const k = 1 / Math.sqrt(sizeOf(weightShape.slice(1)));
     const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, { generator }));
-    this.weight = draw(weight);
-    this.bias = bias ? draw(weight.slice(0, 1)) : null;
+    this.weight = draw(weightShape);
+    this.bias = bias ? draw(weightShape.slice(0, 1)) : null;
   }
 
   override multiplyAdds(_: Tensor, y: Tensor): number {
@@ -42,9 +42,9 @@ abstract class Weighted extends Module {
  * Shape:  x [...,I] → y [...,O]; weight [O,I], bias [O]
  * Init:   U(−k, k), k = 1/√I (PyTorch's default)
  */
-export class Linear extends Weighted {
+export class Linear extends WeightedLayer {
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
-    const o = withDefaults('Linear', options, LINEAR);
+    const o = withDefaults('Linear', options, LINEAR_DEFAULTS);
     checkCount('Linear', 'inFeatures', inFeatures);
     checkCount('Linear', 'outFeatures', outFeatures);
     super([outFeatures, inFeatures], o);
@@ -59,24 +59,24 @@ export class Linear extends Weighted {
 export interface Conv2dLayerOptions extends Conv2dOptions, LinearOptions {}
 
 /**
- * The 2-d convolution of F.conv2d.
+ * Applies a 2-d convolution; see F.conv2d.
  * Shape:  x [N,C,H,W] → y [N,O,OH,OW]; weight [O,C/groups,KH,KW], bias [O]
  * Init:   U(−k, k), k = 1/√(C/groups · KH · KW) (PyTorch's default)
  * @example new Conv2d(3, 16, 3, { padding: 1, bias: false })
  */
-export class Conv2d extends Weighted {
+export class Conv2d extends WeightedLayer {
   readonly stride: Size2d;
   readonly padding: Size2d | 'same' | 'valid';
   readonly dilation: Size2d;
   readonly groups: number;
 
-  constructor(inChannels: number, outChannels: number, kernel: Size2d, options: Conv2dLayerOptions = {}) {
-    const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR });
+  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dLayerOptions = {}) {
+    const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR_DEFAULTS });
     const { groups } = o;
     for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount('Conv2d', option, n);
     if (inChannels % groups !== 0 || outChannels % groups !== 0)
       throw new ArgumentError(`Conv2d: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
-    super([outChannels, inChannels / groups, ...pair('Conv2d', 'kernel', kernel, 1)], o);
+    super([outChannels, inChannels / groups, ...pair('Conv2d', 'kernel', kernelSize, 1)], o);
     this.stride = o.stride;
     this.padding = o.padding;
     this.dilation = o.dilation;
@@ -93,7 +93,7 @@ export class Conv2d extends Weighted {
 export interface EmbeddingLayerOptions extends EmbeddingOptions, LayerOptions, InitOptions {}
 
 /**
- * A learned row for each index: y[…, :] = weight[indices[…], :]
+ * Looks up a learned row for each index: y[…, :] = weight[indices[…], :]
  * Shape:  indices […] (int32) → y […,D]; weight [V,D]
  * Init:   N(0, 1), the padding row 0 (PyTorch's default)
  */
@@ -103,7 +103,7 @@ export class Embedding extends Module {
 
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingLayerOptions = {}) {
     super();
-    const { paddingIdx, dtype, ...init } = withDefaults('Embedding', options, { paddingIdx: null, ...LAYER });
+    const { paddingIdx, dtype, ...init } = withDefaults('Embedding', options, { paddingIdx: null, ...LAYER_DEFAULTS });
     checkCount('Embedding', 'numEmbeddings', numEmbeddings);
     checkCount('Embedding', 'embeddingDim', embeddingDim);
     this.paddingIdx = paddingRow('Embedding', paddingIdx, numEmbeddings);

@@ -2,26 +2,42 @@ import * as f from '../autograd/index.ts';
 import { Module } from './module.ts';
 import { buffer } from './parameter.ts';
 
-/** A module that maps an input and a target to a loss. */
+/** A module that computes a loss from an input and a target. */
 export type Criterion<O> = Module & { readonly options: Readonly<O>; forward(x: f.Tensor, target: f.Tensor): f.Tensor };
 
-/** The module of a loss: takes the options of the function, and keeps the tensors among them as buffers. */
+/** Makes the module of a loss function. It takes the function's options and registers the tensors among them as buffers. */
 /* @__NO_SIDE_EFFECTS__ */
 function criterion<O extends object>(loss: (x: f.Tensor, target: f.Tensor, options?: O) => f.Tensor): new (options?: O) => Criterion<O> {
   return class extends Module {
     readonly options: Readonly<O>;
+
     constructor(options?: O) {
       super();
-      const kept = Object.entries(options ?? {}).map(([name, v]: [string, unknown]) => [name, f.isTensor(v) ? buffer(v) : v] as const);
-      this.options = Object.fromEntries(kept) as O;
-      // PyTorch's keys in the state dict: pos_weight, not options.posWeight.
-      const named = kept.map(([name, v]) => [name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`), v] as const);
-      Object.assign(this, Object.fromEntries(named.filter(([, v]) => f.isTensor(v))));
+      const stored: Record<string, unknown> = {};
+      const buffers: Record<string, f.Tensor> = {};
+      for (const [name, value] of Object.entries<unknown>({ ...options })) {
+        if (!f.isTensor(value)) {
+          stored[name] = value;
+          continue;
+        }
+        const copy = buffer(value);
+        stored[name] = copy;
+        // PyTorch's key in the state dict: pos_weight, not options.posWeight.
+        buffers[snakeCase(name)] = copy;
+      }
+      this.options = stored as O;
+      Object.assign(this, buffers);
     }
+
     forward(x: f.Tensor, target: f.Tensor): f.Tensor {
       return loss(x, target, this.options);
     }
   };
+}
+
+/** `posWeight` → `pos_weight` */
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** −w[t] log softmax(x)[t]; see F.crossEntropy. */
@@ -42,5 +58,5 @@ export class MSELoss extends criterion(f.mseLoss) {}
 /** |x − target|; see F.l1Loss. */
 export class L1Loss extends criterion(f.l1Loss) {}
 
-/** A parabola for small differences, lines for large ones; see F.smoothL1Loss. */
+/** Quadratic in small differences x − target, linear in large ones; see F.smoothL1Loss. */
 export class SmoothL1Loss extends criterion(f.smoothL1Loss) {}
