@@ -1,5 +1,5 @@
 /**
- * Module: parameters, buffers and other modules under one roof, and whatever one does to all of them.
+ * Module: a tree of parameters, buffers and other modules, with the operations on the whole tree.
  */
 import { callers, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
@@ -9,60 +9,60 @@ import type { Stateful } from '../core/stateful.ts';
 import { summarize } from '../inspect/index.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 import { registered, resolve, type Registered } from './registration.ts';
-import { loadInto, type LoadOptions, type LoadReport, type StateDict } from './state-dict.ts';
+import { loadInto, type FindTarget, type LoadOptions, type LoadReport, type StateDict } from './state-dict.ts';
 
 type Forward = (...args: unknown[]) => unknown;
 
-/** Called after a module's forward; may return a value that takes the output's place. */
+/** Called after a module's forward. A value it returns replaces the output. */
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
 
-/** Called before a module's forward; may return what takes the arguments' place: an array, or the only one. */
+/** Called before a module's forward. A value it returns replaces the arguments: an array of them, or the only one. */
 export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
 
-/** A module that maps one tensor to one tensor: what `Sequential` takes. */
+/** A module that maps one tensor to one tensor, as `Sequential` takes it. */
 export type Layer = Module & { forward(x: Tensor): Tensor };
 
-/** Errors that already say in which module they occurred. */
-const located = new WeakSet<Error>();
+/** Errors whose message already begins with the path of the module in which they occurred. */
+const errorsWithPath = new WeakSet<Error>();
 
 const isModule = (v: unknown): v is Module => v instanceof Module;
 
 /**
- * The base of all layers and models. Extend it, give it a `forward` method of any signature, and call `forward`.
+ * The base of all layers and models. Extend it, define a `forward` method with any signature, and call `forward`.
  *
- * Modules, Parameters and buffers register by being own properties, also in arrays and plain records; their path is their
- * name in the state dict. `#private` properties are not seen.
+ * Own properties that are modules, Parameters or buffers are registered, also inside arrays and plain records. Their path is
+ * their name in the state dict. `#private` properties are not registered.
  *
- * Every call of `forward` is wrapped: errors say in which module they occurred, hooks run, and under noGrad what the call
- * made is freed, but for its result.
+ * Every call of `forward` is wrapped: errors name the module in which they occurred, and hooks run. Under noGrad the tensors
+ * created by the call are freed, except its result.
  * @example class Net extends Module { fc = new Linear(4, 2); forward(x: Tensor) { return this.fc.forward(x); } }
  */
 export class Module implements Stateful {
-  /** Whether dropout drops and batch norm takes the batch's statistics; see `train` and `eval`. */
+  /** Whether dropout is active and batch norm uses the batch's statistics; see `train` and `eval`. */
   training = true;
 
-  readonly #wrapped: Forward | null = null;
-  #verified = false;
-  readonly #before = new Map<object, ForwardPreHook>();
-  readonly #after = new Map<object, ForwardHook>();
+  readonly #wrappedForward: Forward | null = null;
+  #treeIsChecked = false;
+  readonly #preHooks = new Map<object, ForwardPreHook>();
+  readonly #hooks = new Map<object, ForwardHook>();
 
   constructor() {
     const forward = (this as { forward?: Forward }).forward;
     if (typeof forward !== 'function') return;
-    this.#wrapped = (...args) => this.#call(forward, args);
-    Object.defineProperty(this, 'forward', { value: this.#wrapped, enumerable: false, configurable: true, writable: true });
+    this.#wrappedForward = (...args) => this.#call(forward, args);
+    Object.defineProperty(this, 'forward', { value: this.#wrappedForward, enumerable: false, configurable: true, writable: true });
   }
 
   #call(forward: Forward, args: readonly unknown[]): unknown {
-    // Once: names and shapes of the tree rarely change, and calls are frequent.
-    if (!this.#verified) this.namedModules();
-    this.#verified = true;
+    // Checked at the first call only: the tree rarely changes, and calls are frequent.
+    if (!this.#treeIsChecked) this.namedModules();
+    this.#treeIsChecked = true;
     callers.push(this);
     try {
       const run = (): unknown => this.#runHooks(forward, args);
       return isGradEnabled() ? run() : scope(run);
     } catch (e) {
-      if (e instanceof ChainruleError) this.#locate(e);
+      if (e instanceof ChainruleError) this.#prependPath(e);
       throw e;
     } finally {
       callers.pop();
@@ -70,16 +70,21 @@ export class Module implements Stateful {
   }
 
   #runHooks(forward: Forward, args: readonly unknown[]): unknown {
-    for (const hook of Array.from(this.#before.values())) args = [hook(this, args) ?? args].flat();
-    let output = Reflect.apply(forward, this, args);
-    for (const hook of Array.from(this.#after.values())) output = hook(this, args, output) ?? output;
+    let currentArgs = args;
+    // Array.from: a hook may add or remove hooks.
+    for (const hook of Array.from(this.#preHooks.values())) {
+      const replacement = hook(this, currentArgs) ?? currentArgs;
+      currentArgs = [replacement].flat();
+    }
+    let output = Reflect.apply(forward, this, currentArgs);
+    for (const hook of Array.from(this.#hooks.values())) output = hook(this, currentArgs, output) ?? output;
     return output;
   }
 
-  /** Puts this module's path, seen from the outermost call that contains it, before the message. */
-  #locate(e: ChainruleError): void {
-    if (located.has(e)) return;
-    located.add(e);
+  /** Puts this module's path before the message, as seen from the outermost running module that contains it. */
+  #prependPath(e: ChainruleError): void {
+    if (errorsWithPath.has(e)) return;
+    errorsWithPath.add(e);
     const { message, stack } = e;
     e.message = `${placeOf(this)}: ${message}`;
     e.stack = stack?.replace(message, () => e.message) ?? '';
@@ -87,116 +92,122 @@ export class Module implements Stateful {
 
   /** Calls `hook` before every forward of this module. Returns a function that removes it. */
   registerForwardPreHook(hook: ForwardPreHook): () => void {
-    return addHook(this.#before, hook);
+    return addHook(this.#preHooks, hook);
   }
 
   /** Calls `hook` after every forward of this module. Returns a function that removes it. */
   registerForwardHook(hook: ForwardHook): () => void {
-    return addHook(this.#after, hook);
+    return addHook(this.#hooks, hook);
   }
 
   // — the tree —
 
-  /** Own registrations, checked; a plain tensor can take no buffer's place any more. */
-  #registered(path: string): Registered[] {
+  /** Returns this module's own registrations, checked. From then on, a plain tensor cannot replace one of its buffers. */
+  #registered(path: string): Registered<Module>[] {
     const found = registered(this, isModule);
-    const own = Object.getOwnPropertyDescriptor(this, 'forward');
-    if (own !== undefined && own.value !== this.#wrapped) {
+    const ownForward = Object.getOwnPropertyDescriptor(this, 'forward');
+    if (ownForward !== undefined && ownForward.value !== this.#wrappedForward) {
       throw new ArgumentError(
         `${titleOf(path, this)}: forward is an own property (an arrow function?), so that errors, hooks and noGrad cannot see its calls. ` +
           'Write it as a method: forward(x) { … }',
       );
     }
-    for (const r of found) if (r.value instanceof BufferTensor) guardBuffer(this.constructor.name, r, r.value);
+    for (const entry of found) {
+      if (entry.value instanceof BufferTensor) guardBuffer(this.constructor.name, entry, entry.value);
+    }
     return found;
   }
 
-  /** This module and all below it, each once, parents first, with their paths; its own is ''. */
+  /** Returns this module and all its descendants with their paths, each once, parents first. Its own path is ''. */
   namedModules(): [string, Module][] {
-    return this.#walk().modules;
+    return this.#collect().modules;
   }
 
-  #walk(): { modules: [string, Module][]; tensors: [string, Parameter | BufferTensor][] } {
+  #collect(): { modules: [string, Module][]; tensors: [string, Parameter | BufferTensor][] } {
     const modules: [string, Module][] = [];
     const tensors: [string, Parameter | BufferTensor][] = [];
     const seen = new Set<object>();
-    const visit = (module: Module, path: string): void => {
+    const addModule = (module: Module, path: string): void => {
       seen.add(module);
       modules.push([path, module]);
       for (const { path: name, value } of module.#registered(path)) {
         if (seen.has(value)) continue;
-        const full = path === '' ? name : `${path}.${name}`;
+        const fullPath = path === '' ? name : `${path}.${name}`;
         if (value instanceof Module) {
-          visit(value, full);
+          addModule(value, fullPath);
         } else {
           seen.add(value);
-          tensors.push([full, value]);
+          tensors.push([fullPath, value]);
         }
       }
     };
-    visit(this, '');
+    addModule(this, '');
     return { modules, tensors };
   }
 
-  /** The modules directly below, with their names. */
+  /** Returns the child modules with their names, each once. */
   namedChildren(): [string, Module][] {
-    const found = this.#registered('').flatMap(({ path, value }): [string, Module][] => (value instanceof Module ? [[path, value]] : []));
-    return found.filter(([, m], i) => found.findIndex(([, other]) => other === m) === i);
+    const nameOf = new Map<Module, string>();
+    for (const { path, value } of this.#registered('')) {
+      if (value instanceof Module && !nameOf.has(value)) nameOf.set(value, path);
+    }
+    return [...nameOf].map(([module, name]) => [name, module]);
   }
 
-  /** The modules directly below. */
+  /** Returns the child modules, each once. */
   children(): Module[] {
     return this.namedChildren().map(([, m]) => m);
   }
 
-  /** All parameters, each once, with their paths. */
+  /** Returns all parameters of the tree with their paths, each once. */
   namedParameters(): [string, Parameter][] {
-    return this.#walk().tensors.flatMap(([name, t]): [string, Parameter][] => (t instanceof Parameter ? [[name, t]] : []));
+    return this.#collect().tensors.filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter);
   }
 
-  /** All parameters, each once: what an optimizer takes. */
+  /** Returns all parameters of the tree, each once, as an optimizer takes them. */
   parameters(): Parameter[] {
     return this.namedParameters().map(([, p]) => p);
   }
 
-  /** All buffers, each once, with their paths. */
+  /** Returns all buffers of the tree with their paths, each once. */
   namedBuffers(): [string, Tensor][] {
-    return this.#walk().tensors.filter(([, t]) => t instanceof BufferTensor);
+    return this.#collect().tensors.filter(([, t]) => t instanceof BufferTensor);
   }
 
-  /** All buffers, each once. */
+  /** Returns all buffers of the tree, each once. */
   buffers(): Tensor[] {
     return this.namedBuffers().map(([, b]) => b);
   }
 
   // — state —
 
-  /** The live parameters and persistent buffers by path. Loading copies; whoever must keep the values copies too. */
+  /** Returns the live parameters and persistent buffers by path. Copy them to preserve their values. */
   stateDict(): StateDict {
-    return Object.fromEntries(this.#walk().tensors.filter(([, t]) => !(t instanceof BufferTensor) || t.persistent));
+    return Object.fromEntries(this.#collect().tensors.filter(([, t]) => !(t instanceof BufferTensor) || t.persistent));
   }
 
   /**
    * Copies the tensors of `state` into the parameters and buffers of the same name, converted to their dtype. All or nothing.
-   * Returns the names that were missing and unexpected.
+   * Returns the missing and unexpected names.
    * Throws: StateDictError that lists missing and unexpected names (unless `strict` is false) and wrong shapes
    */
   loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
-    return loadInto(this.constructor.name, this.stateDict(), (name, value) => resolve(this, name, value, isModule), state, options);
+    const findTarget: FindTarget = (name, value) => resolve(this, name, value, isModule);
+    return loadInto(this.constructor.name, this.stateDict(), findTarget, state, options);
   }
 
   /**
-   * The name and the tensor under which this module takes an entry of a state dict, the name seen from here; PyTorch's
-   * `_load_from_state_dict`. Override it to read what another framework calls or shapes differently. Runs under noGrad.
+   * Converts an entry of a state dict to this module's own name and shape; the name is relative to this module. Override it to
+   * load states of other frameworks. Runs under noGrad. PyTorch's counterpart is `_load_from_state_dict`.
    */
   adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {
     return [name, value];
   }
 
-  /** Converts all float parameters, gradients and buffers. The Parameter objects stay, so optimizers stay valid. Returns the module. */
+  /** Converts all float parameters, gradients and buffers in place, so optimizers stay valid. Returns the module. */
   to(dtype: FloatDType): this {
     if (!isFloat(dtype)) throw new DTypeError(`to: parameters can be float32 or float64, not ${String(dtype)}`);
-    for (const [, t] of this.#walk().tensors) {
+    for (const [, t] of this.#collect().tensors) {
       if (!isFloat(t.dtype) || t.dtype === dtype) continue;
       noGrad(() => {
         const grad = t.grad?.detach().to(dtype) ?? null;
@@ -209,13 +220,13 @@ export class Module implements Stateful {
 
   // — modes and lifetime —
 
-  /** Switches this module and all below it to training (dropout drops, batch norm takes the batch's statistics). Returns the module. */
+  /** Switches this module and its descendants to training, or to evaluation if `mode` is false; see `training`. Returns the module. */
   train(mode = true): this {
     for (const [, m] of this.namedModules()) m.training = mode;
     return this;
   }
 
-  /** Switches this module and all below it to evaluation. Returns the module. */
+  /** Switches this module and its descendants to evaluation. Returns the module. */
   eval(): this {
     return this.train(false);
   }
@@ -225,7 +236,7 @@ export class Module implements Stateful {
     for (const p of this.parameters()) p.grad = null;
   }
 
-  /** Calls `fn` on every module below, then on this one, each once. Returns the module. */
+  /** Calls `fn` on every descendant, then on this module, each once. Returns the module. */
   apply(fn: (module: Module) => void): this {
     for (const [, m] of this.namedModules().reverse()) fn(m);
     return this;
@@ -233,45 +244,45 @@ export class Module implements Stateful {
 
   /** Frees all parameters and buffers, and their gradients. */
   dispose(): void {
-    for (const [, t] of this.#walk().tensors) t.dispose();
+    for (const [, t] of this.#collect().tensors) t.dispose();
   }
 
-  /** The multiply-adds of a forward from x to y, those of modules below left out: 0 unless a kind of module says. For `summary`. */
+  /** Returns the multiply-adds of a forward from x to y, without those of child modules, for `summary`. Default 0. */
   multiplyAdds(_x: Tensor, _y: Tensor): number {
     return 0;
   }
 
   /**
-   * A table of all modules: path, type and the parameters of their own; with the shape of an input, also the shape of their
-   * output and the multiply-adds of their own, found by one forward of zeros in evaluation mode. Counted are convolutions and
-   * linear layers, as is usual: what works element by element is not.
+   * Returns a table of all modules: path, type and number of own parameters. Given the shape of an input, it also has each
+   * module's output shape and own multiply-adds, measured by one forward of zeros in evaluation mode. As is usual, only
+   * convolutions and linear layers are counted, not elementwise operations.
    */
   summary(inputShape?: Shape): string {
     return summarize(this, inputShape);
   }
 
-  /** The table of `summary()`, for `${model}`. */
+  /** Returns the table of `summary()`, for `${model}`. */
   toString(): string {
     return this.summary();
   }
 }
 
-// Where the runtime has explicit resource management, `using model = …` disposes.
+// In runtimes with explicit resource management, `using model = …` disposes of the model.
 if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Module.prototype, Symbol.dispose, { value: Module.prototype.dispose, configurable: true, writable: true });
 }
 
-/** Each under a key of its own: what is registered twice is called twice, and removed one by one. */
+/** Adds `hook` under a new key: a hook that is added twice runs twice, and each addition is removed separately. */
 function addHook<H>(hooks: Map<object, H>, hook: H): () => void {
   const key = {};
   hooks.set(key, hook);
   return () => hooks.delete(key);
 }
 
-/** Replaces the property by an accessor that refuses plain tensors. */
-function guardBuffer(owner: string, { holder, key, path }: Registered, held: BufferTensor): void {
+/** Replaces the property of a buffer by an accessor that refuses plain tensors. */
+function guardBuffer(owner: string, { holder, key, path }: Registered<Module>, buffer: BufferTensor): void {
   if (Object.getOwnPropertyDescriptor(holder, key)?.get !== undefined) return;
-  let value: unknown = held;
+  let value: unknown = buffer;
   Object.defineProperty(holder, key, {
     enumerable: true,
     configurable: true,

@@ -1,69 +1,83 @@
 /**
- * What a module has registered: its own enumerable properties that are modules, parameters or buffers, also inside arrays
- * and plain records, however deep.
+ * Finds what a module has registered: the modules, parameters and buffers among its own enumerable properties, also inside arrays
+ * and plain records at any depth.
+ *
+ * `Module` imports this file, so the functions take the type of modules as a parameter.
  */
 import type { Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import type { Module } from './module.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 
-/** Tells modules; `Module` itself is not here, as it imports this file. */
-type IsModule = (v: unknown) => v is Module;
-
-/** A registered value under its path from the module, such as `blocks.0`; `holder[key]` is where it sits. */
-export interface Registered {
+/** A registered value with its path from the module, such as `blocks.0`. It is stored as `holder[key]`. */
+export interface Registered<M extends object> {
   readonly path: string;
-  readonly value: Module | Parameter | BufferTensor;
+  readonly value: M | Parameter | BufferTensor;
   readonly holder: Record<string, unknown>;
   readonly key: string;
 }
 
+/** The part of a module that `resolve` calls; see Module.adopt. */
+interface AdoptsState {
+  adopt(name: string, value: Tensor): readonly [name: string, value: Tensor];
+}
+
 /**
- * What `owner` has registered itself, in the order of its properties, but tensors before modules and containers: as PyTorch
- * orders a state dict.
- * Throws: ArgumentError for a Map or Set that holds any
+ * Returns what `owner` itself has registered, in the order of its properties. As in PyTorch's state dict, tensors come before
+ * modules and containers.
+ * Throws: ArgumentError for a Map or Set with modules or tensors in it, and for a name with a dot
  */
-export function registered(owner: object, isModule: IsModule): Registered[] {
-  const found: Registered[] = [];
+export function registered<M extends object>(owner: object, isModule: (v: unknown) => v is M): Registered<M>[] {
+  const found: Registered<M>[] = [];
   const seen = new Set<object>();
-  const isRegistrable = (v: unknown): v is Registered['value'] => v instanceof Parameter || v instanceof BufferTensor || isModule(v);
-  const visit = (holder: Record<string, unknown>, prefix: string): void => {
+  const isRegistrable = (v: unknown): v is Registered<M>['value'] => v instanceof Parameter || v instanceof BufferTensor || isModule(v);
+  const collect = (holder: Record<string, unknown>, prefix: string): void => {
     seen.add(holder);
     for (const key of Object.keys(holder)) {
       const value = holder[key];
       if (typeof value !== 'object' || value === null) continue;
       const path = prefix + key;
       if (isRegistrable(value)) {
-        if (key.includes('.'))
-          throw new ArgumentError(`${owner.constructor.name}: the name '${key}' contains a dot, which separates names in a state dict`);
+        if (key.includes('.')) throw dottedNameError(owner, key);
         found.push({ path, value, holder, key });
       } else if (value instanceof Map || value instanceof Set) {
         refuseCollection(owner, path, value, isRegistrable);
       } else if (isContainer(value) && !seen.has(value)) {
-        visit(value, `${path}.`);
+        collect(value, `${path}.`);
       }
     }
   };
-  visit(owner as Record<string, unknown>, '');
-  const late = ({ value, path }: Registered): number => Number(isModule(value) || path.includes('.'));
-  return found.sort((a, b) => late(a) - late(b));
+  collect(owner as Record<string, unknown>, '');
+  const isOwnTensor = ({ value, path }: Registered<M>): boolean => !isModule(value) && !path.includes('.');
+  return [...found.filter((entry) => isOwnTensor(entry)), ...found.filter((entry) => !isOwnTensor(entry))];
 }
 
 /**
- * The parameter or buffer that a dotted path from `owner` leads to (a shared one has several), and `value` as the modules on
- * the way take it.
+ * Follows a dotted path from `owner` to a parameter or buffer; a shared tensor has several paths. Every module on the way may
+ * rename the rest of the path and convert the value by its `adopt`. Returns the tensor, if there is one, and the value.
  */
-export function resolve(owner: object, path: string, value: Tensor, isModule: IsModule): [target: Tensor | undefined, value: Tensor] {
-  let at: unknown = owner;
-  for (let keys = path.split('.'); keys.length > 0; ) {
+export function resolve<M extends AdoptsState>(
+  owner: object,
+  path: string,
+  value: Tensor,
+  isModule: (v: unknown) => v is M,
+): [target: Tensor | undefined, value: Tensor] {
+  let current: unknown = owner;
+  let adopted = value;
+  let keys = path.split('.');
+  while (keys.length > 0) {
     let name = keys.join('.');
-    if (isModule(at)) [name, value] = at.adopt(name, value);
+    if (isModule(current)) [name, adopted] = current.adopt(name, adopted);
     const [key, ...rest] = name.split('.') as [string, ...string[]];
-    const passable = typeof at === 'object' && at !== null && (isModule(at) || isContainer(at)) && Object.hasOwn(at, key);
-    if (!passable) return [undefined, value];
-    [at, keys] = [(at as Record<string, unknown>)[key], rest];
+    if (!canContainTensors(current, isModule) || !Object.hasOwn(current, key)) return [undefined, adopted];
+    current = current[key];
+    keys = rest;
   }
-  return [at instanceof Parameter || at instanceof BufferTensor ? at : undefined, value];
+  if (current instanceof Parameter || current instanceof BufferTensor) return [current, adopted];
+  return [undefined, adopted];
+}
+
+function canContainTensors(v: unknown, isModule: (v: unknown) => boolean): v is Record<string, unknown> {
+  return typeof v === 'object' && v !== null && (isModule(v) || isContainer(v));
 }
 
 function isContainer(v: object): v is Record<string, unknown> {
@@ -72,9 +86,19 @@ function isContainer(v: object): v is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
-function refuseCollection(owner: object, path: string, value: Map<unknown, unknown> | Set<unknown>, holds: (v: unknown) => boolean): void {
-  if (![...value.values()].some(holds)) return;
-  const kind = value instanceof Map ? 'Map' : 'Set';
+function dottedNameError(owner: object, key: string): ArgumentError {
+  return new ArgumentError(`${owner.constructor.name}: the name '${key}' contains a dot, which separates names in a state dict`);
+}
+
+/** Throws if a Map or Set has registrable values: they have no names. */
+function refuseCollection(
+  owner: object,
+  path: string,
+  collection: Map<unknown, unknown> | Set<unknown>,
+  isRegistrable: (v: unknown) => boolean,
+): void {
+  if (![...collection.values()].some(isRegistrable)) return;
+  const kind = collection instanceof Map ? 'Map' : 'Set';
   throw new ArgumentError(
     `${owner.constructor.name}: ${path} is a ${kind} of modules or tensors, which have no names in a state dict; ` +
       `use ${kind === 'Map' ? 'a record' : 'an array'}`,
