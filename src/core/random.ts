@@ -50,8 +50,8 @@ export class Random {
   #counter = 0;
 
   /**
-   * @param seed - Any safe integer ≥ 0, or two key words.
-   * @param stream - The number of one of the seed's 2³² independent streams.
+   * @param seed Any safe integer ≥ 0, or two key words.
+   * @param stream The number of one of the seed's 2³² independent streams.
    */
   constructor(seed: number | readonly [number, number], stream = 0) {
     this.#key = typeof seed === 'number' ? seedKey(seed) : seed;

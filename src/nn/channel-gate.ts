@@ -1,5 +1,5 @@
 /**
- * Attention over channels: the base of all of it, and two kinds that are smaller than squeeze-and-excitation.
+ * Channel attention: the base class, and two variants of squeeze-and-excitation, ECA and EffectiveSE.
  */
 import { defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
@@ -12,21 +12,21 @@ import { Conv2d } from './linear-layers.ts';
 import { Module, type Layer } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
-/** What makes scales of numbers: σ, clamp(x + 3, 0, 6)/6, tanh or max(x, 0). */
+/** The function that maps a block's outputs to scales: σ(x), clamp(x + 3, 0, 6)/6, tanh x or max(x, 0). */
 export type Gate = 'sigmoid' | 'hardsigmoid' | 'tanh' | 'relu';
 
-const GATES = { sigmoid: Sigmoid, hardsigmoid: Hardsigmoid, tanh: Tanh, relu: ReLU };
+const GATE_LAYERS = { sigmoid: Sigmoid, hardsigmoid: Hardsigmoid, tanh: Tanh, relu: ReLU };
 
-/** The layer of a gate's name. */
+/** Creates the layer of a gate. `owner` names the caller in errors. */
 export function gateLayer(owner: string, gate: Gate): Layer {
-  if (!Object.hasOwn(GATES, gate))
+  if (!Object.hasOwn(GATE_LAYERS, gate))
     throw new ArgumentError(`${owner}: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got '${gate as string}'`);
-  return new GATES[gate]();
+  return new GATE_LAYERS[gate]();
 }
 
 /**
- * The base of attention over channels: scales each channel of x by a number that depends on the whole image. A block of your
- * own says in `excite` how; recordExcitations finds every gate by this class.
+ * The base of channel attention: scales each channel of x by a number that depends on the whole image. A subclass computes the
+ * numbers in `excite`. recordExcitations finds every instance of this class.
  *   y = x · s,   s = excite(x)
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; s [N,C]
  * Throws: ShapeError if x is not 4-d or has other channels
@@ -35,7 +35,7 @@ export abstract class ChannelGate extends Module {
   readonly channels: number;
   readonly #op: string;
 
-  /** `op` is the name in errors of forward. */
+  /** @param op The name in errors of forward. */
   constructor(channels: number, op = 'channelGate') {
     super();
     checkCount(this.constructor.name, 'channels', channels);
@@ -43,34 +43,34 @@ export abstract class ChannelGate extends Module {
     this.#op = op;
   }
 
-  /** The scales [N,C] for x [N,C,H,W]. */
+  /** Computes the scales [N,C] for x [N,C,H,W]. */
   abstract excite(x: Tensor): Tensor;
 
   forward(x: Tensor): Tensor {
     if (x.ndim !== 4) throw new ShapeError(`${this.#op}: x must be [N,C,H,W], got ${formatShape(x.shape)}`);
-    const c = x.size(1);
-    if (c !== this.channels)
-      throw new ShapeError(`${this.#op}: x has ${c} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
+    const channels = x.size(1);
+    if (channels !== this.channels)
+      throw new ShapeError(`${this.#op}: x has ${channels} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
     return scaleChannels(x, this.excite(x));
   }
 }
 
 /** Options of ECA. */
 export interface ECAOptions extends LayerOptions, InitOptions {
-  /** Channels that decide together, an odd number. Default: |log₂(C)/γ + b/γ| made odd upwards, at least 3. */
+  /** How many neighbouring channels determine a scale, an odd number. Default: |log₂(C)/γ + b/γ| rounded up to odd, at least 3. */
   readonly kernelSize?: number | null;
   /** γ of the default kernel size. Default 2. */
   readonly gamma?: number;
   /** b of the default kernel size. Default 1. */
   readonly beta?: number;
-  /** What makes scales of the convolution's outputs. Default 'sigmoid'. */
+  /** Maps the convolution's outputs to scales. Default 'sigmoid'. */
   readonly gate?: Gate;
 }
 
 const ECA_DEFAULTS = { kernelSize: null, gamma: 2, beta: 1, gate: 'sigmoid', dtype: 'float32', generator: defaultGenerator } as const;
 
 /**
- * Efficient channel attention: every channel's scale comes from its own mean and those of its k − 1 neighbours.
+ * Efficient channel attention: a channel's scale depends on its own mean and the means of its k − 1 neighbours.
  *   z = mean of x over H, W;   s = σ(w ∗ z), a convolution along C;   y = x · s
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; w = conv.weight [1,1,k]
  * Init:   U(−1/√k, 1/√k), as PyTorch's Conv1d
@@ -85,9 +85,10 @@ export class ECA extends ChannelGate {
   constructor(channels: number, options: ECAOptions = {}) {
     super(channels, 'eca');
     const { kernelSize, gamma, beta, gate, dtype, ...init } = withDefaults('ECA', options, ECA_DEFAULTS);
-    // As in the authors' code: cut off, then the next odd number; timm's least is 3, as 1 would let no channel see another.
-    const t = Math.trunc(Math.abs((Math.log2(channels) + beta) / gamma));
-    const k = kernelSize ?? Math.max(3, t % 2 === 1 ? t : t + 1);
+    // As in the authors' code: truncate, then take the next odd number. The minimum is timm's, as 1 would mix no channels.
+    const truncated = Math.trunc(Math.abs((Math.log2(channels) + beta) / gamma));
+    const nextOdd = truncated % 2 === 1 ? truncated : truncated + 1;
+    const k = kernelSize ?? Math.max(3, nextOdd);
     checkCount('ECA', 'kernelSize', k);
     if (k % 2 === 0) throw new ArgumentError(`ECA: kernelSize must be odd, got ${k}`);
     this.gate = gateLayer('ECA', gate);
@@ -96,9 +97,11 @@ export class ECA extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
+    // A convolution along C: the channel means [N,C] as one-channel images [N,1,1,C].
+    const means = x.mean([2, 3]).unflatten(0, [-1, 1, 1]);
     const w = this.conv.weight.unsqueeze(2);
-    const neighbours = conv2d(x.mean([2, 3]).unflatten(0, [-1, 1, 1]), w, null, { padding: [0, (w.size(-1) - 1) / 2] });
-    return this.gate.forward(neighbours.flatten(0, 2));
+    const mixed = conv2d(means, w, null, { padding: [0, (w.size(-1) - 1) / 2] });
+    return this.gate.forward(mixed.flatten(0, 2));
   }
 
   override multiplyAdds(x: Tensor): number {
@@ -108,14 +111,14 @@ export class ECA extends ChannelGate {
 
 /** Options of EffectiveSE. */
 export interface EffectiveSEOptions extends LayerOptions, InitOptions {
-  /** What makes scales of the layer's outputs. Default 'hardsigmoid'. */
+  /** Maps the layer's outputs to scales. Default 'hardsigmoid'. */
   readonly gate?: Gate;
 }
 
-const EFFECTIVE_SE = { gate: 'hardsigmoid', dtype: 'float32', generator: defaultGenerator } as const;
+const EFFECTIVE_SE_DEFAULTS = { gate: 'hardsigmoid', dtype: 'float32', generator: defaultGenerator } as const;
 
 /**
- * Effective squeeze-and-excitation: one layer with bias from C to C channels, so that no bottleneck loses what channels say.
+ * Effective squeeze-and-excitation: one layer with bias from C to C channels. Without a bottleneck, no channel information is lost.
  *   z = mean of x over H, W;   s = hardsigmoid(W z + b);   y = x · s
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; W = fc.weight [C,C,1,1] (a 1×1 convolution, as timm has it), b = fc.bias [C]
  * Init:   as Conv2d
@@ -129,7 +132,7 @@ export class EffectiveSE extends ChannelGate {
 
   constructor(channels: number, options: EffectiveSEOptions = {}) {
     super(channels, 'effectiveSE');
-    const { gate, ...layer } = withDefaults('EffectiveSE', options, EFFECTIVE_SE);
+    const { gate, ...layer } = withDefaults('EffectiveSE', options, EFFECTIVE_SE_DEFAULTS);
     this.gate = gateLayer('EffectiveSE', gate);
     this.fc = new Conv2d(channels, channels, 1, layer);
   }

@@ -1,6 +1,6 @@
 /**
- * Layers as functions, under torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
- * channels, K kernel; images may come without N.
+ * Layers as functions, with torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
+ * channels, K kernel. Images may omit N.
  */
 import { arange, checkIndex, checkTensors, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
@@ -24,26 +24,27 @@ export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/
 /**
  * y = x Wᵀ + b
  * Shape:  x [...,I], w [O,I], b [O] → y [...,O]
- * Throws: ShapeError for other sizes
+ * Throws: ShapeError if the sizes do not fit
  */
 export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
   checkTensors('linear', { x, w, ...(b !== null && { b }) });
-  const refusal = (why: string): ShapeError => new ShapeError(`linear: ${why} ${shapesOf({ x, w, b })}`);
-  if (w.ndim !== 2 || x.ndim === 0) throw refusal('x must be [...,I] and w [O,I]');
-  if (x.size(-1) !== w.size(1)) throw refusal(`x has ${x.size(-1)} features, w expects ${w.size(1)}`);
-  if (b !== null && !sameShape(b.shape, [w.size(0)])) throw refusal(`b must be [${w.size(0)}]`);
+  const shapeError = (problem: string): ShapeError => new ShapeError(`linear: ${problem} ${shapesOf({ x, w, b })}`);
+  if (w.ndim !== 2 || x.ndim === 0) throw shapeError('x must be [...,I] and w [O,I]');
+  if (x.size(-1) !== w.size(1)) throw shapeError(`x has ${x.size(-1)} features, w expects ${w.size(1)}`);
+  if (b !== null && !sameShape(b.shape, [w.size(0)])) throw shapeError(`b must be [${w.size(0)}]`);
   const y = x.matmul(w.transpose(0, 1));
   return b === null ? y : y.add(b);
 }
 
 /**
- * y[.., c] = 1 where c = index, else 0, in int32; as many classes as the largest index needs by default. No gradient.
- * Shape:  index […] (int32) → […,C]
+ * y[…, c] = 1 where c = index[…], else 0, in int32. No gradient.
+ * Shape:  index […] (int32) → y […,C]; C = numClasses, by default the largest index + 1
  */
 export function oneHot(index: Tensor, numClasses?: number): Tensor {
   if (numClasses === undefined && index.numel === 0)
     throw new ArgumentError('oneHot: an empty index has no largest class; give numClasses');
-  const count = numClasses ?? Array.from(index.data()).reduce((a, b) => Math.max(a, b), 0) + 1;
+  const largestIndex = (): number => Array.from(index.data()).reduce((a, b) => Math.max(a, b), 0);
+  const count = numClasses ?? largestIndex() + 1;
   if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`oneHot: numClasses must be a whole number ≥ 1, got ${count}`);
   checkIndex('oneHot', index, count);
   return index.unsqueeze(-1).eq(arange(count)).to('int32');

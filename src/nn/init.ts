@@ -1,14 +1,14 @@
 /**
- * Initialisation, in place, with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype, so that
- * float32 and float64 models from one seed agree to rounding.
+ * In-place initialisation with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype. So float32 and
+ * float64 models of one seed differ only by rounding.
  */
 import { defaultGenerator, eye, noGrad, rand, randn, scoped, where, zeros, type Generator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 
-/** Options of whatever draws numbers. */
+/** Options of functions that draw random numbers. */
 export interface InitOptions {
-  /** Where the numbers come from. Default: the generator of `manualSeed`. */
+  /** The generator that draws the numbers. Default: that of `manualSeed`. */
   readonly generator?: Generator;
 }
 
@@ -17,33 +17,33 @@ function fill<T extends Tensor>(t: T, values: () => Tensor): T {
   return t;
 }
 
-/** t ← U(low, high). Returns t. */
+/** Fills t with draws from U(low, high). Returns t. */
 export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
   const width = high - low;
   return fill(t, () => rand(t.shape, { dtype: 'float64', generator }).mul(width).add(low));
 }
 
-/** t ← N(mean, std²). Returns t. */
+/** Fills t with draws from N(mean, std²). Returns t. */
 export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(std >= 0)) throw new ArgumentError(`normal_: std must be ≥ 0, got ${std}`);
   return fill(t, () => randn(t.shape, { dtype: 'float64', generator }).mul(std).add(mean));
 }
 
-/** t ← value. Returns t. */
+/** Fills t with `value`. Returns t. */
 export function constant_<T extends Tensor>(t: T, value: number): T {
   noGrad(() => t.fill_(value));
   return t;
 }
 
-/** t ← 0. Returns t. */
+/** Fills t with 0. Returns t. */
 export const zeros_ = <T extends Tensor>(t: T): T => constant_(t, 0);
 
-/** t ← 1. Returns t. */
+/** Fills t with 1. Returns t. */
 export const ones_ = <T extends Tensor>(t: T): T => constant_(t, 1);
 
 /**
- * t ← the identity matrix, also where t is not square. Returns t.
+ * Fills t with the identity matrix; t need not be square. Returns t.
  * Throws: ShapeError unless t has 2 dims
  */
 export function eye_<T extends Tensor>(t: T): T {
@@ -52,49 +52,52 @@ export function eye_<T extends Tensor>(t: T): T {
 }
 
 /**
- * t ← the weights [O,I,…] of a convolution that hands its first input channels on; in each group, where there are several. Returns t.
- * Throws: ShapeError unless t has 3 to 5 dims and O divides into the groups
+ * Fills the weights [O,I,…] of a convolution so that, in each group, output channel i copies input channel i. Returns t.
+ * Throws: ShapeError unless t has 3 to 5 dims and O is a multiple of `groups`
  */
 export function dirac_<T extends Tensor>(t: T, groups = 1): T {
-  const each = t.size(0) / groups;
-  if (t.ndim < 3 || t.ndim > 5 || !Number.isInteger(each))
+  const outputsPerGroup = t.size(0) / groups;
+  if (t.ndim < 3 || t.ndim > 5 || !Number.isInteger(outputsPerGroup))
     throw new ShapeError(`dirac_: expected 3 to 5 dims, the first a multiple of ${groups} groups, got shape ${formatShape(t.shape)}`);
   noGrad(() => {
     t.zero_();
-    const centre = t.shape.slice(2).reduce((v: Tensor, n) => v.select(2, n >> 1), t);
-    centre.copy_(eye(each, t.size(1)).repeat([groups, 1]));
+    let centre: Tensor = t;
+    for (const kernelSize of t.shape.slice(2)) centre = centre.select(2, kernelSize >> 1);
+    centre.copy_(eye(outputsPerGroup, t.size(1)).repeat([groups, 1]));
   });
   return t;
 }
 
 /**
- * t ← N(mean, std²) given that it lies in [a, b]: what lies outside is drawn again. Returns t.
- * Throws: ArgumentError where hardly anything of the distribution lies between a and b
+ * Fills t with draws from N(mean, std²) truncated to [a, b]: draws outside are repeated. Returns t.
+ * Throws: ArgumentError if some draw still lies outside after 1,000 rounds
  */
 export function truncNormal_<T extends Tensor>(t: T, mean = 0, std = 1, a = -2, b = 2, options: InitOptions = {}): T {
   const draw = (): Tensor => normal_(zeros(t.shape, { dtype: 'float64' }), mean, std, options);
-  const inside = (y: Tensor): Tensor => y.ge(a).logicalAnd(y.le(b));
+  const isInside = (y: Tensor): Tensor => y.ge(a).logicalAnd(y.le(b));
   return fill(t, () => {
     let y = draw();
-    for (let round = 0; inside(y).all().item() === 0; round++) {
+    for (let round = 0; isInside(y).all().item() === 0; round++) {
       if (round === 1000) throw new ArgumentError(`truncNormal_: from ${a} to ${b} lies too little of N(${mean}, ${std}²)`);
-      y = where(inside(y), y, draw());
+      y = where(isInside(y), y, draw());
     }
     return y;
   });
 }
 
 /**
- * t ← a matrix [size(0), the rest] whose rows, or columns where there are fewer, are orthogonal and of length `gain`. Returns t.
- * Source: Saxe et al. 2014, arXiv:1312.6120; uniform over all such matrices, as PyTorch's
+ * Fills t, read as a matrix [size(0), the rest], with a random matrix Q. The rows of Q, or its columns if there are fewer, are
+ * orthogonal and of length `gain`. Returns t.
+ * Source: Saxe et al. 2014, arXiv:1312.6120; uniform over all such matrices, as in PyTorch
  * Throws: ShapeError unless t has 2 dims or more
  */
 export function orthogonal_<T extends Tensor>(t: T, gain = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (t.ndim < 2) throw new ShapeError(`orthogonal_: expected at least 2 dims, got shape ${formatShape(t.shape)}`);
-  const [rows, columns] = [t.size(0), sizeOf(t.shape.slice(1))];
+  const rows = t.size(0);
+  const columns = sizeOf(t.shape.slice(1));
   return fill(t, () => {
     const q = randn([Math.min(rows, columns), Math.max(rows, columns)], { dtype: 'float64', generator });
-    // Modified Gram–Schmidt: each row to length 1, then out of all that follow.
+    // Modified Gram–Schmidt: scale each row to length 1, then subtract its projection from every later row.
     for (const i of scoped(q.size(0))) {
       const row = q.select(0, i);
       row.mul_(1 / row.norm().item());
@@ -107,28 +110,31 @@ export function orthogonal_<T extends Tensor>(t: T, gain = 1, { generator = defa
 
 const GAINS = { linear: 1, conv2d: 1, sigmoid: 1, tanh: 5 / 3, relu: Math.SQRT2, selu: 3 / 4 } as const;
 
-/** What follows a layer, as far as its gain goes. */
+/** The nonlinearity that follows a layer; it determines the gain. */
 export type Nonlinearity = keyof typeof GAINS | 'leakyRelu';
 
-/** How much a nonlinearity shrinks the standard deviation; `slope` is leakyRelu's (default 0.01). */
+/**
+ * Returns the gain of a nonlinearity: the factor on the weights' standard deviation that preserves the variance. `slope` is that of
+ * leakyRelu. Default 0.01.
+ */
 export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
   if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope ** 2));
   if (Object.hasOwn(GAINS, nonlinearity)) return GAINS[nonlinearity];
   throw new ArgumentError(`calculateGain: unknown nonlinearity '${nonlinearity}'`);
 }
 
-/** Inputs and outputs of one unit of a weight [O,I,…]: I and O times the kernel's size. */
+/** Returns fan-in and fan-out of a weight [O,I,…]: I and O times the kernel's number of elements. */
 export function calculateFan(t: Tensor): { fanIn: number; fanOut: number } {
   if (t.ndim < 2) throw new ShapeError(`calculateFan: a weight needs at least 2 dims, got shape ${formatShape(t.shape)}`);
-  const kernel = t.shape.slice(2).reduce((n, s) => n * s, 1);
-  return { fanIn: t.shape[1]! * kernel, fanOut: t.shape[0]! * kernel };
+  const kernelElements = t.shape.slice(2).reduce((n, size) => n * size, 1);
+  return { fanIn: t.shape[1]! * kernelElements, fanOut: t.shape[0]! * kernelElements };
 }
 
 /** Options of kaimingUniform_ and kaimingNormal_. */
 export interface KaimingOptions extends InitOptions {
-  /** Slope of leakyRelu. Default 0. */
+  /** The slope of leakyRelu. Default 0. */
   readonly a?: number;
-  /** Whose variance is kept: the forward pass's or backward's. Default 'fanIn'. */
+  /** Which variance is preserved: that of the forward pass ('fanIn') or of backward ('fanOut'). Default 'fanIn'. */
   readonly mode?: 'fanIn' | 'fanOut';
   /** Default 'leakyRelu'. */
   readonly nonlinearity?: Nonlinearity;
@@ -139,7 +145,7 @@ function kaimingStd(t: Tensor, { a = 0, mode = 'fanIn', nonlinearity = 'leakyRel
 }
 
 /**
- * t ← U(−k, k), k = gain · √(3 / fan). Returns t.
+ * Fills t with draws from U(−k, k), k = gain · √(3 / fan). Returns t.
  * Source: He et al. 2015, arXiv:1502.01852, eq. 10
  */
 export function kaimingUniform_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
@@ -147,13 +153,13 @@ export function kaimingUniform_<T extends Tensor>(t: T, options: KaimingOptions 
   return uniform_(t, -k, k, options);
 }
 
-/** t ← N(0, gain² / fan). Returns t. Source: as kaimingUniform_ */
+/** Fills t with draws from N(0, gain² / fan). Returns t. Source: as kaimingUniform_ */
 export function kaimingNormal_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
   return normal_(t, 0, kaimingStd(t, options), options);
 }
 
 /**
- * t ← U(−k, k), k = gain · √(6 / (fanIn + fanOut)). Returns t.
+ * Fills t with draws from U(−k, k), k = gain · √(6 / (fanIn + fanOut)). Returns t.
  * Source: Glorot & Bengio 2010, eq. 16
  */
 export function xavierUniform_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
@@ -162,7 +168,7 @@ export function xavierUniform_<T extends Tensor>(t: T, gain = 1, options: InitOp
   return uniform_(t, -k, k, options);
 }
 
-/** t ← N(0, 2 gain² / (fanIn + fanOut)). Returns t. Source: as xavierUniform_ */
+/** Fills t with draws from N(0, 2 gain² / (fanIn + fanOut)). Returns t. Source: as xavierUniform_ */
 export function xavierNormal_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
   const { fanIn, fanOut } = calculateFan(t);
   return normal_(t, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), options);

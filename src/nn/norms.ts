@@ -6,17 +6,23 @@ import { ones_, zeros_ } from './init.ts';
 import { Module } from './module.ts';
 import { buffer, parameter, type LayerOptions, type Parameter } from './parameter.ts';
 
-/** What all normalising layers have. */
-class Norm<E = number> extends Module {
+/** The base of the normalising layers: weight, bias and ε. */
+class NormLayer<Eps = number> extends Module {
   readonly weight: Parameter | null;
   readonly bias: Parameter | null;
-  readonly eps: E;
+  readonly eps: Eps;
 
-  constructor(op: string, shape: Shape, weight: boolean, bias: boolean, { dtype, eps }: Required<LayerOptions> & { readonly eps: E }) {
+  constructor(
+    name: string,
+    shape: Shape,
+    hasWeight: boolean,
+    hasBias: boolean,
+    { dtype, eps }: Required<LayerOptions> & { readonly eps: Eps },
+  ) {
     super();
-    for (const n of shape) checkCount(op, shape.length === 1 ? 'channels' : 'every size', n);
-    this.weight = weight ? parameter(shape, dtype, ones_) : null;
-    this.bias = bias ? parameter(shape, dtype, zeros_) : null;
+    for (const size of shape) checkCount(name, shape.length === 1 ? 'channels' : 'every size', size);
+    this.weight = hasWeight ? parameter(shape, dtype, ones_) : null;
+    this.bias = hasBias ? parameter(shape, dtype, zeros_) : null;
     this.eps = eps;
   }
 }
@@ -25,29 +31,30 @@ class Norm<E = number> extends Module {
 export interface GroupNormOptions extends LayerOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-  /** Whether there are weight and bias. Default true. */
+  /** Whether the layer has weight and bias. Default true. */
   readonly affine?: boolean;
 }
 
 /** Options of BatchNorm2d. */
 export interface BatchNorm2dOptions extends GroupNormOptions {
-  /** Weight of the new statistics in the running ones; null: the plain average of all batches. Default 0.1. */
+  /** The weight of a batch's statistics in the running ones; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;
-  /** Whether running statistics are kept, which evaluation then uses. Default true. */
+  /** Whether the layer tracks running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
 }
 
-const BATCH_NORM = { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true, dtype: 'float32' } as const;
+const BATCH_NORM_DEFAULTS = { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true, dtype: 'float32' } as const;
 
 /**
- * y = (x − μ) / √(σ² + ε) · weight + bias for each channel: statistics of the batch in training, running ones in evaluation.
+ * Normalises each channel, by the batch's statistics in training and by running ones in evaluation; see F.batchNorm.
+ *   y = (x − μ) / √(σ² + ε) · weight + bias
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; weight, bias, running_mean, running_var [C]
  * Init:   weight 1, bias 0, running mean 0 and variance 1
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
- * Throws: ShapeError for other channels, or in training with one value per channel
+ * Throws: ShapeError if x has other channels, or in training with one value per channel
  */
-export class BatchNorm2d extends Norm {
-  // PyTorch's names: the state dict's keys are property names.
+export class BatchNorm2d extends NormLayer {
+  // PyTorch's names, as property names are the keys in the state dict.
   running_mean: Tensor | null;
   running_var: Tensor | null;
   num_batches_tracked: Tensor | null;
@@ -55,7 +62,7 @@ export class BatchNorm2d extends Norm {
   readonly momentum: number | null;
 
   constructor(channels: number, options: BatchNorm2dOptions = {}) {
-    const o = withDefaults('BatchNorm2d', options, BATCH_NORM);
+    const o = withDefaults('BatchNorm2d', options, BATCH_NORM_DEFAULTS);
     super('BatchNorm2d', [channels], o.affine, o.affine, o);
     this.channels = channels;
     this.momentum = o.momentum;
@@ -63,7 +70,7 @@ export class BatchNorm2d extends Norm {
     this.running_mean = track(() => zeros([channels], { dtype: o.dtype }));
     this.running_var = track(() => ones([channels], { dtype: o.dtype }));
     this.num_batches_tracked = track(() => zeros([], { dtype: 'int32' }));
-    // From here on a plain tensor in a buffer's place throws.
+    // Registers the buffers now: from here on, replacing one by a plain tensor throws.
     this.namedModules();
   }
 
@@ -86,7 +93,7 @@ export class BatchNorm2d extends Norm {
  * Init:   weight 1, bias 0
  * @example new GroupNorm(4, 32)
  */
-export class GroupNorm extends Norm {
+export class GroupNorm extends NormLayer {
   readonly numGroups: number;
 
   constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
@@ -105,9 +112,9 @@ export class GroupNorm extends Norm {
 
 /** Options of RMSNorm. */
 export interface RMSNormOptions extends LayerOptions {
-  /** Added to the mean of the squares. Default: the distance from 1 to the next number of x's dtype. */
+  /** Added to the mean of the squares. Default: machine epsilon of x's dtype. */
   readonly eps?: number | null;
-  /** Whether there are parameters. Default true. */
+  /** Whether the layer has parameters. Default true. */
   readonly elementwiseAffine?: boolean;
 }
 
@@ -115,7 +122,7 @@ export interface RMSNormOptions extends LayerOptions {
 export interface LayerNormOptions extends RMSNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-  /** Whether there is a bias beside the weight. Default true. */
+  /** Whether the layer has a bias beside the weight. Default true. */
   readonly bias?: boolean;
 }
 
@@ -124,7 +131,7 @@ export interface LayerNormOptions extends RMSNormOptions {
  * Shape:  x [..., ...normalizedShape] → y as x; weight, bias of normalizedShape
  * Init:   weight 1, bias 0
  */
-export class LayerNorm extends Norm {
+export class LayerNorm extends NormLayer {
   readonly normalizedShape: Shape;
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
@@ -144,7 +151,7 @@ export class LayerNorm extends Norm {
  * Shape:  x [..., ...normalizedShape] → y as x; weight of normalizedShape
  * Init:   weight 1
  */
-export class RMSNorm extends Norm<number | null> {
+export class RMSNorm extends NormLayer<number | null> {
   readonly normalizedShape: Shape;
 
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {

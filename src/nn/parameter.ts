@@ -1,6 +1,6 @@
 /**
- * The tensors a module registers: parameters, which train, and buffers, which do not. Both are born owned: no scope or
- * backward frees them.
+ * The tensors that a module registers: parameters, which are trained, and buffers, which are not. Both are owned by the user:
+ * no scope and no backward frees them.
  */
 import { Tensor, checkTensors, noGrad, zeros } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
@@ -16,7 +16,7 @@ export interface ParameterOptions {
 }
 
 /**
- * A trainable tensor; a module registers it by having it as a property. Takes a row-major copy of `data`, without history.
+ * A trainable tensor, registered by a module that has it as a property. Stores a row-major copy of `data` without its graph.
  * Throws: DTypeError for int32 and bool
  * @example this.scale = new Parameter(ones([1]))
  */
@@ -26,9 +26,9 @@ export class Parameter extends Tensor {
     if (!isFloat(data.dtype))
       throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
     data.checkReadable();
-    const v = empty([...data.shape], data.dtype);
-    kernels.copy(data, v);
-    super(v);
+    const copy = empty([...data.shape], data.dtype);
+    kernels.copy(data, copy);
+    super(copy);
     this.label = data.label;
     this.keep().requiresGrad_(requiresGrad);
   }
@@ -36,11 +36,11 @@ export class Parameter extends Tensor {
 
 /** Options of buffer. */
 export interface BufferOptions {
-  /** Whether it is part of the state dict. False for caches. Default true. */
+  /** Whether the buffer is part of the state dict. Use false for caches. Default true. */
   readonly persistent?: boolean;
 }
 
-/** What `buffer` makes. */
+/** The class of the tensors that `buffer` creates. */
 export class BufferTensor extends Tensor {
   readonly persistent: boolean;
 
@@ -48,9 +48,9 @@ export class BufferTensor extends Tensor {
   constructor(data: Tensor, persistent: boolean) {
     checkTensors('buffer', { data });
     data.checkReadable();
-    const v = emptyLike(data);
-    kernels.copy(data, v);
-    super(v);
+    const copy = emptyLike(data);
+    kernels.copy(data, copy);
+    super(copy);
     this.label = data.label;
     this.persistent = persistent;
     this.keep();
@@ -58,25 +58,25 @@ export class BufferTensor extends Tensor {
 }
 
 /**
- * A tensor that belongs to a module and is not trained: running statistics, masks, caches. Takes a copy of `data`, without
- * history. Update it in place (`copy_`, `add_`, …): putting a plain tensor in its place throws.
+ * Creates a tensor that belongs to a module and is not trained: running statistics, masks, caches. Copies `data` without its
+ * graph. Update a buffer in place (`copy_`, `add_`, …): replacing it by a plain tensor throws.
  * @example this.mean = nn.buffer(zeros([3]))
  */
 export function buffer(data: Tensor, { persistent = true }: BufferOptions = {}): Tensor {
   return new BufferTensor(data, persistent);
 }
 
-/** What every layer with parameters takes. */
+/** Options of every layer with parameters. */
 export interface LayerOptions {
   /** The parameters' dtype. Default float32. */
   readonly dtype?: FloatDType;
 }
 
-/** A new parameter of `shape`, filled by `fill`. */
+/** Creates a parameter of `shape` that `fill` initialises. */
 export function parameter(shape: Shape, dtype: FloatDType, fill: (t: Tensor) => unknown): Parameter {
   return noGrad(() => {
-    const p = new Parameter(zeros(shape, { dtype }));
-    fill(p);
-    return p;
+    const created = new Parameter(zeros(shape, { dtype }));
+    fill(created);
+    return created;
   });
 }

@@ -3,9 +3,9 @@ import { ArgumentError, kindOf } from '../core/errors.ts';
 import { Module, type Layer } from './module.ts';
 
 /**
- * Layers one after another: y = layerₙ(… layer₁(layer₀(x))). They are its properties 0, 1, …
+ * Calls layers one after another: y = layerₙ(… layer₁(layer₀(x))). The layers are its properties 0, 1, …
  *
- * Under noGrad what a layer returns is freed when the next one has read it: a layer that remembers its input must `keep()` it.
+ * Under noGrad a layer's output is freed once the next layer has run. A layer that stores its input must `keep()` it.
  * @example new Sequential(new Linear(4, 8), new ReLU(), new Linear(8, 2))
  */
 export class Sequential extends Module implements Iterable<Layer> {
@@ -21,12 +21,12 @@ export class Sequential extends Module implements Iterable<Layer> {
 
   /** The number of layers. */
   get length(): number {
-    let n = 0;
-    while (this[n] !== undefined) n++;
-    return n;
+    let count = 0;
+    while (this[count] !== undefined) count++;
+    return count;
   }
 
-  /** Layer `i`; a negative one counts from the end. */
+  /** Returns layer `i`; a negative index counts from the end. */
   at(i: number): Layer | undefined {
     return this[i < 0 ? i + this.length : i];
   }
@@ -39,10 +39,11 @@ export class Sequential extends Module implements Iterable<Layer> {
     const scope = isGradEnabled() ? null : currentScope();
     let y = x;
     for (const layer of this) {
-      const before = y;
-      y = layer.forward(before);
-      // Without a graph to keep it for, what the next layer has read is garbage: inference holds one layer's activations.
-      if (scope !== null && before !== x && y !== before && before.scope === scope) before.free('scope');
+      const previous = y;
+      y = layer.forward(previous);
+      const isIntermediate = previous !== x && previous !== y;
+      // No graph needs the previous output here, so inference holds only one layer's activations.
+      if (scope !== null && isIntermediate && previous.scope === scope) previous.free('scope');
     }
     return y;
   }
