@@ -1,5 +1,5 @@
 /**
- * Gradient clipping: between backward and the optimizer's step.
+ * Gradient clipping, called between backward and the optimizer's step.
  */
 import { checkTensors, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
@@ -8,35 +8,40 @@ import { kernels } from '../kernels/index.ts';
 
 /** Options of clipGradNorm. */
 export interface ClipOptions {
-  /** Which norm: 2 by default; Infinity for the largest absolute value. */
+  /** p of the p-norm; Infinity takes the largest absolute value. Default 2. */
   readonly normType?: number;
   /** Whether a total norm that is NaN or infinite throws. Default false. */
   readonly errorIfNonfinite?: boolean;
 }
 
-function gradients(op: string, params: Iterable<Tensor> | Tensor): Tensor[] {
-  const all = !isTensor(params) && Symbol.iterator in Object(params) ? [...params] : [params as Tensor];
-  all.forEach((p, i) => checkTensors(op, { [`parameter ${i}`]: p }));
-  return all.flatMap((p) => p.grad ?? []);
+/** Returns the gradients of one tensor or of several. */
+function gradientsOf(op: string, params: Iterable<Tensor> | Tensor): Tensor[] {
+  const isList = !isTensor(params) && Symbol.iterator in Object(params);
+  const tensors = isList ? [...params] : [params as Tensor];
+  tensors.forEach((p, i) => checkTensors(op, { [`parameter ${i}`]: p }));
+  return tensors.flatMap((p) => p.grad ?? []);
+}
+
+/** Returns the norm of all elements of the gradients together. */
+function totalNorm(grads: readonly Tensor[], normType: number): number {
+  if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
+  if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
+  return grads.reduce((s, g) => s + g.abs().pow(normType).sum().item(), 0) ** (1 / normType);
 }
 
 /**
- * Scales all gradients, in place, so that their common norm is at most `maxNorm`. Returns the norm before.
+ * Scales all gradients in place so that their total norm is at most `maxNorm`. Returns the norm before scaling.
  * Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1
  */
 export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number, options: ClipOptions = {}): number {
   const { normType, errorIfNonfinite } = withDefaults('clipGradNorm', options, { normType: 2, errorIfNonfinite: false });
   checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
-  const grads = gradients('clipGradNorm', params);
-  const total = noGrad(() => {
-    if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
-    if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
-    return grads.reduce((s, g) => s + g.abs().pow(normType).sum().item(), 0) ** (1 / normType);
-  });
+  const grads = gradientsOf('clipGradNorm', params);
+  const total = noGrad(() => totalNorm(grads, normType));
   if (errorIfNonfinite && !Number.isFinite(total)) throw new ArgumentError(`clipGradNorm: the total norm of the gradients is ${total}`);
   const scale = maxNorm / (total + 1e-6);
-  // Not `scale < 1`: a NaN norm must reach the gradients, as in PyTorch.
+  // Not `scale < 1`: with a NaN norm the gradients must become NaN, as in PyTorch.
   if (!(scale >= 1)) {
     kernels.blend(grads.map((x) => ({ x, y: null, keep: scale, take: 0 })));
     for (const g of grads) g.storage.version++;
@@ -44,8 +49,10 @@ export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number,
   return total;
 }
 
-/** Clamps every element of the gradients to −value … value, in place. */
+/** Clamps every element of the gradients to [−value, value] in place. */
 export function clipGradValue(params: Iterable<Tensor> | Tensor, value: number): void {
   checkNotNegative('clipGradValue', 'value', value);
-  noGrad(() => gradients('clipGradValue', params).forEach((g) => g.copy_(g.clamp(-value, value))));
+  noGrad(() => {
+    for (const g of gradientsOf('clipGradValue', params)) g.copy_(g.clamp(-value, value));
+  });
 }

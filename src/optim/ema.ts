@@ -1,5 +1,5 @@
 /**
- * An average of the weights along the path of training, often better than where the path ends.
+ * An average of the weights over the course of training. It often generalises better than the final weights.
  */
 import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
@@ -9,17 +9,17 @@ import { checkRange, readOptions } from './check.ts';
 
 /** Options of EMA. */
 export interface EMAOptions {
-  /** How much of the average stays at an update. Default 0.999. */
+  /** The share of the old average in an update. Default 0.999. */
   readonly decay?: number;
 }
 
-/** What EMA's stateDict gives: one average for each parameter, in order. */
+/** The state of EMA: one average for each parameter, in order. */
 export interface EMAState {
   readonly averages: readonly Tensor[];
 }
 
 /**
- * The exponential moving average of parameters, begun at their present values:
+ * The exponential moving average of parameters, starting from their current values:
  *   a ← decay·a + (1 − decay)·p   at each `update`
  * Source: Polyak & Juditsky 1992; PyTorch's AveragedModel with get_ema_avg_fn
  * @example
@@ -41,12 +41,12 @@ export class EMA implements Stateful {
     this.#averages = noGrad(() => this.#params.map((p) => p.clone().keep()));
   }
 
-  /** Takes the parameters' present values into the averages: after each step of the optimizer. */
+  /** Updates the averages with the parameters' current values. Call it after each step of the optimizer. */
   update(): void {
     noGrad(() => this.#averages.forEach((a, i) => a.add_(this.#params[i]!.sub(a).mul(1 - this.decay))));
   }
 
-  /** Runs `fn`, which is synchronous, with the averages in the parameters' place; the weights come back also when it throws. */
+  /** Runs a synchronous `fn` with the averages as the parameters' values. Then restores the weights, also if `fn` throws. */
   use<T>(fn: () => T): T {
     return scope(() => {
       const weights = noGrad(() => this.#params.map((p) => p.clone().keep()));
@@ -60,7 +60,7 @@ export class EMA implements Stateful {
     });
   }
 
-  /** Copies the averages into the parameters, for good. */
+  /** Copies the averages into the parameters permanently. */
   copyTo(): void {
     this.#write(this.#averages);
   }
@@ -69,18 +69,20 @@ export class EMA implements Stateful {
     noGrad(() => this.#params.forEach((p, i) => p.copy_(values[i]!)));
   }
 
-  /** The averages themselves, not copies. */
+  /** Returns the averages themselves, not copies. */
   stateDict(): EMAState {
     return { averages: this.#averages };
   }
 
-  /** Copies what `stateDict` gave. All or nothing. Throws: StateDictError where number or shapes differ */
+  /** Copies a state of `stateDict`, all or nothing. Throws: StateDictError if number or shapes differ */
   loadStateDict(state: EMAState): void {
-    const [saved, own] = [state?.averages, this.#averages];
+    const own = this.#averages;
+    const saved = state?.averages;
     if (!Array.isArray(saved) || saved.length !== own.length)
       throw stateDictMismatch('EMA', `expected ${own.length} averages, got ${Array.isArray(saved) ? saved.length : kindOf(saved)}`);
     own.forEach(({ shape }, i) => {
-      const [got, expected] = [isTensor(saved[i]) ? formatShape(saved[i].shape) : kindOf(saved[i]), formatShape(shape)];
+      const got = isTensor(saved[i]) ? formatShape(saved[i].shape) : kindOf(saved[i]);
+      const expected = formatShape(shape);
       if (got !== expected) throw stateDictMismatch('EMA', `average ${i} is ${got}, expected ${expected}`);
     });
     noGrad(() => own.forEach((a, i) => a.copy_(saved[i])));

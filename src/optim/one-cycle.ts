@@ -8,15 +8,15 @@ import { FormulaLR, groupsOf } from './scheduler.ts';
 export interface OneCycleOptions {
   /** The largest learning rate, or one for each group. */
   readonly maxLr: number | readonly number[];
-  /** Steps of the whole cycle; or give `epochs` and `stepsPerEpoch`. */
+  /** The number of steps of the whole cycle. Or give `epochs` and `stepsPerEpoch`. */
   readonly totalSteps?: number;
   readonly epochs?: number;
   readonly stepsPerEpoch?: number;
-  /** The share of steps spent rising. Default 0.3. */
+  /** The share of steps in which the learning rate rises. Default 0.3. */
   readonly pctStart?: number;
-  /** Default 'cos'. */
+  /** The curve between two learning rates. Default 'cos'. */
   readonly annealStrategy?: 'cos' | 'linear';
-  /** Whether momentum falls while the learning rate rises, and back. Default true. */
+  /** Whether momentum falls while the learning rate rises, and the reverse. Default true. */
   readonly cycleMomentum?: boolean;
   /** The lowest momentum, or one for each group. Default 0.85. */
   readonly baseMomentum?: number | readonly number[];
@@ -24,9 +24,9 @@ export interface OneCycleOptions {
   readonly maxMomentum?: number | readonly number[];
   /** The first learning rate is maxLr / divFactor. Default 25. */
   readonly divFactor?: number;
-  /** The last is the first / finalDivFactor. Default 1e4. */
+  /** The last learning rate is the first / finalDivFactor. Default 1e4. */
   readonly finalDivFactor?: number;
-  /** Falls back to the first learning rate as slowly as it rose, then on to the last. Default false. */
+  /** Adds a phase: returns to the first learning rate in as many steps as it rose, then falls to the last. Default false. */
   readonly threePhase?: boolean;
 }
 
@@ -34,15 +34,15 @@ const checkIfGiven = (name: string, option: string, value: unknown): void => {
   if (value !== undefined) checkCount(name, option, value);
 };
 
-/** One number, or one for each group. */
+/** Checks one number, or one for each group. */
 const checkEach = (name: string, option: string, value: unknown, groups: number): void => {
   checkPerGroup(name, option, value, groups, 'values');
   for (const v of [value].flat()) checkNotNegative(name, option, v);
 };
 
 /**
- * The one-cycle policy, stepped after every batch: the learning rate rises from maxLr / divFactor to maxLr and falls far below
- * where it began, and momentum mirrors it. As PyTorch's, it sets momentum from the start, whatever the optimizer was given.
+ * The one-cycle policy, stepped after every batch. The learning rate rises from maxLr / divFactor to maxLr, then falls far below
+ * its first value; momentum mirrors it. As in PyTorch, it overrides the optimizer's momentum from the start.
  * Source: Smith & Topin 2018, arXiv:1708.07120; PyTorch's two-phase variant by default
  * @example new OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: epochs * loader.length })
  */
@@ -65,20 +65,22 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
     const groups = groupsOf('OneCycleLR', optimizer);
     const read = readOptions('OneCycleLR', options, OneCycleLR.spec, groups.length) as Required<OneCycleOptions>;
-    stepsOf(read);
+    totalStepsOf(read);
     if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g))
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
-    // PyTorch's: the cycle begins at its own learning rate, not at the optimizer's.
-    groups.forEach((g, i) => (g.initialLr = of(read.maxLr, i) / read.divFactor));
+    // As in PyTorch, the cycle starts from its own learning rate, not from the optimizer's.
+    groups.forEach((g, i) => {
+      g.initialLr = valueForGroup(read.maxLr, i) / read.divFactor;
+    });
     super(optimizer, options);
   }
 
-  /** The steps of the whole cycle. */
+  /** The number of steps of the whole cycle. */
   get totalSteps(): number {
-    return stepsOf(this.options);
+    return totalStepsOf(this.options);
   }
 
-  /** Throws ArgumentError beyond the last step of the cycle. */
+  /** Takes one step. Throws: ArgumentError beyond the last step of the cycle */
   override step(): void {
     if (this.lastEpoch >= this.totalSteps)
       throw new ArgumentError(`OneCycleLR: step ${this.lastEpoch + 1} is beyond the ${this.totalSteps} steps of the cycle`);
@@ -87,34 +89,40 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
 
   protected override next(group: ParamGroup, i: number): number {
     const { annealStrategy, cycleMomentum } = this.options;
-    const corners = cornersOf(this.options, i);
-    const later = corners.findIndex(({ at }, n) => n > 0 && (this.lastEpoch <= at || n === corners.length - 1));
-    const [from, to] = [corners[later - 1]!, corners[later]!];
-    const share = (this.lastEpoch - from.at) / (to.at - from.at);
-    const between = BETWEEN[annealStrategy];
-    if (cycleMomentum) setMomentum(group, between(from.momentum, to.momentum, share));
-    return between(from.lr, to.lr, share);
+    const breakpoints = breakpointsOf(this.options, i);
+    const last = breakpoints.length - 1;
+    let end = 1;
+    while (end < last && this.lastEpoch > breakpoints[end]!.step) end++;
+    const from = breakpoints[end - 1]!;
+    const to = breakpoints[end]!;
+    const share = (this.lastEpoch - from.step) / (to.step - from.step);
+    const interpolate = INTERPOLATE[annealStrategy];
+    if (cycleMomentum) setMomentum(group, interpolate(from.momentum, to.momentum, share));
+    return interpolate(from.lr, to.lr, share);
   }
 }
 
-/** A step at which the cycle turns, and what it has come to there. */
-type Corner = { readonly at: number; readonly lr: number; readonly momentum: number };
+/** A step where one phase of the cycle ends and the next begins, with the values it reaches there. */
+type Breakpoint = { readonly step: number; readonly lr: number; readonly momentum: number };
 
-function cornersOf(options: Required<OneCycleOptions>, i: number): Corner[] {
+function breakpointsOf(options: Required<OneCycleOptions>, group: number): Breakpoint[] {
   const { pctStart, divFactor, finalDivFactor, threePhase } = options;
-  const [max, low, high] = [of(options.maxLr, i), of(options.baseMomentum, i), of(options.maxMomentum, i)];
-  const [initial, steps] = [max / divFactor, stepsOf(options)];
-  const top = pctStart * steps - 1;
+  const maxLr = valueForGroup(options.maxLr, group);
+  const initialLr = maxLr / divFactor;
+  const lowMomentum = valueForGroup(options.baseMomentum, group);
+  const highMomentum = valueForGroup(options.maxMomentum, group);
+  const steps = totalStepsOf(options);
+  const peak = pctStart * steps - 1;
   return [
-    { at: 0, lr: initial, momentum: high },
-    { at: top, lr: max, momentum: low },
-    ...(threePhase ? [{ at: 2 * top, lr: initial, momentum: high }] : []),
-    { at: steps - 1, lr: initial / finalDivFactor, momentum: high },
+    { step: 0, lr: initialLr, momentum: highMomentum },
+    { step: peak, lr: maxLr, momentum: lowMomentum },
+    ...(threePhase ? [{ step: 2 * peak, lr: initialLr, momentum: highMomentum }] : []),
+    { step: steps - 1, lr: initialLr / finalDivFactor, momentum: highMomentum },
   ];
 }
 
-/** From one number to another, `share` of the way. */
-const BETWEEN = {
+/** Interpolates from one number to another; `share` is 0 at the first and 1 at the second. */
+const INTERPOLATE = {
   cos: (from: number, to: number, share: number): number => to + ((from - to) / 2) * (1 + Math.cos(Math.PI * share)),
   linear: (from: number, to: number, share: number): number => (to - from) * share + from,
 };
@@ -124,12 +132,14 @@ function setMomentum(group: ParamGroup, value: number): void {
   else group.betas = [value, ...(group.betas as readonly number[]).slice(1)];
 }
 
-function stepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number {
+function totalStepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number {
   if (totalSteps !== undefined) return totalSteps;
   if (epochs === undefined || stepsPerEpoch === undefined)
     throw new ArgumentError('OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch');
   return epochs * stepsPerEpoch;
 }
 
-/** The value of group i. */
-const of = (value: number | readonly number[], i: number): number => (typeof value === 'number' ? value : value[i]!);
+/** Returns the value for group i of an option that is one number, or one for each group. */
+function valueForGroup(value: number | readonly number[], i: number): number {
+  return typeof value === 'number' ? value : value[i]!;
+}

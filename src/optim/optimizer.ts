@@ -1,5 +1,5 @@
 /**
- * What all optimizers share: parameter groups, state per parameter, and saving both in PyTorch's layout.
+ * The base of all optimizers: parameter groups, state per parameter, and state dicts in PyTorch's layout.
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, AutogradError, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
@@ -7,7 +7,7 @@ import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 
-/** Parameters that share options. Schedulers write the options; `step` reads them. */
+/** Parameters that share options. Schedulers write the options, and `step` reads them. */
 export interface ParamGroup {
   readonly params: Tensor[];
   lr: number;
@@ -16,16 +16,16 @@ export interface ParamGroup {
   [option: string]: unknown;
 }
 
-/** A group as constructors take it: options it lacks are the optimizer's. */
+/** A group as constructors take it. Missing options are the optimizer's. */
 export type GroupSpec<Options> = Partial<Options> & { readonly params: Iterable<Tensor> };
 
-/** What constructors take: parameters, or groups of them. */
+/** The first argument of constructors: parameters, or groups of them. */
 export type Params<Options> = Iterable<Tensor> | Iterable<GroupSpec<Options>>;
 
-/** Named tensors of one parameter, such as its velocity; each has its shape, but `step`, a count, is 0-d. */
+/** The named state tensors of one parameter, such as its velocity. They have the parameter's shape; only `step`, a count, is 0-d. */
 export type ParamState = Record<string, Tensor>;
 
-/** PyTorch's layout: parameters are numbered through all groups. */
+/** The state of an optimizer in PyTorch's layout: parameters are numbered across all groups. */
 export interface OptimizerState {
   readonly state: Readonly<Record<string, ParamState>>;
   readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
@@ -38,61 +38,77 @@ export interface Ready<Group> {
   readonly grad: Tensor;
 }
 
-/** The base of all optimizers. A subclass gives its defaults, checks them, and updates parameters. */
+/** An entry of the undo log: a state tensor that the current step created, and the state that it replaced. */
+interface StateChange {
+  readonly param: Tensor;
+  readonly previousState: ParamState | undefined;
+  readonly previousTensor: Tensor | undefined;
+  readonly tensor: Tensor;
+}
+
+/** The base of all optimizers. A subclass passes its defaults, checks options and updates parameters. */
 export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
   readonly paramGroups: Group[];
   readonly #state = new Map<Tensor, ParamState>();
-  /** State that the step under way has made, and what it replaces. */
-  readonly #made: { p: Tensor; old: ParamState | undefined; before: Tensor | undefined; tensor: Tensor }[] = [];
-  readonly #mismatch = (what: string): StateDictError => stateDictMismatch(this.constructor.name, what);
+  /** The changes to the state that the current step has made. */
+  readonly #undoLog: StateChange[] = [];
 
-  /** `options` are the caller's: besides `lr`, only those that have a default. */
+  /** @param options The user's options. Allowed are `lr` and those with a default. */
   constructor(params: Params<Omit<Group, 'params'>>, defaults: Partial<Omit<Group, 'params'>>, options: object = {}) {
     const name = this.constructor.name;
     const known = [...new Set(['lr', ...Object.keys(defaults)])];
     checkOptions(name, options, known);
     const groups = readGroups(name, params);
-    const seen = new Set<Tensor>();
-    for (const p of groups.flatMap((g) => g.params)) {
-      const parameter = `${name}: the parameter ${formatShape(p.shape)}`;
-      if (!p.isLeaf) throw new AutogradError(`${parameter} is the result of an operation; only leaves can be optimized`);
-      if (isExpanded(p.shape, p.strides))
-        throw new ArgumentError(`${parameter} is expanded: several of its elements share memory. Use clone() first`);
-      if (seen.has(p)) throw new ArgumentError(`${parameter} appears twice`);
-      const other = [...seen].find((q) => overlap(p, q));
-      if (other) throw new ArgumentError(`${parameter} lies in the memory of another, ${formatShape(other.shape)}. Use clone() first`);
-      seen.add(p);
-    }
+    checkParameters(
+      name,
+      groups.flatMap((g) => g.params),
+    );
     for (const g of groups) checkOptions(name, g, ['params', 'initialLr', ...known]);
     this.paramGroups = groups.map((g) => ({ ...defaults, ...options, ...g }) as unknown as Group);
     for (const g of this.paramGroups) this.checkGroup(g);
   }
 
-  /** Throws ArgumentError for options outside their values. */
+  /** Checks a group's options. Throws: ArgumentError for invalid values */
   protected abstract checkGroup(group: Group): void;
 
-  /** Updates the parameters that have a gradient. Asks for all state before it writes any. Runs under noGrad. */
+  /** Updates the parameters that have a gradient. Must call `stateOf` for all state before the first write. Runs under noGrad. */
   protected abstract update(ready: readonly Ready<Group>[]): void;
 
-  /** Updates every parameter that has a gradient. When memory runs out, none is. */
+  /** Updates every parameter that has a gradient, or none if memory runs out. */
   step(): void {
-    const ready = this.paramGroups.flatMap((group) =>
-      group.params.flatMap((param): Ready<Group>[] => (param.grad === null ? [] : [{ group, param, grad: param.grad }])),
-    );
-    // Throws for one that is gone, before any is touched.
+    const ready = this.#parametersWithGradient();
+    // Throws for a released parameter before the first write.
     for (const { param } of ready) void param.storage;
     try {
       noGrad(() => this.update(ready));
     } catch (error) {
-      for (const { p, old, tensor } of this.#made.splice(0).reverse()) {
-        tensor.dispose();
-        if (old === undefined) this.#state.delete(p);
-        else this.#state.set(p, old);
-      }
+      this.#undoStateChanges();
       throw error;
     }
-    for (const { before } of this.#made.splice(0)) before?.dispose();
-    for (const { param } of ready) for (const t of [param, ...Object.values(this.#state.get(param) ?? {})]) t.storage.version++;
+    for (const { previousTensor } of this.#undoLog.splice(0)) previousTensor?.dispose();
+    for (const { param } of ready) {
+      param.storage.version++;
+      for (const t of Object.values(this.#state.get(param) ?? {})) t.storage.version++;
+    }
+  }
+
+  #parametersWithGradient(): Ready<Group>[] {
+    const ready: Ready<Group>[] = [];
+    for (const group of this.paramGroups) {
+      for (const param of group.params) {
+        const { grad } = param;
+        if (grad !== null) ready.push({ group, param, grad });
+      }
+    }
+    return ready;
+  }
+
+  #undoStateChanges(): void {
+    for (const { param, previousState, tensor } of this.#undoLog.splice(0).reverse()) {
+      tensor.dispose();
+      if (previousState === undefined) this.#state.delete(param);
+      else this.#state.set(param, previousState);
+    }
   }
 
   /** Sets the gradient of every parameter to null. */
@@ -100,70 +116,89 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     for (const p of this.#params()) p.grad = null;
   }
 
-  /** The state tensor `name` of `p`, see ParamState, in p's dtype; `fresh` is true if it was made just now, of zeros. */
+  /** Returns the state tensor `name` of `p` in p's dtype; see ParamState. `fresh` is true if it was just created, as zeros. */
   protected stateOf(p: Tensor, name: string): { tensor: Tensor; fresh: boolean } {
-    const old = this.#state.get(p);
-    const before = old?.[name];
-    if (before !== undefined && (name === 'step' || before.dtype === p.dtype)) return { tensor: before, fresh: false };
-    const tensor = blank(p, name);
-    this.#made.push({ p, old, before, tensor });
-    this.#state.set(p, { ...old, [name]: tensor });
-    // The model's dtype has changed since.
-    if (before !== undefined) tensor.copy_(before);
-    return { tensor, fresh: before === undefined };
+    const previousState = this.#state.get(p);
+    const previousTensor = previousState?.[name];
+    if (previousTensor !== undefined && (name === 'step' || previousTensor.dtype === p.dtype))
+      return { tensor: previousTensor, fresh: false };
+    const tensor = zeroState(p, name);
+    this.#undoLog.push({ param: p, previousState, previousTensor, tensor });
+    this.#state.set(p, { ...previousState, [name]: tensor });
+    // The parameter's dtype has changed since the last step: convert the state.
+    if (previousTensor !== undefined) tensor.copy_(previousTensor);
+    return { tensor, fresh: previousTensor === undefined };
   }
 
   #params(): Tensor[] {
     return this.paramGroups.flatMap((g) => g.params);
   }
 
-  /** { state: { index: { name: tensor } }, paramGroups: [{ …options, params: [indices] }] }; its tensors are the live ones. */
+  /**
+   * Returns { state: { index: { name: tensor } }, paramGroups: [{ …options, params: [indices] }] }. The tensors are live, not
+   * copies.
+   */
   stateDict(): OptimizerState {
-    const known = [...this.#params().entries()].filter(([, p]) => this.#state.has(p));
-    const state = Object.fromEntries(known.map(([i, p]) => [i, { ...this.#state.get(p) }]));
-    let next = 0;
-    return { state, paramGroups: this.paramGroups.map((g) => ({ ...g, params: g.params.map(() => next++) })) };
+    const state: Record<string, ParamState> = {};
+    this.#params().forEach((p, i) => {
+      const entries = this.#state.get(p);
+      if (entries !== undefined) state[i] = { ...entries };
+    });
+    let nextIndex = 0;
+    const paramGroups = this.paramGroups.map((g) => ({ ...g, params: g.params.map(() => nextIndex++) }));
+    return { state, paramGroups };
   }
 
   /**
-   * Restores what `stateDict` gave, for the same parameters in the same order, by copying. All or nothing.
-   * Throws: StateDictError where groups, parameters or shapes differ
+   * Restores a state of `stateDict` for the same parameters in the same order, by copying. All or nothing.
+   * Throws: StateDictError if groups, parameters or shapes differ
    */
   loadStateDict(saved: OptimizerState): void {
     const groups = this.#readSavedGroups(saved);
     const params = this.#params();
-    const numbers = saved.paramGroups.flatMap((g) => g.params);
+    const indices = saved.paramGroups.flatMap((g) => g.params);
     const state = new Map<Tensor, ParamState>();
     for (const [index, entries] of Object.entries(saved.state)) {
-      const p = params[numbers.indexOf(Number(index))];
-      if (p === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
-      if (typeof entries !== 'object' || entries === null) {
-        throw this.#mismatch(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
-      }
-      for (const [name, t] of Object.entries(entries)) {
-        if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
-        const scalar = name === 'step';
-        if (sameShape(t.shape, scalar ? [] : p.shape)) continue;
-        const expected = scalar ? 'expected []' : `the parameter ${formatShape(p.shape)}`;
-        throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
-      }
-      state.set(p, entries);
+      const param = params[indices.indexOf(Number(index))];
+      if (param === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
+      this.#checkSavedState(index, param, entries);
+      state.set(param, entries);
     }
-    const copied = (p: Tensor, entries: ParamState): ParamState =>
-      Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, blank(p, name).copy_(t)]));
-    const copies = noGrad(() => [...state].map(([p, entries]) => [p, copied(p, entries)] as const));
+    const copies = noGrad(() => [...state].map(([param, entries]) => [param, copyState(param, entries)] as const));
     this.dispose();
-    for (const [p, entries] of copies) this.#state.set(p, entries);
+    for (const [param, entries] of copies) this.#state.set(param, entries);
     groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
   }
 
+  /** Throws unless `entries` can be the state of `param`, which has the number `index` in the saved state. */
+  #checkSavedState(index: string, param: Tensor, entries: ParamState): void {
+    if (typeof entries !== 'object' || entries === null) {
+      throw this.#mismatch(`the state of parameter ${index} is ${kindOf(entries)}, expected a record of tensors`);
+    }
+    for (const [name, t] of Object.entries(entries)) {
+      if (!isTensor(t)) throw this.#mismatch(`${name} of parameter ${index} is ${kindOf(t)}, expected a tensor`);
+      const isScalar = name === 'step';
+      if (sameShape(t.shape, isScalar ? [] : param.shape)) continue;
+      const expected = isScalar ? 'expected []' : `the parameter ${formatShape(param.shape)}`;
+      throw this.#mismatch(`${name} of parameter ${index} has shape ${formatShape(t.shape)}, ${expected}`);
+    }
+  }
+
+  #mismatch(problem: string): StateDictError {
+    return stateDictMismatch(this.constructor.name, problem);
+  }
+
+  /** Returns the groups with the saved options, checked. */
   #readSavedGroups(saved: OptimizerState): Group[] {
-    const [own, theirs] = [this.paramGroups, saved?.paramGroups];
-    if (typeof saved?.state !== 'object' || saved.state === null || !Array.isArray(theirs))
+    const ownGroups = this.paramGroups;
+    const savedGroups = saved?.paramGroups;
+    if (typeof saved?.state !== 'object' || saved.state === null || !Array.isArray(savedGroups))
       throw this.#mismatch('expected { state, paramGroups }');
-    if (theirs.length !== own.length) throw this.#mismatch(`it has ${theirs.length} parameter groups, the optimizer ${own.length}`);
-    return own.map((group, i) => {
-      const { params, ...options } = theirs[i] ?? {};
+    if (savedGroups.length !== ownGroups.length) {
+      throw this.#mismatch(`it has ${savedGroups.length} parameter groups, the optimizer ${ownGroups.length}`);
+    }
+    return ownGroups.map((group, i) => {
+      const { params, ...options } = savedGroups[i] ?? {};
       if (params?.length !== group.params.length) {
         throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
       }
@@ -182,29 +217,47 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   }
 }
 
-/** Whether the stretches of memory that a and b lie in overlap: kernels update all parameters at once. */
-function overlap(a: Tensor, b: Tensor): boolean {
-  const end = (t: Tensor): number => t.shape.reduce((at, n, d) => at + (n - 1) * t.strides[d]!, t.offset + 1);
+/** Throws unless all parameters are leaves with memory of their own. */
+function checkParameters(name: string, params: readonly Tensor[]): void {
+  const seen = new Set<Tensor>();
+  for (const p of params) {
+    const parameter = `${name}: the parameter ${formatShape(p.shape)}`;
+    if (!p.isLeaf) throw new AutogradError(`${parameter} is the result of an operation; only leaves can be optimized`);
+    if (isExpanded(p.shape, p.strides))
+      throw new ArgumentError(`${parameter} is expanded: several of its elements share memory. Use clone() first`);
+    if (seen.has(p)) throw new ArgumentError(`${parameter} appears twice`);
+    const other = [...seen].find((q) => overlapInMemory(p, q));
+    if (other) throw new ArgumentError(`${parameter} lies in the memory of another, ${formatShape(other.shape)}. Use clone() first`);
+    seen.add(p);
+  }
+}
+
+/** Returns whether the memory ranges of a and b overlap. They must not: a kernel updates all parameters at once. */
+function overlapInMemory(a: Tensor, b: Tensor): boolean {
+  const end = (t: Tensor): number => t.shape.reduce((offset, n, d) => offset + (n - 1) * t.strides[d]!, t.offset + 1);
   return a.storage === b.storage && a.offset < end(b) && b.offset < end(a);
 }
 
-/** A state tensor of zeros. */
-function blank(p: Tensor, name: string): Tensor {
-  return (name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p)).keep();
+/** Creates a state tensor of zeros. */
+function zeroState(p: Tensor, name: string): Tensor {
+  const tensor = name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p);
+  return tensor.keep();
 }
 
-/** Checked groups out of what a constructor was given. */
+function copyState(p: Tensor, entries: ParamState): ParamState {
+  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, zeroState(p, name).copy_(t)]));
+}
+
+/** Returns the checked groups of a constructor's first argument. */
 function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params: Tensor[] })[] {
-  if (isTensor(params) || typeof (params as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] !== 'function') {
-    throw new ArgumentError(
-      `${name}: expected parameters or groups of them, such as model.parameters(), got ${isTensor(params) ? 'one tensor; put it in an array' : typeof params}`,
-    );
+  if (isTensor(params) || !isIterable(params)) {
+    const got = isTensor(params) ? 'one tensor; put it in an array' : typeof params;
+    throw new ArgumentError(`${name}: expected parameters or groups of them, such as model.parameters(), got ${got}`);
   }
   const given: (Tensor | GroupSpec<O>)[] = [...params];
   if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
-  const isGroup = (g: unknown): g is GroupSpec<O> =>
-    !isTensor(g) && typeof (g as { params?: Partial<Iterable<unknown>> })?.params?.[Symbol.iterator] === 'function';
   if (given.every(isTensor)) return [{ params: given } as Partial<O> & { params: Tensor[] }];
+  const isGroup = (g: Tensor | GroupSpec<O>): g is GroupSpec<O> => !isTensor(g) && isIterable(g?.params);
   return given.map((g, i) => {
     const list = isGroup(g) ? [...g.params] : [];
     if (list.length === 0 || !list.every(isTensor)) {
@@ -212,4 +265,8 @@ function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params:
     }
     return { ...(g as GroupSpec<O>), params: list };
   });
+}
+
+function isIterable(v: unknown): v is Iterable<unknown> {
+  return typeof (v as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] === 'function';
 }

@@ -6,21 +6,21 @@ import { groupsOf } from './scheduler.ts';
 
 /** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
-  /** Whether the metric is to fall or to rise. Default 'min'. */
+  /** Whether a lower ('min') or a higher metric is better. Default 'min'. */
   readonly mode?: 'min' | 'max';
   /** lr ← factor·lr. Default 0.1. */
   readonly factor?: number;
-  /** Steps without improvement that are let pass. Default 10. */
+  /** How many steps without improvement are tolerated. Default 10. */
   readonly patience?: number;
-  /** How much better counts as better. Default 1e-4. */
+  /** The smallest change that counts as an improvement. Default 1e-4. */
   readonly threshold?: number;
-  /** Whether threshold is a share of the best so far or a difference. Default 'rel'. */
+  /** Whether threshold is relative to the best metric so far or absolute. Default 'rel'. */
   readonly thresholdMode?: 'rel' | 'abs';
-  /** Steps after a drop in which none are counted. Default 0. */
+  /** How many steps after a reduction are not counted. Default 0. */
   readonly cooldown?: number;
-  /** Default 0. */
+  /** The lowest learning rate. Default 0. */
   readonly minLr?: number;
-  /** Drops no larger than this are not made. Default 1e-8. */
+  /** The smallest reduction: one of at most eps is skipped. Default 1e-8. */
   readonly eps?: number;
 }
 
@@ -35,11 +35,11 @@ const SPEC = {
   eps: [checkNotNegative, 1e-8],
 } as const;
 
-/** What ReduceLROnPlateau's stateDict gives: steps, the best metric, steps without a better one, steps left of the cooldown. */
+/** The state of ReduceLROnPlateau: steps, the best metric, steps without improvement, and remaining steps of the cooldown. */
 export type PlateauState = Readonly<Record<'lastEpoch' | 'best' | 'numBadEpochs' | 'cooldownCounter', number>>;
 
 /**
- * Drops the learning rate by `factor` after more than `patience` steps in which a metric did not improve.
+ * Multiplies the learning rate by `factor` after more than `patience` steps in which a metric did not improve.
  * @example new ReduceLROnPlateau(optimizer, { patience: 5 }).step(validationLoss)
  */
 export class ReduceLROnPlateau implements Stateful {
@@ -59,24 +59,27 @@ export class ReduceLROnPlateau implements Stateful {
     return this.optimizer.paramGroups.map((g) => g.lr);
   }
 
-  /** Takes the metric of one more epoch. NaN is no improvement. */
+  /** Takes one step, given the epoch's metric. NaN is no improvement. */
   step(metric: number): void {
     if (typeof metric !== 'number') throw new ArgumentError(`ReduceLROnPlateau: step takes the metric, a number, got ${typeof metric}`);
     const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = this.options;
-    const { lastEpoch, best, numBadEpochs, cooldownCounter: cooling } = this.#state;
+    const { lastEpoch, best, numBadEpochs, cooldownCounter } = this.#state;
     const sign = mode === 'min' ? -1 : 1;
-    const better = sign * metric > sign * (thresholdMode === 'rel' ? best * (1 + sign * threshold) : best + sign * threshold);
-    const bad = better || cooling > 0 ? 0 : numBadEpochs + 1;
-    const drop = bad > patience;
-    for (const g of drop ? this.optimizer.paramGroups : []) {
-      const lr = Math.max(g.lr * factor, minLr);
-      if (g.lr - lr > eps) g.lr = lr;
+    const target = thresholdMode === 'rel' ? best * (1 + sign * threshold) : best + sign * threshold;
+    const improved = sign * metric > sign * target;
+    const badEpochs = improved || cooldownCounter > 0 ? 0 : numBadEpochs + 1;
+    const reduces = badEpochs > patience;
+    if (reduces) {
+      for (const group of this.optimizer.paramGroups) {
+        const lr = Math.max(group.lr * factor, minLr);
+        if (group.lr - lr > eps) group.lr = lr;
+      }
     }
     this.#state = {
       lastEpoch: lastEpoch + 1,
-      best: better ? metric : best,
-      numBadEpochs: drop ? 0 : bad,
-      cooldownCounter: drop ? cooldown : Math.max(0, cooling - 1),
+      best: improved ? metric : best,
+      numBadEpochs: reduces ? 0 : badEpochs,
+      cooldownCounter: reduces ? cooldown : Math.max(0, cooldownCounter - 1),
     };
   }
 
@@ -84,7 +87,7 @@ export class ReduceLROnPlateau implements Stateful {
     return this.#state;
   }
 
-  /** Continues where `stateDict` was taken; learning rates come back with the optimizer's state. Throws: StateDictError */
+  /** Restores a state of `stateDict`. The optimizer's state restores the learning rates. Throws: StateDictError */
   loadStateDict(state: PlateauState): void {
     const wrong = Object.keys(this.#state).find((key) => typeof state?.[key as keyof PlateauState] !== 'number');
     if (wrong !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${wrong} is no number`);

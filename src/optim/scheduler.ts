@@ -1,50 +1,53 @@
 /**
- * What all learning rate schedulers share. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once at
- * its birth and once per `step`; several may act on one optimizer, each on what the last has left.
+ * The base of all learning rate schedulers. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once in
+ * its constructor and once per `step`. Several may act on one optimizer, each on the values that the previous one wrote.
  */
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { readOptions, type Spec } from './check.ts';
+import { readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
 
-/** What a scheduler's stateDict gives. */
+/** The state of a scheduler. */
 export interface SchedulerState {
-  /** How often `step` was called. */
+  /** The number of calls of `step`. */
   readonly lastEpoch: number;
   readonly baseLrs: readonly number[];
   readonly lastLr: readonly number[];
 }
 
-/** The groups of what must be an optimizer. */
+/** Returns the groups of an optimizer. Throws: ArgumentError for another value */
 export function groupsOf(name: string, optimizer: Optimizer): ParamGroup[] {
   if (!(optimizer instanceof Optimizer)) throw new ArgumentError(`${name}: expected an optimizer, got ${kindOf(optimizer)}`);
   return optimizer.paramGroups;
 }
 
-/** The base of all schedulers: a subclass computes the learning rate of a group after each step. */
+/** The base of all schedulers. A subclass computes the learning rate of a group after each step. */
 export abstract class Scheduler implements Stateful {
   readonly optimizer: Optimizer;
-  /** How often `step` was called. */
+  /** The number of calls of `step`. */
   lastEpoch = 0;
-  /** The learning rate each group started from. */
+  /** The initial learning rate of each group. */
   baseLrs: readonly number[];
   #lastLr: readonly number[];
 
   constructor(optimizer: Optimizer) {
-    this.baseLrs = groupsOf(new.target.name, optimizer).map((g) => (g.initialLr ??= g.lr));
+    this.baseLrs = groupsOf(new.target.name, optimizer).map((g) => {
+      g.initialLr ??= g.lr;
+      return g.initialLr;
+    });
     this.optimizer = optimizer;
     this.#lastLr = optimizer.paramGroups.map((g) => g.lr);
   }
 
-  /** The learning rate of group `i` after `lastEpoch` steps, at 0 from its base; may write other options of the group. */
+  /** Computes the learning rate of group `i` after `lastEpoch` steps, at 0 the first one. May write other options of the group. */
   protected abstract next(group: ParamGroup, i: number): number;
 
-  /** The learning rates set last, by group. */
+  /** The learning rates written last, by group. */
   get lastLr(): readonly number[] {
     return this.#lastLr;
   }
 
-  /** Goes one step on: after each epoch or batch, as the schedule counts. Call it after the optimizer's step. */
+  /** Advances the schedule by one step, an epoch or a batch. Call it after the optimizer's step. */
   step(): void {
     this.lastEpoch++;
     try {
@@ -55,18 +58,23 @@ export abstract class Scheduler implements Stateful {
     }
   }
 
-  /** Begins again from the base learning rates, as SequentialLR does when it hands over. */
+  /** Restarts from the base learning rates. SequentialLR calls it when it switches to this scheduler. */
   restart(): void {
     this.lastEpoch = 0;
-    this.optimizer.paramGroups.forEach((g, i) => (g.lr = this.baseLrs[i]!));
+    this.optimizer.paramGroups.forEach((g, i) => {
+      g.lr = this.baseLrs[i]!;
+    });
     this.write();
   }
 
-  /** Sets the learning rates for `lastEpoch`. */
+  /** Writes the learning rates for `lastEpoch`. */
   protected write(): void {
     const groups = this.optimizer.paramGroups;
-    // All before any is set: a function of the user's may throw.
-    groups.map((g, i) => this.next(g, i)).forEach((lr, i) => (groups[i]!.lr = lr));
+    // Computes all rates before the first write, as a user's function may throw.
+    const lrs = groups.map((g, i) => this.next(g, i));
+    groups.forEach((g, i) => {
+      g.lr = lrs[i]!;
+    });
     this.#lastLr = groups.map((g) => g.lr);
   }
 
@@ -75,7 +83,7 @@ export abstract class Scheduler implements Stateful {
     return { lastEpoch, baseLrs: [...baseLrs], lastLr: [...lastLr] };
   }
 
-  /** Continues where `stateDict` was taken; the groups' own options come back with the optimizer's state. */
+  /** Restores a state of `stateDict`. The optimizer's state restores the groups' options. Throws: StateDictError */
   loadStateDict(state: SchedulerState): void {
     const groups = this.optimizer.paramGroups.length;
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
@@ -89,16 +97,21 @@ export abstract class Scheduler implements Stateful {
   }
 }
 
-/** A schedule that is a formula over options: `next` reads them, and is asked at birth too. */
+/** The last argument of FormulaLR's constructor: optional if every option has a default. */
+type OptionsArgument<Options> = object extends Options ? [options?: Options] : [options: Options];
+
+/** A schedule that `next` computes from options by a formula. The constructor already writes the first learning rates. */
 export abstract class FormulaLR<Options extends object> extends Scheduler {
-  /** The options, their checks and their defaults. */
-  static readonly spec: Spec = {};
+  /** The check of each option, and its default if it has one. */
+  static readonly spec: OptionSpec = {};
   readonly options: Readonly<Required<Options>>;
 
-  constructor(optimizer: Optimizer, ...[options = {} as Options]: object extends Options ? [options?: Options] : [options: Options]) {
-    const read = readOptions(new.target.name, options, new.target.spec, groupsOf(new.target.name, optimizer).length) as Required<Options>;
+  constructor(optimizer: Optimizer, ...[options]: OptionsArgument<Options>) {
+    const { name, spec } = new.target;
+    const groups = groupsOf(name, optimizer).length;
+    const complete = readOptions(name, options === undefined ? {} : options, spec, groups) as Required<Options>;
     super(optimizer);
-    this.options = read;
+    this.options = complete;
     this.write();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Schedules of a few lines each. All but LambdaLR go on from the learning rate that is there, so that they chain with others.
+ * Short schedules. All except LambdaLR compute the next learning rate from the current one, so that they chain with others.
  */
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
@@ -7,15 +7,17 @@ import { checkNotNegative, checkPerGroup, checkRange } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
 
-/** Options of StepLR: drops every `stepSize` steps, to `gamma` (default 0.1) of what was. */
+/** Options of StepLR: multiplies lr by `gamma` (default 0.1) every `stepSize` steps. */
 export type StepOptions = { readonly stepSize: number; readonly gamma?: number };
 
-/** Every stepSize steps lr ← gamma·lr. */
+/** Sets lr ← gamma·lr every stepSize steps. */
 export class StepLR extends FormulaLR<StepOptions> {
   static override readonly spec = { stepSize: [checkCount], gamma: [checkNotNegative, 0.1] } as const;
 
   protected override next({ lr }: ParamGroup): number {
-    return this.lastEpoch > 0 && this.lastEpoch % this.options.stepSize === 0 ? lr * this.options.gamma : lr;
+    const { stepSize, gamma } = this.options;
+    const reduces = this.lastEpoch > 0 && this.lastEpoch % stepSize === 0;
+    return reduces ? lr * gamma : lr;
   }
 }
 
@@ -25,19 +27,21 @@ function checkMilestones(name: string, option: string, value: unknown): void {
   value.forEach((m, i) => checkCount(name, `${option}[${i}]`, m));
 }
 
-/** Options of MultiStepLR: drops at the steps `milestones` (twice at one given twice), to `gamma` (default 0.1) of what was. */
+/** Options of MultiStepLR: multiplies lr by `gamma` (default 0.1) at the steps `milestones`; twice where one appears twice. */
 export type MultiStepOptions = { readonly milestones: readonly number[]; readonly gamma?: number };
 
-/** At every milestone lr ← gamma·lr. */
+/** Sets lr ← gamma·lr at every milestone. */
 export class MultiStepLR extends FormulaLR<MultiStepOptions> {
   static override readonly spec = { milestones: [checkMilestones], gamma: [checkNotNegative, 0.1] } as const;
 
   protected override next({ lr }: ParamGroup): number {
-    return lr * this.options.gamma ** this.options.milestones.filter((m) => m === this.lastEpoch).length;
+    const { milestones, gamma } = this.options;
+    const reached = milestones.filter((m) => m === this.lastEpoch).length;
+    return lr * gamma ** reached;
   }
 }
 
-/** At every step lr ← gamma·lr. */
+/** Sets lr ← gamma·lr at every step. */
 export class ExponentialLR extends FormulaLR<{ readonly gamma: number }> {
   static override readonly spec = { gamma: [checkNotNegative] } as const;
 
@@ -49,10 +53,10 @@ export class ExponentialLR extends FormulaLR<{ readonly gamma: number }> {
 /** Options of LinearLR: from `startFactor` (default 1/3) to `endFactor` (default 1) in `totalIters` (default 5) steps. */
 export type LinearOptions = { readonly startFactor?: number; readonly endFactor?: number; readonly totalIters?: number };
 
-/** lr(t) = lr₀·f(t), f linear from startFactor at 0 to endFactor at totalIters and constant from there: lr ← lr·f(t) / f(t − 1). */
+/** Sets lr(t) = lr₀·f(t) by lr ← lr·f(t) / f(t − 1). f is linear from startFactor at 0 to endFactor at totalIters, then constant. */
 export class LinearLR extends FormulaLR<LinearOptions> {
   static override readonly spec = {
-    // From 0 it could not grow.
+    // Not 0: the next rate is a multiple of the current one.
     startFactor: [checkRange('> 0 and ≤ 1', (v) => v > 0 && v <= 1), 1 / 3],
     endFactor: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 1],
     totalIters: [checkCount, 5],
@@ -66,13 +70,13 @@ export class LinearLR extends FormulaLR<LinearOptions> {
   }
 }
 
-/** Options of CosineAnnealingLR: `tMax` steps until the minimum, `etaMin` (default 0). */
+/** Options of CosineAnnealingLR: `tMax` steps to the minimum, and the minimum `etaMin` (default 0). */
 export type CosineAnnealingOptions = { readonly tMax: number; readonly etaMin?: number };
 
 /**
- * From the initial learning rate down to etaMin along half a cosine in tMax steps (and up again after):
+ * Lowers the learning rate to etaMin along half a cosine in tMax steps, then raises it again:
  *   lr(t) = etaMin + (lr₀ − etaMin)·(1 + cos(π t / tMax)) / 2
- * written as the step from lr(t − 1), so that it acts on what other schedulers leave.
+ * It is computed from lr(t − 1), so that it chains with other schedulers.
  * Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, without restarts
  */
 export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
@@ -82,8 +86,9 @@ export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
     const { tMax, etaMin } = this.options;
     const t = this.lastEpoch;
     if (t === 0) return group.lr;
-    // lr(t − 1) is etaMin: the ratio below would be 0 / 0.
-    if ((t - 1 - tMax) % (2 * tMax) === 0) return group.lr + ((this.baseLrs[i]! - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
+    // Here lr(t − 1) is etaMin, and the ratio below would be 0 / 0.
+    const followsMinimum = (t - 1 - tMax) % (2 * tMax) === 0;
+    if (followsMinimum) return group.lr + ((this.baseLrs[i]! - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
     const ratio = (1 + Math.cos((Math.PI * t) / tMax)) / (1 + Math.cos((Math.PI * (t - 1)) / tMax));
     return ratio * (group.lr - etaMin) + etaMin;
   }
@@ -95,28 +100,29 @@ function checkFunctions(name: string, option: string, value: unknown, groups: nu
     throw new ArgumentError(`${name}: ${option} must be a function or an array of functions, got ${kindOf(value)}`);
 }
 
-/** Options of LambdaLR: the factor after t steps; one function, or one for each group. */
+/** Options of LambdaLR: computes the factor after t steps. One function, or one for each group. */
 export type LambdaOptions = { readonly lrLambda: ((t: number) => number) | readonly ((t: number) => number)[] };
 
 /**
- * lr(t) = lr₀·lrLambda(t). The functions are not part of the state.
- * Throws: ArgumentError where a factor is no finite number
+ * Sets lr(t) = lr₀·lrLambda(t). The functions are not part of the state.
+ * Throws: ArgumentError if a factor is not a finite number
  */
 export class LambdaLR extends FormulaLR<LambdaOptions> {
   static override readonly spec = { lrLambda: [checkFunctions] } as const;
 
   protected override next(_: ParamGroup, i: number): number {
     const { lrLambda } = this.options;
-    const factor = (typeof lrLambda === 'function' ? lrLambda : lrLambda[i]!)(this.lastEpoch);
+    const factorAt = typeof lrLambda === 'function' ? lrLambda : lrLambda[i]!;
+    const factor = factorAt(this.lastEpoch);
     checkRange('that is finite', Number.isFinite)('LambdaLR', `lrLambda(${this.lastEpoch})`, factor);
     return this.baseLrs[i]! * factor;
   }
 }
 
-/** Options of SequentialLR: `milestones`, one fewer than schedulers and rising, are the steps at which the next one takes over. */
+/** Options of SequentialLR: `milestones` are the rising steps at which the next scheduler starts, one fewer than schedulers. */
 export type SequentialOptions = { readonly schedulers: readonly Scheduler[]; readonly milestones: readonly number[] };
 
-/** What SequentialLR's stateDict gives. */
+/** The state of SequentialLR. */
 export type SequentialState = SchedulerState & { readonly schedulers: readonly SchedulerState[] };
 
 function checkSchedulers(name: string, option: string, value: unknown): void {
@@ -125,32 +131,36 @@ function checkSchedulers(name: string, option: string, value: unknown): void {
 }
 
 /**
- * One schedule after the other; each begins at its own first learning rate.
+ * Runs one schedule after the other. Each starts at its own first learning rate.
  * @example new SequentialLR(o, { schedulers: [new LinearLR(o), new CosineAnnealingLR(o, { tMax: 95 })], milestones: [5] })
  */
 export class SequentialLR extends FormulaLR<SequentialOptions> {
   static override readonly spec = { schedulers: [checkSchedulers], milestones: [checkMilestones] } as const;
 
   constructor(optimizer: Optimizer, options: SequentialOptions) {
-    const all = [options?.schedulers].flat().filter((s) => s instanceof Scheduler);
+    const schedulers = [options?.schedulers].flat().filter((s) => s instanceof Scheduler);
     const milestones = [options?.milestones].flat();
-    if (all.some((s) => s.optimizer !== optimizer)) throw new ArgumentError('SequentialLR: all schedulers must be of its own optimizer');
-    if (all.length > 0 && (milestones.length !== all.length - 1 || milestones.some((m, i) => m <= milestones[i - 1]!)))
-      throw new ArgumentError(
-        `SequentialLR: milestones of ${all.length} schedulers must be ${all.length - 1} rising steps, got [${milestones}]`,
-      );
+    if (schedulers.some((s) => s.optimizer !== optimizer)) {
+      throw new ArgumentError('SequentialLR: all schedulers must be of its own optimizer');
+    }
+    const count = schedulers.length;
+    const rises = !milestones.some((m, i) => m <= milestones[i - 1]!);
+    if (count > 0 && (milestones.length !== count - 1 || !rises)) {
+      throw new ArgumentError(`SequentialLR: milestones of ${count} schedulers must be ${count - 1} rising steps, got [${milestones}]`);
+    }
     super(optimizer, options);
   }
 
   protected override write(): void {
     const { schedulers, milestones } = this.options;
-    const at = milestones.filter((m) => m <= this.lastEpoch).length;
-    if (this.lastEpoch === (milestones[at - 1] ?? 0)) schedulers[at]!.restart();
-    else schedulers[at]!.step();
+    const active = milestones.filter((m) => m <= this.lastEpoch).length;
+    const firstStep = milestones[active - 1] ?? 0;
+    if (this.lastEpoch === firstStep) schedulers[active]!.restart();
+    else schedulers[active]!.step();
     super.write();
   }
 
-  /** What the schedule in charge has written. */
+  /** Returns the learning rate that the active schedule has written. */
   protected override next({ lr }: { lr: number }): number {
     return lr;
   }
@@ -160,7 +170,8 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
   }
 
   override loadStateDict(state: SequentialState): void {
-    const [own, saved] = [this.options.schedulers, state?.schedulers ?? []];
+    const own = this.options.schedulers;
+    const saved = state?.schedulers ?? [];
     if (own.length !== saved.length) throw stateDictMismatch('SequentialLR', `expected ${own.length} schedulers, got ${saved.length}`);
     super.loadStateDict(state);
     own.forEach((s, i) => s.loadStateDict(saved[i]!));

@@ -5,27 +5,27 @@ import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer
 
 /** Options of SGD, for all parameters or for a group. */
 export interface SGDOptions {
-  /** Learning rate. */
+  /** The learning rate. */
   lr: number;
-  /** Default 0. */
+  /** The factor of the old velocity in the new one. Default 0. */
   momentum?: number;
-  /** How little of the gradient enters the velocity. Default 0. */
+  /** Reduces the gradient's share of the velocity to 1 − dampening. Default 0. */
   dampening?: number;
-  /** Looks one step ahead; needs momentum > 0 and dampening 0. Default false. */
+  /** Applies Nesterov's momentum; needs momentum > 0 and dampening 0. Default false. */
   nesterov?: boolean;
   /** L2 penalty: adds weightDecay·p to the gradient. Default 0. */
   weightDecay?: number;
-  /** Climbs instead of descending. Default false. */
+  /** Maximizes instead of minimizing. Default false. */
   maximize?: boolean;
 }
 
-/** A group with all of SGD's options. */
+/** A parameter group with all options of SGD. */
 export interface SGDGroup extends ParamGroup, Required<SGDOptions> {
   lr: number;
 }
 
 /**
- * Stochastic gradient descent, as PyTorch's:
+ * Stochastic gradient descent as in PyTorch:
  *   g ← g + weightDecay·p
  *   v ← momentum·v + (1 − dampening)·g, at the first step v ← g
  *   p ← p − lr·v, with nesterov p ← p − lr·(g + momentum·v)
