@@ -1,12 +1,12 @@
 /**
- * How many threads can run at once: the processor's, less where a control group (a container) grants fewer.
+ * The number of threads that can run at once: the processor's, or fewer where a control group (a container) sets a limit.
  */
 import { nodeModules } from './node.ts';
 
-/** Reads a small text file; null where there is none. */
+/** Reads a small text file. Returns null if it cannot be read. */
 type Read = (path: string) => string | null;
 
-/** The number of threads to use where nobody says. */
+/** Returns the default number of threads. */
 export function availableCpus(): number {
   const load = nodeModules();
   if (load === undefined) return globalThis.navigator?.hardwareConcurrency ?? 1;
@@ -15,7 +15,7 @@ export function availableCpus(): number {
     try {
       return fs.readFileSync(path, 'utf8');
     } catch {
-      // Not there, or not to be read by this process: no limit that can be known.
+      // A file that is missing or unreadable sets no known limit.
       return null;
     }
   };
@@ -23,26 +23,38 @@ export function availableCpus(): number {
 }
 
 /**
- * The CPUs' worth of time that Linux control groups grant this process, in version 2 (`cpu.max`) or 1 (`cpu.cfs_quota_us`); Infinity
- * without a limit. The limits of all groups around the process's own hold too. A container may not see its group's path, but sees
- * its limit at the root.
+ * Returns how many CPUs Linux control groups allow this process to use, or Infinity without a limit. Reads version 2 (`cpu.max`)
+ * and version 1 (`cpu.cfs_quota_us`). The limits of all enclosing groups apply too. A container may not see the path of its group,
+ * but sees its limit at the root.
  */
 export function quotaOf(read: Read): number {
-  let least = Infinity;
+  let lowest = Infinity;
   for (const line of (read('/proc/self/cgroup') ?? '').split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) continue;
-    const second = controllers === '';
-    if (!second && !controllers.split(',').includes('cpu')) continue;
+    const isVersion2 = controllers === '';
+    if (!isVersion2 && !controllers.split(',').includes('cpu')) continue;
+    const root = isVersion2 ? '/sys/fs/cgroup' : '/sys/fs/cgroup/cpu';
     const names = path.split('/').filter((name) => name !== '');
     for (let depth = names.length; depth >= 0; depth--) {
-      const group = ['/sys/fs/cgroup', ...(second ? [] : ['cpu']), ...names.slice(0, depth)].join('/');
-      const [quota, period] = second
-        ? (read(`${group}/cpu.max`) ?? '').split(' ')
-        : [read(`${group}/cpu.cfs_quota_us`), read(`${group}/cpu.cfs_period_us`)];
-      // No limit is `max` in version 2 and −1 in version 1.
-      if (Number(quota) > 0 && Number(period) > 0) least = Math.min(least, Number(quota) / Number(period));
+      const group = [root, ...names.slice(0, depth)].join('/');
+      lowest = Math.min(lowest, isVersion2 ? limitVersion2(read, group) : limitVersion1(read, group));
     }
   }
-  return least;
+  return lowest;
+}
+
+function limitVersion2(read: Read, group: string): number {
+  const [quota, period] = (read(`${group}/cpu.max`) ?? '').split(' ');
+  return limitOf(quota, period);
+}
+
+function limitVersion1(read: Read, group: string): number {
+  return limitOf(read(`${group}/cpu.cfs_quota_us`), read(`${group}/cpu.cfs_period_us`));
+}
+
+/** Returns quota / period. A group without a limit has the quota `max` in version 2 and −1 in version 1. */
+function limitOf(quota: string | null | undefined, period: string | null | undefined): number {
+  const isLimited = Number(quota) > 0 && Number(period) > 0;
+  return isLimited ? Number(quota) / Number(period) : Infinity;
 }

@@ -1,24 +1,24 @@
 /**
- * The one door to Node's file system.
+ * Reads files through Node's file system. Errors name the missing file or folder.
  */
 import { FileError } from '../core/errors.ts';
 import { nodeModules } from './node.ts';
 
-/** The parts of Node that reading and writing files needs. */
+/** The modules of Node that read and write files. */
 export interface FileSystem {
   readonly fs: typeof import('node:fs');
   readonly path: typeof import('node:path');
   readonly zlib: typeof import('node:zlib');
 }
 
-/** Node's file system; throws a FileError that names `op` where there is none, as in a browser. */
+/** Returns Node's file system. Throws: FileError that names `op` where there is none, as in a browser */
 export function fileSystem(op: string): FileSystem {
   const load = nodeModules();
   if (load === undefined) throw new FileError(`${op}: this platform has no file system; fetch the bytes and decode them instead`);
   return { fs: load('node:fs'), path: load('node:path'), zlib: load('node:zlib') };
 }
 
-/** Node's name of a failed system call (`ENOENT`), or the whole message where there is none. */
+/** Returns Node's code of a failed system call (`ENOENT`), or the whole message of another error. */
 export function errorCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }
@@ -26,7 +26,7 @@ export function errorCode(error: unknown): string {
 /**
  * Reads a whole file.
  *
- * Throws: FileError that begins with `op`, says which file or folder is missing or unreadable, and ends with `hint`.
+ * Throws: FileError that begins with `op`, names the missing or unreadable file or folder, and ends with `hint`
  */
 export function readFile(op: string, path: string, hint = ''): Uint8Array {
   const node = fileSystem(op);
@@ -38,10 +38,9 @@ export function readFile(op: string, path: string, hint = ''): Uint8Array {
 }
 
 /**
- * Reads `name`, or `name.gz` unpacked, from the first of `folders` that has it.
+ * Reads `name`, or unpacks `name.gz`, from the first of `folders` that has it. Returns the bytes and the path of the file read.
  *
- * Throws: FileError as readFile; if no folder has the file, about the first one.
- * @returns the bytes and the path they came from, for messages
+ * Throws: FileError as readFile; if no folder has the file, it names the first one
  */
 export function readFileIn(op: string, folders: readonly string[], name: string, hint: string): { bytes: Uint8Array; file: string } {
   const node = fileSystem(op);
@@ -60,13 +59,16 @@ export function readFileIn(op: string, folders: readonly string[], name: string,
   return { bytes: readFile(op, node.path.join(folders[0]!, name), hint), file: name };
 }
 
-function readError(op: string, path: string, hint: string, { fs, path: paths }: FileSystem, cause: unknown): FileError {
-  const folder = paths.dirname(path);
-  const code = errorCode(cause);
-  let what = `cannot read ${path} (${code})`;
-  if (code === 'EISDIR') what = `${path} is a folder, expected a file`;
-  else if (code === 'ENOENT') {
-    what = fs.existsSync(folder) ? `folder ${folder} has no file ${paths.basename(path)}` : `there is no folder ${folder}`;
-  }
-  return new FileError(`${op}: ${what}${hint && `; ${hint}`}`, { cause });
+function readError(op: string, path: string, hint: string, node: FileSystem, cause: unknown): FileError {
+  const problem = describeReadError(path, errorCode(cause), node);
+  const remedy = hint === '' ? '' : `; ${hint}`;
+  return new FileError(`${op}: ${problem}${remedy}`, { cause });
+}
+
+function describeReadError(path: string, code: string, node: FileSystem): string {
+  if (code === 'EISDIR') return `${path} is a folder, expected a file`;
+  if (code !== 'ENOENT') return `cannot read ${path} (${code})`;
+  const folder = node.path.dirname(path);
+  if (!node.fs.existsSync(folder)) return `there is no folder ${folder}`;
+  return `folder ${folder} has no file ${node.path.basename(path)}`;
 }

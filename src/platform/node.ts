@@ -1,8 +1,8 @@
 /**
- * The one way to Node's own modules: synchronous and no import, so that bundlers for browsers see nothing of Node.
+ * Access to Node's built-in modules: synchronous and without an import, so that bundlers for browsers find no reference to Node.
  */
 
-/** `process.getBuiltinModule` where there is a Node; bundlers replace neither it nor globalThis.process. */
+/** Returns `process.getBuiltinModule` in Node, else undefined. Bundlers replace neither it nor globalThis.process. */
 export function nodeModules(): typeof process.getBuiltinModule | undefined {
   return (globalThis as Partial<typeof globalThis>).process?.getBuiltinModule;
 }
