@@ -1,27 +1,26 @@
 /**
- * Shapes, strides and the small arithmetic on them. Strides count elements, not bytes.
+ * Shapes, strides and arithmetic on them. Strides count elements, not bytes.
  */
 import { ArgumentError, ShapeError, checkArray } from './errors.ts';
 
 /** The sizes of a tensor's dims; `[]` is the shape of a single number. */
 export type Shape = readonly number[];
 
-/** The most elements a tensor may have: 2³¹ − 1, so that every index fits an int32. */
+/** The largest number of elements of a tensor: 2³¹ − 1, so that every index fits an int32. */
 export const MAX_ELEMENTS = 2 ** 31 - 1;
 
-/** `[2,3]`: how shapes are printed in every message. */
+/** Formats a shape as messages print it: `[2,3]`. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(',')}]`;
 }
 
-/** `(x [2,3], w [3])`: how messages show what an operation was given; null is left out. */
+/** Formats the arguments of an operation as messages print them: `(x [2,3], w [3])`. Omits null. */
 export function shapesOf(given: Readonly<Record<string, { readonly shape: Shape } | null>>): string {
-  return `(${Object.entries(given)
-    .flatMap(([name, t]) => (t ? `${name} ${formatShape(t.shape)}` : []))
-    .join(', ')})`;
+  const shapes = Object.entries(given).flatMap(([name, t]) => (t ? `${name} ${formatShape(t.shape)}` : []));
+  return `(${shapes.join(', ')})`;
 }
 
-/** The number of elements of `shape`; throws where a size is no natural number or the count overflows. */
+/** Returns the number of elements of `shape`. Throws if a size is not a whole number ≥ 0 or the count is above MAX_ELEMENTS. */
 export function sizeOf(shape: Shape, op = 'tensor'): number {
   checkArray(op, shape);
   let n = 1;
@@ -31,79 +30,87 @@ export function sizeOf(shape: Shape, op = 'tensor'): number {
     }
     n *= d;
   }
-  // A zero-size tensor may have any other sizes: its count is 0 whatever the product of the rest.
+  // With a size of 0 the count is 0, so the other sizes may be of any magnitude.
   if (n > MAX_ELEMENTS) {
     throw new ShapeError(`${op}: shape ${formatShape(shape)} has ${n} elements, at most ${MAX_ELEMENTS} fit`);
   }
   return n;
 }
 
-/** Row-major strides; size-1 dims get the stride they would have, so that equal shapes have equal strides. */
+/** Returns row-major strides. Size-1 dims get the stride that a larger size would have, so that equal shapes have equal strides. */
 export function rowMajorStrides(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);
-  let s = 1;
+  let stride = 1;
   for (let d = shape.length - 1; d >= 0; d--) {
-    strides[d] = s;
-    s *= Math.max(shape[d]!, 1);
+    strides[d] = stride;
+    stride *= Math.max(shape[d]!, 1);
   }
   return strides;
 }
 
-/** Dense strides for `shape` with dims nested in `order`, outermost first. */
+/** Returns dense strides for `shape` with dims nested in `order`, outermost first. */
 export function stridesInOrder(shape: Shape, order: readonly number[]): number[] {
   const strides = new Array<number>(shape.length).fill(0);
-  let s = 1;
+  let stride = 1;
   for (let i = order.length - 1; i >= 0; i--) {
-    strides[order[i]!] = s;
-    s *= Math.max(shape[order[i]!]!, 1);
+    const d = order[i]!;
+    strides[d] = stride;
+    stride *= Math.max(shape[d]!, 1);
   }
   return strides;
 }
 
-/** Channels-last strides of a shape [N, C, ...spatial]: the memory order N, ...spatial, C. */
+/** Returns channels-last strides of a shape [N, C, ...spatial]: the memory order N, ...spatial, C. */
 export function channelsLastStrides(shape: Shape): number[] {
   const order = shape.map((_, d) => d);
-  order.push(...order.splice(1, 1));
-  return stridesInOrder(shape, order);
+  const channels = order.splice(1, 1);
+  return stridesInOrder(shape, [...order, ...channels]);
 }
 
 /**
- * The dims of a strided layout from outermost (largest stride) to innermost. Size-1 dims say nothing about order and
- * broadcast (stride 0) dims little: both keep their place relative to their left neighbour.
+ * Returns the dims of a strided layout from outermost (largest stride) to innermost. The position of size-1 and broadcast
+ * (stride 0) dims is ambiguous: they stay after their left neighbour.
  */
 export function memoryOrder(shape: Shape, strides: readonly number[]): number[] {
   const order: number[] = [];
+  // Insertion sort: ranks are small, and it must be stable to leave ambiguous dims in place.
   for (let d = 0; d < shape.length; d++) {
-    let i = order.length;
-    // Insertion sort: ranks are small, and stability is what keeps ambiguous dims in place.
-    if (shape[d]! > 1 && strides[d]! > 0) {
-      for (let j = order.length - 1; j >= 0; j--) {
-        const o = order[j]!;
-        if (shape[o]! > 1 && strides[o]! > 0) {
-          if (strides[o]! >= strides[d]!) break;
-          i = j;
-        }
-      }
-    }
-    order.splice(i, 0, d);
+    const position = isAmbiguous(shape, strides, d) ? order.length : insertionPoint(order, shape, strides, d);
+    order.splice(position, 0, d);
   }
   return order;
 }
 
-/** Whether the layout is dense row-major (strides of size-1 dims ignored; zero-size counts as contiguous). */
-export function isRowMajor(shape: Shape, strides: readonly number[]): boolean {
-  let s = 1;
-  let dense = true;
-  for (let d = shape.length - 1; d >= 0; d--) {
-    const n = shape[d]!;
-    if (n === 0) return true;
-    if (n !== 1 && strides[d] !== s) dense = false;
-    s *= n;
+/** Returns the position in `order` before all dims with a smaller stride than dim d. */
+function insertionPoint(order: readonly number[], shape: Shape, strides: readonly number[], d: number): number {
+  let position = order.length;
+  for (let i = order.length - 1; i >= 0; i--) {
+    const other = order[i]!;
+    if (isAmbiguous(shape, strides, other)) continue;
+    if (strides[other]! >= strides[d]!) break;
+    position = i;
   }
-  return dense;
+  return position;
 }
 
-/** Whether the layout visits every element of a dense block exactly once, in some order of the dims. */
+function isAmbiguous(shape: Shape, strides: readonly number[], d: number): boolean {
+  return shape[d]! <= 1 || strides[d]! <= 0;
+}
+
+/** Returns whether the layout is dense row-major. Ignores strides of size-1 dims; a zero-size layout is row-major. */
+export function isRowMajor(shape: Shape, strides: readonly number[]): boolean {
+  let expected = 1;
+  let matches = true;
+  for (let d = shape.length - 1; d >= 0; d--) {
+    const size = shape[d]!;
+    if (size === 0) return true;
+    if (size !== 1 && strides[d] !== expected) matches = false;
+    expected *= size;
+  }
+  return matches;
+}
+
+/** Returns whether the layout reaches every element of a contiguous block exactly once, in some order of the dims. */
 export function isDense(shape: Shape, strides: readonly number[]): boolean {
   if (isRowMajor(shape, strides)) return true;
   const order = memoryOrder(shape, strides);
@@ -113,7 +120,7 @@ export function isDense(shape: Shape, strides: readonly number[]): boolean {
   );
 }
 
-/** Whether several elements share memory: a dim was expanded. */
+/** Returns whether elements share memory, because a dim was expanded. */
 export function isExpanded(shape: Shape, strides: readonly number[]): boolean {
   return strides.some((s, d) => s === 0 && shape[d]! > 1);
 }
@@ -124,7 +131,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return true;
 }
 
-/** The NumPy broadcast of the shapes; throws a ShapeError that names `op` and all of them. */
+/** Returns the NumPy broadcast of the shapes. Throws: ShapeError that names `op` and all shapes */
 export function broadcastShapes(op: string, ...shapes: readonly Shape[]): Shape {
   const first = shapes.find((s) => s.length > 0) ?? [];
   if (shapes.every((s) => s.length === 0 || sameShape(s, first))) return first;
@@ -144,13 +151,17 @@ export function broadcastShapes(op: string, ...shapes: readonly Shape[]): Shape 
   return out;
 }
 
-/** Strides that read a tensor of `shape` as the broadcast shape `to`: 0 along every broadcast dim. */
+/** Returns the strides that read a tensor of `shape` as the broadcast shape `to`: 0 along every broadcast dim. */
 export function broadcastStrides(shape: Shape, strides: readonly number[], to: Shape): number[] {
-  const lead = to.length - shape.length;
-  return to.map((n, d) => (d < lead || (shape[d - lead] === 1 && n !== 1) ? 0 : strides[d - lead]!));
+  const addedDims = to.length - shape.length;
+  return to.map((size, d) => {
+    const own = d - addedDims;
+    const isBroadcast = own < 0 || (shape[own] === 1 && size !== 1);
+    return isBroadcast ? 0 : strides[own]!;
+  });
 }
 
-/** `dim` as a natural number below `ndim`; negative dims count from the end. */
+/** Returns `dim` as an index from 0 to ndim − 1; negative dims count from the end. */
 export function normalizeDim(op: string, dim: number, ndim: number): number {
   const range = Math.max(ndim, 1);
   if (!Number.isInteger(dim) || dim < -range || dim >= range) {
@@ -159,7 +170,7 @@ export function normalizeDim(op: string, dim: number, ndim: number): number {
   return dim < 0 ? dim + range : dim;
 }
 
-/** Sorted natural dims of a reduction; none named means all of them. Throws on a dim out of range or named twice. */
+/** Returns the dims of a reduction as sorted indices; no dims means all of them. Throws if a dim is out of range or given twice. */
 export function normalizeDims(op: string, dim: number | readonly number[] | null | undefined, ndim: number): number[] {
   const given = typeof dim === 'number' ? [dim] : (dim ?? []);
   checkArray(op, given);
@@ -169,11 +180,11 @@ export function normalizeDims(op: string, dim: number | readonly number[] | null
   for (let i = 1; i < dims.length; i++) {
     if (dims[i] === dims[i - 1]) throw new ShapeError(`${op}: dim ${dims[i]} appears twice`);
   }
-  // A 0-d tensor accepts dim 0 and −1, which name no dim of it.
+  // A 0-d tensor accepts dims 0 and −1, although it has no dims.
   return ndim === 0 ? [] : dims;
 }
 
-/** Strides that view (`shape`, `strides`) as `to` without copying, or null where that needs a copy. */
+/** Returns the strides that view (`shape`, `strides`) as the shape `to`, or null if that needs a copy. */
 export function viewStrides(shape: Shape, strides: readonly number[], to: Shape): number[] | null {
   if (isRowMajor(shape, strides)) return rowMajorStrides(to);
   const out = new Array<number>(to.length).fill(0);
@@ -183,12 +194,15 @@ export function viewStrides(shape: Shape, strides: readonly number[], to: Shape)
       i--;
       continue;
     }
-    // The largest run of old dims, ending at i, that lies in memory like one dim.
+    // The longest run of old dims, ending at i, that has the memory layout of one dim.
     const step = strides[i]!;
     let run = shape[i]!;
-    while (i > 0 && (shape[i - 1] === 1 || strides[i - 1] === step * run)) run *= shape[--i]!;
+    while (i > 0 && (shape[i - 1] === 1 || strides[i - 1] === step * run)) {
+      i--;
+      run *= shape[i]!;
+    }
     i--;
-    // New dims must fill that run exactly.
+    // New dims must have exactly as many elements as the run.
     let filled = 1;
     while (j >= 0 && filled < run) {
       out[j] = step * filled;
@@ -197,15 +211,20 @@ export function viewStrides(shape: Shape, strides: readonly number[], to: Shape)
     }
     if (filled !== run) return null;
   }
-  let s = j + 1 < to.length ? out[j + 1]! * to[j + 1]! : 1;
-  for (; j >= 0; j--) out[j] = s;
-  for (let d = to.length - 1; d >= 0; d--) {
-    if (to[d] === 1) out[d] = s = d + 1 < to.length ? out[d + 1]! * to[d + 1]! : 1;
-  }
+  fillUnitDims(out, to, j);
   return out;
 }
 
-/** A number (or a list of one) or a pair of numbers as a pair; each must be a whole number ≥ `least`. */
+/** Sets the stride of every size-1 dim of `to`, and of the dims up to `lastUnset`, to that of the next dim times its size. */
+function fillUnitDims(strides: number[], to: Shape, lastUnset: number): void {
+  const spanAfter = (d: number): number => (d + 1 < to.length ? strides[d + 1]! * to[d + 1]! : 1);
+  strides.fill(spanAfter(lastUnset), 0, lastUnset + 1);
+  for (let d = to.length - 1; d >= 0; d--) {
+    if (to[d] === 1) strides[d] = spanAfter(d);
+  }
+}
+
+/** Returns a number, a list of one number, or a pair as a pair. Throws unless each is a whole number ≥ `least`. */
 export function pair(op: string, name: string, value: number | readonly number[], least: number): readonly [number, number] {
   const [a, b = a, ...more] = [value].flat();
   if (more.length > 0 || !Number.isInteger(a) || !Number.isInteger(b) || a! < least || b! < least) {
