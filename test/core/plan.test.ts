@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { planIteration, type Plan } from '../../src/core/plan.ts';
 import { broadcastStrides, channelsLastStrides, rowMajorStrides, stridesInOrder } from '../../src/core/shape.ts';
 
-/** The positions a plan visits, one list of operands' positions per element. */
+/** The positions that a plan visits: for each element, one position per operand. */
 function visits({ sizes, strides }: Plan): number[][] {
   let out: number[][] = [strides.map(() => 0)];
   sizes.forEach((n, d) => {
@@ -32,7 +32,7 @@ describe('planIteration', () => {
     ).toEqual({ sizes: [6], strides: [[1], [0]] });
   });
 
-  test('0-d and size-1 shapes are one step, whatever their strides', () => {
+  test('0-d and size-1 shapes are one step for all strides', () => {
     expect(planIteration([], [[], []])).toEqual({ sizes: [1], strides: [[1], [1]] });
     expect(
       planIteration(
@@ -78,7 +78,7 @@ describe('planIteration', () => {
     });
   });
 
-  test('row-major to channels-last keeps H·W together', () => {
+  test('row-major to channels-last merges H and W', () => {
     expect(planIteration(nhwc, [channelsLastStrides(nhwc), rowMajorStrides(nhwc)])).toEqual({
       sizes: [2, 20, 16],
       strides: [
@@ -88,7 +88,7 @@ describe('planIteration', () => {
     });
   });
 
-  test('the first operand decides the order, later ones where it does not move', () => {
+  test('the first operand decides the order; later ones break ties', () => {
     expect(
       planIteration(
         [2, 3, 4],

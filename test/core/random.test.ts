@@ -1,4 +1,4 @@
-/** Counter-based random numbers: published answers, independence of order, distributions. */
+/** Counter-based random numbers: published test vectors, independence of order, distributions. */
 import { describe, expect, it } from 'vitest';
 import { ArgumentError } from '../../src/core/errors.ts';
 import { Random, seedKey, threefry, uniform24, uniform53 } from '../../src/core/random.ts';

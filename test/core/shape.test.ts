@@ -1,4 +1,4 @@
-/** Strides: views that need no copy are found, and those that are given read the right elements. */
+/** Strides: finds every view that needs no copy, and views read the right elements. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -13,7 +13,7 @@ import {
   viewStrides,
 } from '../../src/core/shape.ts';
 
-/** Where each element lies, row-major. */
+/** The position of each element in memory, in row-major order. */
 function places(shape: readonly number[], strides: readonly number[]): number[] {
   let out = [0];
   shape.forEach((n, d) => {
@@ -22,7 +22,7 @@ function places(shape: readonly number[], strides: readonly number[]): number[] 
   return out;
 }
 
-/** A random layout: dense in some order of its dims, then some dims stepped. */
+/** A random layout: dense in some order of its dims, then some dims with a step. */
 const layout = fc
   .record({
     shape: fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 4 }),
@@ -73,7 +73,7 @@ describe('viewStrides', () => {
     const s = channelsLastStrides([2, 3, 4, 5]);
     expect(viewStrides([2, 3, 4, 5], s, [2, 3, 20])).toEqual([60, 1, 3]);
     expect(viewStrides([2, 3, 4, 5], s, [2, 12, 5])).toBe(null);
-    // Whatever merges one dim at most can be split again.
+    // If it merges at most one dim, it can be split again.
     expect(viewStrides([4, 3], [1, 4], [2, 2, 3])).toEqual([2, 1, 4]);
   });
 });

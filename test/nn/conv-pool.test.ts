@@ -5,12 +5,12 @@ import { describe, expect, test } from 'vitest';
 import { expectClose, wave } from './fixture.ts';
 import { refuses } from '../support/refuses.ts';
 
-// PyTorch's values and gradients are in test/autograd/parity-conv-pool.test.ts; here are errors, layers, and what has no options.
+// Errors, layers and edge cases. PyTorch's values and gradients are in test/autograd/parity-conv-pool.test.ts.
 
 type ErrorCase = [name: string, run: () => unknown, type: new (m: string) => Error, message: string];
 
 function throws(cases: readonly ErrorCase[]): void {
-  // What an operand's preparation has made goes with the scope.
+  // The scope frees the tensors that prepare the operands.
   test.each(cases)('%s', (_, run, type, message) => refuses(() => scope(run), type, message));
 }
 
@@ -199,7 +199,7 @@ describe('errors of normalisations', () => {
   ]);
 });
 
-describe('a misspelt option throws and names those there are', () => {
+describe('a misspelt option throws and lists the valid ones', () => {
   const conv = 'stride, padding, dilation, groups';
   const layer = 'bias, dtype, generator';
   const nll = 'reduction, weight, ignoreIndex';
@@ -258,14 +258,14 @@ describe('a misspelt option throws and names those there are', () => {
     ['softplus', () => F.softplus(x, typo), ArgumentError, unknown('softplus', 'beta, threshold')],
   ]);
 
-  test('an undefined option is one that is not given', () => {
+  test('an undefined option takes its default', () => {
     scope(() => {
       expect(F.avgPool2d(x, 2, { stride: undefined } as object).shape).toEqual([2, 4, 2, 2]);
     });
   });
 });
 
-describe('what PyTorch does at the edges', () => {
+describe('edge cases follow PyTorch', () => {
   test('the last NaN of a window wins, in every layout', () => {
     scope(() => {
       for (const channels of [1, 2, 4, 16, 19]) {
@@ -301,7 +301,7 @@ describe('what PyTorch does at the edges', () => {
     });
   });
 
-  test('batch norm of an empty batch leaves the running statistics alone', () => {
+  test('batch norm of an empty batch does not change the running statistics', () => {
     scope(() => {
       const [runningMean, runningVar] = [zeros([3]), ones([3])];
       const y = F.batchNorm(zeros([0, 3, 2, 2]), { training: true, runningMean, runningVar });
@@ -353,7 +353,7 @@ describe('layers', () => {
     });
   });
 
-  test('weight and bias are applied, each in its place', () => {
+  test('weight and bias are both applied', () => {
     scope(() => {
       const v = wave([2, 4, 5, 5]);
       const norms = [new nn.LayerNorm([4, 5, 5], { dtype }), new nn.RMSNorm([4, 5, 5], { dtype }), new nn.GroupNorm(2, 4, { dtype })];
@@ -385,7 +385,7 @@ describe('layers', () => {
   ]);
 });
 
-test('group norm keeps channels-last images channels-last', () => {
+test('group norm returns channels-last images for channels-last images', () => {
   scope(() => {
     const image = randn([2, 4, 3, 3]).movedim(1, -1).contiguous().movedim(-1, 1);
     expect(F.groupNorm(image, 2).strides).toEqual(image.strides);

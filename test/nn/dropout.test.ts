@@ -1,4 +1,4 @@
-/** Dropout by element, channel and sample: what is dropped, how often, what remains, and when nothing is. */
+/** Dropout by element, channel and sample: masks, drop rates, scaling, and the cases without dropout. */
 import { ArgumentError, Generator, ShapeError, grad, manualSeed, memory, ones, scope, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 
 type Options = F.DropoutOptions;
 
-/** Each kind, with the shape in which it draws for x. */
+/** Each kind, with the shape of its mask for x. */
 const kinds: [string, (x: Tensor, p: number, o?: Options) => Tensor, number[], number[]][] = [
   ['dropout', F.dropout, [40, 50, 2, 3], [40, 50, 2, 3]],
   ['dropout2d', F.dropout2d, [40, 50, 2, 3], [40, 50, 1, 1]],
@@ -17,7 +17,7 @@ const kinds: [string, (x: Tensor, p: number, o?: Options) => Tensor, number[], n
 describe.each(kinds)('%s', (_, drop, shape, mask) => {
   const x = ones(shape, { dtype: 'float64' });
 
-  test('zeroes with probability p, scales the rest, and passes the gradient where it kept', () => {
+  test('zeroes with probability p, scales the rest, and masks the gradient likewise', () => {
     scope(() => {
       manualSeed(1);
       const leaf = ones(shape, { dtype: 'float64', requiresGrad: true });
@@ -31,7 +31,7 @@ describe.each(kinds)('%s', (_, drop, shape, mask) => {
     });
   });
 
-  test('drops together what shares a draw', () => {
+  test('drops elements that share a draw together', () => {
     scope(() => {
       const y = drop(x, 0.5);
       const first = mask.reduce((t, n, d) => (n === 1 ? t.slice(d, 0, 1) : t), y);
@@ -40,7 +40,7 @@ describe.each(kinds)('%s', (_, drop, shape, mask) => {
     });
   });
 
-  test('p = 0 and evaluation give x itself, p = 1 zeros; another draw another mask; a generator of its own', () => {
+  test('p = 0 and evaluation return x itself, p = 1 zeros; the next draw has another mask; takes a generator', () => {
     scope(() => {
       expect(drop(x, 0)).toBe(x);
       expect(drop(x, 0.5, { training: false })).toBe(x);
@@ -82,7 +82,7 @@ test('errors', () => {
   expect(memory().bytes).toBe(before);
 });
 
-test('the modules draw in training only, as their functions do', () => {
+test('the modules draw in training only, like their functions', () => {
   scope(() => {
     const x = ones([5, 4, 2, 2]);
     const make: [(o: nn.DropoutLayerOptions) => nn.Layer, (o: Options) => Tensor][] = [

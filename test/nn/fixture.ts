@@ -3,7 +3,7 @@ import { noGrad, tensor, type FloatDType, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import { expect } from 'vitest';
 
-// What test/fixtures/make-nn.py wrote, and its formulas for inputs and weights.
+// The fixtures of test/fixtures/make-nn.py, and its formulas for inputs and weights.
 
 type Numbers = number[];
 
@@ -37,14 +37,14 @@ export interface WaveOptions {
   requiresGrad?: boolean;
 }
 
-/** offset + scale · sin(0.7 i + k + 1) over row-major i. */
+/** Returns offset + scale · sin(0.7 i + k + 1) over row-major i. */
 export function wave(shape: number[], { k = 0, scale = 1, offset = 0, dtype = 'float64', requiresGrad = false }: WaveOptions = {}): Tensor {
   const n = shape.reduce((p, s) => p * s, 1);
   const values = Float64Array.from({ length: n }, (_, i) => offset + scale * Math.sin(0.7 * i + k + 1));
   return tensor(values, { shape, dtype, requiresGrad });
 }
 
-/** The script's `fill`. */
+/** Does the same as the script's `fill`. */
 export function fill<M extends nn.Module>(model: M): M {
   model.namedParameters().forEach(([name, p], k) => {
     const options = p.ndim > 1 ? { scale: (p.numel / p.size(0)) ** -0.5 * 1.5 } : { scale: 0.1, offset: name.endsWith('weight') ? 1 : 0 };
@@ -82,5 +82,5 @@ export function expectClose(got: Tensor | ArrayLike<number>, want: ArrayLike<num
   expect(worst / scale).toBeLessThanOrEqual(tolerance);
 }
 
-/** The plain-TypeScript twins are slow: long runs are shortened on them. */
+/** The reference kernels are slow, so long runs are shorter on them. */
 export const onReference = process.env.CHAINRULE_KERNELS === 'reference';

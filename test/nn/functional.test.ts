@@ -94,10 +94,10 @@ describe('errors', () => {
     ['p', () => F.dropout(x, 1.5), ArgumentError, 'dropout: p must be from 0 to 1, got 1.5'],
     ['integers', () => F.dropout(tensor([1], { dtype: 'int32' })), DTypeError, 'dropout: x must be float32 or float64, got int32'],
   ];
-  // What an operand's preparation has made goes with the scope.
+  // The scope frees the tensors that prepare the operands.
   test.each(cases)('%s', (_, run, type, message) => refuses(() => scope(run), type, message));
 
-  test('running statistics are as before when batch norm throws', () => {
+  test('running statistics do not change when batch norm throws', () => {
     const [runningMean, runningVar] = [zeros([4]), ones([4])];
     expect(() => F.batchNorm(zeros([1, 4, 1, 1]), { training: true, runningMean, runningVar })).toThrow(ShapeError);
     expect(() => F.batchNorm(zeros([2, 4, 1, 1]), { training: true, runningMean, runningVar, bias: ones([3]) })).toThrow(ShapeError);
@@ -108,7 +108,7 @@ describe('errors', () => {
 describe('dropout', () => {
   const x = ones([64, 50]);
 
-  test('drops a share p within 5 standard deviations, scales the rest by 1/(1 − p), and gives that mask as gradient', () => {
+  test('drops a share p within 5 standard deviations, scales the rest by 1/(1 − p), and has that mask as gradient', () => {
     scope(() => {
       const p = 0.3;
       const xs = ones([64, 50], { requiresGrad: true });
@@ -122,7 +122,7 @@ describe('dropout', () => {
     });
   });
 
-  test('one seed gives one mask, whatever the memory order; the next draw gives another', () => {
+  test('one seed draws one mask for every memory order; the next draw has another mask', () => {
     scope(() => {
       const g = new Generator(3);
       const first = F.dropout(x, 0.5, { generator: g }).data();
@@ -133,7 +133,7 @@ describe('dropout', () => {
     });
   });
 
-  test('p = 0 and evaluation give x itself, p = 1 zeros', () => {
+  test('p = 0 and evaluation return x itself, p = 1 zeros', () => {
     scope(() => {
       expect(F.dropout(x, 0)).toBe(x);
       expect(F.dropout(x, 0.5, { training: false })).toBe(x);
@@ -142,14 +142,14 @@ describe('dropout', () => {
   });
 });
 
-test('a call leaves nothing behind but its result', () => {
+test('a call allocates nothing but its result', () => {
   scope(() => {
     const image = randn([2, 3, 4, 4], { requiresGrad: true });
     const before = memory().tensors;
     const results = [F.maxPool2d(image, 2), F.batchNorm(image, { training: true }), F.dropout(image)];
     expect(memory().tensors - before).toBeGreaterThanOrEqual(3);
     for (const r of results) r.dispose();
-    // A recorded operation frees what dispose has left readable: on the reference kernels, batch norm's definition.
+    // A recorded operation frees tensors that dispose left readable: on the reference kernels, those of batch norm's definition.
     image.neg().dispose();
     expect(memory().tensors).toBe(before);
   });

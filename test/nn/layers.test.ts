@@ -63,7 +63,7 @@ describe('SqueezeExcite', () => {
     });
   });
 
-  test('its keys are the plain PyTorch module’s', () => {
+  test('its state-dict keys are those of the PyTorch module', () => {
     const se = new nn.SqueezeExcite(64);
     expect(Object.fromEntries(Object.entries(se.stateDict()).map(([k, t]) => [k, t.shape]))).toEqual(keys);
     expect(Object.keys(new nn.SqueezeExcite(64, { bias: true }).stateDict())).toEqual([
@@ -75,7 +75,7 @@ describe('SqueezeExcite', () => {
     expect(new nn.SqueezeExcite(8, { hiddenChannels: 3 }).stateDict()['fc.0.weight']!.shape).toEqual([3, 8]);
   });
 
-  test('squeeze, gate and activation change what they say', () => {
+  test('squeeze, gate and activation have the effect that their names promise', () => {
     scope(() => {
       const x = wave([2, 4, 3, 3], { dtype: 'float32' });
       const y = (options: nn.SqueezeExciteOptions): Tensor => fill(new nn.SqueezeExcite(4, { reduction: 2, ...options })).forward(x);
@@ -96,7 +96,7 @@ describe('SqueezeExcite', () => {
     });
   });
 
-  test('errors name both numbers and the way out', () => {
+  test('errors name both numbers and the remedy', () => {
     expect(() => new nn.SqueezeExcite(16, { gate: 'softmax' as 'relu' })).toThrow(
       new ArgumentError("SqueezeExcite: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got 'softmax'"),
     );
@@ -125,7 +125,7 @@ describe('activations', () => {
     ['ReLU', new nn.ReLU(), F.relu],
     ['Tanh', new nn.Tanh(), F.tanh],
     ['Sigmoid', new nn.Sigmoid(), F.sigmoid],
-  ] as [string, nn.Layer, (x: Tensor) => Tensor][])('%s is its function, without state', (_, layer, f) => {
+  ] as [string, nn.Layer, (x: Tensor) => Tensor][])('%s equals its function and has no state', (_, layer, f) => {
     scope(() => {
       const x = wave([2, 3], { scale: 4 });
       expect([...layer.forward(x).data()]).toEqual([...f(x).data()]);
@@ -135,7 +135,7 @@ describe('activations', () => {
 });
 
 describe('PReLU', () => {
-  test('one slope of 0.25, or one per channel, which train', () => {
+  test('one slope of 0.25, or one per channel; they are trained', () => {
     scope(() => {
       expect(new nn.PReLU().weight.toArray()).toEqual([0.25]);
       const layer = new nn.PReLU(3, { init: 0.5, dtype: 'float64' });
@@ -184,7 +184,7 @@ describe('BatchNorm2d', () => {
     },
   );
 
-  test('num_batches_tracked is int32 [], counts training batches, and stays when a forward throws', () => {
+  test('num_batches_tracked is int32 [], counts training batches, and does not change when a forward throws', () => {
     scope(() => {
       const bn = new nn.BatchNorm2d(2);
       const count = bn.num_batches_tracked!;
@@ -200,7 +200,7 @@ describe('BatchNorm2d', () => {
     });
   });
 
-  test('putting a plain tensor in a buffer’s place throws and names copy_', () => {
+  test('replacing a buffer by a plain tensor throws and names copy_', () => {
     const bn = new nn.BatchNorm2d(2);
     const before = bn.running_mean;
     expect(() => (bn.running_mean = zeros([2]))).toThrow(
@@ -215,7 +215,7 @@ describe('BatchNorm2d', () => {
 });
 
 describe('the other layers', () => {
-  test('do what their functions do', () => {
+  test('equal their functions', () => {
     scope(() => {
       const x = randn([2, 4, 6, 6]);
       expect(new nn.Conv2d(4, 6, [3, 2], { stride: 2, padding: 1, groups: 2 }).forward(x).shape).toEqual([2, 6, 3, 4]);
@@ -237,7 +237,7 @@ describe('the other layers', () => {
     });
   });
 
-  test('Dropout drops in training only, from the default generator or its own', () => {
+  test('Dropout drops in training only, by the default generator or its own', () => {
     scope(() => {
       const x = ones([1000]);
       const drop = new nn.Dropout(0.5);
@@ -260,7 +260,7 @@ describe('the other layers', () => {
     expect(s.namedChildren().map(([name]) => name)).toEqual(['0', '1', '2']);
   });
 
-  test('Sequential under noGrad frees what its layers returned in this call, and nothing else', () => {
+  test('Sequential under noGrad frees the outputs of its layers in this call, and nothing else', () => {
     class Residual extends nn.Sequential {
       override forward(x: Tensor): Tensor {
         const h = x.mul(2);
@@ -287,7 +287,7 @@ describe('the other layers', () => {
 });
 
 describe('initialisation', () => {
-  /** Expects numbers of U(−k, k): bounds, and mean and standard deviation within 5 standard errors. */
+  /** Expects draws from U(−k, k): bounds, and mean and standard deviation within 5 standard errors. */
   const expectUniform = (t: Tensor, k: number): void => {
     const values = Array.from(t.data());
     const n = values.length;
@@ -295,7 +295,7 @@ describe('initialisation', () => {
     const std = Math.sqrt(values.reduce((a, b) => a + b * b, 0) / n);
     expect(Math.max(...values.map(Math.abs))).toBeLessThanOrEqual(Math.fround(k));
     expect(Math.abs(mean)).toBeLessThan((5 * k) / Math.sqrt(3 * n));
-    // The standard deviation of n uniform numbers is known to √(0.2 / n) of itself.
+    // The standard deviation of n uniform numbers has a relative standard error of √(0.2 / n).
     expect(Math.abs(std / (k / Math.sqrt(3)) - 1)).toBeLessThan(5 * Math.sqrt(0.2 / n));
   };
 
@@ -358,7 +358,7 @@ describe('initialisation', () => {
     expect(memory().bytes).toBe(before.bytes);
   });
 
-  test('eye_ and dirac_ hand their input on', () => {
+  test('eye_ and dirac_ pass their input through', () => {
     scope(() => {
       const m = nn.init.eye_(ones([2, 3]));
       expect(m.toArray()).toEqual([
@@ -426,7 +426,7 @@ describe('initialisation', () => {
     });
   });
 
-  test('one seed gives one model; float32 is float64 rounded; a generator of its own draws nothing from the default', () => {
+  test('one seed determines the model; float32 is float64 rounded; an own generator leaves the default one unchanged', () => {
     const values = (dtype: FloatDType): number[] => {
       manualSeed(11);
       return new nn.Conv2d(3, 8, 3, { dtype }).parameters().flatMap((p) => Array.from(p.data()));
@@ -439,7 +439,7 @@ describe('initialisation', () => {
     expect(own.weight.data()).not.toEqual(new nn.Linear(3, 4, { generator: new Generator(2) }).weight.data());
   });
 
-  test('making and disposing a layer leaves memory as it was', () => {
+  test('creating and disposing of a layer leaves memory as it was', () => {
     const before = memory();
     for (const layer of [new nn.SqueezeExcite(64), new nn.BatchNorm2d(8), new nn.Conv2d(3, 4, 3)]) layer.dispose();
     expect(memory().bytes).toBe(before.bytes);

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { expectClose, wave } from './fixture.ts';
 import { refuses } from '../support/refuses.ts';
 
-// What test/fixtures/make-losses.py wrote.
+// The fixtures of test/fixtures/make-losses.py.
 
 type Value = number | 'nan' | 'inf' | '-inf';
 type Written =
@@ -40,7 +40,7 @@ function made(a: Written): Tensor {
   return wave(shape, { k, scale, offset, requiresGrad });
 }
 
-/** Equal shape, NaN and infinities in the same places, and all else within 1e-10 of the largest. */
+/** Expects equal shapes, NaN and infinities in the same places, and the rest within 1e-10 of the largest. */
 function agrees(got: Tensor, want: Packed): void {
   expect(got.shape).toEqual(want.shape);
   const [a, b] = [Array.from(got.data()), want.data.map(numberOf)];
@@ -212,12 +212,12 @@ describe('errors', () => {
       'embedding: paddingIdx -4 names none of the 3 rows',
     ],
   ];
-  // What an operand's preparation has made goes with the scope.
+  // The scope frees the tensors that prepare the operands.
   test.each(cases)('%s', (_, run, type, message) => refuses(() => scope(run), type, message));
 });
 
-describe('the loss alone', () => {
-  test('float32 gives float32, and targets of another dtype are converted', () => {
+describe('the functions', () => {
+  test('float32 returns float32, and targets of another dtype are converted', () => {
     scope(() => {
       const [x, bits] = [randn([4]), tensor([0, 1, 1, 0], { dtype: 'int32' })];
       for (const t of [bits, bits.to('bool'), bits.to('float64')]) {
@@ -235,7 +235,7 @@ describe('the loss alone', () => {
       expectClose(F.crossEntropy(x, t, { weight: ones([3]) }), plain);
       expectClose(F.crossEntropy(x, F.oneHot(t, 3).to('float64')), plain);
       expectClose(F.nllLoss(x.logSoftmax(1), t), plain);
-      // Ignored samples are as if they were not there.
+      // Ignored samples have no effect.
       const some = tensor([0, -100, 1, -100, 2], { dtype: 'int32' });
       const kept = tensor([0, 2, 4], { dtype: 'int32' });
       expectClose(F.crossEntropy(x, some), F.crossEntropy(x.indexSelect(0, kept), some.indexSelect(0, kept)).data());
@@ -268,7 +268,7 @@ describe('modules', () => {
     });
   });
 
-  test('weights are buffers: they move with to and outlive a scope', () => {
+  test('weights are buffers: `to` converts them, and a scope does not free them', () => {
     const made = scope(() => [new nn.CrossEntropyLoss({ weight: tensor([1, 2, 3]) })])[0]!;
     expect(made.options.weight!.toArray()).toEqual([1, 2, 3]);
     expect(Object.keys(made.stateDict())).toEqual(['weight']);

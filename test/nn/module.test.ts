@@ -82,7 +82,7 @@ describe('registration', () => {
     });
   });
 
-  test('a module that contains itself, or its parent, is walked once', () => {
+  test('a module that contains itself, or its parent, is listed once', () => {
     class Child extends nn.Module {
       parent: nn.Module | null = null;
       readonly w = new nn.Parameter(ones([1]));
@@ -154,7 +154,7 @@ describe('registration', () => {
     );
   });
 
-  test('a released tensor makes neither, and leaves no memory behind', () => {
+  test('a released tensor can become neither, and the attempt leaks no memory', () => {
     const gone = ones([2]);
     gone.dispose();
     const before = memory().bytes;
@@ -163,7 +163,7 @@ describe('registration', () => {
     expect(memory().bytes).toBe(before);
   });
 
-  test('a buffer made in forward lives on, and a plain tensor cannot take its place', () => {
+  test('a buffer created in forward is not freed, and a plain tensor cannot replace it', () => {
     class Cache extends nn.Module {
       total = nn.buffer(zeros([2]), { persistent: false });
       forward(x: Tensor): Tensor {
@@ -180,8 +180,8 @@ describe('registration', () => {
   });
 });
 
-describe('errors say where', () => {
-  test('path and class before the message, the error’s class and stack kept', () => {
+describe('errors name the module', () => {
+  test('path and class come before the message; class and stack of the error stay', () => {
     const net = new Net();
     const x = zeros([2, 5, 4, 4]);
     let caught: unknown;
@@ -197,7 +197,7 @@ describe('errors say where', () => {
     expect(() => net.features.forward(x)).toThrow(new ShapeError(message.replace('features.', '')));
   });
 
-  test('a module that its caller has not registered is named by itself; other errors pass untouched', () => {
+  test('an unregistered module is named by its class; other errors are not changed', () => {
     const inner = new nn.Linear(2, 2);
     class Outer extends nn.Module {
       readonly #hidden = inner;
@@ -214,7 +214,7 @@ describe('errors say where', () => {
       new ShapeError('Linear: linear: x has 3 features, w expects 2 (x [1,3], w [2,2], b [2])'),
     );
     expect(() => new nn.Sequential(new Broken()).forward(zeros([1]))).toThrow(new RangeError('mine'));
-    // The stack of calls is as before: the next error is named right.
+    // The stack of running modules is as before: the next error has the right path.
     expect(() => inner.forward(zeros([1, 3]))).toThrow('Linear: linear: x has 3 features');
   });
 });
@@ -226,7 +226,7 @@ describe('state dict', () => {
     expect(net.stateDict()['named.scale']).toBe(net.named.scale);
   });
 
-  test('loading copies and converts, keeps the Parameter objects, and renames', () => {
+  test('loading copies, converts and renames; the Parameter objects stay', () => {
     const [a, b] = [new Net(), new Net()];
     const before = b.parameters();
     const state = Object.fromEntries(Object.entries(a.stateDict()).map(([k, t]) => [`module.${k}`, t.detach().to('float64')]));
@@ -239,7 +239,7 @@ describe('state dict', () => {
     });
   });
 
-  test('a state that does not fit lists every problem and changes nothing', () => {
+  test('a state that does not match lists every problem and changes nothing', () => {
     const net = new Net();
     const values = net.parameters().map((p) => p.data());
     const { 'heads.0.bias': _, 'named.scale': __, ...rest } = net.stateDict();
@@ -270,14 +270,14 @@ describe('state dict', () => {
     expect(net.parameters().map((p) => p.data())).toEqual(values);
   });
 
-  test('strict: false loads what fits and says what it left', () => {
+  test('strict: false loads matching names and reports the others', () => {
     const net = new Net();
     const report = net.loadStateDict({ 'named.scale': tensor([5]), extra: zeros([1]) }, { strict: false });
     expect(report).toEqual({ missing: [...NAMES.slice(0, -1), 'stats.0'], unexpected: ['extra'] });
     expect(net.named.scale.item()).toBe(5);
   });
 
-  test('a shared module loads under any of its names, all of which PyTorch writes', () => {
+  test('a shared module loads under any of its names; PyTorch saves all of them', () => {
     const net = new Net();
     const state = net.stateDict();
     const both: nn.StateDict = {
@@ -290,7 +290,7 @@ describe('state dict', () => {
     expect(net.loadStateDict(other)).toEqual({ missing: [], unexpected: [] });
   });
 
-  test('modules that are shared at every level load without a walk over all paths', () => {
+  test('modules that are shared at every level load without visiting all paths', () => {
     class Pair extends nn.Module {
       readonly a: nn.Module;
       readonly b: nn.Module;
@@ -309,7 +309,7 @@ describe('state dict', () => {
     expect(root.parameters()[0]!.toArray()).toEqual([[5]]);
   });
 
-  test('entries that are no tensors, and dtypes that would lose their meaning, are refused', () => {
+  test('entries that are no tensors, and dtypes that cannot be converted, are refused', () => {
     const text = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit Stats: ${what}`);
     class Stats extends nn.Module {
       readonly flag = nn.buffer(tensor([true]));
@@ -328,7 +328,7 @@ describe('state dict', () => {
     expect([stats.flag.toArray(), stats.count.toArray()]).toEqual([[1], [1]]);
   });
 
-  test('a backward that reads parameters loaded after its forward refuses', () => {
+  test('a backward that reads parameters loaded after its forward throws', () => {
     scope(() => {
       const net = new nn.Linear(2, 1);
       const loss = net.forward(randn([3, 2], { requiresGrad: true })).sum();
@@ -368,7 +368,7 @@ describe('to', () => {
     });
   });
 
-  test('frees the old memory, keeps in-place writes refused, and stops a backward that saved it', () => {
+  test('frees the old memory, still refuses in-place writes, and makes a backward that saved it throw', () => {
     const net = new nn.Linear(3, 2, { bias: false });
     const before = memory();
     net.to('float64');
@@ -423,7 +423,7 @@ describe('the rest', () => {
     });
   });
 
-  test('under noGrad each call frees what it made, and a chain holds two activations at most', () => {
+  test('under noGrad each call frees its temporaries, and a chain holds at most two activations', () => {
     const layers = Array.from({ length: 8 }, () => new nn.ReLU());
     const net = new nn.Sequential(...layers);
     noGrad(() => {
@@ -433,7 +433,7 @@ describe('the rest', () => {
       expect(memory().bytes - before.bytes).toBe(4096);
       expect(memory().peakBytes - before.bytes).toBe(8192);
       expect(y.shape).toEqual([1024]);
-      // What came in, and what an outer call still holds, is not a chain's to free.
+      // A chain must not free its input or tensors of an outer call.
       expect(new nn.Sequential(new nn.Identity(), new nn.Flatten(0), new nn.Identity()).forward(x).toArray()).toEqual(x.toArray());
       expect(x.isReleased).toBe(false);
     });
@@ -478,7 +478,7 @@ describe('the rest', () => {
     });
   });
 
-  test('a hook registered twice runs twice and goes one by one; one that removes itself leaves the others alone', () => {
+  test('a hook registered twice runs twice and is removed one by one; one that removes itself does not affect others', () => {
     scope(() => {
       const layer = new nn.Identity();
       const calls: string[] = [];
@@ -511,7 +511,7 @@ describe('the rest', () => {
     });
   });
 
-  test('summary lists path, type, output and parameters, and leaves modes and statistics alone', () => {
+  test('summary lists path, type, output and parameters, and does not change modes or statistics', () => {
     const net = new nn.Sequential(new nn.Conv2d(3, 4, 3), new nn.BatchNorm2d(4), new nn.Flatten().eval());
     expect(net.summary()).toBe(
       [
@@ -537,19 +537,19 @@ describe('the rest', () => {
     expect(net.training).toBe(true);
   });
 
-  test('summary counts multiply-adds as one does by hand', () => {
+  test('summary counts the same multiply-adds as by hand', () => {
     const total = (model: nn.Module, shape: number[]): number => Number(model.summary(shape).split(' ').at(-1)!.replace(',', ''));
     expect(total(new nn.Conv2d(4, 6, [3, 2], { stride: 2, groups: 2 }), [1, 4, 9, 8])).toBe(4 * 4 * 6 * 2 * 6);
     expect(total(new nn.Linear(5, 3), [2, 7, 5])).toBe(2 * 7 * 5 * 3);
     expect(total(new nn.ECA(16, { kernelSize: 5 }), [2, 16, 4, 4])).toBe(2 * 16 * 5);
     expect(total(new nn.EffectiveSE(16), [2, 16, 4, 4])).toBe(2 * 16 * 16);
     expect(total(new nn.SqueezeExcite(16, { reduction: 4 }), [2, 16, 4, 4])).toBe(2 * 16 * 4 * 2);
-    // A module counts each of its calls, and once in the table.
+    // A module counts every call, but has one row in the table.
     const twice = new nn.Linear(5, 5);
     expect(total(new nn.Sequential(twice, twice), [1, 5])).toBe(50);
   });
 
-  test('losses and layers compose: a Net in F’s terms', () => {
+  test('losses and layers equal the same net written with F', () => {
     scope(() => {
       const net = new Net();
       const loss = F.crossEntropy(net.forward(randn([4, 3, 5, 5])), tensor([0, 1, 1, 0], { dtype: 'int32' }));

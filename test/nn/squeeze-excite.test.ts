@@ -16,7 +16,7 @@ import * as nn from 'chainrule/nn';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { expectClose, fill, wave } from './fixture.ts';
 
-// Attention over channels against PyTorch: test/fixtures/make-se.py.
+// Channel attention against PyTorch: test/fixtures/make-se.py.
 
 interface GateCase {
   channels: number;
@@ -94,7 +94,7 @@ describe.each(KINDS)('%s', (_, cases, make) => {
 });
 
 describe('hidden channels', () => {
-  test('C < r leaves one, and says so', () => {
+  test('C < r leaves one channel, with a warning', () => {
     const warn = vi.spyOn(console, 'warn').mockReturnValue();
     expect(new nn.SqueezeExcite(8).stateDict()['fc.0.weight']!.shape).toEqual([1, 8]);
     expect(warn.mock.calls).toEqual([
@@ -105,7 +105,7 @@ describe('hidden channels', () => {
     ]);
   });
 
-  test('no word where hiddenChannels says how many, or there are enough', () => {
+  test('no warning where hiddenChannels is given or there are enough channels', () => {
     const warn = vi.spyOn(console, 'warn').mockReturnValue();
     expect(new nn.SqueezeExcite(8, { hiddenChannels: 1 }).stateDict()['fc.0.weight']!.shape).toEqual([1, 8]);
     expect(new nn.SqueezeExcite(17).stateDict()['fc.0.weight']!.shape).toEqual([1, 17]);
@@ -113,7 +113,7 @@ describe('hidden channels', () => {
   });
 });
 
-describe('loading others’ weights', () => {
+describe('loading weights of other libraries', () => {
   const OPTIONS = {
     plain: { bias: true },
     torchvision: { bias: true },
@@ -123,7 +123,7 @@ describe('loading others’ weights', () => {
   const make = (name: LoadingCase['name']): nn.SqueezeExcite =>
     new nn.SqueezeExcite(8, { reduction: 4, dtype: 'float64', ...OPTIONS[name] });
 
-  /** The script's `fill`, as a state dict. */
+  /** The weights of the script's `fill`, as a state dict. */
   function stateOf(keys: Record<string, number[]>): Record<string, Tensor> {
     return Object.fromEntries(
       Object.entries(keys).map(([name, shape], k) => {
@@ -152,7 +152,7 @@ describe('loading others’ weights', () => {
     });
   });
 
-  test('after rename, under both names of a shared module, and leaving no memory behind', () => {
+  test('after rename, under both names of a shared module, without a memory leak', () => {
     scope(() => {
       const { keys, y } = fixture.loading[1]!;
       const se = make('torchvision');
@@ -168,7 +168,7 @@ describe('loading others’ weights', () => {
     });
   });
 
-  test('what does not fit is refused, and changes nothing', () => {
+  test('a state that does not match is refused, and changes nothing', () => {
     scope(() => {
       const se = new nn.SqueezeExcite(8, { reduction: 4 });
       const before = Array.from(se.parameters()[0]!.data());
@@ -183,7 +183,7 @@ describe('loading others’ weights', () => {
       );
       expect(() => se.loadStateDict({ 'fc1.weight': state['fc1.weight'] })).toThrow(refusal('missing fc.2.weight'));
       expect(Array.from(se.parameters()[0]!.data())).toEqual(before);
-      // Only squeeze-and-excitation takes 1×1 convolutions for linear layers.
+      // Only squeeze-and-excitation accepts 1×1 convolutions for linear layers.
       expect(() => new nn.Linear(8, 2, { bias: false }).loadStateDict({ weight: zeros([2, 8, 1, 1]) })).toThrow(
         'weight has shape [2,8,1,1] in the state, [2,8] in the module',
       );
@@ -235,7 +235,7 @@ describe('errors', () => {
   });
 });
 
-test('a block that scales by other than a number per channel is told so', () => {
+test('excite must return one number per channel, else the error names the shapes', () => {
   class PerImage extends nn.ChannelGate {
     override excite(x: Tensor): Tensor {
       return x.mean([1, 2, 3]);
@@ -246,7 +246,7 @@ test('a block that scales by other than a number per channel is told so', () => 
 });
 
 describe('recordExcitations', () => {
-  /** Scales channels by numbers that x holds itself, so that what is recorded is known. */
+  /** Scales channels by numbers taken from x, so that the recorded values are known. */
   class Own extends nn.ChannelGate {
     override excite(x: Tensor): Tensor {
       return x.mean([2, 3]);
@@ -319,7 +319,7 @@ describe('recordExcitations', () => {
     });
   });
 
-  test('restores modes also when a batch fails; says what is missing', () => {
+  test('restores modes also when a batch fails; errors name what is missing', () => {
     scope(() => {
       const own = new Own(2);
       const model = new nn.Sequential(own).train();

@@ -117,7 +117,7 @@ describe('memory', () => {
     },
   );
 
-  test('training and disposing give everything back', () => {
+  test('training and disposing free all memory', () => {
     const run = (): void =>
       scope(() => {
         const model = net();
@@ -128,7 +128,7 @@ describe('memory', () => {
         model.dispose();
         optimizer.dispose();
       });
-    // The first run also frees what earlier tests have left readable.
+    // The first run also frees tensors that earlier tests left readable.
     run();
     const before = memory();
     run();

@@ -1,4 +1,4 @@
-/** Four networks, unlike each other, follow PyTorch's losses over 24 steps: to 1e-10 in float64 and 2e-4 in float32. */
+/** Four different networks follow PyTorch's losses over 24 steps, within 1e-10 in float64 and 2e-4 in float32. */
 import { readFileSync } from 'node:fs';
 import { scope, scoped, tensor, zeros, type FloatDType, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
@@ -7,7 +7,7 @@ import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
 import { expectClose, fill, onReference, wave } from './fixture.ts';
 
-// What test/fixtures/make-training.py wrote.
+// The fixtures of test/fixtures/make-training.py.
 
 interface Run {
   readonly losses: number[];
@@ -118,7 +118,7 @@ function separable(dtype: FloatDType): Training {
   };
 }
 
-/** Strided convolutions down, transposed ones up. */
+/** Downsamples by strided convolutions and upsamples by transposed ones. */
 class Autoencoder extends nn.Module {
   readonly down1: nn.Conv2d;
   readonly down2: nn.Conv2d;
@@ -140,7 +140,7 @@ class Autoencoder extends nn.Module {
   }
 }
 
-/** Down by strides and up by transposed convolutions: SGD with two groups, clipped gradients, steps of the rate, BCE. */
+/** Strided, then transposed convolutions: SGD with two groups, clipped gradients, a step schedule, BCE. */
 function autoencoder(dtype: FloatDType): Training {
   const model = fill(new Autoencoder(dtype));
   const down = [...model.down1.parameters(), ...model.down2.parameters()];
@@ -178,7 +178,7 @@ function follows(name: string, { model, optimizer, loss, schedule, maxNorm }: Tr
   }
 }
 
-describe('24 steps are PyTorch’s (6 on the reference kernels)', () => {
+describe('24 steps follow PyTorch (6 on the reference kernels)', () => {
   for (const make of [grouped, layered, separable, autoencoder]) {
     for (const [dtype, tolerance] of [
       ['float64', 1e-10],

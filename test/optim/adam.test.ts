@@ -44,13 +44,13 @@ function follow(
       optimizer.zeroGrad();
       lossOf(params, step === 3 || step === 4 ? 1 : 2).backward();
     });
-    // Outside any scope: a step frees what it makes.
+    // Outside any scope: a step frees its temporaries.
     optimizer.step();
     visit(step);
   }
 }
 
-describe('60 steps of two groups as PyTorch’s, one parameter without gradient in two of them', () => {
+describe('60 steps of two groups follow PyTorch; one parameter has no gradient in two of them', () => {
   const runs = cases.flatMap((c) => [
     [c.name, JSON.stringify(c.options), 'float64', 1e-10, c] as const,
     [c.name, JSON.stringify(c.options), 'float32', 2e-5, c] as const,
@@ -72,7 +72,7 @@ describe('60 steps of two groups as PyTorch’s, one parameter without gradient 
 });
 
 describe('a step', () => {
-  test('leaves the same memory from the second on, with and without a scope around it, and dispose frees the state', () => {
+  test('uses the same memory from the second on, with and without a scope around it; dispose frees the state', () => {
     const params = start();
     const before = memory();
     const optimizer = new optim.AdamW(params, { amsgrad: true, maximize: true });
@@ -97,7 +97,7 @@ describe('a step', () => {
     expect(memory().tensors).toBe(before.tensors);
   });
 
-  test('takes a gradient in another memory order, and leaves the gradient alone', () => {
+  test('accepts a gradient in another memory order, and does not change it', () => {
     scope(() => {
       const p = new nn.Parameter(wave([2, 3]));
       const optimizer = new optim.Adam([p], { lr: 0.5, maximize: true, weightDecay: 0.1 });
@@ -106,7 +106,7 @@ describe('a step', () => {
       const want = noGrad(() => p.add(0.5).data());
       const given = p.grad!.data();
       optimizer.step();
-      // The first step is lr · sign(g), whatever the size of g.
+      // The first step is lr · sign(g), independent of the magnitude of g.
       expectClose(p, want, 1e-7);
       expect(p.grad!.data()).toEqual(given);
       p.dispose();
@@ -114,7 +114,7 @@ describe('a step', () => {
     });
   });
 
-  test('touches no parameter of any group when one is gone', () => {
+  test('changes no parameter of any group when one is released', () => {
     const [a, b] = start();
     const optimizer = new optim.Adam([{ params: [a] }, { params: [b] }]);
     a.grad = ones([3, 2], { dtype: 'float64' });
@@ -127,7 +127,7 @@ describe('a step', () => {
     expect(optimizer.stateDict().state).toEqual({});
   });
 
-  test('goes on in the new dtype after model.to', () => {
+  test('continues in the new dtype after model.to', () => {
     const model = new nn.Linear(3, 2, { bias: false });
     const optimizer = new optim.Adam(model.parameters(), { lr: 0.25 });
     const step = (): void => {
@@ -153,7 +153,7 @@ describe('a step', () => {
 describe('state', () => {
   const options = { lr: 0.05, betas: [0.8, 0.9], amsgrad: true, weightDecay: 0.1 } as const;
 
-  test.each(['Adam', 'AdamW'] as const)('%s resumed from it goes on bit for bit', (name) => {
+  test.each(['Adam', 'AdamW'] as const)('%s resumed from it continues bitwise identical', (name) => {
     const params = start();
     const optimizer = new make[name]([{ params: [params[0]] }, { params: [params[1]], lr: 0.02 }], options);
     follow(optimizer, params, 1, 10);
@@ -179,7 +179,7 @@ describe('state', () => {
     for (const o of [optimizer, other]) o.dispose();
   });
 
-  test('a state that does not fit throws and changes nothing', () => {
+  test('a state that does not match throws and changes nothing', () => {
     const params = start();
     const optimizer = new optim.Adam(params, options);
     follow(optimizer, params, 1, 2);
@@ -212,7 +212,7 @@ describe('state', () => {
   });
 });
 
-test('options outside their values throw', () => {
+test('invalid options throw', () => {
   const p = ones([2], { requiresGrad: true });
   const errors: [() => unknown, string][] = [
     [() => new optim.Adam([p], { lr: -1 }), 'Adam: lr must be a number ≥ 0, got -1'],

@@ -11,7 +11,7 @@ function withGrads(...grads: number[][]): Tensor[] {
   });
 }
 
-test('clipGradNorm scales all gradients to one norm, and returns the one before', () => {
+test('clipGradNorm scales all gradients to a total norm, and returns the norm before', () => {
   const params = [...withGrads([3], [0, 4]), tensor([1], { requiresGrad: true })];
   expect(optim.clipGradNorm(params, 1)).toBe(5);
   // PyTorch divides by the norm plus 1e-6.
@@ -26,7 +26,7 @@ test('clipGradNorm scales all gradients to one norm, and returns the one before'
   expect(optim.clipGradNorm([], 1)).toBe(0);
 });
 
-test('a norm that is not finite reaches the gradients, or throws', () => {
+test('a norm that is not finite makes the gradients so, or throws', () => {
   const params = withGrads([Number.NaN, 1]);
   expect(optim.clipGradNorm(params, 1)).toBeNaN();
   expect(params[0]!.grad!.toArray()).toEqual([Number.NaN, Number.NaN]);

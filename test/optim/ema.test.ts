@@ -19,7 +19,7 @@ test('the average follows a ← decay·a + (1 − decay)·p', () => {
   }
 });
 
-test('use lends the averages and gives the weights back, also after a throw, and leaves nothing behind', () => {
+test('use sets the averages and restores the weights, also after a throw, without a memory leak', () => {
   const p = tensor([1, 2], { requiresGrad: true }).keep();
   const ema = new optim.EMA([p], { decay: 0 });
   noGrad(() => p.copy_(tensor([5, 6])));
@@ -38,7 +38,7 @@ test('use lends the averages and gives the weights back, also after a throw, and
   expect(p.toArray()).toEqual([1, 2]);
 });
 
-test('a state goes into another average, or leaves it as it was', () => {
+test('a state loads into another EMA, or changes nothing', () => {
   const of = (...values: number[]): optim.EMA => new optim.EMA([tensor(values), zeros([2, 2])]);
   const [a, b] = [of(1, 2), of(3, 4)];
   b.loadStateDict(a.stateDict());

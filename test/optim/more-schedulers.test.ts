@@ -33,7 +33,7 @@ function twoGroups(lr = 0.1): optim.Adam {
 
 const lrsOf = (o: optim.Optimizer): number[] => o.paramGroups.map((g) => g.lr);
 
-describe('learning rates over 60 steps as PyTorch’s within 1e-12', () => {
+describe('learning rates over 60 steps equal PyTorch’s within 1e-12', () => {
   test.each(fixture.schedulers.map((c) => [c.name, JSON.stringify(c.options), c] as const))('%s %s', (_, __, c) => {
     const optimizer = twoGroups();
     const schedule = make[c.name](optimizer, c.options);
@@ -56,7 +56,7 @@ describe('learning rates over 60 steps as PyTorch’s within 1e-12', () => {
   });
 });
 
-test('resumed from its state and the optimizer’s, each goes on bit for bit', () => {
+test('resumed from its state and the optimizer’s, each continues bitwise identical', () => {
   for (const { name, options } of fixture.schedulers) {
     const optimizer = twoGroups();
     const schedule = make[name](optimizer, options);
@@ -85,7 +85,7 @@ test('resumed from its state and the optimizer’s, each goes on bit for bit', (
   }
 });
 
-test('restart begins again from the base learning rates', () => {
+test('restart resets to the base learning rates', () => {
   const optimizer = twoGroups();
   const cosine = new optim.CosineAnnealingLR(optimizer, { tMax: 1 });
   for (let i = 0; i < 4; i++) cosine.step();
@@ -159,7 +159,7 @@ test('errors leave the optimizer as it was', () => {
   );
 });
 
-test('a state that is none is refused by every schedule', () => {
+test('every schedule refuses a value that is not a state', () => {
   const o = twoGroups();
   const schedules: { loadStateDict(state: never): void }[] = [
     new optim.StepLR(o, { stepSize: 2 }),

@@ -10,7 +10,7 @@ function twoGroups({ momentum = 0.9, lr = 0.1 } = {}): optim.SGD {
 
 const rowOf = (o: optim.SGD): number[] => o.paramGroups.flatMap((g) => [g.lr, g.momentum]);
 
-describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
+describe('learning rate and momentum equal PyTorch’s within 1e-12', () => {
   test.each(
     [
       ...fixture.schedulers.cosine.map(
@@ -21,7 +21,7 @@ describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
   )('%s', (_, c, make) => {
     const optimizer = twoGroups();
     const schedule = make(optimizer);
-    // PyTorch's base_lrs: the learning rates at birth.
+    // PyTorch's base_lrs: the learning rates at construction.
     expectClose(
       schedule.baseLrs,
       optimizer.paramGroups.map((g) => g.lr),
@@ -36,7 +36,7 @@ describe('learning rate and momentum as PyTorch’s within 1e-12', () => {
   });
 });
 
-test('a schedule resumed from its state and the optimizer’s goes on bit for bit', () => {
+test('a schedule resumed from its state and the optimizer’s continues bitwise identical', () => {
   const make = {
     cosine: (o: optim.SGD) => new optim.CosineAnnealingLR(o, { tMax: 10, etaMin: 0.001 }),
     oneCycle: (o: optim.SGD) => new optim.OneCycleLR(o, { maxLr: 0.2, totalSteps: 40 }),
@@ -59,7 +59,7 @@ test('a schedule resumed from its state and the optimizer’s goes on bit for bi
   }
 });
 
-test('two cosines chain: each acts on what the other left', () => {
+test('two cosine schedules chain: each starts from the other’s learning rate', () => {
   const optimizer = twoGroups();
   const schedules = [new optim.CosineAnnealingLR(optimizer, { tMax: 10 }), new optim.CosineAnnealingLR(optimizer, { tMax: 20 })];
   for (let i = 0; i < 5; i++) for (const s of schedules) s.step();
@@ -67,7 +67,7 @@ test('two cosines chain: each acts on what the other left', () => {
   expectClose([optimizer.paramGroups[0]!.lr], [0.1 * cosine(0.5) * cosine(0.25)], 1e-12);
 });
 
-test('one-cycle cycles betas where there is no momentum', () => {
+test('one-cycle changes betas where there is no momentum option', () => {
   class Adaptive extends optim.Optimizer {
     protected override checkGroup(): void {}
     protected override update(): void {}

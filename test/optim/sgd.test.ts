@@ -45,7 +45,7 @@ const start = (dtype: 'float32' | 'float64' = 'float64'): Tensor[] => [
   wave([5], { k: 1, dtype, requiresGrad: true }),
 ];
 
-describe('50 steps as PyTorch’s, one parameter without gradient in two of them', () => {
+describe('50 steps follow PyTorch; one parameter has no gradient in two of them', () => {
   const runs = fixture.sgd.flatMap((c) => [
     [JSON.stringify(c.options), 'float64', 1e-10, c] as const,
     [JSON.stringify(c.options), 'float32', 1e-5, c] as const,
@@ -65,7 +65,7 @@ describe('50 steps as PyTorch’s, one parameter without gradient in two of them
 });
 
 describe('groups', () => {
-  test('each has its own options; what it lacks is the optimizer’s', () => {
+  test('each has its own options; missing ones are the optimizer’s', () => {
     const [a, b] = start() as [Tensor, Tensor];
     const optimizer = new optim.SGD([{ params: [a] }, { params: [b], lr: 0.5, weightDecay: 0.1 }], { lr: 0.1 });
     expect(optimizer.paramGroups.map(({ lr, weightDecay, momentum }) => [lr, weightDecay, momentum])).toEqual([
@@ -94,7 +94,7 @@ describe('groups', () => {
     expect(params[0]!.grad).toBeNull();
   });
 
-  test('options outside their values and wrong parameters throw', () => {
+  test('invalid options and parameters throw', () => {
     const p = ones([2], { requiresGrad: true });
     const flat = ones([8]);
     const leaf = (from: number, to: number): Tensor => flat.slice(0, from, to).requiresGrad_();
@@ -155,7 +155,7 @@ describe('groups', () => {
 });
 
 describe('a step', () => {
-  test('is seen by backward: what was saved before it is refused', () => {
+  test('changes versions: a backward that saved tensors before it throws', () => {
     scope(() => {
       const p = ones([2], { requiresGrad: true });
       const optimizer = new optim.SGD([p], { lr: 1 });
@@ -167,7 +167,7 @@ describe('a step', () => {
     });
   });
 
-  test('takes a gradient in another memory order', () => {
+  test('accepts a gradient in another memory order', () => {
     scope(() => {
       const p = new nn.Parameter(wave([2, 3]));
       const optimizer = new optim.SGD([p], { lr: 1, momentum: 0.9 });
@@ -180,7 +180,7 @@ describe('a step', () => {
     });
   });
 
-  test('touches no parameter of the group when one of them is gone', () => {
+  test('changes no parameter of the group when one is released', () => {
     const [a, b] = start() as [Tensor, Tensor];
     const optimizer = new optim.SGD([a, b], { lr: 1 });
     a.grad = ones([3, 2], { dtype: 'float64' });
@@ -192,7 +192,7 @@ describe('a step', () => {
     expect(a.data()).toEqual(before);
   });
 
-  test('goes on in the new dtype after model.to', () => {
+  test('continues in the new dtype after model.to', () => {
     const model = new nn.Linear(3, 2, { bias: false });
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.5 });
     const step = (): void => {
@@ -220,7 +220,7 @@ describe('a step', () => {
 describe('state', () => {
   const options = { lr: 0.05, momentum: 0.9, nesterov: true };
 
-  test('PyTorch’s layout, and a run resumed from it goes on bit for bit', () => {
+  test('has PyTorch’s layout; a run resumed from it continues bitwise identical', () => {
     const params = start();
     const optimizer = new optim.SGD([{ params: [params[0]!] }, { params: [params[1]!], lr: 0.02 }], options);
     follow(optimizer, params, 1, 10);
@@ -246,7 +246,7 @@ describe('state', () => {
     copies.forEach((p, i) => expect(p.data()).toEqual(params[i]!.data()));
   });
 
-  test('a state that does not fit throws and changes nothing', () => {
+  test('a state that does not match throws and changes nothing', () => {
     const params = start();
     const optimizer = new optim.SGD(params, options);
     follow(optimizer, params, 1, 2);
@@ -275,7 +275,7 @@ describe('state', () => {
     expect(after).toEqual(before);
   });
 
-  test('is owned: made in a scope, it outlives it; dispose frees it', () => {
+  test('is owned: a scope does not free it, dispose does', () => {
     const params = start();
     const before = memory();
     const optimizer = new optim.SGD(params, options);
