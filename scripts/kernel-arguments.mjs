@@ -98,7 +98,7 @@ function render(classes, kernels) {
   const stored = [...classes].filter(([name]) => groups.includes(name) || !bases.has(name));
   const heads = [
     "import type { MemoryViews } from '../memory/wasm-memory.ts';",
-    "import { addressOf, materialize, type View } from '../view.ts';",
+    "import { addressOf, materialize, materializedAddressOf, type View } from '../view.ts';",
   ];
   const stems = (name) => [...new Set(taken.get(name).map((k) => stemOf(k.name)))].join(' ');
   const entry = (name) => `{ write: write${name}, materialize: ${materializes(classes.get(name)) ? `materialize${name}` : 'null'} }`;
@@ -111,7 +111,7 @@ function render(classes, kernels) {
       kernels.map((k) => `readonly ${k.name}: ${k.args};`),
       '}',
     ),
-    ...stored.map(([name, c]) => writerOf(name, c, classes)),
+    ...stored.map(([name, c]) => writerOf(name, c, classes, groups.includes(name))),
     ...groups.filter((name) => materializes(classes.get(name))).map((name) => materializerOf(name, classes.get(name))),
     block(
       'Of each class that a kernel takes: what stores its fields, and what prepares the tensors among them.',
@@ -161,7 +161,9 @@ function materializes({ fields }) {
   return fields.some((f) => VIEWS[f.type.name] !== undefined);
 }
 
-function writerOf(name, { fields, size }, classes) {
+function writerOf(name, { fields, size }, classes, isKernels) {
+  // launch materializes the tensors among a kernel's own arguments; the writers of records do so themselves.
+  const address = isKernels ? 'materializedAddressOf' : 'addressOf';
   const lines = [];
   let hasTail = false;
   /** Records that arguments point to lie behind them. */
@@ -173,7 +175,7 @@ function writerOf(name, { fields, size }, classes) {
     const value = `a.${field}`;
     if (VIEWS[type.name] !== undefined) {
       const nullable = VIEWS[type.name].type !== 'View';
-      lines.push(`v.i32[(at + ${offset}) >> 2] = ${nullable ? `${value} === null ? 0 : ` : ''}addressOf(${value});`);
+      lines.push(`v.i32[(at + ${offset}) >> 2] = ${nullable ? `${value} === null ? 0 : ` : ''}${address}(${value});`);
     } else if (type.name === 'Flag') lines.push(`v.i32[(at + ${offset}) >> 2] = ${value} ? 1 : 0;`);
     else if (type.name === 'Records') {
       tailStarts();

@@ -15,14 +15,25 @@ export interface View {
   readonly dtype: DType;
 }
 
-/** The address of the view's first element, in bytes: the one way to it. */
-export function addressOf(v: View): number {
-  return v.storage.ptr + v.offset * ITEM_SIZE[v.dtype];
+/** What is about to happen to a view's memory. */
+export type Access = 'read' | 'write';
+
+/**
+ * Runs the deferred calls that must come before an access: those that write the view's memory; before a write, also those that read it.
+ */
+export function materialize({ storage }: View, access: Access): void {
+  for (const call of storage.pendingCalls) if (access === 'write' || call.output === storage) call.run();
 }
 
-/** Runs the deferred calls that must come before the view's memory is read or written. */
-export function materialize(v: View, _access: 'read' | 'write'): void {
-  addressOf(v);
+/** The address of the view's first element, in bytes, where any access may follow: deferred calls run first. */
+export function addressOf(v: View): number {
+  materialize(v, 'write');
+  return materializedAddressOf(v);
+}
+
+/** The address of the view's first element, in bytes, after `materialize` for the access that follows. */
+export function materializedAddressOf(v: View): number {
+  return v.storage.ptr + v.offset * ITEM_SIZE[v.dtype];
 }
 
 /** An uninitialised row-major view of `shape` on a new storage. */

@@ -82,18 +82,21 @@ export function allocate(n: number): Storage {
   bytes += n;
   if (bytes > peakBytes) peakBytes = bytes;
   if (n >= LARGE) liveLarge.add(s);
-  if (openCalls > 0) temporaries.push(s);
+  if (openCalls > 0) {
+    temporaries.push(s);
+    s.isTemporary = true;
+  }
   return s;
 }
 
-function giveBack(s: Storage, ptr: number): void {
+function giveBack(s: Storage): void {
   bytes -= s.bytes;
   if (s.bytes < LARGE) {
     const c = sizeClass(s.bytes);
-    (freeSmall[c] ??= []).push(ptr);
+    (freeSmall[c] ??= []).push(s.ptr);
   } else {
     liveLarge.delete(s);
-    putLarge(ptr, align(s.bytes));
+    putLarge(s.ptr, align(s.bytes));
   }
 }
 
@@ -208,7 +211,8 @@ export function withTemporaries<T>(op: string, fn: () => T): T {
     currentOp = outerOp;
     while (temporaries.length > first) {
       const s = temporaries.pop()!;
-      if (s.refs === 0) s.free();
+      s.isTemporary = false;
+      if (s.refs <= 0) s.free();
     }
   }
 }

@@ -2,33 +2,22 @@
  * Reference-counted storages: blocks of memory that tensors share.
  */
 
-/** A kernel call that has not run yet; see deferred.ts. */
-export interface Waiting {
-  /** What it will write. */
+/** A kernel call that has not run yet; see wasm/fusion/deferred-call.ts. */
+export interface PendingCall {
+  /** The storage that it will write. */
   readonly output: Storage;
   /** Runs it now. */
   run(): void;
-  /** Gives it up. */
+  /** Gives it up: nothing will read what it writes. */
   drop(): void;
 }
 
-const NOTHING: readonly Waiting[] = [];
-let rawAddresses = false;
-
-/** Runs `fn`, for which addresses are mere numbers: asking for one runs nothing. */
-export function withRawAddresses(fn: () => void): void {
-  const before = rawAddresses;
-  rawAddresses = true;
-  try {
-    fn();
-  } finally {
-    rawAddresses = before;
-  }
-}
+const NO_CALLS: readonly PendingCall[] = [];
 
 /** A block of memory that tensors share. Freed when the last reference is released. */
 export class Storage {
-  readonly #ptr: number;
+  /** The address. Go through view.ts: it materializes deferred calls first. */
+  readonly ptr: number;
   readonly bytes: number;
   /** The operation that made it, for out-of-memory reports. */
   readonly op: string;
@@ -38,23 +27,19 @@ export class Storage {
   version = 0;
   /** Live tensors on this storage that require a gradient: while there are any, writing in place is refused. */
   gradRefs = 0;
-  /** Calls that will write to it or read it. */
-  waiting = NOTHING;
-  readonly #giveBack: (s: Storage, ptr: number) => void;
+  /** Deferred calls that will write it or read it. */
+  pendingCalls = NO_CALLS;
+  /** Whether the operation that allocated it is still running: only the operation's end may free it then, see allocator.ts. */
+  isTemporary = false;
+  readonly #giveBack: (s: Storage) => void;
   #freed = false;
 
   /** @param giveBack returns the block to the allocator */
-  constructor(ptr: number, bytes: number, op: string, giveBack: (s: Storage, ptr: number) => void) {
-    this.#ptr = ptr;
+  constructor(ptr: number, bytes: number, op: string, giveBack: (s: Storage) => void) {
+    this.ptr = ptr;
     this.bytes = bytes;
     this.op = op;
     this.#giveBack = giveBack;
-  }
-
-  /** The address. Whoever asks may read or write: what waits here runs first. */
-  get ptr(): number {
-    if (!rawAddresses) for (const call of this.waiting) call.run();
-    return this.#ptr;
   }
 
   get freed(): boolean {
@@ -65,15 +50,16 @@ export class Storage {
     this.refs++;
   }
 
+  /** Gives up a reference. The last one frees the block, or leaves that to the end of the operation that is making it. */
   release(): void {
-    if (--this.refs <= 0) this.free();
+    if (--this.refs <= 0 && !this.isTemporary) this.free();
   }
 
-  /** Gives the block back, whoever still counts on it; twice is once. */
+  /** Gives the block back, whatever references it has; a second call does nothing. */
   free(): void {
     if (this.#freed) return;
     this.#freed = true;
-    for (const call of this.waiting) if (call.output === this) call.drop();
-    this.#giveBack(this, this.#ptr);
+    for (const call of this.pendingCalls) if (call.output === this) call.drop();
+    this.#giveBack(this);
   }
 }

@@ -4,7 +4,7 @@
 import type { FusedKernels, Kernels } from '../interface.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { fusedKernels } from './fused.ts';
-import { lazyFusedKernels, lazyKernels } from './fusion/batch-norm-relu.ts';
+import { fusingFusedKernels, fusingKernels } from './fusion/batch-norm-relu.ts';
 import { optimizerKernels } from './optimizers.ts';
 import { indexingKernels } from './indexing.ts';
 import { poolingKernels } from './pooling.ts';
@@ -21,7 +21,7 @@ export const wasm: Kernels = {
   ...productKernels,
   ...poolingKernels,
   ...optimizerKernels,
-  ...lazyKernels,
+  ...fusingKernels,
 };
 
-export const wasmFused: FusedKernels = { ...fusedKernels, ...lazyFusedKernels };
+export const wasmFused: FusedKernels = { ...fusedKernels, ...fusingFusedKernels };

@@ -5,7 +5,7 @@ import { ITEM_SIZE } from '../../core/dtype.ts';
 import { planIteration, type Plan } from '../../core/plan.ts';
 import { isRowMajor, type Shape } from '../../core/shape.ts';
 import { ARGS, ARGS_BYTES, memoryViews } from '../memory/wasm-memory.ts';
-import { addressOf, materialize, type View } from '../view.ts';
+import { materialize, materializedAddressOf, type View } from '../view.ts';
 import { BYTES, type KernelArguments, type Nest, writeNest, writeNestOperand } from './arguments.generated.ts';
 import { launch, type KernelName, launchStored, type Split } from './launch.ts';
 import { CHUNK, itemsPerChunk, NANOSECONDS, SCALAR } from './work.ts';
@@ -76,7 +76,7 @@ function storeNest(at: number, nest: Nest, views: readonly View[], { sizes, stri
   for (let k = 0; k < views.length; k++) {
     const v = views[k]!;
     const runStride = strides[k]![last]! * ITEM_SIZE[v.dtype];
-    writeNestOperand({ address: addressOf(v), runStride }, operands + k * BYTES.NestOperand, memory);
+    writeNestOperand({ address: materializedAddressOf(v), runStride }, operands + k * BYTES.NestOperand, memory);
   }
   return end >> 2;
 }
@@ -108,7 +108,7 @@ function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, v
   writeNest({ rows: 1, rowsPerChunk: itemsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
   let word = (at + BYTES.Nest) >> 2;
   for (const v of views) {
-    i32[word++] = addressOf(v);
+    i32[word++] = materializedAddressOf(v);
     i32[word++] = smallStride(v);
   }
   i32[word++] = 1;

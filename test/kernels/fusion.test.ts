@@ -1,21 +1,24 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { batchNorm, manualSeed, memory, ones, randn, scope, type Tensor } from '../../src/autograd/index.ts';
+import { batchNorm, manualSeed, memory, ones, randint, randn, scope, type Tensor } from '../../src/autograd/index.ts';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
+import { detectAnomaly, profile } from '../../src/inspect/index.ts';
 import { kernels } from '../../src/kernels/index.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';
-import type { Deferred } from '../../src/kernels/wasm/fusion/deferred-call.ts';
+import type { DeferredCall } from '../../src/kernels/wasm/fusion/deferred-call.ts';
 import { elementwiseKernels } from '../../src/kernels/wasm/elementwise.ts';
 import { fusedKernels } from '../../src/kernels/wasm/fused.ts';
-import { lazyFusedKernels, lazyKernels } from '../../src/kernels/wasm/fusion/batch-norm-relu.ts';
+import { fusingFusedKernels, fusingKernels } from '../../src/kernels/wasm/fusion/batch-norm-relu.ts';
+import * as F from '../../src/nn/functional.ts';
+import * as nn from '../../src/nn/index.ts';
 import { difference, freed, numbers, read, view } from './layouts.ts';
 
-// Kernels that wait for the next one, against the same kernels one after the other: equal to the bit, in whatever order things are read.
+// Deferred kernels against the same kernels run at once: bitwise identical, in whatever order their operands are accessed.
 
 type Steps = Pick<typeof elementwiseKernels, 'unary' | 'binary'> & Pick<typeof fusedKernels, 'batchNormApply' | 'batchNormGrad'>;
-const atOnce: Steps = { ...elementwiseKernels, ...fusedKernels };
-const lazily: Steps = { ...lazyKernels, ...lazyFusedKernels };
+const eager: Steps = { ...elementwiseKernels, ...fusedKernels };
+const deferring: Steps = { ...fusingKernels, ...fusingFusedKernels };
 
 const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
 const images = fc.record({
@@ -40,7 +43,7 @@ function operands(shape: Shape, type: FloatDType, seed: number, special: boolean
   const [y, z, dy, dx] = [0, 1, 2, 3].map((i) => image(i, [])) as [View, View, View, View];
   const norm = { mean: channel(4), invstd: channel(5), scale: channel(6), offset: channel(7) };
   const all = { x: image(8), g: image(9), y, z, dy, dx, dw: channel(10), db: channel(11) };
-  // As tensors do: what a call that waits gives up is not freed for that.
+  // As tensors do, so that a deferred call that gives up its references frees nothing.
   for (const v of [...Object.values(all), ...Object.values(norm)]) v.storage.retain();
   return { ...all, norm };
 }
@@ -50,7 +53,7 @@ function release({ norm, ...all }: Operands): void {
 }
 
 type Operands = ReturnType<typeof operands>;
-/** What may happen between two kernels; each reads or writes something. */
+/** Accesses that may come between two kernels. */
 const TOUCHES = {
   nothing: () => {},
   'y is read': ({ y }: Operands) => void addressOf(y),
@@ -86,42 +89,42 @@ function run(k: Steps, o: Operands, touches: readonly Touch[]): number[] {
 }
 
 describe('batch norm, ReLU and their gradients', () => {
-  test('are, lazily, what they are at once, to the bit', () => {
+  test('deferred and at once are bitwise identical', () => {
     const property = fc.property(images, fc.tuple(touch, touch, touch), ({ shape, dtype, seed, special }, touches) => {
       freed(() => {
-        const want = run(atOnce, operands(shape, dtype, seed, special), touches);
-        const got = run(lazily, operands(shape, dtype, seed, special), touches);
+        const want = run(eager, operands(shape, dtype, seed, special), touches);
+        const got = run(deferring, operands(shape, dtype, seed, special), touches);
         expect(difference(got, want, 0)).toBeNull();
       });
     });
     fc.assert(property, { seed: 20261129, numRuns: 400 });
   });
 
-  test('batch norm waits: nobody writes y before it is read, and nobody if it is freed first', () => {
+  test('batch norm defers the write of y until y is read, and drops it if y is freed first', () => {
     freed(() => {
       const [a, b] = [operands([8, 16, 2, 2], 'float32', 1, false), operands([8, 16, 2, 2], 'float32', 1, false)];
-      for (const o of [a, b]) lazily.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
-      expect(a.y.storage.waiting).toHaveLength(1);
+      for (const o of [a, b]) deferring.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+      expect(a.y.storage.pendingCalls).toHaveLength(1);
       expect(a.x.storage.refs).toBe(2);
-      const given = b.y.storage.waiting[0] as Deferred<Record<string, View>>;
+      const given = b.y.storage.pendingCalls[0] as DeferredCall<Record<string, View>>;
       b.y.storage.free();
-      // Or else each result would keep the objects of all those before it.
+      // Otherwise each result would keep the objects of all results before it.
       expect(given.inputs).toBeNull();
-      expect([b.x, b.norm.scale, b.norm.offset].map((v) => v.storage.waiting.length)).toEqual([0, 0, 0]);
-      lazily.unary('relu', a.y, a.z);
-      // The ReLU had what it needs; y still waits.
-      expect(a.y.storage.waiting).toHaveLength(1);
+      expect([b.x, b.norm.scale, b.norm.offset].map((v) => v.storage.pendingCalls.length)).toEqual([0, 0, 0]);
+      deferring.unary('relu', a.y, a.z);
+      // The ReLU has run; the call that writes y is still pending.
+      expect(a.y.storage.pendingCalls).toHaveLength(1);
       const y = read(a.y);
-      expect(a.y.storage.waiting).toHaveLength(0);
+      expect(a.y.storage.pendingCalls).toHaveLength(0);
       expect(a.x.storage.refs).toBe(1);
       expect(y.map((v) => Math.max(v, 0))).toEqual(read(a.z));
       for (const o of [a, b]) release(o);
     });
   });
 
-  test('∞ − ∞ in batch norm passes the gradient, as a NaN does', () => {
+  test('∞ − ∞ in batch norm lets the gradient through, as NaN does', () => {
     freed(() => {
-      const results = [atOnce, lazily].map((k) => {
+      const results = [eager, deferring].map((k) => {
         const o = operands([3, 4], 'float32', 1, false);
         kernels.copy(view([3, 4], 'float32', 'row-major', [1e38, 1, -1e38, 1e38, 1e38, 2, -1e38, 1, 1, 3, 1, -1e38]), o.x);
         kernels.copy(view([4], 'float32', 'row-major', [10, 1, 10, 10]), o.norm.scale);
@@ -132,9 +135,9 @@ describe('batch norm, ReLU and their gradients', () => {
     });
   });
 
-  test('a ReLU behind one batch norm is not taken for one behind another of the same input', () => {
+  test('a ReLU behind one batch norm is not mistaken for one behind another of the same input', () => {
     freed(() => {
-      const results = [atOnce, lazily].map((k) => {
+      const results = [eager, deferring].map((k) => {
         const [a, b] = [1, 2].map((seed) => operands([6, 8, 3, 3], 'float32', seed, false)) as [Operands, Operands];
         k.batchNormApply(a.x, a.norm.scale, a.norm.offset, a.y);
         k.batchNormApply(a.x, b.norm.scale, b.norm.offset, b.y);
@@ -149,9 +152,9 @@ describe('batch norm, ReLU and their gradients', () => {
     });
   });
 
-  test('another layout or another memory order goes the plain way', () => {
+  test('another layout or another memory order is not fused', () => {
     freed(() => {
-      const results = [atOnce, lazily].map((k) => {
+      const results = [eager, deferring].map((k) => {
         const o = operands([2, 6, 3, 4], 'float32', 5, false);
         k.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
         const z = view([2, 6, 3, 4], 'float32');
@@ -185,7 +188,7 @@ describe('tensors', () => {
     return all;
   };
 
-  test('a result that is read in between, hooked or kept changes no bit of any gradient', () => {
+  test('a result that is read in between, hooked or kept leaves every gradient bitwise identical', () => {
     const want = gradients(net());
     const retained: (readonly number[])[] = [];
     const ways: ((y: Tensor) => void)[] = [
@@ -204,7 +207,7 @@ describe('tensors', () => {
     expect(retained[0]).toEqual(retained[1]);
   });
 
-  test('a result that waits may be the gradient of its own ReLU', () => {
+  test('a deferred result may be the gradient of its own ReLU', () => {
     const results = [true, false].map((read) =>
       scope(() => {
         manualSeed(4);
@@ -218,7 +221,7 @@ describe('tensors', () => {
     expect(results[1]).toEqual(results[0]);
   });
 
-  test('a result that waits may be the gradient of what it waits for', () => {
+  test('a deferred result may be the gradient of its own input', () => {
     const results = [true, false].map((read) =>
       scope(() => {
         manualSeed(5);
@@ -244,7 +247,32 @@ describe('tensors', () => {
     });
   });
 
-  test('gives all memory back, whether it was read or not', () => {
+  /** Gradients of a net with fused batch norm and ReLU, whose backward runs inside `around`. */
+  const netGradients = (around: (run: () => void) => void): number[][] => {
+    manualSeed(1);
+    const block = (from: number, to: number) => [
+      new nn.Conv2d(from, to, 3, { padding: 1, bias: false }),
+      new nn.BatchNorm2d(to),
+      new nn.ReLU(),
+    ];
+    const head = [new nn.SqueezeExcite(32, { reduction: 4 }), new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(32, 4)];
+    const model = new nn.Sequential(...block(3, 16), ...block(16, 32), ...head);
+    const images = randn([16, 3, 16, 16]);
+    const labels = randint(0, 4, [16]);
+    around(() => F.crossEntropy(model.forward(images), labels).backward());
+    const found = model.parameters().map((p) => [...p.grad!.data()]);
+    model.dispose();
+    return found;
+  };
+
+  test('instruments leave every gradient bitwise identical', () => {
+    const want = scope(() => netGradients((run) => run()));
+    expect(scope(() => netGradients((run) => detectAnomaly(run)))).toEqual(want);
+    expect(scope(() => netGradients((run) => void profile(run)))).toEqual(want);
+    expect(scope(() => netGradients((run) => detectAnomaly(() => void profile(run))))).toEqual(want);
+  });
+
+  test('all memory is freed, whether the result was read or not', () => {
     const before = memory();
     for (const way of [undefined, (y: Tensor) => void y.data()]) scope(() => void gradients(net(way)));
     scope(() => void batchNorm(ones([4, 2]), { training: true }));
