@@ -4,7 +4,7 @@
 export { detectAnomaly } from './anomaly.ts';
 export * from './compare.ts';
 export * from './excitations.ts';
-export * from './gradcheck.ts';
+export * from './gradcheck/index.ts';
 export * from './graph.ts';
 export * from './profile.ts';
 export { summarize, watched } from './summary.ts';

@@ -1,12 +1,12 @@
 /**
  * What a diagnosis goes by: one input's gradients, and how to compare them with a prediction.
  */
-import type { ElementArray } from '../core/dtype.ts';
-import { Random } from '../core/random.ts';
-import { rowMajorStrides, type Shape } from '../core/shape.ts';
-import type { Point } from './gradcheck-point.ts';
-import { allMoved, analyse, difference, evaluate, magnitude, type Analysis, type Run } from './gradcheck-run.ts';
-import { unravelIndex } from './unravel-index.ts';
+import type { ElementArray } from '../../core/dtype.ts';
+import { Random } from '../../core/random.ts';
+import { rowMajorStrides, type Shape } from '../../core/shape.ts';
+import type { Point } from './point.ts';
+import { allMoved, analyse, difference, evaluate, magnitude, type Analysis, type Run } from './run.ts';
+import { unravelIndex } from '../unravel-index.ts';
 
 /** One input's gradients, and which of them are wrong. */
 export interface Evidence {

@@ -2,14 +2,14 @@
  * The point at which a gradient check evaluates: inputs whose elements move one by one or all together, and come back to the
  * bit; and the state around them, which every evaluation finds as the first did.
  */
-import type { ElementArray } from '../core/dtype.ts';
-import type { Random } from '../core/random.ts';
-import { isExpanded } from '../core/shape.ts';
-import { kernels } from '../kernels/index.ts';
-import { emptyLike, restride } from '../kernels/view.ts';
-import { defaultGenerator } from '../autograd/random.ts';
-import { fromElements, loose, type Tensor } from '../autograd/tensor.ts';
-import { unravelIndex } from './unravel-index.ts';
+import type { ElementArray } from '../../core/dtype.ts';
+import type { Random } from '../../core/random.ts';
+import { isExpanded } from '../../core/shape.ts';
+import { kernels } from '../../kernels/index.ts';
+import { emptyLike, restride } from '../../kernels/view.ts';
+import { defaultGenerator } from '../../autograd/random.ts';
+import { fromElements, loose, type Tensor } from '../../autograd/tensor.ts';
+import { unravelIndex } from '../unravel-index.ts';
 
 /** What is checked: a function of `inputs`, some of which it may reach by closure instead of by its arguments. */
 export interface Subject {

@@ -2,10 +2,10 @@
  * What wrong gradients look like: hypotheses are tried one after the other, and one is told only where every element agrees
  * with it closely. A gradient that looks like nothing known gets no diagnosis.
  */
-import { rowMajorStrides, sameShape, type Shape } from '../core/shape.ts';
-import { AFFORDABLE, broadcastDims, predicts, sumTo, type Evidence } from './gradcheck-evidence.ts';
-import { INVOLVED, SIMPLE, type Hypothesis } from './gradcheck-hypotheses.ts';
-import { columnsOf, type Analysis, type Row, type Run } from './gradcheck-run.ts';
+import { rowMajorStrides, sameShape, type Shape } from '../../core/shape.ts';
+import { AFFORDABLE, broadcastDims, predicts, sumTo, type Evidence } from './evidence.ts';
+import { INVOLVED, SIMPLE, type Hypothesis } from './hypotheses.ts';
+import { columnsOf, type Analysis, type Row, type Run } from './run.ts';
 
 /** What the errors look like, one line each; inputs with the same error share one. */
 export function diagnose(run: Run, here: Analysis, rows: readonly Row[]): string[] {

@@ -1,24 +1,13 @@
 /**
  * What a wrong gradient can look like. Each hypothesis predicts the whole gradient from the right one, or from more differences.
  */
-import type { ElementArray } from '../core/dtype.ts';
-import { formatShape, rowMajorStrides, type Shape } from '../core/shape.ts';
-import { fromElements } from '../autograd/tensor.ts';
-import {
-  AFFORDABLE,
-  NEAR,
-  broadcastDims,
-  holdsElsewhere,
-  isWhole,
-  predicts,
-  ratioOf,
-  slopes,
-  sumTo,
-  type Evidence,
-} from './gradcheck-evidence.ts';
-import { round } from './gradcheck-report.ts';
-import { columnsOf, magnitude, type Analysis, type Run } from './gradcheck-run.ts';
-import { unravelIndex } from './unravel-index.ts';
+import type { ElementArray } from '../../core/dtype.ts';
+import { formatShape, rowMajorStrides, type Shape } from '../../core/shape.ts';
+import { fromElements } from '../../autograd/tensor.ts';
+import { AFFORDABLE, NEAR, broadcastDims, holdsElsewhere, isWhole, predicts, ratioOf, slopes, sumTo, type Evidence } from './evidence.ts';
+import { round } from './report.ts';
+import { columnsOf, magnitude, type Analysis, type Run } from './run.ts';
+import { unravelIndex } from '../unravel-index.ts';
 
 /** Says what an error looks like, or null. */
 export type Hypothesis = (e: Evidence, run: Run, here: Analysis) => string | null;

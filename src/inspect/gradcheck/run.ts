@@ -1,17 +1,17 @@
 /**
  * The numerical side of a gradient check: evaluations, one backward, central differences.
  */
-import { type ElementArray, type DType } from '../core/dtype.ts';
-import { AutogradError } from '../core/errors.ts';
-import { Random } from '../core/random.ts';
-import type { Shape } from '../core/shape.ts';
-import { grad } from '../autograd/backward.ts';
-import { scope } from '../autograd/lifetime.ts';
-import { logBranches } from '../autograd/op.ts';
-import { fromElements, isTensor, type Tensor } from '../autograd/tensor.ts';
-import { withSameState, type Point, type Subject } from './gradcheck-point.ts';
-import type { GradcheckElement, GradcheckInput, Settings } from './gradcheck-report.ts';
-import { unravelIndex } from './unravel-index.ts';
+import { type ElementArray, type DType } from '../../core/dtype.ts';
+import { AutogradError } from '../../core/errors.ts';
+import { Random } from '../../core/random.ts';
+import type { Shape } from '../../core/shape.ts';
+import { grad } from '../../autograd/backward.ts';
+import { scope } from '../../autograd/lifetime.ts';
+import { logBranches } from '../../autograd/op.ts';
+import { fromElements, isTensor, type Tensor } from '../../autograd/tensor.ts';
+import { withSameState, type Point, type Subject } from './point.ts';
+import type { GradcheckElement, GradcheckInput, Settings } from './report.ts';
+import { unravelIndex } from '../unravel-index.ts';
 
 /** One check: the subject, at `inputs`, in which points have taken the place of what moves. */
 export interface Run {

@@ -5,19 +5,19 @@
  * with the central difference (p(x + h) − p(x − h)) / 2h. A kink between x − h and x + h would make the difference
  * meaningless: operations with kinks tell which branch every element took, and where that changes, the point is moved.
  */
-import { isFloat } from '../core/dtype.ts';
-import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
-import { Random } from '../core/random.ts';
-import { formatShape } from '../core/shape.ts';
-import { grad } from '../autograd/backward.ts';
-import { scope } from '../autograd/lifetime.ts';
-import { withGradMode } from '../autograd/scope.ts';
-import { isTensor, type Tensor } from '../autograd/tensor.ts';
-import { diagnose } from './gradcheck-diagnosis.ts';
-import { pointsOf, withSameState, type Subject } from './gradcheck-point.ts';
-import { explainRefusal, probe, probeTie, type Probed } from './gradcheck-probes.ts';
-import { describe, type Found, type GradcheckReport, type Settings } from './gradcheck-report.ts';
+import { isFloat } from '../../core/dtype.ts';
+import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
+import { Random } from '../../core/random.ts';
+import { formatShape } from '../../core/shape.ts';
+import { grad } from '../../autograd/backward.ts';
+import { scope } from '../../autograd/lifetime.ts';
+import { withGradMode } from '../../autograd/scope.ts';
+import { isTensor, type Tensor } from '../../autograd/tensor.ts';
+import { diagnose } from './diagnosis.ts';
+import { pointsOf, withSameState, type Subject } from './point.ts';
+import { explainRefusal, probe, probeTie, type Probed } from './probes.ts';
+import { describe, type Found, type GradcheckReport, type Settings } from './report.ts';
 import {
   analyse,
   compareElements,
@@ -28,9 +28,9 @@ import {
   type Compared,
   type Row,
   type Run,
-} from './gradcheck-run.ts';
+} from './run.ts';
 
-export type { GradcheckElement, GradcheckInput, GradcheckReport } from './gradcheck-report.ts';
+export type { GradcheckElement, GradcheckInput, GradcheckReport } from './report.ts';
 
 /** A function of tensors to be checked: one result or several. */
 export type CheckedFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];

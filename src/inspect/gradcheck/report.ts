@@ -1,7 +1,7 @@
 /**
  * What a gradient check finds, and the table it prints.
  */
-import { formatShape, type Shape } from '../core/shape.ts';
+import { formatShape, type Shape } from '../../core/shape.ts';
 
 /** One element of one input, and its two gradients. */
 export interface GradcheckElement {

@@ -2,10 +2,10 @@
  * What a gradient check asks besides single elements: is the function deterministic, is backward linear in the incoming
  * gradient, does it work for each output alone, and what does it say at a tie.
  */
-import type { ElementArray } from '../core/dtype.ts';
-import { AutogradError } from '../core/errors.ts';
-import { formatShape } from '../core/shape.ts';
-import { fromElements, type Tensor } from '../autograd/tensor.ts';
+import type { ElementArray } from '../../core/dtype.ts';
+import { AutogradError } from '../../core/errors.ts';
+import { formatShape } from '../../core/shape.ts';
+import { fromElements, type Tensor } from '../../autograd/tensor.ts';
 import {
   allMoved,
   difference,
@@ -19,9 +19,9 @@ import {
   type Evaluation,
   type Place,
   type Run,
-} from './gradcheck-run.ts';
-import { round } from './gradcheck-report.ts';
-import { unravelIndex } from './unravel-index.ts';
+} from './run.ts';
+import { round } from './report.ts';
+import { unravelIndex } from '../unravel-index.ts';
 
 /** What probing found. */
 export interface Probed {
