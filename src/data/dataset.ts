@@ -1,5 +1,5 @@
 /**
- * Datasets: where samples come from, and how they are combined. Loading them in batches is the loader's part.
+ * Datasets: sources of samples, and functions that combine them. loader.ts makes batches of tensors from them.
  *
  * Letters: B = samples of a batch, N = samples of a dataset.
  */
@@ -11,35 +11,35 @@ import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 
 export type { ArrayData } from '../core/array-data.ts';
 
-/** What a sample is made of: a typed array with its shape, or a tensor. */
+/** One part of a sample, such as its image or label: a typed array with its shape, or a tensor. */
 export type Item = ArrayData | { readonly shape: readonly number[]; readonly dtype: DType; data(): ElementArray };
 
 /**
- * The random numbers for one sample, keyed by (data seed, epoch, index).
+ * Returns the random stream of one sample, keyed by (data seed, epoch, index).
  *
- * Every call starts that sample's stream anew, so what is drawn for a sample depends neither on the order of the batch nor on its size.
+ * Every call restarts that stream, so a sample's random numbers depend on neither the order nor the size of the batch.
  */
 export type RandomFor = (index: number) => Random;
 
-/** A dataset that makes one sample at a time. */
+/** A dataset that returns one sample at a time. */
 export interface ItemDataset<T extends readonly Item[] = readonly Item[]> {
   /** The number of samples. */
   readonly length: number;
   /**
-   * One sample, without a batch dim; the loader stacks them.
+   * Returns one sample, without a batch dim; the loader stacks samples.
    * @param index 0 … length − 1 · @param random this sample's stream, keyed by (data seed, epoch, index)
    */
   get(index: number, random: Random): T;
   readonly getBatch?: never;
 }
 
-/** A dataset that makes a whole batch at once. */
+/** A dataset that returns a whole batch at once. */
 export interface BatchDataset<T extends readonly Item[] = readonly Item[]> {
   /** The number of samples. */
   readonly length: number;
   /**
-   * The samples of `indices`, in that order; the first dim of everything returned is B = indices.length.
-   * @param randomFor call it with one of `indices` for that sample's stream
+   * Returns the samples of `indices`, in that order; the first dim of every item is B = indices.length.
+   * @param randomFor returns the random stream of a sample, given one of `indices`
    */
   getBatch(indices: ArrayLike<number>, randomFor: RandomFor): T;
 }
@@ -47,21 +47,21 @@ export interface BatchDataset<T extends readonly Item[] = readonly Item[]> {
 /** A source of samples: `length`, and `get` or `getBatch`. Where both exist, `getBatch` is used. */
 export type Dataset<T extends readonly Item[] = readonly Item[]> = ItemDataset<T> | BatchDataset<T>;
 
-/** An image, float32, and its label, int32. */
+/** A float32 image and its int32 label. */
 export type ImageAndLabel = readonly [image: ArrayData<Float32Array>, label: ArrayData<Int32Array>];
 
-/** A change of one image; draws only from `random`, and leaves its input as it was. */
+/** Returns a changed image: must draw random numbers only from `random`, and must not write to `image`. */
 export type Transform = (image: ArrayData, random: Random) => ArrayData;
 
-/** b / 255 in float32, for every byte. */
-const UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
+/** The float32 value b / 255 for every byte b. */
+const BYTE_TO_UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
 
 /**
- * Images and labels in typed arrays.
+ * A dataset of images and labels in typed arrays.
  *
- * Bytes (Uint8Array) are kept as bytes, a quarter of the memory, and come out as float32 in [0, 1].
- * Shape:  getBatch gives images [B, ...imageShape] float32 and labels [B] int32
- * Throws: ShapeError if the images do not divide into as many as there are labels
+ * Bytes (Uint8Array) stay bytes, a quarter of the memory of float32; getBatch scales them to float32 in [0, 1].
+ * Shape:  getBatch returns images [B, ...imageShape] float32 and labels [B] int32
+ * Throws: ShapeError if the number of elements is not labels.length times the size of an image
  */
 export class ArrayDataset implements BatchDataset<ImageAndLabel> {
   readonly length: number;
@@ -89,8 +89,11 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
     for (let b = 0; b < indices.length; b++) {
       const i = checkIndex('ArrayDataset', indices[b]!, this.length);
       const image = this.#images.subarray(i * size, (i + 1) * size);
-      if (image instanceof Float32Array) images.set(image, b * size);
-      else for (let j = 0; j < size; j++) images[b * size + j] = UNIT[image[j]!]!;
+      if (image instanceof Float32Array) {
+        images.set(image, b * size);
+      } else {
+        for (let j = 0; j < size; j++) images[b * size + j] = BYTE_TO_UNIT[image[j]!]!;
+      }
       labels[b] = this.#labels[i]!;
     }
     return [
@@ -100,7 +103,7 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
   }
 }
 
-/** `index`, if it names one of `length` samples; throws an ArgumentError that begins with `op` if not. */
+/** Returns `index` if it is a valid index of `length` samples; throws an ArgumentError that begins with `op` if not. */
 export function checkIndex(op: string, index: number, length: number): number {
   if (!Number.isInteger(index) || index < 0 || index >= length) {
     throw new ArgumentError(`${op}: index ${index} is out of range for ${length} samples`);
@@ -109,7 +112,7 @@ export function checkIndex(op: string, index: number, length: number): number {
 }
 
 /**
- * Samples `start` … `end − 1` of a dataset, as a dataset of their own that begins at 0.
+ * Returns samples `start` … `end − 1` of a dataset as a dataset of its own, indexed from 0.
  *
  * Throws: ArgumentError unless 0 ≤ start ≤ end ≤ dataset.length
  * @example const train = subset(data, 0, 50_000), valid = subset(data, 50_000, 60_000)
@@ -119,31 +122,34 @@ export function subset<T extends readonly Item[]>(dataset: Dataset<T>, start: nu
     throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${start} and end ${end}`);
   }
   const length = end - start;
-  const inner = (index: number) => start + checkIndex('subset', index, length);
-  if (!dataset.getBatch) return { length, get: (index, random) => dataset.get(inner(index), random) };
+  const toOriginalIndex = (index: number) => start + checkIndex('subset', index, length);
+  if (!dataset.getBatch) return { length, get: (index, random) => dataset.get(toOriginalIndex(index), random) };
   return {
     length,
-    getBatch: (indices, randomFor) => dataset.getBatch(Array.from(indices, inner), (index) => randomFor(index - start)),
+    getBatch: (indices, randomFor) =>
+      dataset.getBatch(Array.from(indices, toOriginalIndex), (originalIndex) => randomFor(originalIndex - start)),
   };
 }
 
-/** A sample or batch whose first item went through a transform. */
+/** The type of a sample or batch after a transform of its first item. */
 export type Transformed<T extends readonly Item[]> = T extends readonly [Item, ...infer Rest extends readonly Item[]]
   ? readonly [ArrayData, ...Rest]
   : readonly Item[];
 
 /**
- * A dataset whose images (the first item of each sample) go through `transform`, one by one.
+ * Returns a dataset that applies `transform` to each image, the first item of each sample.
  *
- * What the transform draws is independent of what the dataset itself draws, and of other transforms stacked on it.
- * Throws: ShapeError if the images of one batch come out in two shapes
+ * The transform's random numbers are independent of the dataset's own and of other transforms around it.
+ * Throws: ShapeError if the transformed images of one batch differ in shape
  * @example withTransform(loadCifar10(dir), compose(randomCrop(32, { padding: 4 }), randomHorizontalFlip()))
  */
 export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, transform: Transform): Dataset<Transformed<T>> {
   const { length } = dataset;
-  const replaceFirst = ([first, ...rest]: T, change: (images: ArrayData) => ArrayData) =>
+  const replaceFirst = ([first, ...rest]: T, change: (images: ArrayData) => ArrayData) => {
+    const items: readonly Item[] = [change(toArrayData(first!)), ...rest];
     // TypeScript cannot follow a tuple of unknown length through the spread.
-    [change(asArray(first!)), ...rest] as readonly Item[] as Transformed<T>;
+    return items as Transformed<T>;
+  };
   if (!dataset.getBatch) {
     return {
       length,
@@ -160,21 +166,21 @@ export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, tr
   };
 }
 
-function asArray(item: Item): ArrayData {
+function toArrayData(item: Item): ArrayData {
   return typeof item.data === 'function' ? { data: item.data(), shape: item.shape, dtype: item.dtype } : (item as ArrayData);
 }
 
-/** `change` applied to every image of a batch [B, …] and the results stacked. */
+/** Applies `change` to every image of a batch [B, …] and stacks the results. */
 function mapImages(images: ArrayData, change: (image: ArrayData, b: number) => ArrayData): ArrayData {
   const [count = 0, ...shape] = images.shape;
   const size = sizeOf(shape);
-  const at = (b: number) => change({ data: images.data.subarray(b * size, (b + 1) * size), shape, dtype: images.dtype }, b);
+  const changed = (b: number) => change({ data: images.data.subarray(b * size, (b + 1) * size), shape, dtype: images.dtype }, b);
   if (count === 0) return images;
-  const first = at(0);
+  const first = changed(0);
   const data = new (first.data.constructor as new (length: number) => ElementArray)(count * first.data.length);
   data.set(first.data);
   for (let b = 1; b < count; b++) {
-    const image = at(b);
+    const image = changed(b);
     if (!sameShape(image.shape, first.shape)) {
       throw new ShapeError(
         `withTransform: images of one batch must agree, got ${formatShape(first.shape)} and ${formatShape(image.shape)}`,

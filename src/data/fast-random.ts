@@ -1,7 +1,7 @@
 /**
- * Random numbers by the thousand for one generated sample: sfc32 (Chris Doty-Humphrey, PractRand), keyed by a Random.
+ * A fast generator for samples that need thousands of random numbers: sfc32 (Chris Doty-Humphrey, PractRand).
  *
- * Only operations that IEEE 754 specifies exactly are used, so that every engine draws the same bits.
+ * It uses only operations that IEEE 754 specifies exactly, so every JavaScript engine draws the same bits.
  */
 import type { Random } from '../core/random.ts';
 
@@ -13,7 +13,7 @@ export class FastRandom {
   #c: number;
   #counter = 1;
 
-  /** Takes its state from three draws of `random`. */
+  /** Seeds the state with three draws from `random`. */
   constructor(random: Random) {
     this.#a = random.integer(2 ** 32) | 0;
     this.#b = random.integer(2 ** 32) | 0;
@@ -21,7 +21,7 @@ export class FastRandom {
     for (let i = 0; i < 12; i++) this.bits();
   }
 
-  /** The next 32 random bits, as a signed integer. */
+  /** Returns the next 32 random bits as a signed integer. */
   bits(): number {
     const out = (this.#a + this.#b + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;
@@ -31,17 +31,17 @@ export class FastRandom {
     return out;
   }
 
-  /** The next uniform number in [0, 1), with 32 bits. */
+  /** Returns the next uniform number in [0, 1), with 32 random bits. */
   uniform(): number {
     return (this.bits() >>> 0) / 2 ** 32;
   }
 
-  /** The next whole number in [0, n). */
+  /** Returns the next whole number in [0, n). */
   integer(n: number): number {
     return Math.floor(this.uniform() * n);
   }
 
-  /** Fills `out` with normal numbers of mean 0 and the given standard deviation, each one of 4,096 values up to 3.67 deviations. */
+  /** Fills `out` with normal numbers of mean 0 and the given standard deviation: one of 4,096 quantiles each, at most 3.67 deviations. */
   normals(out: Float32Array, std: number): void {
     const table = normalQuantiles();
     for (let i = 0; i < out.length; i += 2) {
@@ -55,7 +55,7 @@ export class FastRandom {
 
 let quantiles: Float32Array | undefined;
 
-/** The middles of 4,096 equally likely slices of the normal distribution, scaled to variance 1; made on first use. */
+/** Returns the midpoints of 4,096 equally likely slices of the normal distribution, scaled to variance 1; computed on first use. */
 export function normalQuantiles(): Float32Array {
   if (quantiles) return quantiles;
   const half = 2 ** QUANTILE_BITS / 2;
@@ -74,22 +74,25 @@ export function normalQuantiles(): Float32Array {
 }
 
 /**
- * The x ≥ 0 with Φ(x) − ½ = p, by Newton steps from `start`.
+ * Solves Φ(x) − ½ = p for x ≥ 0 with Newton steps from `start`.
  *   Φ(x) − ½ = φ(x) Σ x^(2k+1) / (2k+1)!!,   1 / φ(x) = √(2π) Σ (x²/2)^k / k!
- * Series, because Math.exp and Math.log may differ between engines.
+ * Both are summed as series because Math.exp and Math.log may differ between engines.
  */
 function normalQuantile(p: number, start: number): number {
   let x = start;
   for (let step = 0; step < 4; step++) {
-    let sum = x;
-    let term = x;
-    let exp = 1;
-    let power = 1;
-    for (let k = 1; power > exp * 2 ** -53 || term > sum * 2 ** -53; k++) {
-      sum += term *= (x * x) / (2 * k + 1);
-      exp += power *= (x * x) / (2 * k);
+    // oddSum = Σ x^(2k+1) / (2k+1)!!,   expSum = Σ (x²/2)^k / k! = exp(x²/2)
+    let oddSum = x;
+    let oddTerm = x;
+    let expSum = 1;
+    let expTerm = 1;
+    for (let k = 1; expTerm > expSum * 2 ** -53 || oddTerm > oddSum * 2 ** -53; k++) {
+      oddTerm *= (x * x) / (2 * k + 1);
+      oddSum += oddTerm;
+      expTerm *= (x * x) / (2 * k);
+      expSum += expTerm;
     }
-    x += p * Math.sqrt(2 * Math.PI) * exp - sum;
+    x += p * Math.sqrt(2 * Math.PI) * expSum - oddSum;
   }
   return x;
 }

@@ -1,5 +1,5 @@
 /**
- * chainrule/data: datasets, transforms and the loader.
+ * chainrule/data: datasets, image transforms and the data loader.
  */
 export type { ArrayData } from '../core/array-data.ts';
 export { Random } from '../core/random.ts';

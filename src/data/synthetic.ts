@@ -1,9 +1,10 @@
 /**
- * Synthetic CIFAR-like images whose label a distant context decides.
+ * Synthetic CIFAR-like images whose label depends on a distant context.
  *
- * A shape lies at one edge; a warm band at the opposite edge turns six of the ten classes into their partners. Shape and band
- * never share a small receptive field, and averaging can only add their evidence: a squeeze-and-excitation gate multiplies it.
- * Sample i is a pure function of (seed, split, i), built from operations that IEEE 754 specifies exactly.
+ * Each image has a shape at one edge and a colour band at the opposite edge. A warm band swaps the labels of six of the ten
+ * shapes with their partners'. Shape and band never share a small receptive field. Average pooling can only add their
+ * evidence; a squeeze-and-excitation gate can multiply it.
+ * Sample i is a pure function of (seed, split, i), computed with operations that IEEE 754 specifies exactly.
  */
 import { ArgumentError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
@@ -11,7 +12,7 @@ import { Random } from '../core/random.ts';
 import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
 import { FastRandom } from './fast-random.ts';
 
-/** The shapes, by number; 2k and 2k + 1 are partners. */
+/** The shapes' names by index; shapes 2k and 2k + 1 are partners. */
 export const SHAPES = [
   'disc',
   'ring',
@@ -25,16 +26,16 @@ export const SHAPES = [
   'triangle',
 ] as const;
 
-/** The edge at which the shape lies; the band lies opposite. */
+/** The possible edges for the shape; the band is at the opposite edge. */
 export const SIDES = ['left', 'right', 'top', 'bottom'] as const;
 
-/** What a sample was made from. */
+/** The random choices that determine a sample's label and layout. */
 export interface SyntheticSample {
   /** s ∈ 0 … 9, an index into SHAPES. */
   readonly shape: number;
   /** c: 1 if the band is warm, 0 if it is cool. */
   readonly context: 0 | 1;
-  /** What a perfect classifier answers. */
+  /** The correct class. */
   readonly label: number;
   readonly side: (typeof SIDES)[number];
 }
@@ -46,19 +47,19 @@ export interface SyntheticOptions {
   readonly seed?: number;
   /** Which of two disjoint streams of samples; 'train' by default. */
   readonly split?: 'train' | 'test';
-  /** 'distant', the default: a warm band makes label s ^ 1 of shapes 0 … 5. 'none', the control: same images, label s. */
+  /** 'distant', the default: a warm band changes the label of shapes s = 0 … 5 to s ^ 1. 'none', the control: same images, label s. */
   readonly context?: 'distant' | 'none';
 }
 
 const SIZE = 32;
 const AREA = SIZE * SIZE;
 const SHAPE_SIZE = 9;
-const BAND = 10;
+const BAND_WIDTH = 10;
 const GRID = 4;
-/** How strongly a warm band tints red, green and blue. */
+/** Weights of a warm band's tint in red, green and blue. */
 const WARM = [1, 0.25, -1] as const;
 
-/** Whether pixel (x, y), each −4 … 4 from the centre, belongs to the shape. All are even in x: mirroring changes no label. */
+/** For each shape, whether it covers pixel (x, y), each −4 … 4 from the centre. All are even in x: mirroring keeps every label. */
 const INSIDE: readonly ((x: number, y: number) => boolean)[] = [
   (x, y) => x * x + y * y <= 18,
   (x, y) => x * x + y * y <= 18 && x * x + y * y >= 12,
@@ -72,17 +73,19 @@ const INSIDE: readonly ((x: number, y: number) => boolean)[] = [
   (x, y) => 2 * Math.abs(x) <= y + 4,
 ];
 
-/** For each shape the offsets y · SIZE + x of its pixels from its top left corner. */
+/** For each shape, its pixels as offsets y · SIZE + x from its top left corner. */
 const PIXELS = INSIDE.map((inside) => {
   const half = (SHAPE_SIZE - 1) / 2;
   const offsets: number[] = [];
   for (let y = 0; y < SHAPE_SIZE; y++) {
-    for (let x = 0; x < SHAPE_SIZE; x++) if (inside(x - half, y - half)) offsets.push(y * SIZE + x);
+    for (let x = 0; x < SHAPE_SIZE; x++) {
+      if (inside(x - half, y - half)) offsets.push(y * SIZE + x);
+    }
   }
   return Int32Array.from(offsets);
 });
 
-/** Bicubic weights [SIZE, GRID] that stretch GRID points to SIZE (a = −0.75, edges clamped: PyTorch's interpolate). */
+/** Bicubic weights [SIZE, GRID] that interpolate GRID points to SIZE (a = −0.75, edges clamped, as PyTorch's interpolate). */
 const BICUBIC = bicubicWeights();
 
 function bicubicWeights(): Float64Array {
@@ -94,26 +97,27 @@ function bicubicWeights(): Float64Array {
     const source = ((i + 0.5) * GRID) / SIZE - 0.5;
     const base = Math.floor(source);
     const t = source - base;
-    [far(t + 1), near(t), near(1 - t), far(2 - t)].forEach((w, k) => {
-      weights[i * GRID + Math.min(Math.max(base - 1 + k, 0), GRID - 1)]! += w;
+    [far(t + 1), near(t), near(1 - t), far(2 - t)].forEach((weight, k) => {
+      const point = Math.min(Math.max(base - 1 + k, 0), GRID - 1);
+      weights[i * GRID + point]! += weight;
     });
   }
   return weights;
 }
 
 /**
- * 32×32 images of ten shapes, whose label a colour band at the far edge co-decides.
+ * Returns a dataset of 32×32 images whose label depends on one of ten shapes and on a colour band at the opposite edge.
  *
  * Shape:  images [B,3,32,32] float32 in [0, 1], labels [B] int32
- * Flipping left to right and cropping by up to 2 px keep every label true.
- * Throws: ArgumentError on a length or seed that is no whole number ≥ 0
+ * Horizontal flips and crops by up to 2 px keep every label correct.
+ * Throws: ArgumentError on a length or seed that is not a whole number ≥ 0
  * @example const [images, labels] = syntheticCifar({ seed: 1 }).getBatch([0, 1, 2])
  */
 export function syntheticCifar(options: SyntheticOptions = {}): SyntheticCifar {
   return new SyntheticCifar(options);
 }
 
-/** The dataset that syntheticCifar makes. */
+/** The dataset that syntheticCifar returns. */
 export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
   readonly length: number;
   readonly #random: Random;
@@ -134,9 +138,9 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     this.#context = context === 'distant';
   }
 
-  /** What sample `index` was made from: with it an oracle is right every time. */
+  /** Returns the random choices behind sample `index`, its label among them. */
   describe(index: number): SyntheticSample {
-    const { shape, context, side } = this.#choose(this.#start(index));
+    const { shape, context, side } = this.#choose(this.#randomFor(index));
     return { shape, context, label: this.#label(shape, context), side: SIDES[side]! };
   }
 
@@ -144,7 +148,7 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     const images = new Float32Array(indices.length * 3 * AREA);
     const labels = new Int32Array(indices.length);
     for (let b = 0; b < indices.length; b++) {
-      const random = this.#start(indices[b]!);
+      const random = this.#randomFor(indices[b]!);
       const { shape, context, side } = this.#choose(random);
       draw(images.subarray(b * 3 * AREA, (b + 1) * 3 * AREA), shape, context, side, random);
       labels[b] = this.#label(shape, context);
@@ -155,45 +159,55 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     ];
   }
 
-  #start(index: number): FastRandom {
+  #randomFor(index: number): FastRandom {
     return new FastRandom(this.#random.split(checkIndex('syntheticCifar', index, this.length)));
   }
 
   #choose(random: FastRandom): { shape: number; context: 0 | 1; side: number } {
-    return { shape: random.integer(SHAPES.length), context: random.uniform() < 1 / 3 ? 1 : 0, side: random.integer(SIDES.length) };
+    // The order of these draws is part of the dataset's definition.
+    const shape = random.integer(SHAPES.length);
+    const context = random.uniform() < 1 / 3 ? 1 : 0;
+    const side = random.integer(SIDES.length);
+    return { shape, context, side };
   }
 
   #label(shape: number, context: 0 | 1): number {
-    return this.#context && context === 1 && shape < 6 ? shape ^ 1 : shape;
+    const swapped = this.#context && context === 1 && shape < 6;
+    return swapped ? shape ^ 1 : shape;
   }
 }
 
+/** Buffers that draw and drawBackground reuse for every plane. */
 const noise = new Float32Array(AREA);
 const grid = new Float32Array(GRID * GRID);
 const rows = new Float64Array(GRID * SIZE);
 
 /** Draws one sample into `image` [3,32,32]: background, band, shape, noise. */
 function draw(image: Float32Array, shape: number, context: number, side: number, random: FastRandom): void {
-  const near = random.integer(2);
+  const edgeDistance = random.integer(2);
   const along = random.integer(SIZE - SHAPE_SIZE + 1);
-  const across = side === 0 || side === 2 ? near : SIZE - SHAPE_SIZE - near;
+  const across = side === 0 || side === 2 ? edgeDistance : SIZE - SHAPE_SIZE - edgeDistance;
   const corner = side < 2 ? along * SIZE + across : across * SIZE + along;
-  const bright = random.uniform() < 0.5 ? 0.2 : 0.8;
+  const brightness = random.uniform() < 0.5 ? 0.2 : 0.8;
   for (let c = 0; c < 3; c++) {
     const plane = image.subarray(c * AREA, (c + 1) * AREA);
     drawBackground(plane, random);
     drawBand(plane, side, (context ? 0.3 : -0.3) * WARM[c]!);
-    const colour = bright + 0.3 * random.uniform() - 0.15;
+    const colour = brightness + 0.3 * random.uniform() - 0.15;
     for (const offset of PIXELS[shape]!) plane[corner + offset] = colour;
     random.normals(noise, 0.1);
     for (let i = 0; i < AREA; i++) {
-      const v = plane[i]! + noise[i]!;
-      plane[i] = v < 0 ? 0 : v > 1 ? 1 : v;
+      plane[i] = clampToUnit(plane[i]! + noise[i]!);
     }
   }
 }
 
-/** 0.5 + 0.12 · a GRID×GRID field of normal numbers, stretched to SIZE×SIZE. */
+function clampToUnit(value: number): number {
+  if (value < 0) return 0;
+  return value > 1 ? 1 : value;
+}
+
+/** Fills the plane with 0.5 + 0.12 · a GRID×GRID field of normal numbers, interpolated to SIZE×SIZE. */
 function drawBackground(plane: Float32Array, random: FastRandom): void {
   random.normals(grid, 0.12);
   for (let y = 0; y < GRID; y++) {
@@ -216,8 +230,11 @@ function drawBackground(plane: Float32Array, random: FastRandom): void {
 
 /** Adds `tint` to the band at the edge opposite to `side`. */
 function drawBand(plane: Float32Array, side: number, tint: number): void {
-  const start = side === 0 || side === 2 ? SIZE - BAND : 0;
-  for (let depth = start; depth < start + BAND; depth++) {
-    for (let i = 0; i < SIZE; i++) plane[side < 2 ? i * SIZE + depth : depth * SIZE + i]! += tint;
+  const start = side === 0 || side === 2 ? SIZE - BAND_WIDTH : 0;
+  for (let depth = start; depth < start + BAND_WIDTH; depth++) {
+    for (let i = 0; i < SIZE; i++) {
+      const pixel = side < 2 ? i * SIZE + depth : depth * SIZE + i;
+      plane[pixel]! += tint;
+    }
   }
 }

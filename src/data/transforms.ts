@@ -1,5 +1,5 @@
 /**
- * Changes of single images [C,H,W] float32, for withTransform: pure functions (image, random) → image.
+ * Transforms of single images [C,H,W] float32, for withTransform: pure functions (image, random) → image.
  *
  * Letters: C = channels, H and W = height and width in pixels.
  */
@@ -8,22 +8,22 @@ import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Transform } from './dataset.ts';
 
-/** One transform after the other, first to last. Without any, the image as it is. */
+/** Applies the transforms in order, first to last. Without any it returns the image unchanged. */
 export function compose(...transforms: readonly Transform[]): Transform {
   return (image, random) => transforms.reduce((x, transform) => transform(x, random), image);
 }
 
 /**
- * Shifts and scales every channel: y = (x − mean) / std, computed in float32 as PyTorch does.
+ * Normalizes every channel: y = (x − mean) / std, computed in float32 as PyTorch does.
  *
  * @param mean @param std one number per channel, or one number for all
- * Throws: ArgumentError if a std is not above 0, ShapeError if the image has another number of channels
+ * Throws: ArgumentError if a std is not above 0, ShapeError if mean or std does not match the image's channels
  */
 export function normalize(mean: number | readonly number[], std: number | readonly number[]): Transform {
-  const bad = [std].flat().find((s) => !(s > 0));
-  if (bad !== undefined) throw new ArgumentError(`normalize: std must be above 0, got ${bad}`);
+  const invalid = [std].flat().find((s) => !(s > 0));
+  if (invalid !== undefined) throw new ArgumentError(`normalize: std must be above 0, got ${invalid}`);
   return (image) => {
-    const [channels, height, width, x] = planes('normalize', image);
+    const [channels, height, width, x] = checkImage('normalize', image);
     const area = height * width;
     const y = new Float32Array(x.length);
     for (let c = 0; c < channels; c++) {
@@ -36,7 +36,7 @@ export function normalize(mean: number | readonly number[], std: number | readon
 }
 
 /**
- * Cuts a window of `size` at a uniformly random place out of the image, padded with `fill` on all four sides.
+ * Pads the image with `fill` on all four sides, then crops it to `size` at a uniformly random position.
  *
  * @param size height and width of the result in pixels, one number or a pair
  * @param options `padding` in pixels, 0 by default; `fill`, 0 by default
@@ -49,7 +49,7 @@ export function randomCrop(
   const [h, w] = pair('randomCrop', 'size', size, 1);
   pair('randomCrop', 'padding', padding, 0);
   return (image, random) => {
-    const [channels, height, width, x] = planes('randomCrop', image);
+    const [channels, height, width, x] = checkImage('randomCrop', image);
     if (height + 2 * padding < h || width + 2 * padding < w) {
       const shape = formatShape(image.shape);
       throw new ShapeError(`randomCrop: image ${shape} with padding ${padding} is smaller than the crop ${formatShape([h, w])}`);
@@ -58,34 +58,50 @@ export function randomCrop(
     const left = random.integer(width + 2 * padding - w + 1) - padding;
     const y = new Float32Array(channels * h * w);
     if (fill !== 0) y.fill(fill);
-    const from = Math.max(left, 0);
-    const to = Math.min(left + w, width);
-    // A window that lies in the padding alone meets no column.
-    for (let c = 0; c < channels && from < to; c++) {
-      for (let row = Math.max(-top, 0); row < Math.min(h, height - top); row++) {
-        const line = (c * height + top + row) * width;
-        y.set(x.subarray(line + from, line + to), (c * h + row) * w + from - left);
-      }
-    }
+    copyWindow(x, [channels, height, width], y, [h, w], top, left);
     return { data: y, shape: [channels, h, w], dtype: 'float32' };
   };
 }
 
-/** Mirrors the image left to right with probability `p`, 0.5 by default. */
+/** Copies the part of the window y [C,h,w] at (top, left) that lies inside the image x [C,H,W]; the rest of y stays. */
+function copyWindow(
+  x: Float32Array,
+  [channels, height, width]: readonly [number, number, number],
+  y: Float32Array,
+  [h, w]: readonly [number, number],
+  top: number,
+  left: number,
+): void {
+  const firstColumn = Math.max(left, 0);
+  const endColumn = Math.min(left + w, width);
+  // A window that lies entirely in the padding overlaps no column.
+  if (firstColumn >= endColumn) return;
+  const firstRow = Math.max(-top, 0);
+  const endRow = Math.min(h, height - top);
+  for (let c = 0; c < channels; c++) {
+    for (let row = firstRow; row < endRow; row++) {
+      const source = (c * height + top + row) * width;
+      y.set(x.subarray(source + firstColumn, source + endColumn), (c * h + row) * w + firstColumn - left);
+    }
+  }
+}
+
+/** Flips the image horizontally with probability `p`, 0.5 by default. */
 export function randomHorizontalFlip(p = 0.5): Transform {
   if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomHorizontalFlip: p must be between 0 and 1, got ${p}`);
   return (image, random) => {
-    const [channels, height, width, x] = planes('randomHorizontalFlip', image);
+    const [channels, height, width, x] = checkImage('randomHorizontalFlip', image);
     if (random.uniform() >= p) return image;
     const y = new Float32Array(x.length);
-    for (let line = 0; line < channels * height * width; line += width) {
-      for (let i = 0; i < width; i++) y[line + i] = x[line + width - 1 - i]!;
+    for (let row = 0; row < channels * height * width; row += width) {
+      for (let i = 0; i < width; i++) y[row + i] = x[row + width - 1 - i]!;
     }
     return { ...image, data: y };
   };
 }
 
-function planes(op: string, { data, shape, dtype }: ArrayData): [channels: number, height: number, width: number, x: Float32Array] {
+/** Returns the dims and elements of an image; throws an error that begins with `op` unless it is [C,H,W] float32. */
+function checkImage(op: string, { data, shape, dtype }: ArrayData): [channels: number, height: number, width: number, x: Float32Array] {
   const [channels, height, width] = shape;
   if (shape.length !== 3) throw new ShapeError(`${op}: expected an image [C,H,W], got ${formatShape(shape)}`);
   if (!(data instanceof Float32Array)) throw new DTypeError(`${op}: expected a float32 image, got ${dtype}`);
