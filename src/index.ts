@@ -1,5 +1,5 @@
 /**
- * chainrule: tensors and autograd. Layers are in chainrule/nn, losses and functional forms in chainrule/nn/functional.
+ * chainrule: tensors and autograd. Layers are in chainrule/nn; losses and functional forms are in chainrule/nn/functional.
  */
 export type { DType, ElementArray, FloatDType } from './core/dtype.ts';
 export {

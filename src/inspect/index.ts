@@ -1,5 +1,5 @@
 /**
- * Instruments that look at the engine and are no part of it: src/index.ts chooses what of them is public.
+ * Instruments that inspect the engine; the engine does not depend on them. src/index.ts lists the public ones.
  */
 export { detectAnomaly } from './anomaly.ts';
 export * from './compare.ts';
@@ -7,4 +7,4 @@ export * from './excitations.ts';
 export * from './gradcheck/index.ts';
 export * from './graph.ts';
 export * from './profile.ts';
-export { summarize, watched } from './summary.ts';
+export { summarize } from './summary.ts';

@@ -1,5 +1,5 @@
 /**
- * Property-based tests of differentiable functions and modules, on fast-check, which must be installed beside this package.
+ * chainrule/testing: property-based tests of differentiable functions and modules. Needs fast-check, a peer dependency.
  */
 export { ALL_LAYOUTS, NO_TIES, broadcastShapes, broadcastTensors, shapes, tensors } from './arbitraries.ts';
 export type { BroadcastOptions, Domain, ShapeOptions, TensorsOptions } from './arbitraries.ts';
