@@ -1,8 +1,8 @@
 /**
- * Checkpoints: the state of anything Stateful, and of the default random generator, in one safetensors file.
+ * Checkpoints: one safetensors file with the states of Stateful objects and of the default random generator.
  *
- * Every tensor is an entry, so that other tools can read a model's weights (`model.fc.weight`); the rest is JSON among the header's
- * texts, see state-tree.ts.
+ * Every tensor is an entry of its own, so other tools can read a model's weights (`model.fc.weight`). The rest is JSON in the
+ * header's metadata; state-tree.ts defines its form.
  */
 import { defaultGenerator, withGradMode } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
@@ -10,43 +10,44 @@ import { ArgumentError, FileError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
-import { storedAs } from './safetensors.ts';
+import { asStored } from './safetensors.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors-format.ts';
-import { type Json, kindOf, Packer, Unpacker } from './state-tree.ts';
+import { type Json, Packer, typeText, Unpacker } from './state-tree.ts';
 
-/** How much of a checkpoint is restored. */
+/** Options of loadCheckpoint. */
 export interface LoadCheckpointOptions {
   /**
-   * True, the default: `record` must name all that the file holds, and the default generator's random state is restored.
-   * False restores what `record` names and nothing else: a model for evaluation.
+   * True, the default: `record` must name every state in the file, and the default generator's random state is restored too.
+   * False restores only the states that `record` names, for example a model for evaluation.
    */
   readonly strict?: boolean;
 }
 
-/** Raised with every change of the format that an older reader would misunderstand. */
+/** Version of the format; must be raised with every change that an older reader would misread. */
 const VERSION = '1';
 
-/** Keys of the header's texts. */
+/** Keys of the header's metadata. */
 const FORMAT_KEY = 'chainrule.checkpoint';
 const STATE_KEY = 'chainrule.state';
 const CHECKSUM_KEY = 'chainrule.crc32';
 
-/** The name of the default generator among the states. */
+/** The name under which the default generator's state is saved. */
 const GENERATOR = 'chainrule.generator';
 
-/** What the header says beside the tensors. */
-interface Skeleton {
+/** The JSON of a checkpoint: its states with references in place of tensors, and the user's extra value. */
+interface CheckpointJson {
   readonly states: { readonly [name: string]: Json };
-  /** Absent where none was given. */
+  /** Absent if saveCheckpoint got none. */
   readonly extra?: Json;
 }
 
 /**
- * Saves the state of everything in `record`, the default generator's random state, and `extra`.
+ * Saves the states of all objects in `record`, the default generator's random state, and `extra`.
  *
- * The file is replaced at once: a crash leaves the old one or the new one, whole. float64 numbers and tensors keep every bit.
+ * The file is replaced atomically: after a crash it is the complete old or the complete new one. Numbers and tensors are stored
+ * bitwise exactly.
  * @param extra a JSON value, NaN and ±Infinity included; loadCheckpoint returns it
- * Throws: ArgumentError on a state or extra that cannot be saved, FileError if the file cannot be written; the old file is as it was
+ * Throws: ArgumentError on a state or extra that cannot be saved, FileError if the file cannot be written; the old file stays
  * @example saveCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }, { step })
  */
 export function saveCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, extra?: unknown): void {
@@ -54,37 +55,35 @@ export function saveCheckpoint(path: string, record: Readonly<Record<string, Sta
 }
 
 /**
- * Restores everything in `record`, and the default generator's random state, as saveCheckpoint saved them; returns its `extra`.
+ * Restores the objects in `record` and the default generator's random state from a checkpoint; returns the saved `extra`.
  *
- * All or nothing: where one state does not fit, those already restored get back what they had.
- * Throws: FileError on a file that is missing, damaged, no checkpoint, of a newer format, or of other models, optimizers, …
+ * All or nothing: if one state does not fit, the states already restored are rolled back.
+ * Throws: FileError if the file is missing, damaged, not a checkpoint, of a newer format, or from other models or optimizers
  * @example const { step } = loadCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }) as { step: number }
  */
 export function loadCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, options: LoadCheckpointOptions = {}): unknown {
   return checkpointFromBytes(readBytes(path), record, options, path);
 }
 
-/** The bytes of the file that saveCheckpoint writes, for platforms without files. */
+/** Returns the bytes of the file that saveCheckpoint writes, for platforms without files. */
 export function checkpointToBytes(record: Readonly<Record<string, Stateful>>, extra?: unknown): Uint8Array {
   checkStateful('saveCheckpoint', record);
   const arrays = new Map<string, ArrayData>();
   const states = pack({ ...record, [GENERATOR]: defaultGenerator }, arrays);
-  const skeleton = extra === undefined ? { states } : { states, extra: new Packer(null).pack(extra, 'extra') };
-  const text = JSON.stringify(skeleton);
-  return encodeSafetensors(
-    Array.from(arrays, ([name, array]) => [name, storedAs(name, array)]),
-    [
-      [FORMAT_KEY, VERSION],
-      [STATE_KEY, text],
-      [CHECKSUM_KEY, checksum(text, arrays)],
-    ],
-  );
+  const json: CheckpointJson = extra === undefined ? { states } : { states, extra: new Packer(null).pack(extra, 'extra') };
+  const text = JSON.stringify(json);
+  const entries = Array.from(arrays, ([name, array]) => [name, asStored(name, array)] as const);
+  return encodeSafetensors(entries, [
+    [FORMAT_KEY, VERSION],
+    [STATE_KEY, text],
+    [CHECKSUM_KEY, checksum(text, arrays)],
+  ]);
 }
 
 /**
- * loadCheckpoint on bytes that came from elsewhere.
+ * Restores a checkpoint from its bytes, as loadCheckpoint does from a file.
  *
- * @param file name for messages
+ * @param file the file's name, for error messages
  */
 export function checkpointFromBytes(
   bytes: Uint8Array,
@@ -96,24 +95,26 @@ export function checkpointFromBytes(
     throw new FileError(`loadCheckpoint: ${file}: ${what}`, { cause });
   };
   checkStateful('loadCheckpoint', record);
-  const { skeleton, arrays } = parse(bytes, file, fail);
-  checkNames(Object.keys(record), Object.keys(skeleton.states), strict, fail);
+  const { json, arrays } = parse(bytes, file, fail);
+  checkNames(Object.keys(record), Object.keys(json.states), strict, fail);
   const targets = Object.entries<Stateful>(strict ? { ...record, [GENERATOR]: defaultGenerator } : record);
-  const found = new Unpacker(arrays, (name) => fail(`${STATE_KEY}: there is no tensor ${name}; the file is damaged`));
+  const unpacker = new Unpacker(arrays, (name) => fail(`${STATE_KEY}: there is no tensor ${name}; the file is damaged`));
   try {
-    // Everything is unpacked, and what is there now is copied, before anything changes.
-    const extra = skeleton.extra === undefined ? undefined : found.unpack(skeleton.extra);
-    const states = new Map(targets.map(([name]) => [name, found.unpack(skeleton.states[name]!)]));
+    // All states are unpacked, and restore copies the present ones, before anything changes.
+    const extra = json.extra === undefined ? undefined : unpacker.unpack(json.extra);
+    const states = new Map(targets.map(([name]) => [name, unpacker.unpack(json.states[name]!)]));
     restore(targets, states, fail);
     return extra;
   } finally {
-    found.dispose();
+    unpacker.dispose();
   }
 }
 
+/** Throws a FileError about what is wrong with the file. */
 type Fail = (what: string, cause?: unknown) => never;
 
-function parse(bytes: Uint8Array, file: string, fail: Fail): { skeleton: Skeleton; arrays: Map<string, ArrayData> } {
+/** Decodes the file; checks that it is a checkpoint, its version and its checksum. */
+function parse(bytes: Uint8Array, file: string, fail: Fail): { json: CheckpointJson; arrays: Map<string, ArrayData> } {
   const { entries: arrays, metadata } = decodeSafetensors(bytes, file);
   const version = metadata.get(FORMAT_KEY);
   if (version === undefined) fail(`the header has no ${FORMAT_KEY}: this is no checkpoint; read plain tensors with loadSafetensors`);
@@ -124,29 +125,28 @@ function parse(bytes: Uint8Array, file: string, fail: Fail): { skeleton: Skeleto
   const expected = metadata.get(CHECKSUM_KEY);
   const got = checksum(text, arrays);
   if (got !== expected) fail(`checksum: expected ${expected ?? 'one in the header'}, got ${got}; the file is damaged`);
-  return { skeleton: JSON.parse(text) as Skeleton, arrays };
+  return { json: JSON.parse(text) as CheckpointJson, arrays };
 }
 
 function checkNames(wanted: readonly string[], saved: readonly string[], strict: boolean, fail: Fail): void {
-  const held = saved.filter((name) => name !== GENERATOR);
-  const missing = wanted.filter((name) => !held.includes(name));
-  const unexpected = strict ? held.filter((name) => !wanted.includes(name)) : [];
+  const available = saved.filter((name) => name !== GENERATOR);
+  const missing = wanted.filter((name) => !available.includes(name));
+  const unexpected = strict ? available.filter((name) => !wanted.includes(name)) : [];
   if (missing.length + unexpected.length === 0) return;
-  const parts = [
-    ...(missing.length > 0 ? [`it does not have ${missing.join(', ')}`] : []),
-    ...(unexpected.length > 0 ? [`it also has ${unexpected.join(', ')} (strict: false would leave that out)`] : []),
-  ];
-  fail(`states: expected ${wanted.join(', ')}, got ${held.join(', ')}: ${parts.join('; ')}`);
+  const problems: string[] = [];
+  if (missing.length > 0) problems.push(`it does not have ${missing.join(', ')}`);
+  if (unexpected.length > 0) problems.push(`it also has ${unexpected.join(', ')} (strict: false would leave that out)`);
+  fail(`states: expected ${wanted.join(', ')}, got ${available.join(', ')}: ${problems.join('; ')}`);
 }
 
 function checkStateful(op: string, record: Readonly<Record<string, Partial<Stateful> | null | undefined>>): void {
-  for (const [name, s] of Object.entries(record)) {
-    if (typeof s?.stateDict === 'function' && typeof s.loadStateDict === 'function') continue;
-    throw new ArgumentError(`${op}: ${name}: expected something with stateDict() and loadStateDict(), got ${kindOf(s)}`);
+  for (const [name, object] of Object.entries(record)) {
+    if (typeof object?.stateDict === 'function' && typeof object.loadStateDict === 'function') continue;
+    throw new ArgumentError(`${op}: ${name}: expected something with stateDict() and loadStateDict(), got ${typeText(object)}`);
   }
 }
 
-/** Loads one state after the other; if one refuses, all that were touched get back what they had. */
+/** Loads one state after the other; if a load throws, restores the previous state of that object and of all before it. */
 function restore(targets: readonly (readonly [string, Stateful])[], states: ReadonlyMap<string, unknown>, fail: Fail): void {
   const arrays = new Map<string, ArrayData>();
   const before = pack(Object.fromEntries(targets), arrays);
@@ -154,18 +154,19 @@ function restore(targets: readonly (readonly [string, Stateful])[], states: Read
     try {
       load(target, states.get(name));
     } catch (error) {
-      const old = new Unpacker(arrays, fail);
-      const lost = targets.slice(0, i + 1).filter(([n, t]) => !succeeds(() => load(t, old.unpack(before[n]!))));
-      old.dispose();
+      const unpacker = new Unpacker(arrays, fail);
+      const rollBack = ([name, target]: readonly [string, Stateful]): void => load(target, unpacker.unpack(before[name]!));
+      const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
+      unpacker.dispose();
       const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
       fail(`${name}: ${error instanceof Error ? error.message : String(error)} (${outcome})`, error);
     }
   }
 }
 
-/** Without recording, so that a state may be copied into parameters. */
+/** Loads a state without recording, as it may be copied into parameters in place. */
 function load(target: Stateful, state: unknown): void {
-  // What a state holds is for its owner to check: it comes from a file.
+  // The state comes from a file; loadStateDict checks its contents.
   withGradMode(false, () => target.loadStateDict(state as never));
 }
 
@@ -178,12 +179,13 @@ function succeeds(fn: () => void): boolean {
   }
 }
 
+/** Packs the state of every object; stores its tensors in `arrays`. */
 function pack(record: Readonly<Record<string, Stateful>>, arrays: Map<string, ArrayData>): Record<string, Json> {
   const packer = new Packer(arrays);
-  return Object.fromEntries(Object.entries(record).map(([name, s]) => [name, packer.pack(s.stateDict(), name)]));
+  return Object.fromEntries(Object.entries(record).map(([name, object]) => [name, packer.pack(object.stateDict(), name)]));
 }
 
-/** CRC-32 over the state's text and every array with its name and shape: what a flipped bit on a disk would change. */
+/** Returns the CRC-32 of the state's text and of every array with its name, dtype and shape; detects bits flipped on a disk. */
 function checksum(text: string, arrays: ReadonlyMap<string, ArrayData>): string {
   const encoder = new TextEncoder();
   let crc = crc32(encoder.encode(text), -1);
@@ -194,11 +196,11 @@ function checksum(text: string, arrays: ReadonlyMap<string, ArrayData>): string 
   return (~crc >>> 0).toString(16).padStart(8, '0');
 }
 
-/** Remainders of every byte by the reflected polynomial 0xEDB88320. */
+/** The CRC of each byte value, for the reflected polynomial 0xEDB88320. */
 const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
-  let c = byte;
-  for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
-  return c;
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  return crc;
 });
 
 function crc32(bytes: Uint8Array, crc: number): number {

@@ -1,11 +1,11 @@
 /**
- * The safetensors format, bytes in and bytes out: https://github.com/huggingface/safetensors#format
+ * Encodes and decodes the safetensors format: https://github.com/huggingface/safetensors#format
  *
  *   8 bytes   N, the length of the header, little-endian
  *   N bytes   JSON {"name": {"dtype": "F32", "shape": [2,3], "data_offsets": [begin, end]}, …, "__metadata__": {"key": "text"}}
- *   the rest  the elements, row-major, little-endian; offsets count from its start and cover it without hole or overlap
+ *   the rest  the elements, row-major, little-endian; the offsets are relative to its start and cover it without hole or overlap
  *
- * Reading is strict: what two readers could understand in two ways is refused.
+ * Reading is strict: it rejects any file that two readers could interpret differently.
  */
 import type { ArrayData } from '../core/array-data.ts';
 import { type DType, type ElementArray, newArray } from '../core/dtype.ts';
@@ -13,23 +13,27 @@ import { ArgumentError, FileError } from '../core/errors.ts';
 import { formatShape, MAX_ELEMENTS, sizeOf } from '../core/shape.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
 
-/** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit ones, as PyTorch has `num_batches_tracked`. */
+/** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit integers, PyTorch's type of `num_batches_tracked`. */
 export interface SafetensorsEntry extends ArrayData {
   readonly storeAs?: 'I64';
 }
 
-/** What a file holds, in the order of its header. */
+/** The contents of a file, in the order of its header. */
 export interface SafetensorsFile {
   readonly entries: Map<string, ArrayData>;
   readonly metadata: Map<string, string>;
 }
 
-/** The header may not be longer, as in the reference implementation. */
+/** Maximum header length in bytes, as in the reference implementation. */
 const MAX_HEADER = 100_000_000;
 
-const STORED: Record<DType, string> = { float32: 'F32', float64: 'F64', int32: 'I32', bool: 'BOOL' };
+/** The character that pads the header to a multiple of 8 bytes. */
+const SPACE = 0x20;
 
-/** How one stored type is read: bytes per element, what it becomes, and, unless the bytes are taken as they are, one element. */
+/** The stored type of each dtype. */
+const STORED_TYPES: Record<DType, string> = { float32: 'F32', float64: 'F64', int32: 'I32', bool: 'BOOL' };
+
+/** How to read a stored type: bytes per element, the resulting dtype, and a function for one element. Without it, bytes are copied. */
 interface Reader {
   readonly size: number;
   readonly dtype: DType;
@@ -55,22 +59,22 @@ const READERS = new Map<string, Reader>([
 /**
  * Encodes named arrays as a safetensors file.
  *
- * float32, float64, int32 and bool become F32, F64, I32 and BOOL. The header keeps the order given; the elements are stored widest
- * type first, so that all are aligned. Equal input gives equal bytes.
- * Throws: ArgumentError on a name twice, the name `__metadata__`, half a surrogate pair, or data that does not fit shape and dtype
+ * float32, float64, int32 and bool become F32, F64, I32 and BOOL. The header retains the given order. The elements are stored
+ * widest type first, so that all are aligned. Equal input gives equal bytes.
+ * Throws: ArgumentError on a duplicate name, the name `__metadata__`, a lone surrogate, or data that does not fit shape and dtype
  */
 export function encodeSafetensors(
   entries: Iterable<readonly [string, SafetensorsEntry]>,
   metadata: Iterable<readonly [string, string]> = [],
 ): Uint8Array {
   const texts = [...metadata];
-  const tensors = Array.from(entries, ([name, entry]) => ({ name, begin: 0, ...stored(name, entry) }));
+  const tensors = Array.from(entries, ([name, entry]) => ({ name, begin: 0, ...encodeEntry(name, entry) }));
   checkNames(texts.map(([key]) => key));
   checkNames([METADATA, ...tensors.map(({ name }) => name)]);
-  let end = 0;
+  let dataLength = 0;
   for (const tensor of [...tensors].sort((a, b) => b.itemSize - a.itemSize)) {
-    tensor.begin = end;
-    end += tensor.bytes.length;
+    tensor.begin = dataLength;
+    dataLength += tensor.bytes.length;
   }
 
   const members = tensors.map(({ name, dtype, shape, begin, bytes }): [string, string] => [
@@ -79,19 +83,21 @@ export function encodeSafetensors(
   ]);
   if (texts.length > 0) members.unshift([METADATA, jsonObject(texts.map(([key, text]) => [key, jsonText(text)]))]);
   const header = new TextEncoder().encode(jsonObject(members));
-  const start = 8 + Math.ceil(header.length / 8) * 8;
-  if (start - 8 > MAX_HEADER) throw new ArgumentError(`encodeSafetensors: the header has ${start - 8} bytes, at most ${MAX_HEADER} fit`);
+  const headerLength = Math.ceil(header.length / 8) * 8;
+  if (headerLength > MAX_HEADER)
+    throw new ArgumentError(`encodeSafetensors: the header has ${headerLength} bytes, at most ${MAX_HEADER} fit`);
 
-  const file = new Uint8Array(start + end);
-  new DataView(file.buffer).setUint32(0, start - 8, true);
-  file.fill(0x20, 8, start);
+  const dataStart = 8 + headerLength;
+  const file = new Uint8Array(dataStart + dataLength);
+  new DataView(file.buffer).setUint32(0, headerLength, true);
+  file.fill(SPACE, 8, dataStart);
   file.set(header, 8);
-  for (const { begin, bytes } of tensors) file.set(bytes, start + begin);
+  for (const { begin, bytes } of tensors) file.set(bytes, dataStart + begin);
   return file;
 }
 
-/** The bytes of an entry as the file holds them, and what the header says about them. */
-function stored(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry) {
+/** Checks an entry; returns its bytes as the file stores them, its stored type and shape, and the bytes per element. */
+function encodeEntry(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry) {
   const size = sizeOf(shape, 'encodeSafetensors');
   if (data.length !== size || data.constructor !== newArray(dtype, 0).constructor) {
     throw new ArgumentError(
@@ -104,7 +110,7 @@ function stored(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry)
   }
   const array = storeAs === undefined ? data : BigInt64Array.from(data as Int32Array, BigInt);
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  return { dtype: storeAs ?? STORED[dtype], shape, bytes, itemSize: array.BYTES_PER_ELEMENT };
+  return { dtype: storeAs ?? STORED_TYPES[dtype], shape, bytes, itemSize: array.BYTES_PER_ELEMENT };
 }
 
 function checkNames(names: readonly string[]): void {
@@ -118,7 +124,7 @@ function checkNames(names: readonly string[]): void {
   }
 }
 
-/** A JSON object member by member: a JavaScript object would move names like "0" to the front and lose "__proto__". */
+/** Writes a JSON object member by member: a JavaScript object would move names like "0" to the front and lose "__proto__". */
 function jsonObject(members: readonly (readonly [key: string, json: string])[]): string {
   return `{${members.map(([key, json]) => `${jsonText(key)}:${json}`).join(',')}}`;
 }
@@ -131,10 +137,10 @@ function jsonText(text: string): string {
 /**
  * Decodes a safetensors file.
  *
- * F32, F64, I32 and BOOL are taken as they are. F16 and BF16 become float32; all other integers int32, range-checked (U8 too: bytes
- * are numbers, and bool would lose them). Nothing is shared with `bytes`.
- * @param file name for messages
- * Throws: FileError on anything that is no strictly valid file, and on types that no dtype here can hold
+ * F32, F64, I32 and BOOL keep their type. F16 and BF16 become float32. All other integers become range-checked int32, U8 too:
+ * bool would lose its values. The result shares no memory with `bytes`.
+ * @param file the file's name, for error messages
+ * Throws: FileError if the file is not strictly valid, or has a type that no dtype can represent
  */
 export function decodeSafetensors(bytes: Uint8Array, file: string): SafetensorsFile {
   const fail = (what: string): never => {
@@ -154,8 +160,10 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): SafetensorsF
   return { entries, metadata: header.metadata };
 }
 
+/** Throws a FileError about what is wrong with the file. */
 type Fail = (what: string) => never;
 
+/** Returns the header's text and the start of the data. */
 function headerText(bytes: Uint8Array, fail: Fail): { text: string; start: number } {
   if (bytes.length < 8) fail(`expected at least 8 bytes, got ${bytes.length}; the file is truncated`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -163,7 +171,7 @@ function headerText(bytes: Uint8Array, fail: Fail): { text: string; start: numbe
   if (length > MAX_HEADER) fail(`header length: expected at most ${MAX_HEADER} bytes, got ${length}; this is no safetensors file`);
   if (length > bytes.length - 8) fail(`header: expected ${length} bytes, got ${bytes.length - 8}; the file is truncated`);
   try {
-    // Without ignoreBOM a byte order mark would vanish instead of being refused.
+    // Without ignoreBOM the decoder would drop a byte order mark silently; with it, parseHeader rejects it.
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, 8 + length));
     return { text, start: 8 + length };
   } catch {
@@ -171,7 +179,7 @@ function headerText(bytes: Uint8Array, fail: Fail): { text: string; start: numbe
   }
 }
 
-/** Every tensor begins where the one before ends, the first at 0, the last at the end of the file. */
+/** Checks that each tensor begins where the previous one ends, the first at 0, and that the last ends with the file. */
 function checkOffsets(entries: Map<string, StoredEntry>, length: number, fail: Fail): void {
   let end = 0;
   const inOrder = [...entries].sort(([, { offsets: a }], [, { offsets: b }]) => a[0] - b[0] || a[1] - b[1]);
@@ -202,6 +210,7 @@ function decodeEntry({ dtype: type, shape, offsets: [begin, end] }: StoredEntry,
   return { data, shape, dtype };
 }
 
+/** Reads every element with `read`; calls `fail` if a value does not fit int32. */
 function readElements(
   bytes: Uint8Array,
   type: string,
@@ -220,13 +229,13 @@ function readElements(
 
 const bits = new DataView(new ArrayBuffer(4));
 
-/** The float32 with these 32 bits. */
+/** Returns the float32 with these 32 bits. */
 function fromBits(word: number): number {
   bits.setInt32(0, word);
   return bits.getFloat32(0);
 }
 
-/** The value of an IEEE 754 half: sign, 5 bits of exponent, 10 of fraction. */
+/** Returns the value of an IEEE 754 half: sign, 5 bits of exponent, 10 of fraction. */
 function fromHalf(half: number): number {
   const sign = half & 0x8000 ? -1 : 1;
   const exponent = (half >> 10) & 31;

@@ -1,11 +1,12 @@
 /**
- * The JSON header of a safetensors file, read strictly.
+ * Parses the JSON header of a safetensors file strictly.
  *
- * Own code because JSON.parse keeps the last of two equal keys, rounds large integers, takes 1.0 and 1e2 for integers, and gives
- * `__proto__` a meaning. Only what a header may contain is understood: objects, strings, arrays of natural numbers.
+ * JSON.parse is too lenient: it keeps the last of two equal keys, rounds large integers, and accepts 1.0 and 1e2 as integers.
+ * In its result, `__proto__` has a special meaning.
+ * This parser accepts only what a header may contain: objects, strings, arrays of natural numbers.
  */
 
-/** One tensor as the header describes it. */
+/** The header's description of one tensor. */
 export interface StoredEntry {
   readonly dtype: string;
   readonly shape: readonly number[];
@@ -17,22 +18,22 @@ export interface Header {
   readonly metadata: Map<string, string>;
 }
 
-/** The key under which the header holds free texts instead of a tensor. */
+/** The header's key for free texts instead of a tensor. */
 export const METADATA = '__metadata__';
 
-/** Half a surrogate pair: no Unicode text, and nothing that UTF-8 can hold. */
+/** Half of a surrogate pair, which is not valid Unicode and has no UTF-8 encoding. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 export function hasLoneSurrogate(text: string): boolean {
   return LONE_SURROGATE.test(text);
 }
 
-/** At most 40 characters for a message: a damaged file may hold megabytes of one string. */
+/** Truncates a string to 40 characters for a message: a damaged file may contain megabytes in one string. */
 function brief(literal: string): string {
   return literal.length > 40 ? `${literal.slice(0, 40)}…` : literal;
 }
 
-/** Parses the header's text; calls `fail`, which throws, with what is wrong and where. */
+/** Parses the header's text. On an error it calls `fail`, which throws, with the problem and its position. */
 export function parseHeader(text: string, fail: (what: string) => never): Header {
   return new HeaderReader(text, fail).header();
 }
@@ -40,7 +41,7 @@ export function parseHeader(text: string, fail: (what: string) => never): Header
 class HeaderReader {
   readonly #text: string;
   readonly #fail: (what: string) => never;
-  #at = 0;
+  #position = 0;
 
   constructor(text: string, fail: (what: string) => never) {
     this.#text = text;
@@ -48,24 +49,26 @@ class HeaderReader {
   }
 
   header(): Header {
-    if (this.#text[0] !== '{') this.#expected("'{'");
+    if (this.#text[0] !== '{') this.#failExpected("'{'");
     const entries = new Map<string, StoredEntry>();
     let metadata: Map<string, string> | undefined;
     this.#object((name) => {
       if (name === METADATA) metadata = this.#texts();
       else entries.set(name, this.#entry(name));
     });
-    this.#space();
-    if (this.#at < this.#text.length) this.#expected('the end');
+    this.#skipSpace();
+    if (this.#position < this.#text.length) this.#failExpected('the end');
     return { entries, metadata: metadata ?? new Map() };
   }
 
+  /** Reads the metadata: an object whose values are strings. */
   #texts(): Map<string, string> {
     const texts = new Map<string, string>();
     this.#object((key) => texts.set(key, this.#string()));
     return texts;
   }
 
+  /** Reads the description of the tensor `name`. */
   #entry(name: string): StoredEntry {
     let dtype: string | undefined;
     let shape: number[] | undefined;
@@ -82,15 +85,15 @@ class HeaderReader {
     return { dtype, shape, offsets: [offsets[0]!, offsets[1]!] };
   }
 
-  /** Reads `{"key": value, …}`; `value` is called at each value and must read it. */
-  #object(value: (key: string) => void): void {
+  /** Reads `{"key": value, …}`; calls `readValue` at each value, which must consume it. */
+  #object(readValue: (key: string) => void): void {
     const keys = new Set<string>();
     this.#list('{', '}', () => {
       const key = this.#string();
       if (keys.has(key)) this.#fail(`key ${JSON.stringify(key)} appears twice`);
       keys.add(key);
-      this.#take(':');
-      value(key);
+      this.#expect(':');
+      readValue(key);
     });
   }
 
@@ -100,26 +103,31 @@ class HeaderReader {
     return numbers;
   }
 
-  #list(open: string, close: string, item: () => void): void {
-    this.#take(open);
-    if (this.#skips(close)) return;
-    do item();
-    while (this.#skips(','));
-    this.#take(close);
+  /** Reads items separated by commas; calls `readItem` at each, which must consume it. */
+  #list(open: string, close: string, readItem: () => void): void {
+    this.#expect(open);
+    if (this.#accept(close)) return;
+    do {
+      readItem();
+    } while (this.#accept(','));
+    this.#expect(close);
   }
 
   #string(): string {
-    this.#space();
-    const start = this.#at;
-    if (this.#text[start] !== '"') this.#expected('a string');
+    this.#skipSpace();
+    const start = this.#position;
+    if (this.#text[start] !== '"') this.#failExpected('a string');
     let end = start + 1;
-    while (end < this.#text.length && this.#text[end] !== '"') end += this.#text[end] === '\\' ? 2 : 1;
-    this.#at = end + 1;
-    return this.#decode(this.#text.slice(start, this.#at));
+    while (end < this.#text.length && this.#text[end] !== '"') {
+      // A backslash escapes the next character.
+      end += this.#text[end] === '\\' ? 2 : 1;
+    }
+    this.#position = end + 1;
+    return this.#decodeString(this.#text.slice(start, this.#position));
   }
 
-  /** JSON.parse is strict enough for one string literal, but for surrogates. */
-  #decode(literal: string): string {
+  /** Decodes one string literal with JSON.parse, which accepts nothing ambiguous here except lone surrogates. */
+  #decodeString(literal: string): string {
     let text: string;
     try {
       text = JSON.parse(literal);
@@ -129,35 +137,37 @@ class HeaderReader {
     return hasLoneSurrogate(text) ? this.#fail(`string ${brief(literal)} is no Unicode text`) : text;
   }
 
-  /** A whole number, in the only way that all readers understand alike. */
+  /** Reads a whole number written in plain digits, the only form that all readers interpret alike. */
   #number(): number {
-    this.#space();
-    const start = this.#at;
-    while (/[\d.eE+-]/.test(this.#text[this.#at] ?? '')) this.#at++;
-    const literal = this.#text.slice(start, this.#at);
-    if (literal === '') this.#expected('a whole number');
+    this.#skipSpace();
+    const start = this.#position;
+    while (/[\d.eE+-]/.test(this.#text[this.#position] ?? '')) this.#position++;
+    const literal = this.#text.slice(start, this.#position);
+    if (literal === '') this.#failExpected('a whole number');
     if (!/^(0|[1-9]\d*)$/.test(literal)) this.#fail(`expected a whole number ≥ 0 written in digits, got ${brief(literal)}`);
     if (!Number.isSafeInteger(Number(literal))) this.#fail(`number ${brief(literal)} is above 2^53 − 1`);
     return Number(literal);
   }
 
-  #space(): void {
-    while (' \t\n\r'.includes(this.#text[this.#at] ?? 'end')) this.#at++;
+  #skipSpace(): void {
+    while (' \t\n\r'.includes(this.#text[this.#position] ?? 'end')) this.#position++;
   }
 
-  #skips(character: string): boolean {
-    this.#space();
-    if (this.#text[this.#at] !== character) return false;
-    this.#at++;
+  /** Skips white space, then consumes `character` if it is next; returns whether it was. */
+  #accept(character: string): boolean {
+    this.#skipSpace();
+    if (this.#text[this.#position] !== character) return false;
+    this.#position++;
     return true;
   }
 
-  #take(character: string): void {
-    if (!this.#skips(character)) this.#expected(`'${character}'`);
+  /** Consumes `character`, or fails. */
+  #expect(character: string): void {
+    if (!this.#accept(character)) this.#failExpected(`'${character}'`);
   }
 
-  #expected(what: string): never {
-    const rest = this.#text.slice(this.#at, this.#at + 12);
-    return this.#fail(`expected ${what} at character ${this.#at}, got ${rest === '' ? 'the end' : JSON.stringify(rest)}`);
+  #failExpected(what: string): never {
+    const rest = this.#text.slice(this.#position, this.#position + 12);
+    return this.#fail(`expected ${what} at character ${this.#position}, got ${rest === '' ? 'the end' : JSON.stringify(rest)}`);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Named tensors in safetensors files, which PyTorch and others read and write.
+ * Reads and writes named tensors in safetensors files, the format that PyTorch's and other tools share.
  */
 import { checkTensors, isTensor, tensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
@@ -8,21 +8,21 @@ import { withDefaults } from '../core/options.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
 import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 
-/** What goes into a file beside its tensors. */
+/** Options of saveSafetensors and tensorsToBytes. */
 export interface SafetensorsOptions {
   /** Texts for the file's header, such as `{ format: 'pt' }`; none by default. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** What PyTorch counts in 64 bits, at the end of a name. */
-const COUNTER = /(^|\.)num_batches_tracked$/;
+/** Matches names of batch norm's counters, which PyTorch stores as 64-bit integers. */
+const BATCH_COUNTER = /(^|\.)num_batches_tracked$/;
 
 /**
- * Writes tensors to a file, row-major whatever their strides; reading gives the same bits.
+ * Writes tensors to a file, row-major whatever their strides. Values are stored bitwise exactly.
  *
- * The file is replaced at once, as by writeFileAtomic. int32 tensors named `num_batches_tracked` are written as I64, as PyTorch has them.
- * Throws: FileError if the folder is missing or cannot be written to; ArgumentError for what is no record of tensors. The old
- * file is as it was
+ * The file is replaced atomically, as by writeFileAtomic. int32 tensors named `num_batches_tracked` become I64, PyTorch's type.
+ * Throws: FileError if the folder is missing or not writable; ArgumentError if `tensors` is not a record of tensors. The old
+ * file stays
  * @example saveSafetensors('model.safetensors', model.stateDict())
  */
 export function saveSafetensors(path: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): void {
@@ -30,51 +30,52 @@ export function saveSafetensors(path: string, tensors: Readonly<Record<string, T
 }
 
 /**
- * Reads the tensors of a file, without gradient. They are as any others: the scope around owns them, `keep()` makes them yours.
+ * Reads the tensors of a file, without gradient. The enclosing scope owns them; `keep()` makes the user their owner.
  *
- * F16 and BF16 become float32, integers int32 (range-checked). The header's texts: `decodeSafetensors(readBytes(path), path).metadata`.
- * Throws: FileError on a missing or damaged file, and on types that no dtype here can hold
+ * F16 and BF16 become float32, integers range-checked int32. For metadata, use `decodeSafetensors(readBytes(path), path).metadata`.
+ * Throws: FileError if the file is missing or damaged, or has a type that no dtype can represent
  * @example model.loadStateDict(loadSafetensors('model.safetensors'))
  */
 export function loadSafetensors(path: string): Record<string, Tensor> {
   return tensorsFromBytes(readBytes(path), path);
 }
 
-/** The bytes of the file that saveSafetensors writes, for platforms without files. */
+/** Returns the bytes of the file that saveSafetensors writes, for platforms without files. */
 export function tensorsToBytes(tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): Uint8Array {
   return bytesOf('tensorsToBytes', tensors, options);
 }
 
 function bytesOf(op: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions): Uint8Array {
   const { metadata } = withDefaults(op, options, { metadata: {} });
-  // An array, a Map or a number would make a file of other names, or of none.
-  if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors)
+  // An array, a Map or a number would write a file with wrong names or none.
+  if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors) {
     throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
+  }
   checkTensors(op, tensors);
   const entries = Object.entries(tensors).map(([name, t]): [string, SafetensorsEntry] => [
     name,
-    storedAs(name, { data: t.data(), shape: t.shape, dtype: t.dtype }),
+    asStored(name, { data: t.data(), shape: t.shape, dtype: t.dtype }),
   ]);
   return encodeSafetensors(entries, Object.entries(metadata));
 }
 
 /**
- * The tensors of a safetensors file whose bytes came from elsewhere, as loadSafetensors gives them.
+ * Returns the tensors of a safetensors file from its bytes, as loadSafetensors does from a path.
  *
- * @param file name for messages
+ * @param file the file's name, for error messages
  */
 export function tensorsFromBytes(bytes: Uint8Array, file = 'bytes'): Record<string, Tensor> {
   const { entries } = decodeSafetensors(bytes, file);
-  // fromEntries and not assignment: a tensor may be called __proto__.
+  // A tensor may be called __proto__, which an assignment would lose; Object.fromEntries does not.
   return Object.fromEntries(Array.from(entries, ([name, array]) => [name, toTensor(array)]));
 }
 
-/** A copy of the array as a tensor. */
+/** Copies the array into a new tensor. */
 export function toTensor({ data, shape, dtype }: ArrayData): Tensor {
   return tensor(data, { shape, dtype });
 }
 
-/** The array as a file holds it under this name. */
-export function storedAs(name: string, array: ArrayData): SafetensorsEntry {
-  return array.dtype === 'int32' && COUNTER.test(name) ? { ...array, storeAs: 'I64' } : array;
+/** Returns the entry to write for the array: batch norm's counters as I64, everything else unchanged. */
+export function asStored(name: string, array: ArrayData): SafetensorsEntry {
+  return array.dtype === 'int32' && BATCH_COUNTER.test(name) ? { ...array, storeAs: 'I64' } : array;
 }
