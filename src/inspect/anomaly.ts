@@ -1,5 +1,5 @@
 /**
- * Finds the operation that made the first NaN or infinity: every result of a forward and every gradient is checked.
+ * Finds the operation that produced the first NaN or infinity, by checking every forward result and every gradient.
  */
 import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { AnomalyError, ArgumentError } from '../core/errors.ts';
@@ -14,10 +14,10 @@ import { isTensor, type Tensor } from '../autograd/tensor.ts';
 import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/watch.ts';
 
 /**
- * Checks every result of a forward and every gradient for NaN and infinities, from now on (`true`, `false`) or while `fn` runs;
- * returns what `fn` returns. Slow: it reads all values, and keeps a stack for every recorded operation. The environment
- * variable CHAINRULE_ANOMALY=1 switches it on at the start.
- * Throws: AnomalyError that names the operation, the module, forward or backward, its values, and the line that called it
+ * Checks every forward result and every gradient for NaN and infinities: from now on (`true`), no longer (`false`), or while `fn`
+ * runs. Given a function, returns its result. Slow: it reads all values, and stores a stack for every recorded operation. The
+ * environment variable CHAINRULE_ANOMALY=1 switches it on at start-up.
+ * Throws: AnomalyError that names the operation, the module, forward or backward, the values, and the calling line
  * @example detectAnomaly(() => loss(model.forward(x), y).backward())
  */
 export function detectAnomaly(on: boolean): void;
@@ -41,62 +41,69 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
   }
 }
 
-/** Where a recorded operation was called. */
-interface Call {
+/** The place where a recorded operation was called: the stack, and the modules whose forward was running. */
+interface CallSite {
   readonly stack: string;
   readonly running: readonly Caller[];
 }
 
-const calls = new WeakMap<Node, Call>();
+const callSites = new WeakMap<Node, CallSite>();
 
 /** @internal */
 export const anomalies: Watcher = {
   computed(op, args, results, insideBackward) {
-    // Those of a backward are judged by what comes out of it.
-    const bad = insideBackward ? undefined : results.find(hasNonFinite);
-    if (bad === undefined) return;
-    const lines = [describe('result', bad), ...args.flatMap((a, i) => (isTensor(a) ? [describe(`argument ${i}`, a)] : []))];
-    throw new AnomalyError([`${op.name}: forward made ${countText(bad)}`, ...lines, `called at ${userLine(stackHere())}`].join('\n  '));
+    // Results inside a backward are not checked here: `visited` checks the gradients that the backward returns.
+    if (insideBackward) return;
+    const result = results.find(hasNonFinite);
+    if (result === undefined) return;
+    const lines = [`${op.name}: forward made ${countText(result)}`, describe('result', result)];
+    for (const [i, a] of args.entries()) {
+      if (isTensor(a)) lines.push(describe(`argument ${i}`, a));
+    }
+    lines.push(`called at ${userLine(currentStack())}`);
+    throw new AnomalyError(lines.join('\n  '));
   },
 
   recorded(node) {
-    calls.set(node, { stack: stackHere(), running: callers.slice() });
+    callSites.set(node, { stack: currentStack(), running: callers.slice() });
   },
 
   visited(node, g, grads) {
     if (hasNonFinite(g)) {
-      // Whatever an operation's backward made has been checked, so it came from outside or from a sum.
+      // The gradients that backwards returned have been checked, so this one was given, came from a hook, or is a sum.
       const lines = [describe('gradient', g), describe('value', node.output)];
       throw backwardError(node, `the gradient that reached it (given, from a hook, or a sum) has ${countText(g)}`, lines);
     }
-    const i = grads.findIndex((x) => x !== null && hasNonFinite(x));
-    if (i < 0) return;
+    const argument = grads.findIndex((x) => x !== null && hasNonFinite(x));
+    if (argument < 0) return;
+    const gradient = grads[argument]!;
     const lines = [
-      describe(`gradient of argument ${i}`, grads[i]!),
+      describe(`gradient of argument ${argument}`, gradient),
       describe('gradient of the result', g),
-      ...node.kept.map((s) => describe(`saved ${s.key}`, viewOf(s))),
+      ...node.kept.map((saved) => describe(`saved ${saved.key}`, viewOf(saved))),
     ];
-    throw backwardError(node, `backward made ${countText(grads[i]!)}`, lines);
+    throw backwardError(node, `backward made ${countText(gradient)}`, lines);
   },
 };
 
 function backwardError(node: Node, what: string, lines: readonly string[]): AnomalyError {
-  const call = calls.get(node);
-  const last = call?.running.at(-1);
-  const place = call === undefined || last === undefined ? '' : `${placeOf(last, call.running)}: `;
-  // What was recorded before the check was switched on has no stack; a leaf has none either.
-  const where = call === undefined ? [] : [`its forward was called at ${userLine(call.stack)}`];
-  return new AnomalyError([`${place}${node.name}: ${what}`, ...lines, ...where].join('\n  '));
+  const site = callSites.get(node);
+  // A leaf, or a node recorded before the check was switched on, has no call site.
+  if (site === undefined) return new AnomalyError([`${node.name}: ${what}`, ...lines].join('\n  '));
+  const innermost = site.running.at(-1);
+  const place = innermost === undefined ? '' : `${placeOf(innermost, site.running)}: `;
+  const caller = `its forward was called at ${userLine(site.stack)}`;
+  return new AnomalyError([`${place}${node.name}: ${what}`, ...lines, caller].join('\n  '));
 }
 
-/** The memory that was held, whatever has become of the handle. */
+/** Returns a view of a saved tensor's storage, which is readable even if the tensor has been disposed of. */
 function viewOf({ tensor: { shape, strides, offset, dtype }, storage }: Saved): View {
   return { storage, shape, strides, offset, dtype };
 }
 
 // — values —
 
-/** Calls `read` on the elements, in the order of memory. */
+/** Calls `read` with the elements, in memory order. */
 function withElements<T>(v: View, read: (elements: ElementArray) => T): T {
   return withTemporaries('detectAnomaly', () => {
     const dense = isDense(v.shape, v.strides) ? v : empty(v.shape, v.dtype);
@@ -113,35 +120,44 @@ function countText(v: View): string {
   return withElements(v, (elements) => `${elements.filter((x) => !Number.isFinite(x)).length} of ${elements.length} values not finite`);
 }
 
-/** `argument 0 float32 [2,3]: min −1, max 2, mean 0.5, 1 NaN` */
+/** Returns a line such as `argument 0 float32 [2,3]: min −1, max 2, mean 0.5, 1 NaN`. */
 function describe(what: string, v: View | Tensor): string {
-  const head = `${what}${isTensor(v) && v.label !== null ? ` '${v.label}'` : ''} ${v.dtype} ${formatShape(v.shape)}`;
+  const label = isTensor(v) && v.label !== null ? ` '${v.label}'` : '';
+  const head = `${what}${label} ${v.dtype} ${formatShape(v.shape)}`;
   if (isTensor(v) && v.isReleased) return `${head}: freed`;
   return withElements(v, (elements) => `${head}: ${statistics(elements, v)}`);
 }
 
 function statistics(elements: ElementArray, { dtype }: View): string {
-  let [min, max, sum, finite, nan] = [Infinity, -Infinity, 0, 0, 0];
+  let min = Infinity;
+  let max = -Infinity;
+  let sum = 0;
+  let finite = 0;
+  let nan = 0;
   for (const x of elements) {
     if (Number.isFinite(x)) {
       min = Math.min(min, x);
       max = Math.max(max, x);
       sum += x;
       finite++;
-    } else if (Number.isNaN(x)) nan++;
+    } else if (Number.isNaN(x)) {
+      nan++;
+    }
   }
   const infinite = elements.length - finite - nan;
   const number = (x: number): string => formatNumber(x, dtype === 'float64' ? 'float64' : 'float32');
-  const range = finite === 0 ? 'no finite value' : `min ${number(min)}, max ${number(max)}, mean ${number(sum / finite)}`;
-  return `${range}${nan > 0 ? `, ${nan} NaN` : ''}${infinite > 0 ? `, ${infinite} infinite` : ''}`;
+  const parts = [finite === 0 ? 'no finite value' : `min ${number(min)}, max ${number(max)}, mean ${number(sum / finite)}`];
+  if (nan > 0) parts.push(`${nan} NaN`);
+  if (infinite > 0) parts.push(`${infinite} infinite`);
+  return parts.join(', ');
 }
 
-// — the user's line —
+// — the calling line —
 
-/** Frames between an operation and the user: modules nest. */
+/** Stack frames to record: nested modules put many between an operation and the user's line. */
 const FRAMES = 200;
 
-function stackHere(): string {
+function currentStack(): string {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = FRAMES;
   const stack = new Error('where an operation was called').stack ?? '';
@@ -149,20 +165,28 @@ function stackHere(): string {
   return stack;
 }
 
-/** The files and lines in a stack, innermost first. V8 and others write them differently, but each ends in line and column. */
+/** Returns the locations in a stack, innermost first. Engines format frames differently, but all end them with line and column. */
 function locations(stack: string): string[] {
   return stack.split('\n').flatMap((line) => /([^\s(@]+:\d+:\d+)\)?$/.exec(line)?.[1] ?? []);
 }
 
-/** The folder of this library, as stacks write it: of the sources or the package; null in a bundle, where the user's code is in the same file. */
-const home =
-  /^.*[\\/](?=inspect[\\/]anomaly\.ts)|^.*chainrule[^\\/]*[\\/]dist[\\/](?=engine\.js)/.exec(locations(stackHere())[0] ?? '')?.[0] ?? null;
+/**
+ * This library's folder as stacks write it: the folder of the sources, or the package's dist. Null in a user's bundle, where the
+ * user's code may be in the same file.
+ */
+const libraryFolder = findLibraryFolder();
 
-/** The innermost line outside this library. */
+function findLibraryFolder(): string | null {
+  const thisFile = locations(currentStack())[0] ?? '';
+  const match = /^.*[\\/](?=inspect[\\/]anomaly\.ts)|^.*chainrule[^\\/]*[\\/]dist[\\/](?=engine\.js)/.exec(thisFile);
+  return match?.[0] ?? null;
+}
+
+/** Returns the innermost line of a stack outside this library; all lines if the library's folder is unknown. */
 function userLine(stack: string): string {
   const lines = locations(stack).filter((line) => !line.startsWith('node:'));
-  if (home === null) return lines.join('\n    ');
-  return lines.find((line) => !line.startsWith(home)) ?? 'an unknown line';
+  if (libraryFolder === null) return lines.join('\n    ');
+  return lines.find((line) => !line.startsWith(libraryFolder)) ?? 'an unknown line';
 }
 
 if (typeof process === 'object' && process.env?.CHAINRULE_ANOMALY === '1') detectAnomaly(true);

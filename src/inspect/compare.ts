@@ -1,5 +1,5 @@
 /**
- * Whether two tensors hold the same numbers.
+ * Compares the elements of two tensors: allclose and equal.
  */
 import { all, checkTensors, eq, noGrad, type Tensor } from '../autograd/index.ts';
 import { checkNotNegative, withDefaults } from '../core/options.ts';
@@ -16,8 +16,8 @@ export interface AllcloseOptions {
 }
 
 /**
- * Whether |a − b| ≤ atol + rtol·|b| everywhere; infinities are close to themselves. The tensors broadcast, dtypes are compared as float64.
- * Throws: ShapeError where the shapes do not broadcast
+ * Returns whether |a − b| ≤ atol + rtol·|b| for all elements, computed in float64 with broadcasting. Equal infinities are close.
+ * Throws: ShapeError if the shapes do not broadcast
  * @example allclose(x.exp().log(), x, { rtol: 1e-4 })
  */
 export function allclose(a: Tensor, b: Tensor, options: AllcloseOptions = {}): boolean {
@@ -26,14 +26,17 @@ export function allclose(a: Tensor, b: Tensor, options: AllcloseOptions = {}): b
   checkNotNegative('allclose', 'rtol', rtol);
   checkNotNegative('allclose', 'atol', atol);
   return noGrad(() => {
-    const [x, y] = [a.to('float64'), b.to('float64')];
-    const near = x.sub(y).abs().le(y.abs().mul(rtol).add(atol)).logicalAnd(x.isfinite()).logicalAnd(y.isfinite());
-    const close = near.logicalOr(x.eq(y));
-    return all(equalNan ? close.logicalOr(x.isnan().logicalAnd(y.isnan())) : close).item() === 1;
+    const x = a.to('float64');
+    const y = b.to('float64');
+    const tolerance = y.abs().mul(rtol).add(atol);
+    const near = x.sub(y).abs().le(tolerance).logicalAnd(x.isfinite()).logicalAnd(y.isfinite());
+    let close = near.logicalOr(x.eq(y));
+    if (equalNan) close = close.logicalOr(x.isnan().logicalAnd(y.isnan()));
+    return all(close).item() === 1;
   });
 }
 
-/** Whether a and b have one shape and equal elements, whatever their dtypes. NaN equals nothing. */
+/** Returns whether a and b have the same shape and equal elements, whatever their dtypes. NaN equals nothing. */
 export function equal(a: Tensor, b: Tensor): boolean {
   checkTensors('equal', { a, b });
   return sameShape(a.shape, b.shape) && noGrad(() => all(eq(a, b)).item() === 1);

@@ -1,40 +1,40 @@
 /**
- * What channel gates do: nn.recordExcitations.
+ * nn.recordExcitations: statistics of the scales that channel gates compute, by class.
  */
 import { arange, isTensor, noGrad, tensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { type Observed, watched } from './summary.ts';
+import { type ObservedModule, withForwardHooks } from './summary.ts';
 
-/** What the gates of one block did, class by class. */
+/** Statistics of one gate's scales, by class. */
 export interface Excitation {
   /** The gate's path in the model. */
   readonly block: string;
-  /** Mean scale of each channel over the images of each class, [classes, C], float64; NaN for a class without images. */
+  /** Mean scale of each channel over the images of a class, [classes, C], float64; NaN for a class without images. */
   readonly mean: Tensor;
-  /** Its standard deviation over those images (of the images themselves, not an estimate), [classes, C]. */
+  /** Population standard deviation of the scales over those images (no Bessel correction), [classes, C]. */
   readonly std: Tensor;
 }
 
 /** Options of recordExcitations. */
 export interface RecordExcitationsOptions {
-  /** Default: as many as the largest label needs. */
+  /** Default: the largest label plus one. */
   readonly numClasses?: number;
 }
 
 /**
- * Runs the model on all batches in evaluation mode, and says how each channel gate scaled the channels of each class.
+ * Runs the model on all batches in evaluation mode; returns, for each channel gate, the mean and spread of its scales by class.
  * Source: Hu et al. 2017, arXiv:1709.01507, fig. 6 (means of classes) and 7 (spread within a class)
- * Throws: ArgumentError for a model without any ChannelGate (SqueezeExcite, ECA, EffectiveSE or your own), without batches, or for
- *         labels that are no classes
+ * Throws: ArgumentError if the model has no ChannelGate (SqueezeExcite, ECA, EffectiveSE or your own), if the loader gives no
+ *         batch, or if a label is not a class
  * @example for (const { block, mean } of recordExcitations(model, loader)) console.log(block, mean.toArray());
  */
 export function recordExcitations(
-  model: Observed & { forward(x: Tensor): Tensor },
+  model: ObservedModule & { forward(x: Tensor): Tensor },
   loader: Iterable<readonly [x: Tensor, labels: Tensor]>,
   { numClasses }: RecordExcitationsOptions = {},
 ): Excitation[] {
   const modules = model.namedModules();
-  const gates = modules.flatMap(([block, m]) => (isGate(m) ? [{ block, gate: m, scales: [] as number[] }] : []));
+  const gates = modules.flatMap(([block, module]) => (isGate(module) ? [{ block, gate: module, scales: [] as number[] }] : []));
   if (gates.length === 0) throw new ArgumentError(`recordExcitations: ${model.constructor.name} has no ChannelGate, such as SqueezeExcite`);
   const labels: number[] = [];
   const run = (): void => {
@@ -43,16 +43,18 @@ export function recordExcitations(
       labels.push(...y.data());
     }
   };
-  const hook = (m: Observed, [x]: readonly unknown[]): void => {
-    const found = gates.find(({ gate }) => gate === m);
-    if (found !== undefined && isTensor(x)) for (const s of found.gate.excite(x).data()) found.scales.push(s);
+  const recordScales = (module: ObservedModule, [x]: readonly unknown[]): void => {
+    const found = gates.find(({ gate }) => gate === module);
+    if (found === undefined || !isTensor(x)) return;
+    for (const scale of found.gate.excite(x).data()) found.scales.push(scale);
   };
-  watched(modules, hook, run);
+  withForwardHooks(modules, recordScales, run);
   if (labels.length === 0) throw new ArgumentError('recordExcitations: the loader gave no batch');
   const classes = numClasses ?? Math.max(...labels) + 1;
-  const stray = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
-  if (stray !== undefined) throw new ArgumentError(`recordExcitations: labels must be classes 0 … ${classes - 1}, got ${stray}`);
+  const invalid = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
+  if (invalid !== undefined) throw new ArgumentError(`recordExcitations: labels must be classes 0 … ${classes - 1}, got ${invalid}`);
   return noGrad(() => {
+    // One row a class, with 1 for each image of that class.
     const members = arange(classes).unsqueeze(1).eq(tensor(labels)).to('float64');
     const average = (values: Tensor): Tensor => members.matmul(values).div(members.sum(1, { keepdim: true }));
     return gates.map(({ block, scales }) => {
@@ -63,7 +65,7 @@ export function recordExcitations(
   });
 }
 
-/** An nn.ChannelGate. */
-function isGate(m: Observed): m is Observed & { excite(x: Tensor): Tensor } {
-  return 'excite' in m && typeof m.excite === 'function';
+/** Recognises an nn.ChannelGate by its method: inspect must not import nn. */
+function isGate(module: ObservedModule): module is ObservedModule & { excite(x: Tensor): Tensor } {
+  return 'excite' in module && typeof module.excite === 'function';
 }

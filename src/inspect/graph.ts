@@ -1,5 +1,5 @@
 /**
- * The graph behind a tensor, to be looked at: as a list of nodes, as text, as a drawing, and as the steps of its backward.
+ * Shows the graph behind a tensor: as a list of nodes, as text, as a drawing (DOT), and as the steps of its backward.
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
@@ -13,64 +13,64 @@ import type { Node } from '../autograd/tape.ts';
 import type { Tensor } from '../autograd/tensor.ts';
 import { unravelIndex } from './unravel-index.ts';
 
-/** One node: a leaf, or the recorded result of an operation. */
+/** One node of a graph: a leaf, or the recorded result of an operation. */
 export interface GraphNode {
-  /** Its label, else # and its place in the order of computation, counted from 1. */
+  /** The label; without one, # and the position in the order of computation, counted from 1. */
   readonly name: string;
-  /** The operation; 'leaf' for what the user made, 'constant' where no gradient is wanted. */
+  /** The operation's name; 'leaf' for a leaf, 'constant' for a tensor that requires no gradient. */
   readonly op: string;
   readonly label: string | null;
   readonly shape: Shape;
   readonly dtype: DType;
-  /** The nodes among the operation's arguments; constants are not recorded, so they are not among them. */
+  /** The nodes of the operation's arguments. Constants are not recorded, so they are missing here. */
   readonly inputs: readonly GraphNode[];
-  /** The tensor, while its memory is held. */
+  /** The tensor; null once its memory is freed. */
   readonly value: Tensor | null;
-  /** The gradient that backward has left there: of leaves, and where retainGrad() was asked for. */
+  /** The tensor's `.grad`, which backward stores for leaves and after retainGrad(). */
   readonly grad: Tensor | null;
-  /** Whether backward has used the node up: its inputs are forgotten. */
+  /** Whether backward has consumed the node, which drops its inputs. */
   readonly consumed: boolean;
 }
 
-/** The nodes behind a tensor, inputs before their users. */
+/** A tensor's node and its ancestors, inputs before the nodes that use them. */
 export interface Graph extends Iterable<GraphNode> {
   readonly nodes: readonly GraphNode[];
-  /** One line a node, read like a program: `y = mul(x, w)`, dtype and shape, value, gradient. */
+  /** One line a node, like a program: `y = mul(x, w)`, dtype and shape, value, gradient. */
   toString(): string;
-  /** The same in the DOT language of Graphviz; arrows point from inputs to results. */
+  /** The graph in Graphviz's DOT language; arrows point from inputs to results. */
   toDot(): string;
 }
 
-/** One step of a backward: a node with the gradient that reached it, and those it passes on. */
+/** One step of a backward: the visited node, its gradient, and the gradients that it propagates to its inputs. */
 export interface BackwardStep {
-  /** The node's name, as `graph` gives it. */
+  /** The node's name, as in `graph`. */
   readonly name: string;
-  /** The operation, 'leaf' for what the user made. */
+  /** The operation's name; 'leaf' for a leaf. */
   readonly op: string;
   readonly label: string | null;
   readonly shape: Shape;
-  /** The gradient of the root with respect to this node, all its users added up. Readable until the next step. */
+  /** The gradient of the root with respect to this node, summed over all its uses. Readable until the next step. */
   readonly grad: Tensor;
-  /** The operation's inputs that gradients flow to, with what this operation adds to each; readable until the next step. */
+  /** The inputs that gradients flow to, each with this operation's contribution; readable until the next step. */
   readonly inputs: readonly BackwardStepInput[];
-  /** The step in one sentence; also after it. */
+  /** The step in one sentence; works after the step too. */
   toString(): string;
 }
 
-/** An input of the visited node, and the gradient that goes on to it. */
+/** An input of the visited node, and the gradient propagated to it. */
 export interface BackwardStepInput {
   readonly name: string;
   readonly op: string;
   readonly label: string | null;
-  /** Null where the operation gives none. */
+  /** Null if the operation returns no gradient for it. */
   readonly grad: Tensor | null;
 }
 
 /**
- * The graph behind `t`, inputs before their users.
+ * Returns the graph behind `t`, inputs before the nodes that use them.
  *
- * Only what leads to a gradient is recorded: constants are not part of it. A graph that backward has consumed is the one
- * node of `t`, so look first, or give backward { retainGraph: true }.
+ * Only tensors that require a gradient are recorded; constants are not part of the graph. After backward has consumed a graph, only
+ * the node of `t` is left: call this before backward, or pass { retainGraph: true } to it.
  * @example console.log(String(graph(loss)))
  */
 export function graph(t: Tensor): Graph {
@@ -84,30 +84,36 @@ export function graph(t: Tensor): Graph {
 }
 
 /**
- * Runs the backward of `t` a step at a time: the engine's own loop, which visits the newest node first and leaves last.
+ * Runs the backward of `t` a step at a time. This is the engine's own walk: it visits the newest node first, leaves last.
  *
- * Gradients are committed to `.grad` when the loop is done. Leaving it early commits none of them, and consumes the graph.
- * Throws as `backward` does, at the first step
+ * Gradients are committed to `.grad` when the loop ends. Leaving it early commits none, and consumes the graph.
+ * Throws: what `backward` throws, at the first step
  * @example for (const step of backwardSteps(loss)) console.log(String(step))
  */
 export function backwardSteps(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): Generator<BackwardStep, void> {
-  const bag = new Scope('backward');
-  const walk = narrate(t, gradient, options, bag);
-  // A loop that is neither finished nor left, but dropped.
-  whenCollected(walk, () => closeScope(bag, []));
+  const walkScope = new Scope('backward');
+  const walk = describedSteps(t, gradient, options, walkScope);
+  // GC fallback for a generator that is dropped without being finished or closed.
+  whenCollected(walk, () => closeScope(walkScope, []));
   return walk;
 }
 
-function* narrate(t: Tensor, gradient: Tensor | null | undefined, options: BackwardOptions, bag: Scope): Generator<BackwardStep, void> {
-  // Names first: a visited node forgets its inputs.
+/** Yields the steps of the walk with names and text. */
+function* describedSteps(
+  t: Tensor,
+  gradient: Tensor | null | undefined,
+  options: BackwardOptions,
+  walkScope: Scope,
+): Generator<BackwardStep, void> {
+  // Names are computed first, as a visited node drops its inputs.
   const names = t.node === null ? new Map<Node, string>() : namesOf(nodesBehind(t.node));
-  for (const { node, grad, inputGrads } of steps(t, gradient, options, bag)) {
+  for (const { node, grad, inputGrads } of steps(t, gradient, options, walkScope)) {
     const inputs = node.inputs.flatMap((input, i) => {
       if (input === null) return [];
       return [{ name: names.get(input)!, op: input.name, label: input.output.label, grad: inputGrads[i] ?? null }];
     });
     const step = { name: names.get(node)!, op: node.name, label: node.output.label, shape: node.output.shape, grad, inputs };
-    // The text now, while the gradients are there.
+    // The text is made now, as the gradients are freed after the step.
     const text = stepText(step);
     yield { ...step, toString: () => text };
   }
@@ -115,28 +121,33 @@ function* narrate(t: Tensor, gradient: Tensor | null | undefined, options: Backw
 
 // — nodes —
 
-/** All nodes behind `root` and itself, oldest first. */
+/** Returns `root` and all its ancestors, oldest first. */
 function nodesBehind(root: Node): Node[] {
   const seen = new Set<Node>();
   const stack = [root];
-  for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
-    if (seen.has(n)) continue;
-    seen.add(n);
-    for (const input of n.inputs) if (input !== null) stack.push(input);
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const input of node.inputs) {
+      if (input !== null) stack.push(input);
+    }
   }
   return [...seen].sort((a, b) => a.seq - b.seq);
 }
 
-/** Labels where they tell nodes apart, numbers elsewhere. */
+/** Names each node: a unique label as it is, a label of several nodes with the node's number, otherwise the number. */
 function namesOf(nodes: readonly Node[]): Map<Node, string> {
-  const count = new Map<string, number>();
-  for (const { output } of nodes) if (output.label !== null) count.set(output.label, (count.get(output.label) ?? 0) + 1);
-  return new Map(
-    nodes.map((n, i) => {
-      const label = n.output.label;
-      return [n, label === null ? `#${i + 1}` : count.get(label) === 1 ? label : `${label}#${i + 1}`];
-    }),
-  );
+  const uses = new Map<string, number>();
+  for (const { output } of nodes) {
+    if (output.label !== null) uses.set(output.label, (uses.get(output.label) ?? 0) + 1);
+  }
+  const names = new Map<Node, string>();
+  nodes.forEach((node, i) => {
+    const { label } = node.output;
+    const isUnique = label !== null && uses.get(label) === 1;
+    names.set(node, isUnique ? label : `${label ?? ''}#${i + 1}`);
+  });
+  return names;
 }
 
 function graphNodes(root: Node): GraphNode[] {
@@ -152,7 +163,7 @@ function graphNodes(root: Node): GraphNode[] {
       shape,
       dtype,
       inputs: n.inputs.flatMap((input) => (input === null ? [] : [made.get(input)!])),
-      value: held(n.output),
+      value: readableOrNull(n.output),
       grad,
       consumed: n.consumedBy !== null,
     });
@@ -162,29 +173,29 @@ function graphNodes(root: Node): GraphNode[] {
 
 function constantNode(t: Tensor): GraphNode {
   const { label, shape, dtype } = t;
-  return { name: label ?? '#1', op: 'constant', label, shape, dtype, inputs: [], value: held(t), grad: null, consumed: false };
+  return { name: label ?? '#1', op: 'constant', label, shape, dtype, inputs: [], value: readableOrNull(t), grad: null, consumed: false };
 }
 
-/** A 0-d tensor has its value for ever. */
-function held(t: Tensor): Tensor | null {
+/** Returns the tensor if its value can be read: a released 0-d tensor retains its value as a number. */
+function readableOrNull(t: Tensor): Tensor | null {
   return t.isReleased && t.ndim > 0 ? null : t;
 }
 
 // — text —
 
-/** Of larger tensors, this many elements are shown. */
-const SHOWN = 4;
+/** Number of elements that a preview shows. */
+const PREVIEW_LENGTH = 4;
 
-/** `-6` or `[1, 2, 3, 4, …]`: the elements in row-major order, enough of them to recognise the tensor. */
+/** Returns the first elements in row-major order, such as `-6` or `[1, 2, 3, 4, …]`. */
 function preview(t: Tensor): string {
   if (t.ndim === 0) return formatNumber(t.item(), t.dtype);
   const n = t.numel;
   const first = addressOf(t) / ITEM_SIZE[t.dtype];
-  const shown = Array.from({ length: Math.min(n, SHOWN) }, (_, i) => {
-    const at = unravelIndex(i, t.shape).reduce((sum, k, d) => sum + k * t.strides[d]!, first);
-    return formatNumber(viewOf(t.dtype)[at]!, t.dtype);
+  const shown = Array.from({ length: Math.min(n, PREVIEW_LENGTH) }, (_, i) => {
+    const element = unravelIndex(i, t.shape).reduce((sum, k, d) => sum + k * t.strides[d]!, first);
+    return formatNumber(viewOf(t.dtype)[element]!, t.dtype);
   });
-  if (n > SHOWN) shown.push('…');
+  if (n > PREVIEW_LENGTH) shown.push('…');
   return `[${shown.join(', ')}]`;
 }
 
@@ -212,8 +223,7 @@ function graphText(nodes: readonly GraphNode[]): string {
 function graphDot(nodes: readonly GraphNode[]): string {
   const ids = new Map(nodes.map((n, i) => [n, `n${i + 1}`]));
   const lines = nodes.flatMap((n) => {
-    const title = n.inputs.length === 0 && n.label !== null ? n.label : n.label === null ? n.op : `${n.label} = ${n.op}`;
-    const text = [title, `${n.dtype} ${formatShape(n.shape)}`, n.value === null ? '(freed)' : preview(n.value)];
+    const text = [dotTitle(n), `${n.dtype} ${formatShape(n.shape)}`, n.value === null ? '(freed)' : preview(n.value)];
     if (n.grad !== null) text.push(`grad ${preview(n.grad)}`);
     const shape = n.inputs.length === 0 ? 'ellipse' : 'box';
     const edges = n.inputs.map((i) => `  ${ids.get(i)!} -> ${ids.get(n)!};`);
@@ -222,6 +232,12 @@ function graphDot(nodes: readonly GraphNode[]): string {
   return ['digraph {', '  rankdir=TB;', ...lines, '}'].join('\n');
 }
 
+function dotTitle({ label, op, inputs }: GraphNode): string {
+  if (label === null) return op;
+  return inputs.length === 0 ? label : `${label} = ${op}`;
+}
+
+/** Quotes lines of text as a DOT string. */
 function dotString(lines: readonly string[]): string {
   return `"${lines.map((l) => l.replaceAll('\\', '\\\\').replaceAll('"', '\\"')).join('\\n')}"`;
 }

@@ -1,5 +1,5 @@
 /**
- * Where the time goes: every operation, forward and backward, timed and counted, by operation and module.
+ * Measures the time of every operation, forward and backward, and sums it by operation and module.
  */
 import { ITEM_SIZE } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
@@ -16,23 +16,23 @@ export interface ProfileRow {
   /** The innermost module that called it, such as `blocks.0.conv (Conv2d)`; '' outside all modules. */
   readonly module: string;
   readonly calls: number;
-  /** What is only computed when it is read counts there: batch norm's result at the ReLU behind it, for example. */
+  /** A deferred call counts where its result is read: batch norm's last pass at the ReLU behind it, for example. */
   readonly seconds: number;
-  /** Bytes of the results; of a backward, those of the operations it is made of (fused kernels' gradients are not counted). */
+  /** Bytes of the results. For a backward: of the results of its operations (gradients from fused kernels are not counted). */
   readonly bytes: number;
-  /** Billions of multiplications and additions per second, of products and convolutions counted as the direct algorithm has them; null for others. */
+  /** Billions of multiplications and additions per second, counted as in the direct algorithm; null except for products and convolutions. */
   readonly gflops: number | null;
 }
 
-/** What `profile` found. Prints as a table. */
+/** The result of `profile`. Prints as a table. */
 export interface Profile<T> {
-  /** What the function returned. */
+  /** The function's return value. */
   readonly value: T;
-  /** Of the whole call. */
+  /** Duration of the whole call. */
   readonly seconds: number;
   /** Slowest first. */
   readonly rows: readonly ProfileRow[];
-  /** The table; what is left of the time went to JavaScript between operations and to optimizers. */
+  /** The table. The time between operations is JavaScript's and the optimizers'. */
   toString(): string;
   /** A timeline in the trace event format, for chrome://tracing or ui.perfetto.dev: write `JSON.stringify(p.toChromeTrace())` to a file. */
   toChromeTrace(): { readonly traceEvents: readonly TraceEvent[] };
@@ -50,7 +50,7 @@ export interface TraceEvent {
   readonly args: { readonly module: string; readonly shapes: readonly Shape[] };
 }
 
-/** An operation that has begun. */
+/** An operation that has started. */
 interface Span {
   readonly op: AnyOp | null;
   readonly name: string;
@@ -62,18 +62,19 @@ interface Span {
   shapes: readonly Shape[];
 }
 
-interface Ended extends Span {
+/** An operation that has ended. */
+interface EndedSpan extends Span {
   readonly end: number;
 }
 
 /**
- * Runs `fn` once and measures every operation in it. Timing costs about a microsecond an operation; run `fn` a few times before,
- * so that V8 has compiled what it runs.
- * Throws: ArgumentError where `fn` is asynchronous: the time of its Promise would be no one's
+ * Runs `fn` once and measures every operation in it. Timing costs about a microsecond an operation. Run `fn` a few times before,
+ * so that V8 has compiled the code.
+ * Throws: ArgumentError if `fn` is asynchronous: the work after its Promise would not be measured
  * @example console.log(`${profile(() => loss(model.forward(x), y).backward())}`)
  */
 export function profile<T>(fn: () => T): Profile<T> {
-  const ended: Ended[] = [];
+  const ended: EndedSpan[] = [];
   const before = watch(recorder(ended));
   const start = performance.now();
   try {
@@ -93,13 +94,13 @@ export function profile<T>(fn: () => T): Profile<T> {
   }
 }
 
-/** Writes what ends to `ended`. Operations inside a backward, or inside another's forward, count as part of it. */
-function recorder(ended: Ended[]): Watcher {
+/** Returns a watcher that appends ended spans to `ended`. Operations inside a backward or another's forward count as part of it. */
+function recorder(ended: EndedSpan[]): Watcher {
   const open: Span[] = [];
   const modules = new WeakMap<Node, string>();
-  // Looking a module up in its tree takes longer than many an operation.
+  // Cached, as finding a module's path in its tree takes longer than a small operation.
   const places = new Map<Caller, string>();
-  const here = (): string => {
+  const currentModule = (): string => {
     const caller = callers.at(-1);
     if (caller === undefined) return '';
     const place = places.get(caller) ?? placeOf(caller);
@@ -111,10 +112,10 @@ function recorder(ended: Ended[]): Watcher {
   };
   return {
     starting(op) {
-      open.push({ op, name: op.name, phase: 'forward', module: here(), start: performance.now(), flops: 0, bytes: 0, shapes: [] });
+      open.push({ op, name: op.name, phase: 'forward', module: currentModule(), start: performance.now(), flops: 0, bytes: 0, shapes: [] });
     },
     computed(op, args, results) {
-      // Those above it have thrown.
+      // Operations above it on the stack have thrown and never end.
       while (open.at(-1)?.op !== op) open.pop();
       const span = open.pop()!;
       span.flops += flopsOf(op.name, args as View[], results[0]!);
@@ -128,7 +129,7 @@ function recorder(ended: Ended[]): Watcher {
       end(span);
     },
     recorded(node) {
-      modules.set(node, here());
+      modules.set(node, currentModule());
     },
     visiting(node) {
       if (node.op === null) return;
@@ -152,13 +153,13 @@ function recorder(ended: Ended[]): Watcher {
   };
 }
 
-/** Multiplications and additions of the operations that are made of them. */
+/** Returns the multiplications and additions of a product or convolution by the direct algorithm; 0 for other operations. */
 function flopsOf(op: string, args: readonly View[], y: View): number {
   const w = op === 'conv2dGradW' ? y : args[1];
   switch (op) {
     case 'matmul':
       return 2 * sizeOf(y.shape) * args[0]!.shape.at(-1)!;
-    // Every element of the output's side meets the weights of its channel once.
+    // Each output element is a dot product with the weights of one output channel.
     case 'conv2d':
       return (2 * sizeOf(y.shape) * sizeOf(w!.shape)) / Math.max(w!.shape[0]!, 1);
     case 'conv2dGradX':
@@ -169,8 +170,9 @@ function flopsOf(op: string, args: readonly View[], y: View): number {
   }
 }
 
-function rowsOf(spans: readonly Ended[]): ProfileRow[] {
-  const groups = new Map<string, Ended[]>();
+/** Sums the spans by phase, operation and module; slowest first. */
+function rowsOf(spans: readonly EndedSpan[]): ProfileRow[] {
+  const groups = new Map<string, EndedSpan[]>();
   for (const s of spans) {
     const key = `${s.phase} ${s.name} ${s.module}`;
     const group = groups.get(key);
@@ -179,7 +181,7 @@ function rowsOf(spans: readonly Ended[]): ProfileRow[] {
   }
   const rows = [...groups.values()].map((all): ProfileRow => {
     const { name: op, phase, module } = all[0]!;
-    const total = (f: (s: Ended) => number): number => all.reduce((n, s) => n + f(s), 0);
+    const total = (f: (s: EndedSpan) => number): number => all.reduce((n, s) => n + f(s), 0);
     const seconds = total((s) => s.end - s.start) / 1000;
     const flops = total((s) => s.flops);
     return {
@@ -195,35 +197,32 @@ function rowsOf(spans: readonly Ended[]): ProfileRow[] {
   return rows.sort((a, b) => b.seconds - a.seconds);
 }
 
-/** Rows below this share of the time are summed up in the table. */
-const SHOWN = 0.001;
+/** The table sums up rows below this share of the time. */
+const MIN_SHARE = 0.001;
 
 function table(rows: readonly ProfileRow[], seconds: number): string {
   const sum = (of: readonly ProfileRow[]): number => of.reduce((n, r) => n + r.seconds, 0);
-  const [large, small] = [rows.filter((r) => r.seconds >= SHOWN * seconds), rows.filter((r) => r.seconds < SHOWN * seconds)];
+  const large = rows.filter((r) => r.seconds >= MIN_SHARE * seconds);
+  const small = rows.filter((r) => r.seconds < MIN_SHARE * seconds);
   const timing = (s: number): string[] => [(s * 1000).toFixed(3), `${((100 * s) / seconds).toFixed(1)} %`];
-  const cells = [
-    ['operation', 'module', 'calls', 'ms', 'share', 'MB', 'GFLOP/s'],
-    ...large.map((r) => [
-      `${r.op}${r.phase === 'backward' ? ' (backward)' : ''}`,
-      r.module,
-      String(r.calls),
-      ...timing(r.seconds),
-      (r.bytes / 1e6).toFixed(2),
-      r.gflops === null ? '' : r.gflops.toFixed(1),
-    ]),
-    ...(small.length === 0
-      ? []
-      : [[`${small.length} smaller rows`, '', String(small.reduce((n, r) => n + r.calls, 0)), ...timing(sum(small))]]),
-    ['between operations', '', '', ...timing(seconds - sum(rows))],
-    ['total', '', '', ...timing(seconds)],
-  ];
+  const cells = [['operation', 'module', 'calls', 'ms', 'share', 'MB', 'GFLOP/s']];
+  for (const { op, phase, module, calls, seconds: time, bytes, gflops } of large) {
+    const operation = phase === 'backward' ? `${op} (backward)` : op;
+    const rate = gflops === null ? '' : gflops.toFixed(1);
+    cells.push([operation, module, String(calls), ...timing(time), (bytes / 1e6).toFixed(2), rate]);
+  }
+  if (small.length > 0) {
+    const calls = small.reduce((n, r) => n + r.calls, 0);
+    cells.push([`${small.length} smaller rows`, '', String(calls), ...timing(sum(small))]);
+  }
+  cells.push(['between operations', '', '', ...timing(seconds - sum(rows))], ['total', '', '', ...timing(seconds)]);
   const widths = cells[0]!.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
   const line = (row: readonly string[]): string =>
     row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
   return cells.map((row) => line(row).trimEnd()).join('\n');
 }
 
-function eventOf({ name, phase, module, start, end, shapes }: Ended, origin: number): TraceEvent {
+/** Converts a span to a trace event, relative to `origin`. */
+function eventOf({ name, phase, module, start, end, shapes }: EndedSpan, origin: number): TraceEvent {
   return { name, cat: phase, ph: 'X', ts: (start - origin) * 1000, dur: (end - start) * 1000, pid: 0, tid: 0, args: { module, shapes } };
 }

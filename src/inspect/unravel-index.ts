@@ -1,6 +1,6 @@
 import type { Shape } from '../core/shape.ts';
 
-/** The index, one number per dim, of the i-th element in row-major order. */
+/** Returns the index, one number per dim, of the i-th element in row-major order. */
 export function unravelIndex(i: number, shape: Shape): number[] {
   const index = new Array<number>(shape.length);
   for (let d = shape.length - 1; d >= 0; d--) {
