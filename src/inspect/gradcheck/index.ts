@@ -1,9 +1,9 @@
 /**
- * Gradients checked against finite differences, in float64.
+ * Checks gradients against finite differences, in float64.
  *
- * With outputs y(x) and a fixed random v, one backward gives the gradient of p(x) = ⟨v, y(x)⟩; each element of it is compared
+ * With outputs y(x) and a fixed random v, one backward computes the gradient of p(x) = ⟨v, y(x)⟩. Each element of it is compared
  * with the central difference (p(x + h) − p(x − h)) / 2h. A kink between x − h and x + h would make the difference
- * meaningless: operations with kinks tell which branch every element took, and where that changes, the point is moved.
+ * meaningless. Operations with kinks therefore log which branch every element took; where that changes, the point is moved.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../../core/errors.ts';
@@ -15,37 +15,38 @@ import { scope } from '../../autograd/lifetime.ts';
 import { withGradMode } from '../../autograd/scope.ts';
 import { isTensor, type Tensor } from '../../autograd/tensor.ts';
 import { diagnose } from './diagnosis.ts';
-import { pointsOf, withSameState, type Subject } from './point.ts';
-import { explainRefusal, probe, probeTie, type Probed } from './probes.ts';
-import { describe, type Found, type GradcheckReport, type Settings } from './report.ts';
+import { perturbedInputs, withSameState, type Subject } from './perturbed-input.ts';
+import { explainRefusal, probe, probeTie, type ProbeResult } from './probes.ts';
+import { reportText, type GradcheckElement, type ReportData, type GradcheckReport, type Settings } from './report.ts';
 import {
   analyse,
   compareElements,
   compareProjection,
   randomSigned,
-  used,
+  toleranceUsed,
   type Analysis,
-  type Compared,
-  type Row,
+  type Comparison,
+  type ElementLocation,
+  type ComparedInput,
   type Run,
 } from './run.ts';
 
 export type { GradcheckElement, GradcheckInput, GradcheckReport } from './report.ts';
 
-/** A function of tensors to be checked: one result or several. */
+/** A function to check: tensors to one result or several. */
 export type CheckedFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
 
-/** A module to be checked: anything with parameters and a forward. */
+/** A module to check: any object with parameters and a forward. */
 export interface CheckedModule {
   /** The module's function. */
   forward(...inputs: Tensor[]): Tensor | readonly Tensor[];
-  /** What is checked, with the names that reports use. */
+  /** The parameters to check, with the names that reports use. */
   namedParameters(): Iterable<readonly [string, Tensor]>;
-  /** What forward may write to: put back after every evaluation. */
+  /** Tensors that forward may write to; restored after every evaluation. */
   namedBuffers?(): Iterable<readonly [string, Tensor]>;
 }
 
-/** What gradcheck and gradgradcheck can be told. Names are PyTorch's, in camelCase. */
+/** Options of gradcheck and gradgradcheck. Names are PyTorch's, in camelCase. */
 export interface GradcheckOptions {
   /** The step h of the central difference. Default 1e-6. */
   readonly eps?: number;
@@ -56,35 +57,35 @@ export interface GradcheckOptions {
   /** How much two evaluations, or two backwards, may differ at one point. Default 0. */
   readonly nondetTol?: number;
   /**
-   * Compares one random projection of each input instead of every element: two evaluations an input, whatever its size. One
-   * wrong element among thousands can hide in it. What fails is then checked in every element. Default false.
+   * Compares one random projection of each input instead of every element: two evaluations an input, whatever its size. It can
+   * miss one wrong element among thousands. An input that fails is then checked in every element. Default false.
    */
   readonly fastMode?: boolean;
-  /** Whether backward from each of several outputs alone must work, and add up. Default true. */
+  /** Whether to check that backward works from each of several outputs alone, and that these gradients add up. Default true. */
   readonly checkUndefinedGrad?: boolean;
-  /** Of the projection v, and of the moves away from kinks. Default 0. */
+  /** Seed of the projection v and of the moves away from kinks. Default 0. */
   readonly seed?: number;
-  /** How often the point is moved away from a kink before the check gives up. Default 20. */
+  /** How often the check moves the point away from a kink before it gives up. Default 20. */
   readonly maxResamples?: number;
-  /** Throws GradcheckError unless all is well. Default true. */
+  /** Whether a failed check throws GradcheckError. Default true. */
   readonly raise?: boolean;
 }
 
-/** In fastMode, inputs with more elements than this are not gone through one by one, even where they fail. */
+/** In fastMode, inputs with more elements than this are not checked element by element, even if they fail. */
 const FAST_LIMIT = 4096;
 
 /**
- * Compares the gradients of `fn` at `inputs` with central differences, in every element of every input that requires one; of
- * a module also every parameter, by name.
+ * Compares the gradients of `fn` at `inputs` with central differences, in every element of every input that requires a gradient.
+ * Of a module it also checks every parameter, by name.
  *
- * Besides: two evaluations and two backwards agree; backward is linear in the incoming gradient; each of several outputs has
- * a backward alone; where inputs tie, the gradients add up. The report's table says how far each input is off, and the
- * diagnosis what the error looks like.
+ * It further checks that two evaluations and two backwards agree, that backward is linear in the incoming gradient and works from
+ * each of several outputs alone, and that gradients add up where inputs tie. The report's table shows each input's error; its
+ * diagnosis describes the kind of error.
  *
- * Inputs are moved in place and restored to the bit, so `fn` may also reach them by closure. Where elements share memory
- * (expanded inputs, two views of one tensor), and for inputs that are no leaves, a copy takes the input's place. Tensors of
- * int32 and bool are passed on as they are. The default generator and a module's buffers have the same state at every
- * evaluation, so dropout is a fixed function and batch norm's running statistics stay what they were.
+ * Inputs are moved in place and restored bitwise, so `fn` may also read them through its closure. A copy replaces an input that is
+ * not a leaf, or whose elements share memory (expanded inputs, two views of one tensor). int32 and bool tensors are passed
+ * unchanged. The default generator and a module's buffers have the same state at every evaluation. Dropout is therefore a fixed
+ * function, and batch norm's running statistics do not change.
  *
  * Throws: GradcheckError with the report's text (unless raise is false); DTypeError for a float32 input or parameter;
  * AutogradError if no input or no output requires a gradient
@@ -101,8 +102,8 @@ export function gradcheck(
 }
 
 /**
- * Checks second derivatives: gradcheck of (inputs, gradOutputs) ↦ the gradients of `fn`, recorded with createGraph.
- * The gradOutputs are random, and checked as further inputs after the given ones. Throws as gradcheck does.
+ * Checks second derivatives: gradcheck of the function (inputs, gradOutputs) ↦ gradients of `fn`, recorded with createGraph.
+ * The gradOutputs are random, and checked as further inputs after the given ones. Throws what gradcheck throws.
  */
 export function gradgradcheck(
   fn: CheckedFunction | CheckedModule,
@@ -114,39 +115,41 @@ export function gradgradcheck(
   return scope(() => check('gradgradcheck', gradientsOf(subject, settings), settings));
 }
 
-/** The gradients of a subject as a function of its inputs and gradOutputs, which stand behind the given inputs. */
+/** Returns the gradients of a subject as a function of its inputs and gradOutputs, which follow the arguments. */
 function gradientsOf(subject: Subject, { seed }: Settings): Subject {
-  const { inputs: xs, given, buffers } = subject;
+  const { inputs: xs, argumentCount, buffers } = subject;
   const wanted = xs.flatMap((x, i) => (x.requiresGrad ? [i] : []));
   const random = new Random(seed, 1);
-  const shapes = withSameState(buffers, () =>
-    scope(() => differentiable(withGradMode(true, () => subject.call(xs))).map(({ shape, dtype }) => ({ shape, dtype }))),
+  const outputs = withSameState(buffers, () =>
+    scope(() => {
+      const ys = differentiable(withGradMode(true, () => subject.call(xs)));
+      return ys.map(({ shape, dtype }) => ({ shape, dtype }));
+    }),
   );
-  const gradOutputs = shapes.map(({ shape, dtype }, i) => {
+  const gradOutputs = outputs.map(({ shape, dtype }, i) => {
     if (dtype !== 'float64') throw new DTypeError(`gradgradcheck: output ${i} is ${dtype}; compute in float64`);
     return randomSigned(random, shape, dtype).requiresGrad_();
   });
   const n = gradOutputs.length;
   const labels = gradOutputs.map((_, i) => `gradOutput ${i}`);
-  const insert = <T>(into: readonly T[], middle: readonly T[]): T[] => [...into.slice(0, given), ...middle, ...into.slice(given)];
+  const names = labels.map((label, i) => `input ${argumentCount + i} '${label}'`);
+  const insertAfterArguments = <T>(list: readonly T[], inserted: readonly T[]): T[] => [
+    ...list.slice(0, argumentCount),
+    ...inserted,
+    ...list.slice(argumentCount),
+  ];
   return {
-    inputs: insert(xs, gradOutputs),
-    labels: insert(subject.labels, labels),
-    names: insert(
-      subject.names,
-      labels.map((label, i) => `input ${given + i} '${label}'`),
-    ),
-    given: given + n,
+    inputs: insertAfterArguments(xs, gradOutputs),
+    labels: insertAfterArguments(subject.labels, labels),
+    names: insertAfterArguments(subject.names, names),
+    argumentCount: argumentCount + n,
     buffers,
     call: (all) => {
-      const at = [...all.slice(0, given), ...all.slice(given + n)];
-      const ys = differentiable(subject.call(at));
-      const options = { gradOutputs: all.slice(given, given + n), createGraph: true, allowUnused: true };
-      return grad(
-        ys,
-        wanted.map((i) => at[i]!),
-        options,
-      ).filter((g) => g !== null);
+      const inputs = [...all.slice(0, argumentCount), ...all.slice(argumentCount + n)];
+      const ys = differentiable(subject.call(inputs));
+      const wantedInputs = wanted.map((i) => inputs[i]!);
+      const options = { gradOutputs: all.slice(argumentCount, argumentCount + n), createGraph: true, allowUnused: true };
+      return grad(ys, wantedInputs, options).filter((g) => g !== null);
     },
   };
 }
@@ -155,6 +158,7 @@ function differentiable(result: Tensor | readonly Tensor[]): Tensor[] {
   return (isTensor(result) ? [result] : result).filter((y) => y.requiresGrad);
 }
 
+/** Fills in defaults and checks the options' ranges. */
 function settingsOf(name: string, options: GradcheckOptions): Settings {
   const s: Settings = withDefaults(name, options, {
     eps: 1e-6,
@@ -175,7 +179,7 @@ function settingsOf(name: string, options: GradcheckOptions): Settings {
   return s;
 }
 
-/** A function or module with its inputs: parameters are reached by closure. */
+/** Makes a subject of a function or module; a module reads its parameters itself, so only the given inputs are arguments. */
 function subjectOf(name: string, fn: CheckedFunction | CheckedModule, inputs: Tensor | readonly Tensor[]): Subject {
   const xs = isTensor(inputs) ? [inputs] : inputs;
   const module = typeof fn === 'function' ? null : fn;
@@ -188,9 +192,9 @@ function subjectOf(name: string, fn: CheckedFunction | CheckedModule, inputs: Te
   return {
     inputs: [...xs, ...parameters.map(([, p]) => p)],
     labels: [...xs.map((x) => x.label), ...parameters.map(([path]) => path)],
-    names: [...xs.map((x, i) => `input ${i}${x.label === null ? '' : ` '${x.label}'`}`), ...parameters.map(([path]) => path)],
-    given: xs.length,
-    buffers: [...(module?.namedBuffers?.() ?? [])].map(([, b]) => b),
+    names: [...xs.map((x, i) => (x.label === null ? `input ${i}` : `input ${i} '${x.label}'`)), ...parameters.map(([path]) => path)],
+    argumentCount: xs.length,
+    buffers: Array.from(module?.namedBuffers?.() ?? [], ([, buffer]) => buffer),
     call: (all) => {
       const args = all.slice(0, xs.length);
       return module === null ? (fn as CheckedFunction)(...args) : module.forward(...args);
@@ -204,50 +208,57 @@ function requireFloat64(name: string, x: Tensor, what: string, remedy: string): 
 }
 
 function check(name: string, subject: Subject, settings: Settings): GradcheckReport {
-  const found = scope(() => {
-    const points = pointsOf(subject.inputs);
+  const data = scope(() => {
+    const perturbed = perturbedInputs(subject.inputs);
     const inputs = [...subject.inputs];
-    for (const p of points) inputs[p.input] = p.tensor;
+    for (const p of perturbed) inputs[p.index] = p.tensor;
     try {
-      return withGradMode(true, () => attempts(name, { subject, inputs, points, settings }));
+      return withGradMode(true, () => checkAwayFromKinks(name, { subject, inputs, perturbed, settings }));
     } finally {
-      for (const p of points) p.restore();
+      for (const p of perturbed) p.restore();
     }
   });
-  const toString = (): string => describe(name, found, settings);
-  if (!found.ok && settings.raise) throw new GradcheckError(toString());
-  return { ...found, toString };
+  const toString = (): string => reportText(name, data, settings);
+  if (!data.ok && settings.raise) throw new GradcheckError(toString());
+  return { ...data, toString };
 }
 
-/** Moves the point until no element has a kink beside it. */
-function attempts(name: string, run: Run): Found {
+/** Checks at the given point; moves it and tries again while an element has a kink within the step. */
+function checkAwayFromKinks(name: string, run: Run): ReportData {
   const { seed, eps, maxResamples } = run.settings;
   const random = new Random(seed, 2);
-  let tie: Probed = { problems: [], diagnosis: [] };
+  let tie: ProbeResult = { problems: [], diagnosis: [] };
   for (let resampled = 0; ; resampled++) {
-    // Wider every time: many steps, so as to leave the kink, yet near enough to stay in the function's domain.
-    if (resampled > 0) for (const p of run.points) p.jitter(random, 100 * eps * resampled);
-    const here = analysed(name, run);
-    if ('problems' in here) return conclude([], null, resampled, here);
-    const rows: Row[] = [];
-    let kink: (Compared & { kink: object })['kink'] | null = null;
-    for (let k = 0; k < run.points.length && kink === null; k++) {
-      const found = compare(run, here, k);
-      if (found.kink === null) rows.push(found);
-      else kink = found.kink;
+    // The radius of many steps leaves the kink. It grows with each attempt, but stays small, to remain in the function's domain.
+    if (resampled > 0) {
+      for (const p of run.perturbed) p.jitter(random, 100 * eps * resampled);
     }
-    if (kink !== null && resampled === 0) tie = probeTie(run, here, kink);
+    const analysis = analyseOrExplain(name, run);
+    if ('problems' in analysis) return reportData([], null, resampled, analysis);
+    const { compared, kink } = compareAll(run, analysis);
+    if (kink !== null && resampled === 0) tie = probeTie(run, analysis, kink);
     if (kink !== null && resampled < maxResamples) continue;
-    const probed = kink === null ? probe(run, here) : { problems: [], diagnosis: [] };
-    // What differs from call to call, or is not linear in g, has no pattern: one g says nothing about another.
-    const patterns = probed.problems.length > 0 ? [] : diagnose(run, here, rows);
+    const probed = kink === null ? probe(run, analysis) : { problems: [], diagnosis: [] };
+    // A gradient that differs between calls, or is not linear in g, has no pattern: one g predicts nothing about another.
+    const patterns = probed.problems.length > 0 ? [] : diagnose(run, analysis, compared);
     const diagnosis = [...tie.diagnosis, ...probed.diagnosis, ...patterns];
-    return conclude(rows, kink, resampled, { problems: [...tie.problems, ...probed.problems], diagnosis });
+    return reportData(compared, kink, resampled, { problems: [...tie.problems, ...probed.problems], diagnosis });
   }
 }
 
-/** The analysis, or what is wrong with a backward that the engine refused. */
-function analysed(name: string, run: Run): Analysis | Probed {
+/** Compares all inputs; stops at the first kink. */
+function compareAll(run: Run, analysis: Analysis): { compared: readonly ComparedInput[]; kink: ElementLocation | null } {
+  const compared: ComparedInput[] = [];
+  for (const k of run.perturbed.keys()) {
+    const comparison = compare(run, analysis, k);
+    if (comparison.kink !== null) return { compared, kink: comparison.kink };
+    compared.push(comparison);
+  }
+  return { compared, kink: null };
+}
+
+/** Returns the analysis. If the engine rejects a gradient of the backward, explains the error instead. */
+function analyseOrExplain(name: string, run: Run): Analysis | ProbeResult {
   try {
     return analyse(name, run);
   } catch (e) {
@@ -257,25 +268,35 @@ function analysed(name: string, run: Run): Analysis | Probed {
   }
 }
 
-/** Element by element; in fastMode only if the projection is wrong and the input not too large. */
-function compare(run: Run, here: Analysis, k: number): Compared {
-  if (!run.settings.fastMode) return compareElements(run, here, k);
-  const fast = compareProjection(run, here, k);
-  if (fast.kink !== null || fast.failures.length === 0 || run.points[k]!.numel > FAST_LIMIT) return fast;
-  const slow = compareElements(run, here, k);
-  // Many errors within tolerance can add up to one beyond: the projection's word stands.
+/** Compares input k element by element; in fastMode only if its projection is wrong and it is not too large. */
+function compare(run: Run, analysis: Analysis, k: number): Comparison {
+  if (!run.settings.fastMode) return compareElements(run, analysis, k);
+  const fast = compareProjection(run, analysis, k);
+  if (fast.kink !== null || fast.failures.length === 0 || run.perturbed[k]!.numel > FAST_LIMIT) return fast;
+  const slow = compareElements(run, analysis, k);
+  // Many errors within tolerance can add up to one beyond it, so without a wrong element the projection's result stands.
   return slow.kink !== null || slow.failures.length > 0 ? slow : fast;
 }
 
-function conclude(rows: readonly Row[], kink: Found['kink'], resampled: number, { problems, diagnosis }: Probed): Found {
-  const inputs = rows.map((r) => r.row);
-  const failures = rows.flatMap((r) => r.failures);
+function reportData(
+  compared: readonly ComparedInput[],
+  kink: ReportData['kink'],
+  resampled: number,
+  { problems, diagnosis }: ProbeResult,
+): ReportData {
+  const inputs = compared.map(({ report }) => report);
+  const failures = compared.flatMap((input) => input.failures);
+  let worst: GradcheckElement | null = null;
+  for (const input of inputs) {
+    if (input.worst === null) continue;
+    if (worst === null || !(toleranceUsed(worst) >= toleranceUsed(input.worst))) worst = input.worst;
+  }
   return {
     ok: kink === null && failures.length === 0 && problems.length === 0,
-    checked: inputs.reduce((n, r) => n + r.checked, 0),
+    checked: inputs.reduce((n, input) => n + input.checked, 0),
     resampled,
     kink,
-    worst: inputs.map((r) => r.worst).reduce((a, b) => (b === null || (a !== null && used(a) >= used(b)) ? a : b), null),
+    worst,
     failures,
     inputs,
     problems,

@@ -1,168 +1,185 @@
 /**
- * What a gradient check asks besides single elements: is the function deterministic, is backward linear in the incoming
- * gradient, does it work for each output alone, and what does it say at a tie.
+ * The parts of a gradient check beyond single elements: whether the function is deterministic, whether backward is linear in the
+ * incoming gradient and works for each output alone, and whether gradients at a tie add up.
  */
 import type { ElementArray } from '../../core/dtype.ts';
 import { AutogradError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { fromElements, type Tensor } from '../../autograd/tensor.ts';
 import {
-  allMoved,
-  difference,
+  withAllMoved,
+  projectedDifference,
   dot,
   evaluate,
   gradientsOf,
-  magnitude,
+  maxAbs,
   sameBranches,
   withResult,
   type Analysis,
-  type Evaluation,
-  type Place,
+  type ElementLocation,
   type Run,
 } from './run.ts';
-import { round } from './report.ts';
+import { formatRounded } from './report.ts';
 import { unravelIndex } from '../unravel-index.ts';
 
-/** What probing found. */
-export interface Probed {
+/** The result of a probe. */
+export interface ProbeResult {
   readonly problems: readonly string[];
-  /** By point: how backward depends on the incoming gradient where it should be linear in it. */
+  /** Explanations of the problems, where they are known. */
   readonly diagnosis: readonly string[];
 }
 
-/** Gradients for multiples of the incoming gradient; −2 also catches a backward that depends on its absolute value. */
+/** Multiples of the incoming gradient to test linearity with; −2 also catches a backward that depends on its absolute value. */
 const FACTORS = [0, -2] as const;
 
-/** Runs the function once more and its backward several times. */
-export function probe(run: Run, here: Analysis): Probed {
-  const before = evaluate(run, here);
+/** Runs the function twice more and its backward several times, and compares the results. */
+export function probe(run: Run, analysis: Analysis): ProbeResult {
+  const before = evaluate(run, analysis);
   return withResult(run, (all) => {
     const outputs = all.filter((y) => y.requiresGrad);
     const incoming = (factor: number): Tensor[] =>
-      here.projection.map((v, i) =>
-        fromElements(
-          Float64Array.from(v, (x) => factor * x),
-          here.shapes[i]!,
-          outputs[i]!.dtype,
-        ),
-      );
-    const problems = nondeterminism(run, here, before.outputs, outputs);
+      analysis.projection.map((v, i) => {
+        const scaled = Float64Array.from(v, (x) => factor * x);
+        return fromElements(scaled, analysis.shapes[i]!, outputs[i]!.dtype);
+      });
+    const problems = differingEvaluations(run, analysis, before.outputs, outputs);
     const scaled = FACTORS.map((factor) => gradientsOf(run, outputs, incoming(factor)));
     const again = gradientsOf(run, outputs, incoming(1));
-    run.points.forEach((p, k) => {
-      const d = largest(here.gradients[k]!, again[k]!);
-      if (d.size > run.settings.nondetTol)
-        problems.push(
-          `${nameOf(run, k)}: two backwards differ by ${round(d.size, 2)} at ${at(d.index, p.tensor)} (nondetTol ${run.settings.nondetTol})`,
-        );
-    });
-    const diagnosis = run.points.flatMap((_, k) => linearity(run, here.gradients[k]!, k, scaled, problems));
-    if (run.settings.checkUndefinedGrad && outputs.length > 1) problems.push(...eachAlone(run, here, outputs, incoming(1)));
+    problems.push(...differingBackwards(run, analysis, again));
+    const diagnosis: string[] = [];
+    for (const [k, gradient] of analysis.gradients.entries()) {
+      const linearity = checkLinearity(run, gradient, k, scaled);
+      problems.push(...linearity.problems);
+      diagnosis.push(...linearity.diagnosis);
+    }
+    if (run.settings.checkUndefinedGrad && outputs.length > 1) {
+      problems.push(...checkOutputsAlone(run, analysis, outputs, incoming(1)));
+    }
     return { problems, diagnosis };
   });
 }
 
-function nondeterminism(run: Run, here: Analysis, before: readonly ElementArray[], outputs: readonly Tensor[]): string[] {
+/** Returns a problem for each output that differs between two evaluations at one point. */
+function differingEvaluations(run: Run, analysis: Analysis, before: readonly ElementArray[], outputs: readonly Tensor[]): string[] {
   const { nondetTol } = run.settings;
   return outputs.flatMap((y, i) => {
-    const d = largest(before[i]!, y.data());
+    const d = largestDifference(before[i]!, y.data());
     if (!(d.size > nondetTol)) return [];
-    const index = formatShape(unravelIndex(d.index, here.shapes[i]!));
+    const index = formatShape(unravelIndex(d.index, analysis.shapes[i]!));
     return [
-      `output ${i}: two evaluations at one point differ by ${round(d.size, 2)} at ${index} (nondetTol ${nondetTol}). ` +
+      `output ${i}: two evaluations at one point differ by ${formatRounded(d.size, 2)} at ${index} (nondetTol ${nondetTol}). ` +
         'Random numbers must come from the default generator, whose state is the same every time',
     ];
   });
 }
 
-/** Compares backward at g with backward at multiples of g. Says more where it knows what happened. */
-function linearity(
-  run: Run,
-  at1: ElementArray,
-  k: number,
-  scaled: readonly (readonly ElementArray[])[],
-  problems: string[],
-): readonly string[] {
+/** Returns a problem for each input whose gradient differs between two backwards. */
+function differingBackwards(run: Run, analysis: Analysis, again: readonly ElementArray[]): string[] {
+  const { nondetTol } = run.settings;
+  return run.perturbed.flatMap((p, k) => {
+    const d = largestDifference(analysis.gradients[k]!, again[k]!);
+    if (!(d.size > nondetTol)) return [];
+    const size = formatRounded(d.size, 2);
+    return [`${nameOf(run, k)}: two backwards differ by ${size} at ${indexText(d.index, p.tensor)} (nondetTol ${nondetTol})`];
+  });
+}
+
+/**
+ * Compares the gradient of input k for the incoming gradient g with those for multiples of g.
+ *
+ * @param gradient for g · @param scaled for each of FACTORS, the gradients of all inputs
+ */
+function checkLinearity(run: Run, gradient: ElementArray, k: number, scaled: readonly (readonly ElementArray[])[]): ProbeResult {
   const name = nameOf(run, k);
-  const t = run.points[k]!.tensor;
+  const t = run.perturbed[k]!.tensor;
+  const bound = 1e-6 * maxAbs(gradient) + 1e-12;
   for (const [i, factor] of FACTORS.entries()) {
     const found = scaled[i]![k]!;
-    const scale = magnitude(at1);
-    // An infinite slope times 0 is NaN: only what is finite is compared.
-    const wrong = found.findIndex((x, j) => Number.isFinite(at1[j]!) && !(Math.abs(x - factor * at1[j]!) <= 1e-6 * scale + 1e-12));
+    // Only finite elements are compared, as an infinite slope times 0 is NaN.
+    const wrong = found.findIndex((x, j) => Number.isFinite(gradient[j]!) && !(Math.abs(x - factor * gradient[j]!) <= bound));
     if (wrong < 0) continue;
-    problems.push(
+    const problem =
       `${name}: backward is not linear in the incoming gradient g: for ${factor} · g it gives ` +
-        `${round(found[wrong]!)} at ${at(wrong, t)}, for g ${round(at1[wrong]!)}`,
-    );
-    return explainNonlinear(name, at1, scaled[0]![k]!, scaled[1]![k]!);
+      `${formatRounded(found[wrong]!)} at ${indexText(wrong, t)}, for g ${formatRounded(gradient[wrong]!)}`;
+    return { problems: [problem], diagnosis: explainNonlinear(name, gradient, scaled[0]![k]!, scaled[1]![k]!) };
   }
-  return [];
+  return { problems: [], diagnosis: [] };
 }
 
-function explainNonlinear(name: string, g: ElementArray, zero: ElementArray, minusTwo: ElementArray): string[] {
+/** Explains a nonlinear backward from its gradients for g, 0 · g and −2 · g. */
+function explainNonlinear(name: string, forG: ElementArray, forZero: ElementArray, forMinusTwo: ElementArray): string[] {
   const near = (a: ElementArray, f: (i: number) => number): boolean =>
     a.every((x, i) => Math.abs(x - f(i)) <= 1e-6 * (1e-6 + Math.abs(x) + Math.abs(f(i))));
-  if (near(zero, (i) => g[i]!) && near(minusTwo, (i) => g[i]!)) return [`${name}: backward ignores the incoming gradient g`];
-  const affine = near(minusTwo, (i) => zero[i]! - 2 * (g[i]! - zero[i]!));
-  return affine ? [`${name}: backward adds something that does not depend on the incoming gradient g`] : [];
+  const isConstant = near(forZero, (i) => forG[i]!) && near(forMinusTwo, (i) => forG[i]!);
+  if (isConstant) return [`${name}: backward ignores the incoming gradient g`];
+  const isAffine = near(forMinusTwo, (i) => forZero[i]! - 2 * (forG[i]! - forZero[i]!));
+  return isAffine ? [`${name}: backward adds something that does not depend on the incoming gradient g`] : [];
 }
 
-/** The gradients of each output alone, the others undefined, must add up to those of all. */
-function eachAlone(run: Run, here: Analysis, outputs: readonly Tensor[], gradOutputs: readonly Tensor[]): string[] {
-  const sums = run.points.map((p) => new Float64Array(p.numel));
+/** Checks that the gradients from each output alone, the others undefined, add up to those from all outputs together. */
+function checkOutputsAlone(run: Run, analysis: Analysis, outputs: readonly Tensor[], gradOutputs: readonly Tensor[]): string[] {
+  const sums = run.perturbed.map((p) => new Float64Array(p.numel));
   outputs.forEach((y, i) => {
-    gradientsOf(run, [y], [gradOutputs[i]!]).forEach((g, k) => g.forEach((x, j) => (sums[k]![j]! += x)));
+    for (const [k, g] of gradientsOf(run, [y], [gradOutputs[i]!]).entries()) {
+      const sum = sums[k]!;
+      g.forEach((x, j) => {
+        sum[j]! += x;
+      });
+    }
   });
-  return run.points.flatMap((p, k) => {
-    const all = here.gradients[k]!;
-    const scale = magnitude(all);
+  return run.perturbed.flatMap((p, k) => {
+    const all = analysis.gradients[k]!;
+    const scale = maxAbs(all);
     const wrong = sums[k]!.findIndex((x, j) => Number.isFinite(all[j]!) && !(Math.abs(x - all[j]!) <= 1e-6 * scale + 1e-12));
     if (wrong < 0) return [];
     return [
-      `${nameOf(run, k)}: the gradients of each output alone, the others undefined, add up to ${round(sums[k]![wrong]!)} at ` +
-        `${at(wrong, p.tensor)}; together they give ${round(all[wrong]!)}`,
+      `${nameOf(run, k)}: the gradients of each output alone, the others undefined, add up to ${formatRounded(sums[k]![wrong]!)} at ` +
+        `${indexText(wrong, p.tensor)}; together they give ${formatRounded(all[wrong]!)}`,
     ];
   });
 }
 
 /**
- * At a kink, directions along which nobody changes branch still have a slope: where all inputs move alike, tied elements stay
- * tied. A gradient that gives every one of them the whole of it is seen there, and nowhere else.
+ * Compares gradients with the slope at a kink, along the direction in which all elements move alike.
+ *
+ * Tied elements stay tied along it, so no branch changes and the slope exists. No other probe sees a gradient that gives each of
+ * the tied elements the whole instead of a share.
  */
-export function probeTie(run: Run, here: Analysis, kink: Place): Probed {
+export function probeTie(run: Run, analysis: Analysis, kink: ElementLocation): ProbeResult {
   const { eps, atol, rtol } = run.settings;
-  const alike = run.points.map((p) => new Float64Array(p.numel).fill(1));
-  const [above, below] = [eps, -eps].map((h) => allMoved(run, alike, h, () => evaluate(run, here))) as [Evaluation, Evaluation];
-  if (!sameBranches(above, here) || !sameBranches(below, here)) return { problems: [], diagnosis: [] };
-  const numeric = difference(above.outputs, below.outputs, here.projection) / (2 * eps);
-  const analytic = here.gradients.reduce((sum, g) => sum + dot(g, new Float64Array(g.length).fill(1)), 0);
-  const count = run.points.reduce((sum, p) => sum + p.numel, 0);
-  if (!Number.isFinite(numeric) || Math.abs(analytic - numeric) <= atol * count + rtol * Math.abs(numeric)) {
-    return { problems: [], diagnosis: [] };
-  }
+  const nothing = { problems: [], diagnosis: [] };
+  const ones = run.perturbed.map((p) => new Float64Array(p.numel).fill(1));
+  const above = withAllMoved(run, ones, eps, () => evaluate(run, analysis));
+  const below = withAllMoved(run, ones, -eps, () => evaluate(run, analysis));
+  if (!sameBranches(above, analysis) || !sameBranches(below, analysis)) return nothing;
+  const numeric = projectedDifference(above.outputs, below.outputs, analysis.projection) / (2 * eps);
+  const analytic = analysis.gradients.reduce((sum, g) => sum + dot(g, new Float64Array(g.length).fill(1)), 0);
+  const count = run.perturbed.reduce((sum, p) => sum + p.numel, 0);
+  if (!Number.isFinite(numeric)) return nothing;
+  if (Math.abs(analytic - numeric) <= atol * count + rtol * Math.abs(numeric)) return nothing;
   const times = analytic / numeric;
   const whole = Math.round(times);
-  const shared = whole > 1 && Math.abs(times - whole) < 1e-3;
+  const isMultiple = whole > 1 && Math.abs(times - whole) < 1e-3;
   return {
     problems: [
       `at the kink beside ${kink.name} ${kink.index === null ? '' : formatShape(kink.index)}: where all elements move alike no branch changes and the slope is ` +
-        `${round(numeric)}, but the gradients add up to ${round(analytic)}`,
+        `${formatRounded(numeric)}, but the gradients add up to ${formatRounded(analytic)}`,
     ],
-    diagnosis: shared
+    diagnosis: isMultiple
       ? [`${kink.name}: at a tie each of ${whole} equal elements gets the whole gradient; they must share it, or one take it`]
       : [],
   };
 }
 
-/** A backward whose gradient has not its argument's shape or dtype: the engine refuses it; here is what it looks like. */
-export function explainRefusal(e: unknown): Probed | null {
+/** Explains the engine's error about a gradient of the wrong shape or dtype; null for any other error. */
+export function explainRefusal(e: unknown): ProbeResult | null {
   if (!(e instanceof AutogradError)) return null;
   const m = /^backward of (\S+): the gradient of argument (\d+) is (\w+) \[([\d,]*)\], the argument (\w+) \[([\d,]*)\]$/.exec(e.message);
   if (m === null) return null;
   const [, op, argument, dtype, shape, wantedDType, wantedShape] = m as unknown as string[];
   const dims = (s: string): number[] => (s === '' ? [] : s.split(',').map(Number));
-  const [found, wanted] = [dims(shape!), dims(wantedShape!)];
+  const found = dims(shape!);
+  const wanted = dims(wantedShape!);
   const what = `argument ${argument} of ${op}`;
   const lead = found.length - wanted.length;
   const diagnosis: string[] = [];
@@ -177,26 +194,35 @@ export function explainRefusal(e: unknown): Probed | null {
   return { problems: [e.message], diagnosis };
 }
 
-/** Whether two shapes have the same sizes in some order. */
+/** Returns whether two shapes have the same sizes in some order. */
 function sameSizes(a: readonly number[], b: readonly number[]): boolean {
   const sorted = (s: readonly number[]): string => String([...s].sort((x, y) => x - y));
   return sorted(a) === sorted(b);
 }
 
-/** Where two arrays differ most; equal NaNs do not differ. */
-function largest(a: ElementArray, b: ElementArray): { size: number; index: number } {
-  let [size, index] = [0, 0];
+/** Returns the largest difference of two arrays and its index. Two NaNs are equal; NaN and a number differ by Infinity. */
+function largestDifference(a: ElementArray, b: ElementArray): { size: number; index: number } {
+  let size = 0;
+  let index = 0;
   a.forEach((x, i) => {
-    const d = Object.is(x, b[i]) || x === b[i] ? 0 : Math.abs(x - b[i]!);
-    if (d > size || Number.isNaN(d)) [size, index] = [Number.isNaN(d) ? Number.POSITIVE_INFINITY : d, i];
+    const y = b[i]!;
+    if (Object.is(x, y) || x === y) return;
+    const difference = Math.abs(x - y);
+    if (Number.isNaN(difference)) {
+      size = Number.POSITIVE_INFINITY;
+      index = i;
+    } else if (difference > size) {
+      size = difference;
+      index = i;
+    }
   });
   return { size, index };
 }
 
 function nameOf(run: Run, k: number): string {
-  return run.subject.names[run.points[k]!.input]!;
+  return run.subject.names[run.perturbed[k]!.index]!;
 }
 
-function at(i: number, t: Tensor): string {
+function indexText(i: number, t: Tensor): string {
   return formatShape(unravelIndex(i, t.shape));
 }
