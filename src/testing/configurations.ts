@@ -1,22 +1,22 @@
 /**
- * Convolutions and poolings that are valid by construction: at least one window fits into every image.
+ * fast-check arbitraries of convolutions and poolings. All are valid by construction: at least one window fits into each image.
  */
 import fc, { type Arbitrary } from 'fast-check';
-import { recipes, type TensorsOptions } from './arbitraries.ts';
+import { sampleMakers, type TensorsOptions } from './arbitraries.ts';
 import type { TensorSample } from './sample.ts';
 
-/** Two numbers, of rows and columns. */
+/** A number for rows and one for columns. */
 export type Pair = [number, number];
 
-/** Options of convolutions and poolings: those of their tensors, and of the images' shape. */
+/** Options of convolutions: those of their tensors, and whether there is a batch. */
 export interface ConfigurationOptions extends Omit<TensorsOptions, 'shape'> {
-  /** Whether images may come without a batch, as [C,H,W]. Default false. */
+  /** Whether images may lack the batch dim: [C,H,W]. Default false. */
   readonly unbatched?: boolean;
 }
 
 /** Options of poolings. */
 export interface PoolingOptions extends ConfigurationOptions {
-  /** False leaves dilation at 1. Default true. */
+  /** If false, dilation is always 1. Default true. */
   readonly dilated?: boolean;
 }
 
@@ -38,14 +38,15 @@ export interface PoolConfiguration {
 
 const pairs = (min: number, max: number): Arbitrary<Pair> => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
 
-/** The dims before the channels: mostly some images, seldom none. Shrinks to one. */
+/** The dims before the channels: usually a batch of 1 or 2, rarely an empty one. Shrinks to 1. */
 const batches = (unbatched: boolean): Arbitrary<number[]> => fc.constantFrom([1], [2], [0], [1], [2], ...(unbatched ? [[], []] : []));
 
-/** What is usual about half of the time: that, and what shrinks, is simpler. */
-const usual = (one: Pair, others: Arbitrary<Pair>): Arbitrary<Pair> => fc.oneof({ withCrossShrink: true }, fc.constant(one), others);
+/** Draws the default about half of the time, and shrinks to it. */
+const orDefault = (value: Pair, others: Arbitrary<Pair>): Arbitrary<Pair> =>
+  fc.oneof({ withCrossShrink: true }, fc.constant(value), others);
 
 /**
- * The arguments of a 2-d convolution: images [N,C,H,W], weights [O,C/groups,KH,KW], a bias [O] or null, and options.
+ * Draws the arguments of a 2-d convolution: images [N,C,H,W], weights [O,C/groups,KH,KW], a bias [O] or null, and options.
  * @example gradientProperty(F.conv2d, convolutions({ dtype: 'float64' }))
  */
 export function convolutions({
@@ -53,12 +54,12 @@ export function convolutions({
   ...options
 }: ConfigurationOptions = {}): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
   const counts = { n: batches(unbatched), groups: fc.integer({ min: 1, max: 2 }), channels: pairs(1, 2), room: pairs(0, 2) };
-  // 3×3 with stride and dilation 1 is what most kernels are, and what fast algorithms are for.
+  // 3×3 with stride and dilation 1 is the most common kernel, and the one with fast algorithms.
   const kernel = fc.oneof({ withCrossShrink: true }, pairs(1, 3), fc.constant<Pair>([3, 3]));
-  const window = { kernel, stride: usual([1, 1], pairs(1, 2)), padding: pairs(0, 2), dilation: usual([1, 1], pairs(1, 2)) };
-  const make = { x: recipes(options), w: recipes(options), b: fc.option(recipes(options)) };
+  const window = { kernel, stride: orDefault([1, 1], pairs(1, 2)), padding: pairs(0, 2), dilation: orDefault([1, 1], pairs(1, 2)) };
+  const makers = { x: sampleMakers(options), w: sampleMakers(options), b: fc.option(sampleMakers(options)) };
   return fc
-    .record({ ...counts, ...window, ...make })
+    .record({ ...counts, ...window, ...makers })
     .map(({ n, groups, channels: [c, o], room, kernel, stride, padding, dilation, x, w, b }) => {
       const side = (i: 0 | 1): number => Math.max(1, dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i]) + room[i];
       return [
@@ -71,8 +72,8 @@ export function convolutions({
 }
 
 /**
- * The arguments of a 2-d pooling: images [N,C,H,W], the window's size, and options.
- * Where windows overlap, maxima can tie: distinct values in NO_TIES layouts have none.
+ * Draws the arguments of a 2-d pooling: images [N,C,H,W], the window's size, and options.
+ * Equal values can tie for the maximum; distinct values in NO_TIES layouts cannot.
  * @example gradientProperty((x, k, o) => F.maxPool2d(x, k, o), poolings({ dtype: 'float64', domain: 'distinct', layouts: NO_TIES }))
  */
 export function poolings({
@@ -80,7 +81,7 @@ export function poolings({
   dilated = true,
   ...options
 }: PoolingOptions = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
-  const counts = { n: batches(unbatched), c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: recipes(options) };
+  const counts = { n: batches(unbatched), c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: sampleMakers(options) };
   const window = {
     kernel: pairs(1, 3),
     stride: pairs(1, 3),
@@ -90,7 +91,7 @@ export function poolings({
   };
   return fc.record({ ...counts, ...window }).map(({ n, c, room, x, kernel, stride, pad, dilation, ceilMode }) => {
     const side = (i: 0 | 1): number => dilation[i] * (kernel[i] - 1) + 1 + room[i];
-    // At most half the kernel, or windows would hold nothing but padding.
+    // At most half the kernel, so that no window contains only padding.
     const padding: Pair = [Math.min(pad[0], kernel[0] >> 1), Math.min(pad[1], kernel[1] >> 1)];
     return [x([...n, c, side(0), side(1)]), kernel, { stride, padding, dilation, ceilMode }];
   });

@@ -5,7 +5,7 @@ import type { ElementArray } from '../../core/dtype.ts';
 import { Random } from '../../core/random.ts';
 import { rowMajorStrides, type Shape } from '../../core/shape.ts';
 import type { PerturbedInput } from './perturbed-input.ts';
-import { withAllMoved, analyse, projectedDifference, evaluate, maxAbs, type Analysis, type Run } from './run.ts';
+import { analyse, evaluate, maxAbs, projectedDifference, withAllMoved, type Analysis, type Run } from './run.ts';
 import { unravelIndex } from '../unravel-index.ts';
 
 /** The two gradients of one input, and which elements are wrong. */
@@ -92,6 +92,7 @@ export function factorHoldsElsewhere({ input }: Evidence, run: Run, c: number): 
   });
 }
 
+/** Returns whether c is a whole number or, to nine digits, the reciprocal of one. */
 export function isWholeOrReciprocal(c: number): boolean {
   return Number.isInteger(c) || Number.isInteger(Math.round(1e9 / c) / 1e9);
 }

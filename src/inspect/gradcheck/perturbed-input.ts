@@ -89,7 +89,7 @@ export class PerturbedInput {
     }
   }
 
-  /** Returns (x + h) − (x − h) for element x = i as rounded in float64, which may differ from 2h. */
+  /** Returns (x + h) − (x − h) for element i with value x, as rounded in float64; it may differ from 2h. */
   actualStep(i: number, h: number): number {
     const x = this.#values[i]!;
     return x + h - (x - h);
