@@ -59,7 +59,7 @@ describe('loadCifar10', () => {
     expect(loadCifar10(dir, { split: 'test' }).getBatch([0])[1].data).toEqual(Int32Array.of(8));
   });
 
-  test('names what is missing or damaged', () => {
+  test('names the missing or damaged file', () => {
     expect(() => loadCifar10(dir)).toThrow(new FileError(`loadCifar10: folder ${dir} has no file data_batch_1.bin; ${hint}`));
     expect(() => loadCifar10(`${dir}/no`)).toThrow(new FileError(`loadCifar10: there is no folder ${dir}/no; ${hint}`));
     fs.writeFileSync(path.join(dir, 'test_batch.bin'), record(8).subarray(1));
@@ -71,7 +71,7 @@ describe('loadCifar10', () => {
     );
   });
 
-  test('refuses another split', () => {
+  test('rejects an unknown split', () => {
     expect(() => loadCifar10(dir, { split: 'valid' as 'test' })).toThrow(
       new ArgumentError("loadCifar10: split must be 'train' or 'test', got 'valid'"),
     );

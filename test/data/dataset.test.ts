@@ -6,7 +6,7 @@ import { type ArrayData, ArrayDataset, type BatchDataset, type ItemDataset, subs
 
 const randomFor = (index: number) => new Random(5).split(index);
 
-/** Batches of [index, first number drawn]. */
+/** A batch dataset of [index, first random number]. */
 const batches: BatchDataset<readonly [ArrayData, ArrayData]> = {
   length: 10,
   getBatch: (indices, random) => [
@@ -15,7 +15,7 @@ const batches: BatchDataset<readonly [ArrayData, ArrayData]> = {
   ],
 };
 
-/** The same sample by sample. */
+/** The same dataset, one sample at a time. */
 const items: ItemDataset<readonly [ArrayData, ArrayData]> = {
   length: 10,
   get: (index, random) => [
@@ -45,7 +45,7 @@ describe('ArrayDataset', () => {
     expect(data.getBatch(Array.from({ length: 256 }, (_, b) => b))[0].data).toEqual(Float32Array.from({ length: 256 }, (_, b) => b / 255));
   });
 
-  test('refuses what does not fit', () => {
+  test('rejects sizes and indices that do not fit', () => {
     expect(() => new ArrayDataset(new Float32Array(7), [1, 2], [0, 1, 2])).toThrow(
       new ShapeError('ArrayDataset: 3 labels need 6 elements of images [1,2], got 7'),
     );
@@ -68,7 +68,7 @@ describe('subset', () => {
     expect(item.get(1, randomFor(1))).toEqual(items.get(4, randomFor(1)));
   });
 
-  test('refuses other ranges', () => {
+  test('rejects invalid ranges', () => {
     expect(() => subset(batches, 3, 2)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start 3 and end 2'));
     expect(() => subset(batches, 0, 11)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start 0 and end 11'));
     expect(() => subset(batches, -1)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start -1 and end 10'));
@@ -91,7 +91,7 @@ describe('withTransform', () => {
     );
   });
 
-  test('is the same for a dataset that makes one sample at a time', () => {
+  test('gives equal results for a dataset that returns one sample at a time', () => {
     const single = withTransform(withTransform(items, noisy), noisy) as ItemDataset<readonly [ArrayData, ArrayData]>;
     for (let i = 0; i < 10; i++) expect(single.get(i, randomFor(i))[0].data).toEqual(twice.getBatch([i], randomFor)[0].data);
   });
@@ -107,13 +107,13 @@ describe('withTransform', () => {
     expect(new Set(drawn).size).toBe(3);
   });
 
-  test('takes tensors, whose data is a method', () => {
+  test('accepts tensors, whose data is a method', () => {
     const tensors = { length: 1, get: () => [{ data: () => Float32Array.of(2), shape: [1], dtype: 'float32' }] as const };
     const data = withTransform(tensors, (image) => ({ ...image, data: image.data.map((v) => v + 1) })) as ItemDataset;
     expect(data.get(0, randomFor(0))).toEqual([{ data: Float32Array.of(3), shape: [1], dtype: 'float32' }]);
   });
 
-  test('images may change shape, but alike', () => {
+  test('a transform may change the shape, but for all images alike', () => {
     const grow = (size: (v: number) => number) => (image: ArrayData) => {
       const n = size(image.data[0]!);
       return { data: new Float32Array(n), shape: [n], dtype: 'float32' } as const;

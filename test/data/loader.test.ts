@@ -12,7 +12,7 @@ import {
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-/** Samples [i, a random number], made one by one. */
+/** A dataset of samples [i, a random number], one at a time. */
 const single = (length: number): Dataset<readonly [ArrayData, ArrayData]> => ({
   length,
   get: (index, random) => [
@@ -21,7 +21,7 @@ const single = (length: number): Dataset<readonly [ArrayData, ArrayData]> => ({
   ],
 });
 
-/** The same made in batches. */
+/** The same dataset in batches. */
 const batched = (length: number): BatchDataset<readonly [ArrayData, ArrayData]> => ({
   length,
   getBatch: (indices, random) => [
@@ -34,11 +34,11 @@ const batched = (length: number): BatchDataset<readonly [ArrayData, ArrayData]> 
   ],
 });
 
-/** The indices of each batch of a loop. */
+/** Returns the indices of each batch of a loop. */
 const indicesOf = (batches: Iterable<[Tensor, Tensor]>): number[][] =>
   Array.from(batches, ([x]) => (x.toArray() as number[][]).map((row) => row[0]!));
 
-/** What was drawn for each sample of a loop, by index. */
+/** Returns the random number of each sample of a loop, by index. */
 const drawn = (batches: Iterable<[Tensor, Tensor]>): number[] => {
   const out: number[] = [];
   for (const [x] of batches) for (const [i, u] of x.toArray() as [number, number][]) out[i] = u;
@@ -65,7 +65,7 @@ describe('batches', () => {
     expect(loader.first()[0].toArray()).toEqual(tensor(images.slice(0, 24)).div(255).reshape([2, 3, 2, 2]).toArray());
   });
 
-  test('samples made one by one are stacked to what a batch dataset gives', () => {
+  test('single samples are stacked to the same batches that a batch dataset returns', () => {
     const values = (data: Dataset<readonly [ArrayData, ArrayData]>) =>
       Array.from(new DataLoader(data, { batchSize: 3, shuffle: true, seed: 4 }), ([x, y]) => [x.toJSON(), y.toJSON()]);
     expect(values(single(8))).toEqual(values(batched(8)));
@@ -82,7 +82,7 @@ describe('batches', () => {
     expect(order(options)).toHaveLength(length);
   });
 
-  test('a batch larger than the dataset is the dataset; an empty dataset gives none', () => {
+  test('a batch larger than the dataset holds all of it; an empty dataset gives no batch', () => {
     expect(order({ batchSize: 64 })).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]);
     for (const options of [{}, { batchSize: 4, dropLast: true, shuffle: true }]) {
       const loader = new DataLoader(batched(0), options);
@@ -92,7 +92,7 @@ describe('batches', () => {
     }
   });
 
-  test('tensors are handed out as they are, by batch, and copied where they are stacked', () => {
+  test('tensors of a batch dataset are yielded without a copy; single samples are copied', () => {
     const whole = tensor([[1], [2]]);
     const [x] = new DataLoader({ length: 2, getBatch: () => [whole] }, { batchSize: 2 }).first();
     expect(x).toBe(whole);
@@ -110,7 +110,7 @@ describe('order and random numbers', () => {
     const again = new DataLoader(batched(10), { batchSize: 4, shuffle: true, seed: 3 });
     expect([indicesOf(again), indicesOf(again), indicesOf(again)]).toEqual(epochs);
     expect(order({ batchSize: 4, shuffle: true, seed: 2 })).not.toEqual(epochs[0]);
-    // Another batch size cuts the same order elsewhere.
+    // Another batch size splits the same order at other positions.
     expect(order({ batchSize: 3, shuffle: true, seed: 3 }).flat()).toEqual(epochs[0]!.flat());
   });
 
@@ -145,7 +145,7 @@ describe('order and random numbers', () => {
     expect(new Set(all).size).toBe(30);
   });
 
-  test('transform changes the first item, image by image, with numbers of its own', () => {
+  test('transform changes the first item, image by image, with random numbers of its own', () => {
     const jitter = (image: ArrayData, random: Random): ArrayData => ({ ...image, data: image.data.map((v) => v + random.uniform()) });
     const run = (batchSize: number, shuffle: boolean) =>
       drawn(
@@ -170,7 +170,7 @@ describe('position', () => {
     return [indicesOf(loader), indicesOf(loader)];
   })();
 
-  test('a loop run to its end moves to the next epoch; break keeps the place, and the next loop begins another epoch', () => {
+  test('a completed loop moves to the next epoch; after break the position stays, and the next loop starts another epoch', () => {
     const loader = make();
     expect(loader.stateDict()).toEqual({ epoch: 0, position: 0, seed: 5, samples: 10, batchSize: 3, shuffle: true, dropLast: false });
     for (const _ of loader) if (loader.position === 2) break;
@@ -183,14 +183,14 @@ describe('position', () => {
     expect([loader.epoch, loader.position]).toEqual([2, 1]);
   });
 
-  test('a batch that is being used counts as done', () => {
+  test('the current batch counts as done', () => {
     const loader = make();
     const positions: number[] = [];
     for (const _ of loader) positions.push(loader.stateDict().position);
     expect(positions).toEqual([1, 2, 3, 4]);
   });
 
-  test.each([0, 1, 3, 4])('a loader restored at batch %i goes on with the same batches, then the same epochs', (at) => {
+  test.each([0, 1, 3, 4])('a loader restored at batch %i yields the same remaining batches, then the same epochs', (at) => {
     const loader = make();
     if (at > 0) for (const _ of loader) if (loader.position === at) break;
     const state = JSON.parse(JSON.stringify(loader.stateDict()));
@@ -210,14 +210,14 @@ describe('position', () => {
     expect(indicesOf(other)).toEqual(epochs[1]);
   });
 
-  test('augmentation goes on too', () => {
+  test('augmentation resumes too', () => {
     const loader = make();
     const all = [...loader.unscoped()].map(([x]) => x.toArray());
     loader.loadStateDict({ ...loader.stateDict(), epoch: 0, position: 2 });
     expect([...loader.unscoped()].map(([x]) => x.toArray())).toEqual(all.slice(2));
   });
 
-  test('first() gives the first batch of the current epoch and leaves the place', () => {
+  test('first() returns the first batch of the current epoch and does not move the position', () => {
     const loader = make();
     const head = () => (loader.first()[0].toArray() as number[][]).map((row) => row[0]);
     expect(head()).toEqual(epochs[0]![0]);
@@ -229,7 +229,7 @@ describe('position', () => {
     expect(head()).toEqual(epochs[1]![0]);
   });
 
-  test('a state of other batches is refused and changes nothing', () => {
+  test('a state with other batch options is rejected and changes nothing', () => {
     const state = make().stateDict();
     const loader = make();
     for (const _ of loader) break;
@@ -254,7 +254,7 @@ describe('one loop at a time', () => {
       'Make a loader for each loop, and leave the loop before loadStateDict',
   );
 
-  test('a loop inside a loop over the same loader runs, and the outer one throws', () => {
+  test('an inner loop over the same loader runs, and the outer loop throws', () => {
     const loader = new DataLoader(batched(4));
     const inner: number[][][] = [];
     const before = memory();
@@ -275,17 +275,17 @@ describe('one loop at a time', () => {
     expect(indicesOf(loader)).toEqual([[1], [2], [3]]);
   });
 
-  test('an iterator that was given up blocks nobody', () => {
+  test('an abandoned iterator does not block a new loop', () => {
     const loader = new DataLoader(batched(4));
     loader.unscoped()[Symbol.iterator]().next();
     expect(indicesOf(loader)).toHaveLength(4);
   });
 });
 
-describe('who frees batches', () => {
+describe('ownership of batches', () => {
   const dataset = new ArrayDataset(new Float32Array(64), [8], new Uint8Array(8));
 
-  test('an iteration does; a kept batch survives; first and unscoped leave them to the scope around', () => {
+  test('an iteration frees them; a kept batch survives; those of first and unscoped belong to the enclosing scope', () => {
     const loader = new DataLoader(dataset, { batchSize: 2 });
     const live = () => memory().tensors;
     const before = live();
@@ -313,7 +313,7 @@ describe('who frees batches', () => {
     expect(live()).toBe(before);
   });
 
-  test('for await gives the same batches, and the event loop a turn', async () => {
+  test('for await yields the same batches, and lets the event loop run', async () => {
     const loader = new DataLoader(batched(6), { batchSize: 2, shuffle: true });
     const expected = indicesOf(new DataLoader(batched(6), { batchSize: 2, shuffle: true }));
     let turns = 0;
@@ -336,12 +336,12 @@ describe('who frees batches', () => {
     }
     expect(loader.position).toBe(1);
     expect(batches.map((x) => x.isReleased)).toEqual([true, true, true, true]);
-    // Less where the event loop's turns let a finalizer free what earlier tests dropped.
+    // Lower if a finalizer ran in the event loop and freed tensors that earlier tests dropped.
     expect(memory().tensors).toBeLessThanOrEqual(before);
   });
 });
 
-describe('refusals', () => {
+describe('errors', () => {
   test.each([
     [{ batchSize: 0 }, 'DataLoader: batchSize must be a whole number ≥ 1, got 0'],
     [{ batchSize: 2.5 }, 'DataLoader: batchSize must be a whole number ≥ 1, got 2.5'],
@@ -361,7 +361,7 @@ describe('refusals', () => {
     );
   });
 
-  test('samples that do not fit together', () => {
+  test('samples that differ in shape or dtype', () => {
     const item = (n: number, dtype: 'float32' | 'int32' = 'float32'): Item =>
       dtype === 'int32' ? { data: new Int32Array(n), shape: [n], dtype } : { data: new Float32Array(n), shape: [n], dtype };
     const loop = (get: (index: number) => readonly Item[]) => () => [...new DataLoader({ length: 4, get }, { batchSize: 2 })];

@@ -17,7 +17,7 @@ function idx(shape: readonly number[], data: ArrayLike<number>, type = 8): Uint8
 const error = (message: string) => new FileError(message);
 
 describe('parseIdx', () => {
-  test('reads shape and elements, wherever the bytes lie in their buffer', () => {
+  test('reads shape and elements at any offset of the buffer', () => {
     const bytes = idx([2, 1, 3], [1, 2, 3, 4, 5, 255]);
     const shifted = new Uint8Array(bytes.length + 5).subarray(5);
     shifted.set(bytes);
@@ -36,7 +36,7 @@ describe('parseIdx', () => {
     [idx([1, 1], [0]).subarray(0, 9), 'dims: expected 8 bytes, got 5; the file is truncated, fetch it again'],
     [idx([2, 3], [1, 2, 3]), 'elements: expected 6 bytes for shape [2,3], got 3; the file is truncated, fetch it again'],
     [idx([2], [1, 2, 3]), 'elements: expected 2 bytes for shape [2], got 3; the file has bytes too many, fetch it again'],
-  ])('refuses, case %#', (bytes, message) => {
+  ])('rejects bad files, case %#', (bytes, message) => {
     expect(() => parseIdx(bytes, 'train')).toThrow(error(`parseIdx: train: ${message}`));
   });
 });
@@ -47,7 +47,7 @@ describe('parseMnist', () => {
     [idx([1, 1, 1], [1]), idx([1, 1, 1], [1]), 'labels: dims: expected [N], got [1,1,1]; is this the file of images?'],
     [idx([1, 1, 1], [1]), idx([2], [1, 2]), 'labels: dims: expected 1 labels for images, got 2; take both files of one split'],
     [idx([2, 1, 1], [1, 2]), idx([2], [9, 10]), 'labels: label 1: expected 0 to 9, got 10; the file is damaged'],
-  ])('refuses, case %#', (images, labels, message) => {
+  ])('rejects bad files, case %#', (images, labels, message) => {
     expect(() => parseMnist(images, labels)).toThrow(error(`parseMnist: ${message}`));
   });
 });
@@ -71,7 +71,7 @@ describe('loadMnist', () => {
     ['', '.gz'],
     ['data', ''],
     ['MNIST/raw', '.gz'],
-  ])("reads either split from '%s', files named '…%s'", (folder, ending) => {
+  ])("reads both splits from '%s', files named '…%s'", (folder, ending) => {
     fs.mkdirSync(path.join(dir, folder), { recursive: true });
     const pack = (bytes: Uint8Array) => (ending ? zlib.gzipSync(bytes) : bytes);
     for (const prefix of ['train', 't10k']) {
@@ -102,7 +102,7 @@ describe('loadMnist', () => {
     );
   });
 
-  test('refuses another split', () => {
+  test('rejects an unknown split', () => {
     expect(() => loadMnist(dir, { split: 'valid' as 'test' })).toThrow(
       new ArgumentError("loadMnist: split must be 'train' or 'test', got 'valid'"),
     );

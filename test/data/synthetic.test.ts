@@ -12,7 +12,7 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 const PIXELS = 3 * 32 * 32;
 const hash = (x: Float32Array) => createHash('sha256').update(x).digest('hex');
 
-/** Mean difference of red and blue over the 10-px band opposite to a side of one image [3,32,32]. */
+/** Returns the mean of red − blue over the 10-px band opposite to `side` in one image [3,32,32]. */
 function warmth(x: Float32Array, side: (typeof SIDES)[number]): number {
   let sum = 0;
   for (let depth = 0; depth < 10; depth++) {
@@ -25,7 +25,7 @@ function warmth(x: Float32Array, side: (typeof SIDES)[number]): number {
   return sum / 320;
 }
 
-/** The ten shapes, two beside each other. */
+/** Pictures of the ten shapes, two side by side. */
 const PICTURE = [
   '...###... ...###...',
   '.#######. .##...##.',
@@ -74,14 +74,14 @@ const PICTURE = [
   '#.#.#.#.# #########',
 ];
 
-/** For each shape the offsets of its pixels in a plane of width 32. */
+/** For each shape, the offsets of its pixels in a plane of width 32. */
 const PIXELS_OF = SHAPES.map((_, s) =>
   range(81)
     .filter((i) => PICTURE[(s >> 1) * 9 + Math.floor(i / 9)]![(s & 1) * 10 + (i % 9)] === '#')
     .map((i) => Math.floor(i / 9) * 32 + (i % 9)),
 );
 
-/** The shape whose pixels, somewhere at its edge, look most like one colour and least like background. */
+/** Returns the most likely shape: over all positions at its edge, its pixels fit one colour best and background least. */
 function likeliestShape(x: Float32Array, side: (typeof SIDES)[number]): number {
   let best = -Infinity;
   let answer = -1;
@@ -97,14 +97,17 @@ function likeliestShape(x: Float32Array, side: (typeof SIDES)[number]): number {
         // Log-likelihood of N(mean, 0.1²) against background, N(0.5, 0.16²).
         for (const v of inside) score += (v - 0.5) ** 2 / 0.0512 - (v - mean) ** 2 / 0.02 + Math.log(1.6);
       }
-      if (score > best) [best, answer] = [score, shape];
+      if (score > best) {
+        best = score;
+        answer = shape;
+      }
     }
   }
   return answer;
 }
 
 describe('a sample', () => {
-  test('is a pure function of seed, split and index: neither order, batch nor length matter', () => {
+  test('is a pure function of seed, split and index, independent of order, batch and length', () => {
     const data = syntheticCifar({ seed: 3, length: 100 });
     const long = syntheticCifar({ seed: 3 });
     const [whole, labels] = data.getBatch(range(100));
@@ -120,7 +123,7 @@ describe('a sample', () => {
     );
   });
 
-  test('has these very bits', () => {
+  test('is bitwise identical to the recorded sample', () => {
     const [images, labels] = syntheticCifar({ seed: 1 }).getBatch(range(64));
     expect([...labels.data.subarray(0, 10)]).toEqual([7, 6, 8, 0, 0, 1, 4, 4, 3, 6]);
     expect(hash(images.data)).toBe('f916c01d7da416f6275ed49644303b22f25e5aed12826eff9682ef20bf85c730');
@@ -146,14 +149,14 @@ describe('the label', () => {
   const data = syntheticCifar({ seed: 5, length: 6000 });
   const samples = range(6000).map((i) => data.describe(i));
 
-  test('is the shape, but its partner if the band is warm and the shape is below 6: an oracle is always right', () => {
+  test('is the shape, or its partner if the band is warm and the shape is below 6', () => {
     const [, labels] = data.getBatch(range(1000));
     const oracle = samples.map(({ shape, context }) => (context === 1 && shape < 6 ? shape ^ 1 : shape));
     expect([...labels.data]).toEqual(oracle.slice(0, 1000));
     expect(samples.map(({ label }) => label)).toEqual(oracle);
   });
 
-  test('is the shape without context, and the images are the same', () => {
+  test('is the shape if context is none, with the same images', () => {
     const control = syntheticCifar({ seed: 5, length: 6000, context: 'none' });
     const [images, labels] = control.getBatch(range(200));
     expect([...labels.data]).toEqual(samples.slice(0, 200).map(({ shape }) => shape));
@@ -172,15 +175,15 @@ describe('the label', () => {
 describe('the image', () => {
   const data = syntheticCifar({ seed: 6, length: 400 });
 
-  /** Whether the band opposite to the shape is warm, against the same image with the other colours. */
-  const reads = (images: ArrayData<Float32Array>, side: (i: number) => (typeof SIDES)[number]) =>
+  /** Returns the indices of the images whose band shows the right context. */
+  const correctlyRead = (images: ArrayData<Float32Array>, side: (i: number) => (typeof SIDES)[number]) =>
     range(400).filter((i) => warmth(images.data.subarray(i * PIXELS, (i + 1) * PIXELS), side(i)) > 0 === (data.describe(i).context === 1));
 
   test('shows the context in the band opposite to the shape', () => {
-    expect(reads(data.getBatch(range(400))[0], (i) => data.describe(i).side).length).toBeGreaterThanOrEqual(398);
+    expect(correctlyRead(data.getBatch(range(400))[0], (i) => data.describe(i).side).length).toBeGreaterThanOrEqual(398);
   });
 
-  test('keeps it under horizontal flips and crops by up to 2 px', () => {
+  test('still shows the context after horizontal flips and crops by up to 2 px', () => {
     const { data: x, shape } = data.getBatch(range(400))[0];
     const change = compose(randomCrop(32, { padding: 2 }), randomHorizontalFlip(1));
     const y = new Float32Array(x.length);
@@ -189,11 +192,11 @@ describe('the image', () => {
       y.set(change(image, new Random(i)).data, i * PIXELS);
     }
     const mirrored = { left: 'right', right: 'left', top: 'top', bottom: 'bottom' } as const;
-    expect(reads({ data: y, shape, dtype: 'float32' }, (i) => mirrored[data.describe(i).side]).length).toBeGreaterThanOrEqual(396);
+    expect(correctlyRead({ data: y, shape, dtype: 'float32' }, (i) => mirrored[data.describe(i).side]).length).toBeGreaterThanOrEqual(396);
   });
 
-  // The likelihood takes background pixels for independent, which costs some of the thinnest shapes.
-  test('shows the shape: the likeliest of the ten, by their pictures and the recipe, is nearly always right', () => {
+  // The likelihood treats background pixels as independent, so it misses some of the thinnest shapes.
+  test('shows the shape: maximum likelihood over the ten pictures is nearly always right', () => {
     const [images] = data.getBatch(range(200));
     const right = range(200).filter((i) => {
       const { side, shape } = data.describe(i);
@@ -204,7 +207,7 @@ describe('the image', () => {
 });
 
 describe('FastRandom', () => {
-  test('quantiles are symmetric, rise, have variance 1, and are where the normal distribution has them', () => {
+  test('quantiles are symmetric, increasing, of variance 1, and match the normal distribution', () => {
     const q = normalQuantiles();
     expect(q).toHaveLength(4096);
     expect(q.every((v, i) => v === -q[4095 - i]! && (i === 0 || v > q[i - 1]!))).toBe(true);
@@ -236,7 +239,7 @@ test.each([
   [{ seed: -1 }, 'seed must be a whole number from 0 to 2^53 − 1, got -1'],
   [{ split: 'valid' as 'test' }, "syntheticCifar: split must be 'train' or 'test', got 'valid'"],
   [{ context: 'near' as 'none' }, "syntheticCifar: context must be 'distant' or 'none', got 'near'"],
-])('refuses %o', (options, message) => {
+])('rejects %o', (options, message) => {
   expect(() => syntheticCifar(options)).toThrow(new ArgumentError(message));
 });
 

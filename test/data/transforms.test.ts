@@ -25,7 +25,7 @@ describe('normalize', () => {
     expect(normalize([0.4914], [0.247])(x, random()).data[0]).toBe(expected);
   });
 
-  test('refuses', () => {
+  test('rejects invalid arguments and images', () => {
     expect(() => normalize(0, [1, 0])).toThrow(new ArgumentError('normalize: std must be above 0, got 0'));
     expect(() => normalize([1, 2], 1)(image(3, 1, 1), random())).toThrow(
       new ShapeError('normalize: image [3,1,1] has 3 channels, mean has 2 numbers'),
@@ -38,7 +38,7 @@ describe('normalize', () => {
 });
 
 describe('randomCrop', () => {
-  test('is a window of the padded image, and every place occurs', () => {
+  test('is a window of the padded image, and every position occurs', () => {
     const [height, width, padding, fill] = [4, 5, 2, -1];
     const x = image(2, height, width);
     const padded = (c: number, y: number, w: number) =>
@@ -73,7 +73,7 @@ describe('randomCrop', () => {
     expect(randomCrop(4)(image(3, 4, 4), random())).toEqual(image(3, 4, 4));
   });
 
-  test('refuses', () => {
+  test('rejects invalid arguments and images', () => {
     expect(() => randomCrop(0)).toThrow(new ArgumentError('randomCrop: size must be a whole number ≥ 1 or a pair of them, got 0'));
     expect(() => randomCrop(4, { padding: -1 })).toThrow(
       new ArgumentError('randomCrop: padding must be a whole number ≥ 0 or a pair of them, got -1'),
@@ -85,7 +85,7 @@ describe('randomCrop', () => {
 });
 
 describe('randomHorizontalFlip', () => {
-  test('mirrors each line', () => {
+  test('mirrors each row', () => {
     expect(randomHorizontalFlip(1)(image(1, 2, 3), random()).data).toEqual(Float32Array.of(3, 2, 1, 6, 5, 4));
     expect(randomHorizontalFlip(0)(image(1, 2, 3), random())).toEqual(image(1, 2, 3));
   });
@@ -97,12 +97,12 @@ describe('randomHorizontalFlip', () => {
     expect(Math.abs(flips - 500)).toBeLessThan(60);
   });
 
-  test('refuses', () => {
+  test('rejects invalid arguments and images', () => {
     expect(() => randomHorizontalFlip(2)).toThrow(new ArgumentError('randomHorizontalFlip: p must be between 0 and 1, got 2'));
   });
 });
 
-test('compose goes from first to last, leaves its input as it was, and repeats with the same random numbers', () => {
+test('compose applies transforms in order, does not write to its input, and repeats with the same random numbers', () => {
   const both = compose(randomCrop(4, { padding: 1 }), randomHorizontalFlip(), normalize(0.5, 0.25));
   fc.assert(
     fc.property(fc.nat(), (seed) => {

@@ -16,7 +16,7 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 afterEach(() => detectAnomaly(false));
 
-/** What `fn` throws, with the place of this file as `here` and lines and columns as L:C. */
+/** Returns the message that `fn` throws, with this file's path as `here` and lines and columns as L:C. */
 function anomaly(fn: () => void): string {
   try {
     fn();
@@ -27,7 +27,7 @@ function anomaly(fn: () => void): string {
   throw new Error('nothing was thrown');
 }
 
-/** The line in this file that a message names. */
+/** Returns the line of this file that a message names. */
 function lineOf(message: string): number {
   return Number(/called at \S*anomaly\.test\.ts:(\d+):\d+$/.exec(message)?.[1]);
 }
@@ -62,7 +62,7 @@ describe('detectAnomaly', () => {
     expect(x.grad).toBeNull();
   });
 
-  test('names a gradient that came from outside, in first and second order', () => {
+  test('names a gradient that was passed in, in first and second order', () => {
     const x = tensor([1, 2], { requiresGrad: true });
     const text = (op: string, value: string): string =>
       `${op}: the gradient that reached it (given, from a hook, or a sum) has 2 of 2 values not finite\n` +
@@ -123,7 +123,7 @@ describe('detectAnomaly', () => {
     expect(x.log().item()).toBe(-Infinity);
   });
 
-  test('refuses a function that goes on later', () => {
+  test('rejects an asynchronous function', () => {
     expect(() => detectAnomaly(async () => 1)).toThrow(
       new ArgumentError(
         'detectAnomaly: the function returned a Promise, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it',
@@ -131,7 +131,7 @@ describe('detectAnomaly', () => {
     );
   });
 
-  test('leaves memory and gradients as they were', () => {
+  test('changes neither memory nor gradients', () => {
     const x = tensor([0, 1], { requiresGrad: true });
     scope(() => x.mul(2).sum().backward());
     const [before, was] = [memory(), x.grad!.toArray()];
@@ -166,7 +166,7 @@ function stage(from: number, to: number): nn.Layer[] {
   return [conv, new nn.BatchNorm2d(to), new nn.ReLU(), new nn.SqueezeExcite(to, { reduction: 2 })];
 }
 
-/** A small SE-CNN, new, as a NaN may have been put into its parameters' memory. */
+/** Makes a new small SE-CNN, as the last one may have a NaN in its parameters' memory. */
 function seCnn(): nn.Sequential {
   manualSeed(3);
   const pool = (): nn.Layer => new nn.MaxPool2d(2);
@@ -176,13 +176,13 @@ function seCnn(): nn.Sequential {
 
 let called = 0;
 
-/** Notes the line it is called from, as stacks give it here, where code has been transformed. */
+/** Records the line it is called from in the form that stacks have here, as the code has been transformed. */
 function noteLine<T>(value: T): T {
   called = Number(/anomaly\.test\.ts:(\d+):\d+/.exec(new Error('line').stack!.split('\n')[2]!)?.[1]);
   return value;
 }
 
-/** The whole of a step, as a module. */
+/** A whole training step as a module. */
 class Criterion extends nn.Module {
   readonly net = seCnn();
 
@@ -195,12 +195,12 @@ function poison(v: View): void {
   viewOf(v.dtype)[addressOf(v) / ITEM_SIZE[v.dtype]] = NaN;
 }
 
-/** The anomaly detector with a NaN put into the k-th result of a forward, or gradient of a backward. */
+/** The anomaly detector, with a NaN written into the k-th result of a forward or gradient of a backward. */
 class Poisoner implements Watcher {
   readonly recorded = anomalies.recorded;
   readonly #phase: 'forward' | 'backward';
   readonly #k: number;
-  /** What has come by, in order. */
+  /** The results or gradients seen, in order. */
   readonly seen: string[] = [];
 
   constructor(phase: 'forward' | 'backward', k: number) {
@@ -220,13 +220,13 @@ class Poisoner implements Watcher {
   }
 
   visited(...[node, g, grads]: Parameters<Watcher['visited']>): void {
-    // A gradient that is handed on as it came, or is a view of that, would look as if it had come so.
+    // Skips gradients that are the incoming one or a view of it: the detector would blame the incoming gradient.
     for (const x of grads) if (x !== null && x.storage !== g.storage) this.#visit('backward', node.name, x);
     anomalies.visited(node, g, grads);
   }
 }
 
-/** Runs the net with a NaN at place k; the detector's message, null where there is no such place. */
+/** Runs the net with a NaN at position k; returns the detector's message, or null if there is no such position. */
 function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly string[]; message: string | null } {
   const poisoner = new Poisoner(phase, k);
   const net = new Criterion();
@@ -245,7 +245,7 @@ function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly st
 }
 
 describe.each(['forward', 'backward'] as const)('a NaN in the %s of the SE-CNN', (phase) => {
-  test('is found at every operation, at once, with its module and line', () => {
+  test('is found at every operation, immediately, with its module and line', () => {
     const all = poisoned(phase, 0).seen;
     expect(all.length).toBeGreaterThan(25);
     const before = memory().bytes;
@@ -255,9 +255,9 @@ describe.each(['forward', 'backward'] as const)('a NaN in the %s of the SE-CNN',
       const where = `${all[k - 1]!}, ${k}`;
       expect(message, where).toMatch(new RegExp(`(^|: )${name}: ${phase} made 1 of \\d+ values not finite\n`));
       expect(message, where).toContain(`float32 ${shape}: `);
-      // It is the last that came by, but for other results of the same operation: batch norm has five.
+      // It is the last position seen, except for further results of the same operation: batch norm has five.
       expect(seen.length - k, where).toBeLessThanOrEqual(5);
-      // In the forward the poisoner itself stands between the operation and its caller.
+      // In the forward, the function that writes the NaN is on the stack between the operation and its caller.
       if (phase === 'backward') expect(lineOf(message!), where).toBe(called);
       expect(message, where).toMatch(/^(Criterion|net(\.\w+)* \(\w+\)): /);
     }

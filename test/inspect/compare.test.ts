@@ -32,7 +32,7 @@ test('equal: shape and every element', () => {
   expect(equal(zeros([0, 2]), zeros([0, 2]))).toBe(true);
 });
 
-test('nothing stays behind, nothing is recorded, and bad arguments are named', () => {
+test('frees all memory, records nothing, and names bad arguments', () => {
   const [a, b] = [ones([3], { requiresGrad: true }), ones([3])];
   const before = memory().tensors;
   allclose(a, b);

@@ -1,5 +1,5 @@
 /**
- * What gradcheck says a wrong gradient looks like, by exact text; and that it says nothing where nothing is known.
+ * gradcheck's diagnoses of wrong gradients, by exact text; and that unknown errors get no diagnosis.
  */
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
@@ -22,7 +22,7 @@ import {
 
 const leaf = { dtype: 'float64', requiresGrad: true } as const;
 
-/** y = sin x, whose gradient goes through `spoil`. */
+/** y = sin x, with its gradient changed by `spoil`. */
 const spoiled = (spoil: (dx: Tensor, g: Tensor, x: Tensor) => Tensor): ((x: Tensor) => Tensor) =>
   defineOp({
     name: 'sin',
@@ -96,7 +96,7 @@ describe('one input', () => {
 });
 
 describe('in relation to others', () => {
-  /** y = a ⊙ b, each with a gradient that is spoiled. */
+  /** y = a ⊙ b, with both gradients changed. */
   const mulWith = (spoil: (da: Tensor, db: Tensor) => [Tensor, Tensor], broadcasts = true): ((a: Tensor, b: Tensor) => Tensor) =>
     defineOp({
       name: 'mul',
@@ -148,7 +148,7 @@ describe('in relation to others', () => {
     ]);
   });
 
-  test('an output that gives nothing back', () => {
+  test('an output that contributes no gradient', () => {
     expect(diagnosisOf((x) => [x.exp(), x.detach().mul(x.detach()).add(x.mul(0)), x.sin()], [3])).toEqual([
       'input 0: nothing arrives from output 1',
     ]);
@@ -174,7 +174,7 @@ describe('in relation to others', () => {
   });
 });
 
-describe('nothing is claimed', () => {
+describe('no diagnosis', () => {
   test('of random gradients, whatever the shape', () => {
     const shapes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 0, maxLength: 4 });
     const noise = (shape: readonly number[], seed: number): ((x: Tensor) => Tensor) => {
@@ -218,12 +218,12 @@ describe('nothing is claimed', () => {
     );
   });
 
-  test('of one element that is half by chance', () => {
+  test('of one element that is half the right one by chance', () => {
     const op = defineOp({ name: 'square', forward: (_, x: Tensor) => x.square(), backward: (g) => [g] });
     expect(gradcheck((x) => op(x), tensor([1], leaf), { raise: false })).toMatchObject({ ok: false, diagnosis: [] });
   });
 
-  test('of what is right', () => {
+  test('of right gradients', () => {
     expect(gradcheck((x) => x.sin(), ones([3], leaf)).diagnosis).toEqual([]);
   });
 });

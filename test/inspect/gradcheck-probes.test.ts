@@ -1,5 +1,5 @@
 /**
- * What gradcheck asks besides elements: determinism, linearity in the incoming gradient, single outputs, shapes, fast mode.
+ * gradcheck's probes beyond single elements: determinism, linearity in the incoming gradient, single outputs, shapes, fast mode.
  */
 import { describe, expect, test } from 'vitest';
 import {
@@ -26,7 +26,7 @@ const report = { raise: false } as const;
 const squareWith = (backward: (g: Tensor, x: Tensor) => Tensor): ((x: Tensor) => Tensor) =>
   defineOp({ name: 'square', forward: (_, x: Tensor) => x.square(), save: (_, x) => ({ x }), backward: (g, { x }) => [backward(g, x)] });
 
-describe('the same twice', () => {
+describe('determinism', () => {
   test('a forward that draws numbers of its own', () => {
     const generator = new Generator(1);
     const { ok, problems } = gradcheck((a) => a.mul(rand([2], { dtype: 'float64', generator })), tensor([1, 2], leaf), report);
@@ -39,12 +39,12 @@ describe('the same twice', () => {
 
   test('NaN now and then', () => {
     let calls = 0;
-    // The fifth evaluation is the second at the point itself: backward, two steps, and one to compare with come first.
+    // The fifth evaluation repeats the fourth, after the analysis and two steps.
     const { problems } = gradcheck((a) => a.mul(++calls === 5 ? NaN : 1), tensor([1], leaf), report);
     expect(problems[0]).toMatch(/^output 0: two evaluations at one point differ by Infinity at \[0\] \(nondetTol 0\)/);
   });
 
-  test('a backward that does, within nondetTol and beyond', () => {
+  test('a nondeterministic backward, within nondetTol and beyond', () => {
     const generator = new Generator(1);
     const noisy = squareWith((g, x) =>
       g
@@ -94,8 +94,8 @@ describe('several outputs', () => {
     expect(gradcheck((a) => [a.exp(), a.sum(), a.detach()], tensor([1, 2], leaf)).ok).toBe(true);
   });
 
-  test('a graph whose gradient depends on which outputs are asked', () => {
-    // A hook on a shared node sees the sum of what arrives.
+  test('a graph whose gradient depends on the outputs chosen', () => {
+    // A hook on a shared node gets the sum of the gradients from all its uses.
     const f = (a: Tensor): Tensor[] => {
       const y = a.mul(1);
       y.registerHook((g) => g.clamp(-1, 1));
@@ -118,7 +118,7 @@ describe('shapes and dtypes of gradients', () => {
     backward: (g, { a, b }) => [g.mul(b), g.mul(a)],
   });
 
-  test('a broadcast that nobody sums', () => {
+  test('a gradient that is not summed over broadcast dims', () => {
     const inputs = [ones([2, 3], leaf), ones([3], leaf)];
     const { ok, problems, diagnosis, inputs: rows } = gradcheck((a, b) => mul(a, b), inputs, report);
     expect({ ok, rows }).toEqual({ ok: false, rows: [] });
@@ -148,7 +148,7 @@ describe('shapes and dtypes of gradients', () => {
     ]);
   });
 
-  test('other errors of the function come through', () => {
+  test('other errors of the function are rethrown', () => {
     expect(() => gradcheck((a) => a.reshape([7]), ones([2], leaf), report)).toThrow(/^reshape: /);
   });
 });
@@ -162,11 +162,11 @@ describe('fastMode', () => {
     };
     const { ok, checked, worst } = gradcheck(f, randn([1000], leaf), { fastMode: true });
     expect({ ok, checked, index: worst!.index }).toEqual({ ok: true, checked: 1, index: null });
-    // Backward, two steps, two probes.
+    // One evaluation for the analysis, two for the steps, two for the probes.
     expect(calls).toBe(5);
   });
 
-  test('finds what the slow mode finds, and then looks at every element', () => {
+  test('finds the same errors as the slow mode, and then checks every element', () => {
     const half = squareWith((g, x) => g.mul(x));
     const found = gradcheck((a, b) => half(a).mul(b), [randn([3], leaf), randn([3], leaf)], { ...report, fastMode: true });
     expect(found.inputs.map((r) => [r.checked, r.wrong])).toEqual([
@@ -192,11 +192,11 @@ describe('fastMode', () => {
 });
 
 describe('ties', () => {
-  test('say nothing where some element changes branch all the same', () => {
+  test('are not reported if an element changes branch along the common direction', () => {
     expect(gradcheck((a) => a.relu().add(a.amax()), tensor([0, 1, 1], leaf)).problems).toEqual([]);
   });
 
-  test('a gradient that adds up to a part is wrong too', () => {
+  test('gradients that add up to too little are wrong too', () => {
     const nobody = defineOp({
       name: 'amax',
       forward: (_, x: Tensor) => x.amax(),
@@ -231,7 +231,7 @@ describe('modules', () => {
     const x = randn([2, 2, 4, 4], { dtype: 'float64' });
     const before = Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()]);
     const loss = net.forward(x).sum();
-    // In evaluation a graph saves the running statistics.
+    // In evaluation mode the graph saves the running statistics.
     const evaluated = net.eval().forward(x).sum();
     net.train();
     const between = Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()]);
@@ -240,7 +240,7 @@ describe('modules', () => {
     expect(found.inputs.map((r) => [r.name, r.label, r.checked])).toEqual(net.namedParameters().map(([name, p]) => [name, name, p.numel]));
     expect(Object.entries(net.stateDict()).map(([name, t]) => [name, t.data()])).toEqual(between);
     expect(gradgradcheck(net, x, { fastMode: true }).ok).toBe(true);
-    // Graphs have saved parameters and statistics: they count as unchanged.
+    // Graphs that saved parameters and statistics stay valid, as the versions are restored.
     loss.backward();
     evaluated.backward();
   });
@@ -256,7 +256,7 @@ describe('modules', () => {
     expect(gradcheck(net, randn([2, 3], { dtype: 'float64' })).inputs.map((r) => r.name)).toEqual(['weight']);
   });
 
-  test('what is wrong is named by its path', () => {
+  test('a wrong gradient is named by the parameter’s path', () => {
     class Scale extends nn.Module {
       readonly scale = new nn.Parameter(tensor([1, 2], { dtype: 'float64' }));
       forward(x: Tensor): Tensor {
@@ -270,13 +270,13 @@ describe('modules', () => {
     expect(String(found)).toMatch(/\n {2}1\.scale \[0\]: analytic /);
   });
 
-  test('anything with namedParameters and forward will do', () => {
+  test('accepts any object with namedParameters and forward', () => {
     const w = tensor([1, 2], leaf);
     const f = { forward: (x: Tensor) => x.mul(w), namedParameters: (): [string, Tensor][] => [['w', w]] };
     expect(gradcheck(f, ones([2], { dtype: 'float64' })).inputs.map((r) => r.name)).toEqual(['w']);
   });
 
-  test('float32 is refused by name', () => {
+  test('float32 throws, with the name', () => {
     expect(() => gradcheck(model(), ones([2, 2, 4, 4], { dtype: 'float64' }))).toThrow(
       new DTypeError(
         "gradcheck: parameter '0.weight' [3,2,3,3] is float32; finite differences need float64: convert the module with .to('float64')",

@@ -23,7 +23,7 @@ import { defaultGenerator } from '../../src/autograd/index.ts';
 
 const leaf = { dtype: 'float64', requiresGrad: true } as const;
 
-/** y = x²,   ∂x = g · x: half of what is right. */
+/** y = x², with the wrong gradient ∂x = g · x: half the right one. */
 const halfSquare = defineOp({
   name: 'halfSquare',
   forward: (k, x: Tensor) => {
@@ -48,7 +48,7 @@ const flatSquare = defineOp({
 });
 
 describe('the report', () => {
-  test('counts elements and says what came nearest to failing', () => {
+  test('counts elements and names the one closest to its tolerance', () => {
     const x = tensor([1, 2], leaf);
     const report = gradcheck((a) => a.square(), x);
     expect(report).toMatchObject({ ok: true, checked: 2, resampled: 0, kink: null, failures: [] });
@@ -85,7 +85,7 @@ describe('the report', () => {
     expect(report.worst).toEqual(report.failures[1]);
   });
 
-  test('of many failures it spells out eight', () => {
+  test('lists eight of many failures', () => {
     const report = gradcheck((a) => halfSquare(a), ones([10], leaf), { raise: false });
     expect(String(report).split('wrong:\n')[1]!.split('\n')).toHaveLength(9);
     expect(String(report)).toMatch(/\n {2}… and 2 more$/);
@@ -104,7 +104,7 @@ describe('the report', () => {
   });
 });
 
-describe('refusals', () => {
+describe('errors', () => {
   test('float32', () => {
     expect(() => gradcheck((a) => a.exp(), ones([2, 3], { requiresGrad: true }))).toThrow(
       new DTypeError("gradcheck: input 0 [2,3] is float32; finite differences need float64: use .to('float64')"),
@@ -151,13 +151,13 @@ describe('kinks', () => {
     });
   }
 
-  test('equal elements are none to softmax: which one it subtracts makes no difference', () => {
+  test('equal elements are no kink for softmax: which maximum it subtracts makes no difference', () => {
     const x = tensor([1, 1], leaf);
     expect(gradcheck((a) => a.softmax(0), x).resampled).toBe(0);
     expect(gradgradcheck((a) => a.softmax(0), x).resampled).toBe(0);
   });
 
-  test('where no point is left to try, nothing is claimed', () => {
+  test('without a point away from kinks, no gradient is called wrong', () => {
     const x = tensor([1, 0], leaf);
     expect(() => gradcheck((a) => a.relu(), x, { maxResamples: 0 })).toThrow(
       new GradcheckError(
@@ -175,7 +175,7 @@ describe('kinks', () => {
 });
 
 describe('inputs', () => {
-  test('strided leaves are moved where they lie', () => {
+  test('strided leaves are moved in place', () => {
     const base = randn([3, 4], { dtype: 'float64' });
     const x = base.transpose(0, 1).requiresGrad_();
     const y = randn([2, 6], { dtype: 'float64' }).slice(1, 1, null, 2).requiresGrad_();
@@ -198,10 +198,10 @@ describe('inputs', () => {
     expect(failures.map((f) => f.input)).toEqual([0, 0]);
   });
 
-  test('results of operations stand for leaves', () => {
+  test('results of operations are accepted as inputs', () => {
     const x = tensor([1, 2], leaf).exp();
     expect(gradcheck((a) => a.log(), x).checked).toBe(2);
-    // Their own graph is still there.
+    // Their own graph is not consumed.
     x.sum().backward();
   });
 
@@ -212,7 +212,7 @@ describe('inputs', () => {
     expect(gradgradcheck(() => w.square(), w).ok).toBe(true);
   });
 
-  test('int32 and bool go through untouched', () => {
+  test('int32 and bool inputs are passed unchanged', () => {
     const x = randn([3, 4], leaf);
     const target = tensor([1, 0, 3], { dtype: 'int32' });
     expect(gradcheck((a, t) => F.crossEntropy(a, t), [x, target]).checked).toBe(12);
@@ -223,7 +223,7 @@ describe('inputs', () => {
   });
 });
 
-describe('what it leaves behind: nothing', () => {
+describe('no side effects', () => {
   test('memory, values, gradients, versions and the generator are as before', () => {
     manualSeed(7);
     const x = randn([4], leaf);
@@ -237,7 +237,7 @@ describe('what it leaves behind: nothing', () => {
     expect(x.data()).toEqual(values);
     expect(x.grad!.data()).toEqual(gradient);
     expect(defaultGenerator.stateDict()).toEqual(state);
-    // The graph has saved x: it was put back to the bit, so that counts as unchanged.
+    // The graph that saved x stays valid, as values and version of x are restored.
     loss.backward();
   });
 
@@ -249,7 +249,7 @@ describe('what it leaves behind: nothing', () => {
 
   test('also when the function throws', () => {
     const x = tensor([1, 2], leaf);
-    // A recorded operation, so that what earlier tests left readable is gone.
+    // A recorded operation frees the results that earlier tests left readable.
     scope(() => x.exp());
     const before = memory();
     let calls = 0;

@@ -47,7 +47,7 @@ describe('graph', () => {
     expect(nodes.every((n) => n.grad === null && !n.consumed && n.dtype === 'float64')).toBe(true);
   });
 
-  test('reads like a program', () => {
+  test('prints like a program', () => {
     const { x, loss } = example();
     expect(String(graph(loss))).toBe(
       [
@@ -72,7 +72,7 @@ describe('graph', () => {
     expect(graph(loss).nodes).toMatchObject([{ op: 'sum', inputs: [], consumed: true }]);
   });
 
-  test('what was freed says so', () => {
+  test('marks freed values', () => {
     const x = ones([2], leaf);
     const y = x.exp();
     const z = y.mul(3);
@@ -100,7 +100,7 @@ describe('graph', () => {
     });
   });
 
-  test('draws itself in DOT', () => {
+  test('prints DOT', () => {
     const x = tensor([1, 2], { ...leaf, label: 'the "x"' });
     const y = x.mul(x).sum();
     y.label = 'y';
@@ -121,7 +121,7 @@ describe('graph', () => {
 });
 
 describe('backwardSteps', () => {
-  test('narrates the walk, newest first', () => {
+  test('yields the steps of the walk, newest node first', () => {
     const { loss, x, w } = example();
     expect([...backwardSteps(loss)].map(String)).toEqual([
       'loss = sum(y) receives 1, passes [1, 1, 1, 1, …] to y',
@@ -136,7 +136,7 @@ describe('backwardSteps', () => {
     expect(x.grad!.item()).toBe(90);
   });
 
-  test('gives gradients to read and nothing to free', () => {
+  test('gives readable gradients that the user need not free', () => {
     const { x, w, loss } = example();
     scope(() => {
       for (const step of backwardSteps(loss)) {
@@ -152,7 +152,7 @@ describe('backwardSteps', () => {
     expect([x.grad!.item(), w.grad!.item()]).toEqual([90, -60]);
   });
 
-  test('is the engine’s own walk: the same bits as backward, with a gradient and retainGraph', () => {
+  test('is the engine’s own walk: bitwise identical to backward, with a gradient and retainGraph', () => {
     const run = (go: (y: Tensor, g: Tensor) => void): ArrayLike<number>[] => {
       const x = tensor(
         [
@@ -188,9 +188,9 @@ describe('backwardSteps', () => {
     expect(() => loss.backward()).toThrow(GraphConsumedError);
   });
 
-  test('leaves no memory behind, finished or not', () => {
+  test('frees all memory, finished or not', () => {
     const x = randn([8], leaf);
-    // A recorded operation, so that what earlier tests left readable is gone.
+    // A recorded operation frees the results that earlier tests left readable.
     scope(() => x.exp());
     const before = memory();
     for (const early of [true, false]) {
@@ -202,14 +202,14 @@ describe('backwardSteps', () => {
     }
   });
 
-  test('gradients of earlier steps are gone', () => {
+  test('gradients of earlier steps are freed', () => {
     const { loss } = example();
     const kept: Tensor[] = [];
     for (const step of backwardSteps(loss)) kept.push(step.grad);
     expect(() => kept[1]!.data()).toThrow(ReleasedError);
   });
 
-  test('does nothing before the first step, and refuses as backward does', () => {
+  test('does nothing before the first step, and throws what backward throws', () => {
     const { loss } = example();
     const unused = backwardSteps(loss);
     loss.backward();

@@ -1,6 +1,6 @@
 /**
- * Ten wrong gradients, the mistakes that people make, each caught by the very properties that the gradient table asserts,
- * which its right twin passes: the test that those tests work.
+ * Mutation test of the gradient table: ten typical mistakes in gradients, each caught by the same properties that the table asserts.
+ * The right operation passes them.
  */
 import type fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -25,11 +25,11 @@ import type { ConvParams } from '../../src/kernels/index.ts';
 import { FIRST_ORDER_CASES, firstOrder, holds, sharesTies, type Line } from '../support/properties.ts';
 import { batchNormLine, binary, convLine, matmulLine, reduction, unary, whereLine } from '../support/lines.ts';
 
-/** Expects the property to fail because of a gradient, not because the test itself is broken. */
+/** Expects the property to fail because of a gradient, not because of an error in the test itself. */
 function fails<T>(property: fc.IProperty<T>): void {
   let error: unknown = null;
   try {
-    // That it fails is all there is to know: the smallest case would take long to find.
+    // No shrinking: only the failure matters, and the smallest case would take long to find.
     holds(property, Math.max(FIRST_ORDER_CASES, 200), { shrink: false });
   } catch (e) {
     error = e;
@@ -39,7 +39,7 @@ function fails<T>(property: fc.IProperty<T>): void {
   expect(cause instanceof GradcheckError || /got the gradients/.test(String(cause)), String(cause)).toBe(true);
 }
 
-/** A wrong gradient, and what gradcheck says of it. */
+/** A wrong gradient, and gradcheck's diagnosis. */
 interface Mutant<F> {
   /** The operation, right or wrong. */
   readonly op: (wrong: boolean) => F;
@@ -49,7 +49,7 @@ interface Mutant<F> {
   readonly looks: string;
 }
 
-/** A line made with the right operation passes, with the wrong one it fails; a small case is diagnosed. */
+/** Tests that the table's line passes for the right operation and fails for the wrong one, and the diagnosis of a small case. */
 function caught<F>(name: string, { op, line, at, looks }: Mutant<F>): void {
   test(name, () => {
     holds(firstOrder(line(op(false))), FIRST_ORDER_CASES);
@@ -72,7 +72,7 @@ const withNumbers =
   (a: Operand, b: Operand): Tensor =>
     op(asTensor(a), asTensor(b));
 
-/** The first of what should be summed over the dims along which `shape` was broadcast. */
+/** Takes the first element instead of the sum over the dims along which `shape` was broadcast. */
 function cut(g: Tensor, shape: Shape): Tensor {
   let y = g;
   while (y.ndim > shape.length) y = firstOf(y, 0).squeeze(0);
@@ -82,7 +82,7 @@ function cut(g: Tensor, shape: Shape): Tensor {
   return y;
 }
 
-/** Of nothing the first is the sum. */
+/** Without elements, the first equals the sum. */
 const firstOf = (g: Tensor, d: number): Tensor => (g.shape[d] === 0 ? g.sum(d, { keepdim: true }) : g.slice(d, 0, 1));
 
 describe('each is caught', () => {
@@ -267,7 +267,7 @@ describe('each is caught', () => {
     looks: 'input 0 and input 1: their gradients are exchanged',
   });
 
-  // Central differences see a kink at a tie and move away. There is one direction in which none is met: all alike.
+  // At a tie, central differences meet a kink and the point moves away. Only the direction in which all elements move alike has none.
   test('max tie', () => {
     const everyTieWins = defineOp({
       name: 'amax',

@@ -31,14 +31,14 @@ test('counts operations by module and direction, with their arithmetic and bytes
   expect(conv.bytes).toBe(4 * 2 * 8 * 6 * 6);
   const flops = 2 * (2 * 8 * 6 * 6) * (3 * 3 * 3);
   expect(conv.gflops! * conv.seconds * 1e9).toBeCloseTo(flops, 3);
-  // The images want no gradient, so the backward is that of the weights alone.
+  // The images require no gradient, so backward computes only the weights' gradient.
   const back = find(p.rows, 'conv2d', 'backward', 'conv (Conv2d)');
   expect(back.gflops! * back.seconds * 1e9).toBeCloseTo(flops, 3);
   expect(back.bytes).toBe(4 * 8 * 3 * 3 * 3);
   find(p.rows, 'relu', 'forward', 'Net');
   const product = find(p.rows, 'matmul', 'forward', 'head.1 (Linear)');
   expect(product.gflops! * product.seconds * 1e9).toBeCloseTo(2 * 2 * 5 * 288, 3);
-  // Both factors of it want a gradient.
+  // Both factors require a gradient.
   const gradients = find(p.rows, 'matmul', 'backward', 'head.1 (Linear)');
   expect(gradients.gflops! * gradients.seconds * 1e9).toBeCloseTo(2 * 2 * 2 * 5 * 288, 3);
   find(p.rows, 'square', 'backward', '');
@@ -64,7 +64,7 @@ test('prints a table, and a timeline whose events do not overlap', () => {
   expect(traceEvents[0]).toMatchObject({ name: 'conv2d', cat: 'forward', args: { module: 'conv (Conv2d)', shapes: [[2, 8, 6, 6]] } });
 });
 
-test('what throws inside ends the measurement; a caught error spoils no later row', () => {
+test('an error ends the measurement; a caught error does not affect later rows', () => {
   const x = tensor([1, 2]);
   expect(() =>
     profile(() => {
@@ -80,7 +80,7 @@ test('what throws inside ends the measurement; a caught error spoils no later ro
     x.add(1);
   });
   expect(rows.map((r) => [r.op, r.calls])).toEqual([['add', 2]]);
-  // Nobody watches any more.
+  // No watcher is active any more.
   const before = memory().tensors;
   expect(profile(() => 3).rows).toEqual([]);
   expect(memory().tensors).toBe(before);

@@ -30,7 +30,7 @@ afterEach(() => {
   fs.rmSync(dir, { recursive: true });
 });
 
-/** Holds whatever tree it is given; restores any. */
+/** A Stateful that stores any state tree. */
 class Box implements Stateful {
   tree: unknown;
   constructor(tree: unknown = null) {
@@ -44,7 +44,7 @@ class Box implements Stateful {
   }
 }
 
-/** The tree with copies of its tensors. */
+/** Copies a tree and its tensors. */
 function copied(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if ('clone' in value) return (value as Tensor).clone().keep();
@@ -52,7 +52,7 @@ function copied(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, copied(v)]));
 }
 
-/** A model of two parameters that copies into them and refuses other names and shapes, after it has written some. */
+/** A model of two parameters whose loadStateDict throws on other names and shapes, after it has written some parameters. */
 class Model implements Stateful {
   readonly parameters: Record<string, Tensor>;
   constructor(shapes: Record<string, number[]>) {
@@ -76,7 +76,7 @@ function bits(t: Tensor) {
   return { dtype: t.dtype, shape: t.shape, bytes: [...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)] };
 }
 
-/** The tree with tensors as bits, so that trees can be compared. */
+/** Replaces a tree's tensors by their bits, so that trees can be compared. */
 function seen(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if ('clone' in value) return bits(value as Tensor);
@@ -84,8 +84,8 @@ function seen(value: unknown): unknown {
   return Object.entries(value).map(([key, v]) => [key, seen(v)]);
 }
 
-describe('what is saved', () => {
-  test('is restored, tensors bit by bit and numbers exactly', () => {
+describe('saved state', () => {
+  test('is restored bitwise, tensors and numbers', () => {
     const x = tensor([
       [1, NaN, -0],
       [Infinity, 1e-45, 3],
@@ -120,7 +120,7 @@ describe('what is saved', () => {
     expect(fs.readdirSync(dir)).toEqual(['run.safetensors']);
   });
 
-  test('any tree survives', () => {
+  test('any tree survives a round trip', () => {
     const key = fc.oneof(fc.string({ maxLength: 3 }), fc.constantFrom('$', '$tensor', '$number', '$$tensor', '__proto__', '0', 'a.b'));
     const { tree } = fc.letrec((tie) => ({
       tree: fc.oneof(
@@ -143,7 +143,7 @@ describe('what is saved', () => {
     );
   });
 
-  test('names entries so that other tools find them', () => {
+  test('names entries by path, so that other tools can read them', () => {
     const model = new Model({ 'fc.weight': [2, 3] });
     const box = new Box([0.5, -0]);
     const { entries, metadata } = decodeSafetensors(checkpointToBytes({ model, box }, { step: 3 }), 'bytes');
@@ -159,7 +159,7 @@ describe('what is saved', () => {
     });
   });
 
-  test('extra comes back, and members that are undefined count as absent', () => {
+  test('extra is returned, without members that are undefined', () => {
     const extra = { step: 12, best: NaN, history: [{ loss: 0.1, note: undefined }], name: 'x' };
     saveCheckpoint(file, {}, extra);
     expect(loadCheckpoint(file, {})).toStrictEqual({ step: 12, best: NaN, history: [{ loss: 0.1 }], name: 'x' });
@@ -167,7 +167,7 @@ describe('what is saved', () => {
     expect(loadCheckpoint(file, {})).toBe(null);
   });
 
-  test('holds the default generator', () => {
+  test('includes the default generator', () => {
     rand([3]);
     saveCheckpoint(file, {});
     const next = rand([4]).toArray();
@@ -214,7 +214,7 @@ describe('a resumed run', () => {
 
   const fileOf = (step: number) => path.join(dir, `${step}.safetensors`);
 
-  /** Trains from step `from` on; saves after each. */
+  /** Trains from step `from` on; saves after each step. */
   const train = ({ model, optimizer, scheduler, loader }: ReturnType<typeof make>, from = 0) => {
     let step = from;
     while (step < steps) {
@@ -231,7 +231,7 @@ describe('a resumed run', () => {
     }
   };
 
-  test('ends with the same bits as one that was never interrupted, wherever it stopped', () => {
+  test('ends bitwise identical to an uninterrupted run, at whatever step it stopped', () => {
     manualSeed(3);
     train(make());
     const whole = Array.from({ length: steps }, (_, i) => fs.readFileSync(fileOf(i + 1)));
@@ -258,7 +258,7 @@ describe('a resumed run', () => {
   });
 });
 
-describe('what does not fit is refused, and nothing is changed', () => {
+describe('a checkpoint that does not fit throws, and nothing changes', () => {
   const failure = (what: string) => new FileError(`loadCheckpoint: ${file}: ${what}`);
 
   test('other names', () => {
@@ -280,7 +280,7 @@ describe('what does not fit is refused, and nothing is changed', () => {
     expect(model.tree).toBe(1);
   });
 
-  test('another model: whatever was restored before it, and its own first half, get back what they had', () => {
+  test('another model: objects restored before it, and its own written parameters, are rolled back', () => {
     const sgd = (m: Model) => new optim.SGD(Object.values(m.parameters), { lr: 0.1, momentum: 0.9 });
     const saved = new Model({ a: [2], b: [3] });
     saveCheckpoint(file, { optimizer: sgd(saved), box: new Box(3), model: saved });
@@ -303,11 +303,11 @@ describe('what does not fit is refused, and nothing is changed', () => {
     expect(() => loadCheckpoint(file, { box, optimizer, model: new Model({ c: [1] }) })).toThrow(
       failure('model: c is missing (nothing was changed)'),
     );
-    // The new model's parameter, and the copy that the box was given back.
+    // The new model's parameter, and the copy that restores the box.
     expect(memory().tensors).toBe(live.tensors + 2);
   });
 
-  test('a state that cannot be put back is named', () => {
+  test('a state that cannot be rolled back is named', () => {
     saveCheckpoint(file, { a: new Box(1), b: new Box(2) });
     const stubborn: Stateful = {
       stateDict: () => ({}),
@@ -330,7 +330,7 @@ describe('what does not fit is refused, and nothing is changed', () => {
     );
   });
 
-  test('no checkpoint, a newer one, a damaged one', () => {
+  test('a file that is no checkpoint, a newer one, a damaged one', () => {
     const box = new Box(1);
     const load = () => loadCheckpoint(file, { box });
     expect(load).toThrow(new FileError(`readBytes: folder ${dir} has no file run.safetensors`));
@@ -361,7 +361,7 @@ describe('what does not fit is refused, and nothing is changed', () => {
       let read: unknown;
       try {
         checkpointFromBytes(damaged, { box: target });
-        // Padding and the like: what was read is what was written.
+        // The flipped byte was padding or similar, so the restored state equals the saved one.
         read = seen(target.tree);
       } catch (error) {
         expect(error).toBeInstanceOf(FileError);
@@ -377,7 +377,7 @@ describe('what does not fit is refused, and nothing is changed', () => {
     );
   });
 
-  test('what cannot be saved; the old file stays', () => {
+  test('values that cannot be saved throw; the old file stays', () => {
     saveCheckpoint(file, { box: new Box(1) });
     const old = fs.readFileSync(file);
     const cyclic: Record<string, unknown> = {};

@@ -27,20 +27,20 @@ describe('readBytes', () => {
     expect([...readBytes(path.join(dir, 'a'))]).toEqual([97, 98, 99]);
   });
 
-  test('says what is missing', () => {
+  test('names what is missing', () => {
     expect(() => readBytes(path.join(dir, 'b'))).toThrow(new FileError(`readBytes: folder ${dir} has no file b`));
     expect(() => readBytes(path.join(dir, 'no', 'b'))).toThrow(new FileError(`readBytes: there is no folder ${dir}/no`));
     expect(() => readBytes(dir)).toThrow(new FileError(`readBytes: ${dir} is a folder, expected a file`));
   });
 
-  test('passes other failures on by their code', () => {
+  test('reports other failures by their code', () => {
     vi.spyOn(fs, 'readFileSync').mockImplementation(() => {
       throw systemError('EACCES');
     });
     expect(() => readBytes('/a/b')).toThrow(new FileError('readBytes: cannot read /a/b (EACCES)'));
   });
 
-  test('without a file system says so', () => {
+  test('throws a FileError without a file system', () => {
     const host = globalThis.process;
     try {
       Reflect.deleteProperty(globalThis, 'process');
@@ -88,7 +88,7 @@ describe('writeFileAtomic', () => {
     },
   );
 
-  test('renames again where another program holds the file for a moment', () => {
+  test('retries a rename while another program has the file open', () => {
     const file = path.join(dir, 'out.bin');
     const rename = vi.spyOn(fs, 'renameSync');
     for (const code of ['EPERM', 'EBUSY', 'EACCES']) {
@@ -112,7 +112,7 @@ describe('writeFileAtomic', () => {
     expect(fs.readdirSync(dir)).toEqual([]);
   });
 
-  test('does without flushing the folder where the platform cannot', () => {
+  test('skips flushing the folder if the platform cannot', () => {
     const file = path.join(dir, 'out.bin');
     const open = fs.openSync;
     vi.spyOn(fs, 'openSync').mockImplementation((name, ...rest) => {
@@ -124,11 +124,11 @@ describe('writeFileAtomic', () => {
   });
 });
 
-test('a process killed while it saves leaves the old file or the new one, whole', { timeout: 30_000 }, async () => {
+test('a process killed while it saves leaves the complete old or new file', { timeout: 30_000 }, async () => {
   const file = path.join(dir, 'state.bin');
   const size = 2 ** 20;
   writeFileAtomic(file, new Uint8Array(size));
-  // Saves number after number, each file filled with its number's last byte, and says so after each.
+  // Saves one number after the other, as a file filled with the number's last byte, and prints each saved number.
   const source = `
     import { writeFileAtomic } from '${new URL('../../src/io/files.ts', import.meta.url).href}';
     for (let n = 1; ; n++) {
@@ -156,7 +156,7 @@ test('a process killed while it saves leaves the old file or the new one, whole'
     const bytes = fs.readFileSync(file);
     expect(bytes).toHaveLength(size);
     expect(bytes.every((b) => b === bytes[0])).toBe(true);
-    // What was reported as saved is saved; one more may have been on its way.
+    // The last reported number is saved; the next one may be saved too.
     expect([said & 255, (said + 1) & 255]).toContain(bytes[0]);
   }
   expect(saves).toBeGreaterThan(8);

@@ -5,7 +5,7 @@ import { type DType, newArray } from '../../src/core/dtype.ts';
 import { ArgumentError, FileError } from '../../src/core/errors.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../src/io/safetensors-format.ts';
 
-/** A file from its header's text and its data bytes. */
+/** Builds a file from its header's text and its data bytes. */
 function file(header: string | Uint8Array, data: ArrayLike<number> = []): Uint8Array {
   const text = typeof header === 'string' ? new TextEncoder().encode(header) : header;
   const bytes = new Uint8Array(8 + text.length + data.length);
@@ -19,12 +19,12 @@ const one = (dtype: string, shape: string, span: number) => `{"x":{"dtype":"${dt
 
 const read = (bytes: Uint8Array) => decodeSafetensors(bytes, 'm.safetensors');
 
-/** Reads the only entry of a file of one stored type. */
+/** Decodes a file with one entry of the given stored type. */
 const readOne = (dtype: string, data: ArrayLike<number>, count = 1) =>
   read(file(one(dtype, `[${count}]`, data.length), data)).entries.get('x')!;
 
 describe('encode', () => {
-  test('lays the bytes out as the format says', () => {
+  test('lays out the bytes as the format specifies', () => {
     const bytes = encodeSafetensors(
       [
         ['b', { data: Uint8Array.of(1), shape: [], dtype: 'bool' }],
@@ -65,7 +65,7 @@ describe('encode', () => {
     expect(() => encodeSafetensors(entries)).toThrow(new ArgumentError(message));
   });
 
-  test('refuses a metadata key twice', () => {
+  test('rejects a duplicate metadata key', () => {
     expect(() =>
       encodeSafetensors(
         [],
@@ -117,7 +117,7 @@ describe('decode: types', () => {
     expect(() => readOne(type, bytes, values.length)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
   });
 
-  test('elements need not be aligned, and the result shares nothing with the file', () => {
+  test('elements need not be aligned, and the result shares no memory with the file', () => {
     const bytes = file(
       '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]}}',
       [5, 0, 0, 128, 63],
@@ -131,7 +131,7 @@ describe('decode: types', () => {
 });
 
 describe('decode: names', () => {
-  test('keeps order, __proto__, numbers and every Unicode text as plain names', () => {
+  test('preserves order and any name: __proto__, numbers, every Unicode text', () => {
     const names = ['z', '__proto__', '1', '0', '', 'é\n"\\', '\u{1f600}', 'constructor'];
     const bytes = encodeSafetensors(
       names.map((name, i) => [name, { data: Int32Array.of(i), shape: [], dtype: 'int32' }]),
@@ -149,13 +149,13 @@ describe('decode: names', () => {
     ]);
   });
 
-  test('understands escapes and white space', () => {
+  test('accepts escapes and white space', () => {
     const header = ' { "\\u00e9\\t" :\n{"shape":[ ],\r"dtype":"U8", "data_offsets" : [ 0 , 1 ]\t} } '.trimStart();
     expect([...read(file(header, [3])).entries]).toEqual([['é\t', { data: Int32Array.of(3), shape: [], dtype: 'int32' }]]);
   });
 });
 
-describe('decode: refuses what is no strictly valid file', () => {
+describe('decode: rejects files that are not strictly valid', () => {
   const entry = '"dtype":"F32","shape":[1],"data_offsets":[0,4]';
   const x4 = [0, 0, 0, 0];
   test.each<[string, Uint8Array, string]>([
@@ -245,7 +245,7 @@ describe('decode: refuses what is no strictly valid file', () => {
     expect(() => read(bytes)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
   });
 
-  test('long texts are no problem', () => {
+  test('accepts long texts', () => {
     const long = 'ab"\\'.repeat(500_000);
     expect(read(encodeSafetensors([], [['k', long]])).metadata.get('k')).toBe(long);
     const number = file(one('F32', `[${'1'.repeat(2_000_000)}]`, 4));
@@ -284,7 +284,7 @@ describe('properties', () => {
   );
   const bytesOf = ({ data }: ArrayData) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-  test('a round trip keeps every bit, also of NaNs', () => {
+  test('a round trip is bitwise identical, also for NaNs', () => {
     fc.assert(
       fc.property(files, ([arrays, texts]) => {
         const { entries, metadata } = read(encodeSafetensors(arrays, texts));
@@ -297,7 +297,7 @@ describe('properties', () => {
     );
   });
 
-  test('a damaged file is read or refused with a FileError, never anything else', () => {
+  test('a damaged file is read or throws a FileError, never another error', () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(files, damage, fc.nat(), ([arrays, texts], flips, cut) => {

@@ -16,7 +16,7 @@ afterEach(() => {
   fs.rmSync(dir, { recursive: true });
 });
 
-/** All that a file keeps of a tensor, bits and not values. */
+/** Returns everything that a file stores of a tensor, with bits instead of values. */
 function bits(t: Tensor) {
   const data = t.data();
   return { dtype: t.dtype, shape: t.shape, bytes: [...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)] };
@@ -24,7 +24,7 @@ function bits(t: Tensor) {
 
 const bitsOf = (record: Record<string, Tensor>) => Object.entries(record).map(([name, t]) => [name, bits(t)]);
 
-test('what is saved is loaded, bit by bit, whatever its dtype, shape and strides', () => {
+test('a round trip is bitwise identical for every dtype, shape and strides', () => {
   const x = arange(24, undefined, 1, { dtype: 'float32' }).reshape([2, 3, 4]);
   const tensors = {
     'layers.0.weight': x,
@@ -54,7 +54,7 @@ test('what is saved is loaded, bit by bit, whatever its dtype, shape and strides
   expect(fs.readdirSync(dir)).toEqual(['m.safetensors']);
 });
 
-test('any tensors survive', () => {
+test('any tensors survive a round trip', () => {
   const dims = fc.array(fc.nat(3), { maxLength: 4 });
   const dtype = fc.constantFrom<DType>('float32', 'float64', 'int32', 'bool');
   const entry = fc.tuple(fc.string({ unit: 'grapheme', maxLength: 8 }), dims, dtype, fc.boolean());
@@ -101,7 +101,7 @@ test('num_batches_tracked is I64 in the file and int32 here', () => {
 });
 
 describe('memory', () => {
-  test('loaded tensors belong to the scope around; kept ones survive it; saving makes none', () => {
+  test('loaded tensors belong to the enclosing scope; kept ones survive it; saving makes none', () => {
     const w = randn([3, 4], { requiresGrad: true }).keep();
     const before = memory().tensors;
     const kept = scope(() => {
@@ -116,7 +116,7 @@ describe('memory', () => {
   });
 });
 
-describe('refusals', () => {
+describe('errors', () => {
   test('a missing file and a damaged one', () => {
     expect(() => loadSafetensors(file)).toThrow(new FileError(`readBytes: folder ${dir} has no file m.safetensors`));
     saveSafetensors(file, { w: tensor([1, 2]) });
@@ -130,7 +130,7 @@ describe('refusals', () => {
     );
   });
 
-  test('a missing folder, and a tensor that is gone: the old file stays', () => {
+  test('a missing folder, and a released tensor: the old file stays', () => {
     const old = { w: tensor([1]) };
     const there = path.join(dir, 'no', 'm.safetensors');
     expect(() => saveSafetensors(there, old)).toThrow(new FileError(`writeFileAtomic: there is no folder ${dir}/no; make it first`));

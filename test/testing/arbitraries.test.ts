@@ -1,5 +1,5 @@
 /**
- * What chainrule/testing draws: valid, varied, and readable when it fails.
+ * The arbitraries of chainrule/testing draw valid and varied samples that print readably.
  */
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
@@ -24,7 +24,7 @@ const seed = 20261124;
 const draw = <T>(arb: fc.Arbitrary<T>, numRuns = 300): T[] => fc.sample(arb, { numRuns, seed });
 
 describe('shapes', () => {
-  test('keep to their bounds, and reach them', () => {
+  test('stay within their bounds, and reach them', () => {
     const drawn = draw(shapes({ minRank: 1, maxRank: 4, minSize: 0, maxSize: 5 }));
     expect(new Set(drawn.map((s) => s.length))).toEqual(new Set([1, 2, 3, 4]));
     expect(new Set(drawn.flat())).toEqual(new Set([0, 1, 2, 3, 4, 5]));
@@ -36,7 +36,7 @@ describe('shapes', () => {
     expect(draw(shapes()).filter((s) => s.includes(0)).length).toBeLessThan(100);
   });
 
-  test('bounds that cross are refused', () => {
+  test('crossed bounds throw', () => {
     expect(() => shapes({ minRank: 3, maxRank: 2 })).toThrow(
       new ArgumentError('shapes: minRank 3 and minSize 0 must not exceed maxRank 2 and maxSize 3'),
     );
@@ -105,7 +105,7 @@ describe('tensors', () => {
     });
   }
 
-  test('are printed as the code that makes them', () => {
+  test('print as the code that makes them', () => {
     const make = (code: string): unknown => runInNewContext(code, { tensor });
     const arbitrary = fc.oneof(tensors({ dtype: 'float64' }), tensors({ dtype: 'int32' }), tensors({ dtype: 'bool', shape: [1, 2, 2, 2] }));
     for (const sample of draw<TensorSample>(arbitrary, 100)) {
@@ -131,7 +131,7 @@ describe('tensors', () => {
     });
   });
 
-  test('hold no memory before they are made', () => {
+  test('allocate no memory before tensor() is called', () => {
     const before = memory();
     draw(tensors());
     expect(memory()).toEqual(before);
@@ -147,7 +147,7 @@ describe('configurations', () => {
     for (const key of ['stride', 'padding', 'dilation'] as const) {
       expect(drawn.some(([, , , o]) => o[key][0] !== o[key][1])).toBe(true);
     }
-    // What fast algorithms are for comes often enough to try them.
+    // Convolutions with fast algorithms are drawn often enough to test them.
     const usual = drawn.filter(([, w, , o]) => String([w.shape.slice(2), o.stride, o.dilation]) === '3,3,1,1,1,1');
     expect(usual.length).toBeGreaterThan(30);
     expect(drawn.some(([, w, b, o]) => o.groups === 2 && b === null && w.shape[2] === 3)).toBe(true);

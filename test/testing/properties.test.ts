@@ -1,5 +1,5 @@
 /**
- * gradientProperty passes what is right, fails what is wrong, and shrinks to the smallest shape that shows it.
+ * gradientProperty passes right gradients, fails wrong ones, and shrinks to the smallest shape that shows the error.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +24,7 @@ import { sumTo } from '../../src/autograd/index.ts';
 const run = { seed: 20261124, numRuns: 200 };
 const float64 = { dtype: 'float64' } as const;
 
-/** y = x², wrong where `wrong` says so of its shape. */
+/** y = x², with a wrong gradient for the shapes that `wrong` accepts. */
 const square = (wrong: (shape: readonly number[]) => boolean): ((x: Tensor) => Tensor) =>
   defineOp({
     name: 'square',
@@ -138,7 +138,7 @@ describe('what is checked', () => {
     expect([...module.norm.running_mean!.data()]).toEqual([0, 0, 0]);
   });
 
-  test('float32 is refused', () => {
+  test('float32 throws', () => {
     const { errorInstance } = fc.check(
       gradientProperty((x) => x.exp(), tensors()),
       run,
@@ -146,7 +146,7 @@ describe('what is checked', () => {
     expect((errorInstance as Error).message).toMatch(/^gradcheck: input 0 .* is float32; finite differences need float64/);
   });
 
-  test('where no sample requires a gradient, the first that can', () => {
+  test('without a sample that requires a gradient, the first float sample is checked', () => {
     const [sample] = fc.sample(tensors({ ...float64, shape: [2], requiresGrad: false }), { seed: 1, numRuns: 1 });
     let seen: boolean[] = [];
     const op = (a: Tensor, b: Tensor): Tensor => {
@@ -157,7 +157,7 @@ describe('what is checked', () => {
     expect(seen).toEqual([true, false]);
   });
 
-  test('nothing stays in memory', () => {
+  test('frees all memory', () => {
     scope(() => tensor([1], { ...float64, requiresGrad: true }).exp());
     const before = memory();
     fc.check(
@@ -174,7 +174,7 @@ describe('what is checked', () => {
   });
 });
 
-test('the example in docs/testing.md is the one that runs', () => {
+test('the example in docs/testing.md equals the tested one', () => {
   const read = (path: string): string =>
     readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8').replaceAll('\r\n', '\n');
   const block = /```ts\n(import fc[^]*?)```/.exec(read('docs/testing.md'))?.[1];
