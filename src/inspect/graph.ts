@@ -213,11 +213,11 @@ function graphText(nodes: readonly GraphNode[]): string {
     n.grad === null ? '' : `grad ${preview(n.grad)}`,
   ]);
   const widths = [0, 1, 2, 3].map((c) => Math.max(...rows.map((r) => r[c]!.length)));
-  return rows
-    .map(([name, definition, type, value, grad]) =>
-      `${name!.padEnd(widths[0]!)} = ${definition!.padEnd(widths[1]!)}   ${type!.padEnd(widths[2]!)}   ${value!.padEnd(widths[3]!)}   ${grad!}`.trimEnd(),
-    )
-    .join('\n');
+  const lines = rows.map((row) => {
+    const [name, definition, type, value, grad] = row.map((cell, c) => cell.padEnd(widths[c] ?? 0));
+    return `${name} = ${definition}   ${type}   ${value}   ${grad}`.trimEnd();
+  });
+  return lines.join('\n');
 }
 
 function graphDot(nodes: readonly GraphNode[]): string {

@@ -5,7 +5,7 @@ import type { ElementArray } from '../../core/dtype.ts';
 import { Random } from '../../core/random.ts';
 import { rowMajorStrides, type Shape } from '../../core/shape.ts';
 import type { PerturbedInput } from './perturbed-input.ts';
-import { analyse, evaluate, maxAbs, projectedDifference, withAllMoved, type Analysis, type Run } from './run.ts';
+import { analyse, evaluate, maxAbs, projectedDifference, withAllInputsMoved, type Analysis, type Run } from './run.ts';
 import { unravelIndex } from '../unravel-index.ts';
 
 /** The two gradients of one input, and which elements are wrong. */
@@ -85,7 +85,7 @@ function snapToWhole(c: number): number {
 export function factorHoldsElsewhere({ input }: Evidence, run: Run, c: number): boolean {
   const random = new Random(run.settings.seed, -1);
   const directions = run.perturbed.map((p) => Float64Array.from(p.values, (x) => (1 + Math.abs(x)) * (0.5 + random.uniform())));
-  return withAllMoved(run, directions, 0.01, () => {
+  return withAllInputsMoved(run, directions, 0.01, () => {
     const there = analyse('gradcheck', run);
     const found = commonFactor(there.gradients[run.perturbed.indexOf(input)]!, centralDifferences(run, there, input));
     return found?.value === c;

@@ -7,14 +7,14 @@ import { AutogradError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { fromElements, type Tensor } from '../../autograd/tensor.ts';
 import {
-  withAllMoved,
-  projectedDifference,
   dot,
   evaluate,
   gradientsOf,
   maxAbs,
+  projectedDifference,
   sameBranches,
-  withResult,
+  withAllInputsMoved,
+  withOutputs,
   type Analysis,
   type ElementLocation,
   type Run,
@@ -35,7 +35,7 @@ const FACTORS = [0, -2] as const;
 /** Runs the function twice more and its backward several times, and compares the results. */
 export function probe(run: Run, analysis: Analysis): ProbeResult {
   const before = evaluate(run, analysis);
-  return withResult(run, (all) => {
+  return withOutputs(run, (all) => {
     const outputs = all.filter((y) => y.requiresGrad);
     const incoming = (factor: number): Tensor[] =>
       analysis.projection.map((v, i) => {
@@ -149,8 +149,8 @@ export function probeTie(run: Run, analysis: Analysis, kink: ElementLocation): P
   const { eps, atol, rtol } = run.settings;
   const nothing = { problems: [], diagnosis: [] };
   const ones = run.perturbed.map((p) => new Float64Array(p.numel).fill(1));
-  const above = withAllMoved(run, ones, eps, () => evaluate(run, analysis));
-  const below = withAllMoved(run, ones, -eps, () => evaluate(run, analysis));
+  const above = withAllInputsMoved(run, ones, eps, () => evaluate(run, analysis));
+  const below = withAllInputsMoved(run, ones, -eps, () => evaluate(run, analysis));
   if (!sameBranches(above, analysis) || !sameBranches(below, analysis)) return nothing;
   const numeric = projectedDifference(above.outputs, below.outputs, analysis.projection) / (2 * eps);
   const analytic = analysis.gradients.reduce((sum, g) => sum + dot(g, new Float64Array(g.length).fill(1)), 0);

@@ -57,7 +57,7 @@ export interface ComparedInput {
 }
 
 /** Calls the subject with recording on; runs `fn` with its outputs and the branches taken. */
-export function withResult<T>(run: Run, fn: (outputs: readonly Tensor[], branches: readonly Float64Array[]) => T): T {
+export function withOutputs<T>(run: Run, fn: (outputs: readonly Tensor[], branches: readonly Float64Array[]) => T): T {
   return scope(() =>
     withSameState(run.subject.buffers, () => {
       const { result, branches } = logBranches(() => run.subject.call(run.inputs));
@@ -68,7 +68,7 @@ export function withResult<T>(run: Run, fn: (outputs: readonly Tensor[], branche
 
 /** Runs one forward and one backward with a random projection v. */
 export function analyse(name: string, run: Run): Analysis {
-  return withResult(run, (all, branches) => {
+  return withOutputs(run, (all, branches) => {
     const outputs = all.filter((y) => y.requiresGrad);
     if (outputs.length === 0) {
       throw new AutogradError(`${name}: no output of the function requires a gradient: it does not depend on the inputs, or was detached`);
@@ -94,7 +94,7 @@ export function gradientsOf(run: Run, outputs: readonly Tensor[], gradOutputs: r
 
 /** Runs one forward; returns the outputs that were differentiable in the analysis. */
 export function evaluate(run: Run, analysis: Analysis): Evaluation {
-  return withResult(run, (all, branches) => {
+  return withOutputs(run, (all, branches) => {
     const outputs = all.filter((_, i) => analysis.differentiable[i]);
     return { outputs: outputs.map((y) => y.data()), branches };
   });
@@ -169,7 +169,7 @@ export function jacobianColumns(run: Run, analysis: Analysis, p: PerturbedInput)
 }
 
 /** Runs `fn` with all perturbed inputs moved by h times their directions. */
-export function withAllMoved<T>(run: Run, directions: readonly Float64Array[], h: number, fn: () => T): T {
+export function withAllInputsMoved<T>(run: Run, directions: readonly Float64Array[], h: number, fn: () => T): T {
   const moveFrom = (k: number): T => {
     const p = run.perturbed[k];
     return p === undefined ? fn() : p.withAllMoved(directions[k]!, h, () => moveFrom(k + 1));
