@@ -1,18 +1,19 @@
 /**
- * The chain rule, seen: what `backward` does, step by step, on a small expression and on a Squeeze-and-Excitation block.
+ * Shows the chain rule at work: every step of `backward`, first on a small expression, then on a squeeze-and-excitation block.
  *
  *   npx tsx examples/lesson.ts
  *
- * Runs in a second, and checks every gradient it prints.
+ * Takes a second. Checks the gradients against formulas derived by hand, and throws if one differs.
  */
 import { type Tensor, backwardSteps, graph, tensor } from 'chainrule';
 
-/** Gives a tensor a name, so that graphs and steps can speak of it. */
+/** Labels a tensor with the name under which `graph` and `backwardSteps` list it. */
 function named(label: string, t: Tensor): Tensor {
   t.label = label;
   return t;
 }
 
+/** Throws if an element of `got` differs from `want` by 1e-6 or more. */
 function expectClose(what: string, got: Tensor | null, want: readonly number[]): void {
   const values = got === null ? [] : Array.from(got.data());
   const close = values.length === want.length && values.every((v, i) => Math.abs(v - want[i]!) < 1e-6);
@@ -29,25 +30,24 @@ const product = named('product', w.mul(x));
 const sum = named('sum', product.add(x));
 const y = named('y', sum.square());
 
-console.log('1. y = (w·x + x)² at w = 3, x = 2. Every operation leaves a node that remembers its inputs:\n');
+console.log('1. y = (w·x + x)² at w = 3, x = 2. Every operation records a node that refers to its inputs:\n');
 console.log(`${graph(y)}\n`);
 
-// backward visits the nodes newest first. Each one multiplies the gradient that reached it by its own, local derivative,
-// and hands the product on. That is the whole chain rule: ∂y/∂input = ∂y/∂node · ∂node/∂input.
+// Backward visits the nodes in reverse creation order. Each node multiplies the gradient it received by its local derivative
+// and passes the product to its inputs. That is the whole chain rule: ∂y/∂input = ∂y/∂node · ∂node/∂input.
 
-console.log('Backward walks it from y to the leaves. At each node: gradient so far × local derivative.\n');
+console.log('Backward visits the nodes from y to the leaves. At each node: gradient received × local derivative.\n');
 for (const { name, op, grad, inputs } of backwardSteps(y)) {
   const received = grad.item();
-  if (op === 'leaf') console.log(`  ${name}: a leaf. All that reached it adds up to ${received}`);
+  if (op === 'leaf') console.log(`  ${name}: a leaf. The gradients that reached it add up to ${received}`);
   for (const input of inputs) {
     const passed = input.grad!.item();
-    console.log(
-      `  ${name} = ${op}: ∂y/∂${name} is ${received}, ∂${name}/∂${input.name} is ${passed / received}, so ${input.name} gets ${passed}`,
-    );
+    const local = passed / received;
+    console.log(`  ${name} = ${op}: ∂y/∂${name} is ${received}, ∂${name}/∂${input.name} is ${local}, so ${input.name} gets ${passed}`);
   }
 }
 
-// x is used twice, so it was handed two gradients: one by the sum, one by the product. They add up.
+// x is used twice, so it received two gradients: one from the sum and one from the product. Gradients of several uses add up.
 
 expectClose('∂y/∂w', w.grad, [2 * 8 * 2]);
 expectClose('∂y/∂x', x.grad, [2 * 8 * (3 + 1)]);
@@ -55,8 +55,8 @@ console.log(`\n  ∂y/∂w = 2(w·x + x)·x = ${w.grad!.item()},  ∂y/∂x = 2(
 
 // ── 2. A Squeeze-and-Excitation block ────────────────────────────────────────────────────────────────────────────────────
 //
-// The same rule on tensors. An SE block (Hu et al. 2017) looks at the mean of each channel and scales the channels by what
-// it makes of them: z = mean(x), s = σ(W₂ relu(W₁ z)), y = x ⊙ s. Here: one image of 2 channels and 1×2 pixels.
+// The same rule on tensors. An SE block (Hu et al. 2017) computes one scale per channel from the means of all channels:
+// z = mean(x), s = σ(W₂ relu(W₁ z)), y = x ⊙ s. Here x is one image of 2 channels and 1×2 pixels.
 
 const image = tensor([[[[1, 3]], [[-2, 4]]]], { dtype: 'float64', requiresGrad: true, label: 'image' });
 const W1 = tensor([[1, 0.5]], { dtype: 'float64', requiresGrad: true, label: 'W1' });
@@ -72,18 +72,21 @@ console.log('2. An SE block: squeeze = mean of each channel, gate = σ(W2 relu(W
 console.log(`${graph(total)}\n`);
 
 const gate = Array.from(s.data());
-const excited = hidden.item();
-const toImage: number[][] = [];
-console.log('Its backward, in the engine’s own words:\n');
+const hiddenValue = hidden.item();
+const gradientsOfImage: number[][] = [];
+console.log('Its backward pass, as backwardSteps reports it:\n');
 for (const step of backwardSteps(total)) {
   console.log(`  ${step}`);
-  for (const input of step.inputs) if (input.name === 'image') toImage.push(Array.from(input.grad!.data()));
+  for (const input of step.inputs) {
+    if (input.name === 'image') gradientsOfImage.push(Array.from(input.grad!.data()));
+  }
 }
 
-// The image is used twice as well. Directly, where it is scaled: there its gradient is the gate. And through the squeeze,
-// because every pixel has a say in the mean that sets the gate. A block without the second path would train, but wrongly.
+// The image is used twice as well. On the direct path it is scaled, so its gradient is the gate. On the path through the
+// squeeze, every pixel contributes to the mean that determines the gate. Without the second path the block would still train,
+// but with wrong gradients.
 
-const [direct, throughSqueeze] = toImage as [number[], number[]];
+const [direct, throughSqueeze] = gradientsOfImage as [number[], number[]];
 expectClose('direct path', tensor(direct, { dtype: 'float64' }), [gate[0]!, gate[0]!, gate[1]!, gate[1]!]);
 expectClose(
   'both paths',
@@ -91,16 +94,17 @@ expectClose(
   direct.map((d, i) => d + throughSqueeze[i]!),
 );
 
-// By hand: total = Σ_c s_c·(sum of channel c), sums 4 and 2; ds = s(1 − s); the hidden unit is positive, so relu passes.
-const slope = gate.map((v) => v * (1 - v));
-const dHidden = 0.5 * slope[0]! * 4 - 0.5 * slope[1]! * 2;
+// By hand: total = Σ_c s_c·(sum of channel c), where the sums are 4 and 2. The derivative of the sigmoid is s(1 − s). The
+// hidden unit is positive, so the derivative of relu is 1.
+const sigmoidSlope = gate.map((v) => v * (1 - v));
+const dHidden = 0.5 * sigmoidSlope[0]! * 4 - 0.5 * sigmoidSlope[1]! * 2;
 expectClose(
   'through the squeeze',
   tensor(throughSqueeze, { dtype: 'float64' }),
   [1, 1, 0.5, 0.5].map((w1) => (dHidden * w1) / 2),
 );
 expectClose('∂total/∂W1', W1.grad, [dHidden * 2, dHidden * 1]);
-expectClose('∂total/∂W2', W2.grad, [slope[0]! * 4 * excited, slope[1]! * 2 * excited]);
+expectClose('∂total/∂W2', W2.grad, [sigmoidSlope[0]! * 4 * hiddenValue, sigmoidSlope[1]! * 2 * hiddenValue]);
 
 const text = (values: readonly number[]): string => `[${values.map((v) => v.toFixed(4)).join(', ')}]`;
 console.log(`\n  The image gets ${text(direct)} directly`);

@@ -8,8 +8,8 @@ export interface ScSEOptions extends nn.LayerOptions {
 }
 
 /**
- * Concurrent spatial and channel squeeze-and-excitation: every channel is scaled by what the whole image says, every pixel by
- * what all channels say there, and the two are added.
+ * Concurrent spatial and channel squeeze-and-excitation. One branch scales every channel by a function of its mean over the
+ * image, the other scales every pixel by a function of its channels; the output is the sum of both.
  *   y = x · σ(W₂ relu(W₁ z + b₁) + b₂) + x · σ(w ∗ x),   z = mean of x over H, W,   w a 1×1 convolution to one channel
  * Shape:  x [N,C,H,W] → y [N,C,H,W]; channel.fc.0.weight [C/r,C], channel.fc.2.weight [C,C/r], spatial.weight [1,C,1,1]
  * Init:   as Linear and Conv2d

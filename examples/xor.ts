@@ -1,21 +1,23 @@
 /**
- * Learns XOR, the smallest function that no single layer can: ten lines of training.
+ * Trains a network with one hidden layer on XOR, the smallest function that a single linear layer cannot represent.
  *
  *   npx tsx examples/xor.ts
  *
- * Prints the four outputs after 300 steps, and fails where one is off by more than 0.1.
+ * Prints the four outputs after 300 steps. Throws if one of them is off by more than 0.1.
  */
 import { manualSeed, scoped, tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 
+// The four inputs, one a row, and the output for each.
 const x = tensor([0, 0, 0, 1, 1, 0, 1, 1], { shape: [4, 2] });
 const y = tensor([0, 1, 1, 0], { shape: [4, 1] });
 
 manualSeed(0);
 const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1));
 const optimizer = new optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
+// scoped() counts the steps and frees each step's tensors at its end.
 for (const step of scoped(300)) {
   const loss = F.binaryCrossEntropyWithLogits(model.forward(x), y);
   optimizer.zeroGrad();
