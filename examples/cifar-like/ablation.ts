@@ -1,5 +1,5 @@
 /**
- * What each property of squeeze-and-excitation is worth: placement, reduction, squeeze and gate, over seeds.
+ * The ablation command: measures how placement, reduction, squeeze and gate of squeeze-and-excitation change accuracy, over seeds.
  *
  *   npm run ablation
  *   npm run ablation -- --help

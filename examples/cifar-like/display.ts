@@ -1,16 +1,16 @@
 /**
- * What a run shows while it works: a bar on a terminal, a plain line now and then elsewhere.
+ * Shows the progress of a run: a bar on a terminal, a line of text every five seconds elsewhere.
  */
 import { type Bar, Presets, SingleBar } from 'cli-progress';
 import type { StepReport } from './loop.ts';
 
 export interface Display {
-  /** A net begins, or goes on after `step` steps. */
+  /** Training of a net starts, or resumes after `step` steps. */
   begin(net: string, step: number, total: number, batchSize: number): void;
   step(report: StepReport): void;
-  /** A line of its own. */
+  /** Prints a line below the progress shown so far. */
   note(text: string): void;
-  /** Leaves the terminal in order. */
+  /** Stops the bar and restores the cursor. */
   end(): void;
 }
 
@@ -18,16 +18,17 @@ export function makeDisplay(output: NodeJS.WriteStream): Display {
   return output.isTTY ? new BarDisplay(output) : new LineDisplay(output);
 }
 
-/** Smoothed figures of the steps so far. */
-class Pace {
+/** Exponential moving averages of loss and accuracy, and the speed of recent steps. */
+class RunningStats {
   readonly #first: number;
   readonly #total: number;
   readonly #batchSize: number;
   readonly #start = performance.now();
+  /** Sum of the weights in both averages; dividing by it corrects their start at zero. */
   #weight = 0;
   #loss = 0;
   #accuracy = 0;
-  /** End and number of recent steps: the first is about 5 s old. */
+  /** End time and number of recent steps; the oldest is about 5 s old. */
   #recent: { at: number; step: number }[];
 
   constructor(step: number, total: number, batchSize: number) {
@@ -46,7 +47,7 @@ class Pace {
     while (this.#recent.length > 2 && this.#recent[1]!.at < now - 5000) this.#recent.shift();
   }
 
-  /** For the bar's payload and the plain line alike. */
+  /** Returns the figures as text, for the bar and for the line. */
   figures(): { loss: string; accuracy: string; speed: string; left: string } {
     const first = this.#recent[0]!;
     const last = this.#recent.at(-1)!;
@@ -61,7 +62,7 @@ class Pace {
   }
 }
 
-/** `1:05` */
+/** Returns a duration as minutes and seconds: `1:05`. */
 export function clock(seconds: number): string {
   const s = Math.round(seconds);
   return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
@@ -70,7 +71,7 @@ export function clock(seconds: number): string {
 class BarDisplay implements Display {
   readonly #output: NodeJS.WriteStream;
   #bar: Bar | null = null;
-  #pace: Pace | null = null;
+  #stats: RunningStats | null = null;
 
   constructor(output: NodeJS.WriteStream) {
     this.#output = output;
@@ -79,21 +80,21 @@ class BarDisplay implements Display {
   begin(net: string, step: number, total: number, batchSize: number): void {
     this.end();
     const format = `${net.padEnd(10)} {bar} {value}/{total}  loss {loss}  acc {accuracy}  {speed} images/s  {left} left`;
-    // What the figures leave of the line.
+    // The figures need 74 columns; the bar gets the rest.
     const barsize = Math.min(40, Math.max(8, this.#output.columns - 74));
-    // The run handles Ctrl-C itself: it saves first.
+    // No graceful exit: the run handles Ctrl-C itself, because it saves first.
     const bar = new SingleBar(
       { format, barsize, fps: 10, stream: this.#output, hideCursor: true, gracefulExit: false },
       Presets.shades_classic,
     );
     bar.start(total, step, { loss: '–', accuracy: '–', speed: '–', left: '–' });
     this.#bar = bar;
-    this.#pace = new Pace(step, total, batchSize);
+    this.#stats = new RunningStats(step, total, batchSize);
   }
 
   step(report: StepReport): void {
-    this.#pace?.add(report);
-    this.#bar?.update(report.step, this.#pace?.figures());
+    this.#stats?.add(report);
+    this.#bar?.update(report.step, this.#stats?.figures());
   }
 
   note(text: string): void {
@@ -107,15 +108,15 @@ class BarDisplay implements Display {
   }
 }
 
-/** Between plain lines, in milliseconds. */
-const LINE_MS = 5000;
+/** Time between two lines, in milliseconds. */
+const LINE_INTERVAL_MS = 5000;
 
 class LineDisplay implements Display {
   readonly #output: NodeJS.WriteStream;
   #net = '';
   #total = 0;
-  #pace: Pace | null = null;
-  #last = 0;
+  #stats: RunningStats | null = null;
+  #lastLineAt = 0;
 
   constructor(output: NodeJS.WriteStream) {
     this.#output = output;
@@ -124,16 +125,16 @@ class LineDisplay implements Display {
   begin(net: string, step: number, total: number, batchSize: number): void {
     this.#net = net;
     this.#total = total;
-    this.#pace = new Pace(step, total, batchSize);
-    this.#last = performance.now();
+    this.#stats = new RunningStats(step, total, batchSize);
+    this.#lastLineAt = performance.now();
   }
 
   step(report: StepReport): void {
-    this.#pace!.add(report);
+    this.#stats!.add(report);
     const now = performance.now();
-    if (now - this.#last < LINE_MS && report.step !== this.#total) return;
-    this.#last = now;
-    const { loss, accuracy, speed, left } = this.#pace!.figures();
+    if (now - this.#lastLineAt < LINE_INTERVAL_MS && report.step !== this.#total) return;
+    this.#lastLineAt = now;
+    const { loss, accuracy, speed, left } = this.#stats!.figures();
     this.note(`${this.#net}  step ${report.step}/${this.#total}  loss ${loss}  accuracy ${accuracy}  ${speed} images/s  ${left} left`);
   }
 

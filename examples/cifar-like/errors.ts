@@ -1,9 +1,9 @@
 /**
- * What goes wrong outside the library: one line for the user, and the exit code it ends with.
+ * Errors of the commands in this folder. Each has a one-line message for the user and leads to an exit code.
  */
 
-/** An option that cannot be used; exit code 2. */
+/** An option is missing, unknown or has a bad value; exit code 2. */
 export class UsageError extends Error {}
 
-/** A run that cannot start or go on; exit code 1. */
+/** A run cannot start or continue; exit code 1. */
 export class RunError extends Error {}

@@ -1,30 +1,33 @@
 /**
- * A net on images it has not been trained on.
+ * Evaluation of a net on test images.
  */
 import { noGrad } from 'chainrule';
 import { DataLoader, type Dataset, type ImageAndLabel, type Transform } from 'chainrule/data';
 import * as F from 'chainrule/nn/functional';
-import type { Net } from './loop.ts';
+import type { Net } from './model.ts';
 
 export interface Evaluation {
   /** Mean cross entropy. */
   readonly loss: number;
-  /** Share of the images. */
+  /** Share of images classified correctly. */
   readonly accuracy: number;
-  /** The class the net chose for each image, in the dataset's order. */
+  /** Predicted class of each image, in the dataset's order. */
   readonly predictions: readonly number[];
   readonly labels: readonly number[];
 }
 
-/** Looks at every image of `dataset`; null if `stopRequested` says so on the way. Leaves the net in evaluation mode. */
+export interface EvaluateOptions {
+  readonly batchSize: number;
+  readonly transform: Transform;
+  /** Checked before every batch; true ends the evaluation. */
+  readonly stopRequested?: (() => boolean) | undefined;
+}
+
+/** Evaluates the net on every image of `dataset`; returns null if it was stopped. Leaves the net in evaluation mode. */
 export async function evaluate(
   model: Net,
   dataset: Dataset<ImageAndLabel>,
-  {
-    batchSize,
-    transform,
-    stopRequested = () => false,
-  }: { batchSize: number; transform: Transform; stopRequested?: (() => boolean) | undefined },
+  { batchSize, transform, stopRequested = () => false }: EvaluateOptions,
 ): Promise<Evaluation | null> {
   const predictions: number[] = [];
   const labels: number[] = [];
@@ -39,6 +42,6 @@ export async function evaluate(
       labels.push(...y.data());
     });
   }
-  const right = predictions.filter((p, i) => p === labels[i]).length;
-  return { loss: loss / labels.length, accuracy: right / labels.length, predictions, labels };
+  const correct = predictions.filter((p, i) => p === labels[i]).length;
+  return { loss: loss / labels.length, accuracy: correct / labels.length, predictions, labels };
 }

@@ -1,16 +1,17 @@
 /**
- * What a net's gates do, class by class.
+ * The scales that a net's SE gates give to channels, by class.
  */
 import { scope, type Tensor } from 'chainrule';
 import { DataLoader, subset } from 'chainrule/data';
 import * as nn from 'chainrule/nn';
 import type { Data } from './data.ts';
-import { GLANCE_IMAGES, type Net } from './loop.ts';
+import { INTERIM_IMAGES } from './loop.ts';
+import type { Net } from './model.ts';
 import type { BlockExcitation } from './table.ts';
 
-/** Scales over the first test images, rounded to what a chart shows. */
+/** Records the scales on the first test images, rounded to the precision of a chart. */
 export function excitationsOf(model: Net, data: Data, { batchSize }: { batchSize: number }): BlockExcitation[] {
-  const images = subset(data.test, 0, Math.min(GLANCE_IMAGES, data.test.length));
+  const images = subset(data.test, 0, Math.min(INTERIM_IMAGES, data.test.length));
   return scope(() => {
     const loader = new DataLoader(images, { batchSize, transform: data.testTransform });
     const excitations = nn.recordExcitations(model, loader, { numClasses: data.classes.length });
@@ -19,5 +20,6 @@ export function excitationsOf(model: Net, data: Data, { batchSize }: { batchSize
 }
 
 function rounded(byClass: Tensor): (number | null)[][] {
-  return (byClass.toArray() as number[][]).map((row) => row.map((s) => (Number.isFinite(s) ? Number(s.toFixed(4)) : null)));
+  const round = (scale: number): number | null => (Number.isFinite(scale) ? Number(scale.toFixed(4)) : null);
+  return (byClass.toArray() as number[][]).map((row) => row.map(round));
 }

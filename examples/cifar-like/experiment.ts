@@ -1,5 +1,5 @@
 /**
- * A run: one net after the other trained, tested and recorded, and saved so that it can go on after anything.
+ * A run: trains and tests one net after the other, records metrics, and saves checkpoints from which a stopped run resumes.
  */
 import type { Stateful } from 'chainrule';
 import type { Data } from './data.ts';
@@ -13,26 +13,42 @@ import type { Settings } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
 
-/** What a checkpoint says beside the states. */
-interface Extra extends Progress {
+/** What a checkpoint stores beside the states of net, optimizer, schedule and loader. */
+interface CheckpointExtra {
   /** Index of the net being trained, in the order of `netsOf`. */
   readonly phase: number;
-  /** Nets that are done. */
+  readonly step: number;
+  readonly seconds: number;
+  /** `evaluatedAt` of the Progress. Files have the older name. */
+  readonly glancedAt: number;
+  /** Results of the nets that are finished. */
   readonly results: readonly Result[];
 }
 
-/** Between checkpoints, in milliseconds, beside those at the end of every epoch. */
-const SAVE_MS = 10_000;
+function extraOf(phase: number, { step, seconds, evaluatedAt }: Progress, results: readonly Result[]): CheckpointExtra {
+  return { phase, step, seconds, glancedAt: evaluatedAt, results };
+}
 
-/** The nets of a run, in the order they are trained. */
+/** Returns the progress stored in a checkpoint; that of a net not yet trained if there is none. */
+function progressIn(extra: CheckpointExtra | null): Progress {
+  if (extra === null) return { step: 0, seconds: 0, evaluatedAt: 0 };
+  return { step: extra.step, seconds: extra.seconds, evaluatedAt: extra.glancedAt };
+}
+
+/** Time between two checkpoints within an epoch, in milliseconds. The end of every epoch has one as well. */
+const SAVE_INTERVAL_MS = 10_000;
+
+/** Returns the nets of a run in the order in which they are trained. */
 function netsOf({ se }: Settings): Result['net'][] {
-  return se === null ? ['plain', 'se'] : [se ? 'se' : 'plain'];
+  if (se === null) return ['plain', 'se'];
+  return se ? ['se'] : ['plain'];
 }
 
 /**
- * Trains what is left of the run in `folder`; null if it was asked to stop before the end, all being saved.
+ * Trains the nets that the run in `folder` has not finished, and returns the results of all. Returns null if it was stopped; its
+ * state is saved then.
  *
- * Throws: RunError or an error of the library, in one line
+ * Throws: RunError or an error of the library, with a one-line message
  */
 export async function runExperiment(
   folder: RunFolder,
@@ -41,22 +57,21 @@ export async function runExperiment(
   stopRequested: () => boolean,
 ): Promise<Result[] | null> {
   const { settings } = folder;
-  const saved = folder.rewind() as Extra | null;
+  const saved = folder.rewind() as CheckpointExtra | null;
   const results = [...(saved?.results ?? [])];
   const nets = netsOf(settings);
   for (let phase = saved?.phase ?? 0; phase < nets.length; phase++) {
     const net = nets[phase]!;
     const training = prepare(makeModel(settings, net === 'se', data.shape[0]!), data, settings);
-    const resumed = saved?.phase === phase;
-    if (resumed) folder.restore(states(training));
-    const progress: Progress = resumed
-      ? { step: saved.step, seconds: saved.seconds, glancedAt: saved.glancedAt }
-      : { step: 0, seconds: 0, glancedAt: 0 };
+    const resumed = saved?.phase === phase ? saved : null;
+    if (resumed !== null) folder.restore(statesOf(training));
+    const progress = progressIn(resumed);
     const save = (): void => {
       checkFinite(training, progress.step);
-      folder.save(states(training), { phase, ...progress, results } satisfies Extra);
+      folder.save(statesOf(training), extraOf(phase, progress, results));
     };
     try {
+      // Skipped if the checkpoint was written after this net had been tested.
       if (results.length === phase) {
         const result = await trainNet(net, { training, progress, data, folder, display, save, stopRequested });
         if (result === null) {
@@ -68,7 +83,8 @@ export async function runExperiment(
         save();
       }
     } catch (error) {
-      throw error instanceof NotFinite ? inOneLine(error, titleOf(settings.model, net === 'se'), folder) : error;
+      if (!(error instanceof NotFinite)) throw error;
+      throw runErrorFor(error, titleOf(settings.model, net === 'se'), folder);
     }
     training.model.dispose();
     training.optimizer.dispose();
@@ -76,24 +92,25 @@ export async function runExperiment(
   return results;
 }
 
-function states({ model, optimizer, scheduler, loader }: Training): Record<string, Stateful> {
+function statesOf({ model, optimizer, scheduler, loader }: Training): Record<string, Stateful> {
   return { model, optimizer, scheduler, loader };
 }
 
-interface Net {
+interface NetRun {
   readonly training: Training;
   readonly progress: Progress;
   readonly data: Data;
   readonly folder: RunFolder;
   readonly display: Display;
+  /** Writes a checkpoint. */
   readonly save: () => void;
   readonly stopRequested: () => boolean;
 }
 
-/** Trains one net to its last step and tests it; null if it was asked to stop. */
+/** Trains one net to its last step and tests it; returns null if it was stopped. */
 async function trainNet(
   net: Result['net'],
-  { training, progress, data, folder, display, save, stopRequested }: Net,
+  { training, progress, data, folder, display, save, stopRequested }: NetRun,
 ): Promise<Result | null> {
   const { settings } = folder;
   const title = titleOf(settings.model, net === 'se');
@@ -103,10 +120,10 @@ async function trainNet(
       folder.append({ net, ...report });
       display.step(report);
     },
-    onGlance: (step, { loss, accuracy, labels }) =>
+    onInterimEvaluation: (step, { loss, accuracy, labels }) =>
       folder.append({ net, step, images: labels.length, testLoss: loss, testAccuracy: accuracy }),
     onSafePoint: (epochEnd) => {
-      if (!epochEnd && performance.now() - savedAt < SAVE_MS) return;
+      if (!epochEnd && performance.now() - savedAt < SAVE_INTERVAL_MS) return;
       save();
       savedAt = performance.now();
     },
@@ -138,7 +155,7 @@ async function trainNet(
   };
 }
 
-/** A checkpoint must be worth going back to: an update can break the weights before the next loss shows it. */
+/** Throws NotFinite for a weight that is NaN or infinite: an update can break the weights before the next loss shows it. */
 function checkFinite({ model }: Training, step: number): void {
   for (const [name, p] of model.namedParameters()) {
     const bad = p.data().find((v) => !Number.isFinite(v));
@@ -146,7 +163,8 @@ function checkFinite({ model }: Training, step: number): void {
   }
 }
 
-function inOneLine({ step, message }: NotFinite, title: string, folder: RunFolder): RunError {
+/** Returns the error for the user: where the number appeared, which checkpoint is left, and what to change. */
+function runErrorFor({ step, message }: NotFinite, title: string, folder: RunFolder): RunError {
   const kept = folder.hasCheckpoint ? `the last good checkpoint is kept in ${folder.dir}` : 'there was no checkpoint yet';
   return new RunError(
     `${title}, step ${step}: ${message}, expected a finite number; ${kept}; start again with a --lr below ${folder.settings.lr}`,

@@ -3,33 +3,32 @@
  */
 import { scope, type Tensor } from 'chainrule';
 import { DataLoader, type Dataset, type ImageAndLabel, subset, type Transform } from 'chainrule/data';
-import type * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { OneCycleLR, SGD } from 'chainrule/optim';
 import { evaluate, type Evaluation } from './evaluate.ts';
+import type { Net } from './model.ts';
 
-export type Net = nn.Module & { forward(x: Tensor): Tensor };
-
+/** Hyperparameters of a training run. */
 export interface Recipe {
   readonly batchSize: number;
   /** Highest learning rate. */
   readonly lr: number;
-  /** Order and augmentation of the training images. */
+  /** Determines the order and the augmentation of the training images. */
   readonly seed: number;
   readonly epochs: number;
-  /** In place of whole epochs. */
+  /** Number of steps in place of `epochs`; null: whole epochs. */
   readonly maxSteps: number | null;
 }
 
 export interface TrainingData {
   readonly train: Dataset<ImageAndLabel>;
-  /** Where to glance at on the way; null: nowhere. */
+  /** Images for the evaluations during training; null: no evaluation. */
   readonly test: Dataset<ImageAndLabel> | null;
   readonly trainTransform: Transform;
   readonly testTransform: Transform;
 }
 
-/** Everything that changes while a net trains, beside the counts below. A checkpoint holds all of it. */
+/** The objects that training changes. A checkpoint stores their states, and the Progress. */
 export interface Training {
   readonly model: Net;
   readonly optimizer: SGD;
@@ -37,40 +36,42 @@ export interface Training {
   readonly loader: DataLoader<ImageAndLabel>;
 }
 
-/** Where the training stands. */
+/** How far the training of a net has come. */
 export interface Progress {
-  /** Steps done. */
+  /** Number of finished steps. */
   step: number;
-  /** Seconds spent on them and on making their batches; evaluation and saving left out. */
+  /** Seconds spent on steps and on making their batches, without evaluation and saving. */
   seconds: number;
-  /** The last step after which the test images were glanced at. */
-  glancedAt: number;
+  /** The step of the last interim evaluation. */
+  evaluatedAt: number;
 }
 
 export interface StepReport {
   readonly step: number;
   readonly epoch: number;
   readonly loss: number;
-  /** Share of the batch. */
+  /** Share of the batch classified correctly. */
   readonly accuracy: number;
   readonly lr: number;
 }
 
-/** What the loop tells, and whether it shall go on. */
+/** Callbacks of the training loop. */
 export interface Observer {
   onStep?(report: StepReport): void;
-  /** A glance at the first test images, on the way. */
-  onGlance?(step: number, evaluation: Evaluation): void;
-  /** After every step, when all is in order to be saved; `epochEnd` after an epoch's last step. */
+  /** Called after an evaluation on the first test images during training. */
+  onInterimEvaluation?(step: number, evaluation: Evaluation): void;
+  /** Called after every step, when the state is consistent and may be saved. `epochEnd`: the step was the last of its epoch. */
   onSafePoint?(epochEnd: boolean): void;
-  /** Asked after every step. */
+  /** Called after every step; true ends the training. */
   stopRequested?(): boolean;
 }
 
-/** Glances at the test set on the way, and images of each. */
-const GLANCES = 10;
-export const GLANCE_IMAGES = 2000;
+/** The training is divided into so many parts, with an interim evaluation between two of them. */
+const PARTS = 10;
+/** An interim evaluation uses the first so many test images. */
+export const INTERIM_IMAGES = 2000;
 
+/** Makes the loader, the optimizer and the learning-rate schedule for `model`. */
 export function prepare(model: Net, data: TrainingData, recipe: Recipe): Training {
   const { batchSize, seed } = recipe;
   const loader = new DataLoader(data.train, { batchSize, seed, shuffle: true, dropLast: true, transform: data.trainTransform });
@@ -79,14 +80,15 @@ export function prepare(model: Net, data: TrainingData, recipe: Recipe): Trainin
   return { model, optimizer, scheduler, loader };
 }
 
+/** Returns the number of steps of a whole training run. */
 export function totalSteps(data: TrainingData, { batchSize, epochs, maxSteps }: Recipe): number {
   return maxSteps ?? epochs * Math.floor(data.train.length / batchSize);
 }
 
 /**
- * Trains from where `progress` stands to the last step; returns false if it was asked to stop before.
+ * Trains from the step in `progress` to the last one; returns false if the observer stopped it.
  *
- * Throws: NotFinite at a step whose loss is NaN or infinite
+ * Throws: NotFinite if the loss of a step is NaN or infinite
  */
 export async function train(
   training: Training,
@@ -97,18 +99,19 @@ export async function train(
 ): Promise<boolean> {
   const { loader } = training;
   const total = totalSteps(data, recipe);
-  // A run that was stopped while it glanced does so now.
-  if (!(await glance(training, data, recipe, progress, observer))) return false;
+  // If the run was stopped during an interim evaluation, that evaluation is repeated first.
+  if (!(await evaluateIfDue(training, data, recipe, progress, observer))) return false;
   while (progress.step < total) {
     let start = performance.now();
     for await (const [x, y] of loader) {
-      // Its own scope: what backward leaves readable is gone before a glance needs the memory.
+      // The scope frees the step's tensors before an interim evaluation needs the memory.
       const report = scope(() => trainStep(training, x, y, progress.step + 1));
       progress.step++;
       progress.seconds += (performance.now() - start) / 1000;
       observer.onStep?.({ step: progress.step, epoch: loader.epoch, ...report });
-      if (!(await glance(training, data, recipe, progress, observer))) return false;
-      observer.onSafePoint?.(loader.position === loader.length || progress.step === total);
+      if (!(await evaluateIfDue(training, data, recipe, progress, observer))) return false;
+      const epochEnd = loader.position === loader.length || progress.step === total;
+      observer.onSafePoint?.(epochEnd);
       if (observer.stopRequested?.()) return false;
       if (progress.step === total) break;
       start = performance.now();
@@ -117,24 +120,24 @@ export async function train(
   return true;
 }
 
-/** One step of SGD on one batch. */
+/** Does one step of SGD on the batch of images x and labels y. */
 function trainStep({ model, optimizer, scheduler }: Training, x: Tensor, y: Tensor, step: number): Omit<StepReport, 'step' | 'epoch'> {
   const lr = optimizer.paramGroups[0]!.lr;
   model.train();
   const logits = model.forward(x);
   const loss = F.crossEntropy(logits, y);
   const value = loss.item();
-  // Before the update: the weights of the last step are still there.
+  // Checked before the update, so that the weights are still those of the last good step.
   if (!Number.isFinite(value)) throw new NotFinite(step, `the loss is ${value}`);
   optimizer.zeroGrad();
   loss.backward();
-  const right = logits.argmax(1).eq(y).sum().item();
+  const correct = logits.argmax(1).eq(y).sum().item();
   optimizer.step();
   scheduler.step();
-  return { loss: value, accuracy: right / x.size(0), lr };
+  return { loss: value, accuracy: correct / x.size(0), lr };
 }
 
-/** Training has led to a number that is NaN or infinite; the message says where, the line for the user is the run's to write. */
+/** Training produced a NaN or an infinity. The message names the number; the caller adds advice for the user. */
 export class NotFinite extends Error {
   readonly step: number;
 
@@ -144,17 +147,29 @@ export class NotFinite extends Error {
   }
 }
 
-/** Looks at some of the test images where that is due; false if it was asked to stop meanwhile. */
-async function glance(training: Training, data: TrainingData, recipe: Recipe, progress: Progress, observer: Observer): Promise<boolean> {
-  const total = totalSteps(data, recipe);
-  const every = Math.ceil(total / GLANCES);
+/** Does an interim evaluation if one is due after this step; returns false if it was stopped. */
+async function evaluateIfDue(
+  training: Training,
+  data: TrainingData,
+  recipe: Recipe,
+  progress: Progress,
+  observer: Observer,
+): Promise<boolean> {
+  const { test } = data;
   const { step } = progress;
-  if (data.test === null || step === 0 || step === total || step % every !== 0 || progress.glancedAt === step) return true;
-  const images = subset(data.test, 0, Math.min(GLANCE_IMAGES, data.test.length));
+  if (test === null || !isEvaluationDue(progress, totalSteps(data, recipe))) return true;
+  const images = subset(test, 0, Math.min(INTERIM_IMAGES, test.length));
   const { stopRequested } = observer;
   const evaluation = await evaluate(training.model, images, { batchSize: recipe.batchSize, transform: data.testTransform, stopRequested });
   if (evaluation === null) return false;
-  progress.glancedAt = step;
-  observer.onGlance?.(step, evaluation);
+  progress.evaluatedAt = step;
+  observer.onInterimEvaluation?.(step, evaluation);
   return true;
+}
+
+function isEvaluationDue({ step, evaluatedAt }: Progress, total: number): boolean {
+  // All test images are evaluated after the last step, so none are here.
+  const isBetweenSteps = step > 0 && step < total;
+  const interval = Math.ceil(total / PARTS);
+  return isBetweenSteps && step % interval === 0 && evaluatedAt !== step;
 }

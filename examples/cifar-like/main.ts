@@ -1,5 +1,5 @@
 /**
- * The command, from its arguments to its exit code.
+ * The command `npm start`, from its arguments to its exit code.
  */
 import { ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
 import { chooseData, type Data } from './data.ts';
@@ -11,7 +11,7 @@ import { writeReport } from './report/report.ts';
 import { RunFolder } from './run-folder.ts';
 import { textTable } from './table.ts';
 
-/** Runs the command and returns its exit code: 0 done, 1 cannot go on, 2 bad options, 130 stopped by Ctrl-C. */
+/** Runs the command and returns its exit code: 0 finished, 1 cannot continue, 2 bad options, 130 stopped by Ctrl-C. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const command = parseCommand(args);
@@ -29,7 +29,7 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function run(command: Exclude<Command, { kind: 'help' }>): Promise<number> {
-  // Without the option it stays as the environment has it (CHAINRULE_ANOMALY).
+  // Without the option, the environment variable CHAINRULE_ANOMALY decides.
   if (command.detectAnomaly) detectAnomaly(true);
   try {
     return command.kind === 'resume' ? await resume(command) : await start(command);
@@ -43,21 +43,23 @@ function fail({ message }: Error, code: number): number {
   return code;
 }
 
-/** The data comes first: a run that cannot begin leaves no folder behind. */
-async function start({ dir: given, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
-  const dir = given ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
+/** Starts a new run. Data is loaded before the folder is made, so that a run without data leaves no folder behind. */
+async function start({ dir: requested, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
+  const dir = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
   RunFolder.checkNew(dir);
   const data = chooseData(settings);
   return runIn(RunFolder.create(dir, settings), data);
 }
 
+/** Continues a run. Options given again must equal those in its config.json. */
 async function resume({ dir, given, out }: Extract<Command, { kind: 'resume' }>): Promise<number> {
   const folder = RunFolder.open(dir);
   for (const key of Object.keys(given) as (keyof Settings)[]) {
-    const [mine, theirs] = [folder.settings[key], given[key]];
-    if (mine === theirs) continue;
+    const stored = folder.settings[key];
+    const value = given[key];
+    if (value === stored) continue;
     throw new UsageError(
-      `${flagOf(key)}: expected ${String(mine)}, as in ${folder.path('config.json')}, got ${String(theirs)}; leave it out to go on`,
+      `${flagOf(key)}: expected ${String(stored)}, as in ${folder.path('config.json')}, got ${String(value)}; leave it out to go on`,
     );
   }
   if (out !== null && out !== dir) throw new UsageError(`--out: expected ${dir}, the folder to resume, got ${out}; leave --out out`);
@@ -68,7 +70,7 @@ async function runIn(folder: RunFolder, data: Data): Promise<number> {
   const display = makeDisplay(process.stdout);
   let stoppedAt: number | null = null;
   const stop = (): void => {
-    // Whoever insists gets their way; the last checkpoint is whole. npm passes one Ctrl-C on twice.
+    // A second Ctrl-C exits at once; the last checkpoint is complete. Signals within a second count as one, as npm sends each twice.
     if (stoppedAt !== null && performance.now() - stoppedAt > 1000) process.exit(130);
     stoppedAt ??= performance.now();
   };

@@ -1,25 +1,30 @@
 /**
- * One cell of a study: a net trained and tested once, and what several say together.
+ * Trains and tests one net for a study, and summarises the results of several.
  */
 import { chooseData } from './data.ts';
 import { evaluate } from './evaluate.ts';
-import { type Net, prepare, train } from './loop.ts';
-import { parameterCount } from './model.ts';
+import { prepare, train } from './loop.ts';
+import { type Net, parameterCount } from './model.ts';
 import type { Settings } from './options.ts';
 
+/** The result of one net with one seed. */
 export interface Cell {
   readonly parameters: number;
   readonly steps: number;
   readonly testAccuracy: number;
 }
 
-/** Trains and tests a net as `npm start` does, and frees it. Throws: NotFinite where its loss becomes NaN or infinite */
+/**
+ * Trains and tests a net as `npm start` does, and frees it.
+ *
+ * Throws: NotFinite if the loss becomes NaN or infinite
+ */
 export async function measure(settings: Settings, make: (inChannels: number) => Net): Promise<Cell> {
   const data = chooseData(settings);
   const model = make(data.shape[0]!);
   const training = prepare(model, data, settings);
   try {
-    const progress = { step: 0, seconds: 0, glancedAt: 0 };
+    const progress = { step: 0, seconds: 0, evaluatedAt: 0 };
     await train(training, { ...data, test: null }, settings, progress, {});
     const tested = await evaluate(model, data.test, { batchSize: settings.batchSize, transform: data.testTransform });
     return { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested!.accuracy };
@@ -29,11 +34,12 @@ export async function measure(settings: Settings, make: (inChannels: number) => 
   }
 }
 
-/** Mean and standard deviation over seeds; null for the deviation of one. */
+/** Returns mean and sample standard deviation; the deviation of a single value is null. */
 export function spread(values: readonly number[]): { mean: number; deviation: number | null } {
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   if (values.length < 2) return { mean, deviation: null };
-  return { mean, deviation: Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / (values.length - 1)) };
+  const squares = values.reduce((a, v) => a + (v - mean) ** 2, 0);
+  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
 }
 
 export function meanAndDeviation(values: readonly number[]): string {

@@ -1,19 +1,21 @@
 /**
- * The nets of a run: with SE, and their twins without. Here is the tiny one, the residual ones are in resnet.ts.
+ * The nets of a run, each with SE or without. The tiny net is defined here, the residual nets in resnet.ts.
  *
  * Letters: N = images, C = channels, H and W = height and width in pixels.
  */
 import { type Tensor, manualSeed } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
-import type { Net } from './loop.ts';
 import type { Settings } from './options.ts';
 import { type Attention, seResNet } from './resnet.ts';
+
+/** A module that maps images to logits. */
+export type Net = nn.Module & { forward(x: Tensor): Tensor };
 
 export interface TinyCnnOptions {
   /** Channels of the images. */
   readonly inChannels: number;
-  /** What each block ends with; null: nothing. */
+  /** The last layer of each block; null: none. */
   readonly attention: Attention;
   /** Channels after each block. Default 16, 32, 64. */
   readonly widths?: readonly [number, number, number];
@@ -62,29 +64,32 @@ export class TinyCnn extends nn.Module {
   }
 }
 
-/** What fixes a net: the settings of a run that say so. */
+/** The settings of a run that determine its nets. */
 export type NetSettings = Pick<Settings, 'model' | 'seed' | 'reduction' | 'placement' | 'squeeze' | 'gate'>;
 
-/** The net with SE that `seed` fixes, or its twin: the same net without SE, started from the same weights. */
+/**
+ * Makes the net with SE, or the same net without SE and with equal weights in all layers that both have.
+ * `settings.seed` determines the weights.
+ */
 export function makeModel(settings: NetSettings, se: boolean, inChannels: number): Net {
   const { model, seed, reduction, placement, squeeze, gate } = settings;
-  const attention = (channels: number) => new nn.SqueezeExcite(channels, { reduction, squeeze, gate });
-  const make = (given: Attention): Net => {
-    if (model === 'tiny') return new TinyCnn({ inChannels, attention: given });
-    return seResNet(DEPTHS[model], { inChannels, placement, attention: given });
+  const squeezeExcite = (channels: number) => new nn.SqueezeExcite(channels, { reduction, squeeze, gate });
+  const make = (attention: Attention): Net => {
+    if (model === 'tiny') return new TinyCnn({ inChannels, attention });
+    return seResNet(DEPTHS[model], { inChannels, placement, attention });
   };
   manualSeed(seed);
-  const full = make(attention);
-  if (se) return full;
-  const twin = make(null);
-  twin.loadStateDict(full.stateDict(), { strict: false });
-  full.dispose();
-  return twin;
+  const withSE = make(squeezeExcite);
+  if (se) return withSE;
+  const plain = make(null);
+  plain.loadStateDict(withSE.stateDict(), { strict: false });
+  withSE.dispose();
+  return plain;
 }
 
 const DEPTHS = { resnet20: 20, resnet32: 32, resnet56: 56 } as const;
 
-/** How people call a net. */
+/** Returns the name of a net in tables and messages. */
 export function titleOf(model: Settings['model'], se: boolean): string {
   if (!se) return 'without SE';
   return model === 'tiny' ? 'SE-CNN' : `SE-ResNet-${DEPTHS[model]}`;

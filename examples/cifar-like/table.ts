@@ -1,71 +1,82 @@
 /**
- * The table a run ends with.
+ * The table that a run prints at its end, and the numbers in it.
  */
 import { clock } from './display.ts';
 
-/** By class and channel; null for a class without images. */
+/** A number for each class and channel; null for a class without images. */
 type ByClass = readonly (readonly (number | null)[])[];
 
-/** How a block's gate scaled its channels: the mean over a class's images, and the standard deviation within the class. */
+/** Scales that a block's gate gives to its channels: mean and standard deviation over the images of each class. */
 export interface BlockExcitation {
   readonly block: string;
   readonly means: ByClass;
   readonly deviations: ByClass;
 }
 
-/** A net that has been trained and tested. */
+/** The result of a net that has been trained and tested. */
 export interface Result {
   readonly net: 'plain' | 'se';
-  /** For people. */
+  /** Name of the net in tables and charts. */
   readonly title: string;
   readonly parameters: number;
   readonly steps: number;
-  /** Seconds of its steps, evaluation left out. */
+  /** Time of the training steps, without evaluation and saving. */
   readonly seconds: number;
   readonly imagesPerSecond: number;
   readonly testLoss: number;
-  /** Share of all test images. */
+  /** Share of all test images classified correctly. */
   readonly testAccuracy: number;
-  /** One digit per test image, in order: the class it is, and the class the net chose. */
+  /** The true class of each test image, one digit an image. */
   readonly labels: string;
+  /** The predicted class of each test image, one digit an image. */
   readonly predictions: string;
-  /** What its gates did with test images; nothing where it has none. */
+  /** Excitations of its SE blocks on test images; empty for a net without SE. */
   readonly excitations: readonly BlockExcitation[];
 }
 
 export const COLUMNS = ['model', 'parameters', 'steps', 'time', 'test accuracy', 'images/s'] as const;
 
+/** Returns a table row: one text for each of COLUMNS. */
 export function cells(r: Result): string[] {
   return [r.title, count(r.parameters), count(r.steps), clock(r.seconds), percent(r.testAccuracy), count(r.imagesPerSecond)];
 }
 
-/** What SE brought, in percentage points; null unless both nets were trained. */
+/** Returns the gain in test accuracy by SE, in percentage points; null unless both nets were trained. */
 export function gain(results: readonly Result[]): number | null {
-  const accuracy = (net: Result['net']) => results.find((r) => r.net === net)?.testAccuracy;
-  const [se, plain] = [accuracy('se'), accuracy('plain')];
-  return se === undefined || plain === undefined ? null : 100 * (se - plain);
+  const se = results.find((r) => r.net === 'se');
+  const plain = results.find((r) => r.net === 'plain');
+  if (se === undefined || plain === undefined) return null;
+  return 100 * (se.testAccuracy - plain.testAccuracy);
 }
 
-/** `+16.8 points` */
-export function points(x: number): string {
-  const text = Math.abs(x).toFixed(Math.abs(x) < 1 ? 2 : 1);
-  return `${Number(text) === 0 ? '±' : x > 0 ? '+' : '−'}${text} points`;
+/** Returns a difference as text: `+16.8 points`, `−0.25 points`, `±0.00 points`. */
+export function points(difference: number): string {
+  const size = Math.abs(difference);
+  const text = size.toFixed(size < 1 ? 2 : 1);
+  // A difference that is rounded to zero has no sign.
+  if (Number(text) === 0) return `±${text} points`;
+  return `${difference > 0 ? '+' : '−'}${text} points`;
 }
 
+/** Returns a share as text: `99.15 %`. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
 }
 
+/** Returns a count as text: `27,034`. */
 export function count(n: number): string {
   return Math.round(n).toLocaleString('en-US');
 }
 
-/** The results as lines of text, columns aligned. */
+/** Returns the results as lines of text with aligned columns. */
 export function textTable(results: readonly Result[]): string {
   const rows = [[...COLUMNS], ...results.map(cells)];
   const widths = COLUMNS.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
-  const line = (row: readonly string[]) => row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
-  const [head, ...body] = rows.map(line);
-  const g = gain(results);
-  return [head!, '─'.repeat(head!.length), ...body, ...(g === null ? [] : ['', `SE gain: ${points(g)} of test accuracy`])].join('\n');
+  // The names are aligned to the left, the numbers to the right.
+  const pad = (cell: string, c: number) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!));
+  const [head, ...body] = rows.map((row) => row.map(pad).join('  '));
+  const lines = [head!, '─'.repeat(head!.length), ...body];
+  const difference = gain(results);
+  if (difference !== null) lines.push('', `SE gain: ${points(difference)} of test accuracy`);
+  return lines.join('\n');
 }

@@ -1,5 +1,5 @@
 /**
- * The main job: trains the SE-CNN and its twin without SE, and says what SE brought.
+ * The training command: trains the SE-CNN and the same net without SE, and compares their test accuracy.
  *
  *   npm start
  *   npm start -- --help

@@ -8,7 +8,7 @@ import { makeModel } from '../../examples/cifar-like/model.ts';
 import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { onTwins, temporaryFolder } from './support.ts';
 
-// Glances at the test set, accuracy counting and checkpoints are part of the loop. CHAINRULE_LONG=1 runs 1,000 steps.
+// The loop includes interim evaluations, accuracy and checkpoints. CHAINRULE_LONG=1 runs 1,000 steps.
 
 const STEPS = process.env.CHAINRULE_LONG === '1' ? 1000 : 60;
 
@@ -26,18 +26,19 @@ test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the 
   const training = prepare(makeModel(defaultSettings(), true, 3), data, recipe);
   const file = join(folder, 'checkpoint.safetensors');
   const seen: { bytes: number; tensors: number; pages: number }[] = [];
-  let [glances, saves] = [0, 0];
+  let evaluations = 0;
+  let saves = 0;
   const done = await train(
     training,
     data,
     recipe,
-    { step: 0, seconds: 0, glancedAt: 0 },
+    { step: 0, seconds: 0, evaluatedAt: 0 },
     {
       onStep: () => {
         const { bytes, tensors, pages } = memory();
         seen.push({ bytes, tensors, pages });
       },
-      onGlance: () => glances++,
+      onInterimEvaluation: () => evaluations++,
       onSafePoint: (epochEnd) => {
         if (!epochEnd) return;
         const { model, optimizer, scheduler, loader } = training;
@@ -46,7 +47,7 @@ test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the 
       },
     },
   );
-  expect([done, seen.length, glances]).toEqual([true, STEPS, 9]);
+  expect([done, seen.length, evaluations]).toEqual([true, STEPS, 9]);
   expect(saves).toBeGreaterThanOrEqual(2);
   expect([...new Set(seen.slice(2).map((m) => JSON.stringify(m)))]).toEqual([JSON.stringify(seen[2])]);
 });

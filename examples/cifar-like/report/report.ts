@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Data } from '../data.ts';
-import { GLANCE_IMAGES } from '../loop.ts';
+import { INTERIM_IMAGES } from '../loop.ts';
 import { flagOf, matters, type Settings } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
 import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
@@ -78,7 +78,7 @@ ${gates(results, data)}
 function gates(results: readonly Result[], data: Data): Html | null {
   const blocks = results.flatMap((r) => r.excitations);
   if (blocks.length === 0) return null;
-  const images = count(Math.min(GLANCE_IMAGES, results[0]!.labels.length));
+  const images = count(Math.min(INTERIM_IMAGES, results[0]!.labels.length));
   return html`<section>
   <h2>What the gates do</h2>
   <p class="note">The scale that each block’s gate gives every channel, averaged over the test images of a class (of the first
@@ -100,7 +100,7 @@ function setting([key, value]: [string, string | number | boolean | null]): Html
 }
 
 function chartNote(testImages: number): string {
-  const glance = count(Math.min(GLANCE_IMAGES, testImages));
+  const glance = count(Math.min(INTERIM_IMAGES, testImages));
   return (
     `Thin lines: training batches, averaged over ${100 * SMOOTHED} % of the steps. Dots: test images (the last dot all ` +
     `${count(testImages)}, those before the first ${glance}). Drag to zoom, double-click to return.`
