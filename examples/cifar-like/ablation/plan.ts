@@ -1,19 +1,19 @@
 /**
- * What an ablation compares: its options, and the variants that come of them.
+ * The plan of an ablation: its command-line options, and the variants that they select.
  */
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors.ts';
 import { GATES, parseCommand, type Settings, SQUEEZES } from '../options.ts';
 import { PLACEMENTS } from '../resnet.ts';
 
-/** What is varied, and between what. */
+/** The properties that an ablation varies, and their values. */
 const FACTORS = { placement: PLACEMENTS, reduction: [2, 4, 8, 16], squeeze: SQUEEZES, gate: GATES } as const;
 
 type Factor = keyof typeof FACTORS;
 
-/** A row of the table: one kind of net, trained once for every seed. */
+/** A row of the table: a net with certain settings, trained once for every seed. */
 export interface Variant {
-  /** Rows of a group stand together. */
+  /** The factor, or combination of factors, that the row varies. */
   readonly group: string;
   readonly label: string;
   readonly se: boolean;
@@ -24,15 +24,15 @@ export interface Plan {
   readonly dir: string;
   readonly seeds: readonly number[];
   readonly variants: readonly Variant[];
-  /** Null: as many as there are processors. */
+  /** Number of threads; null: number of processors. */
   readonly threads: number | null;
 }
 
-/** Its own options; all others are those of `npm start` and set what every net has in common. */
-const OWN = { factors: 'string', seeds: 'string', out: 'string', full: 'boolean', help: 'boolean' } as const;
+/** The options of this command alone. All others are those of `npm start` and apply to every net. */
+const OWN_OPTIONS = { factors: 'string', seeds: 'string', out: 'string', full: 'boolean', help: 'boolean' } as const;
 
-/** Options of `npm start` that have no meaning here, and what takes their place. */
-const REFUSED: Readonly<Record<string, string>> = {
+/** Options of `npm start` that this command rejects, and what to write instead. */
+const REJECTED_OPTIONS: Readonly<Record<string, string>> = {
   seed: 'write --seeds 0,1,2',
   'data-seed': 'each seed fixes the images too; write --seeds 0,1,2',
   se: 'the net without SE is a row of its own; leave it out',
@@ -41,16 +41,25 @@ const REFUSED: Readonly<Record<string, string>> = {
   'detect-anomaly': 'find the NaN with npm start; leave it out',
 };
 
-/** A step limit in place of whole epochs, so that the default ends in reasonable time. */
-const DEFAULTS = ['--model', 'resnet20', '--max-steps', '300'];
+const DEFAULT_MODEL = ['--model', 'resnet20'];
+/** A limit of steps in place of whole epochs, so that the default plan takes a reasonable time. */
+const DEFAULT_LENGTH = ['--max-steps', '300'];
 
-/** What the command line asks for; null: for help. Throws: UsageError, one line: option, expected, got, what to do */
+/** The values of this command's own options, as text. */
+type OwnValues = Partial<Record<keyof typeof OWN_OPTIONS, string>>;
+
+/**
+ * Parses the command line; returns null for `--help`.
+ *
+ * Throws: UsageError with a one-line message: option, expected, got, what to do
+ */
 export function planOf(args: readonly string[]): Plan | null {
   const { own, rest } = split(args);
   if (own.help !== undefined) return null;
   const given = (name: string): boolean => rest.some((arg) => arg === name || arg.startsWith(`${name}=`));
-  const limited = given('--epochs') || given('--max-steps');
-  const defaults = [...(given('--model') ? [] : DEFAULTS.slice(0, 2)), ...(limited ? [] : DEFAULTS.slice(2))];
+  const defaults: string[] = [];
+  if (!given('--model')) defaults.push(...DEFAULT_MODEL);
+  if (!given('--epochs') && !given('--max-steps')) defaults.push(...DEFAULT_LENGTH);
   const command = parseCommand([...defaults, ...rest]);
   if (command.kind !== 'new') throw new TypeError('planOf: what starts no run is refused before');
   const { settings, threads } = command;
@@ -60,28 +69,36 @@ export function planOf(args: readonly string[]): Plan | null {
   return { dir: own.out ?? 'runs/ablation', seeds: seedsOf(own.seeds), variants: [without, ...variants], threads };
 }
 
-/** The options of this command, and the arguments that are left. */
-function split(args: readonly string[]): { own: Partial<Record<keyof typeof OWN, string>>; rest: string[] } {
-  const options = Object.fromEntries(Object.entries(OWN).map(([name, type]) => [name, { type }]));
+/** Separates the options of this command from the other arguments. */
+function split(args: readonly string[]): { own: OwnValues; rest: string[] } {
+  const options = Object.fromEntries(Object.entries(OWN_OPTIONS).map(([name, type]) => [name, { type }]));
   const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, options });
-  const own: Partial<Record<keyof typeof OWN, string>> = {};
+  const own: OwnValues = {};
+  /** Indices of the arguments that belong to own options. */
   const taken = new Set<number>();
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     const { name, value, index, inlineValue } = token;
-    if (REFUSED[name] !== undefined)
-      throw new UsageError(`--${name}: expected an option of the ablation, got one of a single run; ${REFUSED[name]}`);
-    if (!Object.hasOwn(OWN, name)) continue;
-    if (OWN[name as keyof typeof OWN] === 'string' && (value === undefined || value === '' || value.startsWith('--'))) {
-      throw new UsageError(`--${name}: expected a value, got ${value === undefined ? 'nothing' : `'${value}'`}; --help says what it means`);
+    if (REJECTED_OPTIONS[name] !== undefined) {
+      throw new UsageError(`--${name}: expected an option of the ablation, got one of a single run; ${REJECTED_OPTIONS[name]}`);
     }
-    own[name as keyof typeof OWN] = value ?? '';
+    if (!isOwn(name)) continue;
+    if (OWN_OPTIONS[name] === 'string' && (value === undefined || value === '' || value.startsWith('--'))) {
+      const got = value === undefined ? 'nothing' : `'${value}'`;
+      throw new UsageError(`--${name}: expected a value, got ${got}; --help says what it means`);
+    }
+    own[name] = value ?? '';
     taken.add(index);
     if (value !== undefined && !inlineValue) taken.add(index + 1);
   }
   return { own, rest: args.filter((_, i) => !taken.has(i)) };
 }
 
+function isOwn(name: string): name is keyof typeof OWN_OPTIONS {
+  return Object.hasOwn(OWN_OPTIONS, name);
+}
+
+/** Parses `--factors`; all factors that the model has if the option is missing. */
 function factorsOf(text: string | undefined, { model }: Settings): Factor[] {
   const all = Object.keys(FACTORS) as Factor[];
   if (text === undefined) return all.filter((f) => model !== 'tiny' || f !== 'placement');
@@ -101,51 +118,53 @@ function factorsOf(text: string | undefined, { model }: Settings): Factor[] {
   return all.filter((f) => names.includes(f));
 }
 
+/** Parses `--seeds`. */
 function seedsOf(text = '0,1,2'): number[] {
   const seeds = text.split(',').map((t) => (/^\d+$/.test(t) ? Number(t) : Number.NaN));
   if (seeds.every((s) => Number.isSafeInteger(s))) return [...new Set(seeds)];
   throw new UsageError(`--seeds: expected whole numbers ≥ 0 with commas between, got '${text}'; for example --seeds 0,1,2`);
 }
 
-/** Around the standard, each factor by itself. */
+/** Varies one factor at a time and leaves the others at the standard. */
 function oneAtATime(factors: readonly Factor[], standard: Settings): Variant[] {
-  return factors.flatMap((factor) =>
-    FACTORS[factor].map((value) => ({
-      group: factor,
-      label: value === standard[factor] && value !== 'standard' ? `${value} (standard)` : `${value}`,
-      se: true,
-      settings: { ...standard, [factor]: value },
-    })),
-  );
+  const variants: Variant[] = [];
+  for (const factor of factors) {
+    for (const value of FACTORS[factor]) {
+      const isStandard = value === standard[factor];
+      // The placement named standard needs no second mark.
+      const label = isStandard && value !== 'standard' ? `${value} (standard)` : `${value}`;
+      variants.push({ group: factor, label, se: true, settings: { ...standard, [factor]: value } });
+    }
+  }
+  return variants;
 }
 
-/** Every value of each factor with every value of the others. */
+/** Combines every value of each factor with every value of the others. The last factor varies fastest. */
 function combinations(factors: readonly Factor[], standard: Settings): Variant[] {
-  const start: { labels: readonly string[]; settings: Settings }[] = [{ labels: [], settings: standard }];
-  const all = factors.reduce(
-    (found, factor) =>
-      found.flatMap(({ labels, settings }) =>
-        FACTORS[factor].map((value) => ({ labels: [...labels, `${value}`], settings: { ...settings, [factor]: value } })),
-      ),
-    start,
-  );
-  return all.map(({ labels, settings }) => ({ group: factors.join(' × '), label: labels.join(' · '), se: true, settings }));
+  let partial: { labels: readonly string[]; settings: Settings }[] = [{ labels: [], settings: standard }];
+  for (const factor of factors) {
+    partial = partial.flatMap(({ labels, settings }) =>
+      FACTORS[factor].map((value) => ({ labels: [...labels, `${value}`], settings: { ...settings, [factor]: value } })),
+    );
+  }
+  const group = factors.join(' × ');
+  return partial.map(({ labels, settings }) => ({ group, label: labels.join(' · '), se: true, settings }));
 }
 
 export function helpText(): string {
   return [
-    'Trains nets that differ in one property of squeeze-and-excitation, over several seeds, and says how well they do.',
-    'By default each factor is varied by itself around the standard net (placement standard, reduction 4, squeeze avg, gate sigmoid).',
-    'A run that was stopped or killed goes on with the same command: cells that are done are in results.jsonl.',
+    'Trains nets that differ in one property of squeeze-and-excitation, over several seeds, and compares their test accuracy.',
+    'By default one factor is varied at a time, around the standard net (placement standard, reduction 4, squeeze avg, gate sigmoid).',
+    'Finished cells are stored in results.jsonl. To continue a run that was stopped or killed, repeat the command.',
     '',
     '  npm run ablation -- [options]',
     '',
-    '  --factors LIST  which of placement,reduction,squeeze,gate to vary (all that the model has)',
-    '  --full          every combination of them, in place of one at a time',
-    '  --seeds LIST    each fixes weights, order and images (0,1,2)',
-    '  --out DIR       where results, table and chart are kept (runs/ablation)',
-    '  --help          this text',
+    '  --factors LIST  factors to vary: some of placement,reduction,squeeze,gate (all that the model has)',
+    '  --full          train every combination of their values, in place of one factor at a time',
+    '  --seeds LIST    seeds; each determines weights, order and images (0,1,2)',
+    '  --out DIR       folder of results, table and chart (runs/ablation)',
+    '  --help          print this text',
     '',
-    'The other options are those of npm start and hold for all nets: --model (resnet20 here), --max-steps (300 here), --epochs, --data, --threads, …',
+    'All other options are those of npm start and apply to all nets: --model (resnet20 here), --max-steps (300 here), --epochs, --data, --threads, …',
   ].join('\n');
 }

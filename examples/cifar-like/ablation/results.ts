@@ -1,5 +1,5 @@
 /**
- * The cells that are done: a line of results.jsonl for each, so that a run killed at any moment loses only the one it was at.
+ * The results of finished cells, a line of results.jsonl for each. A run killed at any moment loses only the cell it was training.
  */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,25 +8,27 @@ import type { Cell } from '../measure.ts';
 import { matters, type Settings } from '../options.ts';
 import type { Plan, Variant } from './plan.ts';
 
-/** What came of one cell: how well it did, or the step at which its loss was no number any more. */
+/** The outcome of one cell: its result, or the step at which its loss became NaN or infinite. */
 export type Outcome = Cell | { readonly divergedAt: number };
 
 export interface Row {
   readonly variant: Variant;
-  /** Of the seeds that are done, in their order. */
+  /** Outcomes of the finished seeds, in the order of the seeds. */
   readonly outcomes: readonly Outcome[];
 }
 
-/** The settings of one cell: a seed fixes weights, order and images. */
+/** Returns the settings of one cell. Its seed determines weights, order and images. */
 export function settingsOf(variant: Variant, seed: number): Settings {
   return { ...variant.settings, seed, dataSeed: seed };
 }
 
+/** A line of results.jsonl. */
 interface Entry {
   readonly cell: string;
   readonly outcome: Outcome;
 }
 
+/** Parses a line of results.jsonl; returns null if it is no entry. */
 function entryIn(line: string): Entry | null {
   try {
     const entry = JSON.parse(line) as Partial<Entry> | null;
@@ -44,10 +46,10 @@ export class Results {
     mkdirSync(dir, { recursive: true });
     this.#file = join(dir, 'results.jsonl');
     const text = existsSync(this.#file) ? readFileSync(this.#file, 'utf8') : '';
-    // A line that was cut off counts as not written.
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-    if (whole !== text) writeFileSync(this.#file, whole);
-    for (const [i, line] of whole.split('\n').slice(0, -1).entries()) {
+    // An incomplete last line, left by a killed run, is removed.
+    const complete = text.slice(0, text.lastIndexOf('\n') + 1);
+    if (complete !== text) writeFileSync(this.#file, complete);
+    for (const [i, line] of complete.split('\n').slice(0, -1).entries()) {
       const entry = entryIn(line);
       if (entry === null) {
         throw new RunError(
@@ -62,6 +64,7 @@ export class Results {
     return this.#outcomes.get(nameOf(variant, seed));
   }
 
+  /** Stores an outcome and appends it to results.jsonl. */
   add(variant: Variant, seed: number, outcome: Outcome): void {
     const cell = nameOf(variant, seed);
     this.#outcomes.set(cell, outcome);
@@ -79,10 +82,11 @@ export class Results {
   }
 }
 
-/** All that decides a cell's outcome, and nothing else: equal cells of two plans are run once. */
+/** Returns the name of a cell: exactly the settings that determine its outcome. Equal cells of two plans are trained once. */
 function nameOf(variant: Variant, seed: number): string {
   const settings = settingsOf(variant, seed);
-  const without = ['se', ...(variant.se ? [] : ['reduction', 'placement', 'squeeze', 'gate'])];
-  const meant = (Object.keys(settings) as (keyof Settings)[]).filter((key) => !without.includes(key) && matters(key, settings));
-  return [`se=${variant.se}`, ...meant.map((key) => `${key}=${settings[key]}`)].join(' ');
+  const ignored: string[] = ['se'];
+  if (!variant.se) ignored.push('reduction', 'placement', 'squeeze', 'gate');
+  const keys = (Object.keys(settings) as (keyof Settings)[]).filter((key) => !ignored.includes(key) && matters(key, settings));
+  return [`se=${variant.se}`, ...keys.map((key) => `${key}=${settings[key]}`)].join(' ');
 }

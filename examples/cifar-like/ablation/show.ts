@@ -1,51 +1,53 @@
 /**
- * The rows of an ablation as a Markdown table and as an SVG chart.
+ * Shows the rows of an ablation as a Markdown table and as an SVG chart.
  */
 import { meanAndDeviation, spread } from '../measure.ts';
 import { html, type Html } from '../report/html.ts';
 import { count } from '../table.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, Variant } from './plan.ts';
 import type { Outcome, Row } from './results.ts';
 
-const accuracies = (outcomes: readonly Outcome[]): number[] => outcomes.flatMap((o) => ('testAccuracy' in o ? [100 * o.testAccuracy] : []));
-
-/** Rows without any result are left out. */
-export function markdownTable(rows: readonly Row[], { seeds }: Plan): string {
-  const lines = rows.flatMap(({ variant, outcomes }) => {
-    if (outcomes.length === 0) return [];
-    const values = accuracies(outcomes);
-    const diverged = outcomes.length - values.length;
-    const parameters = outcomes.flatMap((o) => ('parameters' in o ? [count(o.parameters)] : []))[0] ?? '–';
-    const summary = [...(values.length > 0 ? [meanAndDeviation(values)] : []), ...(diverged > 0 ? [`${diverged} diverged`] : [])];
-    const each = outcomes.map((o) => ('testAccuracy' in o ? (100 * o.testAccuracy).toFixed(1) : `diverged at step ${o.divergedAt}`));
-    return [`| ${variant.group} | ${variant.label} | ${parameters} | ${summary.join('; ')} | ${each.join(', ')} |`];
-  });
-  return [`| factor | value | parameters | test accuracy, % | seeds ${seeds.join(', ')} |`, '|---|---|---:|---:|---|', ...lines].join('\n');
+/** Returns the test accuracies in %; diverged seeds have none. */
+function accuraciesOf(outcomes: readonly Outcome[]): number[] {
+  return outcomes.flatMap((o) => ('testAccuracy' in o ? [100 * o.testAccuracy] : []));
 }
 
-/** Sizes in the chart's own units. */
-const [LEFT, WIDTH, RIGHT, TOP, LINE] = [250, 430, 90, 64, 24] as const;
+/** Returns the table; rows without any result are left out. */
+export function markdownTable(rows: readonly Row[], { seeds }: Plan): string {
+  const lines = [`| factor | value | parameters | test accuracy, % | seeds ${seeds.join(', ')} |`, '|---|---|---:|---:|---|'];
+  for (const row of rows) {
+    if (row.outcomes.length > 0) lines.push(markdownRow(row));
+  }
+  return lines.join('\n');
+}
 
-/** Mean ± standard deviation of every row, and a dot for each seed. Null without any result. */
+function markdownRow({ variant, outcomes }: Row): string {
+  const accuracies = accuraciesOf(outcomes);
+  const diverged = outcomes.length - accuracies.length;
+  const summary: string[] = [];
+  if (accuracies.length > 0) summary.push(meanAndDeviation(accuracies));
+  if (diverged > 0) summary.push(`${diverged} diverged`);
+  const finished = outcomes.find((o) => 'parameters' in o);
+  const parameters = finished === undefined ? '–' : count(finished.parameters);
+  const each = outcomes.map((o) => ('testAccuracy' in o ? (100 * o.testAccuracy).toFixed(1) : `diverged at step ${o.divergedAt}`));
+  return `| ${variant.group} | ${variant.label} | ${parameters} | ${summary.join('; ')} | ${each.join(', ')} |`;
+}
+
+// Sizes in the chart's own units: width of the labels, the plot and the values, height of the title and of a row.
+const LEFT = 250;
+const WIDTH = 430;
+const RIGHT = 90;
+const TOP = 64;
+const LINE = 24;
+
+/** Draws mean ± standard deviation of every row, and a dot for each seed. Returns null if there is no result. */
 export function chart(rows: readonly Row[], title: string): Html | null {
-  const shown = rows.flatMap(({ variant, outcomes }) =>
-    accuracies(outcomes).length > 0 ? [{ variant, values: accuracies(outcomes) }] : [],
-  );
-  if (shown.length === 0) return null;
-  const all = shown.flatMap(({ values }) => values);
-  const step = [1, 2, 5, 10, 20].find((s) => (Math.max(...all) - Math.min(...all)) / s <= 6) ?? 20;
-  const [low, high] = [Math.floor(Math.min(...all) / step - 0.3) * step, Math.ceil(Math.max(...all) / step + 0.3) * step];
-  const [from, to] = [Math.max(0, low), Math.min(100, high)];
-  const x = (v: number): string => (LEFT + ((v - from) / (to - from)) * WIDTH).toFixed(1);
-  // A new group leaves half a line free.
-  let gaps = 0;
-  const placed = shown.map((row, i) => {
-    if (i > 0 && shown[i - 1]!.variant.group !== row.variant.group) gaps++;
-    return { ...row, first: shown[i - 1]?.variant.group !== row.variant.group, y: TOP + LINE * (i + 0.5 + gaps / 2) };
-  });
+  const placed = placeRows(rows);
+  if (placed.length === 0) return null;
+  const axis = axisFor(placed.flatMap(({ accuracies }) => accuracies));
   const bottom = placed.at(-1)!.y + LINE;
-  const ticks = Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => from + i * step);
-  const [width, height] = [LEFT + WIDTH + RIGHT, bottom + 44];
+  const width = LEFT + WIDTH + RIGHT;
+  const height = bottom + 44;
   return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>${title}</title>
 <style>
@@ -58,21 +60,74 @@ export function chart(rows: readonly Row[], title: string): Html | null {
 </style>
 <rect width="100%" height="100%" style="fill: var(--page)"/>
 <text x="16" y="30" class="head" style="font-size: 15px">${title}</text>
-${ticks.map((t) => html`<path d="M${x(t)} ${TOP - 8}V${bottom}" class="rule"/><text x="${x(t)}" y="${bottom + 18}" class="muted" text-anchor="middle">${t}</text>`)}
+${axis.ticks.map((t) => html`<path d="M${axis.x(t)} ${TOP - 8}V${bottom}" class="rule"/><text x="${axis.x(t)}" y="${bottom + 18}" class="muted" text-anchor="middle">${t}</text>`)}
 <text x="${LEFT + WIDTH / 2}" y="${bottom + 36}" class="muted" text-anchor="middle">test accuracy, %: mean ± standard deviation, and each seed</text>
-${placed.map(({ variant, values, first, y }) => {
-  const { mean, deviation } = spread(values);
-  const range =
-    deviation === null
-      ? null
-      : html`<path d="M${x(Math.max(from, mean - deviation))} ${y}H${x(Math.min(to, mean + deviation))}" class="bar"/>`;
-  return html`<g class="${variant.se ? 'se' : 'plain'}">
-${first && variant.se ? html`<text x="16" y="${y + 4}" class="muted">${variant.group}</text>` : null}
-<text x="${LEFT - 14}" y="${y + 4}" text-anchor="end">${variant.label}</text>
-${values.map((v) => html`<circle cx="${x(v)}" cy="${y}" r="3" class="seed"/>`)}${range}<circle cx="${x(mean)}" cy="${y}" r="5" class="mean"/>
-<text x="${LEFT + WIDTH + 14}" y="${y + 4}">${meanAndDeviation(values)}</text>
-</g>`;
-})}
+${placed.map((row) => drawRow(row, axis))}
 </svg>
 `;
+}
+
+interface PlacedRow {
+  readonly variant: Variant;
+  readonly accuracies: readonly number[];
+  /** Whether the row is the first of its group. */
+  readonly startsGroup: boolean;
+  /** Vertical centre of the row. */
+  readonly y: number;
+}
+
+/** Places the rows that have results below each other, with half a line between two groups. */
+function placeRows(rows: readonly Row[]): PlacedRow[] {
+  const placed: PlacedRow[] = [];
+  let gaps = 0;
+  for (const { variant, outcomes } of rows) {
+    const accuracies = accuraciesOf(outcomes);
+    if (accuracies.length === 0) continue;
+    const previous = placed.at(-1);
+    const startsGroup = previous?.variant.group !== variant.group;
+    if (previous !== undefined && startsGroup) gaps++;
+    placed.push({ variant, accuracies, startsGroup, y: TOP + LINE * (placed.length + 0.5 + gaps / 2) });
+  }
+  return placed;
+}
+
+interface Axis {
+  readonly from: number;
+  readonly to: number;
+  readonly ticks: readonly number[];
+  /** Returns the horizontal position of a value. */
+  readonly x: (value: number) => string;
+}
+
+/** Makes an axis of round numbers from 0 to 100 that covers `values`. */
+function axisFor(values: readonly number[]): Axis {
+  const least = Math.min(...values);
+  const greatest = Math.max(...values);
+  // The smallest step that gives at most six intervals.
+  const step = [1, 2, 5, 10, 20].find((s) => (greatest - least) / s <= 6) ?? 20;
+  // 0.3 of a step is the least margin on each side.
+  const from = Math.max(0, Math.floor(least / step - 0.3) * step);
+  const to = Math.min(100, Math.ceil(greatest / step + 0.3) * step);
+  return {
+    from,
+    to,
+    ticks: Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => from + i * step),
+    x: (value) => (LEFT + ((value - from) / (to - from)) * WIDTH).toFixed(1),
+  };
+}
+
+function drawRow({ variant, accuracies, startsGroup, y }: PlacedRow, { from, to, x }: Axis): Html {
+  const { mean, deviation } = spread(accuracies);
+  let bar: Html | null = null;
+  if (deviation !== null) {
+    const left = x(Math.max(from, mean - deviation));
+    const right = x(Math.min(to, mean + deviation));
+    bar = html`<path d="M${left} ${y}H${right}" class="bar"/>`;
+  }
+  return html`<g class="${variant.se ? 'se' : 'plain'}">
+${startsGroup && variant.se ? html`<text x="16" y="${y + 4}" class="muted">${variant.group}</text>` : null}
+<text x="${LEFT - 14}" y="${y + 4}" text-anchor="end">${variant.label}</text>
+${accuracies.map((v) => html`<circle cx="${x(v)}" cy="${y}" r="3" class="seed"/>`)}${bar}<circle cx="${x(mean)}" cy="${y}" r="5" class="mean"/>
+<text x="${LEFT + WIDTH + 14}" y="${y + 4}">${meanAndDeviation(accuracies)}</text>
+</g>`;
 }
