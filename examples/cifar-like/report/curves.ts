@@ -1,57 +1,52 @@
 /**
- * What the charts draw, from metrics.jsonl.
+ * Turns metrics.jsonl into the curves of the report's charts.
  */
 import type { Metric } from '../run-folder.ts';
 import type { Result } from '../table.ts';
 
+/** The values of a curve at the steps of a chart; null where it has none. */
 type Column = (number | null)[];
 
 export interface Curve {
   readonly net: Result['net'];
   readonly title: string;
-  /** Training batches, smoothed. */
+  /** Loss and accuracy of training batches, smoothed. */
   readonly loss: Column;
   readonly accuracy: Column;
-  /** Where test images were looked at. */
+  /** Loss and accuracy on test images, at the steps that had an evaluation. */
   readonly testLoss: Column;
   readonly testAccuracy: Column;
   readonly lr: Column;
 }
 
 export interface Curves {
-  /** What all columns are over. */
+  /** The steps of all columns. */
   readonly steps: number[];
   readonly curves: Curve[];
 }
 
-/** A chart has room for about so many points. */
+/** The approximate number of points in a chart. */
 const POINTS = 500;
-/** Steps over which training figures are averaged, as a share of all. */
-export const SMOOTHED = 0.03;
+/** Length of the moving average over training batches, as a share of all steps. */
+export const SMOOTHING_SHARE = 0.03;
 
 export function curvesOf(metrics: readonly Metric[], results: readonly Result[]): Curves {
   const last = Math.max(...metrics.map((m) => m.step), 1);
-  const stride = Math.ceil(last / POINTS);
-  const tests = metrics.filter((m) => 'testLoss' in m);
-  const marks = [...tests.map((m) => m.step), 1, last];
-  const steps = [...new Set([...marks, ...Array.from({ length: Math.floor(last / stride) }, (_, i) => (i + 1) * stride)])].sort(
-    (a, b) => a - b,
-  );
+  const steps = chartSteps(metrics, last);
+  const window = Math.max(1, Math.round(last * SMOOTHING_SHARE));
   const curves = results.map(({ net, title }) => {
-    const mine = metrics.filter((m) => m.net === net);
-    const training = mine.filter((m) => 'lr' in m);
-    const test = new Map(mine.filter((m) => 'testLoss' in m).map((m) => [m.step, m]));
-    const window = Math.max(1, Math.round(last * SMOOTHED));
-    const column = (values: number[]) => at(steps, smooth(values, window));
+    const ofNet = metrics.filter((m) => m.net === net);
+    const training = ofNet.filter((m) => 'lr' in m);
+    const test = new Map(ofNet.filter((m) => 'testLoss' in m).map((m) => [m.step, m]));
+    const losses = training.map((m) => m.loss);
+    const accuracies = training.map((m) => 100 * m.accuracy);
+    const learningRates = training.map((m) => m.lr);
     return {
       net,
       title,
-      loss: column(training.map((m) => m.loss)),
-      accuracy: column(training.map((m) => 100 * m.accuracy)),
-      lr: at(
-        steps,
-        training.map((m) => m.lr),
-      ),
+      loss: at(steps, smooth(losses, window)),
+      accuracy: at(steps, smooth(accuracies, window)),
+      lr: at(steps, learningRates),
       testLoss: steps.map((s) => test.get(s)?.testLoss ?? null),
       testAccuracy: steps.map((s) => percentage(test.get(s)?.testAccuracy)),
     };
@@ -59,22 +54,35 @@ export function curvesOf(metrics: readonly Metric[], results: readonly Result[])
   return { steps, curves };
 }
 
+/** Returns the steps to draw: evenly spaced ones, those of evaluations on test images, the first and the last. */
+function chartSteps(metrics: readonly Metric[], last: number): number[] {
+  const steps = new Set([1, last]);
+  const stride = Math.ceil(last / POINTS);
+  for (let step = stride; step <= last; step += stride) steps.add(step);
+  for (const metric of metrics) {
+    if ('testLoss' in metric) steps.add(metric.step);
+  }
+  return [...steps].sort((a, b) => a - b);
+}
+
 function percentage(share: number | undefined): number | null {
   return share === undefined ? null : 100 * share;
 }
 
-/** The values after the steps that are drawn. */
+/** Returns the values at the steps that are drawn; values[0] belongs to step 1. */
 function at(steps: readonly number[], values: readonly number[]): Column {
   return steps.map((s) => values[s - 1] ?? null);
 }
 
-/** The mean over a centred window, cut off at both ends. */
+/** Returns the means over a centred window, which is shorter near both ends. */
 function smooth(values: readonly number[], window: number): number[] {
+  // sums[i] is the sum of the first i values, so that each mean takes one subtraction.
   const sums = [0];
   for (const v of values) sums.push(sums.at(-1)! + v);
   const half = Math.floor(window / 2);
   return values.map((_, i) => {
-    const [from, to] = [Math.max(0, i - half), Math.min(values.length, i + half + 1)];
+    const from = Math.max(0, i - half);
+    const to = Math.min(values.length, i + half + 1);
     return (sums[to]! - sums[from]!) / (to - from);
   });
 }

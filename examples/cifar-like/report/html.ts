@@ -1,7 +1,8 @@
 /**
- * HTML from values: everything that is no `Html` is escaped.
+ * A template tag for HTML. It escapes every value that is not an `Html`.
  */
 
+/** Text that is HTML already. */
 export class Html {
   readonly text: string;
 
@@ -13,7 +14,11 @@ export class Html {
 type Value = Html | string | number | null | readonly Html[];
 
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Html {
-  return new Html(parts.map((part, i) => (i === 0 ? part : render(values[i - 1]) + part)).join(''));
+  let text = parts[0]!;
+  values.forEach((value, i) => {
+    text += render(value) + parts[i + 1]!;
+  });
+  return new Html(text);
 }
 
 function render(value: Value | undefined): string {
@@ -23,7 +28,7 @@ function render(value: Value | undefined): string {
   return String(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }
 
-/** For a <script> element: nothing in it can end the element. */
+/** Returns JSON for a <script> element, escaped so that no text in it can end the element. */
 export function embeddedJson(value: unknown): Html {
   return new Html(JSON.stringify(value).replaceAll('<', '\\u003c'));
 }

@@ -1,5 +1,5 @@
 /**
- * report.html: one file that shows a finished run, in any browser, without a network.
+ * Writes report.html: one file that shows a finished run in any browser, without a network.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,12 +9,14 @@ import { flagOf, matters, type Settings } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
 import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
 import { confusionOf } from './confusion.ts';
-import { curvesOf, SMOOTHED } from './curves.ts';
+import { curvesOf, SMOOTHING_SHARE } from './curves.ts';
 import { embeddedJson, Html, html } from './html.ts';
 import { groupsOf, imageUrl } from './samples.ts';
 
-const beside = (name: string): Html => new Html(readFileSync(new URL(name, import.meta.url), 'utf8'));
-const packaged = (name: string): Html => new Html(readFileSync(createRequire(import.meta.url).resolve(name), 'utf8'));
+/** Reads a file of this folder. */
+const ownFile = (name: string): Html => new Html(readFileSync(new URL(name, import.meta.url), 'utf8'));
+/** Reads a file of an npm package. */
+const packageFile = (name: string): Html => new Html(readFileSync(createRequire(import.meta.url).resolve(name), 'utf8'));
 
 /** Writes the report into the run's folder and returns its path. */
 export function writeReport(folder: RunFolder, results: readonly Result[], data: Data): string {
@@ -30,7 +32,7 @@ function page(folder: RunFolder, results: readonly Result[], data: Data): Html {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${headline(results)}</title>
-<style>${packaged('uplot/dist/uPlot.min.css')}${beside('style.css')}</style>
+<style>${packageFile('uplot/dist/uPlot.min.css')}${ownFile('style.css')}</style>
 </head>
 <body>
 <main>
@@ -67,14 +69,14 @@ ${gates(results, data)}
 </main>
 <script type="application/json" id="excitations">${embeddedJson(excitationsData(results, settings))}</script>
 <script type="application/json" id="curves">${embeddedJson(curvesOf(folder.metrics(), results))}</script>
-<script>${packaged('uplot/dist/uPlot.iife.min.js')}</script>
-<script>${beside('client.js')}</script>
+<script>${packageFile('uplot/dist/uPlot.iife.min.js')}</script>
+<script>${ownFile('client.js')}</script>
 </body>
 </html>
 `;
 }
 
-/** A chart for each gate; client.js draws them. */
+/** A section with a chart for each gate. client.js draws the charts. */
 function gates(results: readonly Result[], data: Data): Html | null {
   const blocks = results.flatMap((r) => r.excitations);
   if (blocks.length === 0) return null;
@@ -90,7 +92,7 @@ function gates(results: readonly Result[], data: Data): Html | null {
 }
 
 function excitationsData(results: readonly Result[], { gate }: Settings): object {
-  // The gate's own range; null: as far as the values go.
+  // The range of the gate's function; null: the range of the values.
   const range = { sigmoid: [0, 1], hardsigmoid: [0, 1], tanh: [-1, 1], relu: null }[gate];
   return { range, blocks: results.flatMap((r) => r.excitations) };
 }
@@ -100,50 +102,60 @@ function setting([key, value]: [string, string | number | boolean | null]): Html
 }
 
 function chartNote(testImages: number): string {
-  const glance = count(Math.min(INTERIM_IMAGES, testImages));
+  const interim = count(Math.min(INTERIM_IMAGES, testImages));
   return (
-    `Thin lines: training batches, averaged over ${100 * SMOOTHED} % of the steps. Dots: test images (the last dot all ` +
-    `${count(testImages)}, those before the first ${glance}). Drag to zoom, double-click to return.`
+    `Thin lines: training batches, averaged over ${100 * SMOOTHING_SHARE} % of the steps. Dots: test images (the last dot all ` +
+    `${count(testImages)}, those before the first ${interim}). Drag to zoom, double-click to return.`
   );
 }
 
 function headline(results: readonly Result[]): string {
-  const g = gain(results);
-  if (g !== null) return `Squeeze-and-excitation: ${points(g)} of test accuracy`;
+  const difference = gain(results);
+  if (difference !== null) return `Squeeze-and-excitation: ${points(difference)} of test accuracy`;
   return results.map((r) => `${r.title}: ${percent(r.testAccuracy)} of the test images`).join(', ');
 }
 
-/** Bars of accuracy, and the table. */
+/** The section with bars of accuracy and the table. */
 function verdict(results: readonly Result[], settings: Settings): Html {
-  const bounds = settings.data === 'synthetic' && settings.context === 'distant' && settings.model === 'tiny' ? [80, 90] : [];
+  const hasBounds = settings.data === 'synthetic' && settings.context === 'distant' && settings.model === 'tiny';
+  const bounds = hasBounds ? [80, 90] : [];
   const bar = (r: Result) => html`<div class="bar ${r.net}">
     <span class="name">${r.title}</span>
     <span class="track">${bounds.map((b) => html`<i style="left:${b}%"></i>`)}<b style="width:${100 * r.testAccuracy}%"></b></span>
     <span class="value">${percent(r.testAccuracy)}</span>
   </div>`;
   const caption = 'Marks: 80 % is the best score that ignores the context, 90 % the best that only adds evidence of shape and context.';
-  const g = gain(results);
+  const difference = gain(results);
+  const head = COLUMNS.map((c) => html`<th>${c}</th>`);
+  const foot = (text: string) => html`<tfoot><tr><th scope="row">SE gain</th><td colspan="3"></td><td>${text}</td><td></td></tr></tfoot>`;
   return html`<section class="verdict">
   ${results.map(bar)}
   ${bounds.length > 0 ? html`<p class="note">${caption}</p>` : null}
   <div class="scroll"><table>
-    <thead><tr>${COLUMNS.map((c) => html`<th>${c}</th>`)}</tr></thead>
-    <tbody>${results.map((r) => html`<tr>${cells(r).map((c, i) => (i === 0 ? html`<th scope="row"><span class="dot ${r.net}"></span>${c}</th>` : html`<td>${c}</td>`))}</tr>`)}</tbody>
-    ${g === null ? null : html`<tfoot><tr><th scope="row">SE gain</th><td colspan="3"></td><td>${points(g)}</td><td></td></tr></tfoot>`}
+    <thead><tr>${head}</tr></thead>
+    <tbody>${results.map(verdictRow)}</tbody>
+    ${difference === null ? null : foot(points(difference))}
   </table></div>
 </section>`;
 }
 
+function verdictRow(r: Result): Html {
+  const [title, ...numbers] = cells(r);
+  const first = html`<th scope="row"><span class="dot ${r.net}"></span>${title!}</th>`;
+  return html`<tr>${[first, ...numbers.map((n) => html`<td>${n}</td>`)]}</tr>`;
+}
+
+/** A confusion matrix as a table. */
 function confusion(result: Result, classes: readonly string[]): Html {
   const row = (counts: readonly number[], truth: number) => {
-    const total = Math.max(
-      1,
-      counts.reduce((a, b) => a + b, 0),
-    );
-    const cell = (n: number, guess: number) => {
+    const sum = counts.reduce((a, b) => a + b, 0);
+    // A class without test images must not divide by zero.
+    const total = Math.max(1, sum);
+    const cell = (n: number, predicted: number) => {
       const share = Math.round((100 * n) / total);
-      const about = `${classes[truth]} taken for ${classes[guess]}: ${n} of ${total}`;
-      return html`<td class="${guess === truth ? 'right' : 'wrong'}" style="--share:${share}%" title="${about}">${share === 0 ? '' : share}</td>`;
+      const tooltip = `${classes[truth]} taken for ${classes[predicted]}: ${n} of ${total}`;
+      const kind = predicted === truth ? 'right' : 'wrong';
+      return html`<td class="${kind}" style="--share:${share}%" title="${tooltip}">${share === 0 ? '' : share}</td>`;
     };
     return html`<tr><th scope="row">${classes[truth]!}</th>${counts.map(cell)}</tr>`;
   };
@@ -157,13 +169,14 @@ function confusion(result: Result, classes: readonly string[]): Html {
 </figure>`;
 }
 
+/** Test images in groups, with the answers of the nets. */
 function samples(results: readonly Result[], data: Data): Html {
   const card = (index: number) => {
     const label = Number(results[0]!.labels[index]);
     const answer = (r: Result) => {
-      const guess = Number(r.predictions[index]);
-      const mark = guess === label ? '✓' : '✗';
-      return html`<li><span class="dot ${r.net}"></span><span class="${guess === label ? 'yes' : 'no'}">${mark}</span> ${data.classes[guess]!}</li>`;
+      const predicted = Number(r.predictions[index]);
+      const mark = predicted === label ? html`<span class="yes">✓</span>` : html`<span class="no">✗</span>`;
+      return html`<li><span class="dot ${r.net}"></span>${mark} ${data.classes[predicted]!}</li>`;
     };
     return html`<figure class="card">
     <img src="${imageUrl(data, index)}" alt="test image ${index}: ${data.classes[label]!}" width="96" height="96">
@@ -179,10 +192,13 @@ function samples(results: readonly Result[], data: Data): Html {
   return html`<p class="note">Under each image its true class, then what each net answered: ${key}</p>${groups}`;
 }
 
-/** A command that trains the same again. */
+/** Returns the command that repeats the run. */
 function commandOf(settings: Settings): string {
-  const { se, ...rest } = settings;
-  const meant = (key: keyof typeof rest) => rest[key] !== null && matters(key, settings);
-  const flags = (Object.keys(rest) as (keyof typeof rest)[]).filter(meant).map((key) => `${flagOf(key)} ${rest[key]}`);
-  return ['npm start --', ...(se === null ? [] : [se ? '--se' : '--no-se']), ...flags].join(' ');
+  const { se, ...others } = settings;
+  const words = ['npm start --'];
+  if (se !== null) words.push(se ? '--se' : '--no-se');
+  for (const key of Object.keys(others) as (keyof typeof others)[]) {
+    if (others[key] !== null && matters(key, settings)) words.push(`${flagOf(key)} ${others[key]}`);
+  }
+  return words.join(' ');
 }
