@@ -1,16 +1,21 @@
 /**
- * What a benchmark case is.
+ * Types of a benchmark case.
  */
 import type { FloatDType } from '../src/core/dtype.ts';
 
-/** What a case's time is set against: arithmetic, memory traffic, images; or nothing, for costs in themselves. */
+/**
+ * The amount of work by which a case's time is judged: arithmetic, memory traffic or images. For `ops`, the time of one operation
+ * is reported as it is.
+ */
 export type Work =
   | { readonly kind: 'flops'; readonly amount: number }
   | { readonly kind: 'bytes'; readonly amount: number }
   | { readonly kind: 'images'; readonly amount: number }
   | { readonly kind: 'ops'; readonly amount: number };
 
+/** A case with its operands allocated. */
 export interface Prepared {
+  /** The function that is timed. */
   readonly run: () => void;
   readonly free: () => void;
 }
@@ -20,10 +25,11 @@ export interface Case {
   readonly name: string;
   readonly dtype: FloatDType;
   readonly work: Work;
-  /** What a peer is asked to time, understood by peers/torch-peer.py; null where no peer does the same. */
+  /** The same work as a request to peers/torch-peer.py; null if no peer has it. */
   readonly peer: Readonly<Record<string, unknown>> | null;
-  /** Allocates the operands and gives what is timed, and how to free them. */
+  /** Allocates the operands; returns the function to time and the one that frees them. */
   prepare(): Prepared;
 }
 
+/** Images per batch. */
 export const BATCH = 64;

@@ -1,8 +1,8 @@
 /**
  * npm run bench -- [--filter text] [--group name] [--threads 1,2] [--peers torch,tfjs,jax-js|none] [--seconds per case] [--json]
  *
- * Times kernels, operations and training steps: shortest and median time, arithmetic or traffic per second and its share of
- * what the machine can do, probed in the same run, and the same work in PyTorch, measured in between.
+ * Times kernels, operations and training steps. Prints the shortest and the median time, the arithmetic or memory traffic per
+ * second, and its share of the machine's limit, which is measured in the same run. The same work in PyTorch is timed in between.
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -12,7 +12,7 @@ import type { Case } from './case.ts';
 import { kernelCases, peakProbe } from './kernels.ts';
 import { median, times } from './measure.ts';
 import { opCases } from './ops.ts';
-import { SCRIPTS, runScript } from './peers/script.ts';
+import { SCRIPTS, runScript, type ScriptResult } from './peers/script.ts';
 import { TorchPeer } from './peers/torch.ts';
 import { stepCases } from './steps.ts';
 
@@ -20,25 +20,25 @@ interface Result {
   readonly group: string;
   readonly name: string;
   readonly threads: number;
-  /** Shortest and median seconds; for `ops`, of one of them. */
+  /** Shortest and median time in seconds; for a case of `ops`, the time of one operation. */
   readonly seconds: number;
   readonly median: number;
   /** GFLOP/s, GB/s or images/s; null for `ops`. */
   readonly rate: number | null;
-  /** Share of the probed peak or bandwidth; null for what has none. */
+  /** Share of the machine's peak or bandwidth; null for images and `ops`. */
   readonly share: number | null;
-  /** The most bytes that lived at once. */
+  /** Peak of the memory in use, in bytes. */
   readonly peakBytes: number;
-  /** PyTorch's shortest seconds: as it comes, and with malloc told to keep memory. */
+  /** PyTorch's shortest time in seconds: with default settings, and with a malloc that reuses freed memory. */
   readonly torch: number | null;
   readonly torchTuned: number | null;
 }
 
-/** What the machine can do with `threads` threads. */
+/** Limits of the machine on `threads` threads. */
 interface Limits {
   readonly threads: number;
   readonly gflops: Readonly<Record<FloatDType, number>>;
-  /** Bytes read and written per second by copying an activation of 4 MB, in GB/s. */
+  /** Bytes read and written per second while copying an activation of 4 MB, in GB/s. */
   readonly copy: number;
 }
 
@@ -63,9 +63,10 @@ const print = (text: string): void => {
   if (!options.json) process.stdout.write(`${text}\n`);
 };
 
-/** Seconds to look for the peak: what is too low here flatters every share. */
+/** Seconds spent on measuring the peak. If it came out too low, every share would look too good. */
 const PROBE_SECONDS = 2;
 
+/** Measures the limits of the machine. */
 function probe(threads: number): Limits {
   setNumThreads(threads);
   const peak = (dtype: FloatDType): number => {
@@ -75,90 +76,175 @@ function probe(threads: number): Limits {
     return flops / best / 1e9;
   };
   const x = randn([64, 16, 32, 32]).keep();
-  const copy = (2 * 4 * x.numel) / Math.min(...times(() => noGrad(() => void x.clone()), seconds)) / 1e9;
+  const copySeconds = Math.min(...times(() => noGrad(() => void x.clone()), seconds));
+  const copy = (2 * 4 * x.numel) / copySeconds / 1e9;
   x.dispose();
   return { threads, gflops: { float32: peak('float32'), float64: peak('float64') }, copy };
 }
 
-/** Rate, and its share of what the machine can do. */
-function yardstick(c: Case, best: number, limits: Limits): { rate: number | null; share: number | null } {
+/** Returns the rate, and its share of the machine's limit. */
+function rateOf(c: Case, best: number, limits: Limits): { rate: number | null; share: number | null } {
   const { kind, amount } = c.work;
-  if (kind === 'ops') return { rate: null, share: null };
-  const rate = amount / best / (kind === 'images' ? 1 : 1e9);
-  if (kind === 'images') return { rate, share: null };
-  return { rate, share: rate / (kind === 'flops' ? limits.gflops[c.dtype] : limits.copy) };
+  switch (kind) {
+    case 'ops':
+      return { rate: null, share: null };
+    case 'images':
+      return { rate: amount / best, share: null };
+    case 'flops': {
+      const rate = amount / best / 1e9;
+      return { rate, share: rate / limits.gflops[c.dtype] };
+    }
+    case 'bytes': {
+      const rate = amount / best / 1e9;
+      return { rate, share: rate / limits.copy };
+    }
+  }
 }
 
-/** Ours, the peers, ours again: what slows the machine down for a while slows all of them. */
+/** Times our code, the peers and our code again, so that a slow phase of the machine affects all of them. */
 async function measure(c: Case, limits: Limits, peers: readonly TorchPeer[]): Promise<Result> {
   setNumThreads(limits.threads);
   const { run, free } = c.prepare();
   memory({ resetPeak: true });
   const before = times(run, seconds / 2);
-  const theirs: (number | null)[] = [];
-  for (const p of peers) theirs.push(await p.seconds(c, limits.threads, seconds));
+  const peerSeconds: (number | null)[] = [];
+  for (const p of peers) peerSeconds.push(await p.seconds(c, limits.threads, seconds));
   const all = [...before, ...times(run, seconds / 2)];
   const { peakBytes } = memory();
   free();
-  const per = c.work.kind === 'ops' ? c.work.amount : 1;
+  /** How many times a run does what is reported. */
+  const repeats = c.work.kind === 'ops' ? c.work.amount : 1;
+  const perOperation = (t: number | null | undefined): number | null => (t === null || t === undefined ? null : t / repeats);
   const best = Math.min(...all);
   return {
     group: c.group,
     name: c.name,
     threads: limits.threads,
-    seconds: best / per,
-    median: median(all) / per,
-    ...yardstick(c, best, limits),
+    seconds: best / repeats,
+    median: median(all) / repeats,
+    ...rateOf(c, best, limits),
     peakBytes,
-    torch: theirs[0] === undefined || theirs[0] === null ? null : theirs[0] / per,
-    torchTuned: theirs[1] === undefined || theirs[1] === null ? null : theirs[1] / per,
+    torch: perOperation(peerSeconds[0]),
+    torchTuned: perOperation(peerSeconds[1]),
   };
 }
 
+/** Returns a time as text: `12.34 µs`, `12.345 ms`, `123 ms`. */
 function time(s: number): string {
-  return s < 1e-4 ? `${(s * 1e6).toFixed(2)} µs` : `${(s * 1000).toFixed(s < 0.1 ? 3 : 0)} ms`;
+  if (s < 1e-4) return `${(s * 1e6).toFixed(2)} µs`;
+  return `${(s * 1000).toFixed(s < 0.1 ? 3 : 0)} ms`;
 }
 
-function line(r: Result): string {
-  const rate = r.rate === null ? '' : r.share === null ? `${r.rate.toFixed(0)}/s` : r.rate.toFixed(1);
-  const share = r.share === null ? '' : `${(100 * r.share).toFixed(0)} %`;
-  const torch = [r.torch, r.torchTuned].map((t) => (t === null ? '' : time(t)).padStart(12)).join('');
-  const fastest = Math.min(r.torch ?? Infinity, r.torchTuned ?? Infinity);
-  const ratio = fastest === Infinity ? '' : (r.seconds / fastest).toFixed(2);
-  return `${r.name.padEnd(44).slice(0, 60)}${String(r.threads).padStart(2)}${time(r.seconds).padStart(13)}${time(r.median).padStart(13)}${rate.padStart(9)}${share.padStart(7)}${torch}${ratio.padStart(8)}`;
+/** A line of the table. */
+interface TableRow {
+  readonly name: string;
+  readonly threads: string;
+  readonly shortest: string;
+  readonly median: string;
+  readonly rate: string;
+  readonly share: string;
+  readonly torch: string;
+  readonly torchTuned: string;
+  readonly ratio: string;
 }
 
-/** Milliseconds from the start of a process to its first product of matrices with the package as built in dist, less those of one that does nothing. */
+/** Returns a line of the table with aligned columns. */
+function aligned(row: TableRow): string {
+  return [
+    row.name.padEnd(44).slice(0, 60),
+    row.threads.padStart(2),
+    row.shortest.padStart(13),
+    row.median.padStart(13),
+    row.rate.padStart(9),
+    row.share.padStart(7),
+    row.torch.padStart(12),
+    row.torchTuned.padStart(12),
+    row.ratio.padStart(8),
+  ].join('');
+}
+
+const HEADING: TableRow = {
+  name: 'case',
+  threads: 'n',
+  shortest: 'shortest',
+  median: 'median',
+  rate: 'rate',
+  share: 'share',
+  torch: 'PyTorch',
+  torchTuned: 'tuned',
+  ratio: 'ours/it',
+};
+
+function tableRow(r: Result): TableRow {
+  const fastestTorch = Math.min(r.torch ?? Infinity, r.torchTuned ?? Infinity);
+  return {
+    name: r.name,
+    threads: String(r.threads),
+    shortest: time(r.seconds),
+    median: time(r.median),
+    rate: rateText(r),
+    share: r.share === null ? '' : `${(100 * r.share).toFixed(0)} %`,
+    torch: r.torch === null ? '' : time(r.torch),
+    torchTuned: r.torchTuned === null ? '' : time(r.torchTuned),
+    ratio: fastestTorch === Infinity ? '' : (r.seconds / fastestTorch).toFixed(2),
+  };
+}
+
+function rateText({ rate, share }: Result): string {
+  if (rate === null) return '';
+  // Only images have a rate without a share.
+  return share === null ? `${rate.toFixed(0)}/s` : rate.toFixed(1);
+}
+
+/**
+ * Measures the start-up time in milliseconds: a process that imports the package as built in dist and multiplies two matrices,
+ * less a process that does nothing. Returns the difference of the shortest times.
+ */
 function startUp(): number {
   const run = (code: string): number => {
-    const begun = performance.now();
+    const start = performance.now();
     const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
-    return performance.now() - begun;
+    return performance.now() - start;
   };
   const entry = new URL('../dist/index.js', import.meta.url).href;
   const code = `const { randn } = await import('${entry}'); randn([64, 64]).matmul(randn([64, 64])).item === undefined && process.exit(1);`;
-  const best = (code: string): number => Math.min(...Array.from({ length: 7 }, () => run(code)));
-  return best(code) - best('0');
+  const shortest = (program: string): number => Math.min(...Array.from({ length: 7 }, () => run(program)));
+  return shortest(code) - shortest('0');
+}
+
+function printHead(limits: readonly Limits[], torch: TorchPeer | null): void {
+  for (const { threads, gflops, copy } of limits) {
+    const { float32, float64 } = gflops;
+    const peak = `peak ${float32.toFixed(1)} GFLOP/s in float32, ${float64.toFixed(1)} in float64`;
+    print(`${threads} ${threads === 1 ? 'thread' : 'threads'}: ${peak}; copying ${copy.toFixed(1)} GB/s`);
+  }
+  if (torch === null) print('PyTorch: not measured');
+  else print(`PyTorch ${torch.version} (BLAS: ${torch.blas}), the faster of its two memory formats`);
+  print(aligned(HEADING));
+}
+
+/** Runs the peers in JavaScript that `--peers` names. */
+function runScripts(wanted: readonly string[]): { peer: string; result: ScriptResult | null }[] {
+  const scripts = SCRIPTS.filter((p) => wanted.includes(p)).map((peer) => ({ peer, result: runScript(peer) }));
+  for (const { peer, result } of scripts) {
+    let text = 'not installed';
+    if (result !== null) text = time(result.seconds);
+    if (result !== null && result.version !== null) text += ` (version ${result.version})`;
+    print(`${peer}, tiny SE-CNN step, batch 64: ${text}`);
+  }
+  return scripts;
 }
 
 async function main(): Promise<void> {
   const wanted = options.peers.split(',');
-  const [plain, tuned] = wanted.includes('torch')
-    ? [await TorchPeer.start({ tuned: false }), await TorchPeer.start({ tuned: true })]
-    : [null, null];
+  const withTorch = wanted.includes('torch');
+  const plain = withTorch ? await TorchPeer.start({ tuned: false }) : null;
+  const tuned = withTorch ? await TorchPeer.start({ tuned: true }) : null;
   const peers = [plain, tuned].filter((p) => p !== null);
   const initial = getNumThreads();
   const limits = counts.map(probe);
-  for (const l of limits) {
-    print(
-      `${l.threads} ${l.threads === 1 ? 'thread' : 'threads'}: peak ${l.gflops.float32.toFixed(1)} GFLOP/s in float32, ${l.gflops.float64.toFixed(1)} in float64; copying ${l.copy.toFixed(1)} GB/s`,
-    );
-  }
-  print(plain === null ? 'PyTorch: not measured' : `PyTorch ${plain.version} (BLAS: ${plain.blas}), the faster of its two memory formats`);
-  print(
-    `${'case'.padEnd(44)} n${'shortest'.padStart(13)}${'median'.padStart(13)}${'rate'.padStart(9)}${'share'.padStart(7)}${'PyTorch'.padStart(12)}${'tuned'.padStart(12)}${'ours/it'.padStart(8)}`,
-  );
+  printHead(limits, plain);
   const chosen = [...kernelCases, ...opCases, ...stepCases].filter(
     (c) => c.name.includes(options.filter) && c.group.includes(options.group),
   );
@@ -167,19 +253,15 @@ async function main(): Promise<void> {
     for (const l of limits) {
       const result = await measure(c, l, peers);
       results.push(result);
-      print(line(result));
+      print(aligned(tableRow(result)));
     }
   }
   setNumThreads(initial);
   for (const p of peers) p.stop();
-  const startUpMs = options.filter === '' && options.group === '' ? startUp() : null;
+  const isComplete = options.filter === '' && options.group === '';
+  const startUpMs = isComplete ? startUp() : null;
   if (startUpMs !== null) print(`from import to the first product of matrices: ${startUpMs.toFixed(0)} ms`);
-  const scripts = SCRIPTS.filter((p) => wanted.includes(p)).map((peer) => ({ peer, result: runScript(peer) }));
-  for (const { peer, result } of scripts) {
-    print(
-      `${peer}, tiny SE-CNN step, batch 64: ${result === null ? 'not installed' : `${time(result.seconds)}${result.version === null ? '' : ` (version ${result.version})`}`}`,
-    );
-  }
+  const scripts = runScripts(wanted);
   if (options.json) {
     const torch = plain === null ? null : { version: plain.version, blas: plain.blas };
     process.stdout.write(`${JSON.stringify({ node: process.version, limits, torch, results, startUpMs, scripts }, null, 2)}\n`);

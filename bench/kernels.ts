@@ -1,5 +1,5 @@
 /**
- * Cases that time single kernels, with their arithmetic: the share of the SIMD peak says how good they are.
+ * Cases that time single kernels and compare their arithmetic with the SIMD peak of the machine.
  */
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
@@ -10,14 +10,14 @@ import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
 import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
 import { BATCH, type Case, type Prepared } from './case.ts';
 
-function filled(v: View): View {
+/** Fills a dense view with numbers between −1 and 1. */
+function fill(v: View): void {
   const elements = elementView(v.storage.ptr, v.dtype, sizeOf(v.shape));
   for (let i = 0; i < elements.length; i++) elements[i] = Math.sin(i);
-  return v;
 }
 
 function prepared(views: View[], run: () => void): Prepared {
-  views.forEach(filled);
+  views.forEach(fill);
   return { run, free: () => views.forEach((v) => v.storage.free()) };
 }
 
@@ -37,9 +37,13 @@ function matmul(
     work: { kind: 'flops', amount: 2 * m * k * n },
     peer: { op: 'matmul', m, k, n, transposed, dtype },
     prepare() {
-      const dense = (rows: number, columns: number): View =>
-        transposed ? { ...empty([columns, rows], dtype), shape: [rows, columns], strides: [1, rows] } : empty([rows, columns], dtype);
-      const [a, b, y] = [dense(m, k), dense(k, n), empty([m, n], dtype)];
+      const operand = (rows: number, columns: number): View => {
+        if (!transposed) return empty([rows, columns], dtype);
+        return { ...empty([columns, rows], dtype), shape: [rows, columns], strides: [1, rows] };
+      };
+      const a = operand(m, k);
+      const b = operand(k, n);
+      const y = empty([m, n], dtype);
       return prepared([a, b, y], () => kernels.matmul(a, b, y));
     },
   };
@@ -58,30 +62,38 @@ interface Layer {
   readonly dilation?: number;
   readonly groups?: number;
   readonly dtype?: FloatDType;
-  /** Default: 'auto', which for plain 3×3 kernels is Winograd; see docs/numerics.md for the choice. */
+  /** Default: 'auto', which selects Winograd for plain 3×3 kernels; docs/numerics.md has the rule. */
   readonly algorithm?: ConvAlgorithm;
 }
 
+/** What distinguishes a convolution from a 3×3 one of stride 1, as part of its name. */
+function variantOf({ C, K = 3, stride = 1, dilation = 1, groups = 1, algorithm = 'auto' }: Layer): string {
+  let text = '';
+  if (K !== 3) text += ` ${K}×${K}`;
+  if (stride !== 1) text += ` stride ${stride}`;
+  if (dilation !== 1) text += ` dilation ${dilation}`;
+  if (groups === C) text += ' depthwise';
+  else if (groups !== 1) text += ` groups ${groups}`;
+  if (algorithm !== 'auto') text += ` ${algorithm}`;
+  return text;
+}
+
 /** A convolution in each direction. */
-function convolution({ C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, dtype = 'float32', algorithm = 'auto' }: Layer): Case[] {
+function convolution(layer: Layer): Case[] {
+  const { C, O, side, K = 3, stride = 1, dilation = 1, groups = 1, dtype = 'float32', algorithm = 'auto' } = layer;
   const padding = (dilation * (K - 1)) / 2;
   const out = Math.floor((side - 1) / stride) + 1;
-  const marks = [
-    K === 3 ? '' : ` ${K}×${K}`,
-    stride === 1 ? '' : ` stride ${stride}`,
-    dilation === 1 ? '' : ` dilation ${dilation}`,
-    groups === 1 ? '' : groups === C ? ' depthwise' : ` groups ${groups}`,
-    algorithm === 'auto' ? '' : ` ${algorithm}`,
-  ];
   return DIRECTIONS.map((direction) => ({
     group: 'conv',
-    name: `conv ${C}→${O} @${side}²${marks.join('')} ${direction}${suffix(dtype)}`,
+    name: `conv ${C}→${O} @${side}²${variantOf(layer)} ${direction}${suffix(dtype)}`,
     dtype,
     work: { kind: 'flops', amount: (2 * BATCH * out * out * K * K * C * O) / groups },
     peer: { op: 'conv', C, O, side, K, stride, padding, dilation, groups, dtype, direction, batch: BATCH },
     prepare() {
       const image = (channels: number, size: number): View => emptyChannelsLast([BATCH, channels, size, size], dtype);
-      const [x, w, y] = [image(C, side), empty([O, C / groups, K, K], dtype), image(O, out)];
+      const x = image(C, side);
+      const w = empty([O, C / groups, K, K], dtype);
+      const y = image(O, out);
       const p = { stride: [stride, stride], padding: [padding, padding], dilation: [dilation, dilation], groups } as const;
       const kernel = {
         forward: () => kernels.conv2d(x, w, y, p),
@@ -115,7 +127,7 @@ export const kernelCases: readonly Case[] = [
   ...convolution({ C: 32, O: 64, side: 16, stride: 2 }),
   ...convolution({ C: 32, O: 64, side: 16, K: 1, stride: 2 }),
   ...convolution({ C: 64, O: 64, side: 8 }),
-  // Three of them without Winograd, and what it does not take.
+  // Three of these layers without Winograd, then layers that Winograd does not support.
   ...convolution({ C: 16, O: 16, side: 32, algorithm: 'direct' }),
   ...convolution({ C: 32, O: 32, side: 16, algorithm: 'direct' }),
   ...convolution({ C: 64, O: 64, side: 8, algorithm: 'direct' }),

@@ -1,24 +1,26 @@
 /**
- * Timing: on a shared machine the minimum over many runs is what repeats; the median says how noisy it was.
+ * Timing. On a shared machine the minimum over many runs is reproducible; the median shows the noise.
  */
 
-/** Milliseconds before measuring, until V8 has replaced its baseline code. */
-const WARM_UP = 200;
+/** Time of the warm-up in milliseconds, in which V8 replaces its baseline code by optimised code. */
+const WARM_UP_MS = 200;
 const LEAST_RUNS = 5;
 
-/** Seconds of every run of `fn`, as many as `seconds` allow, after a warm-up. */
+/** Runs `fn` for `seconds` after a warm-up, and returns the seconds of every run. */
 export function times(fn: () => void, seconds: number): number[] {
-  for (const start = performance.now(); performance.now() - start < WARM_UP; ) fn();
+  const warmUpStart = performance.now();
+  while (performance.now() - warmUpStart < WARM_UP_MS) fn();
   const all: number[] = [];
   const start = performance.now();
   while (all.length < LEAST_RUNS || performance.now() - start < 1000 * seconds) {
-    const t = performance.now();
+    const runStart = performance.now();
     fn();
-    all.push((performance.now() - t) / 1000);
+    all.push((performance.now() - runStart) / 1000);
   }
   return all;
 }
 
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1]!;
 }

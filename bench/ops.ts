@@ -1,5 +1,6 @@
 /**
- * Cases of whole operations through the public surface, mostly bound by memory: their yardstick is the bandwidth of copying.
+ * Cases that time single operations through the public interface. Most are limited by memory, so they are compared with the
+ * bandwidth of copying.
  */
 import { grad, noGrad, randint, randn, tensor, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
@@ -7,9 +8,10 @@ import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import { BATCH, type Case, type Prepared } from './case.ts';
 
-const MB = 4 * BATCH * 16 * 32 * 32;
+/** Bytes of an activation of the first layers: about 4 MB. */
+const ACTIVATION_BYTES = 4 * BATCH * 16 * 32 * 32;
 
-/** An activation of the first layers, in the channels-last memory that convolutions leave. */
+/** Makes a random activation in channels-last memory order, as convolutions do. */
 function activation(shape: readonly number[] = [BATCH, 16, 32, 32]): Tensor {
   const [n, c, h, w] = shape as [number, number, number, number];
   return noGrad(() => randn([n, h, w, c]).permute([0, 3, 1, 2])).keep();
@@ -19,26 +21,27 @@ function withFree(tensors: readonly Tensor[], run: () => unknown): Prepared {
   return { run: () => void run(), free: () => tensors.forEach((t) => t.dispose()) };
 }
 
-interface Bound {
+interface MemoryBound {
   readonly name: string;
   readonly group: string;
-  /** How many times an activation of 4 MB goes through memory: what the operation needs at least. */
+  /** The least number of times that an activation of 4 MB is read or written. */
   readonly passes: number;
   readonly prepare: () => Prepared;
 }
 
-const bound = ({ name, group, passes, prepare }: Bound): Case => ({
+/** A case that is compared with the bandwidth of copying. */
+const memoryBound = ({ name, group, passes, prepare }: MemoryBound): Case => ({
   group,
   name,
   dtype: 'float32',
-  work: { kind: 'bytes', amount: passes * MB },
+  work: { kind: 'bytes', amount: passes * ACTIVATION_BYTES },
   peer: { op: name },
   prepare,
 });
 
-/** Without recording: forward alone. */
+/** A forward without recording. */
 function forward(name: string, group: string, passes: number, f: (x: Tensor, z: Tensor) => unknown): Case {
-  return bound({
+  return memoryBound({
     name,
     group,
     passes,
@@ -49,7 +52,7 @@ function forward(name: string, group: string, passes: number, f: (x: Tensor, z: 
   });
 }
 
-/** A step over many tensors with gradients, as `op` of a peer does it; `passes` is how many times all of them go through memory. */
+/** An optimizer step over many tensors with gradients. `op` is its name in the peer; `passes` as in MemoryBound. */
 function optimizerStep(name: string, op: string, passes: number, make: (params: Tensor[]) => optim.Optimizer): Case {
   return {
     group: 'optimizer',
@@ -66,15 +69,15 @@ function optimizerStep(name: string, op: string, passes: number, make: (params: 
   };
 }
 
-/** Forward and backward of f, whose gradient of x is asked for by an upstream gradient of ones. */
-function both(
+/** Forward and backward of f: the gradients of x and of the module's parameters. */
+function forwardAndBackward(
   name: string,
   group: string,
   passes: number,
   shape: readonly number[],
   make: () => { f: (x: Tensor) => Tensor; module: nn.Module | null },
 ): Case {
-  return bound({
+  return memoryBound({
     name,
     group,
     passes,
@@ -83,27 +86,27 @@ function both(
       const { f, module } = make();
       const g = noGrad(() => f(x).detach().clone().keep());
       const inputs = [x, ...(module?.parameters() ?? [])];
-      return withFree(inputs.concat(g), () => noGradResults(() => grad(f(x), inputs, { gradOutputs: g })));
+      return withFree(inputs.concat(g), () => disposeResults(() => grad(f(x), inputs, { gradOutputs: g })));
     },
   });
 }
 
-function noGradResults(run: () => readonly (Tensor | null)[]): void {
+function disposeResults(run: () => readonly (Tensor | null)[]): void {
   for (const t of run()) t?.dispose();
 }
 
-const channels = (): Tensor => noGrad(() => randn([16, 1, 1])).keep();
+const scalePerChannel = (): Tensor => noGrad(() => randn([16, 1, 1])).keep();
 
 export const opCases: readonly Case[] = [
   forward('relu', 'elementwise', 2, (x) => x.relu()),
   forward('exp', 'elementwise', 2, (x) => x.exp()),
   forward('add', 'elementwise', 3, (x, z) => x.add(z)),
-  bound({
+  memoryBound({
     name: 'mul by channel',
     group: 'elementwise',
     passes: 2,
     prepare: () => {
-      const [x, s] = [activation(), channels()];
+      const [x, s] = [activation(), scalePerChannel()];
       return withFree([x, s], () => noGrad(() => void x.mul(s)));
     },
   }),
@@ -111,15 +114,15 @@ export const opCases: readonly Case[] = [
   forward('mean of planes', 'reductions', 1, (x) => x.mean([2, 3])),
   forward('sum by channel', 'reductions', 1, (x) => x.sum([0, 2, 3])),
   forward('maxPool2d', 'pooling', 1.25, (x) => F.maxPool2d(x, 2)),
-  both('batch norm forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+  forwardAndBackward('batch norm forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
     const bn = new nn.BatchNorm2d(16);
     return { f: (x) => bn.forward(x), module: bn };
   }),
-  both('batch norm + relu forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+  forwardAndBackward('batch norm + relu forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
     const bn = new nn.BatchNorm2d(16);
     return { f: (x) => bn.forward(x).relu(), module: bn };
   }),
-  both('SE(64) 16×64×32² forward + backward', 'SE', 7, [16, 64, 32, 32], () => {
+  forwardAndBackward('SE(64) 16×64×32² forward + backward', 'SE', 7, [16, 64, 32, 32], () => {
     const se = new nn.SqueezeExcite(64);
     return { f: (x) => se.forward(x), module: se };
   }),
@@ -132,10 +135,10 @@ export const opCases: readonly Case[] = [
     prepare: () => {
       const x = randn([512, 10], { requiresGrad: true }).keep();
       const y = randint(0, 10, [512]).keep();
-      return withFree([x, y], () => noGradResults(() => grad(F.crossEntropy(x, y), [x])));
+      return withFree([x, y], () => disposeResults(() => grad(F.crossEntropy(x, y), [x])));
     },
   },
-  // Reads parameter, gradient and velocity, writes parameter and velocity; Adam has two averages.
+  // SGD reads parameter, gradient and velocity, and writes parameter and velocity. Adam has two averages in place of the velocity.
   optimizerStep('SGD', 'sgd', 5, (params) => new optim.SGD(params, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 5e-4 })),
   optimizerStep('Adam', 'adam', 7, (params) => new optim.Adam(params, { lr: 1e-5, weightDecay: 5e-4 })),
   {

@@ -1,5 +1,5 @@
 /**
- * Cases of whole training steps: forward, loss, backward, update.
+ * Cases that time whole training steps: forward, loss, backward, update.
  */
 import { manualSeed, randint, randn } from 'chainrule';
 import * as nn from 'chainrule/nn';

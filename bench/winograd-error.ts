@@ -1,8 +1,9 @@
 /**
  * npx tsx bench/winograd-error.ts
  *
- * Rounding errors of Winograd's and of direct convolution in float32, for the layers of the tiny SE-CNN and of SE-ResNet-20 that go in tiles; and
- * the loss of the tiny SE-CNN, trained with either from the same weights on the same batches. docs/numerics.md has what it prints.
+ * Prints two tables of docs/numerics.md: rounding errors of Winograd's and of direct convolution in float32, for the layers of the
+ * tiny SE-CNN and of SE-ResNet-20 that use Winograd; and the loss of the tiny SE-CNN trained with either, from the same weights
+ * and on the same batches.
  */
 import { grad, manualSeed, randn, scope, setConvAlgorithm, type ConvAlgorithm, type Tensor } from 'chainrule';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
@@ -12,6 +13,7 @@ import * as optim from 'chainrule/optim';
 import { TinyCnn } from '../examples/cifar-like/model.ts';
 
 const BATCH = 64;
+/** Name, input channels, output channels, height and width of the image. */
 const LAYERS = [
   ['tiny SE-CNN, block 2', 16, 32, 16],
   ['tiny SE-CNN, block 3', 32, 64, 8],
@@ -21,7 +23,7 @@ const LAYERS = [
 ] as const;
 const DIRECTIONS = ['forward', 'input gradient', 'weight gradient'] as const;
 
-/** Output and gradients of a convolution. */
+/** Returns output, input gradient and weight gradient of a convolution. */
 function results(algorithm: ConvAlgorithm, x: Tensor, w: Tensor, g: Tensor): Float64Array[] {
   setConvAlgorithm(algorithm);
   return scope(() => {
@@ -43,20 +45,22 @@ function errorTable(): void {
   );
   for (const [name, C, O, side] of LAYERS) {
     manualSeed(1);
-    // As in a net: images that come out of a ReLU, and Kaiming's weights.
-    const [x, w, g] = [
-      randn([BATCH, C, side, side]).relu(),
-      randn([O, C, 3, 3]).mul(Math.sqrt(2 / (9 * C))),
-      randn([BATCH, O, side, side]),
-    ];
+    // As in a net: images after a ReLU, and weights of Kaiming's initialisation.
+    const x = randn([BATCH, C, side, side]).relu();
+    const w = randn([O, C, 3, 3]).mul(Math.sqrt(2 / (9 * C)));
+    const g = randn([BATCH, O, side, side]);
     const exact = results('direct', x.to('float64'), w.to('float64'), g.to('float64'));
-    const [direct, tiles] = (['direct', 'auto'] as const).map((a) => results(a, x, w, g));
+    const direct = results('direct', x, w, g);
+    const winograd = results('auto', x, w, g);
     DIRECTIONS.forEach((direction, i) => {
       const want = exact[i]!;
-      const errors = [direct!, tiles!].map((r) => r[i]!.map((v, j) => v - want[j]!));
+      const errorsOf = (found: Float64Array): Float64Array => found.map((v, j) => v - want[j]!);
+      const directErrors = errorsOf(direct[i]!);
+      const winogradErrors = errorsOf(winograd[i]!);
       const row = [rms, largest].flatMap((norm) => {
-        const [d, t] = errors.map((e) => norm(e) / norm(want)) as [number, number];
-        return [exponential(d), exponential(t), (t / d).toFixed(1)];
+        const ofDirect = norm(directErrors) / norm(want);
+        const ofWinograd = norm(winogradErrors) / norm(want);
+        return [exponential(ofDirect), exponential(ofWinograd), (ofWinograd / ofDirect).toFixed(1)];
       });
       print(`| ${[`${name} (${C}→${O}, ${side}²)`, direction, ...row].join(' | ')} |`);
     });
@@ -67,8 +71,8 @@ function errorTable(): void {
 const STEPS = 300;
 const SEEDS = [1, 2, 3];
 
-/** The losses of the first steps. */
-function curve(algorithm: ConvAlgorithm, seed: number): number[] {
+/** Trains the tiny SE-CNN for STEPS steps and returns the loss of each. */
+function lossCurve(algorithm: ConvAlgorithm, seed: number): number[] {
   setConvAlgorithm(algorithm);
   manualSeed(seed);
   const net = new TinyCnn({ inChannels: 3, attention: (channels) => new nn.SqueezeExcite(channels, { reduction: 4 }) });
@@ -87,7 +91,7 @@ function curve(algorithm: ConvAlgorithm, seed: number): number[] {
 
 function curveTable(): void {
   print(`\n| mean loss of steps | ${SEEDS.map((s) => `direct, seed ${s} | tiles`).join(' | ')} |\n|---|${'---|'.repeat(2 * SEEDS.length)}`);
-  const curves = SEEDS.flatMap((seed) => [curve('direct', seed), curve('auto', seed)]);
+  const curves = SEEDS.flatMap((seed) => [lossCurve('direct', seed), lossCurve('auto', seed)]);
   const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   for (const [from, to] of [
     [0, 1],

@@ -1,25 +1,27 @@
 /**
- * Peers in JavaScript, timed on one training step of the tiny SE-CNN by a script of their own: where they are installed.
+ * Peers written in JavaScript. A script for each times one training step of the tiny SE-CNN, if the package is installed.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** The peers that have a script; they take seconds a step, so that they run only where `--peers` names them. */
+/** The peers that have a script. A step takes them seconds, so they run only if `--peers` names them. */
 export const SCRIPTS = ['tfjs', 'jax-js'] as const;
 
-/** What a script prints. */
+/** Exit status of a script whose package is not installed. */
+const NOT_INSTALLED = 3;
+
+/** The JSON that a script prints. */
 export interface ScriptResult {
-  /** Null where the package does not tell. */
+  /** Null if the package does not export its version. */
   readonly version: string | null;
   readonly seconds: number;
 }
 
-/** Seconds of one step; null where the peer is not installed. */
+/** Runs the script of a peer; returns null if the peer is not installed. */
 export function runScript(peer: (typeof SCRIPTS)[number]): ScriptResult | null {
   const script = fileURLToPath(new URL(`./${peer}-peer.mjs`, import.meta.url));
   const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
-  // The script's word for: not installed.
-  if (status === 3) return null;
+  if (status === NOT_INSTALLED) return null;
   if (status !== 0) throw new Error(`${peer}-peer.mjs ended with status ${status}:\n${stderr}`);
   return JSON.parse(stdout) as ScriptResult;
 }

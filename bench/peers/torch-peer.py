@@ -1,8 +1,8 @@
-"""Times PyTorch for the benchmark: reads one request a line from standard input, answers each with one line of JSON.
+"""Times PyTorch for the benchmark: reads one request per line from standard input and answers each with one line of JSON.
 
-A request is {"op", …, "threads", "seconds"}; the answer {"seconds": shortest time} or {"seconds": null} for one unknown here.
-The first line it prints is {"version", "blas": the library that does its matrix products}. Exits with status 3 where torch cannot
-be imported. Where images are involved, both memory formats are tried and the faster one counts.
+A request is {"op", …, "threads", "seconds"}. The answer is {"seconds": shortest time}, or {"seconds": null} for an unknown op.
+The first line printed is {"version", "blas": the library used for matrix products}. Exits with status 3 if torch cannot be
+imported. For images both memory formats are timed, and the shorter time is reported.
 """
 
 import json
@@ -23,7 +23,7 @@ FORMATS = [torch.contiguous_format, LAST]
 
 
 def fastest(run, seconds):
-    """The shortest time of `run` in seconds, after a warm-up."""
+    """Returns the shortest time of `run` in seconds, after a warm-up."""
     run()
     run()
     best = float("inf")
@@ -189,7 +189,7 @@ def small_op(r):
 
 
 def runs(r):
-    """What is timed: one function, or one for each memory format."""
+    """Returns the functions to time: one, or one for each memory format."""
     op = r["op"]
     if op == "matmul":
         return [matmul(r)]
@@ -203,7 +203,7 @@ def runs(r):
 
 
 def blas():
-    """The file name of the BLAS library in use: whether PyTorch's matrix products are a yardstick depends on it."""
+    """Returns the file name of the BLAS library in use, which determines the speed of PyTorch's matrix products."""
     torch.mm(torch.ones(64, 64), torch.ones(64, 64))
     try:
         with open("/proc/self/maps", encoding="utf8") as maps:

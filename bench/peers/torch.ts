@@ -1,5 +1,5 @@
 /**
- * PyTorch as a peer: a Python process that times what it is asked for.
+ * PyTorch as a peer: a Python process that times one request after the other.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -7,10 +7,10 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Case } from '../case.ts';
 
-/** Where to look for PyTorch: $PYTHON, the python3 of the path, that of the system. */
+/** Interpreters that may have PyTorch: $PYTHON or the python3 of the path, then that of the system. */
 const PYTHONS = [process.env.PYTHON ?? 'python3', '/usr/bin/python3'];
 
-/** Makes glibc keep what was freed: fresh pages, faulted in again at every step, otherwise cost PyTorch more than its arithmetic. */
+/** Makes glibc reuse freed memory. Otherwise the page faults of fresh memory cost PyTorch more than its arithmetic. */
 const TUNED = { MALLOC_MMAP_THRESHOLD_: '4000000000', MALLOC_TRIM_THRESHOLD_: '8000000000', MALLOC_TOP_PAD_: '1000000000' };
 
 export class TorchPeer {
@@ -30,7 +30,7 @@ export class TorchPeer {
     this.#lines = lines;
   }
 
-  /** Starts PyTorch, with the malloc settings or without; null where no Python has it. */
+  /** Starts PyTorch, with the malloc settings or without; returns null if no interpreter has it. */
   static async start({ tuned }: { tuned: boolean }): Promise<TorchPeer | null> {
     const script = fileURLToPath(new URL('./torch-peer.py', import.meta.url));
     for (const python of PYTHONS) {
@@ -45,7 +45,7 @@ export class TorchPeer {
     return null;
   }
 
-  /** The shortest time in seconds; null for a case it does not know. */
+  /** Times a case and returns the shortest time in seconds; null if the peer does not support the case. */
   async seconds(c: Case, threads: number, seconds: number): Promise<number | null> {
     if (c.peer === null) return null;
     this.#child.stdin.write(`${JSON.stringify({ ...c.peer, threads, seconds })}\n`);
