@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { planOf } from '../../examples/cifar-like/ablation/plan.ts';
 import { ablate } from '../../examples/cifar-like/ablation/run.ts';
 import { meanAndDeviation } from '../../examples/cifar-like/measure.ts';
-import { captured, onTwins, type Output, temporaryFolder } from './support.ts';
+import { captured, onReference, type Output, temporaryFolder } from './support.ts';
 
-// The ablation in small: a few steps of the tiny net.
+// The ablation on a small scale: a few steps of the tiny net.
 
 const SMALL = ['--train-images', '16', '--test-images', '16', '--batch-size', '8', '--max-steps', '1'];
 const TINY = ['--model', 'tiny', ...SMALL];
@@ -28,7 +28,7 @@ const linesOf = (dir: string): Line[] =>
 describe('the plan', () => {
   const labels = (...args: string[]): string[] => planOf(args)!.variants.map((v) => `${v.group}: ${v.label}`);
 
-  test('by default each factor by itself around the standard, beside the net without SE', () => {
+  test('by default varies one factor at a time around the standard, and adds the net without SE', () => {
     expect(labels()).toEqual([
       'no attention: without SE',
       ...['standard', 'pre', 'post', 'identity', 'conv3x3'].map((p) => `placement: ${p}`),
@@ -42,7 +42,7 @@ describe('the plan', () => {
     expect(variants[2]!.settings).toMatchObject({ placement: 'pre', reduction: 4, squeeze: 'avg', gate: 'sigmoid' });
   });
 
-  test('some factors, in every combination; the other options hold for all nets', () => {
+  test('combines some factors in every way; the other options apply to all nets', () => {
     const args = ['--factors=gate,placement', '--full', '--seeds', '5,7', '--out', 'x', '--epochs', '2', '--reduction', '8'];
     const { dir, seeds, variants, threads } = planOf([...args, '--threads', '3'])!;
     expect([dir, seeds, variants.length, threads]).toEqual(['x', [5, 7], 1 + 5 * 4, 3]);
@@ -50,17 +50,17 @@ describe('the plan', () => {
     expect(variants[20]!.settings).toMatchObject({ placement: 'conv3x3', gate: 'relu', reduction: 8, epochs: 2, maxSteps: null });
   });
 
-  test('the tiny net has no placement', () => {
+  test('leaves placement out for the tiny net', () => {
     expect(labels('--model', 'tiny').some((l) => l.startsWith('placement'))).toBe(false);
   });
 });
 
-test('mean and standard deviation are estimates from the seeds there are', () => {
+test('mean and standard deviation are those of the given seeds', () => {
   expect(meanAndDeviation([1, 2, 6])).toBe('3.0 ± 2.6');
   expect(meanAndDeviation([4])).toBe('4.0 (one seed)');
 });
 
-describe.skipIf(onTwins)('a run', () => {
+describe.skipIf(onReference)('a run', () => {
   const folder = temporaryFolder();
   const dir = join(folder, 'whole');
   const command = ['--out', dir, ...TINY, '--factors', 'reduction,squeeze', '--seeds', '0,1'];
@@ -71,7 +71,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(memory().bytes).toBe(before);
     expect(readdirSync(dir).sort()).toEqual(['ablation.md', 'ablation.svg', 'results.jsonl']);
-    // The standard net is a value of both factors.
+    // The standard net occurs in both factors, but is trained once.
     const lines = linesOf(dir);
     expect(lines.length).toBe(2 * (1 + 4 + 3 - 1));
     expect(new Set(lines.map((l) => l.cell)).size).toBe(lines.length);
@@ -90,9 +90,11 @@ describe.skipIf(onTwins)('a run', () => {
     expect(svg).not.toMatch(/NaN|undefined|null/);
   });
 
-  test('killed in the middle of a line it goes on, and runs nothing twice', async () => {
+  test('killed while it wrote a line, resumes with that cell and repeats no other', async () => {
     const file = join(dir, 'results.jsonl');
-    const [text, table] = [readFileSync(file, 'utf8'), readFileSync(join(dir, 'ablation.md'), 'utf8')];
+    const text = readFileSync(file, 'utf8');
+    const table = readFileSync(join(dir, 'ablation.md'), 'utf8');
+    // Five complete lines, and the beginning of the sixth.
     const kept = text.split('\n').slice(0, 5);
     writeFileSync(file, `${kept.join('\n')}\n${text.split('\n')[5]!.slice(0, 40)}`);
     const { code, stdout } = await run(...command);
@@ -104,7 +106,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect((await run(...command)).stdout).not.toMatch(/^\d+\/16 /m);
   });
 
-  test('other settings are other cells of the same folder, and are not mixed', async () => {
+  test('with other settings adds other cells to the same folder, and does not mix them', async () => {
     const before = linesOf(dir).length;
     const other = [...command.slice(0, 2), ...TINY, '--lr', '0.2', '--factors', 'squeeze', '--seeds', '0'];
     expect((await run(...other)).code).toBe(0);
@@ -112,7 +114,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect(readFileSync(join(dir, 'ablation.md'), 'utf8')).toMatch(/\(one seed\)/);
   });
 
-  test('placements need a residual net; mean and deviation are those of the cells', async () => {
+  test('of placements trains residual nets; mean and deviation are those of the cells', async () => {
     const at = join(folder, 'residual');
     expect((await run('--out', at, ...SMALL, '--factors', 'placement', '--seeds', '0,1')).code).toBe(0);
     const lines = linesOf(at);
@@ -127,7 +129,7 @@ describe.skipIf(onTwins)('a run', () => {
     );
   });
 
-  test('a net that diverges is a result', async () => {
+  test('records a net that diverges as a result', async () => {
     const at = join(folder, 'diverging');
     const { code } = await run('--out', at, ...TINY.slice(0, -1), '9', '--lr', '1e30', '--factors', 'reduction', '--seeds', '0');
     expect(code).toBe(0);
@@ -136,7 +138,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect(existsSync(join(at, 'ablation.svg'))).toBe(false);
   });
 
-  test('a damaged line is named', async () => {
+  test('names a damaged line', async () => {
     const at = join(folder, 'damaged');
     expect((await run('--out', at, ...TINY, '--factors', 'squeeze', '--seeds', '0')).code).toBe(0);
     appendFileSync(join(at, 'results.jsonl'), 'squeeze\n');
@@ -173,7 +175,7 @@ describe('errors', () => {
     expect(await run(...args)).toEqual({ code: 2, stdout: '', stderr: `error: ${message}\n` });
   });
 
-  test('--help says what is varied', async () => {
+  test('--help lists the options of the ablation', async () => {
     const { code, stdout } = await run('--help');
     expect(code).toBe(0);
     for (const option of ['--factors', '--full', '--seeds', '--out', '--help']) expect(stdout).toContain(`  ${option} `);

@@ -2,19 +2,19 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync,
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
-import { ended, onTwins, run, start, temporaryFolder } from './support.ts';
+import { ended, onReference, run, start, temporaryFolder } from './support.ts';
 
-// Bad input: one clear line, an exit code that is not 0, and every file as it was.
+// Bad input gives one clear line and an exit code that is not 0, and leaves every file unchanged.
 
 const SMALL = ['--train-images', '32', '--test-images', '16', '--batch-size', '8'];
 
-/** Every file below `dir` with its contents. */
+/** Returns every file below `dir` with its contents. */
 function snapshot(dir: string): Record<string, string> {
   const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
   return Object.fromEntries(files.map((f) => join(f.parentPath, f.name)).map((f) => [f, readFileSync(f, 'base64')]));
 }
 
-describe.skipIf(onTwins)('options', () => {
+describe.skipIf(onReference)('bad options', () => {
   const dir = join(temporaryFolder(), 'run');
   const ALL =
     '--data --data-dir --model --se --no-se --reduction --placement --squeeze --gate --context --epochs --batch-size --lr --seed ' +
@@ -69,7 +69,7 @@ describe.skipIf(onTwins)('options', () => {
     expect(existsSync(dir)).toBe(false);
   });
 
-  test('reach the shell: one line on stderr and exit code 2', async () => {
+  test('reach the shell as one line on stderr and exit code 2', async () => {
     const { code, stdout, stderr } = await ended(start('--optimizer', 'adam'));
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: `error: ${unknown('--optimizer')}\n` });
   });
@@ -81,7 +81,7 @@ describe.skipIf(onTwins)('options', () => {
   });
 });
 
-describe.skipIf(onTwins)('data', () => {
+describe.skipIf(onReference)('bad data', () => {
   const folder = temporaryFolder();
   const dir = join(folder, 'run');
 
@@ -110,14 +110,14 @@ describe.skipIf(onTwins)('data', () => {
   });
 });
 
-describe.skipIf(onTwins)('run folders', () => {
+describe.skipIf(onReference)('bad run folders', () => {
   const folder = temporaryFolder();
   const good = join(folder, 'good');
   beforeAll(async () => {
     expect((await run('--out', good, '--se', ...SMALL)).code).toBe(0);
   });
 
-  /** A copy of the good run, damaged. */
+  /** Makes a damaged copy of the good run. */
   function damaged(name: string, damage: (dir: string) => void): string {
     const dir = join(folder, name);
     cpSync(good, dir, { recursive: true });
@@ -136,7 +136,7 @@ describe.skipIf(onTwins)('run folders', () => {
     await refused(['--out', good, ...SMALL], 1, message);
   });
 
-  test('one that exists, where no name was given: the next free name', () => {
+  test('one that exists, if no name was given: the next free name is used', () => {
     const names = [0, 1, 2].map(() => {
       const name = RunFolder.nextFree(join(folder, 'named'));
       mkdirSync(name);
@@ -145,7 +145,7 @@ describe.skipIf(onTwins)('run folders', () => {
     expect(names).toEqual(['named', 'named-2', 'named-3'].map((n) => join(folder, n)));
   });
 
-  test('one to resume that is missing, or holds no run', async () => {
+  test('one to resume that is missing or holds no run', async () => {
     const none = join(folder, 'none');
     await refused(
       ['--resume', none],
@@ -239,7 +239,7 @@ describe.skipIf(onTwins)('run folders', () => {
   });
 });
 
-describe.skipIf(onTwins)('numbers that are not finite stop the run, which keeps its last good checkpoint', () => {
+describe.skipIf(onReference)('numbers that are not finite stop the run, which keeps its last good checkpoint', () => {
   const folder = temporaryFolder();
 
   test.each([
@@ -256,8 +256,8 @@ describe.skipIf(onTwins)('numbers that are not finite stop the run, which keeps 
     saved.close();
   });
 
-  // Whether the loss or a weight is the first depends on the last bits, so learning rates are tried until it is a weight.
-  test('a weight, found when it would be saved', async () => {
+  // Rounding decides whether the loss or a weight is the first, so the test tries learning rates until it is a weight.
+  test('a weight, found before it is saved', async () => {
     for (const lr of ['5e3', '6e3', '7e3', '4e3', '8e3', '3e3', '2e3', '1e4']) {
       const dir = join(folder, `weight-${lr}`);
       const { code, stderr } = await run('--out', dir, '--se', ...SMALL, '--epochs', '30', '--lr', lr);

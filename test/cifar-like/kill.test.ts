@@ -5,18 +5,20 @@ import { Random } from 'chainrule/data';
 import { expect, test } from 'vitest';
 import { parseCommand } from '../../examples/cifar-like/options.ts';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
-import { ended, onTwins, run, start, temporaryFolder } from './support.ts';
+import { ended, onReference, run, start, temporaryFolder } from './support.ts';
 
-// A run killed with SIGKILL again and again, some of the times while it saves, and resumed each time, ends as if nothing had been.
+// A run that is killed with SIGKILL many times, sometimes while it saves, and resumed each time, ends bitwise identical to one that
+// was not killed.
 
-const [KILLS, WHILE_SAVING] = [20, 5];
-/** Saved after each epoch of 4 steps; long enough for all kills. */
+const KILLS = 20;
+const WHILE_SAVING = 5;
+/** The run saves after each epoch of 4 steps, and is long enough for all kills. */
 const CONFIG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8', '--epochs', '16'];
 const SEED = 7;
 
 const isTemporary = (name: string | null) => name?.startsWith('.checkpoint') === true && name.endsWith('.tmp');
 
-/** Kills the child so many steps after its start, and then so many ms. */
+/** Kills the child `ms` milliseconds after its `steps`-th step. */
 function killAfter(child: ChildProcess, dir: string, steps: number, ms: number): FSWatcher {
   let seen = 0;
   return watch(dir, (_, name) => {
@@ -24,7 +26,7 @@ function killAfter(child: ChildProcess, dir: string, steps: number, ms: number):
   });
 }
 
-/** Kills the child as soon as it begins to write a checkpoint, after letting `skip` of them pass. */
+/** Kills the child as soon as it begins to write a checkpoint, after `skip` others. */
 function killWhileSaving(child: ChildProcess, dir: string, skip: number): FSWatcher {
   const seen = new Set<string>();
   return watch(dir, (_, name) => {
@@ -36,10 +38,11 @@ function killWhileSaving(child: ChildProcess, dir: string, skip: number): FSWatc
 
 const folder = temporaryFolder();
 
-test.skipIf(onTwins)(
-  `killed ${KILLS} times (seed ${SEED}), ${WHILE_SAVING} of them while it saved, a run ends with the same bits`,
+test.skipIf(onReference)(
+  `killed ${KILLS} times (seed ${SEED}), ${WHILE_SAVING} of them while it saved, a run ends bitwise identical`,
   async () => {
-    const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
+    const whole = join(folder, 'whole');
+    const killed = join(folder, 'killed');
     expect((await run('--out', whole, ...CONFIG)).code).toBe(0);
 
     const command = parseCommand(CONFIG);
@@ -56,11 +59,11 @@ test.skipIf(onTwins)(
         : killAfter(child, killed, 1 + random.integer(10), 20 * random.uniform());
       const { code, stderr } = await end;
       watcher.close();
-      // null: by the signal. Anything else came before it, and the run was too short.
+      // The code is null if the signal ended the process. Any other code means that the run was too short.
       expect([code, stderr]).toEqual([null, '']);
       const torn = readdirSync(killed).some(isTemporary);
       if (torn) whileSaving++;
-      // A save that was faster than the signal does not count.
+      // If the save finished before the signal arrived, the kill does not count.
       if (!saving || torn) kill++;
     }
     expect(whileSaving).toBeGreaterThanOrEqual(WHILE_SAVING);
@@ -71,6 +74,6 @@ test.skipIf(onTwins)(
     }
     expect(readdirSync(killed).filter(isTemporary)).toEqual([]);
   },
-  // Twenty starts of a process, on whatever machine.
+  // Twenty starts of a process take long on a slow machine.
   300_000,
 );

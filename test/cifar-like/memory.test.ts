@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { prepare, train } from '../../examples/cifar-like/loop.ts';
 import { makeModel } from '../../examples/cifar-like/model.ts';
 import { defaultSettings } from '../../examples/cifar-like/options.ts';
-import { onTwins, temporaryFolder } from './support.ts';
+import { onReference, temporaryFolder } from './support.ts';
 
 // The loop includes interim evaluations, accuracy and checkpoints. CHAINRULE_LONG=1 runs 1,000 steps.
 
@@ -14,7 +14,7 @@ const STEPS = process.env.CHAINRULE_LONG === '1' ? 1000 : 60;
 
 const folder = temporaryFolder();
 
-test.skipIf(onTwins)(`${STEPS} steps: memory is equal after every step from the third on, and pages do not grow`, async () => {
+test.skipIf(onReference)(`${STEPS} steps: memory is equal after every step from the third on, and pages do not grow`, async () => {
   const normalize = transforms.normalize(0.5, 0.25);
   const data = {
     train: syntheticCifar({ length: 8 * 25 }),

@@ -9,7 +9,7 @@ import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { CifarResNet, type Placement, SEBasicBlock, seResNet } from '../../examples/cifar-like/resnet.ts';
 import { expectClose, fill, onReference, wave } from '../nn/fixture.ts';
 
-// The residual nets against PyTorch (test/fixtures/make-se.py), and against sums made by hand.
+// Compares the residual nets with PyTorch (test/fixtures/make-se.py), and their sizes with numbers derived by hand.
 
 interface Case {
   placement: Placement | null;
@@ -28,7 +28,8 @@ describe('five placements, and without SE: PyTorch’s within 1e-10 (float64)', 
       const where = placement === null ? { se: false } : { placement };
       const model = fill(new CifarResNet(2, { width: 2, reduction: 2, numClasses: 4, dtype: 'float64', ...where }));
       expect(Object.keys(model.stateDict())).toEqual(keys);
-      const [x, target] = [wave([3, 3, 8, 8], { requiresGrad: true }), tensor([2, 0, 3], { dtype: 'int32' })];
+      const x = wave([3, 3, 8, 8], { requiresGrad: true });
+      const target = tensor([2, 0, 3], { dtype: 'int32' });
       const y = model.forward(x);
       expectClose(y, logits);
       F.crossEntropy(y, target).backward();
@@ -65,6 +66,7 @@ describe('five placements, and without SE: PyTorch’s within 1e-10 (float64)', 
   });
 });
 
+/** Returns a total of the model's summary. */
 const total = (model: nn.Module, column: 'parameters' | 'multiply-adds'): number =>
   Number(
     model
@@ -76,7 +78,7 @@ const total = (model: nn.Module, column: 'parameters' | 'multiply-adds'): number
       .replaceAll(',', ''),
   ); // prettier-ignore
 
-/** Multiply-adds of ResNet-(6n+2) on a 32×32 image, 1×1 shortcuts among them. */
+/** Returns the multiply-adds of ResNet-(6n+2) on a 32×32 image, including those of 1×1 shortcuts. */
 function byHand(n: number, [w1, w2, w3]: [number, number, number]): number {
   const conv = (side: number, i: number, o: number, k: number): number => side ** 2 * i * o * k ** 2;
   const stage = (side: number, i: number, o: number): number =>
@@ -84,7 +86,7 @@ function byHand(n: number, [w1, w2, w3]: [number, number, number]): number {
   return conv(32, 3, w1, 3) + stage(32, w1, w1) + stage(16, w1, w2) + stage(8, w2, w3) + 10 * w3;
 }
 
-// Whole forwards in plain loops would show nothing new.
+// Skipped on the reference kernels, where whole forwards are slow and would test nothing new.
 describe.skipIf(onReference)('parameters and multiply-adds', () => {
   test('SE-ResNet-20 (r = 4): 280,538 parameters, 41 million multiply-adds', () => {
     const [se, plain] = [seResNet(20, { reduction: 4 }), seResNet(20, { se: false })];
@@ -92,7 +94,7 @@ describe.skipIf(onReference)('parameters and multiply-adds', () => {
     expect(total(se, 'parameters')).toBe(280_538);
     expect(byHand(3, [16, 32, 64])).toBe(40_813_184);
     expect(total(plain, 'multiply-adds')).toBe(40_813_184);
-    // Two linear layers a block, three blocks a stage.
+    // SE adds two linear layers to each block; a stage has three blocks.
     expect(total(se, 'multiply-adds') - 40_813_184).toBe(3 * 2 * (16 * 4 + 32 * 8 + 64 * 16));
     const row = se
       .summary([1, 3, 32, 32])
@@ -122,7 +124,7 @@ describe.skipIf(onReference)('parameters and multiply-adds', () => {
   });
 });
 
-test('options reach every block, other attention too', () => {
+test('options reach every block, also another attention', () => {
   const model = seResNet(8, { width: 4, placement: 'pre', attention: (channels) => new nn.ECA(channels), inChannels: 1, numClasses: 3 });
   const gates = model.namedModules().flatMap(([, m]) => (m instanceof nn.ECA ? [m.channels] : []));
   expect(gates).toEqual([4, 4, 8]);
@@ -130,7 +132,7 @@ test('options reach every block, other attention too', () => {
   expect(model.fc.weight.shape).toEqual([3, 16]);
 });
 
-test('errors name what is expected, and leave no memory behind', () => {
+test('errors name what is expected and leave no memory behind', () => {
   const before = memory().bytes;
   expect(() => seResNet(21)).toThrow(new ArgumentError('seResNet: depth must be 6n + 2 (20, 32, 56, …), got 21'));
   expect(() => seResNet(2)).toThrow(new ArgumentError('seResNet: depth must be 6n + 2 (20, 32, 56, …), got 2'));

@@ -7,13 +7,13 @@ import { describe, expect, test } from 'vitest';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
 import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import type { BlockExcitation } from '../../examples/cifar-like/table.ts';
-import { ended, metricsOf, onTwins, run, start, temporaryFolder } from './support.ts';
+import { ended, metricsOf, onReference, run, start, temporaryFolder } from './support.ts';
 
-// A whole run in small, from the command line to the report.
+// A whole run on a small scale, from the command line to the report.
 
 const SMALL = ['--train-images', '64', '--test-images', '48', '--batch-size', '16', '--epochs', '3'];
 
-describe.skipIf(onTwins)('a run', () => {
+describe.skipIf(onReference)('a run', () => {
   const folder = temporaryFolder();
 
   test('leaves settings, metrics, checkpoint, weights and report, and ends with the table', async () => {
@@ -53,7 +53,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect(page.match(/@import|url\(/g)).toBe(null);
   });
 
-  test('the same command gives the same bits on any number of threads, and one net alone the same as beside the other', async () => {
+  test('a net trained alone on 3 threads is bitwise identical to the one trained beside the other', async () => {
     const dir = join(folder, 'alone');
     await run('--out', dir, '--se', '--threads', '3', ...SMALL);
     expect(getNumThreads()).toBe(3);
@@ -61,7 +61,7 @@ describe.skipIf(onTwins)('a run', () => {
     expect(readdirSync(dir)).not.toContain('plain.safetensors');
   });
 
-  test('Ctrl-C finishes the step, saves and says how to go on; the resumed run ends as if nothing had been', async () => {
+  test('Ctrl-C finishes the step, saves and prints how to resume; the resumed run ends bitwise identical', async () => {
     const dir = join(folder, 'stopped');
     const child = start('--out', dir, ...SMALL);
     const end = ended(child);
@@ -76,14 +76,15 @@ describe.skipIf(onTwins)('a run', () => {
     }
   });
 
-  test('a residual net: SE where --placement says, and a chart for each of its gates', async () => {
+  test('a residual net has SE at the given placement, and a chart for each of its gates', async () => {
     const dir = join(folder, 'residual');
     const options = ['--model', 'resnet20', '--placement', 'pre', '--squeeze', 'max', '--gate', 'tanh', '--train-images', '16'];
     const { code, stdout, stderr } = await run('--out', dir, ...options, '--test-images', '20', '--batch-size', '8', '--se');
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/SE-ResNet-20 +278,618 +2 /);
     const weights = loadSafetensors(join(dir, 'se.safetensors'));
-    // Before the block: as many channels as come in. 272,474 parameters without SE, C²/2 more for each gate.
+    // Before a block, SE has as many channels as the block's input: 16 here, with 32 outputs. A gate adds C²/2 parameters, and the
+    // net without SE has 272,474.
     expect(weights['layer2.0.se.fc.0.weight']!.shape).toEqual([4, 16]);
     for (const t of Object.values(weights)) t.dispose();
     const page = readFileSync(join(dir, 'report.html'), 'utf8');

@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, vi } from 'vitest';
 import { main } from '../../examples/cifar-like/main.ts';
 
-/** The command is the same on both kernels, and its runs are too long for the twins. */
-export const onTwins = process.env.CHAINRULE_KERNELS === 'reference';
+/** Whether the tests use the reference kernels, on which runs of the command are too slow. */
+export const onReference = process.env.CHAINRULE_KERNELS === 'reference';
 
-/** A folder that is gone after the tests of this file. */
+/** Makes a folder that is removed after the tests of this file. */
 export function temporaryFolder(): string {
   const dir = mkdtempSync(join(tmpdir(), 'cifar-like-'));
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -27,7 +27,7 @@ export function run(...args: string[]): Promise<Output> {
   return captured(() => main(args));
 }
 
-/** What `command` prints, and the exit code it returns. */
+/** Runs `command` and returns what it prints, and its exit code. */
 export async function captured(command: () => Promise<number>): Promise<Output> {
   let stdout = '';
   let stderr = '';
@@ -57,7 +57,7 @@ export function start(...args: string[]): ChildProcess {
   return spawn(process.execPath, ['--import', 'tsx', SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** The process's output and exit code (null: killed). */
+/** Waits for the end of a process and returns its output and exit code; the code is null if it was killed. */
 export function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
   let stdout = '';
   let stderr = '';
@@ -66,6 +66,7 @@ export function ended(child: ChildProcess): Promise<{ code: number | null; stdou
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
 }
 
+/** Reads the lines of a run's metrics.jsonl. */
 export function metricsOf(dir: string): { net: string; step: number; lr?: number }[] {
   const lines = readFileSync(join(dir, 'metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
   return lines.map((line) => JSON.parse(line) as { net: string; step: number; lr?: number });
