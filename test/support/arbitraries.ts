@@ -1,5 +1,6 @@
 /**
- * Cases for the table's lines, drawn step by step: later parts depend on earlier ones. The pieces are those of chainrule/testing.
+ * Draws the cases of the gradient table step by step, as later parts depend on earlier ones. The arbitraries are those of
+ * chainrule/testing.
  */
 import fc from 'fast-check';
 import type { Tensor } from '../../src/autograd/index.ts';
@@ -26,7 +27,7 @@ export interface Case {
 
 export interface InputOptions {
   readonly domain?: Domain;
-  /** Default: all. */
+  /** Default: all layouts. */
   readonly layouts?: readonly Layout[];
 }
 
@@ -38,7 +39,7 @@ export class Draw {
     this.#g = g;
   }
 
-  /** From any arbitrary, given the function that makes it. */
+  /** Draws a value from the arbitrary that `make` returns. */
   from<T, A extends unknown[]>(make: (...args: A) => fc.Arbitrary<T>, ...args: A): T {
     return this.#g(make, ...args);
   }
@@ -55,7 +56,7 @@ export class Draw {
     return options[this.int(0, options.length - 1)]!;
   }
 
-  /** 1, 2 or 3; now and then `minSize` if that is 0. */
+  /** Draws the size of a dim: 1, 2 or 3, and sometimes 0 if `minSize` is 0. */
   size(minSize = 0): number {
     return this.shape({ minRank: 1, maxRank: 1, minSize })[0]!;
   }
@@ -64,12 +65,12 @@ export class Draw {
     return this.#g(shapes, options);
   }
 
-  /** `count` shapes that broadcast against each other: leading dims missing, others 1. */
+  /** Draws `count` shapes that broadcast against each other: some lack leading dims, some have dims of size 1. */
   broadcastShapes(count: number): number[][] {
     return this.#g(broadcastShapes, count);
   }
 
-  /** Dims to reduce: one (perhaps negative), several, or undefined for all. */
+  /** Draws dims to reduce: one (possibly negative), several, or undefined for all. */
   dims(ndim: number): number | number[] | undefined {
     if (ndim === 0) return this.pick([undefined, 0, -1]);
     const which = this.int(0, 2);
@@ -82,13 +83,13 @@ export class Draw {
     return this.#g(fc.array, fc.integer({ min, max }), { minLength: count, maxLength: count });
   }
 
-  /** An input of `shape` in some layout. */
+  /** Draws an input of `shape` in some layout. One in eight requires no gradient. */
   input(shape: Shape, options: InputOptions = {}): TensorSample {
-    return this.wanting(this.#g(tensors, { ...options, shape, dtype: 'float64' }));
+    return this.maybeConstant(this.#g(tensors, { ...options, shape, dtype: 'float64' }));
   }
 
-  /** The sample; one in eight requires no gradient. */
-  wanting(sample: TensorSample): TensorSample {
+  /** Returns the sample, in one case of eight without a gradient. */
+  maybeConstant(sample: TensorSample): TensorSample {
     return this.int(0, 7) > 0 ? sample : sample.withGrad(false);
   }
 }

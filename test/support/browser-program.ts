@@ -1,5 +1,5 @@
 /**
- * What test/browser.test.ts runs in a page or its worker.
+ * The program that test/browser.test.ts runs in a page or in its worker.
  */
 import { getNumThreads, manualSeed, rand, setNumThreads } from '../../src/index.ts';
 import { kernelModule } from '../../src/kernels/wasm/launch.ts';
@@ -8,13 +8,13 @@ import { CONTROL } from '../../src/kernels/threads/worker.ts';
 
 export interface Seen {
   readonly threads: number;
-  /** Whether results were the same on one thread and on three. */
+  /** Whether the results on one and on three threads were bitwise identical. */
   readonly same: boolean;
-  /** How many workers did some of the work. */
+  /** Number of workers that finished a work item. */
   readonly helped: number;
 }
 
-/** Multiplies two matrices until both workers have helped, for at most 20 seconds. A browser starts workers between two tasks. */
+/** Multiplies two matrices until both workers have taken part, for at most 20 seconds. A browser starts workers between two tasks. */
 export async function run(): Promise<Seen> {
   manualSeed(1);
   const a = rand([200, 300]);
@@ -33,7 +33,9 @@ export async function run(): Promise<Seen> {
   if (pool !== null) {
     const end = performance.now() + 20_000;
     while (helpersOf(pool) < 2 && performance.now() < end) {
-      for (let i = 0; i < 10; i++) same &&= product() === alone;
+      for (let i = 0; i < 10; i++) {
+        if (product() !== alone) same = false;
+      }
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }

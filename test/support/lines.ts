@@ -1,5 +1,5 @@
 /**
- * Makers of the table's lines: one for each kind of operation, which draws shapes, values, layouts and options for it.
+ * Makers of the gradient table's lines. There is one for each kind of operation; it draws shapes, values, layouts and options.
  */
 import type * as ag from '../../src/autograd/index.ts';
 import { tensor, type Tensor } from '../../src/autograd/index.ts';
@@ -29,7 +29,7 @@ export function activation<O>(name: string, f: (x: Tensor, option: O) => Tensor,
   };
 }
 
-/** y = f(a, b), broadcasting; a number in place of one operand now and then. */
+/** y = f(a, b), broadcasting; sometimes a number takes the place of an operand. */
 export function binary(
   name: string,
   f: (a: ag.Operand, b: ag.Operand) => Tensor,
@@ -55,7 +55,7 @@ export function binary(
   };
 }
 
-/** A view of x under another shape or order, whose arguments depend on x's shape. */
+/** x under another shape or order of elements; the arguments depend on x's shape. */
 export function movement(
   name: string,
   pickArgs: (d: Draw, shape: number[]) => Unary,
@@ -72,7 +72,7 @@ export function movement(
   };
 }
 
-/** Conditions of their own shape, one that depends on x, and a number in place of an operand. */
+/** where: a condition of its own shape, one that depends on x, or a number in place of an operand. */
 export function whereLine(name: string, f: (c: Tensor, a: ag.Operand, b: ag.Operand) => Tensor): Line {
   return {
     name,
@@ -89,7 +89,7 @@ export function whereLine(name: string, f: (c: Tensor, a: ag.Operand, b: ag.Oper
 }
 
 interface ReductionOptions extends InputOptions {
-  /** Each result comes from one element at least. Default false. */
+  /** Whether each result must come from at least one element. Default false. */
   readonly nonEmpty?: boolean;
 }
 
@@ -111,7 +111,7 @@ export function reduction(
   };
 }
 
-/** var and std: several elements to each result, so that it is not 0/0. */
+/** var and std: each result comes from several elements, so that it is not 0/0. */
 export function spread(name: string, f: (x: Tensor, dim: ag.Dims | undefined, options: ag.VarOptions) => Tensor): Line {
   return {
     name,
@@ -135,7 +135,7 @@ export function alongDim(name: string, f: (x: Tensor, dim: number) => Tensor): L
   };
 }
 
-/** The values of max or min along a dim; distinct, since at a tie only one has the gradient. */
+/** max or min along a dim, of distinct values: at a tie only one of them would get the gradient. */
 export function extremeAlong(name: string, f: (x: Tensor, dim: number, options: ag.ReduceOptions) => [Tensor, Tensor]): Line {
   return {
     name,
@@ -148,7 +148,7 @@ export function extremeAlong(name: string, f: (x: Tensor, dim: number, options: 
   };
 }
 
-/** Functions that take a tensor apart along a dim of n ≥ `least` elements. */
+/** Functions that split a tensor along a dim of n ≥ `least` elements into several. */
 export function parts(name: string, pick: (d: Draw, n: number) => (x: Tensor, dim: number) => Tensor[], least = 0): Line {
   return {
     name,
@@ -161,14 +161,14 @@ export function parts(name: string, pick: (d: Draw, n: number) => (x: Tensor, di
   };
 }
 
-/** A maker of int32 or bool tensors, contiguous or with gaps. */
+/** Returns a function that makes an int32 or bool tensor, either contiguous or with gaps between the elements. */
 export function constants(d: Draw, values: readonly number[], shape: Shape, dtype: 'int32' | 'bool' = 'int32'): () => Tensor {
   if (d.bool()) return () => tensor(values, { shape, dtype });
   const spread = values.flatMap((v) => [v, 1]);
   return () => tensor(spread, { shape: [...shape, 2], dtype }).select(-1, 0);
 }
 
-/** Index ranges of `index`, along `dim` of x. */
+/** Operations that index `dim` of x; `index` is the shape of the index tensor that `make` returns. */
 export function indexing(
   name: string,
   covers: string[],
@@ -187,7 +187,7 @@ export function indexing(
   };
 }
 
-/** All combinations of ranks. */
+/** Matrix products of all combinations of ranks. */
 export function matmulLine(name: string, f: Binary): Line {
   return { name, draw: (d) => drawMatmul(d, f) };
 }
@@ -195,7 +195,7 @@ export function matmulLine(name: string, f: Binary): Line {
 function drawMatmul(d: Draw, f: Binary): Case {
   const [m, k, n] = [d.size(), d.size(), d.size()];
   const batch = d.broadcastShapes(2).map((s) => s.slice(0, d.int(0, 2))) as [number[], number[]];
-  // Cut at the front they may no longer broadcast: 1 always does.
+  // Shapes cut at the front may no longer broadcast. A dim of size 1 always does.
   const [ba, bb] = [batch[0], batch[1]];
   for (let i = 1; i <= Math.min(ba.length, bb.length); i++) {
     if (ba.at(-i) !== bb.at(-i) && ba.at(-i) !== 1 && bb.at(-i) !== 1) bb[bb.length - i] = 1;
@@ -205,16 +205,16 @@ function drawMatmul(d: Draw, f: Binary): Case {
   return { fn: f as Case['fn'], inputs: [d.input(a), d.input(b)] };
 }
 
-/** Strides, paddings, dilations, groups. */
+/** Convolutions with any stride, padding, dilation and groups. */
 export function convLine(name: string, f: (x: Tensor, w: Tensor, p: ConvParams) => Tensor, extra: Partial<Line> = {}): Line {
   const draw = (d: Draw): Case => {
     const [x, w, , p] = d.from(convolutions, { dtype: 'float64' as const });
-    return { fn: (a, b) => f(a!, b!, p), inputs: [d.wanting(x), d.wanting(w)] };
+    return { fn: (a, b) => f(a!, b!, p), inputs: [d.maybeConstant(x), d.maybeConstant(w)] };
   };
   return { name, draw, ...extra };
 }
 
-/** Output padding below stride or dilation, at least one output; with and without bias and batch. */
+/** Transposed convolutions, with and without bias and batch. Output padding is less than stride or dilation, outputs are not empty. */
 export function drawConvTranspose(d: Draw): Case {
   const groups = d.int(1, 2);
   const [c, o] = [groups * d.int(1, 2), groups * d.int(1, 2)];
@@ -231,7 +231,7 @@ export function drawConvTranspose(d: Draw): Case {
 
 type BatchNorm = (x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => Tensor;
 
-/** With and without weight and bias, any number of dims after the channels. */
+/** Batch norm with and without weight and bias, and with any number of dims after the channels. */
 export function batchNormLine(name: string, f: BatchNorm, extra: Partial<Line> = {}): Line {
   return { name, draw: (d) => drawBatchNorm(d, f), ...extra };
 }
@@ -248,7 +248,7 @@ function drawBatchNorm(d: Draw, f: BatchNorm): Case {
 
 type AnyNorm = (x: Tensor, options: { weight: Tensor | null; bias: Tensor | null; eps: number }) => Tensor;
 
-/** Normalisations of x, channels first: what `pick` returns with the shape of weight and bias. */
+/** Normalisations of x [N,C,…]. `pick` returns the shape of weight and bias, and the operation. */
 export function normLine(name: string, pick: (d: Draw, shape: number[]) => [number[], AnyNorm]): Line {
   return {
     name,
@@ -263,11 +263,11 @@ export function normLine(name: string, pick: (d: Draw, shape: number[]) => [numb
   };
 }
 
-/** The mean of nothing is 0/0. */
+/** Draws a reduction; not 'mean' for an empty loss, as that is 0/0. */
 const drawReduction = (d: Draw, count: number): ag.Reduction =>
   d.pick(count === 0 ? (['sum', 'none'] as const) : (['mean', 'sum', 'none'] as const));
 
-/** Classes for samples of any number of dims; weights, ignored samples, and `extra` options. */
+/** Losses of classes, for samples of any number of dims, with weights, ignored samples and `extra` options. */
 export function classLoss<O extends ag.NllLossOptions>(
   name: string,
   covers: string[],
@@ -295,7 +295,7 @@ export function classLoss<O extends ag.NllLossOptions>(
       const ignoreIndex = d.pick([undefined, -1, 0]);
       const target = constants(d, count === 0 ? [] : [k - 1, ...d.ints(count - 1, ignoreIndex === -1 ? -1 : 0, k - 1)], samples);
       const options = { reduction: drawReduction(d, count), ...(ignoreIndex === undefined ? {} : { ignoreIndex }), ...extra(d) };
-      // The mean of nothing but ignored samples is 0/0.
+      // If all samples are ignored, the mean is 0/0.
       if (k === 1 && ignoreIndex === 0) options.reduction = 'sum';
       const inputs = [d.input(shape)];
       if (d.bool()) return { fn: (x) => f(x, target(), options as unknown as O), inputs };
@@ -305,7 +305,7 @@ export function classLoss<O extends ag.NllLossOptions>(
   };
 }
 
-/** A target of x's shape; `extra` options. */
+/** Losses with a target of x's shape and `extra` options. */
 export function pairLoss<O extends ag.LossOptions>(
   name: string,
   f: (x: Tensor, target: Tensor, options: O) => Tensor,
@@ -321,7 +321,7 @@ export function pairLoss<O extends ag.LossOptions>(
   };
 }
 
-/** A target of x's shape, and factors that broadcast to it under the names of `factors`. */
+/** Losses with a target of x's shape, and options named in `factors` that are tensors and broadcast to it. */
 export function weightedLoss<O extends ag.LossOptions>(
   name: string,
   f: (x: Tensor, target: Tensor, options: O) => Tensor,

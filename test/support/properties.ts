@@ -1,5 +1,5 @@
 /**
- * The properties that every differentiable operation has, and how often they are tried.
+ * The properties that every differentiable operation must have, and the number of cases in which they are checked.
  */
 import fc from 'fast-check';
 import { full, grad, memory, scope, tensor, type Tensor } from '../../src/autograd/index.ts';
@@ -7,27 +7,31 @@ import { kernels } from '../../src/kernels/index.ts';
 import { checkGradients } from '../../src/testing/index.ts';
 import { Draw, type Case, type TensorSample } from './arbitraries.ts';
 
-/** One operation: how a case for it is drawn. */
+/** A line of the gradient table: one operation, and how to draw a case for it. */
 export interface Line {
   readonly name: string;
-  /** The exports of autograd/ops that it checks; its name by default. */
+  /** The exports of autograd/ops that the line checks. Default: the export of its name. */
   readonly covers?: readonly string[];
   readonly draw: (d: Draw) => Case;
 }
 
 const SEED = Number(process.env.CHAINRULE_SEED ?? 20261124);
-const wanted = Number(process.env.CHAINRULE_CASES ?? 0);
-const twins = kernels.name === 'reference';
+/** Number of cases that the environment asks for; 0: the defaults. */
+const requested = Number(process.env.CHAINRULE_CASES ?? 0);
+const onReference = kernels.name === 'reference';
 
-/** Cases an operation: `CHAINRULE_CASES=10000` for a long run. See docs/testing.md. */
-export const FIRST_ORDER_CASES = wanted > 0 ? wanted : twins ? 20 : 200;
-export const SECOND_ORDER_CASES = wanted > 0 ? Math.ceil(wanted / 4) : twins ? 10 : 50;
+// The reference kernels are slow, so they get fewer cases.
+const DEFAULT_CASES = onReference ? { first: 20, second: 10 } : { first: 200, second: 50 };
+
+/** Cases per operation. `CHAINRULE_CASES=10000` makes a long run; docs/testing.md has more. */
+export const FIRST_ORDER_CASES = requested > 0 ? requested : DEFAULT_CASES.first;
+export const SECOND_ORDER_CASES = requested > 0 ? Math.ceil(requested / 4) : DEFAULT_CASES.second;
 
 /** Milliseconds that a test of so many cases may take. */
-export const TIMEOUT = 120_000 + 100 * wanted;
+export const TIMEOUT = 120_000 + 100 * requested;
 
-/** Runs a property; a failure prints the seed and, if `shrink`, the smallest case. */
-export function holds<T>(property: fc.IProperty<T>, numRuns: number, { seed = SEED, shrink = !twins } = {}): void {
+/** Checks a property. A failure prints the seed and, if `shrink` is true, the smallest failing case. */
+export function holds<T>(property: fc.IProperty<T>, numRuns: number, { seed = SEED, shrink = !onReference } = {}): void {
   fc.assert(property, { numRuns, seed, endOnFailure: !shrink });
 }
 
@@ -43,17 +47,17 @@ function checked(line: Line, order: 1 | 2): fc.IProperty<[fc.GeneratorValue]> {
   });
 }
 
-/** The gradients agree with central differences, and nothing is left in memory. */
+/** The gradients agree with central differences, and all memory is freed. */
 export function firstOrder(line: Line): fc.IProperty<[fc.GeneratorValue]> {
   return checked(line, 1);
 }
 
-/** The gradients' own gradients do. */
+/** The gradients of the gradients agree with central differences, and all memory is freed. */
 export function secondOrder(line: Line): fc.IProperty<[fc.GeneratorValue]> {
   return checked(line, 2);
 }
 
-/** At a tie, where finite differences say nothing, the winners share the gradient equally, as PyTorch's amax and maximum do. */
+/** Equal maxima share the gradient equally, as in PyTorch's amax and maximum. Finite differences cannot check a tie. */
 export function sharesTies(op: (x: Tensor) => Tensor): fc.IProperty<[number, number]> {
   return fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: -3, max: 3 }), (n, value) =>
     scope(() => {
@@ -64,23 +68,23 @@ export function sharesTies(op: (x: Tensor) => Tensor): fc.IProperty<[number, num
   );
 }
 
-/** A fused operation, called so that it is the last one recorded. */
+/** A fused operation. `op` must record it as its last operation. */
 export interface FusedLine {
   readonly name: string;
   readonly draw: (d: Draw) => { inputs: readonly TensorSample[]; args: (inputs: readonly Tensor[]) => readonly unknown[] };
   readonly op: (...args: never[]) => Tensor | Tensor[];
 }
 
-/** Fused and definition agree: value, gradient, second gradient. */
+/** Value, gradient and second gradient of a fused operation agree with those of its definition. */
 export function agreesWithDefinition(line: FusedLine): fc.IProperty<[fc.GeneratorValue]> {
   return fc.property(fc.gen(), (g) => {
     const { inputs, args } = line.draw(new Draw(g));
     scope(() => {
       const bases = inputs.map((i) => i.base({ requiresGrad: true }));
-      // Views of its own for each: a backward consumes what hangs on the nodes it visits.
-      const given = (): readonly unknown[] => args(bases.map((b, i) => inputs[i]!.view(b)));
-      const fast = first(line.op(...(given() as never[])));
-      const slow = first(fast.node!.op!.definition!(...given()));
+      // Each call gets views of its own, because backward consumes the graph that it visits.
+      const freshArgs = (): readonly unknown[] => args(bases.map((b, i) => inputs[i]!.view(b)));
+      const fast = first(line.op(...(freshArgs() as never[])));
+      const slow = first(fast.node!.op!.definition!(...freshArgs()));
       const v = tensor(
         fast.data().map((_, i) => Math.cos(i + 1)),
         { shape: fast.shape },
@@ -97,29 +101,27 @@ function first(y: Tensor | Tensor[]): Tensor {
   return Array.isArray(y) ? y[0]! : y;
 }
 
-/** The gradients of Σ sin(k) · (the gradients' elements), k counting them. */
+/** Returns the gradients of the sum of all elements of the gradients, where the k-th element has the weight sin(k). */
 function secondGradients(y: Tensor, inputs: readonly Tensor[], v: Tensor): Tensor[] {
   const grads = grad(y, inputs, { gradOutputs: v, createGraph: true });
-  const weighted = grads.map((g) =>
-    g
-      .mul(
-        tensor(
-          g.data().map((_, i) => Math.sin(i + 1)),
-          { shape: g.shape },
-        ),
-      )
-      .sum(),
-  );
+  const weighted = grads.map((g) => {
+    const weights = g.data().map((_, i) => Math.sin(i + 1));
+    return g.mul(tensor(weights, { shape: g.shape })).sum();
+  });
   const total = weighted.reduce((a, b) => a.add(b));
   return grad(total, inputs, { allowUnused: true }).map((g, i) => g ?? inputs[i]!.mul(0));
 }
 
+/** Throws if an element differs by more than 1e-9, relative where it is above 1. */
 function agree(what: string, found: readonly Tensor[], expected: readonly Tensor[]): void {
-  found.forEach((f, k) => {
-    const [a, b] = [f.data(), expected[k]!.data()];
-    a.forEach((x, i) => {
-      if (!(Math.abs(x - b[i]!) <= 1e-9 * (1 + Math.abs(b[i]!))))
-        throw new Error(`${what} ${k}: element ${i} is ${x} fused, ${b[i]} by definition`);
+  found.forEach((tensorFound, k) => {
+    const want = expected[k]!.data();
+    tensorFound.data().forEach((x, i) => {
+      const y = want[i]!;
+      // Negated, so that NaN does not agree.
+      if (!(Math.abs(x - y) <= 1e-9 * (1 + Math.abs(y)))) {
+        throw new Error(`${what} ${k}: element ${i} is ${x} fused, ${y} by definition`);
+      }
     });
   });
 }

@@ -1,7 +1,7 @@
 import { memory } from 'chainrule';
 import { expect } from 'vitest';
 
-/** `act` throws a `kind` with exactly `message`, and leaves neither a tensor nor a byte behind. */
+/** Expects that `act` throws an error of class `kind` with exactly `message`, and that it leaves no tensor and no byte behind. */
 export function refuses(act: () => unknown, kind: new (message: string) => Error, message: string): void {
   const { bytes, tensors } = memory();
   let thrown: unknown = null;

@@ -3,7 +3,7 @@ import { kernelModule } from '../../src/kernels/wasm/launch.ts';
 import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
 import { started, unitsOfWorkers } from './workers.ts';
 
-// Setup of the project `threads`: every kernel call that has two chunks is shared among three threads, however small it is.
+// Setup of the vitest project `threads`: every kernel call of two or more chunks is shared among three threads, however small it is.
 
 beforeAll(async () => {
   setNumThreads(3);

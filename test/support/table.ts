@@ -1,6 +1,6 @@
 /**
- * One line per differentiable operation: the values, shapes and layouts at which its gradients of first and second order
- * are checked. A line draws its options too.
+ * The gradient table. A line per differentiable operation draws the values, shapes, layouts and options with which its gradients
+ * of first and second order are checked.
  */
 import * as ag from '../../src/autograd/index.ts';
 import { cat, einsum, grad, maximum, minimum, pad, stack, tensor, where, type Tensor } from '../../src/autograd/index.ts';
@@ -108,10 +108,10 @@ export const TABLE: readonly Line[] = [
   activation('softplus', F.softplus, [{}, { beta: 2, threshold: 30 }, { beta: 0.5, threshold: 0.5 }, { beta: -1.5 }]),
   unary('silu', F.silu),
   unary('mish', F.mish),
-  // Both sides of the kinks at ±3, and between.
+  // The factor makes inputs fall on both sides of the kinks at ±3.
   unary('hardsigmoid', (x) => F.hardsigmoid(x.mul(2.5))),
   unary('hardswish', (x) => F.hardswish(x.mul(2.5))),
-  // float32 in the middle rounds, so the step is large: a cast is linear.
+  // The conversion to float32 rounds, so the step of the differences is large. A cast is linear, so that costs no accuracy.
   { name: 'cast', draw: (d) => ({ fn: (x) => x.to('float32').to('float64'), inputs: [d.input(d.shape())], options: { eps: 0.25 } }) },
   unary('clone', (x) => x.clone()),
 
@@ -291,7 +291,7 @@ export const TABLE: readonly Line[] = [
   ),
   movement('pad', (d, shape) => {
     const padding = d.ints(2 * d.int(0, shape.length), 0, 2);
-    // The last dim is cut, by no more than it has.
+    // Negative padding cuts the last dim by at most its size.
     if (padding.length > 0) padding[d.int(0, 1)] = -d.int(0, shape.at(-1)!);
     const value = d.int(-1, 1);
     return (x) => pad(x, padding, { value });
@@ -396,7 +396,7 @@ export const TABLE: readonly Line[] = [
     draw: (d) => {
       const domain = d.pick(['real', 'distinct'] as const);
       const [x, kernel, options] = d.from(poolings, { dtype: 'float64' as const, domain, layouts: NO_TIES, unbatched: true });
-      return { fn: (t) => F.maxPool2d(t, kernel, options), inputs: [d.wanting(x)] };
+      return { fn: (t) => F.maxPool2d(t, kernel, options), inputs: [d.maybeConstant(x)] };
     },
   },
   {
@@ -404,7 +404,7 @@ export const TABLE: readonly Line[] = [
     draw: (d) => {
       const [x, kernel, { stride, padding, ceilMode }] = d.from(poolings, { dtype: 'float64' as const, dilated: false, unbatched: true });
       const options = { stride, padding, ceilMode, countIncludePad: d.bool(), divisorOverride: d.pick([null, null, 3]) };
-      return { fn: (t) => F.avgPool2d(t, kernel, options), inputs: [d.wanting(x)] };
+      return { fn: (t) => F.avgPool2d(t, kernel, options), inputs: [d.maybeConstant(x)] };
     },
   },
   {
@@ -445,7 +445,7 @@ export const TABLE: readonly Line[] = [
 
   // — normalisation and losses —
   batchNormLine('batchNorm', (...args) => ag.batchNormOp(...args)[0]!, { covers: ['batchNormOp'] }),
-  // One kernel, forward and backward.
+  // Batch norm followed by ReLU is fused.
   batchNormLine('relu of batchNorm', (...args) => ag.batchNormOp(...args)[0]!.relu(), { covers: ['batchNormOp'] }),
   {
     name: 'batchNorm, with running statistics',
@@ -525,7 +525,8 @@ export const TABLE: readonly Line[] = [
       const [v, shape] = [d.int(1, 4), d.shape({ maxRank: 2 })];
       const paddingIdx = d.pick([null, 0, -1]);
       const indices = constants(d, d.ints(product(shape), 0, v - 1), shape);
-      // The padding row has no gradient though the result depends on it: what looks a row up twice, once as a constant.
+      // By design the padding row has no gradient although the result depends on it, so finite differences would differ. Terms
+      // of value zero that have the missing gradient are added.
       const fn = (w: Tensor): Tensor => {
         const y = F.embedding(indices(), w, { paddingIdx });
         return paddingIdx === null ? y : y.add(paddingRows(indices(), w, paddingIdx));
@@ -534,7 +535,7 @@ export const TABLE: readonly Line[] = [
     },
   },
 
-  // — detours: gradients that take another way through the engine —
+  // — other paths through the engine —
   { name: 'one input on two paths', covers: [], draw: (d) => ({ fn: (x) => x.sigmoid().mul(x).add(x), inputs: [d.input(d.shape())] }) },
   { name: 'several outputs', covers: [], draw: (d) => ({ fn: (x) => [x.exp(), x.sum(), x.square()], inputs: [d.input(d.shape())] }) },
   {
@@ -544,7 +545,7 @@ export const TABLE: readonly Line[] = [
   },
 ];
 
-/** What F.embedding's gradient leaves out: zeros, but with the gradient of the padding rows. */
+/** Returns zeros that have the gradient of the padding rows, which F.embedding leaves out. */
 function paddingRows(indices: Tensor, w: Tensor, paddingIdx: number): Tensor {
   const rows = F.embedding(indices, w);
   const isPadding = indices.eq(paddingIdx < 0 ? paddingIdx + w.size(0) : paddingIdx).unsqueeze(-1);

@@ -1,5 +1,5 @@
 /**
- * What tests of the thread pool share.
+ * Helpers for tests of the thread pool.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from '../../src/kernels/threads/pool.ts';
@@ -13,9 +13,9 @@ export async function started(pool: Pool, workers: number): Promise<void> {
   }
 }
 
-/** Units that workers have done since the pool was made, all of them together. */
+/** Returns the number of work items that all workers together have finished since the pool was made. */
 export function unitsOfWorkers(pool: Pool): number {
-  let units = 0;
-  for (let i = CONTROL.workers + CONTROL.done; i < pool.control.length; i += CONTROL.workerSize) units += Atomics.load(pool.control, i);
-  return units;
+  let items = 0;
+  for (let i = CONTROL.workers + CONTROL.done; i < pool.control.length; i += CONTROL.workerSize) items += Atomics.load(pool.control, i);
+  return items;
 }
