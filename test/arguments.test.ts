@@ -1,4 +1,4 @@
-/** What plain JavaScript may pass: it is refused by name before anything is made, instead of being ignored or crashing inside. */
+/** Arguments that only plain JavaScript can pass. They throw an error that names them before any tensor is made. */
 import { describe, expect, test } from 'vitest';
 import * as chainrule from 'chainrule';
 import * as nn from 'chainrule/nn';
@@ -8,12 +8,15 @@ import * as files from 'chainrule/io';
 import * as optimizers from 'chainrule/optim';
 import { refuses as throws } from './support/refuses.ts';
 
-type Loose = Readonly<Record<string, (...args: unknown[]) => unknown>>;
-type Loosened = Readonly<Record<string, new (...args: unknown[]) => unknown>>;
-const [c, F] = [chainrule, functional] as unknown as [Loose, Loose];
-const io = files as unknown as Loose;
+// The library's exports without the types of their arguments, as plain JavaScript sees them.
+type Functions = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+type Classes = Readonly<Record<string, new (...args: unknown[]) => unknown>>;
+const c = chainrule as unknown as Functions;
+const F = functional as unknown as Functions;
+const io = files as unknown as Functions;
+const layers = nn as unknown as Classes;
+const optim = optimizers as unknown as Classes;
 const file = '/nonexistent/x.safetensors';
-const [layers, optim] = [nn, optimizers] as unknown as [Loosened, Loosened];
 const { ArgumentError, AutogradError, DTypeError, defineOp, ones, tensor } = chainrule;
 
 const x = ones([2, 3]);
@@ -23,7 +26,7 @@ const image = ones([1, 2, 4, 4]);
 const w = ones([3, 2, 3, 3]);
 const p = ones([2], { requiresGrad: true });
 const labels = tensor([0, 1], { dtype: 'int32' });
-const m = x as unknown as Loose;
+const m = x as unknown as Functions;
 
 const refuses = (act: () => unknown, message: string, kind: new (message: string) => Error = ArgumentError): void =>
   throws(act, kind, message);
@@ -74,7 +77,7 @@ describe('options', () => {
       "grad: unknown option 'create_graph'; the options are retainGraph, createGraph, gradOutputs, allowUnused",
     ],
     [
-      () => (p as unknown as Loose).backward!(one, { retain_graph: true }),
+      () => (p as unknown as Functions).backward!(one, { retain_graph: true }),
       "backward: unknown option 'retain_graph'; the options are retainGraph, createGraph",
     ],
     [
@@ -89,7 +92,7 @@ describe('options', () => {
   ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));
 });
 
-describe('what is no tensor, no dim, no module', () => {
+describe('arguments that are no tensor, no dim or no module', () => {
   test.each([
     [() => m.matmul!(2), 'matmul: b must be a tensor, got a number'],
     [() => m.mv!([1, 2, 3]), 'mv: b must be a tensor, got an array'],
@@ -103,8 +106,8 @@ describe('what is no tensor, no dim, no module', () => {
     [() => c.zerosLike!(3), 'zerosLike: x must be a tensor, got a number'],
     [() => c.full!([2]), 'full: expected a number as value, got undefined'],
     [() => c.grad!(p, [3]), 'grad: input 0 must be a tensor, got a number'],
-    [() => (p as unknown as Loose).backward!(3), 'backward: gradient must be a tensor, got a number'],
-    [() => (p as unknown as Loose).registerHook!(3), 'registerHook: expected a function, got a number'],
+    [() => (p as unknown as Functions).backward!(3), 'backward: gradient must be a tensor, got a number'],
+    [() => (p as unknown as Functions).registerHook!(3), 'registerHook: expected a function, got a number'],
     [() => F.linear!(x), 'linear: w must be a tensor, got undefined'],
     [() => F.conv2d!(image, w, { stride: 2 }), 'conv2d: b must be a tensor, got an object'],
     [() => F.convTranspose2d!(image), 'convTranspose2d: w must be a tensor, got undefined'],
@@ -125,7 +128,7 @@ describe('what is no tensor, no dim, no module', () => {
     [() => F.adaptiveAvgPool2d!(image), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got undefined'],
     [() => F.adaptiveAvgPool2d!(image, '2'), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got "2"'],
     [() => c.einsum!('ij,j->i', x, [1, 2, 3]), 'einsum: operand 1 must be a tensor, got an array'],
-    [() => (nn as unknown as Loose).buffer!(3), 'buffer: data must be a tensor, got a number'],
+    [() => (nn as unknown as Functions).buffer!(3), 'buffer: data must be a tensor, got a number'],
     [() => new layers.Parameter!(null), 'Parameter: data must be a tensor, got null'],
     [() => Object.assign(p, { grad: 3 }), 'grad: value must be a tensor, got a number'],
     [() => Object.assign(p, { grad: undefined }), 'grad: value must be a tensor, got undefined'],
@@ -140,16 +143,16 @@ describe('what is no tensor, no dim, no module', () => {
     [() => c.grad!(p, p, { gradOutputs: 3 }), 'grad: gradient must be a tensor, got a number'],
     [() => c.jacobian!(() => x, null), 'jacobian: inputs must be a tensor, or an array or record of tensors'],
     [() => c.hessian!(() => x, 3), 'hessian: inputs must be a tensor, or an array or record of tensors'],
-    [() => (optimizers as unknown as Loose).clipGradValue!([3], 1), 'clipGradValue: parameter 0 must be a tensor, got a number'],
-    [() => (optimizers as unknown as Loose).clipGradNorm!(3, 1), 'clipGradNorm: parameter 0 must be a tensor, got a number'],
-    [() => (optimizers as unknown as Loose).clipGradNorm!([p, null], 1), 'clipGradNorm: parameter 1 must be a tensor, got null'],
+    [() => (optimizers as unknown as Functions).clipGradValue!([3], 1), 'clipGradValue: parameter 0 must be a tensor, got a number'],
+    [() => (optimizers as unknown as Functions).clipGradNorm!(3, 1), 'clipGradNorm: parameter 0 must be a tensor, got a number'],
+    [() => (optimizers as unknown as Functions).clipGradNorm!([p, null], 1), 'clipGradNorm: parameter 1 must be a tensor, got null'],
     [() => new optim.SGD!(null, { lr: 1 }), 'SGD: expected parameters or groups of them, such as model.parameters(), got object'],
     [() => new optim.StepLR!(3, { stepSize: 1 }), 'StepLR: expected an optimizer, got a number'],
     [() => new optim.OneCycleLR!(undefined, { maxLr: 1, totalSteps: 9 }), 'OneCycleLR: expected an optimizer, got undefined'],
     [() => new optim.ReduceLROnPlateau!(null), 'ReduceLROnPlateau: expected an optimizer, got null'],
   ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));
 
-  test('null dims are all dims, as PyTorch’s None', () => {
+  test('null dims mean all dims, as None does in PyTorch', () => {
     expect((m.sum!(null, { keepdim: true }) as chainrule.Tensor).toArray()).toEqual([[6]]);
   });
 
@@ -172,7 +175,7 @@ describe('values outside their range', () => {
       );
   });
 
-  test.each([Number.NaN, Infinity, '1', undefined])('LambdaLR refuses the factor %s, and stays where it was', (bad) => {
+  test.each([Number.NaN, Infinity, '1', undefined])('LambdaLR refuses the factor %s, and its state is unchanged', (bad) => {
     const sgd = new optimizers.SGD([{ params: [p] }, { params: [one] }], { lr: 0.5 });
     const lrLambda = [(t: number) => 1 / (t + 1), (t: number) => (t < 2 ? 1 : (bad as number))];
     const schedule = new optimizers.LambdaLR(sgd, { lrLambda });
@@ -183,14 +186,14 @@ describe('values outside their range', () => {
   });
 });
 
-test('a model in a text is its table', () => {
+test('a model in a template string is its summary', () => {
   const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU());
   expect(`${model}`).toBe(model.summary());
   expect(`${model}`).toContain('Linear');
   model.dispose();
 });
 
-describe('operations of one’s own', () => {
+describe('custom operations', () => {
   const gives = (forward: unknown, backward: unknown) => defineOp({ name: 'mine', forward, backward } as never) as () => chainrule.Tensor;
   const missing =
     'backward of mine: no gradient for argument 0; it must return an array with one for each argument, null where there is none';

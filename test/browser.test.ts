@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { build, type Rollup } from 'vite';
 import type { Seen } from './support/browser-program.ts';
 
-// The library in Chromium: threads where the page is cross-origin isolated and the library runs in a worker, none elsewhere, the same bits.
+// The library in Chromium. It uses threads if the page is cross-origin isolated and the library runs in a worker, and computes on one
+// thread otherwise. Results are bitwise identical.
 
 const CHROMIUM = [process.env.CHROMIUM ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
   (path) => path !== '' && existsSync(path),
@@ -70,13 +71,14 @@ describe.skipIf(CHROMIUM === undefined)('Chromium', () => {
 
   afterAll(() => server?.close());
 
-  /** What the page saw. */
+  /** Opens the page in a browser and returns what it reports. */
   async function visit(query: string): Promise<Seen> {
     const profile = mkdtempSync(join(tmpdir(), 'chromium-'));
     const seen = new Promise<Seen>((resolve) => (received = resolve));
     const url = `http://127.0.0.1:${(server!.address() as AddressInfo).port}/${query}`;
     const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${profile}`];
-    // A group of its own: its processes write to the profile until the last of them has ended.
+    // Detached, so that the browser's processes form a group that can be killed as a whole. They write to the profile until the
+    // last of them has ended.
     const browser = spawn(CHROMIUM!, [...flags, url], { stdio: 'ignore', detached: true });
     const ended = new Promise((resolve) => browser.once('exit', resolve));
     try {
@@ -88,17 +90,17 @@ describe.skipIf(CHROMIUM === undefined)('Chromium', () => {
     }
   }
 
-  test('has threads in a worker of an isolated page', async () => {
+  test('uses threads in a worker of an isolated page', async () => {
     isolated = true;
     expect(await visit('?worker')).toEqual({ threads: 3, same: true, helped: 2 });
   });
 
-  test('computes alone on the main thread, which may not wait', async () => {
+  test('uses one thread on the main thread, which may not wait', async () => {
     isolated = true;
     expect(await visit('')).toEqual({ threads: 1, same: true, helped: 0 });
   });
 
-  test('computes alone without isolation', async () => {
+  test('uses one thread without isolation', async () => {
     isolated = false;
     expect(await visit('?worker')).toEqual({ threads: 1, same: true, helped: 0 });
   });

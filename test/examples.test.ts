@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-// Each small example runs as a user runs it, asserts its own result (it ends with an error where that is wrong), and prints.
+// Runs each small example as a user runs it. The examples check their own results and throw if one is wrong.
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -20,7 +20,7 @@ test('xor.ts learns XOR', () => {
   expect(run('xor.ts')).toMatch(/xor of 00, 01, 10, 11: 0\.0\d\d, 0\.9\d\d, 0\.9\d\d, 0\.0\d\d\n$/);
 });
 
-test('lesson.ts shows the graph, narrates backward, and agrees with calculus', () => {
+test('lesson.ts prints the graph and the steps of backward, and agrees with calculus', () => {
   const printed = run('lesson.ts');
   expect(printed).toContain('y       = square(sum)       float32 []   64');
   expect(printed).toContain('product = mul: ∂y/∂product is 16, ∂product/∂w is 2, so w gets 32');
@@ -29,8 +29,8 @@ test('lesson.ts shows the graph, narrates backward, and agrees with calculus', (
   expect(printed).toMatch(/All gradients are as calculus says\.\n$/);
 });
 
-// Half a minute of training in plain loops on the reference kernels would show nothing new.
-test.skipIf(process.env.CHAINRULE_KERNELS === 'reference')('readme.ts is the README’s example, and learns its images', () => {
+// Skipped on the reference kernels, where training takes half a minute and would test nothing new.
+test.skipIf(process.env.CHAINRULE_KERNELS === 'reference')('readme.ts is the example of README.md, and learns its images', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8').replaceAll('\r\n', '\n');
   const block = /```ts\n([\s\S]*?)```/.exec(readme)?.[1];
   expect(readFileSync(join(root, 'examples/readme.ts'), 'utf8').replaceAll('\r\n', '\n')).toBe(block);

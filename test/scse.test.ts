@@ -3,11 +3,11 @@ import { gradcheck, gradgradcheck, ShapeError, scope, zeros } from 'chainrule';
 import { expect, test, vi } from 'vitest';
 import { expectClose, fill, wave } from './nn/fixture.ts';
 
-// docs/adding-an-attention-block.md: its code runs, its gradients are right, and its block is PyTorch's.
+// The code of docs/adding-an-attention-block.md runs, its gradients are right, and its block agrees with PyTorch.
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8').replaceAll('\r\n', '\n');
 
-/** The page's code runs as a whole, at its first import. */
+/** Importing the example runs the code of the whole page; what it prints is recorded. */
 const log = vi.spyOn(console, 'log').mockReturnValue();
 const { ScSE } = await import('../examples/scse.ts');
 const printed = log.mock.calls.map(([line]) => String(line));
@@ -18,7 +18,7 @@ test('the page’s blocks of code are examples/scse.ts', () => {
   expect(blocks.join('\n')).toBe(read('examples/scse.ts'));
 });
 
-test('it prints that all gradients are right, what the net costs, and what the gate does', () => {
+test('it prints the result of gradcheck, the summary of the net, and the spread of the gate’s scales', () => {
   expect(printed[0]).toMatch(/^gradcheck: all 74 gradients are right/);
   expect(printed[1]).toMatch(/^3\.spatial +Conv2d +\[1,1,16,16\] +16 +4,096$/m);
   expect(printed[2]).toMatch(/^3\.channel: class means of a channel's scale differ by 0\.0\d\d at most$/);
@@ -36,7 +36,7 @@ interface Case {
 
 const { scSE } = JSON.parse(read('test/fixtures/se.json')) as { scSE: Case[] };
 
-test.each(scSE)('$channels channels, $options: PyTorch’s within 1e-10, and gradients of both orders right', (c) => {
+test.each(scSE)('$channels channels, $options: agrees with PyTorch within 1e-10, and gradients of both orders are right', (c) => {
   scope(() => {
     const block = fill(new ScSE(c.channels, { ...c.options, dtype: 'float64' }));
     expect(Object.fromEntries(Object.entries(block.stateDict()).map(([k, t]) => [k, t.shape]))).toEqual(c.keys);
