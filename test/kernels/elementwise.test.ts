@@ -17,10 +17,10 @@ const FLOATS = ['float32', 'float64'] as const;
 const NUMBERS = ['float32', 'float64', 'int32'] as const;
 const ALL = ['float32', 'float64', 'int32', 'bool'] as const;
 
-/** Equal but for the sign of zero, which the reference does not promise. */
+/** Tolerances for equality in all but the sign of zero, which the reference implementation leaves open. */
 const SAME = [Number.MIN_VALUE, 0] as const;
 
-/** Values that make a difference: specials, subnormals, ties of rounding, all magnitudes. */
+/** Draws values that kernels may treat differently: special values, subnormals, ties of rounding, all magnitudes. */
 function sample(random: Random, dtype: DType): number {
   if (dtype === 'bool') return random.integer(2);
   if (dtype === 'int32') return random.integer(4) === 0 ? (random.integer(2) ? 2 ** 31 - 1 : -(2 ** 31)) : random.integer(41) - 20;
@@ -44,7 +44,7 @@ type Draw = (random: Random, dtype: DType) => number;
 
 const pools = new Map<Draw, Map<DType, number[]>>();
 
-/** A thousand draws, made once: drawing costs more than the kernels. */
+/** Returns 1,009 values, drawn once per dtype, as drawing takes longer than the kernels. */
 function poolOf(draw: Draw, dtype: DType): number[] {
   const byType = pools.get(draw) ?? new Map<DType, number[]>();
   pools.set(draw, byType);
@@ -54,7 +54,7 @@ function poolOf(draw: Draw, dtype: DType): number[] {
   return pool;
 }
 
-/** A view with random values in a random layout: dims permuted, every second element, an odd offset, broadcast dims. */
+/** Makes a view of random values in a random layout: permuted dims, every second element, an odd offset, broadcast dims. */
 function randomView(random: Random, shape: Shape, dtype: DType, broadcasts = true, draw: Draw = sample): View {
   const own = shape.map((n) => (broadcasts && random.integer(4) === 0 ? Math.min(n, 1) : n));
   const step = random.integer(3) === 0 ? 2 : 1;
@@ -69,7 +69,7 @@ function randomView(random: Random, shape: Shape, dtype: DType, broadcasts = tru
   return { storage, offset: random.integer(3), shape, strides, dtype };
 }
 
-/** Two equal outputs in a random layout. */
+/** Makes two outputs of equal contents in the same random layout. */
 function outputs(random: Random, shape: Shape, dtype: DType): [View, View] {
   const y = randomView(random, shape, dtype, false);
   const twin = { ...y, storage: allocate(y.storage.bytes) };
@@ -77,7 +77,7 @@ function outputs(random: Random, shape: Shape, dtype: DType): [View, View] {
   return [y, twin];
 }
 
-/** Runs both implementations and compares the whole storages of their outputs. */
+/** Runs both implementations and compares the whole storages of their outputs, which shows writes outside an output too. */
 function agree(
   seed: number,
   shape: Shape,
@@ -89,7 +89,7 @@ function agree(
   run(fast, y);
   run(reference, twin);
   const found = difference(raw(y), raw(twin), atol, rtol);
-  if (found !== null) expect.fail(found); // `expect` on every case would take most of the time
+  if (found !== null) expect.fail(found); // calling `expect` in every case would take most of the time
 }
 
 const shapes = fc.array(fc.oneof(fc.integer({ min: 0, max: 7 }), fc.constantFrom(1, 16, 19)), { maxLength: 4 });
@@ -98,14 +98,14 @@ const seeds = fc.integer({ min: 0, max: 1e6 });
 
 type Check = (seed: number, shape: Shape, random: Random) => void;
 
-/** Checks 25 random cases, always the same ones, and two with more than one chunk. */
+/** Checks 25 random cases with a fixed seed, and two with more than one chunk. */
 function forRandom(check: Check): void {
   const once = (seed: number, shape: Shape) => freed(() => check(seed, shape, new Random(seed)));
   fc.assert(fc.property(seeds, shapes, once), { seed: 1, numRuns: 25 });
   fc.assert(fc.property(seeds, bigShapes, once), { seed: 1, numRuns: 2 });
 }
 
-/** Checks vectors of 0 … 67 elements: every tail of every SIMD width. */
+/** Checks vectors of 0 … 67 elements, which have every possible remainder of every SIMD width. */
 function forLengths(check: Check): void {
   for (let n = 0; n <= 67; n++) freed(() => check(n, [n], new Random(n)));
 }
@@ -124,8 +124,8 @@ describe('unary', () => {
     forRandom(one);
   };
 
-  test.each(exact)('%s of floats equals its twin', (op) => FLOATS.forEach((dtype) => check(op, dtype)));
-  test.each(integer)('%s of int32 equals its twin', (op) => check(op, 'int32'));
+  test.each(exact)('%s of floats equals the reference', (op) => FLOATS.forEach((dtype) => check(op, dtype)));
+  test.each(integer)('%s of int32 equals the reference', (op) => check(op, 'int32'));
   test.each(near)('%s: float32 within 3e-7 (results below 1.2e-38 may be 0), float64 within 1.5e-15', (op) => {
     check(op, 'float32', [1.2e-38, 3e-7]);
     check(op, 'float64', [1e-307, 1.5e-15]);
@@ -153,7 +153,7 @@ describe('unary', () => {
     expect(sweep('tanh', -1e-6, 1e-6)).toBeLessThan(2.5e-7);
   });
 
-  test.each(['exp', 'sigmoid', 'tanh', 'relu'] as const)('%s of float32 has the same bits in any layout', (op) => {
+  test.each(['exp', 'sigmoid', 'tanh', 'relu'] as const)('%s of float32 is bitwise identical in any layout', (op) => {
     const values = Array.from({ length: 41 }, (_, i) => (i - 20) * 0.77);
     const [y, ys] = [view([41], 'float32'), view([41], 'float32', 'sliced')];
     fast.unary(op, view([41], 'float32', 'row-major', values), y);
@@ -173,14 +173,16 @@ describe('binary', () => {
     forRandom(one);
   };
 
-  test.each(exact)('%s equals its twin', (op) => NUMBERS.forEach((dtype) => (op === 'div' && dtype === 'int32' ? null : check(op, dtype))));
+  test.each(exact)('%s equals the reference', (op) =>
+    NUMBERS.forEach((dtype) => (op === 'div' && dtype === 'int32' ? null : check(op, dtype))),
+  );
   test('pow: float32 within 1e-7, float64 within 1e-15', () => {
     check('pow', 'float32', [1e-44, 1e-7]);
     check('pow', 'float64', [1e-320, 1e-15]);
   });
 
-  test.each(['reluGrad', 'sigmoidGrad', 'tanhGrad'] as const)('%s equals its twin: float32 within 4e-7, float64 within 1e-15', (op) => {
-    // What such an op can have given: −1 … 1, or NaN.
+  test.each(['reluGrad', 'sigmoidGrad', 'tanhGrad'] as const)('%s: float32 within 4e-7, float64 within 1e-15', (op) => {
+    // The possible outputs of such an operation: −1 … 1, or NaN.
     const draw = (random: Random): number => [NaN, 0, -0, 1, -1][random.integer(30)] ?? random.normal() / 4;
     for (const dtype of FLOATS) {
       forRandom((seed, shape, random) => {
@@ -206,7 +208,7 @@ describe('binary', () => {
     }
   });
 
-  test('a vector per channel over channels-last images equals its twin', () => {
+  test('a vector per channel over channels-last images equals the reference', () => {
     for (const dtype of NUMBERS) {
       for (const [C, N] of [
         [1, 2],
@@ -257,7 +259,7 @@ describe('binary', () => {
 
 describe('compare and where', () => {
   const ops: CompareOp[] = ['eq', 'ne', 'lt', 'le', 'gt', 'ge'];
-  test.each(ops)('%s equals its twin in every dtype', (op) => {
+  test.each(ops)('%s equals the reference in every dtype', (op) => {
     for (const dtype of ALL) {
       const one = (seed: number, shape: Shape, random: Random) => {
         const [a, b] = [randomView(random, shape, dtype), randomView(random, shape, dtype)];
@@ -268,7 +270,7 @@ describe('compare and where', () => {
     }
   });
 
-  test.each(ALL)('where of %s equals its twin', (dtype) => {
+  test.each(ALL)('where of %s equals the reference', (dtype) => {
     const one = (seed: number, shape: Shape, random: Random) => {
       const c = randomView(random, shape, 'bool');
       const [a, b] = [randomView(random, shape, dtype), randomView(random, shape, dtype)];
@@ -280,7 +282,7 @@ describe('compare and where', () => {
 });
 
 describe('fill and copy', () => {
-  test.each(ALL)('fill of %s equals its twin', (dtype) => {
+  test.each(ALL)('fill of %s equals the reference', (dtype) => {
     const one = (seed: number, shape: Shape) =>
       [-2.75, seed % 2 ? NaN : 1e10].forEach((v) => agree(seed, shape, dtype, (k, y) => k.fill(v, y)));
     forLengths(one);
@@ -288,7 +290,7 @@ describe('fill and copy', () => {
   });
 
   const pairs = ALL.flatMap((from) => ALL.map((to) => [from, to] as const));
-  test.each(pairs)('copy of %s to %s equals its twin', (from, to) => {
+  test.each(pairs)('copy of %s to %s equals the reference', (from, to) => {
     const one = (seed: number, shape: Shape, random: Random) => {
       const x = randomView(random, shape, from);
       agree(seed, shape, to, (k, y) => k.copy(x, y));
@@ -297,7 +299,7 @@ describe('fill and copy', () => {
     forRandom(one);
   });
 
-  test.each(ALL)('long contiguous copies of %s equal their twin', (dtype) => {
+  test.each(ALL)('long contiguous copies of %s equal the reference', (dtype) => {
     const random = new Random(2);
     const x = randomView(random, [5001], dtype, false);
     for (const [shape, strides] of [
@@ -329,7 +331,7 @@ describe('fill and copy', () => {
     }
   });
 
-  test.each(ALL)('transposes of %s equal their twin', (dtype) => {
+  test.each(ALL)('transposes of %s equal the reference', (dtype) => {
     for (const [shape, xOrder, yOrder] of [
       [
         [37, 18],
@@ -407,11 +409,11 @@ describe('reduce', () => {
     check('prod', 'float32', factor, [0, 1.2e-7]);
     check('prod', 'float64', factor, [0, 1e-11]);
   });
-  test('sum and prod of int32 wrap as their twin', () => {
+  test('sum and prod of int32 wrap as in the reference', () => {
     check('sum', 'int32', sample, SAME);
     check('prod', 'int32', factor, SAME);
   });
-  test.each(['amax', 'amin'] as const)('%s equals its twin, NaN included', (op) => {
+  test.each(['amax', 'amin'] as const)('%s equals the reference, NaN included', (op) => {
     for (const dtype of NUMBERS) check(op, dtype, sample, SAME);
     for (const dtype of FLOATS) check(op, dtype, normal, SAME);
   });
@@ -492,7 +494,7 @@ describe('along a dim', () => {
   const small = (random: Random, dtype: DType) =>
     dtype === 'bool' ? random.integer(2) : random.integer(40) === 0 && dtype !== 'int32' ? NaN : random.integer(9) - 4;
 
-  test.each(['argmax', 'argmin'] as const)('%s equals its twin: first of ties, first NaN', (op) => {
+  test.each(['argmax', 'argmin'] as const)('%s equals the reference: the first of equals, the first NaN', (op) => {
     for (const dtype of ALL) {
       forDims((seed, shape, dim, random) => {
         const x = randomView(random, shape, dtype, true, small);
@@ -506,7 +508,7 @@ describe('along a dim', () => {
     }
   });
 
-  test('cumsum equals its twin', () => {
+  test('cumsum equals the reference', () => {
     for (const dtype of NUMBERS) {
       forDims((seed, shape, dim, random) => {
         const x = randomView(random, shape, dtype);
@@ -521,10 +523,10 @@ describe('along a dim', () => {
       (random) =>
         random.integer(size),
   );
-  /** An index into `size` elements of a dim, in a random layout. */
+  /** Makes an index into `size` elements of a dim, in a random layout. */
   const indexView = (random: Random, shape: Shape, size: number) => randomView(random, shape, 'int32', true, draws[size]);
 
-  test('gather equals its twin', () => {
+  test('gather equals the reference', () => {
     for (const dtype of ALL) {
       forDims((seed, shape, dim, random) => {
         const size = 1 + random.integer(9);
@@ -539,7 +541,7 @@ describe('along a dim', () => {
     }
   });
 
-  test('scatterAdd equals its twin, to the bit: the order of additions is fixed', () => {
+  test('scatterAdd is bitwise identical to the reference, as the order of additions is fixed', () => {
     for (const dtype of NUMBERS) {
       forDims((seed, shape, dim, random) => {
         const size = 1 + random.integer(9);
@@ -557,7 +559,7 @@ describe('along a dim', () => {
 });
 
 describe('uniform', () => {
-  test.each(FLOATS)('%s numbers equal core/random, bit for bit', (dtype) => {
+  test.each(FLOATS)('%s numbers are bitwise identical to those of core/random', (dtype) => {
     for (const n of [...Array.from({ length: 68 }, (_, i) => i), 40_000]) {
       const [y, twin] = [view([n], dtype), view([n], dtype)];
       for (const [key, stream] of [

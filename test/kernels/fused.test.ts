@@ -9,7 +9,7 @@ import { elementwiseKernels } from '../../src/kernels/wasm/elementwise.ts';
 import { fusedKernels as fused } from '../../src/kernels/wasm/fused.ts';
 import { difference, freed, numbers, raw, read, view, type Layout } from './layouts.ts';
 
-// The fused kernels against their formulas in plain float64 JavaScript.
+// Compares the fused kernels with their formulas in plain float64 JavaScript.
 
 const RUNS = { seed: 20261124, numRuns: 200 };
 const IMAGE_RUNS = { ...RUNS, numRuns: 70 };
@@ -22,7 +22,7 @@ const sum = (a: readonly number[]) => a.reduce((s, v) => s + v, 0);
 const dot = (a: readonly number[], b: readonly number[]) => sum(a.map((v, i) => v * b[i]!));
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-/** What `run` writes into a new view. */
+/** Returns what `run` writes into a new view. */
 function out(shape: Shape, type: FloatDType, run: (y: View) => void, layout: Layout = 'row-major'): number[] {
   const y = view(shape, type, layout);
   run(y);
@@ -32,12 +32,12 @@ function out(shape: Shape, type: FloatDType, run: (y: View) => void, layout: Lay
 }
 
 describe('batch norm', () => {
-  /** [N,C] or [N,C,H,W]; the latter is written channels-last. */
+  /** Dims after [N,C]: none, or [H,W] in channels-last memory order. */
   const pixels = fc.constantFrom<number[]>([], [1, 1], [3, 2], [5, 7]);
   const images = fc.record({ N: size, C: fc.integer({ min: 0, max: 67 }), pixels, seed, dtype });
 
   const shapeOf = ({ N, C, pixels }: { N: number; C: number; pixels: number[] }) => [N, C, ...pixels];
-  /** Row-major values of [N,C,...pixels] by channel. */
+  /** Splits the row-major values of [N,C,...pixels] by channel. */
   const byChannel = (values: number[], [, C, ...pixels]: number[]) => {
     const P = pixels.reduce((p, n) => p * n, 1);
     const channels: number[][] = range(C!).map(() => []);
@@ -56,7 +56,7 @@ describe('batch norm', () => {
       numbers(C, seed).map((v) => 1 + Math.abs(v)),
     );
 
-  /** What batchNormStats writes for channels of x: the variance, and the rest. */
+  /** Runs batchNormStats and returns what it writes: the variance, and the other statistics. */
   const statistics = (x: View, w: View | null = null, b: View | null = null) => {
     const each = () => view([x.shape[1]!], x.dtype);
     const norm = { mean: each(), invstd: each(), scale: each(), offset: each() };
@@ -64,8 +64,8 @@ describe('batch norm', () => {
     return { variance, norm };
   };
 
-  test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64); scale and offset of them', () => {
-    // Means of less than two deviations and of more go different ways, the channels of one image each its own.
+  test('batchNormStats: mean and biased variance within 5e-6 (float32), 1e-13 (float64); scale and offset follow from them', () => {
+    // The kernel treats means below and above two standard deviations differently, for each channel separately.
     const offsets = fc.constantFrom([0], [3], [0, 1], [0, 1.9, -2.1, 3]);
     const property = fc.property(images, offsets, fc.boolean(), fc.boolean(), (im, offset, hasW, hasB) => {
       freed(() => {
@@ -85,7 +85,7 @@ describe('batch norm', () => {
         expect(difference(variance, variances, tolerance(im.dtype))).toBeNull();
         const inverse = variances.map((v) => 1 / Math.sqrt(v + 1e-5));
         expect(difference(read(invstd), inverse, 0, tolerance(im.dtype, 1e-5))).toBeNull();
-        // From here on to the bit: each is one rounding of the ones before.
+        // Scale and offset are bitwise equal: each is computed from the results above with one rounding.
         const round = im.dtype === 'float32' ? Math.fround : (v: number) => v;
         const scales = read(invstd).map((v, c) => (hasW ? round(v * read(w)[c]!) : v));
         expect(read(norm.scale)).toEqual(scales);
@@ -95,7 +95,7 @@ describe('batch norm', () => {
     fc.assert(property, IMAGE_RUNS);
   });
 
-  test('batchNormStats of 65,536 float32 rows around 1000: mean right to 1e-7, variance to 1e-6, relative', () => {
+  test('batchNormStats of 65,536 float32 rows around 1000: relative error of the mean below 1e-7, of the variance below 1e-6', () => {
     freed(() => {
       const shape = [64, 21, 32, 32];
       const period = numbers(65537, 7);
@@ -120,7 +120,7 @@ describe('batch norm', () => {
     });
   });
 
-  test('batchNormStats with means up to 10⁴ deviations away, chunks that begin far from their mean: variance to 3e-5 (float32), 1e-11 (float64)', () => {
+  test('batchNormStats with means of up to 10⁴ deviations and chunks that begin far from the mean: variance within 3e-5 (float32), 1e-11 (float64)', () => {
     const far = fc.record({
       M: fc.integer({ min: 2, max: 1500 }),
       C: fc.integer({ min: 1, max: 130 }),
@@ -135,7 +135,7 @@ describe('batch norm', () => {
       (im, offset, step) => {
         freed(() => {
           const { M, C, apart } = im;
-          // The first 32 rows of each 512 stand apart from the rest.
+          // The first 32 rows of each 512 have another mean than the others.
           const values = numbers(M * C, im.seed).map((v, i) => offset + v + (Math.floor(i / C) % 512 < apart ? step : 0));
           const x = view([M, C], im.dtype, 'row-major', values);
           const channels = byChannel(read(x), [M, C]);
@@ -155,7 +155,7 @@ describe('batch norm', () => {
 
   test('batchNormStats: a NaN or ∞ stays in its channel', () => {
     freed(() => {
-      // One by one, by two vectors, and by four.
+      // Numbers of channels that the kernel processes singly, by two vectors, and by four.
       for (const C of [5, 10, 20]) {
         const periods = <T>(values: readonly T[]) => range(C / 5).flatMap(() => values);
         const x = view([2, C], 'float32', 'row-major', [...periods([1, NaN, 2, Infinity, 3]), ...periods([3, 1, 4, 1, 5])]);
@@ -183,7 +183,7 @@ describe('batch norm', () => {
     fc.assert(property, IMAGE_RUNS);
   });
 
-  test('batchNormGrad: dw, db, dx within 2e-5 (float32), 1e-13 (float64), of their sizes; g masked by the ReLU first, to the bit', () => {
+  test('batchNormGrad: dw, db, dx within 2e-5 (float32), 1e-13 (float64), of their sizes; with a ReLU, bitwise identical to masking g first', () => {
     const property = fc.property(images, fc.boolean(), fc.boolean(), (im, relu, wantsDx) => {
       freed(() => {
         const shape = shapeOf(im);
@@ -222,7 +222,7 @@ describe('batch norm', () => {
   });
 });
 
-test('scaleChannelsGrad: dx = g·s to the bit, ds = Σ g·x within 1e-6 (float32), 1e-14 (float64), of Σ |g·x|', () => {
+test('scaleChannelsGrad: dx = g·s bitwise, ds = Σ g·x within 1e-6 (float32), 1e-14 (float64), of Σ |g·x|', () => {
   const images = fc.record({ N: fc.nat(3), C: fc.nat(67), H: fc.nat(7), W: fc.nat(12), seed, dtype });
   const property = fc.property(images, fc.boolean(), ({ N, C, H, W, seed, dtype }, wantsDx) => {
     freed(() => {
@@ -247,7 +247,7 @@ test('scaleChannelsGrad: dx = g·s to the bit, ds = Σ g·x within 1e-6 (float32
 describe('softmax and cross entropy', () => {
   const matrix = fc.record({ M: fc.integer({ min: 0, max: 9 }), K: size, seed, dtype, scale: fc.constantFrom(1, 30) });
   const logits = (m: { M: number; K: number; seed: number; scale: number }, holes: boolean) =>
-    // −∞ is what a mask writes: never in a row's first place here, so that no row is all −∞.
+    // −∞ is the value that masks write. It is never the first element of a row, so that no row is all −∞.
     numbers(m.M * m.K, m.seed).map((v, i) => (holes && i % m.K > 0 && i % 3 === 0 ? -Infinity : v * m.scale));
   const rowsOf = (values: number[], K: number) => range(values.length / K).map((r) => values.slice(r * K, (r + 1) * K));
   const logSoftmax = (row: number[]) => {
@@ -256,7 +256,7 @@ describe('softmax and cross entropy', () => {
     return row.map((v) => v - top - norm);
   };
 
-  test('softmax and log softmax within 1e-6·(1 + |y|) (float32), 1e-13 (float64), −∞ included, rows apart', () => {
+  test('softmax and log softmax within 1e-6·(1 + |y|) (float32), 1e-13 (float64), with −∞ among the inputs and gaps between rows', () => {
     const property = fc.property(matrix, fc.boolean(), fc.boolean(), fc.nat(3), (m, holes, log, gap) => {
       freed(() => {
         const whole = view([m.M, m.K + gap], m.dtype, 'row-major', numbers(m.M * (m.K + gap), 1));
@@ -275,7 +275,7 @@ describe('softmax and cross entropy', () => {
     fc.assert(property, RUNS);
   });
 
-  test('softmax of a NaN, of +∞, and of −∞ alone is NaN; of one element 1; of 1000s does not overflow', () => {
+  test('softmax of a NaN, of +∞, and of −∞ alone is NaN; of one element 1; of values around 1000 it does not overflow', () => {
     freed(() => {
       for (const K of [3, 9]) {
         const softmax = (...head: number[]) => {
@@ -358,7 +358,7 @@ describe('softmax and cross entropy', () => {
   });
 });
 
-test('workspaces are given back', () => {
+test('workspaces are released', () => {
   freed(() => {
     const x = view([4, 5, 2, 2], 'float32', 'channels-last', numbers(80, 1));
     const [a, b] = [view([5], 'float32'), view([5], 'float32')];

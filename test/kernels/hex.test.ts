@@ -1,5 +1,5 @@
 /**
- * The embedded binary's text gives the same bytes whichever way the platform decodes it.
+ * Every way of decoding the text of the embedded binary gives the same bytes.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { byDigit, bytesOfHex } from '../../src/kernels/wasm/hex.ts';
@@ -9,7 +9,7 @@ const TEXT = Array.from(ALL, (b) => b.toString(16).padStart(2, '0')).join('');
 
 const native = Object.getOwnPropertyDescriptor(Uint8Array, 'fromHex');
 
-/** Whether the platform has its own is not for these tests to depend on. */
+/** Sets Uint8Array.fromHex, so that the tests do not depend on whether the platform has it. */
 function setFromHex(value: ((text: string) => Uint8Array) | undefined): void {
   Object.defineProperty(Uint8Array, 'fromHex', { value, configurable: true, writable: true });
 }
@@ -33,7 +33,7 @@ describe('bytesOfHex decodes all 256 bytes', () => {
     expect(bytes.buffer.byteLength).toBe(256);
   });
 
-  test('by Uint8Array.fromHex where there is one', () => {
+  test('by Uint8Array.fromHex if the platform has it', () => {
     const fromHex = vi.fn<(text: string) => Uint8Array>(byDigit);
     vi.stubGlobal('process', undefined);
     setFromHex(fromHex);

@@ -1,5 +1,5 @@
 /**
- * Views in many layouts for kernel tests, and their comparison to the bit or within a tolerance.
+ * Makes views in many layouts for kernel tests, and compares them bitwise or within a tolerance.
  */
 import { ITEM_SIZE, type DType } from '../../src/core/dtype.ts';
 import { Random } from '../../src/core/random.ts';
@@ -12,7 +12,7 @@ import type { View } from '../../src/kernels/view.ts';
 export const LAYOUTS = ['row-major', 'channels-last', 'permuted', 'sliced'] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** What elements hold before a kernel writes them, and between the elements of a sliced view. */
+/** The value of elements before a kernel writes them, and of those between the elements of a sliced view. */
 const UNTOUCHED = 77;
 
 function stridesOf(shape: Shape, layout: Layout): number[] {
@@ -31,7 +31,7 @@ function stridesOf(shape: Shape, layout: Layout): number[] {
   }
 }
 
-/** A view of `shape` on a storage of its own; `values` are row-major. */
+/** Makes a view of `shape` on a new storage; `values` are row-major. */
 export function view(shape: Shape, dtype: DType, layout: Layout = 'row-major', values?: readonly number[]): View {
   const room = 2 * sizeOf(shape) + 3;
   const v: View = {
@@ -50,7 +50,7 @@ export function view(shape: Shape, dtype: DType, layout: Layout = 'row-major', v
   return v;
 }
 
-/** The view's elements, row-major. */
+/** Returns the view's elements, row-major. */
 export function read(v: View): number[] {
   const out: number[] = [];
   const all = viewOf(v.dtype);
@@ -58,12 +58,12 @@ export function read(v: View): number[] {
   return out;
 }
 
-/** The whole storage: the elements, and what no kernel may touch. */
+/** Returns the whole storage: the elements, and those that no kernel may write. */
 export function raw(v: View): number[] {
   return Array.from(readElements(v.storage.ptr, v.dtype, v.storage.bytes / ITEM_SIZE[v.dtype]));
 }
 
-/** n numbers of a standard normal distribution, with one in eight NaN, ±∞ or ±0 where `special`. */
+/** Returns n standard normal numbers. If `special` is true, one in eight is NaN, ±∞ or ±0. */
 export function numbers(n: number, seed: number, special = false): number[] {
   const random = new Random(seed);
   const SPECIAL = [NaN, Infinity, -Infinity, 0, -0];
@@ -71,8 +71,8 @@ export function numbers(n: number, seed: number, special = false): number[] {
 }
 
 /**
- * The first place where the lists differ by more than atol + rtol·|want|, or null. Without a tolerance the sign of zero
- * counts too; NaN equals NaN, and an infinity only itself.
+ * Returns the first place where the lists differ by more than atol + rtol·|want|, or null. Without a tolerance the sign of zero
+ * counts as well. NaN equals NaN, and an infinity equals only itself.
  */
 export function difference(got: readonly number[], want: readonly number[], atol: number, rtol = atol): string | null {
   if (got.length !== want.length) return `${got.length} numbers instead of ${want.length}`;

@@ -1,4 +1,4 @@
-/** The allocator: blocks that never overlap, exact figures, reuse, coalescing, and what it says when there is no more. */
+/** The allocator: blocks never overlap, counts are exact, freed memory is reused and joined, and running out has a clear error. */
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.ts';
@@ -7,7 +7,7 @@ import { type Storage } from '../../src/kernels/memory/storage.ts';
 import { memoryViews } from '../../src/kernels/memory/wasm-memory.ts';
 
 describe('allocate', () => {
-  it('gives aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
+  it('returns aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
     const start = memoryUse().bytes;
     const action = fc.oneof(
       fc.record({ size: fc.oneof(fc.nat(300), fc.nat(70_000), fc.nat(3_000_000)) }),
@@ -43,7 +43,7 @@ describe('allocate', () => {
     expect(memoryUse().bytes).toBe(start);
   });
 
-  it('reuses what was freed: the same requests again take no more pages and the same places', () => {
+  it('reuses freed memory: repeated requests get the same addresses and take no more pages', () => {
     const sizes = [10, 100, 5000, 80_000, 1_000_000, 64, 250_000];
     const round = (): number[] => {
       const blocks = sizes.map(allocate);
@@ -66,7 +66,7 @@ describe('allocate', () => {
     whole.free();
   });
 
-  it('keeps contents when the memory grows, and hands out views of the new memory', () => {
+  it('retains contents when the memory grows, and returns views of the new memory', () => {
     const s = allocate(8);
     memoryViews().f64[s.ptr / 8] = 42;
     const before = memoryUse().pages;
@@ -78,7 +78,7 @@ describe('allocate', () => {
     s.free();
   });
 
-  it('remembers the peak until it is reset', () => {
+  it('stores the peak until it is reset', () => {
     resetPeak();
     const before = memoryUse().bytes;
     allocate(1_000_000).free();
@@ -89,7 +89,7 @@ describe('allocate', () => {
 });
 
 describe('withTemporaries', () => {
-  it('frees what nobody has retained, also when the function throws', () => {
+  it('frees what has not been retained, also if the function throws', () => {
     const before = memoryUse().bytes;
     const kept = withTemporaries('test', () => {
       allocate(100);
@@ -110,7 +110,7 @@ describe('withTemporaries', () => {
 });
 
 describe('running out', () => {
-  it('says what was wanted, what is live, which operations hold most, and leaves everything as it was', () => {
+  it('reports the request, the live bytes and the operations that hold most, and changes nothing', () => {
     const held = withTemporaries('conv2d', () => {
       const s = [allocate(2 ** 30), allocate(2 ** 30)];
       for (const x of s) x.retain();
@@ -136,8 +136,8 @@ describe('running out', () => {
   });
 });
 
-describe('where the platform grants less address space', () => {
-  /** A new memory module where memories of more than `limit` pages are refused; and the maxima that it asked for. */
+describe('on platforms with less address space', () => {
+  /** Loads the memory module while memories of more than `limit` pages are refused. Returns it with the maxima that it requested. */
   async function granting(
     limit: number,
   ): Promise<{ memory: Promise<typeof import('../../src/kernels/memory/allocator.ts')>; asked: number[] }> {
@@ -157,14 +157,14 @@ describe('where the platform grants less address space', () => {
     return { memory, asked };
   }
 
-  it('takes 2 GiB or 1 GiB, and the report says what fits', async () => {
+  it('uses 2 GiB or 1 GiB, and the report names the limit', async () => {
     const { memory, asked } = await granting(16384);
     expect(asked).toEqual([65535, 32768, 16384]);
     const { allocate } = await memory;
     expect(() => allocate(2 ** 30)).toThrow('tensor: no room for 1024.0 MiB more; 0.0 MiB are live (at most 1024.0 MiB fit).');
   });
 
-  it('passes on what it is told where there is none', async () => {
+  it('passes on the error if no size is granted', async () => {
     const { memory, asked } = await granting(1000);
     expect(asked).toEqual([65535, 32768, 16384]);
     await expect(memory).rejects.toThrow(new RangeError('could not allocate memory'));

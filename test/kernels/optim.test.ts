@@ -9,7 +9,7 @@ import type { View } from '../../src/kernels/view.ts';
 import { optimizerKernels as kernels } from '../../src/kernels/wasm/optimizers.ts';
 import { difference, freed, LAYOUTS, numbers, raw, view, type Layout } from './layouts.ts';
 
-// The optimizers' kernels against their twins: any mix of dtypes, sizes and memory orders.
+// Compares the optimizers' kernels with the reference implementation, for any mix of dtypes, sizes and memory orders.
 
 const RUNS = { seed: 20261124, numRuns: 200 };
 const TITLE = 'within 1e-6 (float32), 1e-14 (float64)';
@@ -27,7 +27,7 @@ const tensor = fc.record({
 });
 type Tensor = typeof tensor extends fc.Arbitrary<infer T> ? T : never;
 
-/** One of the parameter's tensors, with NaN, ±∞ and ±0 in it where that is drawn. */
+/** Makes one of a parameter's tensors, in some cases with NaN, ±∞ and ±0 in it. */
 const of = (t: Tensor, i: number, how = t.layout): View => view(t.shape, t.dtype, how, numbers(sizeOf(t.shape), t.seed + i, t.special));
 const grad = (t: Tensor): View => of(t, 1, t.gradLayout ?? t.layout);
 const squares = (t: Tensor, i: number): View =>
@@ -38,7 +38,7 @@ const squares = (t: Tensor, i: number): View =>
     numbers(sizeOf(t.shape), t.seed + i, t.special).map((v) => v * v),
   );
 
-/** Compares every byte of what the two have written, and what lies between. */
+/** Compares the whole storages that both implementations have written, including gaps between elements. */
 function expectAlike(got: readonly (View | null)[], want: readonly (View | null)[], eps = tolerance): void {
   got.forEach((v, i) => {
     if (v !== null) expect(difference(raw(v), raw(want[i]!), eps[v.dtype as FloatDType])).toBeNull();
@@ -57,7 +57,7 @@ describe('sgd', () => {
   const entries = fc.array(fc.record({ tensor, first: fc.boolean(), options }), { maxLength: 5 });
   const written = (e: SgdEntry): (View | null)[] => [e.param, e.grad, e.velocity];
 
-  test(`equals its twin ${TITLE}, also where each entry has options of its own`, () => {
+  test(`equals the reference ${TITLE}, also where each entry has options of its own`, () => {
     const property = fc.property(entries, (drawn) => {
       freed(() => {
         const make = (): SgdEntry[] =>
@@ -85,7 +85,7 @@ describe('adam', () => {
   const entries = fc.array(fc.record({ tensor, amsgrad: fc.boolean(), step, options }), { maxLength: 5 });
   const written = (e: AdamEntry): (View | null)[] => [e.param, e.grad, e.expAvg, e.expAvgSq, e.maxExpAvgSq];
 
-  test(`equals its twin within 1e-5 (float32), 1e-14 (float64), also where each entry has options of its own`, () => {
+  test(`equals the reference within 1e-5 (float32), 1e-14 (float64), also where each entry has options of its own`, () => {
     const property = fc.property(entries, (drawn) => {
       freed(() => {
         const make = (): AdamEntry[] =>
@@ -96,7 +96,7 @@ describe('adam', () => {
         const [got, want] = [make(), make()];
         kernels.adam(got);
         reference.adam(want);
-        // The twin rounds once, the kernel at every operation; a small root makes more of it.
+        // The reference rounds once, the kernel after every operation. Division by a small root enlarges the difference.
         expectAlike(got.flatMap(written), want.flatMap(written), { ...tolerance, float32: 1e-5 });
       });
     });
@@ -108,7 +108,7 @@ describe('sums of squares, and blending', () => {
   const number = fc.constantFrom(0, 0.5, -3, Number.NaN);
   const entries = fc.array(fc.record({ tensor, hasY: fc.boolean(), keep: number, take: number }), { maxLength: 5 });
 
-  test(`equal their twins ${TITLE}`, () => {
+  test(`equal the reference ${TITLE}`, () => {
     const property = fc.property(entries, (drawn) => {
       freed(() => {
         const make = (): BlendEntry[] =>
@@ -159,7 +159,7 @@ describe('entries of several chunks', () => {
   });
 });
 
-test('tables and partial sums are given back', () => {
+test('tables and partial sums are freed', () => {
   freed(() => {
     const make = (): View => view([5], 'float32', 'row-major', [1, 2, 3, 4, 5]);
     const [param, gradient, m, v] = [make(), make(), make(), make()];

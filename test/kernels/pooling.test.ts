@@ -8,8 +8,8 @@ import type { View } from '../../src/kernels/view.ts';
 import { poolingKernels as wasm } from '../../src/kernels/wasm/pooling.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
-// The WebAssembly kernels against the reference, on images of every layout. Whole storages are compared, so that a write
-// beside an output's elements shows.
+// Compares the WebAssembly kernels with the reference, on images of every layout. Whole storages are compared, which shows writes
+// outside an output's elements too.
 
 type Pair = [number, number];
 
@@ -22,7 +22,7 @@ const side = fc.integer({ min: 1, max: 9 });
 const batch = fc.integer({ min: 0, max: 2 });
 const values = { seed: fc.nat(1e6), special: fc.boolean() };
 const image = fc.record({ N: batch, C: channels, H: side, W: side, ...values, dtype, from: layout, to: layout });
-/** A valid pool: at most half the kernel is padding; ceil mode as in PyTorch, the last window starts left of the right padding. */
+/** Draws a valid pool: padding of at most half the kernel; ceil mode as in PyTorch, where the last window starts before the right padding. */
 const pool = (dilation: fc.Arbitrary<number>) =>
   fc
     .record({
@@ -49,7 +49,7 @@ function params([v, h]: [Side, Side]): PoolParams {
   return { kernel: both('kernel'), stride: both('stride'), padding: both('padding'), dilation: both('dilation') };
 }
 
-/** The storage of the output that `run` writes with the WebAssembly kernel and with its twin. */
+/** Returns the storages that `run` writes with the WebAssembly kernel and with the reference. */
 function twins(shape: Shape, type: FloatDType, to: Layout, run: (k: typeof wasm, y: View) => void): [number[], number[]] {
   const [y, want] = [view(shape, type, to), view(shape, type, to)];
   run(wasm, y);
@@ -59,7 +59,7 @@ function twins(shape: Shape, type: FloatDType, to: Layout, run: (k: typeof wasm,
 
 const tolerance = (type: FloatDType) => (type === 'float32' ? 2e-6 : 4e-15);
 
-test('maxPool2d equals its twin to the bit: values and indices, NaN, ±∞, −0, ties', () => {
+test('maxPool2d is bitwise identical to the reference: values and indices, NaN, ±∞, −0, ties', () => {
   const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), fc.boolean(), layout, (im, sides, ties, indexLayout) => {
     freed(() => {
       const shape = [im.N, im.C, im.H, im.W];
@@ -75,10 +75,10 @@ test('maxPool2d equals its twin to the bit: values and indices, NaN, ±∞, −0
   fc.assert(property, RUNS);
 });
 
-test('maxPool2d of 2×2 windows, and of any with all channels side by side, equals its twin to the bit', () => {
+test('maxPool2d of channels-last images, with 2×2 and any other windows, is bitwise identical to the reference', () => {
   const square: Side = { kernel: 2, stride: 2, padding: 0, dilation: 1, ceil: false };
   const sides = fc.oneof(fc.constant([square, square] as [Side, Side]), pools(fc.integer({ min: 1, max: 2 })));
-  // One in an image, so that all the rest goes the way that must not meet it, or many.
+  // Special values are handled by a slower path. Either one element of an image is special or many are.
   const rare = fc.constantFrom(null, NaN, NaN, NaN, Infinity, -Infinity, -0, 3e38);
   const property = fc.property(image, sides, rare, fc.boolean(), fc.boolean(), (im, sides, special, one, ties) => {
     freed(() => {
@@ -100,12 +100,12 @@ test('maxPool2d of 2×2 windows, and of any with all channels side by side, equa
   fc.assert(property, RUNS);
 });
 
-test('maxPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64), also where windows overlap, leave gaps or lie in the padding', () => {
+test('maxPool2dGrad equals the reference within 2e-6 (float32), 4e-15 (float64), also where windows overlap, leave gaps or lie in the padding', () => {
   const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), layout, fc.boolean(), (im, sides, indexLayout, vectors) => {
     freed(() => {
       const [shape, p] = [[im.N, im.C, im.H, im.W], params(sides)];
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
-      // Vectors go where all three are channels-last.
+      // The kernel uses vectors if all three are channels-last.
       const [of, from, to] = vectors ? (['channels-last', 'channels-last', 'channels-last'] as const) : [indexLayout, im.from, im.to];
       const index = view(out, 'int32', of);
       reference.maxPool2d(view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed)), view(out, im.dtype), index, p);
@@ -119,7 +119,7 @@ test('maxPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64), also
 
 const averages = fc.record({ countIncludePad: fc.boolean(), divisor: fc.option(fc.integer({ min: 1, max: 7 })) });
 
-test('avgPool2d equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {
+test('avgPool2d equals the reference within 2e-6 (float32), 4e-15 (float64)', () => {
   const property = fc.property(image, pools(fc.constant(1)), averages, (im, sides, average) => {
     freed(() => {
       const shape = [im.N, im.C, im.H, im.W];
@@ -133,7 +133,7 @@ test('avgPool2d equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {
   fc.assert(property, RUNS);
 });
 
-test('avgPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64)', () => {
+test('avgPool2dGrad equals the reference within 2e-6 (float32), 4e-15 (float64)', () => {
   const property = fc.property(image, pools(fc.constant(1)), averages, (im, sides, average) => {
     freed(() => {
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
@@ -146,7 +146,7 @@ test('avgPool2dGrad equals its twin within 2e-6 (float32), 4e-15 (float64)', () 
   fc.assert(property, RUNS);
 });
 
-test('adaptiveAvgPool2d and its gradient equal their twins within 2e-6 (float32), 4e-15 (float64)', () => {
+test('adaptiveAvgPool2d and its gradient equal the reference within 2e-6 (float32), 4e-15 (float64)', () => {
   const property = fc.property(image, side, side, (im, OH, OW) => {
     freed(() => {
       const [shape, out] = [
@@ -164,7 +164,7 @@ test('adaptiveAvgPool2d and its gradient equal their twins within 2e-6 (float32)
   fc.assert(property, RUNS);
 });
 
-test('a global average of 128×128 float32 numbers around 1000 is right to 1e-6, relative', () => {
+test('a global average of 128×128 float32 numbers around 1000 has a relative error below 1e-6', () => {
   freed(() => {
     const shape = [1, 18, 128, 128];
     const x = view(

@@ -10,15 +10,15 @@ import { restride, type View } from '../../src/kernels/view.ts';
 import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
-// The WebAssembly kernels against the reference, on operands of every layout. Whole storages are compared, so that a write
-// beside an output's elements shows. Convolutions are direct here; winograd.test.ts is about the others.
+// Compares the WebAssembly kernels with the reference, on operands of every layout. Whole storages are compared, which shows writes
+// outside an output's elements too. Convolutions are direct here; winograd.test.ts has the others.
 
 beforeAll(() => setConvAlgorithm('direct'));
 afterAll(() => setConvAlgorithm('auto'));
 
 const SEED = 20261124;
 const RUNS = { seed: SEED, numRuns: 200 };
-/** Of standard normal operands; the reference sums in float64. */
+/** Tolerances for standard normal operands; the reference sums in float64. */
 const TOLERANCE: Record<FloatDType, number> = { float32: 4e-5, float64: 1e-12 };
 const within = 'within 4e-5 (float32) and 1e-12 (float64)';
 const layout = fc.constantFrom<Layout>(...LAYOUTS);
@@ -28,7 +28,7 @@ function normal(shape: Shape, type: FloatDType, layout: Layout, seed: number): V
   return view(shape, type, layout, numbers(sizeOf(shape), seed));
 }
 
-/** Runs a kernel of both implementations into an output each, and gives the first difference of the two storages. */
+/** Runs a kernel of both implementations, and returns the first difference between the storages that they write. */
 function compare(shape: Shape, type: FloatDType, layout: Layout, run: (kernels: typeof wasm, y: View) => void): string | null {
   const got = view(shape, type, layout);
   const want = view(shape, type, layout);
@@ -44,7 +44,7 @@ describe('matmul', () => {
 
   function check(lead: Shape, [M, K, N]: Sides, type: FloatDType, layouts: readonly [Layout, Layout], seed: number, broadcast = 0): void {
     freed(() => {
-      // Where a batch dim is broadcast, the operand has it with stride 0.
+      // An operand has stride 0 along a broadcast batch dim.
       const operand = (shape: Shape, layout: Layout, bits: number, s: number): View => {
         const v = normal([...lead.map((n, d) => ((bits >> d) & 1 ? 1 : n)), ...shape], type, layout, s);
         return restride(
@@ -133,7 +133,7 @@ interface Case {
   seed: number;
 }
 
-/** C and O are channels of one group. */
+/** C and O are the channels of one group. */
 const anyConv = (groups: fc.Arbitrary<number>, C: fc.Arbitrary<number>, O: fc.Arbitrary<number>): fc.Arbitrary<Case> =>
   fc.record({ N: fc.nat(3), groups, C, O, v: axis, h: axis, type: dtype, x: layout, w: layout, g: layout, seed: fc.nat(1e6) });
 
@@ -242,10 +242,10 @@ describe('conv2d', () => {
     });
   });
 
-  test('a float32 weight gradient of 32,768 standard normal terms errs by less than 1e-4', () => {
+  test('a float32 weight gradient of 32,768 standard normal terms has an error below 1e-4', () => {
     freed(() => {
       const results = (['float32', 'float64'] as const).map((type) => {
-        // Rounded to float32 both times, so that only the sums differ.
+        // The operands are rounded to float32 in both runs, so that only the sums differ.
         const image = (seed: number): View => view([32, 2, 32, 32], type, 'channels-last', numbers(65536, seed).map(Math.fround));
         const dw = view([2, 2, 1, 1], type);
         wasm.conv2dGradW(image(1), image(2), dw, { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 });
@@ -255,7 +255,7 @@ describe('conv2d', () => {
     });
   });
 
-  test('a 1×1 kernel is a matrix product, to the bit', () => {
+  test('a 1×1 kernel is bitwise identical to a matrix product', () => {
     freed(() => {
       const x = normal([3, 17, 4, 5], 'float32', 'channels-last', 1);
       const w = normal([21, 17, 1, 1], 'float32', 'row-major', 2);
@@ -267,7 +267,7 @@ describe('conv2d', () => {
     });
   });
 
-  test('workspaces are given back', () => {
+  test('workspaces are released', () => {
     freed(() => {
       const s = shapes(fixed([2, 3, 5, 6, 3, 2, 2]));
       const x = normal(s.x, 'float32', 'row-major', 1);

@@ -16,14 +16,14 @@ import { reference as k } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { difference, LAYOUTS, numbers, read, view } from './layouts.ts';
 
-// The reference is every other test's oracle: here it meets numbers worked out by hand.
+// All other tests compare with the reference implementation. These compare the reference with numbers derived by hand.
 
 const f64 = (shape: Shape, ...values: number[]) => view(shape, 'float64', 'row-major', values);
 const i32 = (shape: Shape, ...values: number[]) => view(shape, 'int32', 'row-major', values);
 const bool = (shape: Shape, ...values: number[]) => view(shape, 'bool', 'row-major', values);
 const range = (n: number, start = 0) => Array.from({ length: n }, (_, i) => start + i);
 
-/** What `run` writes into a new view. */
+/** Returns what `run` writes into a new view. */
 function out(shape: Shape, run: (y: View) => void, dtype: DType = 'float64'): number[] {
   const y = view(shape, dtype);
   run(y);
@@ -46,7 +46,7 @@ describe('elementwise', () => {
     }
   });
 
-  test('copy truncates and saturates to int32, and asks ≠ 0 for bool', () => {
+  test('copy truncates and saturates to int32, and writes true to bool for all but 0', () => {
     const x = f64([7], 1.9, -1.9, NaN, Infinity, -Infinity, 3e9, -0);
     expect(out([7], (y) => k.copy(x, y), 'int32')).toEqual([1, -1, 0, 2147483647, -2147483648, 2147483647, 0]);
     expect(out([7], (y) => k.copy(x, y), 'bool')).toEqual([1, 1, 1, 1, 1, 1, 0]);
@@ -82,8 +82,8 @@ describe('elementwise', () => {
     expect(one('round', 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999999999999994, 2.6)).toEqual([0, 2, 2, -0, -2, -2, 0, 3]);
   });
 
-  test('erf is correct to 5e-16, relative', () => {
-    // Digits from C's erf.
+  test('erf has a relative error below 5e-16', () => {
+    // Values of erf in C.
     const table = [
       [1e-10, 1.1283791670955126e-10],
       [0.5, 0.5204998778130465],
@@ -126,7 +126,7 @@ describe('elementwise', () => {
     expect(two('add', [16777216], [1], 'float32')).toEqual([16777216]);
   });
 
-  test('comparisons with NaN are false but for ne', () => {
+  test('comparisons with NaN are false, except ne', () => {
     const a = f64([4], 1, 2, 2, NaN);
     const b = f64([4], 2, 2, 1, NaN);
     const table = { eq: [0, 1, 0, 0], ne: [1, 0, 1, 1], lt: [1, 0, 0, 0], le: [1, 1, 0, 0], gt: [0, 0, 1, 0], ge: [0, 1, 1, 0] } as const;
@@ -135,7 +135,7 @@ describe('elementwise', () => {
     }
   });
 
-  test('where picks by the condition', () => {
+  test('where selects by the condition', () => {
     expect(out([3], (y) => k.where(bool([3], 1, 0, 1), f64([3], 1, 2, 3), f64([3], 4, NaN, 6), y))).toEqual([1, NaN, 3]);
   });
 
@@ -159,7 +159,7 @@ describe('reductions', () => {
     expect(reduce('sum', x(), [2, 3])).toEqual([1, 5, 3, 4, 2, 6]);
   });
 
-  test('of nothing: 0 and 1', () => {
+  test('sum and product of no elements are 0 and 1', () => {
     expect(reduce('sum', f64([2, 0]), [2, 1])).toEqual([0, 0]);
     expect(reduce('prod', f64([0]), [1])).toEqual([1]);
   });
@@ -174,7 +174,7 @@ describe('reductions', () => {
     expect(reduce('prod', i32([2], 123456789, 987654321), [1], 'int32')).toEqual([-67153019]);
   });
 
-  test('argmax and argmin: first of equals, first NaN', () => {
+  test('argmax and argmin return the first of equals, and the first NaN', () => {
     const v = f64([3, 4], 1, 9, 9, 0, 5, NaN, 7, NaN, -Infinity, -Infinity, Infinity, 2);
     expect(out([3, 1], (y) => k.argReduce('argmax', v, 1, y), 'int32')).toEqual([1, 1, 2]);
     expect(out([3, 1], (y) => k.argReduce('argmin', v, 1, y), 'int32')).toEqual([3, 1, 0]);
@@ -193,7 +193,7 @@ describe('reductions', () => {
     expect(out([1, 3], (y) => k.gather(x(), 0, i32([1, 3], 1, 0, 1), y))).toEqual([4, 5, 6]);
   });
 
-  test('scatterAdd adds repeated indices up', () => {
+  test('scatterAdd adds up values of repeated indices', () => {
     const y = f64([2, 3], 10, 20, 30, 40, 50, 60);
     k.scatterAdd(f64([2, 3], 1, 2, 3, 4, 5, 6), 1, i32([2, 3], 0, 0, 2, 1, 1, 1), y);
     expect(read(y)).toEqual([13, 20, 33, 40, 65, 60]);
@@ -224,7 +224,7 @@ describe('products', () => {
     expect(out([1, 4, 1, 1], (y) => k.conv2d(pair, factors, y, { ...plain, groups: 2 }))).toEqual([5, 10, 21, 28]);
   });
 
-  test('conv2d gradients: each output spreads the kernel, each weight sees its pixels', () => {
+  test('conv2d gradients on small examples', () => {
     const g = f64([1, 1, 2, 2], 1, 0, 0, 10);
     const w = f64([1, 1, 2, 2], 1, 2, 3, 4);
     expect(out([1, 1, 3, 3], (dx) => k.conv2dGradX(g, w, dx, plain))).toEqual([1, 2, 0, 3, 14, 20, 0, 30, 40]);
@@ -268,7 +268,7 @@ describe('pooling', () => {
     return { y: read(y), index: read(index) };
   };
 
-  test('maxPool2d: windows, first of equals, NaN, −∞ and padding', () => {
+  test('maxPool2d: windows, the first of equals, NaN, −∞ and padding', () => {
     const ties = f64([1, 1, 2, 4], 1, 9, 3, 3, 9, 2, 3, 3);
     expect(max(ties, [1, 1, 1, 2], { kernel: [2, 2], stride: [2, 2] })).toEqual({ y: [9, 3], index: [1, 2] });
     expect(max(f64([1, 1, 1, 4], 5, NaN, NaN, 7), [1, 1, 1, 3], { kernel: [1, 2] })).toEqual({ y: [NaN, NaN, NaN], index: [1, 2, 2] });
@@ -280,14 +280,14 @@ describe('pooling', () => {
     });
   });
 
-  test('maxPool2d: dilation, and a window wholly in the padding', () => {
+  test('maxPool2d: dilation, and a window entirely in the padding', () => {
     const apart = { kernel: [1, 2], dilation: [1, 2] } as const;
     expect(max(f64([1, 1, 1, 5], 1, 2, 3, 4, 5), [1, 1, 1, 3], apart)).toEqual({ y: [3, 4, 5], index: [2, 3, 4] });
     const outside = { kernel: [1, 2], padding: [0, 1], dilation: [1, 3] } as const;
     expect(max(f64([1, 1, 1, 2], 1, 2), [1, 1, 1, 1], outside)).toEqual({ y: [-Infinity], index: [0] });
   });
 
-  test('maxPool2dGrad: windows that share their maximum add up, one wholly in the padding gives nothing', () => {
+  test('maxPool2dGrad adds the gradients of windows that share their maximum, and ignores a window entirely in the padding', () => {
     const grad = (x: Shape, g: View, index: number[], p: Partial<PoolParams>): number[] => {
       const params: PoolParams = { kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], ...p };
       return out(x, (dx) => k.maxPool2dGrad(g, view(g.shape, 'int32', 'row-major', index), dx, params));
@@ -298,9 +298,9 @@ describe('pooling', () => {
 
   const avg: AvgPoolParams = { kernel: [1, 3], stride: [1, 2], padding: [0, 1], dilation: [1, 1], countIncludePad: true, divisor: null };
 
-  test('avgPool2d: what counts in the divisor', () => {
+  test('avgPool2d: the divisor with padding and ceil mode', () => {
     const x = f64([1, 1, 1, 4], 3, 6, 9, 12);
-    // Windows (pad 3 6) (6 9 12) (12 pad ·): the last hangs over the padded edge, as ceil mode makes it, and has size 2.
+    // Windows (pad 3 6) (6 9 12) (12 pad ·): in ceil mode the last one extends beyond the padding, so its divisor is 2.
     expect(out([1, 1, 1, 3], (y) => k.avgPool2d(x, y, avg))).toEqual([3, 9, 6]);
     expect(out([1, 1, 1, 3], (y) => k.avgPool2d(x, y, { ...avg, countIncludePad: false }))).toEqual([4.5, 9, 12]);
     expect(out([1, 1, 1, 3], (y) => k.avgPool2d(x, y, { ...avg, divisor: 9 }))).toEqual([1, 3, 12 / 9]);
@@ -316,13 +316,13 @@ describe('pooling', () => {
     expect(out([1, 1, 1, 3], (dx) => k.avgPool2dGrad(f64([1, 1, 1, 1], 4), dx, bare))).toEqual([2, 2, 0]);
   });
 
-  test('adaptiveAvgPool2d: windows overlap where sizes do not divide', () => {
-    // 5 → 3: 0…1, 1…3, 3…4
+  test('adaptiveAvgPool2d: windows overlap if the sizes do not divide', () => {
+    // The windows of 5 → 3 are 0…1, 1…3, 3…4.
     const x = f64([1, 1, 1, 5], 1, 3, 5, 7, 9);
     expect(out([1, 1, 1, 3], (y) => k.adaptiveAvgPool2d(x, y))).toEqual([2, 5, 8]);
     expect(out([1, 1, 1, 5], (dx) => k.adaptiveAvgPool2dGrad(f64([1, 1, 1, 3], 2, 3, 4), dx))).toEqual([1, 2, 1, 3, 2]);
     expect(out([1, 2, 1, 1], (y) => k.adaptiveAvgPool2d(f64([1, 2, 2, 2], 1, 2, 3, 6, 0, 0, 0, 4), y))).toEqual([3, 1]);
-    // Upwards: 2 → 3 is 0, 0…1, 1.
+    // The windows of 2 → 3 are 0, 0…1, 1.
     expect(out([1, 1, 3, 1], (y) => k.adaptiveAvgPool2d(f64([1, 1, 2, 1], 2, 6), y))).toEqual([2, 4, 6]);
   });
 });

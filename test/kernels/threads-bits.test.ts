@@ -11,18 +11,18 @@ import { wasm, wasmFused } from '../../src/kernels/wasm/index.ts';
 import { started, unitsOfWorkers } from '../support/workers.ts';
 import { freed, numbers, view, type Layout } from './layouts.ts';
 
-// Every WebAssembly kernel, on a problem of several chunks, gives the same bits on 1, 2, 3 and 7 threads.
+// Every WebAssembly kernel, on a problem of several chunks, gives bitwise identical results on 1, 2, 3 and 7 threads.
 
 const THREADS = [2, 3, 7];
 const FLOATS = ['float32', 'float64'] as const;
 const ALL = ['float32', 'float64', 'int32', 'bool'] as const;
 
-/** Three chunks of an elementwise kernel, and an end. */
+/** Elements for three chunks of an elementwise kernel and a short fourth one. */
 const N = 3 * 16384 + 5;
 
 const drawn = new Map<number, number[]>();
 
-/** Some numbers of the dtype, always the same: small for int32. */
+/** Makes a view of fixed random numbers of the dtype; those of int32 are small. */
 function some(shape: Shape, dtype: DType, layout: Layout = 'row-major', seed = 1): View {
   let values = drawn.get(seed);
   if (values === undefined || values.length < sizeOf(shape)) drawn.set(seed, (values = numbers(Math.max(N, sizeOf(shape)), seed)));
@@ -35,7 +35,7 @@ function some(shape: Shape, dtype: DType, layout: Layout = 'row-major', seed = 1
   return view(shape, dtype, layout, values.slice(0, sizeOf(shape)).map(kind[dtype]));
 }
 
-/** Numbers 0 … n − 1. */
+/** Makes an index of numbers from 0 to n − 1. */
 function indices(shape: Shape, n: number): View {
   return view(
     shape,
@@ -254,7 +254,7 @@ const cases: Case[] = [
   ...FLOATS.flatMap((t) => [...products(t), ...pooling(t), ...fused(t), ...optimizers(t)]),
 ];
 
-/** The digest of what each case writes. */
+/** Returns the SHA-256 of what each case writes. */
 function digests(): Map<string, string> {
   return new Map(
     cases.map(([name, run]) => {
@@ -288,7 +288,7 @@ afterAll(() => {
   setNumThreads(1);
 });
 
-describe('same bits', () => {
+describe('results are bitwise identical', () => {
   test.each(THREADS)('on %i threads', async (threads) => {
     setNumThreads(threads);
     const pool = poolFor(kernelModule)!;
@@ -297,13 +297,13 @@ describe('same bits', () => {
     expect(unitsOfWorkers(pool)).toBeGreaterThan(0);
   });
 
-  test('cases have names of their own, and write', () => {
+  test('cases have different names, and write their outputs', () => {
     expect(alone.size).toBe(cases.length);
     const untouched = cases.filter(([, run]) => freed(() => run().some((v) => readElements(v.storage.ptr, v.dtype, 1)[0] === 77)));
     expect(untouched.map(([name]) => name)).toEqual([]);
   });
 
-  test('every kernel was shared: a new one needs a case of two chunks here', () => {
+  test('every kernel was shared among threads; a new kernel needs a case of two chunks here', () => {
     const kernels = WebAssembly.Module.exports(kernelModule)
       .map((e) => e.name)
       // The benchmark's probe has as many chunks as it is asked for.

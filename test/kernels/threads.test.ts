@@ -13,10 +13,10 @@ import { wasm } from '../../src/kernels/wasm/index.ts';
 import { started, unitsOfWorkers } from '../support/workers.ts';
 import { freed } from './layouts.ts';
 
-// The pool itself: what it counts, how it starts and ends, and what becomes of workers that fail.
+// The thread pool: its counts, its start and end, and the handling of workers that fail.
 
 const LONG = process.env.CHAINRULE_LONG === '1';
-/** Elsewhere nobody can tell whether a thread has ended. */
+/** Other platforms cannot report whether a thread has ended. */
 const onLinux = process.platform === 'linux';
 
 /** Every worker thread made in this file. */
@@ -42,7 +42,7 @@ afterEach(() => {
   setNumThreads(1);
 });
 
-/** A module of three kernels: `trap` is unreachable code, `hang` a loop without end, `nothing` nothing. */
+/** A module of three kernels: `trap` executes `unreachable`, `hang` loops for ever, `nothing` returns at once. */
 const KERNELS = ['trap', 'hang', 'nothing'] as const;
 const badModule = new WebAssembly.Module(
   // prettier-ignore
@@ -52,14 +52,14 @@ const badModule = new WebAssembly.Module(
   ]),
 );
 
-/** A pool of the bad module whose workers are there. */
+/** Makes a pool for the bad module and waits until its workers have started. */
 async function badPool(workers = 1): Promise<Pool> {
   const pool = new Pool(badModule, wasmMemory, workers);
   await started(pool, workers);
   return pool;
 }
 
-/** The caller's part of a job of two chunks: does nothing, but not before a worker has claimed the other chunk. */
+/** A kernel for the calling thread. It waits until the workers have claimed the other chunks, then calls `then`. */
 function afterClaim(pool: Pool, then: () => void = () => {}): Kernel {
   return () => {
     while (Atomics.load(pool.control, CONTROL.open) > 0 && Atomics.load(pool.control, CONTROL.failed) === 0);
@@ -71,7 +71,7 @@ function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks =
   pool.run(kernel, KERNELS.indexOf(kernel), own, chunks, work);
 }
 
-/** What `fn` throws, and after how many milliseconds. */
+/** Returns what `fn` throws, and the time it took in milliseconds. */
 function failure(fn: () => void): { error: unknown; ms: number } {
   const start = performance.now();
   try {
@@ -82,7 +82,7 @@ function failure(fn: () => void): { error: unknown; ms: number } {
   throw new Error('nothing was thrown');
 }
 
-/** A product large enough to be shared, as its bytes. */
+/** Computes a matrix product that is large enough to be shared among threads, and returns its bytes. */
 function product(): Uint8Array {
   const N = 64;
   return freed(() => {
@@ -99,7 +99,7 @@ function product(): Uint8Array {
 }
 
 describe('numbers of threads', () => {
-  test('setNumThreads takes whole numbers from 1 to 64, and changes nothing else', () => {
+  test('setNumThreads accepts whole numbers from 1 to 64, and rejects all else without a change', () => {
     setNumThreads(3);
     for (const [n, got] of [
       [0, '0'],
@@ -113,10 +113,10 @@ describe('numbers of threads', () => {
     expect(getNumThreads()).toBe(3);
   });
 
-  describe('a control group grants', () => {
+  describe('the limit of a control group', () => {
     const files = (content: Record<string, string>) => (path: string) => content[path] ?? null;
 
-    test('nothing special where there is no control group or no limit', () => {
+    test('is infinite without a control group or without a limit', () => {
       expect(quotaOf(files({}))).toBe(Infinity);
       expect(quotaOf(files({ '/proc/self/cgroup': '0::/a\n', '/sys/fs/cgroup/a/cpu.max': 'max 100000\n' }))).toBe(Infinity);
       const first = { '/proc/self/cgroup': '4:memory:/b\n3:cpu,cpuacct:/a\n' };
@@ -125,7 +125,7 @@ describe('numbers of threads', () => {
       ).toBe(Infinity);
     });
 
-    test('version 2: the least of the group and those around it, or what a container sees at the root', () => {
+    test('version 2: the least limit of the group and its ancestors, or that at the root inside a container', () => {
       const group = { '/proc/self/cgroup': '0::/a/b\n' };
       expect(quotaOf(files({ ...group, '/sys/fs/cgroup/a/b/cpu.max': '350000 100000\n' }))).toBe(3.5);
       expect(
@@ -143,7 +143,7 @@ describe('numbers of threads', () => {
 });
 
 describe('the pool', () => {
-  test('starts with the first call that is big enough, and computes the same', async () => {
+  test('starts with the first call that is large enough, and gives the same results', async () => {
     setNumThreads(1);
     const alone = product();
     const before = made.length;
@@ -157,7 +157,7 @@ describe('the pool', () => {
     while (unitsOfWorkers(pool) === 0) expect(product()).toEqual(alone);
   });
 
-  test('deals every chunk once, in 16 units a thread or units of 20 milliseconds', async () => {
+  test('assigns every chunk once, in 16 work items per thread or work items of 20 milliseconds', async () => {
     const pool = await badPool(2);
     const jobs = [
       [2, 0, 2],
@@ -190,7 +190,7 @@ describe('the pool', () => {
     pool.stop();
   });
 
-  test('what the caller throws is passed on after the workers are done, and the pool goes on', async () => {
+  test('passes on what the calling thread throws after the workers have finished, and can be used again', async () => {
     const pool = await badPool();
     const wrong = new RangeError('mine');
     expect(() =>
@@ -233,7 +233,7 @@ describe('the pool', () => {
 });
 
 describe('a worker that', () => {
-  test('traps becomes a WorkerError with its text', async () => {
+  test('traps causes a WorkerError with the text of the trap', async () => {
     const pool = await badPool();
     const { error } = failure(() => run(pool, 'trap', afterClaim(pool)));
     expect(error).toEqual(
@@ -243,11 +243,11 @@ describe('a worker that', () => {
     );
   });
 
-  test('traps claims no more units: the scratch memory it had taken stays taken', async () => {
+  test('traps claims no more work items, because its scratch area stays reserved', async () => {
     const pool = await badPool();
     const own = () => {
       while (Atomics.load(pool.control, CONTROL.failed) === 0);
-      // Time enough for the other units, which are empty.
+      // Long enough for the other work items, which are empty.
       Atomics.wait(pool.control, CONTROL.never, 0, 5);
     };
     const { error } = failure(() => run(pool, 'trap', own, 8));
@@ -255,7 +255,7 @@ describe('a worker that', () => {
     expect(pool.control[CONTROL.workers + CONTROL.done]).toBe(1);
   });
 
-  test('ends its unit in the moment in which the owner looks whether it is still there: no failure', async () => {
+  test('finishes its work item while the calling thread checks whether it is alive is no failure', async () => {
     const pool = await badPool();
     const { load } = Atomics;
     let looked = 0;
@@ -264,7 +264,7 @@ describe('a worker that', () => {
       return load(c, i);
     }) as typeof load;
     try {
-      // A unit more than there are, as if a worker held it.
+      // One work item more than there are, as if a worker had claimed it.
       run(pool, 'nothing', () => Atomics.add(pool.control, CONTROL.pending, 1), 1);
     } finally {
       Atomics.load = load;
@@ -273,7 +273,7 @@ describe('a worker that', () => {
     expect(looked).toBe(1);
   });
 
-  test('stands still over ten waits is stopped and becomes a WorkerError within about a second', async () => {
+  test('makes no progress for ten waits is stopped, with a WorkerError within about a second', async () => {
     const pool = await badPool(2);
     const { error, ms } = failure(() => run(pool, 'hang', afterClaim(pool), 3));
     expect(error).toEqual(
@@ -283,12 +283,12 @@ describe('a worker that', () => {
     );
     expect(ms).toBeGreaterThan(950);
     expect(ms).toBeLessThan(3000);
-    // It has ended before the error was thrown: this thread's event loop has not turned since.
+    // The workers had ended before the error was thrown, as this thread's event loop has not run since.
     for (const worker of [0, 1])
       expect(threadRuns(pool.control[CONTROL.workers + CONTROL.workerSize * worker + CONTROL.thread]!)).not.toBe(true);
   });
 
-  test.runIf(onLinux)('ends in the middle of its work becomes a WorkerError', async () => {
+  test.runIf(onLinux)('ends during its work causes a WorkerError', async () => {
     const pool = await badPool();
     const worker = made.at(-1)!;
     const { error, ms } = failure(() =>
@@ -303,11 +303,11 @@ describe('a worker that', () => {
         'hang: a worker thread ended in the middle of its work. The next call starts new ones; setNumThreads(1) does without',
       ),
     );
-    // Noticed before ten waits are over.
+    // Detected before ten waits are over.
     expect(ms).toBeLessThan(950);
   });
 
-  test('fails in a kernel of the library is replaced: the next call works', async () => {
+  test('fails in a kernel of the library is replaced, and the next call works', async () => {
     setNumThreads(2);
     const alone = product();
     const pool = poolFor(kernelModule)!;
@@ -331,7 +331,7 @@ describe('a worker that', () => {
     expect(pool.ended).toBe(true);
   });
 
-  test('ends before it begins is not started again: the caller computes alone', async () => {
+  test('ends before it has started is not started again; the calling thread computes alone', async () => {
     setNumThreads(2);
     const alone = product();
     const pool = poolFor(kernelModule)!;
@@ -342,7 +342,7 @@ describe('a worker that', () => {
     expect(product()).toEqual(alone);
   });
 
-  test('may not be made is done without', () => {
+  test('cannot be made is not needed; the calling thread computes alone', () => {
     workerThreads.Worker = function forbidden(): never {
       throw new Error('forbidden');
     } as unknown as typeof Worker;
@@ -355,7 +355,7 @@ describe('a worker that', () => {
   });
 });
 
-test('memory that grows between calls is there for workers, to copy in bulk too', async () => {
+test('workers can use memory that has grown between calls, also for bulk copies', async () => {
   setNumThreads(3);
   product();
   const pool = poolFor(kernelModule)!;

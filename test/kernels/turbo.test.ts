@@ -12,7 +12,7 @@ const [ADD, SUB] = [
   [0xfd, 0xe5, 0x01],
 ];
 
-test('kernels that compute the same bits are adopted', () => {
+test('kernels with bitwise identical results are adopted', () => {
   const before = memory().bytes;
   const other = new WebAssembly.Module(kernelBytes());
   expect(adopt(() => other)).toBe(true);
@@ -25,7 +25,7 @@ test('kernels that compute the same bits are adopted', () => {
   ).toEqual([4, 6]);
 });
 
-test('tiles for wide code compute the same bits, whatever is left over at their ends', () => {
+test('micro-kernels for wide vectors are bitwise identical, with any remainder in each dimension', () => {
   const results = (): string[] => {
     manualSeed(3);
     const leaf = (...shape: number[]): Tensor => randn(shape, { requiresGrad: true });
@@ -48,7 +48,7 @@ test('tiles for wide code compute the same bits, whatever is left over at their 
       [1, 5, 66, 4, 21],
     ].flatMap(([N, C, O, H, W]) => {
       const x = leaf(N!, C!, H!, W!);
-      // Of stride 1 in tiles, of stride 2 directly.
+      // Stride 1 uses Winograd, stride 2 direct convolution.
       return [1, 2].map((stride) => {
         const w = leaf(O!, C!, 3, 3);
         x.grad = null;
@@ -67,7 +67,7 @@ test('tiles for wide code compute the same bits, whatever is left over at their 
   }
 });
 
-test('kernels with one wrong operation are not', () => {
+test('kernels with one wrong operation are not adopted', () => {
   const bytes = kernelBytes();
   let spoiled = 0;
   for (let i = 0; i + 2 < bytes.length; i++) {
@@ -84,7 +84,7 @@ test('kernels with one wrong operation are not', () => {
   ).toEqual([4, 6, 8, 10, 12]);
 });
 
-test('CHAINRULE_TURBO=1 computes the same bits, or says why it does not', () => {
+test('CHAINRULE_TURBO=1 is bitwise identical, or warns that it is not used', () => {
   const program = `
     import { manualSeed, randn } from '${new URL('../../src/index.ts', import.meta.url).href}';
     manualSeed(1);

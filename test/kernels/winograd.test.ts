@@ -11,11 +11,11 @@ import type { View } from '../../src/kernels/view.ts';
 import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
-// Winograd's 3×3 convolutions against the reference and the direct kernels, in all three directions. Whole storages are compared, so
-// that a write beside an output's elements shows.
+// Compares Winograd's 3×3 convolutions with the reference and with the direct kernels, in all three directions. Whole storages are
+// compared, which shows writes outside an output's elements too.
 
 const RUNS = { seed: 20261124, numRuns: 80 };
-/** Of sums of n products of standard normal numbers; the reference sums in float64. */
+/** Tolerances for sums of n products of standard normal numbers; the reference sums in float64. */
 const within = (type: FloatDType, n: number): number => (type === 'float32' ? 2e-5 : 5e-14) * Math.sqrt(n);
 
 interface Case {
@@ -45,7 +45,7 @@ function operands(c: Case): { x: View; w: View; g: View; p: ConvParams } {
   };
 }
 
-/** What a kernel writes, by an algorithm. */
+/** Returns what a kernel writes with an algorithm. */
 function written(shape: Shape, type: FloatDType, run: (y: View) => void, algorithm: ConvAlgorithm = 'auto'): View {
   const y = view(shape, type, shape.at(-1) === 3 && shape.at(-2) === 3 ? 'row-major' : 'channels-last');
   setConvAlgorithm(algorithm);
@@ -53,7 +53,7 @@ function written(shape: Shape, type: FloatDType, run: (y: View) => void, algorit
   return y;
 }
 
-/** The three directions: what they write, how, and from how many products an element is summed. */
+/** The three directions: the output, the kernel that writes it, and the number of products in the sum of an element. */
 function directions(c: Case): { name: string; shape: Shape; terms: number; run: (k: typeof wasm) => (y: View) => void }[] {
   const { x, w, g, p } = operands(c);
   return [
@@ -74,7 +74,7 @@ function check(c: Case): void {
   });
 }
 
-/** Whether a direction's bits differ between the algorithms: they would not if both were direct. */
+/** Returns whether a direction's results differ between the algorithms; if both were direct, they would be bitwise identical. */
 function differ(c: Case): boolean[] {
   return freed(() =>
     directions(c).map(({ shape, run }) => {
@@ -124,7 +124,7 @@ describe('against the reference, within 2e-5·√terms (float32) and 5e-14·√t
     [2, 20, 131, 8, 8],
     [70, 5, 6, 4, 4],
     [1, 8, 8, 64, 9, 0],
-  ])('blocks of rows, parts of rows, groups of channels: N, C, O, height, width = %i, %i, %i, %i, %i', (sizes) => {
+  ])('blocks of whole rows, of parts of rows, and of groups of channels: N, C, O, height, width = %i, %i, %i, %i, %i', (sizes) => {
     for (const type of ['float32', 'float64'] as const) check(fixed(sizes, type));
     expect(differ(fixed(sizes))).toEqual([true, true, true]);
   });
@@ -182,7 +182,7 @@ describe('which algorithm', () => {
     expect(differ(fixed(sizes))).toEqual([winograd, winograd, winograd]);
   });
 
-  test('of stride 2, dilation 2, groups, 1×1 and 5×5 none', () => {
+  test('stride 2, dilation 2, groups, 1×1 and 5×5 are direct', () => {
     freed(() => {
       const x = view([4, 16, 16, 16], 'float32', 'channels-last', numbers(16384, 1));
       const bits = (K: number, p: Partial<ConvParams>, algorithm: ConvAlgorithm): number[] => {
@@ -206,7 +206,7 @@ describe('which algorithm', () => {
     });
   });
 
-  test('another name is refused, and changes nothing', () => {
+  test('an unknown name is rejected and changes nothing', () => {
     const before = differ(fixed([1, 8, 8, 8, 8]));
     expect(() => setConvAlgorithm('fft' as ConvAlgorithm)).toThrow(
       new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got "fft"`),
@@ -217,11 +217,11 @@ describe('which algorithm', () => {
 });
 
 describe('precision', () => {
-  /** Root mean squares of a direction's errors in float32 and of its results, and the largest of both. */
+  /** Returns the root mean squares of a direction's float32 errors and of its results, and the largest of both. */
   function errors(sizes: Sizes, direction: number, algorithm: ConvAlgorithm): Record<'rms' | 'max' | 'rmsResult' | 'maxResult', number> {
     return freed(() => {
       const result = (type: FloatDType, a: ConvAlgorithm): number[] => {
-        // Operands are rounded to float32 both times, so that only the arithmetic differs.
+        // The operands are rounded to float32 in both runs, so that only the arithmetic differs.
         const { x, w, g, p } = operands(fixed(sizes));
         const [X, W, G] = [x, w, g].map((v) => view(v.shape, type, v === w ? 'row-major' : 'channels-last', read(v))) as [View, View, View];
         const runs = [
@@ -240,7 +240,7 @@ describe('precision', () => {
     });
   }
 
-  // The direct weight gradient sums in blocks, which keeps its own error small: so it is no measure.
+  // The weight gradient is not compared with the direct one, which sums in blocks and has an unusually small error.
   test.for<Sizes>([
     [8, 16, 16, 32, 32],
     [8, 32, 32, 16, 16],
@@ -254,7 +254,7 @@ describe('precision', () => {
     }
   });
 
-  test('what is not finite spreads over its tiles and no further', () => {
+  test('NaN and infinity spread over the tiles that read them and no further', () => {
     freed(() => {
       const c = fixed([1, 8, 8, 24, 24]);
       const { x, w, p } = operands(c);
@@ -267,7 +267,7 @@ describe('precision', () => {
       const hit = got.map((v, i) => (Number.isNaN(v) ? i % 576 : -1)).filter((i) => i >= 0);
       const rows = hit.map((i) => Math.floor(i / 24));
       const columns = hit.map((i) => i % 24);
-      // Input (10, 13) is read by the tiles of rows 8 … 11 and columns 12 … 15 alone.
+      // Input (10, 13) is read only by the tiles of rows 8 … 11 and columns 12 … 15.
       expect([Math.min(...rows), Math.max(...rows), Math.min(...columns), Math.max(...columns)]).toEqual([8, 11, 12, 15]);
       got.forEach((v, i) => Number.isNaN(v) || expect(v).toBe(clean[i]));
     });
@@ -286,7 +286,7 @@ describe('through autograd', () => {
   });
 });
 
-test('workspaces are given back', () => {
+test('workspaces are released', () => {
   freed(() => {
     const { x, w, g, p } = operands(fixed([2, 8, 8, 8, 8]));
     const outputs = [
