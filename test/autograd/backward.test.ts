@@ -1,11 +1,11 @@
-/** What backward and grad do beside the formulas: accumulation, retaining, hooks, atomic commits, deep graphs, orders. */
+/** The behaviour of backward and grad apart from formulas: accumulation, retained graphs, hooks, atomic commits, deep graphs, higher orders. */
 import { describe, expect, it } from 'vitest';
 import { ArgumentError, type Tensor, backwardSteps, defineOp, grad, graph, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
 
 describe('backward', () => {
-  it('accumulates over calls and over uses, in the leaf’s own strides', () =>
+  it('accumulates over calls and over uses, in the leaf’s strides', () =>
     scope(() => {
       const x = leaf([1, 2]);
       x.mul(x).add(x).sum().backward();
@@ -18,7 +18,7 @@ describe('backward', () => {
       expect(x.grad!.strides).toEqual(x.strides);
     }));
 
-  it('materialises a gradient that arrives expanded', () =>
+  it('makes an expanded gradient contiguous', () =>
     scope(() => {
       const x = leaf([1, 2, 3]);
       x.sum().backward();
@@ -28,7 +28,7 @@ describe('backward', () => {
       expect(x.grad!.toArray()).toEqual([2, 2, 2]);
     }));
 
-  it('does not write through a gradient that two leaves received', () =>
+  it('does not accumulate in place into a gradient that two leaves share', () =>
     scope(() => {
       const a = leaf([1]);
       const b = leaf([2]);
@@ -37,7 +37,7 @@ describe('backward', () => {
       expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([[4], [1]]);
     }));
 
-  it('retainGraph keeps the graph for another walk', () =>
+  it('retainGraph retains the graph for another backward', () =>
     scope(() => {
       const x = leaf([3]);
       const y = x.square().sum();
@@ -46,7 +46,7 @@ describe('backward', () => {
       expect(x.grad!.toArray()).toEqual([12]);
     }));
 
-  it('takes a gradient for an output that is no scalar, and leaves it alone', () =>
+  it('takes a gradient for an output that is not a scalar, and does not change it', () =>
     scope(() => {
       const x = leaf([1, 2]);
       const g = tensor([10, 100], { dtype: 'float64' });
@@ -55,7 +55,7 @@ describe('backward', () => {
       expect(g.toArray()).toEqual([10, 100]);
     }));
 
-  it('casts the gradient back through dtypes', () =>
+  it('casts the gradient back to the dtype of the input', () =>
     scope(() => {
       const x = tensor([1.5], { requiresGrad: true });
       const y = leaf([2]).mul(x);
@@ -64,7 +64,7 @@ describe('backward', () => {
       expect([x.grad!.dtype, x.grad!.toArray()]).toEqual(['float32', [2]]);
     }));
 
-  it('consumes unused heads and logged sums, but not other ancestors', () =>
+  it('consumes unused heads and logged sums, but no other ancestors', () =>
     scope(() => {
       const w = leaf([2]);
       const u = leaf([3]);
@@ -77,7 +77,7 @@ describe('backward', () => {
       expect([w.grad!.toArray(), u.grad!.toArray()]).toEqual([[5], [7]]);
     }));
 
-  it('retainGrad fills grad of a result; hooks see and replace gradients', () =>
+  it('retainGrad sets grad of a result; hooks receive and replace gradients', () =>
     scope(() => {
       const x = leaf([1, 2]);
       const h = x.mul(3).retainGrad();
@@ -96,7 +96,7 @@ describe('backward', () => {
       expect(h.grad!.toArray()).toEqual([10, 10]);
     }));
 
-  it('a throwing hook leaves every grad as it was, frees everything, and consumes the graph', () => {
+  it('a hook that throws leaves every grad unchanged, frees all gradients of the walk, and consumes the graph', () => {
     const x = leaf([1, 2]);
     const w = leaf([3, 4]);
     x.mul(2).sum().backward();
@@ -116,7 +116,7 @@ describe('backward', () => {
     w.dispose();
   });
 
-  it('refuses a backward that gives a gradient of the wrong shape, and says which', () =>
+  it('rejects an operation’s backward that returns a gradient of the wrong shape, and names the gradient', () =>
     scope(() => {
       const wrong = defineOp({ name: 'wrong', forward: (_, x: Tensor) => x.mul(2), backward: (g) => [g.sum()] });
       const x = leaf([1, 2]);
@@ -126,7 +126,7 @@ describe('backward', () => {
       expect(x.grad).toBe(null);
     }));
 
-  it('what is written to in the middle of a walk is noticed, and no grad changes', () =>
+  it('a write during backward is detected, and no grad changes', () =>
     scope(() => {
       const [x, c] = [leaf([1, 2]), tensor([3, 4], { dtype: 'float64' })];
       const changed = "backward: mul saved a tensor [2] ('b') that was changed in place afterwards (it was at version 0, now 1)";
@@ -150,7 +150,7 @@ describe('backward', () => {
       expect(x.grad).toBe(null);
     }));
 
-  it('a hook that walks the same graph again is refused, and so is one that disposes of it in the middle', () =>
+  it('a hook must not run backward on the same graph or dispose of it', () =>
     scope(() => {
       const x = leaf([2]);
       const h = x.mul(3);
@@ -176,7 +176,7 @@ describe('backward', () => {
       expect(x.grad!.toArray()).toEqual([6]);
     }));
 
-  it('a gradient that a hook kept or gave stays the user’s', () =>
+  it('a gradient that a hook kept or returned remains owned by the user', () =>
     scope(() => {
       const x = leaf([1, 2]);
       let kept!: Tensor;
@@ -202,7 +202,7 @@ describe('backward', () => {
       kept.dispose();
     }));
 
-  it('retainGrad keeps value and gradient, of a 0-d result too, until the scope ends', () =>
+  it('retainGrad keeps value and gradient until the scope ends, also of a 0-d result', () =>
     scope(() => {
       const x = leaf([1, 2]);
       const s = x.sum().retainGrad();
@@ -212,7 +212,7 @@ describe('backward', () => {
       expect([s.item(), s.grad!.item(), h.toArray(), h.grad!.toArray()]).toEqual([3, 3, [3, 6], [1, 1]]);
     }));
 
-  it('a grad that was disposed of counts as none, and no other leaf changes when something is wrong', () =>
+  it('a grad that was disposed of counts as null, and an error changes no other leaf', () =>
     scope(() => {
       const [a, b] = [leaf([1]), leaf([2])];
       a.mul(b).sum().backward();
@@ -222,7 +222,7 @@ describe('backward', () => {
       expect([a.grad!.toArray(), b.grad!.toArray()]).toEqual([[2], [2]]);
     }));
 
-  it('switching gradients off and on again leaves live graphs alone', () =>
+  it('switching gradients off and on does not affect live graphs', () =>
     scope(() => {
       const x = leaf([3]);
       const y = x.square().sum();
@@ -230,7 +230,7 @@ describe('backward', () => {
       expect(grad(y, x).toArray()).toEqual([6]);
     }));
 
-  it('a constant that was freed, came back and changed does not change what was saved', () =>
+  it('a write to a disposed 0-d constant does not change the saved tensor', () =>
     scope(() => {
       const s = tensor(3, { dtype: 'float64' });
       const x = leaf([1, 1]);
@@ -241,7 +241,7 @@ describe('backward', () => {
       expect([s.item(), x.grad!.toArray()]).toEqual([4, [3, 3]]);
     }));
 
-  it('grad with respect to an intermediate leaves what is behind it for another walk', () =>
+  it('grad with respect to an intermediate leaves the graph of its inputs for another backward', () =>
     scope(() => {
       const x = leaf([2]);
       const h = x.square();
@@ -250,7 +250,7 @@ describe('backward', () => {
       expect(x.grad!.toArray()).toEqual([20]);
     }));
 
-  it('dispose of a head leaves owned ancestors to other heads, and says who consumed the rest', () =>
+  it('dispose of a head leaves owned ancestors for other heads, and errors about the rest name dispose', () =>
     scope(() => {
       const x = leaf([2]);
       const h = x.square().keep();
@@ -284,7 +284,7 @@ describe('backward', () => {
       expect(grad(g.sum(), x).item()).toBe(25_000 * 24_999);
     }));
 
-  it('differentiates 30 doublings: each node once, not each path', () =>
+  it('differentiates 30 doublings by visiting each node once instead of each path', () =>
     scope(() => {
       const x = leaf([1]);
       let y: Tensor = x;
@@ -294,7 +294,7 @@ describe('backward', () => {
     }));
 });
 
-describe('an operation whose block throws', () => {
+describe('an operation whose forward, save or backward throws', () => {
   const broken = (part: 'forward' | 'save' | 'backward'): ((x: Tensor) => Tensor) => {
     const fail = (now: string): void => {
       if (now === part) throw new Error(`${part} throws`);
@@ -346,7 +346,7 @@ describe('higher orders', () => {
       expect(found).toEqual([80, 160, 240, 240, 120]);
     }));
 
-  it('createGraph records grad, and accumulates it out of place', () =>
+  it('createGraph records gradients, and accumulates them out of place', () =>
     scope(() => {
       const x = leaf([3]);
       x.pow(3).sum().backward(null, { createGraph: true });
@@ -356,7 +356,7 @@ describe('higher orders', () => {
       expect([x.grad!.toArray(), first === x.grad]).toEqual([[29], false]);
     }));
 
-  it('under createGraph too, every grad has memory of its own in its leaf’s order', () =>
+  it('also with createGraph, every grad has its own memory in its leaf’s order', () =>
     scope(() => {
       const [a, b] = [leaf([1, 2]), leaf([3, 4])];
       a.add(b)
@@ -376,7 +376,7 @@ describe('higher orders', () => {
       expect(m.grad!.strides).toEqual(m.strides);
     }));
 
-  it('counts gradOutputs', () =>
+  it('checks the number of gradOutputs', () =>
     scope(() => {
       const x = leaf([1]);
       const [y, z] = [x.mul(2).sum(), x.mul(3).sum()];
@@ -385,7 +385,7 @@ describe('higher orders', () => {
       );
     }));
 
-  it('a gradient penalty trains through the gradient', () =>
+  it('a gradient penalty has the right gradient', () =>
     scope(() => {
       const x = leaf([1, -2]);
       const w = leaf([0.5, 0.25]);
@@ -412,7 +412,7 @@ describe('higher orders', () => {
     x.dispose();
   });
 
-  it('a composite forward written with tensors is an operation like ours', () =>
+  it('an operation whose forward is written with tensors behaves like a built-in one', () =>
     scope(() => {
       const cube = defineOp({
         name: 'cube',
@@ -426,7 +426,7 @@ describe('higher orders', () => {
       expect(grad(g.sum(), x).toArray()).toEqual([12, -6]);
     }));
 
-  it('gradients of float32 tensors are float32, in grad mode and without', () =>
+  it('gradients of float32 tensors are float32, with and without grad mode', () =>
     scope(() => {
       const x = randn([3], { requiresGrad: true });
       expect(grad(x.exp().sum(), x).dtype).toBe('float32');

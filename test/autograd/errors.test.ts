@@ -1,4 +1,4 @@
-/** Every misuse has its typed error with an exact text, and leaves tensors and bytes as they were. */
+/** Every misuse throws an error of the right class with an exact text, and leaves tensors and bytes unchanged. */
 import { describe, expect, it } from 'vitest';
 import {
   ArgumentError,
@@ -130,7 +130,7 @@ describe('shapes and dtypes', () => {
 });
 
 describe('autograd', () => {
-  it('backward without a graph, of no scalar, with a wrong gradient', () =>
+  it('backward without a graph, of an output that is not a scalar, with a wrong gradient', () =>
     scope(() => {
       const x = leaf([2]);
       const y = x.mul(2);
@@ -152,7 +152,7 @@ describe('autograd', () => {
       expect(x.grad!.toArray()).toEqual([2, 2]);
     }));
 
-  it('a second backward, and mixing consumed with live', () =>
+  it('a second backward, and an operation on consumed and live graphs', () =>
     scope(() => {
       const x = leaf([2]);
       const h = x.mul(2);
@@ -173,7 +173,7 @@ describe('autograd', () => {
       expect(h.mul(3).toArray()).toEqual([6, 6]);
     }));
 
-  it('what was saved has changed', () =>
+  it('a saved tensor has been written to', () =>
     scope(() => {
       const x = leaf([2]);
       const c = ones([2]);
@@ -188,7 +188,7 @@ describe('autograd', () => {
       expect(x.grad).toBe(null);
     }));
 
-  it('writing in place to what requires a gradient, to its views and base, with such an operand, to expanded memory', () =>
+  it('in-place writes to tensors that require a gradient, to their views and bases, with such an operand, and to expanded memory', () =>
     scope(() => {
       const x = leaf([2]);
       const text = (op: string): string =>
@@ -209,7 +209,7 @@ describe('autograd', () => {
       expect(x.toArray()).toEqual([2, 2]);
     }));
 
-  it('unused inputs, inputs without gradient, results that are no leaves', () =>
+  it('unused inputs, inputs without gradient, results that are not leaves', () =>
     scope(() => {
       const x = leaf([2]);
       const z = leaf([3]);
@@ -224,7 +224,7 @@ describe('autograd', () => {
 });
 
 describe('lifetime', () => {
-  it('reading what a backward, a scope, an iteration or dispose has freed', () => {
+  it('reading a tensor that backward, a scope, an iteration or dispose has freed', () => {
     const x = leaf([2]);
     const h = x.mul(2);
     h.sum().backward();
@@ -262,7 +262,7 @@ describe('lifetime', () => {
     x.dispose();
   });
 
-  it('backward through what a scope has freed', () => {
+  it('backward through a graph that a scope has freed', () => {
     const x = leaf([2]);
     let y!: Tensor;
     scope(() => {
@@ -290,7 +290,7 @@ describe('lifetime', () => {
     );
   });
 
-  it('a scoped loop that ends inside another’s iteration', () => {
+  it('a scoped loop that ends within the iteration of another loop', () => {
     const a = scoped(3);
     const b = scoped(3);
     a.next();

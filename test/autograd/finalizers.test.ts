@@ -1,4 +1,4 @@
-/** The last net: what nobody disposes of is freed when the garbage collector finds it. */
+/** The GC fallback: tensors without another owner are freed by the garbage collector. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { type Tensor, backwardSteps, memory, scoped, tensor } from 'chainrule';
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Collects until the memory report is as before, or a few turns have passed. */
+/** Collects garbage until the memory report is as before, or for a few turns of the event loop. */
 async function settle(tensors: number): Promise<void> {
   for (let i = 0; i < 50 && memory().tensors > tensors; i++) {
     collect();
@@ -15,7 +15,7 @@ async function settle(tensors: number): Promise<void> {
   }
 }
 
-it('abandoned graphs, views and loose tensors give their memory back', async () => {
+it('the memory of abandoned graphs, views and untracked tensors is freed', async () => {
   const w = tensor([1, 2, 3], { requiresGrad: true });
   const before = memory();
   const abandon = (): void => {
@@ -31,7 +31,7 @@ it('abandoned graphs, views and loose tensors give their memory back', async () 
   w.dispose();
 });
 
-it('an iterator or a walk that is dropped in the middle gives its memory back, and frees nothing that is still held', async () => {
+it('an iterator or a walk that is dropped before its end frees its memory, and nothing that is still referenced', async () => {
   const w = tensor([1, 2, 3], { requiresGrad: true });
   const before = memory();
   const abandon = (): Tensor => {
@@ -48,7 +48,7 @@ it('an iterator or a walk that is dropped in the middle gives its memory back, a
   w.dispose();
 });
 
-it('setting grad refuses what is gone, and leaves nothing behind', () => {
+it('setting grad to a released tensor throws, and leaves nothing behind', () => {
   const x = tensor([1, 2]);
   const gone = tensor([1, 2]);
   gone.dispose();

@@ -35,7 +35,7 @@ describe('valueAndGrad', () => {
     expect([v3.item(), g3.a.toArray(), g3.b.toArray()]).toEqual([23, [6, 20], [1, 4]]);
   });
 
-  test('leaves no trace: no history, no .grad, no memory but the results', () => {
+  test('leaves no graph, no .grad, and no memory apart from the results', () => {
     const x = tensor([1, 2], { ...f64, requiresGrad: true });
     scope(() => x.exp());
     const before = memory();
@@ -55,13 +55,13 @@ describe('valueAndGrad', () => {
     expect(x.grad!.toArray()).toEqual([36, 288]);
   });
 
-  test('an input that the value does not depend on has derivative zero', () => {
+  test('the derivative of an unused input is zero', () => {
     const [, [, gy]] = valueAndGrad((x) => x.sum(), [vector([1]), ones([2, 0, 3], f64)]);
     expect(gy.shape).toEqual([2, 0, 3]);
     expect(valueAndGrad((x) => x.detach().sum(), vector([1, 2]))[1].toArray()).toEqual([0, 0]);
   });
 
-  test('refusals', () => {
+  test('bad arguments throw', () => {
     expect(() => valueAndGrad((x) => x, vector([1, 2]))).toThrow(
       new ShapeError('valueAndGrad: the function must return a scalar, got shape [2]'),
     );
@@ -92,7 +92,7 @@ describe('valueAndGrad', () => {
 describe('v', () => {
   const product = ({ a, b }: { a: Tensor; b: Tensor }): Tensor => a.mul(b);
 
-  test('of a record goes by its keys, in whatever order', () => {
+  test('of a record is matched by its keys, in any order', () => {
     const point = { a: vector([2]), b: vector([3]) };
     // a' b + a b' = 1 · 3 + 2 · 10
     expect(jvp(product, point, { b: vector([10]), a: vector([1]) })[1].toArray()).toEqual([23]);
@@ -101,7 +101,7 @@ describe('v', () => {
     expect([h.a.toArray(), h.b.toArray()]).toEqual([[10], [1]]);
   });
 
-  test('of another structure is refused', () => {
+  test('of another structure throws', () => {
     const point = { a: vector([2]), b: vector([3]) };
     const [one, two] = [vector([1]), vector([2])];
     const text = (got: string): ArgumentError =>
@@ -122,7 +122,7 @@ describe('v', () => {
 });
 
 describe('products agree with the matrices', () => {
-  /** An elementwise and a mixing part, so that neither J nor H has a simple form. */
+  /** The sum of an elementwise part and one that mixes elements, so that neither J nor H has a simple form. */
   const g = (x: Tensor, w: Tensor): Tensor => x.matmul(w).tanh().mul(x.sum());
   const near = (a: Tensor, b: Tensor): void => {
     expect(a.shape).toEqual(b.shape);

@@ -49,7 +49,7 @@ const WITHOUT_GRADIENT = [
   'any',
   'all',
   'detach',
-  // Arithmetic on shapes, and checks.
+  // Functions for shapes and checks.
   'expandTo',
   'withOperands',
   'floats',
@@ -95,12 +95,12 @@ describe('at ties the gradient is shared', () => {
     ));
 });
 
-// On the reference kernels a fused operation is its definition.
+// On the reference kernels a fused operation is computed by its definition.
 describe.runIf(kernels.name === 'wasm')('fused operations agree with their definitions', () => {
   for (const line of FUSED) test(line.name, () => holds(agreesWithDefinition(line), SECOND_ORDER_CASES));
 });
 
-test('the table misses no operation', () => {
+test('the table has a line for every operation', () => {
   const modules: Record<string, unknown>[] = [
     activations,
     conv,

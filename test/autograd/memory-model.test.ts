@@ -1,7 +1,7 @@
 /**
- * Random programs of operations, views, in-place writes, scopes, scoped loops, backward, keep and dispose, run on the engine
- * and on a plain-JavaScript model of the ownership rules. After every statement both agree on values, gradients, errors, the
- * number of live tensors, and the bytes they hold.
+ * Runs random programs on the engine and on a model of the ownership rules in plain JavaScript. The programs consist of operations,
+ * views, in-place writes, scopes, scoped loops, backward, keep and dispose. After every statement both must agree on values,
+ * gradients, errors, the number of live tensors, and their bytes.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -23,9 +23,9 @@ import {
 interface Memory {
   data: number[];
   version: number;
-  /** Live handles that require a gradient. */
+  /** Number of live handles that require a gradient. */
   gradHandles: number;
-  /** Handles and saved references. */
+  /** Number of handles and saved references. */
   refs: number;
 }
 
@@ -34,7 +34,7 @@ type FreedBy = 'backward' | 'scope' | 'iteration' | 'dispose';
 interface MNode {
   inputs: (MNode | null)[];
   saved: { memory: Memory; version: number }[];
-  /** Gradients of the inputs from that of the output. */
+  /** Returns the gradients of the inputs for a gradient of the output. */
   pull: (g: number[]) => number[][];
   users: MNode[];
   consumedBy: FreedBy | null;
@@ -47,7 +47,7 @@ interface MTensor {
   scalar: boolean;
   node: MNode | null;
   freedBy: FreedBy | null;
-  /** The value of a freed 0-d tensor. */
+  /** The value of a 0-d tensor, which can be read after it has been freed. */
   value: number;
   owned: boolean;
   binned: boolean;
@@ -76,7 +76,7 @@ class Model {
   all: MTensor[] = [];
   bin: MTensor[] = [];
   memories = new Set<Memory>();
-  /** Nodes in creation order. */
+  /** All nodes in creation order. */
   nodes: MNode[] = [];
 
   newMemory(data: number[]): Memory {
@@ -108,7 +108,7 @@ class Model {
     return t;
   }
 
-  /** Whether backward can still go through the tensor's own node. */
+  /** Whether backward can still visit the tensor's own node. */
   live(t: MTensor): boolean {
     return t.node !== null && !t.node.leaf && t.node.consumedBy === null && t.node.out === t;
   }
@@ -129,7 +129,7 @@ class Model {
     return t.memory.data;
   }
 
-  /** A freed 0-d tensor without live history comes back as a constant. */
+  /** Prepares a tensor for use in an operation. A freed 0-d tensor without a live graph becomes a constant with its old value. */
   use(t: MTensor): void {
     if (t.freedBy === null) return;
     const history = t.node !== null && t.node.consumedBy !== 'backward' && t.node.consumedBy !== 'dispose';
@@ -306,7 +306,7 @@ class Model {
     const visit = (n: MNode): void => {
       if (seen.has(n)) return;
       seen.add(n);
-      // Which of several consumed nodes is found first is the engine's business.
+      // The engine may find another consumed node first, so both kinds of error are allowed.
       if (n.consumedBy !== null) throw new ModelError(GraphConsumedError, ReleasedError);
       for (const i of n.inputs) if (i !== null) visit(i);
       order.push(n);
@@ -462,16 +462,16 @@ const { program } = fc.letrec<{ program: Statement[]; statement: Statement; bloc
 
 class Left extends Error {}
 
-/** Throws where the engine and the model differ; vitest's own assertions are too slow for millions of calls. */
+/** Throws if the engine and the model differ. Assertions of vitest are too slow for millions of calls. */
 function agree(what: string, engine: unknown, model: unknown): void {
   const [a, b] = [String(engine), String(model)];
   if (a !== b) throw new Error(`${what}: the engine has ${a}, the model ${b}`);
 }
 
-/** The numbers with −0 as 0: which zero a maximum gives is no matter here. */
+/** Returns the numbers with 0 in place of −0, as the model does not define the zero that a maximum returns. */
 const plain = (values: ArrayLike<number>): number[] => Array.from(values, (v) => v + 0);
 
-/** Runs a program on both; throws where they differ. Returns how many statements ended in an error. */
+/** Runs a program on both and throws if they differ. Returns the number of statements that threw an error. */
 function run(statements: Statement[]): number {
   const before = memory();
   const model = new Model();
@@ -489,7 +489,7 @@ function run(statements: Statement[]): number {
     }
   };
 
-  /** Both succeed, or both throw the same kind of error. */
+  /** Runs a statement on both. They must both succeed, or throw the same kind of error. */
   const both = (real: () => Tensor | void, modelled: () => MTensor | void): void => {
     let want: MTensor | void = undefined;
     let expected: ModelError | null = null;
@@ -634,7 +634,7 @@ function run(statements: Statement[]): number {
     t.dispose();
     model.dispose(m);
   }
-  // What dispose has left readable: a recorded operation empties it.
+  // Values of disposed 0-d tensors stay readable until an operation is recorded, which frees them.
   const x = tensor(1, { dtype: 'float64', requiresGrad: true });
   const y = x.mul(2);
   y.dispose();
@@ -655,7 +655,7 @@ describe('ownership', () => {
       }),
       { numRuns: cases, seed: 20261124 },
     );
-    // A model that never predicts an error tests half of the rules.
+    // If the model predicted no errors, half of the rules would be untested.
     expect(errors).toBeGreaterThan(cases / 10);
   }, 120_000);
 });

@@ -1,4 +1,4 @@
-/** What may stand where a tensor, a number or a dtype is expected, and what is said where it may not. */
+/** Arguments that are accepted in place of a tensor, a number or a dtype, and the errors for those that are not. */
 import { describe, expect, test } from 'vitest';
 import {
   ArgumentError,
@@ -27,7 +27,7 @@ import { allocate } from '../../src/kernels/memory/allocator.ts';
 const int = (values: number[]): Tensor => tensor(values, { dtype: 'int32' });
 const bool = (...values: boolean[]): Tensor => tensor(values);
 
-/** `act` throws exactly `error`, and leaves no memory behind. */
+/** Expects that `act` throws exactly `error`, and leaves no memory behind. */
 function refuses(act: () => unknown, error: Error): void {
   const before = memory().bytes;
   expect(() => scope(() => void act())).toThrow(error);
@@ -56,7 +56,7 @@ describe('numbers that do not fit the dtype', () => {
     expect(x.toArray()).toEqual([1, 2]);
   });
 
-  test('are asked of the dtype computed in', () => {
+  test('are checked against the dtype of the computation', () => {
     expect(bool(true, false).add(2).toArray()).toEqual([3, 2]);
     expect(int([1, 2]).div(0.5).toArray()).toEqual([2, 4]);
     expect(int([4, 9]).pow(0.5).toArray()).toEqual([2, 3]);
@@ -67,7 +67,7 @@ describe('numbers that do not fit the dtype', () => {
     expect(Math.max(...low)).toBeGreaterThan(2 ** 30);
   });
 
-  test('compare as they are', () => {
+  test('are compared without conversion', () => {
     const big = int([2147483647, -2147483648]);
     expect(big.lt(3e9).toArray()).toEqual([1, 1]);
     expect(big.eq(2 ** 31).toArray()).toEqual([0, 0]);
@@ -82,8 +82,8 @@ describe('numbers that do not fit the dtype', () => {
   });
 });
 
-describe('what plain JavaScript may pass', () => {
-  test('an unknown dtype is named, and the memory stays as it was', () => {
+describe('arguments that only plain JavaScript can pass', () => {
+  test('an unknown dtype is named in the error, and memory is unchanged', () => {
     const x = tensor([1, 2]);
     const dtype = 'float16' as DType;
     const text = (op: string): DTypeError => new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got float16`);
@@ -100,7 +100,7 @@ describe('what plain JavaScript may pass', () => {
     expect(memory().bytes).toBeGreaterThan(0);
   });
 
-  test('an operand that is neither tensor nor number is named', () => {
+  test('an operand that is neither a tensor nor a number is named in the error', () => {
     const x = tensor([1, 2]);
     const text = (op: string, what: string): ArgumentError => new ArgumentError(`${op}: expected a tensor or a number, got ${what}`);
     refuses(() => x.add(true as never), text('add', 'a boolean'));
@@ -143,7 +143,7 @@ describe('bool and int32', () => {
     ]);
   });
 
-  test('pools refuse what their kernels would misread', () => {
+  test('pools reject dtypes that their kernels cannot read', () => {
     for (const dtype of ['int32', 'bool'] as const) {
       const x = full([1, 1, 2, 2], 1, { dtype });
       const text = (op: string): DTypeError =>
@@ -155,7 +155,7 @@ describe('bool and int32', () => {
   });
 });
 
-test('cat takes more tensors than a call takes arguments', () => {
+test('cat takes more tensors than a call can have arguments', () => {
   scope(() => {
     const parts = Array.from({ length: 130_000 }, (_, i) =>
       i % 3 === 0 ? int([i]) : i % 3 === 1 ? tensor([i]) : tensor([i], { dtype: 'float64' }),
@@ -166,14 +166,14 @@ test('cat takes more tensors than a call takes arguments', () => {
   });
 });
 
-test('cat of many passes its gradient on in order', () => {
+test('cat of many tensors passes the gradients on in order', () => {
   const parts = Array.from({ length: 2500 }, (_, i) => tensor([i], { requiresGrad: true }));
   cat(parts).mul(arange(2500)).sum().backward();
   expect(parts.map((p) => p.grad!.item())).toEqual(parts.map((_, i) => i));
   for (const p of parts) p.dispose();
 });
 
-test('at NaN, maximum, minimum and relu give the gradients that PyTorch 1.13 gives', () => {
+test('at NaN, maximum, minimum and relu have the gradients of PyTorch 1.13', () => {
   for (const op of [maximum, minimum]) {
     const a = tensor([Number.NaN, 1, Number.NaN, 2], { requiresGrad: true });
     const b = tensor([1, Number.NaN, Number.NaN, 2], { requiresGrad: true });

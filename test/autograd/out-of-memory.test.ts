@@ -1,5 +1,5 @@
 /**
- * Memory that runs out in the middle of things: whatever allocation fails, memory and state are what they were.
+ * Whichever allocation of a call fails, memory and state are as they were before the call.
  */
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
@@ -12,7 +12,7 @@ import * as optim from '../../src/optim/index.ts';
 import { Draw } from '../support/arbitraries.ts';
 import { TABLE } from '../support/table.ts';
 
-/** How many allocations succeed before one fails. */
+/** Number of allocations that succeed before one fails. */
 const left = vi.hoisted(() => ({ count: Infinity }));
 
 vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
@@ -24,7 +24,10 @@ vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
   return { ...real, allocate };
 });
 
-/** Runs `fn` in a scope with every allocation failing in turn, until none does; `state` is compared after each. Returns how many. */
+/**
+ * Runs `fn` in a scope again and again: first its first allocation fails, then its second, until none does. After each failure
+ * memory and `state` must be unchanged. Returns the number of allocations.
+ */
 function exhaust(fn: () => void, state: () => unknown, what = String(fn)): number {
   for (let n = 0; ; n++) {
     const before = [memory().bytes, memory().tensors, state()];
@@ -41,13 +44,13 @@ function exhaust(fn: () => void, state: () => unknown, what = String(fn)): numbe
   }
 }
 
-/** The sum of all outputs that have a gradient. */
+/** Returns the sum of all outputs that require a gradient. */
 function total(y: Tensor | readonly Tensor[]): Tensor {
   const parts = (isTensor(y) ? [y] : y).filter((t) => t.requiresGrad).map((t) => t.sum());
   return parts.reduce((a, b) => a.add(b));
 }
 
-describe('memory that runs out', () => {
+describe('memory may run out', () => {
   test('in any operation of the table, its backward, and that of createGraph', () => {
     const draws = fc.sample(fc.gen(), { numRuns: 3, seed: 7 });
     let failures = 0;
@@ -66,7 +69,7 @@ describe('memory that runs out', () => {
     expect(failures).toBeGreaterThan(TABLE.length * draws.length * 10);
   });
 
-  test('in a net’s forward and backward, recomputed or not: gradients come all or none', () => {
+  test('in a net’s forward and backward, with and without recompute: all gradients change or none', () => {
     manualSeed(2);
     const conv = new nn.Conv2d(3, 4, 3, { padding: 1 });
     const net = new nn.Sequential(conv, new nn.ReLU(), new nn.SqueezeExcite(4, { reduction: 2 }), new nn.MaxPool2d(2), new nn.Flatten());
@@ -76,14 +79,14 @@ describe('memory that runs out', () => {
     const state = (): unknown => params.map((p) => [p.data(), p.grad?.data()]);
     for (const call of [(t: Tensor) => net.forward(t), (t: Tensor) => recompute((u) => net.forward(u), t)]) {
       const step = (): void => F.crossEntropy(head.forward(call(x)), classes).backward();
-      // First without gradients, then onto those that are there, then with their own history.
+      // First without gradients, then with gradients to accumulate into, then with createGraph.
       expect(exhaust(step, state)).toBeGreaterThan(20);
       expect(exhaust(step, state)).toBeGreaterThan(20);
     }
     for (const made of [net, head, x, classes]) made.dispose();
   });
 
-  test('in what writes: in-place operations, gradients and dtypes', () => {
+  test('in writes: in-place operations, gradients and changes of dtype', () => {
     const x = tensor(
       [
         [1, 2, 3],
@@ -113,7 +116,7 @@ describe('memory that runs out', () => {
     for (const made of [x, model, other, transposed]) made.dispose();
   });
 
-  test('in an optimizer’s step: all parameters of all groups move, or none, and no state is begun', () => {
+  test('in an optimizer’s step: all parameters of all groups are updated or none, and no state is added', () => {
     const make = (options: object): optim.Optimizer[] => {
       const groups = (): { params: Tensor[]; maximize?: boolean }[] => {
         const params = [[2, 3], [4]].map((shape) => randn(shape, { dtype: 'float64', requiresGrad: true }));
@@ -125,7 +128,8 @@ describe('memory that runs out', () => {
         new optim.AdamW(groups(), options),
       ];
     };
-    // A table, and what a parameter's state has: a velocity; a count, two averages and a maximum; a count and two averages.
+    // The first step allocates a table and the state of both parameters. SGD has a velocity; Adam with amsgrad has a count, two
+    // averages and a maximum; AdamW has a count and two averages.
     const table = kernels.name === 'wasm' ? 1 : 0;
     const allocations = [2, 2 * 4, 2 * 3].map((n) => table + n);
     make({ weightDecay: 0.1 }).forEach((optimizer, i) => {
@@ -139,7 +143,7 @@ describe('memory that runs out', () => {
       expect(exhaust(step, state)).toBe(allocations[i]);
       expect(exhaust(step, state)).toBe(table);
       expect(params.map((p) => p.storage.version)).toEqual([2, 2]);
-      // All averages are copied into another dtype.
+      // All averages are converted to another dtype.
       for (const p of params) {
         noGrad(() => p.replace(p.to('float32')));
         p.grad = randn(p.shape);
@@ -149,12 +153,12 @@ describe('memory that runs out', () => {
     });
   });
 
-  test('in clipping: all gradients are scaled, or none', () => {
+  test('in clipping: all gradients are scaled or none', () => {
     const params = [tensor([3], { requiresGrad: true }), tensor([0, 4], { dtype: 'float64', requiresGrad: true })];
     for (const p of params) p.grad = p;
     const state = (): unknown => params.map((p) => [p.grad!.data(), p.grad!.storage.version]);
     const [first, second] = params.map((p) => p.grad!.storage.version);
-    // Partial sums and two tables.
+    // Clipping allocates partial sums and two tables.
     expect(exhaust(() => void optim.clipGradNorm(params, 2.5 + 5e-7), state)).toBe(kernels.name === 'wasm' ? 3 : 0);
     expect(params.map((p) => p.grad!.toArray())).toEqual([[1.5], [0, 2]]);
     expect(params.map((p) => p.grad!.storage.version)).toEqual([first! + 1, second! + 1]);

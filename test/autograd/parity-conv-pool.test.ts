@@ -1,6 +1,6 @@
 /**
- * Convolutions, pools, interpolation and normalisations are PyTorch's over their options: values, gradients and second
- * gradients to 1e-10 in float64, whatever the inputs' memory order, and values and gradients to 2e-5 in float32.
+ * Convolutions, pools, interpolation and normalisations agree with PyTorch for all their options: values, gradients and second
+ * gradients within 1e-10 in float64, in any memory order of the inputs, and values and gradients within 2e-5 in float32.
  */
 import { readFileSync } from 'node:fs';
 import { full, grad, scope, type FloatDType, type Tensor } from 'chainrule';
@@ -8,7 +8,7 @@ import * as F from 'chainrule/nn/functional';
 import { describe, expect, it } from 'vitest';
 import { wave } from '../nn/fixture.ts';
 
-// What test/fixtures/make-conv-pool.py wrote: shapes, and sums against three waves.
+// The fixture that test/fixtures/make-conv-pool.py wrote: shapes, and sums weighted by three waves.
 
 type Sums = [shape: number[], sums: number[]];
 interface Entry {
@@ -100,7 +100,7 @@ function check(entry: Entry, dtype: FloatDType, layout: (x: Tensor) => Tensor, t
   agrees('second gradient', orZeros(total.requiresGrad ? grad(total, leaves, { allowUnused: true }) : none), entry.second, tolerance);
 }
 
-describe('as in PyTorch', () => {
+describe('agrees with PyTorch', () => {
   entries.forEach((entry, i) => {
     it(`${i}: ${entry.op}(${JSON.stringify(entry.shapes)}, ${JSON.stringify(entry.args)}, ${JSON.stringify(entry.options)})`, () => {
       scope(() => check(entry, 'float64', LAYOUTS[i % LAYOUTS.length]!, 1e-10));

@@ -3,7 +3,7 @@ import { ArgumentError, DTypeError, ShapeError, scope, tensor, zeros, type Tenso
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
 
-// What test/fixtures/make-ops-elementwise.py wrote.
+// The fixture that test/fixtures/make-ops-elementwise.py wrote.
 
 type Numbers = readonly (number | string)[];
 
@@ -13,7 +13,7 @@ interface Case {
   readonly inputs: readonly { readonly values: Numbers; readonly shape: number[] }[];
   readonly shape: number[];
   readonly y: Numbers;
-  /** Null for what has no gradient. */
+  /** Null if the operation has no gradient. */
   readonly grads: readonly Numbers[] | null;
 }
 
@@ -50,7 +50,7 @@ function run({ op, options }: Case, xs: readonly Tensor[]): Tensor {
   }
 }
 
-/** Each number within the tolerance, relative where it is above 1; NaN and ±Inf where PyTorch has them. */
+/** Expects each number within the tolerance, relative where it is above 1, and NaN and ±Inf in the same places as PyTorch. */
 function expectNumbers(what: string, found: Tensor, wanted: Numbers, at: Numbers, tolerance = 1e-10): void {
   const off = Array.from(found.data(), Number).flatMap((f, i) => {
     const w = Number(wanted[i]);
@@ -61,7 +61,7 @@ function expectNumbers(what: string, found: Tensor, wanted: Numbers, at: Numbers
   expect(off).toEqual([]);
 }
 
-describe('PyTorch’s values and gradients within 1e-10 (float64)', () => {
+describe('values and gradients agree with PyTorch within 1e-10 (float64)', () => {
   test.each(cases.map((c) => [`${c.op}(${[...c.inputs.map((x) => `[${x.shape.join()}]`), ...c.options].join(', ')})`, c] as const))(
     '%s',
     (_, c) => {
@@ -76,7 +76,7 @@ describe('PyTorch’s values and gradients within 1e-10 (float64)', () => {
         if (c.grads === null) return;
         const g = Float64Array.from(c.y, (__, i) => Math.cos(i + 1));
         y.backward(tensor(g, { shape: c.shape, dtype: 'float64' }));
-        // PyTorch's gradient of hardsigmoid multiplies by a 1/6 of single precision.
+        // PyTorch's gradient of hardsigmoid multiplies by 1/6 in single precision.
         const tolerance = c.op === 'hardsigmoid' ? 1e-7 : 1e-10;
         xs.forEach((x, k) => expectNumbers(`gradient ${k}`, x.grad!, c.grads![k]!, c.inputs[k]!.values, tolerance));
       });
@@ -85,7 +85,7 @@ describe('PyTorch’s values and gradients within 1e-10 (float64)', () => {
 });
 
 describe('dtypes and errors', () => {
-  test('int32 and bool become float32, but whole numbers stay whole where nothing is lost', () => {
+  test('int32 and bool become float32, but stay int32 in operations that are exact on whole numbers', () => {
     scope(() => {
       const x = tensor([-2, 0, 3], { dtype: 'int32' });
       for (const f of [F.leakyRelu, F.elu, F.gelu, F.softplus, F.silu, F.mish, F.hardsigmoid, F.hardswish]) {
@@ -106,7 +106,7 @@ describe('dtypes and errors', () => {
     });
   });
 
-  test('what rounds or decides gives no gradient', () => {
+  test('rounding operations and comparisons have no gradient', () => {
     scope(() => {
       const x = tensor([0.5, -1.5], { requiresGrad: true });
       for (const y of [x.floor(), x.ceil(), x.round(), x.isnan(), x.isfinite(), x.logicalNot(), x.logicalAnd(x)])

@@ -1,10 +1,10 @@
-/** Values and gradients of reductions, movement, indexing and products are PyTorch's, to 1e-10. */
+/** Values and gradients of reductions, views, joining, indexing and products agree with PyTorch within 1e-10. */
 import { readFileSync } from 'node:fs';
 import { einsum, grad, tensor, type Tensor } from 'chainrule';
 import { describe, expect, it } from 'vitest';
 import { wave } from '../nn/fixture.ts';
 
-// What test/fixtures/make-ops-rearrange.py wrote.
+// The fixture that test/fixtures/make-ops-rearrange.py wrote.
 
 type Value = number | 'nan' | 'inf' | '-inf';
 interface Packed {
@@ -38,7 +38,7 @@ function run({ op, args }: Entry, inputs: readonly Tensor[]): Tensor[] {
   return [methods[op]!(...given)].flat();
 }
 
-/** Equal shape, NaN and infinities in the same places, and all else within 1e-10 of the largest. */
+/** Expects equal shapes, NaN and infinities in the same places, and all other errors below 1e-10 of the largest number. */
 function agrees(got: Tensor, want: Packed): void {
   expect(got.shape).toEqual(want.shape);
   const [a, b] = [Array.from(got.data()), want.data.map(numberOf)];
@@ -47,7 +47,7 @@ function agrees(got: Tensor, want: Packed): void {
   expect(close ? b : a).toEqual(b);
 }
 
-describe('as in PyTorch', () => {
+describe('agrees with PyTorch', () => {
   entries.forEach((entry, i) => {
     it(`${i}: ${entry.op}(${JSON.stringify(entry.args)}) of ${JSON.stringify(entry.inputs.map((t) => t.shape))}`, () => {
       const inputs = entry.inputs.map(({ shape, data }) =>

@@ -1,6 +1,6 @@
 /**
- * Every operation's values and gradients are PyTorch's: to 1e-10 in float64, on dense and on strided inputs, and to 2e-5 in
- * float32.
+ * Values and gradients of every operation agree with PyTorch: within 1e-10 in float64, on dense and on strided inputs, and within
+ * 2e-5 in float32.
  */
 import { readFileSync } from 'node:fs';
 import * as c from 'chainrule';
@@ -9,7 +9,7 @@ import * as F from 'chainrule/nn/functional';
 import { describe, expect, it } from 'vitest';
 import { wave } from '../nn/fixture.ts';
 
-// What test/fixtures/make-ops.py wrote; it says what a case is.
+// The fixture that test/fixtures/make-ops.py wrote; that script documents the cases.
 
 type Value = number | 'nan' | 'inf' | '-inf';
 type Input = readonly [shape: number[], k: number, scale: number, offset: number] | { readonly shape: number[]; readonly data: Value[] };
@@ -21,7 +21,7 @@ const cases = JSON.parse(readFileSync(new URL('../fixtures/ops.json', import.met
 const SPECIAL: Record<string, number> = { nan: NaN, inf: Infinity, '-inf': -Infinity };
 const numberOf = (v: Value): number => (typeof v === 'number' ? v : SPECIAL[v]!);
 
-/** An argument as the operation takes it: null stands for undefined where the operation has no null. */
+/** Converts an argument of the fixture. JSON has no undefined, so null stands for it if the operation takes no null. */
 function argumentOf(a: unknown, inputs: readonly Tensor[]): unknown {
   if (typeof a === 'string') return a === 'inf' ? Infinity : /^\$\d$/.test(a) ? inputs[Number(a[1])] : a;
   if (Array.isArray(a)) return a.map((v) => argumentOf(v, inputs));
@@ -52,7 +52,7 @@ function made(input: Input, dtype: FloatDType, strided: boolean): Tensor {
     ? wave(input[0], { k: input[1], scale: input[2], offset: input[3], dtype })
     : tensor((input as { data: Value[] }).data.map(numberOf), { shape: (input as { shape: number[] }).shape, dtype });
   if (!strided) return dense;
-  // Every element twice, and the dims in reverse.
+  // Every element is stored twice, and the dims are reversed.
   const back = dense.shape.map((_, d) => dense.ndim - 1 - d);
   return c
     .stack([dense.permute(back), dense.permute(back)], -1)
@@ -61,7 +61,7 @@ function made(input: Input, dtype: FloatDType, strided: boolean): Tensor {
     .detach();
 }
 
-/** Equal shape, NaN and infinities in the same places, and all else within `tolerance` of the largest. */
+/** Expects equal shapes, NaN and infinities in the same places, and all other errors below `tolerance` of the largest number. */
 function agrees(what: string, got: Tensor, shape: readonly number[], values: readonly Value[], tolerance: number): void {
   expect(got.shape, what).toEqual(shape);
   const [a, b] = [Array.from(got.data()), values.map(numberOf)];
@@ -91,7 +91,7 @@ function check(entry: Case, dtype: FloatDType, strided: boolean, tolerance: numb
   found.forEach((g, k) => agrees(`gradient ${k}`, g, leaves[k]!.shape, wanted[k]!, tolerance));
 }
 
-describe('as in PyTorch', () => {
+describe('agrees with PyTorch', () => {
   cases.forEach((entry, i) => {
     const [op, args, inputs] = entry;
     const shapes = inputs.map((x) => JSON.stringify('data' in x ? x.shape : x[0])).join(' ');

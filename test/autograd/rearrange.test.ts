@@ -1,4 +1,4 @@
-/** Errors, dtypes and the default sizes of reductions, movement, indexing and products. */
+/** Errors, dtypes and default sizes of reductions, views, joining, indexing and products. */
 import { describe, expect, it } from 'vitest';
 import { ArgumentError, type ChainruleError, DTypeError, ShapeError, type Tensor, einsum, ones, tensor, zeros } from 'chainrule';
 import * as F from 'chainrule/nn/functional';

@@ -23,12 +23,12 @@ import {
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 
-/** How a net calls its parts. */
+/** How a net calls its parts: directly, or with recompute. */
 type Call = (fn: (x: Tensor) => Tensor, x: Tensor) => Tensor;
 const plainly: Call = (fn, x) => fn(x);
 const again: Call = (fn, x) => recompute(fn, x);
 
-/** Convolution, batch norm, ReLU and dropout, twice. */
+/** Two parts of convolution, batch norm, ReLU and dropout. */
 function block(generator: Generator): nn.Sequential {
   const half = (from: number): nn.Layer[] => [
     new nn.Conv2d(from, 4, 3, { padding: 1 }),
@@ -40,7 +40,7 @@ function block(generator: Generator): nn.Sequential {
   return new nn.Sequential(...half(3), ...half(4));
 }
 
-/** Two steps of training, the second after some other draws: losses, gradients, buffers and the generators' states. */
+/** Trains for two steps, the second after some other random draws. Returns losses, gradients, buffers and the generators' states. */
 function train(call: Call): unknown {
   manualSeed(5);
   const own = new Generator(9);
@@ -61,14 +61,14 @@ function train(call: Call): unknown {
 }
 
 describe('recompute', () => {
-  test('gives the same bits: values, gradients, running statistics and random states', () => {
+  test('is bitwise identical: values, gradients, running statistics and random states', () => {
     const plain = train(plainly);
     expect(train(again)).toEqual(plain);
-    // Nested: both halves inside the whole, and the whole twice.
+    // recompute within recompute, three deep.
     expect(train((fn, x) => recompute((t) => recompute((u) => recompute(fn, u), t), x))).toEqual(plain);
   });
 
-  test('holds one part’s activations at a time', () => {
+  test('holds the activations of one part at a time', () => {
     const parts = Array.from(
       { length: 8 },
       () => new nn.Sequential(...Array.from({ length: 4 }, () => [new nn.Linear(16, 16), new nn.Tanh()]).flat()),
@@ -84,15 +84,15 @@ describe('recompute', () => {
       });
     peak(plainly);
     const [plain, less] = [peak(plainly), peak(again)];
-    // 64 activations against 8 results and the 8 of one part, with its gradients.
+    // 64 activations without recompute; with it, 8 results, and 8 activations of one part with their gradients.
     expect(less).toBeLessThan(plain * 0.4);
     for (const part of parts) part.dispose();
   });
 
-  test('reaches what the function reads besides, once for each way', () => {
+  test('passes gradients to tensors that the function reads from its closure, once for each use', () => {
     const w = tensor([2, 3], { requiresGrad: true });
     const x = tensor([5, 7], { requiresGrad: true });
-    // w: through its use as argument, and read besides. x: an argument twice.
+    // w is an argument and is read from the closure as well. x is an argument twice.
     recompute((a, b, c) => a.mul(w).mul(b).mul(c), w.mul(1), x, x)
       .sum()
       .backward();
@@ -134,7 +134,7 @@ describe('recompute', () => {
     a.forEach((v, i) => expect(b[i]).toBeCloseTo(v, 10));
   });
 
-  test('backward can be repeated with retainGraph, and not without', () => {
+  test('backward can be repeated with retainGraph only', () => {
     const w = tensor([1, 2], { requiresGrad: true });
     const y = recompute((a) => a.square(), w).sum();
     y.backward(null, { retainGraph: true });
@@ -143,7 +143,7 @@ describe('recompute', () => {
     expect(() => y.backward()).toThrow(GraphConsumedError);
   });
 
-  test('records nothing where nothing is recorded', () => {
+  test('records nothing without grad mode', () => {
     const w = tensor([1, 2], { requiresGrad: true });
     expect(noGrad(() => recompute((a) => a.mul(2), w)).requiresGrad).toBe(false);
     expect(recompute((a) => a.mul(2), tensor([1])).requiresGrad).toBe(false);
@@ -152,7 +152,7 @@ describe('recompute', () => {
     expect(recompute((a) => a, w).isLeaf).toBe(false);
   });
 
-  test('writes in the second call only to what that call made', () => {
+  test('in the second call, writes only to tensors made in that call', () => {
     const w = tensor([1, 2], { requiresGrad: true });
     const count = tensor(0, { dtype: 'int32' });
     let calls = 0;
@@ -169,7 +169,7 @@ describe('recompute', () => {
     expect(count.item()).toBe(7);
   });
 
-  test('watches arguments and leaves that are written to before backward, but not a constant of the closure', () => {
+  test('detects writes before backward to arguments and leaves, but not to a constant of the closure', () => {
     const x = tensor([2], { requiresGrad: true });
     const written = (c: Tensor, y: Tensor): (() => void) => {
       noGrad(() => c.mul_(10));
@@ -199,9 +199,9 @@ describe('recompute', () => {
     x.dispose();
   });
 
-  test('refuses what it could not differentiate, and leaves nothing behind', () => {
+  test('throws for functions that it could not differentiate, and leaves nothing behind', () => {
     const w = tensor([1, 2], { requiresGrad: true });
-    // A recorded operation frees what earlier backwards left readable.
+    // A recorded operation frees tensors that earlier calls of backward left readable.
     w.mul(1).dispose();
     const before = memory();
     scope(() => {
@@ -225,7 +225,7 @@ describe('recompute', () => {
       }, w).sum();
       expect(() => failing.backward()).toThrow('the second time');
       expect(w.grad).toBeNull();
-      // Modes are as they were.
+      // Modes are unchanged.
       x.add_(1);
       expect([x.toArray(), w.mul(1).requiresGrad]).toEqual([[3, 4], true]);
     });

@@ -1,5 +1,5 @@
 /**
- * Loops that must not leak, written as users write them.
+ * Loops as users write them, which must not leak memory.
  */
 import { manualSeed, memory, ones, randn, ReleasedError, ScopeError, scope, scoped, tensor, type Tensor, zeros, zip } from 'chainrule';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
@@ -40,16 +40,16 @@ afterEach(() => {
   expect(memory().tensors).toBe(before);
 });
 
-/** What `memory()` said after each step: from the third on, all of it must be the same. */
+/** Records `memory()` after each step. From the third step on, all reports must be equal. */
 function expectSteady(reports: readonly unknown[]): void {
   expect(reports.length).toBeGreaterThanOrEqual(8);
   for (const report of reports.slice(3)) expect(report).toEqual(reports[2]);
 }
 
-/** Live bytes and tensors outside all loops: equal before and after whatever ends one. */
+/** Returns live bytes and tensors outside all loops. They must be equal before and after a loop, however it ends. */
 const live = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 
-/** A training step, for loops whose point is another. */
+/** Does a training step, in tests of other aspects of loops. */
 function trainStep(x: Tensor, y: Tensor): Tensor {
   const loss = F.crossEntropy(net.model.forward(x), y);
   net.optimizer.zeroGrad();
@@ -58,7 +58,7 @@ function trainStep(x: Tensor, y: Tensor): Tensor {
   return loss;
 }
 
-/** Makes gradients and whatever else a first step allocates, so that what follows can be compared. */
+/** Makes the gradients and all else that a first step allocates, so that later reports can be compared. */
 function warmUp(): void {
   for (const [x, y] of makeLoader()) {
     trainStep(x, y);
@@ -112,7 +112,7 @@ describe('the loop of the README', () => {
     zero.dispose();
   });
 
-  test('a sum of losses with their history is refused where it would lose a gradient', () => {
+  test('a sum of losses with their graphs throws where it would lose a gradient', () => {
     const w = tensor([2], { requiresGrad: true }).keep();
     const zero = zeros([]);
     let total = zero;
@@ -124,7 +124,7 @@ describe('the loop of the README', () => {
   });
 });
 
-describe('these do not leak either', () => {
+describe('other loops do not leak either', () => {
   test('evaluation without noGrad inside the loop', () => {
     const reports: unknown[] = [];
     const valid = makeLoader().first();
@@ -148,7 +148,7 @@ describe('these do not leak either', () => {
     expectSteady(reports);
   });
 
-  test('a head on the graph that backward consumed', () => {
+  test('a head on a graph that backward has consumed', () => {
     const reports: unknown[] = [];
     for (const [x, y] of makeLoader()) {
       const logits = net.model.forward(x);
@@ -162,7 +162,7 @@ describe('these do not leak either', () => {
     expectSteady(reports);
   });
 
-  test('a loss that never meets backward', () => {
+  test('a loss without backward', () => {
     const reports: unknown[] = [];
     for (const [x, y] of makeLoader()) {
       F.crossEntropy(net.model.forward(x), y);
@@ -187,7 +187,7 @@ describe('these do not leak either', () => {
     expect(live()).toEqual(start);
   });
 
-  test('throw in the middle, of the body and of an operation', () => {
+  test('errors thrown by the body and by an operation', () => {
     warmUp();
     const start = live();
     const loader = makeLoader();
@@ -257,7 +257,7 @@ describe('these do not leak either', () => {
     expectSteady(reports);
   });
 
-  test('break out of two loops at once', () => {
+  test('break out of two loops', () => {
     warmUp();
     const start = live();
     outer: for (const [x] of makeLoader()) {
@@ -302,8 +302,8 @@ describe('these do not leak either', () => {
   });
 });
 
-describe('what an iteration made', () => {
-  test('is gone afterwards, and says so', () => {
+describe('a tensor made in an iteration', () => {
+  test('is released afterwards, and reading it throws', () => {
     const left: Tensor[] = [];
     for (const [x] of makeLoader()) {
       if (left.length > 0) expect(() => left[0]!.data()).toThrow(freed('a tensor [4,3,32,32]'));
@@ -316,7 +316,7 @@ describe('what an iteration made', () => {
     expect(() => left[1]!.keep()).toThrow(ReleasedError);
   });
 
-  test('survives where it is kept, made outside, or a number', () => {
+  test('survives if it is kept; numbers and tensors made outside survive too', () => {
     const kept: Tensor[] = [];
     const values: Tensor[] = [];
     const confusion = zeros([10]);
@@ -331,7 +331,7 @@ describe('what an iteration made', () => {
     for (const t of [confusion, ...kept]) t.dispose();
   });
 
-  test('returned from a scope inside, it belongs to the iteration', () => {
+  test('belongs to the iteration if a scope within it returned it', () => {
     const start = live();
     for (const step of scoped(3)) {
       const y = scope(() => ones([3]).mul(step));
@@ -341,13 +341,13 @@ describe('what an iteration made', () => {
   });
 });
 
-describe('loops that overlap', () => {
+describe('overlapping loops', () => {
   const overlap = new ScopeError(
     'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
       'Run them one after the other, or walk both in one loop with zip(a, b)',
   );
 
-  test('of two asynchronous loops one throws, the other goes on', async () => {
+  test('if one of two asynchronous loops throws, the other continues', async () => {
     const start = live();
     const seen = [0, 0];
     const run = async (which: 0 | 1) => {
@@ -366,7 +366,7 @@ describe('loops that overlap', () => {
     expect(live()).toEqual(start);
   });
 
-  test('two iterators by hand', () => {
+  test('two iterators called by hand', () => {
     const start = live();
     const a = makeLoader()[Symbol.iterator]();
     const b = makeLoader()[Symbol.iterator]();
@@ -380,7 +380,7 @@ describe('loops that overlap', () => {
     expect(live()).toEqual(start);
   });
 
-  test('a loop that outlives the scope around it', () => {
+  test('a loop that outlives its enclosing scope', () => {
     const start = live();
     const it = scope(() => {
       const inner = { it: makeLoader()[Symbol.iterator]() };

@@ -1,4 +1,4 @@
-/** Every operation that a user reaches for is there, under PyTorch's name in camelCase: as a method, an export, or in F. */
+/** The operations that users expect exist under PyTorch's names in camelCase: as methods, as exports, or in F. */
 import * as chainrule from 'chainrule';
 import { cat, einsum, maximum, minimum, pad, pow, scope, stack, tensor, where, type Tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
@@ -32,7 +32,7 @@ describe('there is', () => {
   test.each(FUNCTIONAL)('F.%s', (name) => expect(typeOf(F, name)).toBe('function'));
 });
 
-test('a method that F has too is the same operation', () => {
+test('a method that is also in F is the same operation', () => {
   scope(() => {
     const x = tensor([[-1.5, 0.5, 4]], { dtype: 'float64' });
     const both = words('relu leakyRelu elu gelu silu mish softplus hardsigmoid hardswish sigmoid logSigmoid tanh');
@@ -46,7 +46,7 @@ test('a method that F has too is the same operation', () => {
   });
 });
 
-test('what takes a tensor or a number takes either, on either side', () => {
+test('operands that may be a tensor or a number may be either on both sides', () => {
   scope(() => {
     const [a, b] = [tensor([1, 2, 3]), tensor([3, 2, 1])];
     expect(pow(2, a).toArray()).toEqual([2, 4, 8]);
@@ -60,7 +60,7 @@ test('what takes a tensor or a number takes either, on either side', () => {
   });
 });
 
-test('negative indices and dims, steps, several dims, and dims kept', () => {
+test('negative indices and dims, steps, several dims, and keepdim', () => {
   scope(() => {
     const x = tensor([
       [1, 2, 3],

@@ -1,4 +1,4 @@
-/** What a tensor is: creation, dtypes and promotion, memory order, views, printing, lifetimes by hand. */
+/** Tensors: creation, dtypes and promotion, memory order, views, printing, manual lifetimes. */
 import { describe, expect, it } from 'vitest';
 import {
   type Tensor,
@@ -21,7 +21,7 @@ import {
   zerosLike,
 } from 'chainrule';
 
-/** All of it in a scope: these tests are about values. */
+/** Runs a test in a scope, as these tests check values and not memory. */
 const test = (name: string, fn: () => void): void => it(name, () => scope(fn));
 
 describe('creation', () => {
@@ -40,7 +40,7 @@ describe('creation', () => {
     expect(tensor([[[1]], [[2]]]).toArray()).toEqual([[[1]], [[2]]]);
   });
 
-  test('copies what it is given, and gives copies', () => {
+  test('copies its input, and returns copies of its data', () => {
     const data = new Float32Array([1, 2]);
     const t = tensor(data);
     data[0] = 9;
@@ -82,7 +82,7 @@ describe('dtypes', () => {
     expect([int().div(int()).dtype, int().sqrt().dtype, int().sum().dtype, b.sum().item()]).toEqual(['float32', 'float32', 'int32', 1]);
   });
 
-  test('comparisons take fractions on integers, as the reals do', () => {
+  test('integers are compared with fractions as real numbers', () => {
     expect(int().gt(1.5).toArray()).toEqual([0, 1]);
     expect(
       int()
@@ -91,7 +91,7 @@ describe('dtypes', () => {
     ).toEqual([1, 0]);
   });
 
-  test('conversions truncate, saturate, and ask for ≠ 0', () => {
+  test('conversions truncate and saturate; to bool, all but 0 is true', () => {
     const f = tensor([-1.7, 2.9, 1e20, Number.NaN]);
     expect(f.to('int32').toArray()).toEqual([-1, 2, 2147483647, 0]);
     expect(tensor([0, -0, 0.1]).to('bool').toArray()).toEqual([0, 0, 1]);
@@ -140,7 +140,7 @@ describe('memory order', () => {
 });
 
 describe('values', () => {
-  test('slices, pads, stacks and selects as NumPy does', () => {
+  test('slices, pads, stacks and selects as in NumPy', () => {
     const x = arange(10);
     expect(x.slice(0, -3).toArray()).toEqual([7, 8, 9]);
     expect(x.slice(0, 1, 8, 3).toArray()).toEqual([1, 4, 7]);
@@ -181,7 +181,7 @@ describe('values', () => {
     ).toEqual([-2, 0.5, 2]);
   });
 
-  test('reduces nothing to 0, NaN or an error, as PyTorch does', () => {
+  test('reduces empty tensors to 0, NaN or an error, as in PyTorch', () => {
     const none = zeros([0, 3]);
     expect(none.sum(0).toArray()).toEqual([0, 0, 0]);
     expect(none.mean(0).toArray()).toEqual([Number.NaN, Number.NaN, Number.NaN]);
@@ -190,7 +190,7 @@ describe('values', () => {
 });
 
 describe('printing', () => {
-  test('shows values, shape, dtype and the operation behind', () => {
+  test('shows values, shape, dtype and operation', () => {
     const x = tensor(
       [
         [1, 2.5],
@@ -209,7 +209,7 @@ describe('printing', () => {
   });
 });
 
-describe('lifetimes by hand', () => {
+describe('manual lifetimes', () => {
   it('dispose gives up a graph from its root, but not what another root needs', () => {
     const before = memory();
     const x = ones([3], { requiresGrad: true });

@@ -1,5 +1,5 @@
 /**
- * Gradients of whole nets against finite differences, in float64.
+ * Compares gradients of whole nets with finite differences in float64.
  */
 import { expect, test } from 'vitest';
 import { gradcheck, gradgradcheck, manualSeed, memory, noGrad, randn, scope, tensor, type Tensor } from 'chainrule';
@@ -22,7 +22,7 @@ function stage(from: number, to: number): nn.Layer[] {
   ];
 }
 
-/** Three stages, the first two followed by a 2×2 max pool, then global average pool and a linear layer to 10 classes. */
+/** Three stages, the first two followed by 2×2 max pooling, then global average pooling and a linear layer to 10 classes. */
 function seCnn([a, b, c]: readonly [number, number, number]): nn.Sequential {
   const pool = (): nn.Layer => new nn.MaxPool2d(2);
   const head = [new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(c, 10, { dtype })];
@@ -86,7 +86,7 @@ test('dropout is a fixed function while it is checked', () => {
   net.dispose();
 });
 
-/** (f(θ + h d) − f(θ − h d)) / 2h and whether a kink lies between. */
+/** Returns (f(θ + h d) − f(θ − h d)) / 2h, and whether a kink lies between the two points. */
 function directional(f: () => Tensor, parameters: readonly Tensor[], d: readonly Tensor[], h: number): { slope: number; kink: boolean } {
   const at = (step: number): { value: number; branches: Float64Array[] } =>
     noGrad(() => {
@@ -118,7 +118,7 @@ test('the tiny SE-CNN 16/32/64 on 32×32 images: random directions', () => {
     while (checked < wanted && tried < 3 * wanted) {
       tried++;
       scope(() => {
-        // A unit step for each parameter tensor, so that the small ones count.
+        // The direction has unit length in each parameter tensor, so that small tensors count too.
         const d = parameters.map((p) => {
           const values = Float64Array.from({ length: p.numel }, () => random.normal());
           const norm = Math.hypot(...values);
