@@ -124,7 +124,9 @@ describe('the nets', () => {
   });
 
   test('start from the same weights wherever they share a parameter', () => {
-    const [se, plain] = [makeModel({ ...defaultSettings(), seed: 3 }, true, 3), makeModel({ ...defaultSettings(), seed: 3 }, false, 3)];
+    const settings = { ...defaultSettings(), seed: 3 };
+    const se = makeModel(settings, true, 3);
+    const plain = makeModel(settings, false, 3);
     const full = new Map(se.namedParameters());
     for (const [name, p] of plain.namedParameters()) expect(Array.from(p.data())).toEqual(Array.from(full.get(name)!.data()));
     expect(full.size - plain.namedParameters().length).toBe(6);

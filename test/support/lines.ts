@@ -194,14 +194,15 @@ export function matmulLine(name: string, f: Binary): Line {
 
 function drawMatmul(d: Draw, f: Binary): Case {
   const [m, k, n] = [d.size(), d.size(), d.size()];
-  const batch = d.broadcastShapes(2).map((s) => s.slice(0, d.int(0, 2))) as [number[], number[]];
-  // Shapes cut at the front may no longer broadcast. A dim of size 1 always does.
-  const [ba, bb] = [batch[0], batch[1]];
-  for (let i = 1; i <= Math.min(ba.length, bb.length); i++) {
-    if (ba.at(-i) !== bb.at(-i) && ba.at(-i) !== 1 && bb.at(-i) !== 1) bb[bb.length - i] = 1;
+  const [batchA, batchB] = d.broadcastShapes(2).map((s) => s.slice(0, d.int(0, 2))) as [number[], number[]];
+  // The shortened shapes may no longer broadcast. A dim of size 1 always does.
+  for (let i = 1; i <= Math.min(batchA.length, batchB.length); i++) {
+    const sizeA = batchA.at(-i);
+    const sizeB = batchB.at(-i);
+    if (sizeA !== sizeB && sizeA !== 1 && sizeB !== 1) batchB[batchB.length - i] = 1;
   }
-  const a = d.int(0, 3) === 0 ? [k] : [...ba, m, k];
-  const b = d.int(0, 3) === 0 ? [k] : [...bb, k, n];
+  const a = d.int(0, 3) === 0 ? [k] : [...batchA, m, k];
+  const b = d.int(0, 3) === 0 ? [k] : [...batchB, k, n];
   return { fn: f as Case['fn'], inputs: [d.input(a), d.input(b)] };
 }
 
@@ -219,7 +220,9 @@ export function drawConvTranspose(d: Draw): Case {
   const groups = d.int(1, 2);
   const [c, o] = [groups * d.int(1, 2), groups * d.int(1, 2)];
   const two = (min: number, max: number): [number, number] => [d.int(min, max), d.int(min, max)];
-  const [kernel, stride, padding] = [two(1, 3), two(1, 3), two(0, 2)];
+  const kernel = two(1, 3);
+  const stride = two(1, 3);
+  const padding = two(0, 2);
   const dilation = d.pick([[1, 1] as [number, number], two(1, 3)]);
   const outputPadding = stride.map((s, i) => d.int(0, Math.max(s, dilation[i]!) - 1)) as [number, number];
   const side = (i: 0 | 1): number => Math.max(1, Math.ceil((2 * padding[i] - dilation[i] * (kernel[i] - 1)) / stride[i]) + 1) + d.int(0, 1);
@@ -256,7 +259,8 @@ export function normLine(name: string, pick: (d: Draw, shape: number[]) => [numb
       const shape = [d.pick([1, 2, 3, 0]), d.int(1, 4), ...d.pick([[2], [1, 2], [3, 2], [2, 0]])];
       const [affine, f] = pick(d, shape);
       const eps = d.pick([0.01, 0.1]);
-      const [x, w] = [d.input(shape, { domain: 'distinct', layouts: NO_TIES }), d.input(affine)];
+      const x = d.input(shape, { domain: 'distinct', layouts: NO_TIES });
+      const w = d.input(affine);
       if (d.int(0, 3) === 0) return { fn: (t) => f(t, { weight: null, bias: null, eps }), inputs: [x] };
       return { fn: (t, weight, bias) => f(t, { weight, bias, eps }), inputs: [x, w, d.input(affine)] };
     },
@@ -333,12 +337,12 @@ export function weightedLoss<O extends ag.LossOptions>(
       const shape = d.shape();
       const reduction = drawReduction(d, product(shape));
       const given = factors.filter(() => d.bool());
-      const narrow = given.map(() => shape.slice(d.int(0, shape.length)).map((n) => (d.bool() ? 1 : n)));
+      const factorShapes = given.map(() => shape.slice(d.int(0, shape.length)).map((n) => (d.bool() ? 1 : n)));
       const fn: Case['fn'] = (x, t, ...ws) => {
         const options = { reduction, ...Object.fromEntries(given.map((key, i) => [key, ws[i]])) };
         return f(x!, t!, options as unknown as O);
       };
-      return { fn, inputs: [shape, shape, ...narrow].map((s) => d.input(s)) };
+      return { fn, inputs: [shape, shape, ...factorShapes].map((s) => d.input(s)) };
     },
   };
 }

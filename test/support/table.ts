@@ -275,7 +275,9 @@ export const TABLE: readonly Line[] = [
     'slice',
     (d, shape) => {
       const dim = d.int(-shape.length, shape.length - 1);
-      const [start, end, step] = [d.int(-3, 3), d.pick([null, d.int(-3, 4)]), d.int(1, 3)];
+      const start = d.int(-3, 3);
+      const end = d.pick([null, d.int(-3, 4)]);
+      const step = d.int(1, 3);
       return (x) => x.slice(dim, start, end, step);
     },
     { minRank: 1 },
@@ -429,7 +431,8 @@ export const TABLE: readonly Line[] = [
     name: 'interpolate',
     draw: (d) => {
       const spatial = d.shape({ minRank: 1, minSize: 1 });
-      const [size, scaleFactor] = [spatial.map(() => d.int(1, 5)), spatial.map(() => d.pick([1, 1.5, 2, 2.7]))];
+      const size = spatial.map(() => d.int(1, 5));
+      const scaleFactor = spatial.map(() => d.pick([1, 1.5, 2, 2.7]));
       const options = d.pick([{ size }, { size: size[0]! }, { scaleFactor }, { scaleFactor: scaleFactor[0]! }]);
       return { fn: (x) => F.interpolate(x, options), inputs: [d.input([d.pick([1, 2, 0]), d.int(1, 2), ...spatial])] };
     },
