@@ -14,7 +14,7 @@ import { add } from './ops/elementwise.ts';
 import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
 import { Scope, closeScope, currentScope, duringBackward, isGradEnabled, openScope } from './scope.ts';
-import { consume, type Node } from './tape.ts';
+import { Visit, consume, type Node } from './tape.ts';
 import { Tensor, checkTensors, isTensor, loose } from './tensor.ts';
 import { watcher } from './watch.ts';
 
@@ -149,25 +149,6 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
     );
   }
   return [t, gradient ?? null];
-}
-
-/** A node on the way of a walk. */
-export class Visit {
-  readonly node: Node;
-  /** Those of its inputs that gradients flow to. */
-  inputs: readonly (Visit | null)[] = [];
-  /** Whether gradients are wanted for it or for what lies behind it. */
-  wanted = true;
-  /** What has arrived so far. */
-  grad: Tensor | null = null;
-
-  constructor(node: Node) {
-    this.node = node;
-  }
-
-  get leadsOn(): boolean {
-    return this.inputs.some((input) => input !== null);
-  }
 }
 
 /**

@@ -3,8 +3,6 @@
  * inside a synchronous loop, so what piles up is reported once.
  */
 import type { Storage } from '../kernels/memory/storage.ts';
-import type { Holds, Tape } from './tape.ts';
-import type { Tensor } from './tensor.ts';
 
 /** A tensor's claim on its storage, apart from the tensor. */
 export class Lease {
@@ -14,6 +12,32 @@ export class Lease {
   constructor(storage: Storage, requiresGrad: boolean) {
     this.storage = storage;
     this.requiresGrad = requiresGrad;
+  }
+}
+
+/** What a node keeps from being freed. Apart from the node, so that a finalizer can release it without reaching the node. */
+export class Holds {
+  /** The storages of saved tensors. */
+  saved: readonly Storage[] = [];
+  /** The output's storage, where the output's handle belongs to the tape. */
+  output: Storage | null = null;
+  /** What the nodes of a tape hold is a ring, so that tapes join and nodes leave at once. */
+  next: Holds = this;
+  private previous: Holds = this;
+
+  /** Makes one ring of two. */
+  join(other: Holds): void {
+    const [next, last] = [this.next, other.previous];
+    this.next = other;
+    other.previous = this;
+    last.next = next;
+    next.previous = last;
+  }
+
+  leave(): void {
+    this.previous.next = this.next;
+    this.next.previous = this.previous;
+    this.next = this.previous = this;
   }
 }
 
@@ -50,7 +74,7 @@ const tapeRegistry = new FinalizationRegistry<Holds>((tape) => {
   }
 });
 
-export function registerTensor(t: Tensor, lease: Lease): void {
+export function registerTensor(t: object, lease: Lease): void {
   tensorRegistry.register(t, lease, lease);
   if (++looseTensors >= MANY_TENSORS) warn(`${looseTensors} tensors`);
 }
@@ -59,12 +83,12 @@ export function unregisterTensor(lease: Lease): void {
   if (tensorRegistry.unregister(lease)) looseTensors--;
 }
 
-export function registerTape(tape: Tape, holds: Holds): void {
+export function registerTape(tape: object, holds: Holds): void {
   tapeRegistry.register(tape, holds, tape);
   if (++looseTapes >= MANY_TAPES) warn(`${looseTapes} recorded graphs`);
 }
 
-export function unregisterTape(tape: Tape): void {
+export function unregisterTape(tape: object): void {
   if (tapeRegistry.unregister(tape)) looseTapes--;
 }
 

@@ -2,14 +2,25 @@
  * How tensors print.
  */
 import type { DType } from '../core/dtype.ts';
-import { formatShape } from '../core/shape.ts';
-import type { Tensor } from './tensor.ts';
+import { formatShape, type Shape } from '../core/shape.ts';
+
+/** What is read of a tensor to print it. */
+interface Printable {
+  readonly shape: Shape;
+  readonly ndim: number;
+  readonly dtype: DType;
+  readonly label: string | null;
+  readonly node: { readonly op: object | null; readonly name: string } | null;
+  readonly isReleased: boolean;
+  item(): number;
+  data(): ArrayLike<number>;
+}
 
 /** Of longer dims, the first and last three elements are printed. */
 const EDGE = 3;
 
 /** `tensor [2,2] float32 mul` and its values; what is freed says so. */
-export function formatTensor(t: Tensor): string {
+export function formatTensor(t: Printable): string {
   const grad = t.node === null ? '' : t.node.op === null ? ' requiresGrad' : ` ← ${t.node.name}`;
   const label = t.label === null ? '' : ` '${t.label}'`;
   const head = `tensor${label} ${formatShape(t.shape)} ${t.dtype}${grad}`;

@@ -8,9 +8,7 @@
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Storage } from '../kernels/memory/storage.ts';
-import type { Visit } from './backward.ts';
-import { registerTape, unregisterTape } from './finalize.ts';
-import type { AnyOp } from './op.ts';
+import { Holds, registerTape, unregisterTape } from './finalize.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Who consumed a node, or freed a tensor. */
@@ -18,32 +16,6 @@ export type FreedBy = 'backward' | 'scope' | 'iteration' | 'dispose';
 
 /** A gradient hook: may return a gradient of the same shape that takes the place of the one it got. */
 export type Hook = (grad: Tensor) => Tensor | undefined | void;
-
-/** What a node keeps from being freed. Apart from the node, so that a finalizer can release it without reaching the node. */
-export class Holds {
-  /** The storages of saved tensors. */
-  saved: readonly Storage[] = [];
-  /** The output's storage, where the output's handle belongs to the tape. */
-  output: Storage | null = null;
-  /** What the nodes of a tape hold is a ring, so that tapes join and nodes leave at once. */
-  next: Holds = this;
-  private previous: Holds = this;
-
-  /** Makes one ring of two. */
-  join(other: Holds): void {
-    const [next, last] = [this.next, other.previous];
-    this.next = other;
-    other.previous = this;
-    last.next = next;
-    next.previous = last;
-  }
-
-  leave(): void {
-    this.previous.next = this.next;
-    this.next.previous = this.previous;
-    this.next = this.previous = this;
-  }
-}
 
 /** A tensor that backward will read: its storage is held, whatever becomes of the tensor's handle. */
 export interface Saved {
@@ -56,6 +28,14 @@ export interface Saved {
 /** Of nodes that have none: spent ones, and most others. */
 const NONE: never[] = [];
 
+/** What a node keeps of its operation: its name, and what backward needs of it. The whole of an operation is in op.ts. */
+export interface RecordedOp {
+  readonly name: string;
+  readonly broadcasts?: boolean;
+  readonly backward?: (g: Tensor, saved: Readonly<Record<string, unknown>>, needs: readonly boolean[]) => readonly (Tensor | null)[];
+  readonly definition?: (...args: readonly unknown[]) => Tensor | Tensor[];
+}
+
 let sequence = 0;
 
 /** How many nodes there have been: the sequence number of the next one. */
@@ -67,7 +47,7 @@ export class Node {
   /** Creation order: an operation is newer than its inputs. */
   readonly seq: number = sequence++;
   /** Null for a leaf. */
-  readonly op: AnyOp | null;
+  readonly op: RecordedOp | null;
   /** The nodes of the op's tensor inputs; null where no gradient is wanted. */
   inputs: readonly (Node | null)[];
   /** What the op saved. */
@@ -88,7 +68,7 @@ export class Node {
   spent = false;
   #tape: Tape | null = null;
 
-  constructor(op: AnyOp | null, inputs: readonly (Node | null)[], output: Tensor) {
+  constructor(op: RecordedOp | null, inputs: readonly (Node | null)[], output: Tensor) {
     this.op = op;
     this.inputs = inputs;
     this.output = output;
@@ -173,6 +153,25 @@ export class Node {
     this.holds.leave();
     this.tape?.unwatchEmpty();
     this.#tape = null;
+  }
+}
+
+/** A node on the way of a walk. */
+export class Visit {
+  readonly node: Node;
+  /** Those of its inputs that gradients flow to. */
+  inputs: readonly (Visit | null)[] = [];
+  /** Whether gradients are wanted for it or for what lies behind it. */
+  wanted = true;
+  /** What has arrived so far. */
+  grad: Tensor | null = null;
+
+  constructor(node: Node) {
+    this.node = node;
+  }
+
+  get leadsOn(): boolean {
+    return this.inputs.some((input) => input !== null);
   }
 }
 

@@ -2,16 +2,15 @@
  * Who looks on while operations run, and on whose behalf they run.
  */
 import type { View } from '../kernels/view.ts';
-import type { AnyOp } from './op.ts';
-import type { Node } from './tape.ts';
+import type { Node, RecordedOp } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Sees every operation. What it throws comes out of the operation, or of the backward, as its own error would. */
 export interface Watcher {
   /** A forward begins. */
-  starting?(op: AnyOp): void;
+  starting?(op: RecordedOp): void;
   /** A forward has computed its results; nobody has them yet. Operations that a backward is made of are told apart. */
-  computed(op: AnyOp, args: readonly unknown[], results: readonly View[], insideBackward: boolean): void;
+  computed(op: RecordedOp, args: readonly unknown[], results: readonly View[], insideBackward: boolean): void;
   recorded(node: Node): void;
   /** The walk has come to a node. */
   visiting?(node: Node): void;

@@ -5,8 +5,7 @@ import { ITEM_SIZE } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { View } from '../kernels/view.ts';
-import type { AnyOp } from '../autograd/op.ts';
-import type { Node } from '../autograd/tape.ts';
+import type { Node, RecordedOp } from '../autograd/tape.ts';
 import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/watch.ts';
 
 /** All calls of one operation from one module, in one direction. */
@@ -52,7 +51,7 @@ export interface TraceEvent {
 
 /** An operation that has started. */
 interface Span {
-  readonly op: AnyOp | null;
+  readonly op: RecordedOp | null;
   readonly name: string;
   readonly phase: 'forward' | 'backward';
   readonly module: string;
