@@ -13,10 +13,11 @@ import { ARGUMENT, defineOp } from './op.ts';
 import { add } from './ops/elementwise.ts';
 import { sumTo } from './ops/reduce.ts';
 import { identity } from './ops/movement.ts';
-import { Scope, closeScope, currentScope, duringBackward, isGradEnabled, openScope } from './scope.ts';
+import { duringBackward, isGradEnabled } from './grad-mode.ts';
+import { Scope, closeScope, currentScope, openScope } from './scope-stack.ts';
 import { Visit, consume, type Node } from './tape.ts';
 import { Tensor, checkTensors, isTensor, loose } from './tensor.ts';
-import { watcher } from './watch.ts';
+import { watcher } from './instrumentation.ts';
 
 /** What becomes of the graph. */
 export interface BackwardOptions {

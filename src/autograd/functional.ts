@@ -10,9 +10,9 @@ import { withDefaults } from '../core/options.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
-import { scope } from './lifetime.ts';
+import { scope } from './scopes.ts';
 import { cat, detach, identity, reshape } from './ops/movement.ts';
-import { withGradMode } from './scope.ts';
+import { withGradMode } from './grad-mode.ts';
 import { fromElements, isTensor, type Tensor } from './tensor.ts';
 
 /** The point at which a derivative is taken. */

@@ -7,10 +7,10 @@ import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
-import { isGradEnabled, isInsideBackward, withGradMode } from './scope.ts';
+import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
 import { Node, emptyBin, type FreedBy } from './tape.ts';
 import { Tensor, isTensor } from './tensor.ts';
-import { watcher } from './watch.ts';
+import { watcher } from './instrumentation.ts';
 
 /** Which arguments want a gradient, by position. */
 export type Needs = readonly boolean[];

@@ -5,11 +5,11 @@ import { ArgumentError, AutogradError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import { restride, type View } from '../kernels/view.ts';
 import { gradients } from './backward.ts';
-import { scope } from './lifetime.ts';
+import { scope } from './scopes.ts';
 import { defineOp, type Grads } from './op.ts';
 import { detach, identity } from './ops/movement.ts';
 import { replayable } from './random.ts';
-import { isGradEnabled, repeating } from './scope.ts';
+import { isGradEnabled, repeating } from './grad-mode.ts';
 import { nodeCount, type Node } from './tape.ts';
 import { isTensor, type Tensor } from './tensor.ts';
 

@@ -8,7 +8,7 @@
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Storage } from '../kernels/memory/storage.ts';
-import { Holds, registerTape, unregisterTape } from './finalize.ts';
+import { Holds, registerTape, unregisterTape } from './gc-fallback.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Who consumed a node, or freed a tensor. */

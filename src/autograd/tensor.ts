@@ -11,9 +11,9 @@ import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
 import { type Storage } from '../kernels/memory/storage.ts';
 import { readElements, viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
-import { Lease, countTensor, registerTensor, unregisterTensor } from './finalize.ts';
+import { Lease, countTensor, registerTensor, unregisterTensor } from './gc-fallback.ts';
 import { formatTensor } from './format.ts';
-import { currentScope, type Scope } from './scope.ts';
+import { currentScope, type Scope } from './scope-stack.ts';
 import { Node, discard, type FreedBy, type Hook } from './tape.ts';
 
 /** Nested arrays of numbers, as `tensor` takes them and `toArray` gives them. */

@@ -11,7 +11,7 @@ import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';
 import { isTensor, type Tensor } from '../autograd/tensor.ts';
-import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/watch.ts';
+import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/instrumentation.ts';
 
 /**
  * Checks every forward result and every gradient for NaN and infinities: from now on (`true`), no longer (`false`), or while `fn`

@@ -6,7 +6,7 @@ import { ArgumentError } from '../core/errors.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { View } from '../kernels/view.ts';
 import type { Node, RecordedOp } from '../autograd/tape.ts';
-import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/watch.ts';
+import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/instrumentation.ts';
 
 /** All calls of one operation from one module, in one direction. */
 export interface ProfileRow {

@@ -7,7 +7,7 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { ITEM_SIZE, isFloat } from '../../src/core/dtype.ts';
 import { formatShape } from '../../src/core/shape.ts';
-import { watch, type Watcher } from '../../src/autograd/watch.ts';
+import { watch, type Watcher } from '../../src/autograd/instrumentation.ts';
 import { anomalies } from '../../src/inspect/anomaly.ts';
 import { viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';

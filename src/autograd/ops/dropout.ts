@@ -5,7 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, type Shape } from '../../core/shape.ts';
-import { noGrad } from '../lifetime.ts';
+import { noGrad } from '../scopes.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, ge, mul } from './elementwise.ts';

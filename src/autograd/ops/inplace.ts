@@ -8,7 +8,7 @@ import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/
 import { kernels } from '../../kernels/index.ts';
 import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
-import { isGradEnabled, isSettled } from '../scope.ts';
+import { isGradEnabled, isSettled } from '../grad-mode.ts';
 import { Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './elementwise.ts';
 

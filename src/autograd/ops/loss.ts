@@ -6,7 +6,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
-import { scope } from '../lifetime.ts';
+import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import * as e from './elementwise.ts';

@@ -5,7 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { checkCount, checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
-import { noGrad } from '../lifetime.ts';
+import { noGrad } from '../scopes.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { div } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';

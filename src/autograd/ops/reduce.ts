@@ -7,7 +7,7 @@ import { checkOptions, withDefaults } from '../../core/options.ts';
 import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
-import { scope } from '../lifetime.ts';
+import { scope } from '../scopes.ts';
 import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { abs, add, cast, div, eq, exp, log, mul, ne, square, sqrt, sub, where } from './elementwise.ts';

@@ -6,7 +6,7 @@ import { AutogradError } from '../../core/errors.ts';
 import { Random } from '../../core/random.ts';
 import type { Shape } from '../../core/shape.ts';
 import { grad } from '../../autograd/backward.ts';
-import { scope } from '../../autograd/lifetime.ts';
+import { scope } from '../../autograd/scopes.ts';
 import { logBranches } from '../../autograd/op.ts';
 import { fromElements, isTensor, type Tensor } from '../../autograd/tensor.ts';
 import { withSameState, type PerturbedInput, type Subject } from './perturbed-input.ts';

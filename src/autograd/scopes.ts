@@ -1,11 +1,13 @@
 /**
  * Scopes as users call them, and the memory report.
  */
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, ScopeError } from '../core/errors.ts';
 import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
-import { tensorCount } from './finalize.ts';
-import { runScoped, scopedIterator, withGradMode } from './scope.ts';
-import { isTensor } from './tensor.ts';
+import { tensorCount } from './gc-fallback.ts';
+import { withGradMode } from './grad-mode.ts';
+import { closeScopeAndAbove, openScope } from './scope-stack.ts';
+import { scopedIterator } from './scoped-loops.ts';
+import { isTensor, type Tensor } from './tensor.ts';
 
 /**
  * Runs `fn`, then frees every tensor made inside that is neither owned (parameters, `keep()`) nor returned, alone or within
@@ -13,12 +15,62 @@ import { isTensor } from './tensor.ts';
  * Throws ScopeError if `fn` returns a Promise or an iterator.
  */
 export function scope<T>(fn: () => T): T {
-  return runScoped('scope', fn, isTensor);
+  return runScoped('scope', fn);
 }
 
 /** A scope in which no operation is recorded: for evaluation, and for writing to parameters. */
 export function noGrad<T>(fn: () => T): T {
-  return withGradMode(false, () => runScoped('noGrad', fn, isTensor));
+  return withGradMode(false, () => runScoped('noGrad', fn));
+}
+
+/** Runs `fn` in a scope of its own; also closes scopes that loops inside `fn` have left open. */
+function runScoped<T>(name: string, fn: () => T): T {
+  const s = openScope('scope');
+  let result: T | undefined;
+  let results: Tensor[] = [];
+  try {
+    result = fn();
+    refuseDeferred(name, result);
+    results = tensorsIn(result);
+    return result;
+  } finally {
+    closeScopeAndAbove(s, results);
+  }
+}
+
+function refuseDeferred(name: string, result: unknown): void {
+  const { then, next } = Object(result) as { then?: unknown; next?: unknown };
+  if (typeof then !== 'function' && typeof next !== 'function') return;
+  const deferred = typeof then === 'function' ? 'a Promise' : 'an iterator';
+  throw new ScopeError(
+    `${name}: the function returned ${deferred}, whose work would run after the scope has ended. ` +
+      `Give ${name} a synchronous function, or loop with for (const i of scoped(n))`,
+  );
+}
+
+/** All tensors in a result: itself, or in arrays, records, Map and Set, however deep. */
+function tensorsIn(value: unknown): Tensor[] {
+  if (isTensor(value)) return [value];
+  const found: Tensor[] = [];
+  const seen = new Set<object>();
+  const visit = (v: unknown): void => {
+    if (typeof v !== 'object' || v === null || seen.has(v)) return;
+    seen.add(v);
+    if (isTensor(v)) {
+      found.push(v);
+    } else if (Array.isArray(v) || v instanceof Set) {
+      v.forEach(visit);
+    } else if (v instanceof Map) {
+      for (const [k, x] of v) {
+        visit(k);
+        visit(x);
+      }
+    } else if (Object.getPrototypeOf(v) === Object.prototype || Object.getPrototypeOf(v) === null) {
+      Object.values(v).forEach(visit);
+    }
+  };
+  visit(value);
+  return found;
 }
 
 /** What walks itself without a scope: data loaders have it, so that scopes do not double. */

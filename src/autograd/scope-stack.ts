@@ -1,0 +1,105 @@
+/**
+ * Scopes: who frees what was made where. A stack, because scopes nest; everything made while a scope is on top is its.
+ */
+import { nodeCount, type FreedBy, type Node } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** A list of tensors that are freed together. */
+export class Scope {
+  readonly kind: FreedBy;
+  tensors: Tensor[] = [];
+  closed = false;
+  /** Nodes with this sequence number and above were made after the scope was opened. */
+  readonly firstNode: number = nodeCount();
+  #compactAt = 256;
+
+  constructor(kind: FreedBy) {
+    this.kind = kind;
+  }
+
+  adopt(t: Tensor): Tensor {
+    // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
+    if (this.tensors.length >= this.#compactAt) {
+      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnspentNode));
+      this.#compactAt = Math.max(256, this.tensors.length * 2);
+    }
+    t.scope = this;
+    this.tensors.push(t);
+    return t;
+  }
+}
+
+const stack: Scope[] = [];
+
+/** The scope that adopts what is made now; null outside all. */
+export function currentScope(): Scope | null {
+  return stack.length === 0 ? null : stack[stack.length - 1]!;
+}
+
+export function openScope(kind: FreedBy): Scope {
+  const s = new Scope(kind);
+  stack.push(s);
+  return s;
+}
+
+/**
+ * Closes a scope wherever it sits. What it made and is neither owned nor among `results` (with the history made inside) is
+ * freed; results go to `into`, by default the scope around it.
+ */
+export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?: Scope): void {
+  if (s.closed) return;
+  const around = leaveStack(s);
+  const outer = into ?? around;
+  for (const r of results) if (r !== null) pass(r, s, outer);
+  for (const t of s.tensors) {
+    if (t.scope !== s) continue;
+    t.scope = null;
+    if (t.isOwned) continue;
+    if (t.hasUnspentNode) t.node!.consume(s.kind);
+    t.free(s.kind);
+  }
+  s.tensors = [];
+}
+
+/** Closes the scopes above `s`, which loops have left open, and `s` itself. */
+export function closeScopeAndAbove(s: Scope, results: readonly Tensor[]): void {
+  for (let top = currentScope(); top !== null && top !== s && stack.includes(s); top = currentScope()) closeScope(top, results);
+  closeScope(s, results);
+}
+
+/** Takes a scope off the stack and frees nothing: all it made passes to the scope around, or to the garbage collector. */
+export function dissolveScope(s: Scope): void {
+  if (s.closed) return;
+  const outer = leaveStack(s);
+  for (const t of s.tensors) if (t.scope === s) hand(t, outer);
+  s.tensors = [];
+}
+
+/** Takes a scope off the stack, wherever it sits; returns the one around it. */
+function leaveStack(s: Scope): Scope | null {
+  s.closed = true;
+  const at = stack.lastIndexOf(s);
+  if (at === stack.length - 1) stack.pop();
+  else if (at >= 0) stack.splice(at, 1);
+  return stack[at - 1] ?? null;
+}
+
+/** Hands a result and the history that was made inside to the outer scope. */
+function pass(result: Tensor, s: Scope, outer: Scope | null): void {
+  if (result.scope === s) hand(result, outer);
+  if (result.node === null) return;
+  const seen = new Set<Node>();
+  const nodes: (Node | null)[] = [result.node];
+  for (let n = nodes.pop(); n !== undefined; n = nodes.pop()) {
+    if (n === null || n.seq < s.firstNode || seen.has(n)) continue;
+    seen.add(n);
+    if (n.output.scope === s) hand(n.output, outer);
+    nodes.push(...n.inputs);
+  }
+}
+
+function hand(t: Tensor, outer: Scope | null): void {
+  t.binned = false;
+  if (outer !== null) outer.adopt(t);
+  else t.leaveScopes();
+}
