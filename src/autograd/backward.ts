@@ -16,8 +16,8 @@ import { identity } from './ops/movement.ts';
 import { duringBackward, isGradEnabled } from './grad-mode.ts';
 import { Scope, closeScope, currentScope, openScope } from './scope-stack.ts';
 import { Visit, consume, type Node } from './tape.ts';
-import { Tensor, checkTensors, isTensor, loose } from './tensor.ts';
-import { watcher } from './instrumentation.ts';
+import { Tensor, checkTensors, isTensor, untracked } from './tensor.ts';
+import { instrumentation } from './instrumentation.ts';
 
 /** What becomes of the graph. */
 export interface BackwardOptions {
@@ -46,11 +46,11 @@ interface Walk {
   readonly retainGraph: boolean;
   readonly createGraph: boolean;
   /** What the walk has made and not yet handed on. It is on no stack. */
-  readonly bag: Scope;
+  readonly walkScope: Scope;
   /** Where gradients are wanted; null: in the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
   /** Whether the wanted nodes are where it ends. */
-  readonly closed: boolean;
+  readonly stopAtInputs: boolean;
   /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
   readonly refuse: ((unused: Node) => never) | null;
 }
@@ -71,9 +71,13 @@ export function steps(
   t: Tensor,
   gradient: Tensor | null | undefined,
   options: BackwardOptions,
-  bag: Scope = new Scope('backward'),
+  walkScope: Scope = new Scope('backward'),
 ): Generator<WalkStep, void> {
-  return run([root('backward', t, gradient)], { ...modes('backward', options), wanted: null, closed: false, refuse: null, bag }, commit);
+  return run(
+    [root('backward', t, gradient)],
+    { ...modes('backward', options), wanted: null, stopAtInputs: false, refuse: null, walkScope },
+    commit,
+  );
 }
 
 /**
@@ -97,8 +101,8 @@ export function grad(
   return isTensor(inputs) ? found[0]! : found;
 }
 
-/** The same for arrays; where `closed`, no gradient goes on from an input to what it was made from. */
-export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, closed = false): (Tensor | null)[] {
+/** The same for arrays; where `stopAtInputs`, no gradient goes on from an input to what it was made from. */
+export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, stopAtInputs = false): (Tensor | null)[] {
   const mode = modes('grad', options, ['gradOutputs', 'allowUnused']);
   const { gradOutputs = null, allowUnused = false } = options;
   const given = [gradOutputs].flat();
@@ -118,7 +122,7 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...mode, wanted, closed, bag: new Scope('backward'), refuse: allowUnused ? null : refuse };
+  const walk = { ...mode, wanted, stopAtInputs, walkScope: new Scope('backward'), refuse: allowUnused ? null : refuse };
   let found = new Map<Node, Tensor>();
   for (const step of run(roots, walk, (grads) => [...(found = grads).values()])) void step;
   return xs.map((x) => found.get(x.node!) ?? null);
@@ -156,7 +160,7 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
  * Finds the nodes to visit and checks all of them: where the walk `starts` (null where nothing wanted lies behind), the `order` of
  * its visits, newest first, and the nodes it goes `through`, whose operations it consumes.
  */
-function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk) {
+function plan(roots: readonly Root[], { wanted, stopAtInputs, refuse }: Walk) {
   // What is older than every wanted node cannot depend on one.
   let oldest = wanted === null ? 0 : Number.POSITIVE_INFINITY;
   for (const n of wanted ?? []) oldest = Math.min(oldest, n.seq);
@@ -171,17 +175,17 @@ function plan(roots: readonly Root[], { wanted, closed, refuse }: Walk) {
   };
   try {
     const starts = roots.map(([t]) => enter(t.node));
-    for (const v of found) if (!closed || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
+    for (const v of found) if (!stopAtInputs || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
     for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
     let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
     if (wanted !== null) {
       for (const v of order.toReversed()) {
         v.inputs = v.inputs.map((input) => (input?.wanted === true ? input : null));
-        v.wanted = wanted.has(v.node) || v.leadsOn;
+        v.wanted = wanted.has(v.node) || v.hasInputs;
       }
       order = order.filter((v) => v.wanted);
     }
-    const through = order.filter((v) => v.leadsOn).map((v) => v.node);
+    const through = order.filter((v) => v.hasInputs).map((v) => v.node);
     for (const n of through) n.checkVersions();
     return { starts, order, through };
   } finally {
@@ -213,76 +217,76 @@ function* run(
   finish: (grads: Map<Node, Tensor>, walk: Walk) => readonly Tensor[],
 ): Generator<WalkStep, void> {
   const { starts, order, through } = plan(roots, walk);
-  const { bag, createGraph, retainGraph, wanted } = walk;
+  const { walkScope, createGraph, retainGraph, wanted } = walk;
   const kept = new Map<Node, Tensor>();
   let survivors: readonly Tensor[] = [];
   // Before the first step, so that a hook cannot walk what this walk is about to consume.
   if (!retainGraph && !createGraph) for (const n of through) n.consumedBy = 'backward';
   try {
     const seeds = step(walk, () => roots.map(seed));
-    starts.forEach((v, i) => v !== null && deliver(v, seeds[i]!, walk));
+    starts.forEach((v, i) => v !== null && accumulate(v, seeds[i]!, walk));
     for (const visit of order) {
       if (visit.grad === null) continue;
-      const { node, inputs, leadsOn } = visit;
-      if (node.spent)
+      const { node, inputs, hasInputs } = visit;
+      if (node.released)
         throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
       const g = node.hooks === null ? visit.grad : step(walk, () => [runHooks(node, visit.grad!)])[0]!;
       visit.grad = null;
-      watcher?.visiting?.(node);
-      const inputGrads = leadsOn ? step(walk, () => differentiate(node, g, inputs, walk)) : NONE;
-      watcher?.visited(node, g, inputGrads);
+      instrumentation?.visiting?.(node);
+      const inputGrads = hasInputs ? step(walk, () => differentiate(node, g, inputs, walk)) : NONE;
+      instrumentation?.visited(node, g, inputGrads);
       yield { node, grad: g, inputGrads };
       const keeps = wanted === null ? node.op === null || node.retainsGrad : wanted.has(node);
       if (keeps) kept.set(node, g);
-      if (!passOn(visit, g, inputGrads, keeps, walk)) release(g, walk);
-      if (!retainGraph && leadsOn) node.dropSaved();
+      if (!propagate(visit, g, inputGrads, keeps, walk)) release(g, walk);
+      if (!retainGraph && hasInputs) node.dropSaved();
     }
     survivors = step(walk, () => finish(kept, walk));
   } finally {
-    closeScope(bag, survivors, currentScope() ?? undefined);
+    closeScope(walkScope, survivors, currentScope() ?? undefined);
     if (!retainGraph) consume(through, 'backward');
   }
 }
 
 const NONE: never[] = [];
 
-/** Runs a part of the walk in the walk's mode and a scope of its own; what it returns goes to the bag. */
+/** Runs a part of the walk in the walk's mode and a scope of its own; what it returns goes to the walkScope. */
 function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): readonly T[] {
   const scope = openScope('backward');
   let results: readonly T[] = NONE;
   try {
     return (results = duringBackward(walk.createGraph, fn));
   } finally {
-    closeScope(scope, results, walk.bag);
+    closeScope(scope, results, walk.walkScope);
   }
 }
 
 function seed([tensor, gradient]: Root): Tensor {
   // The caller's gradient stays the caller's: the walk takes a handle of its own unless its history matters.
-  if (gradient !== null) return isGradEnabled() ? gradient : loose(gradient);
+  if (gradient !== null) return isGradEnabled() ? gradient : untracked(gradient);
   const one = emptyLike(tensor);
   kernels.fill(1, one);
-  return loose(one);
+  return untracked(one);
 }
 
 /**
  * Delivers the gradients to the inputs; returns whether the handle of `g` has gone with one of them. Each pending gradient has a
  * handle of its own: one that came as it was, or goes to two inputs, gets more.
  */
-function passOn({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], keeps: boolean, walk: Walk): boolean {
+function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], keeps: boolean, walk: Walk): boolean {
   let gone = keeps;
   const handles = grads.map((x, i) => {
     if (x === null || walk.createGraph) return x;
-    const free = x.scope === walk.bag && (x === g ? !gone : grads.indexOf(x) === i);
+    const free = x.scope === walk.walkScope && (x === g ? !gone : grads.indexOf(x) === i);
     if (x === g) gone = true;
-    return free ? x : walk.bag.adopt(new Tensor(x));
+    return free ? x : walk.walkScope.adopt(new Tensor(x));
   });
-  for (let i = 0; i < handles.length; i++) if (handles[i] != null) deliver(inputs[i]!, handles[i]!, walk);
+  for (let i = 0; i < handles.length; i++) if (handles[i] != null) accumulate(inputs[i]!, handles[i]!, walk);
   return gone;
 }
 
 /** Adds `g` to what has arrived at a node. */
-function deliver(to: Visit, g: Tensor, walk: Walk): void {
+function accumulate(to: Visit, g: Tensor, walk: Walk): void {
   const before = to.grad;
   if (before === null) {
     to.grad = g;
@@ -299,7 +303,7 @@ function deliver(to: Visit, g: Tensor, walk: Walk): void {
 
 /** Frees a gradient that has been used, if it is the walk's and nothing can go through it. */
 function release(g: Tensor, walk: Walk): void {
-  if (!walk.createGraph && g.scope === walk.bag) g.free('backward');
+  if (!walk.createGraph && g.scope === walk.walkScope) g.free('backward');
 }
 
 /** Whether nothing else can see the tensor's memory, and every element of it is one element of the tensor. */
@@ -361,15 +365,15 @@ function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g
 }
 
 /** The saved values; a tensor whose handle was freed is replaced by a new one on the memory that was held. */
-function unpack({ saved, kept }: Node): Readonly<Record<string, unknown>> {
+function unpack({ saved, savedTensors }: Node): Readonly<Record<string, unknown>> {
   let values = saved ?? {};
-  for (const { key, tensor, storage } of kept) {
+  for (const { key, tensor, storage } of savedTensors) {
     // A 0-d tensor that was freed and came back has other memory.
     if (!tensor.isReleased && tensor.storage === storage) continue;
     const { offset, shape, strides, dtype, node } = tensor;
     const t = new Tensor({ storage, offset, shape, strides, dtype });
     if (node !== null) t.attach(node);
-    values = { ...values, [key]: t.born() };
+    values = { ...values, [key]: t.adoptIntoScope() };
   }
   return values;
 }
@@ -386,7 +390,7 @@ const copyInOrderOf = defineOp({
 });
 
 /** Accumulates the gradients into `.grad`: all memory is found first, so that none or all of them change. */
-function commit(grads: Map<Node, Tensor>, { bag, createGraph }: Walk): Tensor[] {
+function commit(grads: Map<Node, Tensor>, { walkScope, createGraph }: Walk): Tensor[] {
   const changes: (() => void)[] = [];
   const adopted: Tensor[] = [];
   for (const [{ output: leaf }, g] of grads) {
@@ -400,7 +404,7 @@ function commit(grads: Map<Node, Tensor>, { bag, createGraph }: Walk): Tensor[] 
       continue;
     }
     const fits = g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1);
-    const reusable = !createGraph && fits && g.scope === bag && solelyOwned(g);
+    const reusable = !createGraph && fits && g.scope === walkScope && solelyOwned(g);
     const next = before !== null ? add(before, g) : reusable ? g : copyInOrderOf(g, leaf);
     adopted.push(next);
     changes.push(() => leaf.adoptGrad(next.keep()));

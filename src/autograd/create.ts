@@ -7,7 +7,7 @@ import { checkOptions } from '../core/options.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
-import { checkTensors, fromElements, loose, type Tensor, type TensorOptions } from './tensor.ts';
+import { checkTensors, fromElements, untracked, type Tensor, type TensorOptions } from './tensor.ts';
 
 /** Numbers or booleans, nested to any depth, each level of one length. */
 export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -108,7 +108,7 @@ function filled(op: string, shape: Shape, value: number, options: TensorOptions)
   checkValues(op, [value], dtype);
   const y = empty([...shape], dtype);
   kernels.fill(value, y);
-  return withOptions(loose(y), options);
+  return withOptions(untracked(y), options);
 }
 
 /** A tensor of zeros; dtype float32 by default. */
@@ -127,7 +127,7 @@ function like(op: string, x: Tensor, value: number, options: TensorOptions): Ten
   checkTensors(op, { x });
   const y = emptyLike(x, x.shape, dtypeOf(op, options, x.dtype));
   kernels.fill(value, y);
-  return withOptions(loose(y), options);
+  return withOptions(untracked(y), options);
 }
 
 /** The identity matrix [n,m]; m is n by default. */

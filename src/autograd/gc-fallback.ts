@@ -5,7 +5,7 @@
 import type { Storage } from '../kernels/memory/storage.ts';
 
 /** A tensor's claim on its storage, apart from the tensor. */
-export class Lease {
+export class StorageClaim {
   readonly storage: Storage;
   requiresGrad: boolean;
 
@@ -16,17 +16,17 @@ export class Lease {
 }
 
 /** What a node keeps from being freed. Apart from the node, so that a finalizer can release it without reaching the node. */
-export class Holds {
+export class NodeClaim {
   /** The storages of saved tensors. */
   saved: readonly Storage[] = [];
   /** The output's storage, where the output's handle belongs to the tape. */
   output: Storage | null = null;
   /** What the nodes of a tape hold is a ring, so that tapes join and nodes leave at once. */
-  next: Holds = this;
-  private previous: Holds = this;
+  next: NodeClaim = this;
+  private previous: NodeClaim = this;
 
   /** Makes one ring of two. */
-  join(other: Holds): void {
+  join(other: NodeClaim): void {
     const [next, last] = [this.next, other.previous];
     this.next = other;
     other.previous = this;
@@ -45,8 +45,8 @@ const MANY_TENSORS = 20_000;
 const MANY_TAPES = 2_000;
 
 let live = 0;
-let looseTensors = 0;
-let looseTapes = 0;
+let registeredTensors = 0;
+let registeredTapes = 0;
 let warned = false;
 
 /** Live tensors of any kind. */
@@ -58,38 +58,38 @@ export function countTensor(by: 1 | -1): void {
   live += by;
 }
 
-const tensorRegistry = new FinalizationRegistry<Lease>((lease) => {
-  looseTensors--;
+const tensorRegistry = new FinalizationRegistry<StorageClaim>((claim) => {
+  registeredTensors--;
   live--;
-  if (lease.requiresGrad) lease.storage.gradRefs--;
-  lease.storage.release();
+  if (claim.requiresGrad) claim.storage.gradRefs--;
+  claim.storage.release();
 });
 
-const tapeRegistry = new FinalizationRegistry<Holds>((tape) => {
-  looseTapes--;
-  for (let h = tape.next; h !== tape; h = h.next) {
+const tapeRegistry = new FinalizationRegistry<NodeClaim>((ring) => {
+  registeredTapes--;
+  for (let h = ring.next; h !== ring; h = h.next) {
     if (h.output !== null) live--;
     h.output?.release();
     for (const s of h.saved) s.release();
   }
 });
 
-export function registerTensor(t: object, lease: Lease): void {
-  tensorRegistry.register(t, lease, lease);
-  if (++looseTensors >= MANY_TENSORS) warn(`${looseTensors} tensors`);
+export function registerTensor(t: object, claim: StorageClaim): void {
+  tensorRegistry.register(t, claim, claim);
+  if (++registeredTensors >= MANY_TENSORS) warn(`${registeredTensors} tensors`);
 }
 
-export function unregisterTensor(lease: Lease): void {
-  if (tensorRegistry.unregister(lease)) looseTensors--;
+export function unregisterTensor(claim: StorageClaim): void {
+  if (tensorRegistry.unregister(claim)) registeredTensors--;
 }
 
-export function registerTape(tape: object, holds: Holds): void {
-  tapeRegistry.register(tape, holds, tape);
-  if (++looseTapes >= MANY_TAPES) warn(`${looseTapes} recorded graphs`);
+export function registerTape(tape: object, ring: NodeClaim): void {
+  tapeRegistry.register(tape, ring, tape);
+  if (++registeredTapes >= MANY_TAPES) warn(`${registeredTapes} recorded graphs`);
 }
 
 export function unregisterTape(tape: object): void {
-  if (tapeRegistry.unregister(tape)) looseTapes--;
+  if (tapeRegistry.unregister(tape)) registeredTapes--;
 }
 
 /** Calls `cleanup` when nobody can reach `target` any more; `cleanup` must not reach it either. */

@@ -9,10 +9,10 @@ interface Mode {
   readonly grad: boolean;
   readonly backward: boolean;
   /** While a forward is repeated: the number of its first node. */
-  readonly repeatedFrom: number | null;
+  readonly replayedFrom: number | null;
 }
 
-let mode: Mode = { grad: true, backward: false, repeatedFrom: null };
+let mode: Mode = { grad: true, backward: false, replayedFrom: null };
 
 function withMode<T>(next: Mode, fn: () => T): T {
   const before = mode;
@@ -45,11 +45,11 @@ export function duringBackward<T>(grad: boolean, fn: () => T): T {
 }
 
 /** Runs `fn`, which opens a scope, as the repetition of a forward: recorded, and without writing to what was there before. */
-export function repeating<T>(fn: () => T): T {
-  return withMode({ ...mode, grad: true, repeatedFrom: nodeCount() }, fn);
+export function withReplay<T>(fn: () => T): T {
+  return withMode({ ...mode, grad: true, replayedFrom: nodeCount() }, fn);
 }
 
 /** Whether a forward is being repeated that did not make `t`: its first pass has written what there was to write. */
-export function isSettled({ scope }: { readonly scope: { readonly firstNode: number } | null }): boolean {
-  return mode.repeatedFrom !== null && (scope === null || scope.firstNode < mode.repeatedFrom);
+export function isOlderThanReplay({ scope }: { readonly scope: { readonly firstNode: number } | null }): boolean {
+  return mode.replayedFrom !== null && (scope === null || scope.firstNode < mode.replayedFrom);
 }

@@ -6,7 +6,7 @@ import type { Node, RecordedOp } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Sees every operation. What it throws comes out of the operation, or of the backward, as its own error would. */
-export interface Watcher {
+export interface Instrumentation {
   /** A forward begins. */
   starting?(op: RecordedOp): void;
   /** A forward has computed its results; nobody has them yet. Operations that a backward is made of are told apart. */
@@ -19,27 +19,27 @@ export interface Watcher {
 }
 
 /** The one that looks on now. */
-export let watcher: Watcher | null = null;
+export let instrumentation: Instrumentation | null = null;
 
 /** Puts `next` in the watcher's place; returns who was there. */
-export function watch(next: Watcher | null): Watcher | null {
-  const before = watcher;
-  watcher = next;
+export function setInstrumentation(next: Instrumentation | null): Instrumentation | null {
+  const before = instrumentation;
+  instrumentation = next;
   return before;
 }
 
 /** What calls operations under a name of its own: a module. */
-export interface Caller {
-  namedModules(): [path: string, module: Caller][];
+export interface ModuleFrame {
+  namedModules(): [path: string, module: ModuleFrame][];
 }
 
 /** The callers that run now, outermost first. */
-export const callers: Caller[] = [];
+export const moduleStack: ModuleFrame[] = [];
 
 /** How messages name a caller: `features.3 (Conv2d)`, its path seen from the outermost that contains it, or its class. */
-export function placeOf(caller: Caller, running: readonly Caller[] = callers): string {
-  const path = running.map((root) => root.namedModules().find(([, m]) => m === caller)?.[0]).find((p) => p !== undefined);
-  return titleOf(path ?? '', caller);
+export function placeOf(frame: ModuleFrame, running: readonly ModuleFrame[] = moduleStack): string {
+  const path = running.map((root) => root.namedModules().find(([, m]) => m === frame)?.[0]).find((p) => p !== undefined);
+  return titleOf(path ?? '', frame);
 }
 
 /** A class's name after its path, where it has one. */

@@ -8,9 +8,9 @@ import { fused, kernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
-import { Node, emptyBin, type FreedBy } from './tape.ts';
+import { Node, freeExpiring, type FreedBy } from './tape.ts';
 import { Tensor, isTensor } from './tensor.ts';
-import { watcher } from './instrumentation.ts';
+import { instrumentation } from './instrumentation.ts';
 
 /** Which arguments want a gradient, by position. */
 export type Needs = readonly boolean[];
@@ -86,7 +86,7 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   for (const a of args) if (a instanceof Tensor) a.checkReadable();
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
-  if (Array.isArray(inputs) && !isInsideBackward()) emptyBin();
+  if (Array.isArray(inputs) && !isInsideBackward()) freeExpiring();
   const result = forward(op, args);
   const outputs = isTensor(result) ? [result] : result;
   try {
@@ -95,7 +95,7 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
     for (const t of outputs) t.free('dispose');
     throw e;
   }
-  for (const t of outputs) t.born();
+  for (const t of outputs) t.adoptIntoScope();
   if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
   return result;
 }
@@ -123,9 +123,9 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
 function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return withTemporaries(op.name, () =>
     withGradMode(false, () => {
-      watcher?.starting?.(op);
+      instrumentation?.starting?.(op);
       const r = op.forward(kernels, ...args);
-      watcher?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
+      instrumentation?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
       return isArray(r) ? r.map((v) => result(op, v, args)) : result(op, r, args);
     }),
   );
@@ -152,7 +152,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   if (typeof inputs === 'string') {
     const node = new Node(op, [], y);
     node.consumedBy = inputs;
-    node.spent = true;
+    node.released = true;
     y.attach(node);
     return;
   }
@@ -163,7 +163,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   y.attach(node);
   const all = op.definition === undefined ? saved : { ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) };
   if (all !== undefined) node.save(all, isTensor);
-  watcher?.recorded(node);
+  instrumentation?.recorded(node);
 }
 
 const isNode = (n: Node | null): boolean => n !== null;

@@ -12,7 +12,7 @@ import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty } from '../kernels/view.ts';
-import { fromElements, loose, type Tensor } from './tensor.ts';
+import { fromElements, untracked, type Tensor } from './tensor.ts';
 
 /** The whole state of a generator. */
 export interface GeneratorState {
@@ -114,7 +114,7 @@ export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   const y = empty([...shape], dtype);
   const { key, stream } = generator.draw();
   kernels.uniform(key, stream, y);
-  return loose(y).requiresGrad_(requiresGrad);
+  return untracked(y).requiresGrad_(requiresGrad);
 }
 
 /** Standard normal numbers (Box–Muller in float64, then rounded). */

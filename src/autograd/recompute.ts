@@ -9,7 +9,7 @@ import { scope } from './scopes.ts';
 import { defineOp, type Grads } from './op.ts';
 import { detach, identity } from './ops/movement.ts';
 import { replayable } from './random.ts';
-import { isGradEnabled, repeating } from './grad-mode.ts';
+import { isGradEnabled, withReplay } from './grad-mode.ts';
 import { nodeCount, type Node } from './tape.ts';
 import { isTensor, type Tensor } from './tensor.ts';
 
@@ -28,7 +28,7 @@ const recomputed = defineOp({
   backward: (g, { pass, ...read }, [, ...needs]): Grads => {
     const createGraph = isGradEnabled();
     const inputs = needs.map((_, i) => (i < pass.count ? standIn(read[i], createGraph) : read[i]));
-    const y = repeating(() => pass.again(inputs.slice(0, pass.count)));
+    const y = withReplay(() => pass.again(inputs.slice(0, pass.count)));
     const needed = inputs.filter((_, i) => needs[i]) as Tensor[];
     const found = gradients([y], needed, { gradOutputs: g, createGraph, allowUnused: true }, true);
     return [null, ...needs.map((need) => (need ? found.shift()! : null))];

@@ -20,7 +20,7 @@ export class Scope {
   adopt(t: Tensor): Tensor {
     // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
-      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnspentNode));
+      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnreleasedNode));
       this.#compactAt = Math.max(256, this.tensors.length * 2);
     }
     t.scope = this;
@@ -50,12 +50,12 @@ export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?:
   if (s.closed) return;
   const around = leaveStack(s);
   const outer = into ?? around;
-  for (const r of results) if (r !== null) pass(r, s, outer);
+  for (const r of results) if (r !== null) transferResult(r, s, outer);
   for (const t of s.tensors) {
     if (t.scope !== s) continue;
     t.scope = null;
     if (t.isOwned) continue;
-    if (t.hasUnspentNode) t.node!.consume(s.kind);
+    if (t.hasUnreleasedNode) t.node!.consume(s.kind);
     t.free(s.kind);
   }
   s.tensors = [];
@@ -71,7 +71,7 @@ export function closeScopeAndAbove(s: Scope, results: readonly Tensor[]): void {
 export function dissolveScope(s: Scope): void {
   if (s.closed) return;
   const outer = leaveStack(s);
-  for (const t of s.tensors) if (t.scope === s) hand(t, outer);
+  for (const t of s.tensors) if (t.scope === s) transferTensor(t, outer);
   s.tensors = [];
 }
 
@@ -85,21 +85,21 @@ function leaveStack(s: Scope): Scope | null {
 }
 
 /** Hands a result and the history that was made inside to the outer scope. */
-function pass(result: Tensor, s: Scope, outer: Scope | null): void {
-  if (result.scope === s) hand(result, outer);
+function transferResult(result: Tensor, s: Scope, outer: Scope | null): void {
+  if (result.scope === s) transferTensor(result, outer);
   if (result.node === null) return;
   const seen = new Set<Node>();
   const nodes: (Node | null)[] = [result.node];
   for (let n = nodes.pop(); n !== undefined; n = nodes.pop()) {
     if (n === null || n.seq < s.firstNode || seen.has(n)) continue;
     seen.add(n);
-    if (n.output.scope === s) hand(n.output, outer);
+    if (n.output.scope === s) transferTensor(n.output, outer);
     nodes.push(...n.inputs);
   }
 }
 
-function hand(t: Tensor, outer: Scope | null): void {
-  t.binned = false;
+function transferTensor(t: Tensor, outer: Scope | null): void {
+  t.isExpiring = false;
   if (outer !== null) outer.adopt(t);
   else t.leaveScopes();
 }

@@ -65,7 +65,7 @@ class ScopedSteps<T> {
 /** Each iteration of `source` in a scope of its own. */
 export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
-  return watched(steps, loop(steps));
+  return abandonWhenCollected(steps, loop(steps));
 }
 
 function* loop<T>(steps: ScopedSteps<T>): Generator<T, void> {
@@ -77,7 +77,7 @@ function* loop<T>(steps: ScopedSteps<T>): Generator<T, void> {
 }
 
 /** An iterator that nobody holds any more, as after `loader[Symbol.iterator]().next()`, gives up its scope. */
-function watched<I extends object>(steps: { abandon(): void }, iterator: I): I {
+function abandonWhenCollected<I extends object>(steps: { abandon(): void }, iterator: I): I {
   whenCollected(iterator, () => steps.abandon());
   return iterator;
 }
@@ -88,7 +88,7 @@ const TURN_MS = 50;
 /** The same for `for await`: gives the event loop a turn, between iterations, at most every 50 ms. */
 export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
-  return watched(steps, loopInTurns(steps));
+  return abandonWhenCollected(steps, loopInTurns(steps));
 }
 
 async function* loopInTurns<T>(steps: ScopedSteps<T>): AsyncGenerator<T, void> {

@@ -8,7 +8,7 @@
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Storage } from '../kernels/memory/storage.ts';
-import { Holds, registerTape, unregisterTape } from './gc-fallback.ts';
+import { NodeClaim, registerTape, unregisterTape } from './gc-fallback.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Who consumed a node, or freed a tensor. */
@@ -53,10 +53,10 @@ export class Node {
   /** What the op saved. */
   saved: Readonly<Record<string, unknown>> | null = null;
   /** The tensors among it. */
-  kept: readonly Saved[] = NONE;
+  savedTensors: readonly Saved[] = NONE;
   /** Operations that took this node's output. Leaves keep none: they would tie all tapes together. */
   users: Node[] = NONE;
-  readonly holds: Holds = new Holds();
+  readonly claim: NodeClaim = new NodeClaim();
   output: Tensor;
   hooks: Hook[] | null = null;
   retainsGrad = false;
@@ -65,7 +65,7 @@ export class Node {
   /** Who made it unusable: set when a backward that consumes starts, so that nothing else can walk it meanwhile. */
   consumedBy: FreedBy | null = null;
   /** Whether it has given up what it held. */
-  spent = false;
+  released = false;
   #tape: Tape | null = null;
 
   constructor(op: RecordedOp | null, inputs: readonly (Node | null)[], output: Tensor) {
@@ -92,7 +92,7 @@ export class Node {
       input!.addUser(this);
     }
     this.#tape = tape ?? new Tape();
-    this.#tape.holds.join(this.holds);
+    this.#tape.ring.join(this.claim);
   }
 
   private addUser(user: Node): void {
@@ -115,13 +115,13 @@ export class Node {
       kept.push({ key, tensor, storage, version: storage.version });
     }
     this.saved = saved;
-    this.kept = kept;
-    this.holds.saved = kept.map((s) => s.storage);
+    this.savedTensors = kept;
+    this.claim.saved = kept.map((s) => s.storage);
   }
 
   /** Throws if a saved tensor was written to since. */
   checkVersions(): void {
-    for (const { key, tensor, storage, version } of this.kept) {
+    for (const { key, tensor, storage, version } of this.savedTensors) {
       if (storage.version === version) continue;
       throw new InPlaceError(
         `backward: ${this.name} saved a tensor ${formatShape(tensor.shape)} ('${key}') that was changed in place afterwards ` +
@@ -133,25 +133,25 @@ export class Node {
   /** Gives up what was saved for backward. */
   dropSaved(): void {
     this.saved = null;
-    this.kept = NONE;
-    const { saved } = this.holds;
-    this.holds.saved = NONE;
+    this.savedTensors = NONE;
+    const { saved } = this.claim;
+    this.claim.saved = NONE;
     for (const s of saved) s.release();
   }
 
   /** Marks the node consumed and gives up all but its output's handle. */
   consume(by: FreedBy): void {
     this.consumedBy ??= by;
-    this.spent = true;
+    this.released = true;
     this.dropSaved();
     this.inputs = NONE;
     this.users = NONE;
-    if (this.holds.output === null) this.leaveTape();
+    if (this.claim.output === null) this.leaveTape();
   }
 
   leaveTape(): void {
-    this.holds.leave();
-    this.tape?.unwatchEmpty();
+    this.claim.leave();
+    this.tape?.unregisterIfEmpty();
     this.#tape = null;
   }
 }
@@ -170,7 +170,7 @@ export class Visit {
     this.node = node;
   }
 
-  get leadsOn(): boolean {
+  get hasInputs(): boolean {
     return this.inputs.some((input) => input !== null);
   }
 }
@@ -179,9 +179,9 @@ export class Visit {
 export class Tape {
   #parent: Tape | null = null;
   /** A place in the ring of what the nodes hold that holds nothing itself. */
-  readonly holds: Holds = new Holds();
+  readonly ring: NodeClaim = new NodeClaim();
   /** Whether a finalizer frees it when nobody can reach it any more; tapes made inside a scope need none. */
-  #watched = false;
+  #registered = false;
 
   root(): Tape {
     let root: Tape = this;
@@ -194,31 +194,31 @@ export class Tape {
     return root;
   }
 
-  watch(): void {
-    if (this.#watched) return;
-    this.#watched = true;
-    registerTape(this, this.holds);
+  registerForGc(): void {
+    if (this.#registered) return;
+    this.#registered = true;
+    registerTape(this, this.ring);
   }
 
-  unwatchEmpty(): void {
-    if (!this.#watched || this.holds.next !== this.holds) return;
-    this.#watched = false;
+  unregisterIfEmpty(): void {
+    if (!this.#registered || this.ring.next !== this.ring) return;
+    this.#registered = false;
     unregisterTape(this);
   }
 
   static join(a: Tape, b: Tape): Tape {
     if (a === b) return a;
-    a.holds.join(b.holds);
-    b.holds.leave();
+    a.ring.join(b.ring);
+    b.ring.leave();
     b.#parent = a;
-    if (b.#watched) a.watch();
-    b.unwatchEmpty();
+    if (b.#registered) a.registerForGc();
+    b.unregisterIfEmpty();
     return a;
   }
 }
 
 /** Outputs of consumed nodes, readable until the next recorded operation. */
-let bin: Tensor[] = [];
+let expiring: Tensor[] = [];
 
 /** Consumes one node. Its output, unless owned, stays readable in the bin; a 0-d one becomes a plain number and frees its memory. */
 function retire(node: Node, by: FreedBy): void {
@@ -231,8 +231,8 @@ function retire(node: Node, by: FreedBy): void {
   } else if (t.ndim === 0) {
     t.free(by);
   } else {
-    t.binned = true;
-    bin.push(t);
+    t.isExpiring = true;
+    expiring.push(t);
   }
 }
 
@@ -240,7 +240,7 @@ function retire(node: Node, by: FreedBy): void {
 export function consume(nodes: Iterable<Node>, by: FreedBy): void {
   const stack = [...nodes];
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (node.op === null || node.spent) continue;
+    if (node.op === null || node.released) continue;
     for (const user of node.users) stack.push(user);
     retire(node, by);
   }
@@ -258,9 +258,9 @@ export function discard(node: Node, by: FreedBy): void {
 }
 
 /** Frees what the last backward left readable. */
-export function emptyBin(): void {
-  if (bin.length === 0) return;
-  const full = bin;
-  bin = [];
-  for (const t of full) if (t.binned && !t.isOwned) t.free('backward');
+export function freeExpiring(): void {
+  if (expiring.length === 0) return;
+  const batch = expiring;
+  expiring = [];
+  for (const t of batch) if (t.isExpiring && !t.isOwned) t.free('backward');
 }

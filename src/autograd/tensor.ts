@@ -11,7 +11,7 @@ import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
 import { type Storage } from '../kernels/memory/storage.ts';
 import { readElements, viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
-import { Lease, countTensor, registerTensor, unregisterTensor } from './gc-fallback.ts';
+import { StorageClaim, countTensor, registerTensor, unregisterTensor } from './gc-fallback.ts';
 import { formatTensor } from './format.ts';
 import { currentScope, type Scope } from './scope-stack.ts';
 import { Node, discard, type FreedBy, type Hook } from './tape.ts';
@@ -45,12 +45,12 @@ export class Tensor implements View {
   /** @internal The scope that will free it. */
   scope: Scope | null = null;
   /** @internal Whether it is consumed and readable only until the next recorded operation. */
-  binned = false;
+  isExpiring = false;
 
   #storage: Storage;
   #owned = false;
   #freedBy: FreedBy | null = null;
-  #lease: Lease | null = null;
+  #claim: StorageClaim | null = null;
   #grad: Tensor | null = null;
   /** The value of a released 0-d tensor. */
   #value = 0;
@@ -59,7 +59,7 @@ export class Tensor implements View {
 
   /**
    * @internal Use `tensor`, `zeros`, …; retains the view's storage. Who adds it to a scope or a tape becomes its owner,
-   * see `born`.
+   * see `adoptIntoScope`.
    */
   constructor(v: View) {
     this.#storage = v.storage;
@@ -127,7 +127,7 @@ export class Tensor implements View {
     if (flag === this.requiresGrad) return this;
     this.storage.gradRefs += flag ? 1 : -1;
     this.node = flag ? (this.#leafNode ??= new Node(null, [], this)) : null;
-    if (this.#lease !== null) this.#lease.requiresGrad = flag;
+    if (this.#claim !== null) this.#claim.requiresGrad = flag;
     return this;
   }
 
@@ -239,9 +239,9 @@ export class Tensor implements View {
     void this.storage;
     this.#owned = true;
     this.scope = null;
-    this.binned = false;
-    this.#leaveHolds();
-    this.#beginLease();
+    this.isExpiring = false;
+    this.#dropTapeClaim();
+    this.#registerClaim();
     return this;
   }
 
@@ -274,9 +274,9 @@ export class Tensor implements View {
   }
 
   /** @internal Whether it is the output of a node that still holds memory. */
-  get hasUnspentNode(): boolean {
+  get hasUnreleasedNode(): boolean {
     const n = this.node;
-    return n !== null && n.op !== null && !n.spent && n.output === this;
+    return n !== null && n.op !== null && !n.released && n.output === this;
   }
 
   /** @internal Frees the handle and the gradient with it. The value of a 0-d tensor stays. */
@@ -284,11 +284,11 @@ export class Tensor implements View {
     if (this.#freedBy !== null) return;
     if (this.shape.length === 0) this.#value = viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
     this.#freedBy = by;
-    this.binned = false;
-    this.#endLease();
+    this.isExpiring = false;
+    this.#dropClaim();
     const s = this.#storage;
     if (this.node !== null) s.gradRefs--;
-    this.#leaveHolds();
+    this.#dropTapeClaim();
     s.release();
     countTensor(-1);
     this.adoptGrad(null);
@@ -296,17 +296,17 @@ export class Tensor implements View {
 
   /** @internal Its tape has no claim on it any more; its scope or a finalizer will free it. */
   leaveTape(): void {
-    this.node!.holds.output = null;
+    this.node!.claim.output = null;
     this.node!.leaveTape();
-    if (this.scope === null) this.#beginLease();
+    if (this.scope === null) this.#registerClaim();
   }
 
   /** @internal A new tensor finds its owner: the scope on top, else its tape, else the garbage collector. */
-  born(): this {
+  adoptIntoScope(): this {
     const scope = currentScope();
     if (scope !== null) scope.adopt(this);
     else this.leaveScopes();
-    if (this.hasLiveNode && !this.#owned) this.node!.holds.output = this.#storage;
+    if (this.hasLiveNode && !this.#owned) this.node!.claim.output = this.#storage;
     return this;
   }
 
@@ -314,15 +314,15 @@ export class Tensor implements View {
   leaveScopes(): void {
     this.scope = null;
     if (this.#owned || this.#freedBy !== null) return;
-    if (this.hasLiveNode) this.node!.tape?.watch();
-    else this.#beginLease();
+    if (this.hasLiveNode) this.node!.tape?.registerForGc();
+    else this.#registerClaim();
   }
 
   /** @internal Moves to other memory of the same shape: how a parameter changes its dtype and stays itself. Its gradient goes. */
   replace(v: View): void {
     const before = this.storage;
     this.grad = null;
-    this.#endLease();
+    this.#dropClaim();
     // Graphs that saved the old memory would read the new through this handle: let their backward refuse.
     before.version++;
     if (this.node !== null) {
@@ -334,7 +334,7 @@ export class Tensor implements View {
     this.#storage = v.storage;
     const { offset, strides, dtype } = v;
     Object.assign(this as object, { offset, strides, dtype });
-    if (this.#owned) this.#beginLease();
+    if (this.#owned) this.#registerClaim();
   }
 
   /** @internal Becomes the output of a node. */
@@ -344,21 +344,21 @@ export class Tensor implements View {
   }
 
   /** Its handle is no longer the tape's. */
-  #leaveHolds(): void {
+  #dropTapeClaim(): void {
     if (this.node?.output !== this) return;
-    this.node.holds.output = null;
+    this.node.claim.output = null;
     if (this.node.consumedBy !== null) this.node.leaveTape();
   }
 
-  #beginLease(): void {
-    if (this.#lease !== null) return;
-    this.#lease = new Lease(this.#storage, this.node !== null);
-    registerTensor(this, this.#lease);
+  #registerClaim(): void {
+    if (this.#claim !== null) return;
+    this.#claim = new StorageClaim(this.#storage, this.node !== null);
+    registerTensor(this, this.#claim);
   }
 
-  #endLease(): void {
-    if (this.#lease !== null) unregisterTensor(this.#lease);
-    this.#lease = null;
+  #dropClaim(): void {
+    if (this.#claim !== null) unregisterTensor(this.#claim);
+    this.#claim = null;
   }
 
   #revive(): void {
@@ -373,7 +373,7 @@ export class Tensor implements View {
     countTensor(1);
     this.#freedBy = null;
     this.#owned = false;
-    this.born();
+    this.adoptIntoScope();
   }
 
   #releasedText(): string {
@@ -418,13 +418,13 @@ export function owned(v: View): Tensor {
 }
 
 /** @internal A tensor without history, owned by the scope on top or the garbage collector; of a tensor, a new handle. */
-export function loose(v: View): Tensor {
-  return new Tensor(v).born();
+export function untracked(v: View): Tensor {
+  return new Tensor(v).adoptIntoScope();
 }
 
 /** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */
 export function fromElements(data: ArrayLike<number> | null, shape: Shape, dtype: DType): Tensor {
   const v = empty(shape, dtype);
   if (data !== null) viewOf(dtype).set(data, v.storage.ptr / ITEM_SIZE[dtype]);
-  return loose({ ...v, strides: rowMajorStrides(shape) });
+  return untracked({ ...v, strides: rowMajorStrides(shape) });
 }

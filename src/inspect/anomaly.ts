@@ -11,7 +11,7 @@ import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';
 import { isTensor, type Tensor } from '../autograd/tensor.ts';
-import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/instrumentation.ts';
+import { moduleStack, placeOf, setInstrumentation, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
 
 /**
  * Checks every forward result and every gradient for NaN and infinities: from now on (`true`), no longer (`false`), or while `fn`
@@ -24,10 +24,10 @@ export function detectAnomaly(on: boolean): void;
 export function detectAnomaly<T>(fn: () => T): T;
 export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
   if (typeof what === 'boolean') {
-    watch(what ? anomalies : null);
+    setInstrumentation(what ? anomalies : null);
     return;
   }
-  const before = watch(anomalies);
+  const before = setInstrumentation(anomalies);
   try {
     const result = what();
     if (result instanceof Promise) {
@@ -37,20 +37,20 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
     }
     return result;
   } finally {
-    watch(before);
+    setInstrumentation(before);
   }
 }
 
 /** The place where a recorded operation was called: the stack, and the modules whose forward was running. */
 interface CallSite {
   readonly stack: string;
-  readonly running: readonly Caller[];
+  readonly running: readonly ModuleFrame[];
 }
 
 const callSites = new WeakMap<Node, CallSite>();
 
 /** @internal */
-export const anomalies: Watcher = {
+export const anomalies: Instrumentation = {
   computed(op, args, results, insideBackward) {
     // Results inside a backward are not checked here: `visited` checks the gradients that the backward returns.
     if (insideBackward) return;
@@ -65,7 +65,7 @@ export const anomalies: Watcher = {
   },
 
   recorded(node) {
-    callSites.set(node, { stack: currentStack(), running: callers.slice() });
+    callSites.set(node, { stack: currentStack(), running: moduleStack.slice() });
   },
 
   visited(node, g, grads) {
@@ -80,7 +80,7 @@ export const anomalies: Watcher = {
     const lines = [
       describe(`gradient of argument ${argument}`, gradient),
       describe('gradient of the result', g),
-      ...node.kept.map((saved) => describe(`saved ${saved.key}`, viewOf(saved))),
+      ...node.savedTensors.map((saved) => describe(`saved ${saved.key}`, viewOf(saved))),
     ];
     throw backwardError(node, `backward made ${countText(gradient)}`, lines);
   },

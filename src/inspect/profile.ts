@@ -6,7 +6,7 @@ import { ArgumentError } from '../core/errors.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { View } from '../kernels/view.ts';
 import type { Node, RecordedOp } from '../autograd/tape.ts';
-import { callers, placeOf, watch, type Caller, type Watcher } from '../autograd/instrumentation.ts';
+import { moduleStack, placeOf, setInstrumentation, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
 
 /** All calls of one operation from one module, in one direction. */
 export interface ProfileRow {
@@ -74,7 +74,7 @@ interface EndedSpan extends Span {
  */
 export function profile<T>(fn: () => T): Profile<T> {
   const ended: EndedSpan[] = [];
-  const before = watch(recorder(ended));
+  const before = setInstrumentation(recorder(ended));
   const start = performance.now();
   try {
     const value = fn();
@@ -89,21 +89,21 @@ export function profile<T>(fn: () => T): Profile<T> {
       toChromeTrace: () => ({ traceEvents: ended.map((s) => eventOf(s, start)) }),
     };
   } finally {
-    watch(before);
+    setInstrumentation(before);
   }
 }
 
 /** Returns a watcher that appends ended spans to `ended`. Operations inside a backward or another's forward count as part of it. */
-function recorder(ended: EndedSpan[]): Watcher {
+function recorder(ended: EndedSpan[]): Instrumentation {
   const open: Span[] = [];
   const modules = new WeakMap<Node, string>();
   // Cached, as finding a module's path in its tree takes longer than a small operation.
-  const places = new Map<Caller, string>();
+  const places = new Map<ModuleFrame, string>();
   const currentModule = (): string => {
-    const caller = callers.at(-1);
-    if (caller === undefined) return '';
-    const place = places.get(caller) ?? placeOf(caller);
-    places.set(caller, place);
+    const frame = moduleStack.at(-1);
+    if (frame === undefined) return '';
+    const place = places.get(frame) ?? placeOf(frame);
+    places.set(frame, place);
     return place;
   };
   const end = (span: Span): void => {

@@ -1,7 +1,7 @@
 /**
  * Module: a tree of parameters, buffers and other modules, with the operations on the whole tree.
  */
-import { callers, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
+import { moduleStack, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, ChainruleError, DTypeError } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
@@ -57,7 +57,7 @@ export class Module implements Stateful {
     // Checked at the first call only: the tree rarely changes, and calls are frequent.
     if (!this.#treeIsChecked) this.namedModules();
     this.#treeIsChecked = true;
-    callers.push(this);
+    moduleStack.push(this);
     try {
       const run = (): unknown => this.#runHooks(forward, args);
       return isGradEnabled() ? run() : scope(run);
@@ -65,7 +65,7 @@ export class Module implements Stateful {
       if (e instanceof ChainruleError) this.#prependPath(e);
       throw e;
     } finally {
-      callers.pop();
+      moduleStack.pop();
     }
   }
 

@@ -50,7 +50,7 @@ interface MTensor {
   /** The value of a 0-d tensor, which can be read after it has been freed. */
   value: number;
   owned: boolean;
-  binned: boolean;
+  isExpiring: boolean;
   scope: MScope | null;
   grad: number[] | null;
 }
@@ -74,7 +74,7 @@ class Model {
   scopes: MScope[] = [];
   grad = true;
   all: MTensor[] = [];
-  bin: MTensor[] = [];
+  expiring: MTensor[] = [];
   memories = new Set<Memory>();
   /** All nodes in creation order. */
   nodes: MNode[] = [];
@@ -89,17 +89,17 @@ class Model {
     if (--m.refs === 0) this.memories.delete(m);
   }
 
-  born(m: Memory, scalar: boolean): MTensor {
+  adoptIntoScope(m: Memory, scalar: boolean): MTensor {
     m.refs++;
     const top = this.scopes.at(-1) ?? null;
-    const t: MTensor = { memory: m, scalar, node: null, freedBy: null, value: 0, owned: false, binned: false, scope: top, grad: null };
+    const t: MTensor = { memory: m, scalar, node: null, freedBy: null, value: 0, owned: false, isExpiring: false, scope: top, grad: null };
     top?.made.push(t);
     this.all.push(t);
     return t;
   }
 
   leaf(data: number[], scalar: boolean, requiresGrad: boolean): MTensor {
-    const t = this.born(this.newMemory(data), scalar);
+    const t = this.adoptIntoScope(this.newMemory(data), scalar);
     if (requiresGrad) {
       t.node = { inputs: [], saved: [], pull: () => [], users: [], consumedBy: null, out: t, leaf: true };
       t.memory.gradHandles++;
@@ -117,7 +117,7 @@ class Model {
     if (t.freedBy !== null) return;
     if (t.scalar) t.value = t.memory.data[0]!;
     t.freedBy = by;
-    t.binned = false;
+    t.isExpiring = false;
     if (t.node !== null) t.memory.gradHandles--;
     this.release(t.memory);
     t.grad = null;
@@ -157,8 +157,8 @@ class Model {
     if (t.freedBy !== null || t.owned) return;
     if (t.scalar) this.free(t, by);
     else {
-      t.binned = true;
-      this.bin.push(t);
+      t.isExpiring = true;
+      this.expiring.push(t);
     }
   }
 
@@ -184,10 +184,10 @@ class Model {
     const records = this.grad && alive.some((n) => n !== null);
     if (records && consumed !== null) throw new ModelError(GraphConsumedError);
     if (records) {
-      for (const t of this.bin) if (t.binned && !t.owned) this.free(t, 'backward');
-      this.bin = [];
+      for (const t of this.expiring) if (t.isExpiring && !t.owned) this.free(t, 'backward');
+      this.expiring = [];
     }
-    const y = this.born(result.memory ?? this.newMemory(result.data!), result.scalar);
+    const y = this.adoptIntoScope(result.memory ?? this.newMemory(result.data!), result.scalar);
     if (records) {
       const saved = saves(alive.map((n) => n !== null)).map((t) => t.memory);
       if (savesOutput) saved.push(y.memory);
@@ -289,7 +289,7 @@ class Model {
 
   detach(a: MTensor): MTensor {
     this.use(a);
-    return this.born(a.memory, a.scalar);
+    return this.adoptIntoScope(a.memory, a.scalar);
   }
 
   addInPlace(a: MTensor, value: number): void {
@@ -338,7 +338,7 @@ class Model {
     this.use(t);
     t.owned = true;
     t.scope = null;
-    t.binned = false;
+    t.isExpiring = false;
   }
 
   dispose(t: MTensor): void {
@@ -367,9 +367,9 @@ class Model {
   close(s: MScope, results: MTensor[]): void {
     this.scopes.pop();
     const outer = this.scopes.at(-1) ?? null;
-    const hand = (t: MTensor): void => {
+    const transfer = (t: MTensor): void => {
       if (t.scope !== s) return;
-      t.binned = false;
+      t.isExpiring = false;
       t.scope = outer;
       outer?.made.push(t);
     };
@@ -377,11 +377,11 @@ class Model {
     const history = (n: MNode | null): void => {
       if (n === null || seen.has(n)) return;
       seen.add(n);
-      hand(n.out);
+      transfer(n.out);
       n.inputs.forEach(history);
     };
     for (const r of results) {
-      hand(r);
+      transfer(r);
       history(r.node);
     }
     for (const t of s.made) {

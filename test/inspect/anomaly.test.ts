@@ -7,7 +7,7 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { ITEM_SIZE, isFloat } from '../../src/core/dtype.ts';
 import { formatShape } from '../../src/core/shape.ts';
-import { watch, type Watcher } from '../../src/autograd/instrumentation.ts';
+import { setInstrumentation, type Instrumentation } from '../../src/autograd/instrumentation.ts';
 import { anomalies } from '../../src/inspect/anomaly.ts';
 import { viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';
@@ -196,7 +196,7 @@ function poison(v: View): void {
 }
 
 /** The anomaly detector, with a NaN written into the k-th result of a forward or gradient of a backward. */
-class Poisoner implements Watcher {
+class Poisoner implements Instrumentation {
   readonly recorded = anomalies.recorded;
   readonly #phase: 'forward' | 'backward';
   readonly #k: number;
@@ -213,13 +213,13 @@ class Poisoner implements Watcher {
     if (this.seen.push(`${what} ${formatShape(v.shape)}`) === this.#k) poison(v);
   }
 
-  computed(...[op, args, results, insideBackward]: Parameters<Watcher['computed']>): void {
+  computed(...[op, args, results, insideBackward]: Parameters<Instrumentation['computed']>): void {
     if (insideBackward) return;
     for (const v of results) this.#visit('forward', op.name, v);
     anomalies.computed(op, args, results, insideBackward);
   }
 
-  visited(...[node, g, grads]: Parameters<Watcher['visited']>): void {
+  visited(...[node, g, grads]: Parameters<Instrumentation['visited']>): void {
     // Skips gradients that are the incoming one or a view of it: the detector would blame the incoming gradient.
     for (const x of grads) if (x !== null && x.storage !== g.storage) this.#visit('backward', node.name, x);
     anomalies.visited(node, g, grads);
@@ -231,7 +231,7 @@ function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly st
   const poisoner = new Poisoner(phase, k);
   const net = new Criterion();
   const [x, classes] = [randn([2, 3, 4, 4]), tensor([0, 2], { dtype: 'int32' })];
-  const before = watch(poisoner);
+  const before = setInstrumentation(poisoner);
   try {
     scope(() => net.forward(x, classes).backward());
     return { seen: poisoner.seen, message: null };
@@ -239,7 +239,7 @@ function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly st
     if (!(e instanceof AnomalyError)) throw e;
     return { seen: poisoner.seen, message: e.message };
   } finally {
-    watch(before);
+    setInstrumentation(before);
     for (const made of [net, x, classes]) made.dispose();
   }
 }

@@ -8,7 +8,7 @@ import { broadcastShapes, formatShape, isExpanded, sameShape } from '../../core/
 import { kernels } from '../../kernels/index.ts';
 import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
-import { isGradEnabled, isSettled } from '../grad-mode.ts';
+import { isGradEnabled, isOlderThanReplay } from '../grad-mode.ts';
 import { Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './elementwise.ts';
 
@@ -59,7 +59,7 @@ function operandView(op: string, target: Tensor, operand: Operand): View {
 
 function write(op: string, target: Tensor, operand: Operand, kernel: (value: View) => void): Tensor {
   checkWritable(op, target, operand);
-  if (isSettled(target)) return target;
+  if (isOlderThanReplay(target)) return target;
   withTemporaries(op, () => kernel(operandView(op, target, operand)));
   target.storage.version++;
   return target;
@@ -99,7 +99,7 @@ export interface Blend {
 /** Each x ← keep·x + take·y, all in one launch. Not recorded. */
 export function blend_(op: string, entries: readonly Blend[]): void {
   for (const { x, y } of entries) checkWritable(op, x, y);
-  const open = entries.filter(({ x }) => !isSettled(x));
+  const open = entries.filter(({ x }) => !isOlderThanReplay(x));
   kernels.blend(open);
   for (const { x } of open) x.storage.version++;
 }

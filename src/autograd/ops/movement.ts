@@ -8,7 +8,7 @@ import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, size
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
-import { checkTensors, isTensor, loose, type Tensor } from '../tensor.ts';
+import { checkTensors, isTensor, untracked, type Tensor } from '../tensor.ts';
 import { cast } from './elementwise.ts';
 
 /** y = x, as a new node on the same memory.   ∂x = g */
@@ -20,7 +20,7 @@ export const identity = defineOp({
 
 /** x on the same memory, without history: no gradient flows through it. */
 export function detach(x: Tensor): Tensor {
-  return loose(x);
+  return untracked(x);
 }
 
 const reshapeOp = defineOp({

@@ -8,7 +8,7 @@ import { fused, kernels, type Kernels } from '../../kernels/index.ts';
 import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
-import { loose, type Tensor } from '../tensor.ts';
+import { untracked, type Tensor } from '../tensor.ts';
 import { add, cast, clone, div, exp, log as logarithm, mul, neg, sqrt, square, sub, withOperands } from './elementwise.ts';
 import { detach, gatherUnchecked, reshape, transpose } from './movement.ts';
 import { amax, mean, sum } from './reduce.ts';
@@ -63,7 +63,7 @@ export const batchNormOp = defineOp({
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const [dw, db] = [empty(norm.mean.shape, x.dtype), empty(norm.mean.shape, x.dtype)];
       fused!.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
-      return [dx && loose(dx), needs[1] ? loose(dw) : null, needs[2] ? loose(db) : null];
+      return [dx && untracked(dx), needs[1] ? untracked(dw) : null, needs[2] ? untracked(db) : null];
     }),
   definition: (x, w, b, eps) => {
     const { dims, shape } = channelFrame(x);
@@ -91,7 +91,7 @@ const scaleChannelsOp = defineOp({
       const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
       const ds = empty(s.shape, x.dtype);
       fused!.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s)!, dx, ds);
-      return [dx && loose(dx), loose(ds)];
+      return [dx && untracked(dx), untracked(ds)];
     }),
   definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),
 });
@@ -129,7 +129,7 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
       withTemporaries(name, () => {
         const dx = empty(y.shape, y.dtype);
         fused!.softmaxGrad(log, rows(kernels, g), rows(kernels, y), rows(kernels, dx));
-        return [loose(dx)];
+        return [untracked(dx)];
       }),
     definition: (x) => {
       // Any shift gives the same result: which element is the largest makes no kink.
@@ -179,7 +179,7 @@ export const crossEntropyOp = defineOp({
     withTemporaries('crossEntropy', () => {
       const dx = empty(logp.shape, logp.dtype);
       fused!.crossEntropyGrad(g, logp, target, dx);
-      return [loose(dx)];
+      return [untracked(dx)];
     }),
   definition: (x, target) => {
     const logp = logSoftmax(x, 1);

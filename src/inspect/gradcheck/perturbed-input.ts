@@ -10,7 +10,7 @@ import { isExpanded } from '../../core/shape.ts';
 import { kernels } from '../../kernels/index.ts';
 import { emptyLike, restride } from '../../kernels/view.ts';
 import { defaultGenerator } from '../../autograd/random.ts';
-import { fromElements, loose, type Tensor } from '../../autograd/tensor.ts';
+import { fromElements, untracked, type Tensor } from '../../autograd/tensor.ts';
 import { unravelIndex } from '../unravel-index.ts';
 
 /** The function under check, and its `inputs`. The function gets some as arguments and may read others through its closure. */
@@ -121,7 +121,7 @@ export function perturbedInputs(inputs: readonly Tensor[]): PerturbedInput[] {
 function leafCopy(x: Tensor): Tensor {
   const y = emptyLike(x);
   kernels.copy(x, y);
-  const t = loose(y).requiresGrad_();
+  const t = untracked(y).requiresGrad_();
   t.label = x.label;
   return t;
 }
