@@ -5,7 +5,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 
 // The whole suite runs twice: on the WebAssembly kernels and on their plain-TypeScript twins. Tests that no kernel choice can
 // change run once. Comparisons of kernels with their twins run again with every call shared among threads.
-const once = ['test/kernels/**', 'test/architecture.test.ts', 'test/threads.test.ts', 'test/browser.test.ts'];
+const once = ['test/kernels/**', 'test/architecture.test.ts', 'test/declarations.test.ts', 'test/threads.test.ts', 'test/browser.test.ts'];
 const twins = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
 
 export default defineConfig({

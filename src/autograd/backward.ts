@@ -279,7 +279,7 @@ function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)
     if (x === null || walk.createGraph) return x;
     const free = x.scope === walk.walkScope && (x === g ? !gone : grads.indexOf(x) === i);
     if (x === g) gone = true;
-    return free ? x : walk.walkScope.adopt(new Tensor(x));
+    return free ? x : walk.walkScope.adopt(Tensor.fromView(x));
   });
   for (let i = 0; i < handles.length; i++) if (handles[i] != null) accumulate(inputs[i]!, handles[i]!, walk);
   return gone;
@@ -371,7 +371,7 @@ function unpack({ saved, savedTensors }: Node): Readonly<Record<string, unknown>
     // A 0-d tensor that was freed and came back has other memory.
     if (!tensor.isReleased && tensor.storage === storage) continue;
     const { offset, shape, strides, dtype, node } = tensor;
-    const t = new Tensor({ storage, offset, shape, strides, dtype });
+    const t = Tensor.fromView({ storage, offset, shape, strides, dtype });
     if (node !== null) t.attach(node);
     values = { ...values, [key]: t.adoptIntoScope() };
   }

@@ -15,7 +15,9 @@ export { recompute } from './recompute.ts';
 export { isGradEnabled, withGradMode } from './grad-mode.ts';
 export { currentScope } from './scope-stack.ts';
 export { scopedAsyncIterator, scopedIterator } from './scoped-loops.ts';
-export { checkTensors, isTensor, untracked, owned, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
+export { checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
+/** @internal */
+export { owned, untracked } from './tensor.ts';
 export { moduleStack, placeOf, titleOf } from './instrumentation.ts';
 export * from './ops/activations.ts';
 export * from './ops/conv.ts';

@@ -133,7 +133,7 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
 
 function result(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
   if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
-  const t = new Tensor(v);
+  const t = Tensor.fromView(v);
   // A user's forward may compute with tensors: the handle it made gives way to the result's.
   if (isTensor(v) && !args.includes(v)) v.dispose();
   return t;

@@ -57,11 +57,8 @@ export class Tensor implements View {
   /** The node it has as a leaf, also while gradients are switched off. */
   #leafNode: Node | null = null;
 
-  /**
-   * @internal Use `tensor`, `zeros`, …; retains the view's storage. Who adds it to a scope or a tape becomes its owner,
-   * see `adoptIntoScope`.
-   */
-  constructor(v: View) {
+  /** Only for subclasses. Tensors are made by `tensor`, `zeros`, … and by operations. */
+  protected constructor(v: View) {
     this.#storage = v.storage;
     this.offset = v.offset;
     this.shape = v.shape;
@@ -69,6 +66,11 @@ export class Tensor implements View {
     this.dtype = v.dtype;
     v.storage.retain();
     countTensor(1);
+  }
+
+  /** @internal Returns a tensor that retains the view's storage and has no owner yet; `adoptIntoScope` gives it one. */
+  static fromView(v: View): Tensor {
+    return new Tensor(v);
   }
 
   /** @internal The memory; throws ReleasedError if it is gone, but a 0-d tensor without live history comes back as a constant. */
@@ -414,12 +416,12 @@ export function checkTensors(op: string, given: Readonly<Record<string, unknown>
 
 /** @internal A tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */
 export function owned(v: View): Tensor {
-  return new Tensor(v).keep();
+  return Tensor.fromView(v).keep();
 }
 
 /** @internal A tensor without history, owned by the scope on top or the garbage collector; of a tensor, a new handle. */
 export function untracked(v: View): Tensor {
-  return new Tensor(v).adoptIntoScope();
+  return Tensor.fromView(v).adoptIntoScope();
 }
 
 /** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */

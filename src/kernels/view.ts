@@ -8,6 +8,7 @@ import { type Storage } from './memory/storage.ts';
 
 /** A strided window on a storage. Offset and strides count elements. Tensors are views. */
 export interface View {
+  /** @internal Left out of the published declarations, as Tensor's is. */
   readonly storage: Storage;
   readonly offset: number;
   readonly shape: Shape;

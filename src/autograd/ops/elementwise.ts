@@ -52,7 +52,7 @@ function commonDType(name: string, operands: readonly Operand[]): DType {
 function constant(value: number, dtype: DType): Tensor {
   const v = empty([], dtype);
   viewOf(dtype)[addressOf(v) / ITEM_SIZE[dtype]] = value;
-  return new Tensor(v);
+  return Tensor.fromView(v);
 }
 
 /**
