@@ -1,8 +1,9 @@
 /**
- * Backward: an iterative walk over the nodes behind the outputs, newest first.
+ * Backward: an iterative walk over the nodes that the outputs depend on, newest first.
  *
- * All checks come before the first step; leaf gradients are committed together after the last. A walk that stops in between
- * leaves every `.grad` as it was.
+ * An operation is newer than its inputs, so this is a topological order: a node's gradient is complete when the walk visits it.
+ * All checks come before the first step. The gradients of leaves are committed together after the last step, so that a walk that
+ * stops early leaves every `.grad` unchanged.
  */
 import { ArgumentError, AutogradError, GraphConsumedError, ReleasedError, ShapeError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
@@ -19,11 +20,11 @@ import { Visit, consume, type Node } from './tape.ts';
 import { Tensor, checkTensors, isTensor, untracked } from './tensor.ts';
 import { instrumentation } from './instrumentation.ts';
 
-/** What becomes of the graph. */
+/** Options of `backward`: whether the graph is retained. */
 export interface BackwardOptions {
-  /** Keeps the graph for another backward. Default: the value of `createGraph`. */
+  /** Retains the graph for another backward. Default: the value of `createGraph`. */
   readonly retainGraph?: boolean;
-  /** Records the gradients' own computation, so that they can be differentiated. Default false. */
+  /** Records the computation of the gradients, so that they can be differentiated. Default false. */
   readonly createGraph?: boolean;
 }
 
@@ -31,11 +32,11 @@ export interface BackwardOptions {
 export interface GradOptions extends BackwardOptions {
   /** The gradients of the outputs; by default 1, for 0-d outputs only. */
   readonly gradOutputs?: Tensor | null | readonly (Tensor | null)[];
-  /** Gives null for inputs the outputs do not depend on, instead of throwing. Default false. */
+  /** Returns null for inputs that the outputs do not depend on, instead of throwing. Default false. */
   readonly allowUnused?: boolean;
 }
 
-/** One visited node: its gradient, and those that went on to its inputs (null where none). */
+/** One visited node: its gradient, and the gradients of its inputs (null where there is none). */
 export interface WalkStep {
   readonly node: Node;
   readonly grad: Tensor;
@@ -45,27 +46,27 @@ export interface WalkStep {
 interface Walk {
   readonly retainGraph: boolean;
   readonly createGraph: boolean;
-  /** What the walk has made and not yet handed on. It is on no stack. */
+  /** Owns the gradients that the walk has computed and still needs. It is not on the stack of scopes. */
   readonly walkScope: Scope;
-  /** Where gradients are wanted; null: in the `.grad` of all leaves. */
+  /** The nodes whose gradients are wanted; null for the `.grad` of all leaves. */
   readonly wanted: ReadonlySet<Node> | null;
-  /** Whether the wanted nodes are where it ends. */
+  /** Whether the walk ends at the wanted nodes. */
   readonly stopAtInputs: boolean;
   /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
   readonly refuse: ((unused: Node) => never) | null;
 }
 
 /**
- * Accumulates the gradient of `t` into the `grad` of every leaf behind it, and consumes the graph.
- * Throws where `t` is no scalar and no gradient is given, was consumed before, or something it needs has changed since.
+ * Accumulates the gradient of `t` into the `grad` of every leaf that it depends on, and consumes the graph.
+ * Throws if `t` is not a scalar and no gradient is given, if its graph was consumed before, or if a saved tensor has changed since.
  */
 export function backward(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): void {
   for (const step of steps(t, gradient, options)) void step;
 }
 
 /**
- * The walk of `backward`, a step at a time. Stopping early commits no gradient and consumes the graph. The bag holds the
- * gradients on their way.
+ * Returns the walk of `backward` as a generator of steps. Stopping early commits no gradient and consumes the graph.
+ * `walkScope` owns the gradients in flight.
  */
 export function steps(
   t: Tensor,
@@ -81,8 +82,8 @@ export function steps(
 }
 
 /**
- * The gradients of the sum of `outputs` (weighted with `gradOutputs`) with respect to `inputs`, without touching any `.grad`.
- * The structure of the result is that of `inputs`: one tensor or an array.
+ * Returns the gradients of the sum of `outputs` (weighted with `gradOutputs`) with respect to `inputs`, and changes no `.grad`.
+ * The result has the structure of `inputs`: one tensor or an array.
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions & { allowUnused?: false }): Tensor;
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options: GradOptions): Tensor | null;
@@ -101,7 +102,7 @@ export function grad(
   return isTensor(inputs) ? found[0]! : found;
 }
 
-/** The same for arrays; where `stopAtInputs`, no gradient goes on from an input to what it was made from. */
+/** The same for arrays. If `stopAtInputs`, no gradient flows from an input to the tensors that it was computed from. */
 export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, stopAtInputs = false): (Tensor | null)[] {
   const mode = modes('grad', options, ['gradOutputs', 'allowUnused']);
   const { gradOutputs = null, allowUnused = false } = options;
@@ -136,6 +137,7 @@ function modes(op: string, options: BackwardOptions, more: readonly string[] = [
 
 type Root = readonly [tensor: Tensor, gradient: Tensor | null];
 
+/** Reads the options that `backward` and `grad` share. */
 function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root {
   checkTensors(op, { output: t, ...(gradient != null && { gradient }) });
   if (t.node === null) {
@@ -144,6 +146,7 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
     );
   }
   if (gradient == null && t.numel !== 1) {
+/** Checks an output and its given gradient. */
     throw new AutogradError(
       `${op}: the tensor has shape ${formatShape(t.shape)}, and only a scalar has an implied gradient of 1. Give the gradient, or reduce with sum() or mean()`,
     );
@@ -157,8 +160,8 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
 }
 
 /**
- * Finds the nodes to visit and checks all of them: where the walk `starts` (null where nothing wanted lies behind), the `order` of
- * its visits, newest first, and the nodes it goes `through`, whose operations it consumes.
+ * Finds the nodes to visit and checks all of them. Returns the visits that the walk `starts` with (null for a root that depends on no
+ * wanted node), the `order` of visits, newest first, and the nodes it goes `through`, whose operations it consumes.
  */
 function plan(roots: readonly Root[], { wanted, stopAtInputs, refuse }: Walk) {
   // What is older than every wanted node cannot depend on one.
@@ -208,8 +211,8 @@ function checkLive(n: Node): void {
 }
 
 /**
- * The loop itself. `finish` gets the gradients of the wanted nodes (or of all leaves and retaining nodes) and returns the
- * tensors that outlive the walk.
+ * Runs the walk. `finish` receives the gradients of the wanted nodes (or of all leaves and retaining nodes) and returns the tensors
+ * that outlive the walk.
  */
 function* run(
   roots: readonly Root[],
@@ -220,7 +223,7 @@ function* run(
   const { walkScope, createGraph, retainGraph, wanted } = walk;
   const kept = new Map<Node, Tensor>();
   let survivors: readonly Tensor[] = [];
-  // Before the first step, so that a hook cannot walk what this walk is about to consume.
+  // Before the first step, so that a hook cannot start another walk over the nodes that this one consumes.
   if (!retainGraph && !createGraph) for (const n of through) n.consumedBy = 'backward';
   try {
     const seeds = step(walk, () => roots.map(seed));
@@ -262,7 +265,7 @@ function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): read
 }
 
 function seed([tensor, gradient]: Root): Tensor {
-  // The caller's gradient stays the caller's: the walk takes a handle of its own unless its history matters.
+  // The user's tensor is not the walk's to free, so the walk uses a new handle, except where the gradient's graph is needed.
   if (gradient !== null) return isGradEnabled() ? gradient : untracked(gradient);
   const one = emptyLike(tensor);
   kernels.fill(1, one);
@@ -270,8 +273,9 @@ function seed([tensor, gradient]: Root): Tensor {
 }
 
 /**
- * Delivers the gradients to the inputs; returns whether the handle of `g` has gone with one of them. Each pending gradient has a
- * handle of its own: one that came as it was, or goes to two inputs, gets more.
+ * Accumulates the gradients at the inputs. Returns whether ownership of the handle of `g` was transferred: to an input, or before to
+ * the collected gradients. Each pending gradient needs its own handle, so a gradient that is `g` itself, or that goes to two inputs,
+ * gets further handles.
  */
 function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], keeps: boolean, walk: Walk): boolean {
   let gone = keeps;
@@ -285,7 +289,10 @@ function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)
   return gone;
 }
 
-/** Adds `g` to what has arrived at a node. */
+/**
+ * Adds `g` to the gradient accumulated at a node. Gradients add because a node that is used several times contributes to the output
+ * through each use. The sum is computed in place only if nothing else references the buffer.
+ */
 function accumulate(to: Visit, g: Tensor, walk: Walk): void {
   const before = to.grad;
   if (before === null) {
@@ -299,14 +306,15 @@ function accumulate(to: Visit, g: Tensor, walk: Walk): void {
     release(before, walk);
   }
   release(g, walk);
+/** The gradient that the walk starts with at an output. */
 }
 
-/** Frees a gradient that has been used, if it is the walk's and nothing can go through it. */
+/** Frees a gradient that is no longer needed, if the walk owns it and does not record. */
 function release(g: Tensor, walk: Walk): void {
   if (!walk.createGraph && g.scope === walk.walkScope) g.free('backward');
 }
 
-/** Whether nothing else can see the tensor's memory, and every element of it is one element of the tensor. */
+/** Returns whether nothing else references the tensor's memory, and each element of the memory is one element of the tensor. */
 function solelyOwned(t: Tensor): boolean {
   return t.storage.refs === 1 && !t.isOwned && t.node === null && isDense(t.shape, t.strides);
 }
@@ -326,10 +334,10 @@ function runHooks(node: Node, g: Tensor): Tensor {
   return g;
 }
 
-/** The gradients of the node's inputs by argument position, each in its input's shape. */
+/** Returns the gradients of the node's inputs by argument position, each in its input's shape. */
 function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[], walk: Walk): (Tensor | null)[] {
   const op = node.op!;
-  // Once more: a hook, or whoever takes steps, may have written to it since the walk began.
+  // Again, as a hook, or the code between two steps, may have written to a saved tensor since the walk began.
   node.checkVersions();
   const saved = unpack(node);
   const needs = inputs.map((input) => input !== null);
@@ -353,7 +361,7 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
   });
 }
 
-/** The gradient of a fused op as the vjp of its definition: all of it recorded, so that it can be differentiated again. */
+/** The gradient of a fused op, as the vector–Jacobian product of its definition. All of it is recorded, so that it is differentiable. */
 function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g: Tensor, needs: readonly boolean[]): (Tensor | null)[] {
   const args = node.inputs.map((_, i) => saved[ARGUMENT + i]);
   const inputs = args.map((a, i) => (needs[i] ? identity(a as Tensor) : a));
@@ -364,11 +372,11 @@ function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g
   return inputs.map((_, i) => (needs[i] ? found.shift()! : null));
 }
 
-/** The saved values; a tensor whose handle was freed is replaced by a new one on the memory that was held. */
+/** Returns the saved values. A tensor whose handle was freed is replaced by a new handle on the retained memory. */
 function unpack({ saved, savedTensors }: Node): Readonly<Record<string, unknown>> {
   let values = saved ?? {};
   for (const { key, tensor, storage } of savedTensors) {
-    // A 0-d tensor that was freed and came back has other memory.
+    // A 0-d tensor that was freed and made anew has other memory.
     if (!tensor.isReleased && tensor.storage === storage) continue;
     const { offset, shape, strides, dtype, node } = tensor;
     const t = Tensor.fromView({ storage, offset, shape, strides, dtype });
@@ -389,7 +397,7 @@ const copyInOrderOf = defineOp({
   backward: (g) => [g],
 });
 
-/** Accumulates the gradients into `.grad`: all memory is found first, so that none or all of them change. */
+/** Accumulates the gradients into `.grad`. All memory is allocated first, so that either all of them change or none. */
 function commit(grads: Map<Node, Tensor>, { walkScope, createGraph }: Walk): Tensor[] {
   const changes: (() => void)[] = [];
   const adopted: Tensor[] = [];

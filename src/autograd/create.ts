@@ -1,5 +1,5 @@
 /**
- * Tensors from numbers.
+ * Functions that create tensors from numbers.
  */
 import { checkDType, fits, isFloat, type DType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
@@ -9,19 +9,19 @@ import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
 import { checkTensors, fromElements, untracked, type Tensor, type TensorOptions } from './tensor.ts';
 
-/** Numbers or booleans, nested to any depth, each level of one length. */
+/** Numbers or booleans, nested to any depth; the arrays of a level have one length. */
 export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
 
 /** Options of `tensor`. */
 export interface FromDataOptions extends TensorOptions {
-  /** For flat data: the shape it fills, row-major. */
+  /** For flat data: its shape, row-major. */
   readonly shape?: Shape;
 }
 
 /**
- * A tensor with the given elements, copied: a number, nested arrays, or flat data with a `shape`.
+ * Returns a tensor with a copy of the given elements: a number, nested arrays, or flat data with a `shape`.
  *
- * dtype: as given, else a typed array's own (Uint8Array: int32), bool for booleans, float32 for numbers.
+ * dtype: as given, else that of a typed array (Uint8Array: int32), bool for booleans, float32 for numbers.
  * Throws ShapeError for ragged arrays or a count that does not fit; DTypeError for values the dtype cannot hold.
  * @example tensor([[1, 2], [3, 4]], { requiresGrad: true })
  */
@@ -77,7 +77,7 @@ function flattenData(data: TensorData): Flat {
   return { values, shape: shape ?? [0], dtype: booleans && values.length > 0 ? 'bool' : 'float32' };
 }
 
-/** The dtype asked for, or `own`; options are checked before anything is made. */
+/** Checks the options; returns the dtype among them, or `own`. */
 function dtypeOf(op: string, options: TensorOptions, own: DType, more: readonly string[] = []): DType {
   checkOptions(op, options, ['dtype', 'requiresGrad', 'label', ...more]);
   const dtype = checkDType(op, options.dtype ?? own);
@@ -98,7 +98,7 @@ function withOptions(t: Tensor, { requiresGrad = false, label }: TensorOptions):
   return requiresGrad ? t.requiresGrad_() : t;
 }
 
-/** A tensor of `shape` filled with one value; dtype float32 by default. */
+/** Returns a tensor of `shape` filled with one value; dtype float32 by default. */
 export const full = (shape: Shape, value: number, options: TensorOptions = {}): Tensor => filled('full', shape, value, options);
 
 function filled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
@@ -111,16 +111,16 @@ function filled(op: string, shape: Shape, value: number, options: TensorOptions)
   return withOptions(untracked(y), options);
 }
 
-/** A tensor of zeros; dtype float32 by default. */
+/** Returns a tensor of zeros; dtype float32 by default. */
 export const zeros = (shape: Shape, options: TensorOptions = {}): Tensor => filled('zeros', shape, 0, options);
 
-/** A tensor of ones; dtype float32 by default. */
+/** Returns a tensor of ones; dtype float32 by default. */
 export const ones = (shape: Shape, options: TensorOptions = {}): Tensor => filled('ones', shape, 1, options);
 
-/** Zeros in the shape, memory order and (unless given) dtype of `x`. */
+/** Returns zeros in the shape, memory order and (unless given) dtype of `x`. */
 export const zerosLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('zerosLike', x, 0, options);
 
-/** Ones in the shape, memory order and (unless given) dtype of `x`. */
+/** Returns ones in the shape, memory order and (unless given) dtype of `x`. */
 export const onesLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('onesLike', x, 1, options);
 
 function like(op: string, x: Tensor, value: number, options: TensorOptions): Tensor {
@@ -130,14 +130,14 @@ function like(op: string, x: Tensor, value: number, options: TensorOptions): Ten
   return withOptions(untracked(y), options);
 }
 
-/** The identity matrix [n,m]; m is n by default. */
+/** Returns the identity matrix [n,m]; m is n by default. */
 export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
   const values = new Float64Array(sizeOf([n, m], 'eye'));
   for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
   return withOptions(fromElements(values, [n, m], dtypeOf('eye', options, 'float32')), options);
 }
 
-/** start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
+/** Returns start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
@@ -152,7 +152,7 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   return withOptions(fromElements(values, [n], dtype), options);
 }
 
-/** `steps` evenly spaced numbers from start to end, both included; dtype float32 by default. */
+/** Returns `steps` evenly spaced numbers from start to end, both included; dtype float32 by default. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   sizeOf([steps], 'linspace');
   const values = Float64Array.from({ length: steps }, (_, i) =>

@@ -4,7 +4,7 @@
 import type { DType } from '../core/dtype.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 
-/** What is read of a tensor to print it. */
+/** The part of a tensor that printing reads. */
 interface Printable {
   readonly shape: Shape;
   readonly ndim: number;
@@ -16,10 +16,10 @@ interface Printable {
   data(): ArrayLike<number>;
 }
 
-/** Of longer dims, the first and last three elements are printed. */
+/** Dims longer than 2 · EDGE + 1 show their first and last EDGE elements. */
 const EDGE = 3;
 
-/** `tensor [2,2] float32 mul` and its values; what is freed says so. */
+/** Returns `tensor [2,2] float32 ← mul` and the values; a freed tensor has `(freed)` in their place. */
 export function formatTensor(t: Printable): string {
   const grad = t.node === null ? '' : t.node.op === null ? ' requiresGrad' : ` ← ${t.node.name}`;
   const label = t.label === null ? '' : ` '${t.label}'`;

@@ -1,9 +1,9 @@
 /**
- * Derivatives of functions: what `grad` does for tensors, for a function and the point it is taken at.
+ * Derivatives of a function at a point.
  *
- * The inputs are a tensor, an array or a record of tensors; an array is spread over the function's parameters, and what comes
- * back has their structure. They need not require a gradient, and `.grad` is not touched. An input that the value does not
- * depend on has derivative zero. Without `createGraph` only what was asked for survives the call.
+ * The inputs are a tensor, an array or a record of tensors; an array is spread over the function's parameters. The derivatives have
+ * the structure of the inputs. Inputs need not require a gradient, and no `.grad` changes. An input that the value does not depend
+ * on has derivative zero. Without `createGraph` only the results survive the call.
  */
 import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
@@ -25,15 +25,16 @@ export type FunctionOf<I extends FunctionInputs> = I extends Tensor
     ? (...xs: Tensor[]) => Tensor
     : (x: { [K in keyof I]: Tensor }) => Tensor;
 
-/** One `T` in the place of every input. */
+/** The structure of the inputs, with a `T` for each input. */
 export type LikeInputs<I extends FunctionInputs, T = Tensor> = I extends Tensor ? T : { -readonly [K in keyof I]: T };
 
+/** Options of the functions below. */
 export interface FunctionalOptions {
-  /** Records the derivatives, so that they can be differentiated: also with respect to the given inputs. Default false. */
+  /** Records the derivatives, so that they can be differentiated, also with respect to the given inputs. Default false. */
   readonly createGraph?: boolean;
 }
 
-/** [value, gradient] of a function with a scalar result. */
+/** Returns [value, gradient] of a function with a scalar result. */
 export function valueAndGrad<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
@@ -45,7 +46,7 @@ export function valueAndGrad<const I extends FunctionInputs>(
   });
 }
 
-/** [value, vᵀ J]: the vector–Jacobian product, one backward. v has the value's shape; for a scalar it is 1 by default. */
+/** Returns [value, vᵀ J]: the vector–Jacobian product, in one backward. v has the value's shape; for a scalar it is 1 by default. */
 export function vjp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
@@ -59,8 +60,8 @@ export function vjp<const I extends FunctionInputs>(
 }
 
 /**
- * [value, J v]: the Jacobian–vector product. v has the structure and shapes of the inputs.
- * The vjp uᵀ J is linear in u; its own vjp with v gives J v (two backwards).
+ * Returns [value, J v]: the Jacobian–vector product. v has the structure and shapes of the inputs.
+ * The VJP uᵀ J is linear in u; its own VJP with v gives J v (two backwards).
  */
 export function jvp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
@@ -77,7 +78,7 @@ export function jvp<const I extends FunctionInputs>(
   });
 }
 
-/** [value, H v] for a function with a scalar result: the Hessian–vector product. v has the structure and shapes of the inputs. */
+/** Returns [value, H v] for a function with a scalar result: the Hessian–vector product. v has the structure and shapes of the inputs. */
 export function hvp<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
   inputs: I,
@@ -92,14 +93,14 @@ export function hvp<const I extends FunctionInputs>(
   });
 }
 
-/** All first derivatives: for an input x [X…] and a value y [Y…], J [Y…,X…]. One backward per element of y. */
+/** Returns all first derivatives: for an input x [X…] and a value y [Y…], J [Y…,X…]. One backward per element of y. */
 export function jacobian<const I extends FunctionInputs>(fn: FunctionOf<I>, inputs: I, options: FunctionalOptions = {}): LikeInputs<I> {
   return run('jacobian', fn, inputs, options, (point) => point.like(rows(point.call(), point.xs, point.createGraph)));
 }
 
 /**
- * All second derivatives of a function with a scalar result: for inputs xᵢ and xⱼ, H [Xᵢ…,Xⱼ…] at [i][j] of the structure.
- * One backward per element of the inputs.
+ * Returns all second derivatives of a function with a scalar result: for inputs xᵢ and xⱼ, H [Xᵢ…,Xⱼ…] at [i][j] of the
+ * structure. One backward per element of the inputs.
  */
 export function hessian<const I extends FunctionInputs>(
   fn: FunctionOf<I>,
@@ -134,16 +135,16 @@ function run<I extends FunctionInputs, R>(
 }
 
 /**
- * The point: `xs`, what derivatives are taken with respect to, stand-ins for the inputs; `call`, the function there, and
- * `scalar`, where it must be one; `like`, one item for each input in the inputs' structure.
+ * Returns the point at which derivatives are taken: `xs`, the tensors that stand for the inputs; `call`, which evaluates the function
+ * there; `scalar`, which also checks that the value is one; `like`, which puts one item for each input into the inputs' structure.
  */
 function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean) {
   const given = tensorsOf(name, inputs);
-  // Under createGraph what comes out depends on the inputs themselves; else on leaves of its own.
+  // Under createGraph the results depend on the inputs themselves, else on new leaves.
   const xs = given.map((x) => (createGraph && x.requiresGrad ? identity(x) : detach(x).requiresGrad_()));
   const like = <T>(items: readonly T[]): LikeInputs<I, T> => structured(inputs, items) as LikeInputs<I, T>;
   const call = (): Tensor => {
-    // The structure of the arguments is that of the inputs, for which the function's type was made.
+    // The arguments have the structure of the inputs, from which the function's type was derived.
     const y = (fn as (...args: unknown[]) => unknown)(...(Array.isArray(inputs) ? xs : [like(xs)]));
     if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${y === null ? 'null' : typeof y}`);
     return y;
@@ -162,19 +163,21 @@ function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
   return found;
 }
 
+/** Puts one item for each input into the inputs' structure. */
 function structured(inputs: FunctionInputs, items: readonly unknown[]): unknown {
   if (isTensor(inputs)) return items[0];
   if (Array.isArray(inputs)) return [...items];
   return Object.fromEntries(Object.keys(inputs).map((key, i) => [key, items[i]]));
 }
 
+/** Detaches all tensors of a result. */
 function withoutHistory(value: unknown): unknown {
   if (isTensor(value)) return value.requiresGrad ? detach(value) : value;
   if (Array.isArray(value)) return value.map(withoutHistory);
   return Object.fromEntries(Object.entries(value as object).map(([key, v]) => [key, withoutHistory(v)]));
 }
 
-/** The tensors of v in the inputs' order, whatever the order of its keys. */
+/** Returns the tensors of v in the inputs' order, which may differ from the order of its keys. */
 function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): readonly Tensor[] {
   const [expected, got] = [structureOf(inputs), structureOf(v)];
   if (expected !== got) throw new ArgumentError(`${name}: v must have the structure of the inputs, ${expected}, got ${got}`);
@@ -187,7 +190,7 @@ function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): read
   return vs;
 }
 
-/** How messages call a structure; equal for equal ones. */
+/** Describes a structure for messages; equal structures have equal descriptions. */
 function structureOf(inputs: FunctionInputs): string {
   if (isTensor(inputs)) return 'a tensor';
   if (Array.isArray(inputs)) return `an array of ${inputs.length}`;
@@ -196,7 +199,7 @@ function structureOf(inputs: FunctionInputs): string {
 
 // — derivatives —
 
-/** The gradients of ⟨v, ys⟩ at xs; zeros where nothing depends on them. The graph is kept: the scope frees it. */
+/** Returns the gradients of ⟨v, ys⟩ at xs, zeros for an x that no y depends on. The graph is retained; the scope frees it. */
 function derivatives(ys: readonly Tensor[], xs: readonly Tensor[], v: readonly Tensor[] | null, createGraph: boolean): Tensor[] {
   const connected = ys.flatMap((y, i) => (y.requiresGrad ? [i] : []));
   if (connected.length === 0) return xs.map((x) => zerosLike(x));
@@ -205,7 +208,7 @@ function derivatives(ys: readonly Tensor[], xs: readonly Tensor[], v: readonly T
   return found.map((g, i) => g ?? zerosLike(xs[i]!));
 }
 
-/** The Jacobian of y with respect to each of xs: [Y…,X…]. */
+/** Returns the Jacobian of y with respect to each of xs: [Y…,X…]. */
 function rows(y: Tensor, xs: readonly Tensor[], createGraph: boolean): Tensor[] {
   const each = Array.from({ length: y.numel }, (_, i) => {
     const one = new Float64Array(y.numel);

@@ -1,10 +1,10 @@
 /**
- * The last net: a finalizer for every tape and tensor that neither a scope nor a backward will free. Finalizers do not run
- * inside a synchronous loop, so what piles up is reported once.
+ * The GC fallback: a finalizer for every tape and tensor without another owner. Finalizers do not run inside a synchronous loop,
+ * so a warning is printed once where many entries accumulate.
  */
 import type { Storage } from '../kernels/memory/storage.ts';
 
-/** A tensor's claim on its storage, apart from the tensor. */
+/** A tensor's claim on its storage. The finalizer reads it, so it must not reference the tensor. */
 export class StorageClaim {
   readonly storage: Storage;
   requiresGrad: boolean;
@@ -15,13 +15,15 @@ export class StorageClaim {
   }
 }
 
-/** What a node keeps from being freed. Apart from the node, so that a finalizer can release it without reaching the node. */
+/**
+ * A node's claims on storages. The finalizer of a tape releases them, so they must not reference the node.
+ * The claims of a tape's nodes form a ring, so that two tapes join, and a node leaves, in constant time.
+ */
 export class NodeClaim {
   /** The storages of saved tensors. */
   saved: readonly Storage[] = [];
-  /** The output's storage, where the output's handle belongs to the tape. */
+  /** The output's storage; null where the tape does not own the output's handle. */
   output: Storage | null = null;
-  /** What the nodes of a tape hold is a ring, so that tapes join and nodes leave at once. */
   next: NodeClaim = this;
   private previous: NodeClaim = this;
 
@@ -35,6 +37,7 @@ export class NodeClaim {
   }
 
   leave(): void {
+  /** Leaves the ring. */
     this.previous.next = this.next;
     this.next.previous = this.previous;
     this.next = this.previous = this;
@@ -49,7 +52,7 @@ let registeredTensors = 0;
 let registeredTapes = 0;
 let warned = false;
 
-/** Live tensors of any kind. */
+/** Returns the number of live tensors of any kind. */
 export function tensorCount(): number {
   return live;
 }
@@ -85,6 +88,7 @@ export function unregisterTensor(claim: StorageClaim): void {
 
 export function registerTape(tape: object, ring: NodeClaim): void {
   tapeRegistry.register(tape, ring, tape);
+/** Registers a tape whose nodes' claims form `ring`. */
   if (++registeredTapes >= MANY_TAPES) warn(`${registeredTapes} recorded graphs`);
 }
 
@@ -92,7 +96,7 @@ export function unregisterTape(tape: object): void {
   if (tapeRegistry.unregister(tape)) registeredTapes--;
 }
 
-/** Calls `cleanup` when nobody can reach `target` any more; `cleanup` must not reach it either. */
+/** Calls `cleanup` after `target` is collected; `cleanup` must not reference `target`. */
 export function whenCollected(target: object, cleanup: () => void): void {
   cleanups.register(target, cleanup);
 }

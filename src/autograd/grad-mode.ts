@@ -1,14 +1,14 @@
 /**
- * How operations run now: recorded or not, as part of a backward or not, as the replay of a forward or not.
+ * The mode in which operations run: whether they are recorded, and whether they belong to a backward or to the replay of a forward.
  */
 import { nodeCount } from './tape.ts';
 
-/** How operations run now. */
 interface Mode {
-  /** Whether they are recorded. */
+  /** Whether operations are recorded. */
   readonly grad: boolean;
+  /** Whether they are part of a backward. */
   readonly backward: boolean;
-  /** While a forward is repeated: the number of its first node. */
+  /** The sequence number of a replayed forward's first node; null outside of replays. */
   readonly replayedFrom: number | null;
 }
 
@@ -24,12 +24,12 @@ function withMode<T>(next: Mode, fn: () => T): T {
   }
 }
 
-/** Whether operations are recorded now. */
+/** Returns whether operations are recorded now. */
 export function isGradEnabled(): boolean {
   return mode.grad;
 }
 
-/** Whether a backward runs now. */
+/** Returns whether a backward runs now. */
 export function isInsideBackward(): boolean {
   return mode.backward;
 }
@@ -39,17 +39,17 @@ export function withGradMode<T>(grad: boolean, fn: () => T): T {
   return mode.grad === grad ? fn() : withMode({ ...mode, grad }, fn);
 }
 
-/** Runs `fn` as part of a backward, with recording on or off: recorded operations in it leave the bin alone. */
+/** Runs `fn` as part of a backward, with recording on or off. Operations recorded inside do not free expiring tensors. */
 export function duringBackward<T>(grad: boolean, fn: () => T): T {
   return withMode({ ...mode, grad, backward: true }, fn);
 }
 
-/** Runs `fn`, which opens a scope, as the repetition of a forward: recorded, and without writing to what was there before. */
+/** Runs `fn`, which opens a scope, as the replay of a forward: recorded, and without in-place writes to older tensors. */
 export function withReplay<T>(fn: () => T): T {
   return withMode({ ...mode, grad: true, replayedFrom: nodeCount() }, fn);
 }
 
-/** Whether a forward is being repeated that did not make `t`: its first pass has written what there was to write. */
+/** Returns whether `t` is older than the replay that runs now. The first pass has done the in-place writes to such tensors. */
 export function isOlderThanReplay({ scope }: { readonly scope: { readonly firstNode: number } | null }): boolean {
   return mode.replayedFrom !== null && (scope === null || scope.firstNode < mode.replayedFrom);
 }

@@ -1,5 +1,5 @@
 /**
- * Everything of autograd that the layers above may use; src/index.ts chooses what of it is public.
+ * Everything of autograd that the layers above may use. src/index.ts selects what is public.
  */
 import './methods.ts';
 

@@ -1,6 +1,5 @@
 /**
- * The operations that are methods of Tensor. Each is defined in ops/, with its formula, and that is its documentation here
- * too; this file only gives them their place.
+ * The operations that are methods of Tensor. ops/ defines and documents each of them; this file installs them.
  */
 import type { DType } from '../core/dtype.ts';
 import { backward, type BackwardOptions } from './backward.ts';
@@ -31,7 +30,7 @@ const WRITES = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
 type Methods<F, K extends keyof F = keyof F> = {
   [N in K]: F[N] extends (x: Tensor, ...rest: infer A) => infer R ? (...rest: A) => R : never;
 };
-/** Those of the lists `L`. */
+/** The methods with the names in the lists `L`. */
 type Listed<F, L extends readonly (keyof F)[]> = Methods<F, L[number]>;
 
 declare module './tensor.ts' {

@@ -1,8 +1,7 @@
 /**
- * The default random generator and the tensors drawn from it.
+ * The default random generator and random tensors.
  *
- * Every draw takes the next stream of the seed's counter-based numbers: element i of draw d is a pure function of
- * (seed, d, i).
+ * Each draw uses the next stream of a counter-based generator: element i of draw d is a pure function of (seed, d, i).
  */
 import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError } from '../core/errors.ts';
@@ -39,7 +38,7 @@ export class Generator implements Stateful {
     return this.#seed;
   }
 
-  /** Starts again from `seed`; returns the generator. */
+  /** Restarts from `seed`; returns the generator. */
   manualSeed(seed: number): this {
     seedKey(seed);
     this.#seed = seed;
@@ -47,7 +46,7 @@ export class Generator implements Stateful {
     return this;
   }
 
-  /** The key and stream of the next draw. */
+  /** Returns the key and stream of the next draw. */
   draw(): Draw {
     const draw: Draw = repeated?.next().value ?? { key: seedKey(this.#seed), stream: this.#draws++ };
     noted?.push(draw);
@@ -72,7 +71,7 @@ export class Generator implements Stateful {
 let noted: Draw[] | null = null;
 let repeated: Iterator<Draw> | null = null;
 
-/** Calls `fn`; returns, beside its result, a function that calls it again with the same draws, whatever was drawn since. */
+/** Calls `fn`; returns its result, and a function that calls `fn` again with the same draws, independent of later draws. */
 export function replayable<I, T>(fn: (inputs: I) => T, inputs: I): [T, (inputs: I) => T] {
   const list = noted ?? [];
   const first = list.length;
@@ -91,15 +90,15 @@ function withDraws<T>(note: typeof noted, repeat: typeof repeated, fn: () => T):
   }
 }
 
-/** The generator of initialisers, dropout and the functions below, unless they are given another. */
+/** The generator that initialisers, dropout and the functions below use by default. */
 export const defaultGenerator: Generator = new Generator();
 
-/** Starts the default generator from `seed` (a whole number from 0 to 2⁵³ − 1). */
+/** Restarts the default generator from `seed` (a whole number from 0 to 2⁵³ − 1). */
 export function manualSeed(seed: number): void {
   defaultGenerator.manualSeed(seed);
 }
 
-/** What random tensors are made with. */
+/** Options of random tensors. */
 export interface RandomOptions {
   /** Default float32. */
   readonly dtype?: FloatDType;
@@ -107,7 +106,7 @@ export interface RandomOptions {
   readonly generator?: Generator;
 }
 
-/** Uniform numbers in [0, 1). */
+/** Returns uniform numbers in [0, 1). */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   const { dtype, requiresGrad, generator } = readOptions('rand', options);
   sizeOf(shape, 'rand');
@@ -117,7 +116,7 @@ export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   return untracked(y).requiresGrad_(requiresGrad);
 }
 
-/** Standard normal numbers (Box–Muller in float64, then rounded). */
+/** Returns standard normal numbers (Box–Muller in float64, then rounded). */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   const { dtype, requiresGrad, generator } = readOptions('randn', options);
   const n = sizeOf(shape, 'randn');
@@ -134,7 +133,7 @@ export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   return fromElements(values.subarray(0, n), [...shape], dtype).requiresGrad_(requiresGrad);
 }
 
-/** Whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
+/** Returns whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
 export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor {
   const { generator } = withDefaults('randint', options, { generator: defaultGenerator });
   if (!fits(low, 'int32') || !fits(high - 1, 'int32') || low >= high) {
@@ -145,7 +144,7 @@ export function randint(low: number, high: number, shape: Shape, options: { gene
   return fromElements(values, [...shape], 'int32');
 }
 
-/** A random order of 0 … n−1, int32 [n]. */
+/** Returns a random permutation of 0 … n−1, int32 [n]. */
 export function randperm(n: number, options: { generator?: Generator } = {}): Tensor {
   const { generator } = withDefaults('randperm', options, { generator: defaultGenerator });
   return fromElements(drawRandom(generator).permutation(sizeOf([n], 'randperm')), [n], 'int32');

@@ -1,5 +1,5 @@
 /**
- * Activation checkpointing: forget what a forward computed on its way, and compute it again when backward needs it.
+ * Activation checkpointing: a forward's intermediate results are freed, and computed again when backward needs them.
  */
 import { ArgumentError, AutogradError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
@@ -13,14 +13,14 @@ import { isGradEnabled, withReplay } from './grad-mode.ts';
 import { nodeCount, type Node } from './tape.ts';
 import { isTensor, type Tensor } from './tensor.ts';
 
-/** What is left of a forward: its value, and how to compute it again, with the same random numbers, from as many arguments. */
+/** What remains of a forward: its value, the number of its arguments, and a function that repeats it with the same random numbers. */
 interface Pass {
   readonly value: View;
   readonly count: number;
   readonly again: (args: readonly unknown[]) => Tensor;
 }
 
-/** y = fn(...args), where `read` are the arguments and the leaves that fn reads besides.   ∂read: that of fn, computed again */
+/** y = fn(...args), where `read` are the arguments and the other leaves that fn reads.   ∂read: that of fn, computed again */
 const recomputed = defineOp({
   name: 'recompute',
   forward: (_, pass: Pass, ..._read: unknown[]) => pass.value,
@@ -35,19 +35,19 @@ const recomputed = defineOp({
   },
 });
 
-/** A leaf in the place of a tensor that has a history; under createGraph a copy that is one step further. */
+/** Returns a leaf in the place of a tensor that requires a gradient; under createGraph an operation's result, which stays connected. */
 function standIn(x: unknown, createGraph: boolean): unknown {
   if (!isTensor(x) || !x.requiresGrad) return x;
   return createGraph ? identity(x) : detach(x).requiresGrad_();
 }
 
 /**
- * `fn(...args)`, of which only the result and the arguments are kept: backward calls `fn` a second time. Same bits, less memory,
- * more time. The second call draws the same random numbers, and writes to no tensor that was there before it (batch norm's
- * statistics). Gradients reach the arguments, and the parameters that `fn` reads besides. Nests, and has derivatives of any order.
- * An argument, or a leaf with a gradient, that was written to in between is refused. A constant that `fn` closes over is not
- * watched: written before backward it silently gives the new value's gradient, as in PyTorch. Pass it as an argument.
- * Throws: ArgumentError if `fn` returns no tensor; AutogradError if it reads the result of a recorded operation that is no argument
+ * Returns `fn(...args)` and retains only the result and the arguments: backward calls `fn` a second time. The bits are the same, with
+ * less memory and more time. The second call draws the same random numbers, and does not write to older tensors (batch norm's
+ * statistics). Gradients reach the arguments, and the parameters that `fn` reads. Calls nest, and have derivatives of any order.
+ * Backward throws if an argument, or a leaf that requires a gradient, was written to in between. It does not notice a write to a
+ * constant that `fn` closes over: the gradient is then that of the new value, as in PyTorch. Pass such a constant as an argument.
+ * Throws: ArgumentError if `fn` returns no tensor; AutogradError if it reads the result of a recorded operation that is not an argument
  * @example y = recompute((x) => this.block.forward(x), x)
  */
 export function recompute<A extends readonly unknown[]>(fn: (...args: A) => Tensor, ...args: A): Tensor {
@@ -63,7 +63,7 @@ export function recompute<A extends readonly unknown[]>(fn: (...args: A) => Tens
   });
 }
 
-/** The leaves behind `node` that were there before the node with number `first`. */
+/** Returns the leaves that `node` depends on and that are older than sequence number `first`. */
 function leavesBefore(first: number, node: Node): Tensor[] {
   const found = new Set([node]);
   for (const n of found) {

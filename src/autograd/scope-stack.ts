@@ -1,5 +1,5 @@
 /**
- * Scopes: who frees what was made where. A stack, because scopes nest; everything made while a scope is on top is its.
+ * A stack of scopes. Each scope owns the tensors that are created while it is on top.
  */
 import { nodeCount, type FreedBy, type Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
@@ -17,8 +17,9 @@ export class Scope {
     this.kind = kind;
   }
 
+  /** Becomes the owner of `t`; returns `t`. */
   adopt(t: Tensor): Tensor {
-    // A long scope around many backwards would collect what they freed: drop it whenever the list has doubled.
+    // In a long scope around many backwards most entries are freed tensors. They are dropped whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
       this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnreleasedNode));
       this.#compactAt = Math.max(256, this.tensors.length * 2);
@@ -31,7 +32,7 @@ export class Scope {
 
 const stack: Scope[] = [];
 
-/** The scope that adopts what is made now; null outside all. */
+/** Returns the scope on top, which owns new tensors; null if there is none. */
 export function currentScope(): Scope | null {
   return stack.length === 0 ? null : stack[stack.length - 1]!;
 }
@@ -43,8 +44,8 @@ export function openScope(kind: FreedBy): Scope {
 }
 
 /**
- * Closes a scope wherever it sits. What it made and is neither owned nor among `results` (with the history made inside) is
- * freed; results go to `into`, by default the scope around it.
+ * Closes a scope at any place of the stack. Frees its tensors, except owned ones and `results` with the graph recorded inside.
+ * Those are transferred to `into`, by default the enclosing scope.
  */
 export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?: Scope): void {
   if (s.closed) return;
@@ -61,13 +62,13 @@ export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?:
   s.tensors = [];
 }
 
-/** Closes the scopes above `s`, which loops have left open, and `s` itself. */
+/** Closes the scopes that loops have left open above `s`, and `s`. */
 export function closeScopeAndAbove(s: Scope, results: readonly Tensor[]): void {
   for (let top = currentScope(); top !== null && top !== s && stack.includes(s); top = currentScope()) closeScope(top, results);
   closeScope(s, results);
 }
 
-/** Takes a scope off the stack and frees nothing: all it made passes to the scope around, or to the garbage collector. */
+/** Removes a scope from the stack and frees nothing: its tensors are transferred to the enclosing scope or the GC fallback. */
 export function dissolveScope(s: Scope): void {
   if (s.closed) return;
   const outer = leaveStack(s);
@@ -75,7 +76,7 @@ export function dissolveScope(s: Scope): void {
   s.tensors = [];
 }
 
-/** Takes a scope off the stack, wherever it sits; returns the one around it. */
+/** Removes a scope from any place of the stack; returns the enclosing one. */
 function leaveStack(s: Scope): Scope | null {
   s.closed = true;
   const at = stack.lastIndexOf(s);
@@ -84,7 +85,7 @@ function leaveStack(s: Scope): Scope | null {
   return stack[at - 1] ?? null;
 }
 
-/** Hands a result and the history that was made inside to the outer scope. */
+/** Transfers a result, and the graph that was recorded inside the scope, to the outer scope. */
 function transferResult(result: Tensor, s: Scope, outer: Scope | null): void {
   if (result.scope === s) transferTensor(result, outer);
   if (result.node === null) return;
@@ -98,6 +99,7 @@ function transferResult(result: Tensor, s: Scope, outer: Scope | null): void {
   }
 }
 
+/** Transfers one tensor to the outer scope, or to its tape or the GC fallback if there is none. */
 function transferTensor(t: Tensor, outer: Scope | null): void {
   t.isExpiring = false;
   if (outer !== null) outer.adopt(t);

@@ -1,11 +1,11 @@
 /**
- * Loops each of whose iterations is a scope.
+ * Scoped loops: each iteration is a scope.
  */
 import { ScopeError } from '../core/errors.ts';
 import { whenCollected } from './gc-fallback.ts';
 import { closeScope, currentScope, dissolveScope, openScope, type Scope } from './scope-stack.ts';
 
-/** What `scoped` and data loaders have in common: an iteration's scope opens before its value is made and closes before the next. */
+/** Steps through an iterator. The scope of an iteration opens before its value is made and closes before the next step. */
 class ScopedSteps<T> {
   readonly #inner: Iterator<T>;
   #scope: Scope | null = null;
@@ -15,7 +15,7 @@ class ScopedSteps<T> {
     this.#inner = inner;
   }
 
-  /** Ends the current iteration. Throws where scopes of others have been left above it. */
+  /** Ends the current iteration. Throws if its scope is not the innermost one. */
   end(): void {
     const s = this.#scope;
     this.#scope = null;
@@ -37,20 +37,21 @@ class ScopedSteps<T> {
   next(): IteratorResult<T, unknown> {
     this.end();
     this.#scope = openScope('iteration');
-    // What has thrown is done too, and has nothing to return from.
+    // If next() throws, the iterator is finished, and return() must not be called.
     this.#done = true;
     const step = this.#inner.next();
     this.#done = step.done === true;
     return step;
   }
 
-  /** The loop was dropped in the middle: what its iteration made passes to the scope around. */
+  /** Handles a loop that was dropped before its end: the iteration's tensors are transferred to the enclosing scope. */
   abandon(): void {
     if (this.#scope !== null) dissolveScope(this.#scope);
     this.#scope = null;
     this.#done = true;
   }
 
+  /** Ends the loop, and the inner iterator unless it is finished. */
   stop(): void {
     const done = this.#done;
     this.#done = true;
@@ -62,7 +63,7 @@ class ScopedSteps<T> {
   }
 }
 
-/** Each iteration of `source` in a scope of its own. */
+/** Returns an iterator over `source` that runs each iteration in its own scope. */
 export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
   return abandonWhenCollected(steps, loop(steps));
@@ -76,16 +77,16 @@ function* loop<T>(steps: ScopedSteps<T>): Generator<T, void> {
   }
 }
 
-/** An iterator that nobody holds any more, as after `loader[Symbol.iterator]().next()`, gives up its scope. */
+/** Abandons the loop when its iterator is collected, as after `loader[Symbol.iterator]().next()`. */
 function abandonWhenCollected<I extends object>(steps: { abandon(): void }, iterator: I): I {
   whenCollected(iterator, () => steps.abandon());
   return iterator;
 }
 
-/** How long an asynchronous scoped loop may keep the event loop from turning, in milliseconds. */
+/** The longest time between two turns of the event loop in an asynchronous scoped loop, in milliseconds. */
 const TURN_MS = 50;
 
-/** The same for `for await`: gives the event loop a turn, between iterations, at most every 50 ms. */
+/** The same for `for await`. Lets the event loop turn between iterations, at most every 50 ms. */
 export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
   const steps = new ScopedSteps(source[Symbol.iterator]());
   return abandonWhenCollected(steps, loopInTurns(steps));

@@ -1,5 +1,5 @@
 /**
- * Scopes as users call them, and the memory report.
+ * The public functions for scopes and scoped loops, and the memory report.
  */
 import { ArgumentError, ScopeError } from '../core/errors.ts';
 import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
@@ -10,20 +10,21 @@ import { scopedIterator } from './scoped-loops.ts';
 import { isTensor, type Tensor } from './tensor.ts';
 
 /**
- * Runs `fn`, then frees every tensor made inside that is neither owned (parameters, `keep()`) nor returned, alone or within
- * arrays, records, Map and Set. Also when `fn` throws. Results pass to the scope around, with their history.
+ * Runs `fn`, then frees every tensor created inside that is neither owned (parameters, `keep()`) nor returned. Tensors may be
+ * returned alone or within arrays, records, Map and Set. Frees them also if `fn` throws. The enclosing scope owns the results and
+ * their graph.
  * Throws ScopeError if `fn` returns a Promise or an iterator.
  */
 export function scope<T>(fn: () => T): T {
   return runScoped('scope', fn);
 }
 
-/** A scope in which no operation is recorded: for evaluation, and for writing to parameters. */
+/** Runs `fn` in a scope without recording operations: for evaluation, and for writing to parameters. */
 export function noGrad<T>(fn: () => T): T {
   return withGradMode(false, () => runScoped('noGrad', fn));
 }
 
-/** Runs `fn` in a scope of its own; also closes scopes that loops inside `fn` have left open. */
+/** Runs `fn` in its own scope. Also closes scopes that loops inside `fn` have left open. */
 function runScoped<T>(name: string, fn: () => T): T {
   const s = openScope('scope');
   let result: T | undefined;
@@ -48,7 +49,7 @@ function refuseDeferred(name: string, result: unknown): void {
   );
 }
 
-/** All tensors in a result: itself, or in arrays, records, Map and Set, however deep. */
+/** Returns all tensors in a result: itself, or in arrays, records, Map and Set at any depth. */
 function tensorsIn(value: unknown): Tensor[] {
   if (isTensor(value)) return [value];
   const found: Tensor[] = [];
@@ -73,7 +74,7 @@ function tensorsIn(value: unknown): Tensor[] {
   return found;
 }
 
-/** What walks itself without a scope: data loaders have it, so that scopes do not double. */
+/** An iterable with an iterator that opens no scopes. Data loaders have one, so that a scoped loop over them opens one scope only. */
 export interface Unscoped<T> {
   unscoped(): Iterable<T>;
 }
@@ -84,7 +85,7 @@ function plain<T>(source: Iterable<T>): Iterable<T> {
 }
 
 /**
- * A loop each of whose iterations is a scope: over an iterable, or over 0 … n−1.
+ * Iterates over an iterable, or over 0 … n−1, with a scope for each iteration.
  * @example for (const step of scoped(1000)) { … }
  */
 export function scoped(n: number): IterableIterator<number>;
@@ -102,7 +103,7 @@ function* count(n: number): Generator<number> {
   for (let i = 0; i < n; i++) yield i;
 }
 
-/** Two iterables in one scoped loop, until the shorter ends. */
+/** Iterates over two iterables in one scoped loop, until the shorter ends. */
 export function zip<A, B>(a: Iterable<A>, b: Iterable<B>): IterableIterator<[A, B]> {
   return scopedIterator(pairs(plain(a), plain(b)));
 }
@@ -120,19 +121,19 @@ function* pairs<A, B>(a: Iterable<A>, b: Iterable<B>): Generator<[A, B]> {
   }
 }
 
-/** What `memory` reports. */
+/** The report of `memory`. */
 export interface MemoryReport {
-  /** Bytes in live tensors, and in what graphs have saved. */
+  /** Bytes in live tensors and in tensors that graphs have saved. */
   readonly bytes: number;
-  /** The most `bytes` has been since the start, or since `memory({ resetPeak: true })`. */
+  /** The largest `bytes` since the start, or since `memory({ resetPeak: true })`. */
   readonly peakBytes: number;
-  /** Live tensors. */
+  /** The number of live tensors. */
   readonly tensors: number;
   /** Size of the WebAssembly memory, in pages of 64 KiB; it never shrinks. */
   readonly pages: number;
 }
 
-/** Exact figures about the memory. `resetPeak` restarts the peak after reading it. */
+/** Returns exact figures about the memory. `resetPeak` restarts the peak after reading it. */
 export function memory(options: { resetPeak?: boolean } = {}): MemoryReport {
   const report = { ...memoryUse(), tensors: tensorCount() };
   if (options.resetPeak === true) resetPeak();

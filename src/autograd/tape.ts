@@ -1,9 +1,8 @@
 /**
- * Nodes, tapes, and what it means to consume them.
+ * Nodes, tapes, and how they are consumed.
  *
- * A node is the autograd identity of a tensor: a leaf, or the recorded result of an operation. Nodes that are connected form
- * a tape. The tape owns the values its nodes hold (outputs and saved tensors) until backward or a scope consumes them, or
- * nobody can reach the tape any more.
+ * A node stands for a tensor in the graph: a leaf, or the recorded result of an operation. Connected nodes form a tape. The tape
+ * owns the outputs and saved tensors of its nodes until backward or a scope consumes them, or the tape is collected.
  */
 import { InPlaceError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
@@ -11,13 +10,13 @@ import type { Storage } from '../kernels/memory/storage.ts';
 import { NodeClaim, registerTape, unregisterTape } from './gc-fallback.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Who consumed a node, or freed a tensor. */
+/** What consumed a node, or freed a tensor. */
 export type FreedBy = 'backward' | 'scope' | 'iteration' | 'dispose';
 
-/** A gradient hook: may return a gradient of the same shape that takes the place of the one it got. */
+/** A gradient hook: may return a gradient of the same shape, which replaces the one it received. */
 export type Hook = (grad: Tensor) => Tensor | undefined | void;
 
-/** A tensor that backward will read: its storage is held, whatever becomes of the tensor's handle. */
+/** A tensor that backward will read. Its storage is retained even if the tensor's handle is freed. */
 export interface Saved {
   readonly key: string;
   readonly tensor: Tensor;
@@ -25,10 +24,10 @@ export interface Saved {
   readonly version: number;
 }
 
-/** Of nodes that have none: spent ones, and most others. */
+/** Shared by all nodes without saved tensors, inputs or users. */
 const NONE: never[] = [];
 
-/** What a node keeps of its operation: its name, and what backward needs of it. The whole of an operation is in op.ts. */
+/** The part of an operation that backward and instrumentation read. op.ts declares the whole. */
 export interface RecordedOp {
   readonly name: string;
   readonly broadcasts?: boolean;
@@ -38,33 +37,33 @@ export interface RecordedOp {
 
 let sequence = 0;
 
-/** How many nodes there have been: the sequence number of the next one. */
+/** Returns the number of nodes created so far: the sequence number of the next one. */
 export function nodeCount(): number {
   return sequence;
 }
 
 export class Node {
-  /** Creation order: an operation is newer than its inputs. */
+  /** Creation order. An operation is newer than its inputs, so descending order is a topological order. */
   readonly seq: number = sequence++;
   /** Null for a leaf. */
   readonly op: RecordedOp | null;
-  /** The nodes of the op's tensor inputs; null where no gradient is wanted. */
+  /** The nodes of the op's arguments, by position; null where no gradient is required. */
   inputs: readonly (Node | null)[];
-  /** What the op saved. */
+  /** The values that the op saved for backward. */
   saved: Readonly<Record<string, unknown>> | null = null;
-  /** The tensors among it. */
+  /** The tensors among `saved`. */
   savedTensors: readonly Saved[] = NONE;
-  /** Operations that took this node's output. Leaves keep none: they would tie all tapes together. */
+  /** Operations that took this node's output. Leaves have none, as they would connect all tapes. */
   users: Node[] = NONE;
   readonly claim: NodeClaim = new NodeClaim();
   output: Tensor;
   hooks: Hook[] | null = null;
   retainsGrad = false;
-  /** Its place in the walk that is being planned. */
+  /** Its visit while a walk is planned. */
   visit: Visit | null = null;
-  /** Who made it unusable: set when a backward that consumes starts, so that nothing else can walk it meanwhile. */
+  /** What consumed it. Set when a consuming backward starts, so that no other walk can visit it meanwhile. */
   consumedBy: FreedBy | null = null;
-  /** Whether it has given up what it held. */
+  /** Whether it has released its saved tensors and inputs. */
   released = false;
   #tape: Tape | null = null;
 
@@ -82,7 +81,7 @@ export class Node {
     return this.#tape === null ? null : (this.#tape = this.#tape.root());
   }
 
-  /** Joins the tapes of the inputs and becomes a user of each. */
+  /** Joins the tapes of the inputs and becomes a user of each input. */
   record(): void {
     let tape: Tape | null = null;
     for (const input of this.inputs) {
@@ -98,13 +97,13 @@ export class Node {
   private addUser(user: Node): void {
     const { users } = this;
     const n = users.length;
-    // A node that is kept and used in a long loop would collect consumed users: drop them at every power of two.
+    // A node that a long loop uses would accumulate consumed users. They are dropped at every power of two.
     if (n >= 16 && (n & (n - 1)) === 0) this.users = users.filter((u) => u.consumedBy === null);
     if (n === 0) this.users = [user];
     else if (users[n - 1] !== user) this.users.push(user);
   }
 
-  /** Keeps the tensors among the values of `saved` for backward. */
+  /** Retains the tensors among the values of `saved` for backward. */
   save(saved: Readonly<Record<string, unknown>>, isTensor: (v: unknown) => v is Tensor): void {
     const kept: Saved[] = [];
     for (const key in saved) {
@@ -119,7 +118,7 @@ export class Node {
     this.claim.saved = kept.map((s) => s.storage);
   }
 
-  /** Throws if a saved tensor was written to since. */
+  /** Throws InPlaceError if a saved tensor was written to since. */
   checkVersions(): void {
     for (const { key, tensor, storage, version } of this.savedTensors) {
       if (storage.version === version) continue;
@@ -130,7 +129,7 @@ export class Node {
     }
   }
 
-  /** Gives up what was saved for backward. */
+  /** Releases what was saved for backward. */
   dropSaved(): void {
     this.saved = null;
     this.savedTensors = NONE;
@@ -139,7 +138,7 @@ export class Node {
     for (const s of saved) s.release();
   }
 
-  /** Marks the node consumed and gives up all but its output's handle. */
+  /** Marks the node consumed and releases everything except its output's handle. */
   consume(by: FreedBy): void {
     this.consumedBy ??= by;
     this.released = true;
@@ -151,19 +150,20 @@ export class Node {
 
   leaveTape(): void {
     this.claim.leave();
+  /** Leaves the tape. */
     this.tape?.unregisterIfEmpty();
     this.#tape = null;
   }
 }
 
-/** A node on the way of a walk. */
+/** A node of a walk, with its accumulated gradient. */
 export class Visit {
   readonly node: Node;
-  /** Those of its inputs that gradients flow to. */
+  /** The visits of its inputs by argument position; null where no gradient flows. */
   inputs: readonly (Visit | null)[] = [];
-  /** Whether gradients are wanted for it or for what lies behind it. */
+  /** Whether its gradient is wanted, or that of a node that it depends on. */
   wanted = true;
-  /** What has arrived so far. */
+  /** The gradient accumulated so far. */
   grad: Tensor | null = null;
 
   constructor(node: Node) {
@@ -172,19 +172,21 @@ export class Visit {
 
   get hasInputs(): boolean {
     return this.inputs.some((input) => input !== null);
+  /** Whether gradients flow from here to an input. */
   }
 }
 
-/** A connected set of recorded nodes: union-find over what they hold. */
+/** A connected set of recorded nodes, joined by union-find. */
 export class Tape {
   #parent: Tape | null = null;
-  /** A place in the ring of what the nodes hold that holds nothing itself. */
+  /** The tape's own entry in the ring of its nodes' claims. It claims nothing. */
   readonly ring: NodeClaim = new NodeClaim();
-  /** Whether a finalizer frees it when nobody can reach it any more; tapes made inside a scope need none. */
+  /** Whether the GC fallback frees it. Tapes recorded inside a scope do not need that. */
   #registered = false;
 
   root(): Tape {
     let root: Tape = this;
+  /** Returns the tape that this one was joined to, and shortens the path to it. */
     while (root.#parent !== null) root = root.#parent;
     for (let t: Tape = this; t !== root; ) {
       const next: Tape = t.#parent!;
@@ -196,18 +198,21 @@ export class Tape {
 
   registerForGc(): void {
     if (this.#registered) return;
+  /** Registers the tape with the GC fallback. */
     this.#registered = true;
     registerTape(this, this.ring);
   }
 
   unregisterIfEmpty(): void {
     if (!this.#registered || this.ring.next !== this.ring) return;
+  /** Removes the tape from the GC fallback if no node is left on it. */
     this.#registered = false;
     unregisterTape(this);
   }
 
   static join(a: Tape, b: Tape): Tape {
     if (a === b) return a;
+  /** Joins two tapes; returns the one that is left. */
     a.ring.join(b.ring);
     b.ring.leave();
     b.#parent = a;
@@ -217,16 +222,16 @@ export class Tape {
   }
 }
 
-/** Outputs of consumed nodes, readable until the next recorded operation. */
+/** Outputs of consumed nodes. They stay readable until the next recorded operation frees them. */
 let expiring: Tensor[] = [];
 
-/** Consumes one node. Its output, unless owned, stays readable in the bin; a 0-d one becomes a plain number and frees its memory. */
+/** Consumes one node. Its output, unless owned, becomes an expiring tensor. A 0-d output is freed at once, as it retains its value. */
 function retire(node: Node, by: FreedBy): void {
   node.consume(by);
   const t = node.output;
   if (t.isReleased || t.isOwned) return;
   if (node.retainsGrad) {
-    // Its grad is there to be read: from now on it is a tensor like any other.
+    // Its `grad` may be read later, so it becomes a tensor without a tape.
     t.leaveTape();
   } else if (t.ndim === 0) {
     t.free(by);
@@ -246,7 +251,7 @@ export function consume(nodes: Iterable<Node>, by: FreedBy): void {
   }
 }
 
-/** Consumes `node`, a root, and those of its ancestors that lead nowhere else and that nobody owns. */
+/** Consumes `node`, a root, and those of its ancestors that no other live node uses and the user does not own. */
 export function discard(node: Node, by: FreedBy): void {
   const stack = [node];
   for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
@@ -257,7 +262,7 @@ export function discard(node: Node, by: FreedBy): void {
   }
 }
 
-/** Frees what the last backward left readable. */
+/** Frees the expiring tensors. */
 export function freeExpiring(): void {
   if (expiring.length === 0) return;
   const batch = expiring;

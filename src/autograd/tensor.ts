@@ -1,7 +1,7 @@
 /**
- * The tensor: a strided view on a reference-counted storage, with its place in the autograd graph.
+ * The tensor: a strided view of a reference-counted storage, and its node in the autograd graph.
  *
- * Operations are methods too; methods.ts installs them, so that this file knows none of them.
+ * Operations are methods too. methods.ts installs them, so that this file imports none of them.
  */
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
@@ -16,10 +16,10 @@ import { formatTensor } from './format.ts';
 import { currentScope, type Scope } from './scope-stack.ts';
 import { Node, discard, type FreedBy, type Hook } from './tape.ts';
 
-/** Nested arrays of numbers, as `tensor` takes them and `toArray` gives them. */
+/** Nested arrays of numbers, as `tensor` accepts them and `toArray` returns them. */
 export type NestedArray = number | NestedArray[];
 
-/** What tensors are made with. */
+/** Options of the functions that create tensors. */
 export interface TensorOptions {
   readonly dtype?: DType;
   /** Whether operations on the tensor are recorded, and `backward` fills its `grad`. Default false. */
@@ -29,8 +29,8 @@ export interface TensorOptions {
 }
 
 /**
- * An n-dimensional array of one dtype that operations and `backward` know how to go through. Made by `tensor`, `zeros`, `randn`, …
- * Operations give new tensors; views share memory. Who frees what: docs/architecture.md.
+ * An n-dimensional array of one dtype that operations and `backward` take. `tensor`, `zeros`, `randn`, … create one.
+ * Operations return new tensors; views share memory. docs/architecture.md describes when memory is freed.
  */
 export class Tensor implements View {
   readonly offset: number;
@@ -40,11 +40,11 @@ export class Tensor implements View {
   /** A name for graphs and reports. */
   label: string | null = null;
 
-  /** @internal The tensor's autograd identity; null where no gradient is wanted. */
+  /** @internal The tensor's node in the graph; null where no gradient is required. */
   node: Node | null = null;
   /** @internal The scope that will free it. */
   scope: Scope | null = null;
-  /** @internal Whether it is consumed and readable only until the next recorded operation. */
+  /** @internal Whether its graph is consumed, so that the next recorded operation frees the tensor. */
   isExpiring = false;
 
   #storage: Storage;
@@ -54,10 +54,10 @@ export class Tensor implements View {
   #grad: Tensor | null = null;
   /** The value of a released 0-d tensor. */
   #value = 0;
-  /** The node it has as a leaf, also while gradients are switched off. */
+  /** Its node as a leaf, retained while gradients are switched off. */
   #leafNode: Node | null = null;
 
-  /** Only for subclasses. Tensors are made by `tensor`, `zeros`, … and by operations. */
+  /** For subclasses only. `tensor`, `zeros`, … and operations create tensors. */
   protected constructor(v: View) {
     this.#storage = v.storage;
     this.offset = v.offset;
@@ -73,7 +73,7 @@ export class Tensor implements View {
     return new Tensor(v);
   }
 
-  /** @internal The memory; throws ReleasedError if it is gone, but a 0-d tensor without live history comes back as a constant. */
+  /** @internal The memory. Throws ReleasedError if it was released, but a 0-d tensor whose graph is consumed is made anew as a constant. */
   get storage(): Storage {
     if (this.#freedBy !== null) this.#revive();
     return this.#storage;
@@ -88,12 +88,12 @@ export class Tensor implements View {
     return sizeOf(this.shape);
   }
 
-  /** The size of one dim; negative dims count from the end. */
+  /** Returns the size of one dim; negative dims count from the end. */
   size(dim: number): number {
     return this.shape[normalizeDim('size', dim, this.ndim)]!;
   }
 
-  /** The shape as a typed tuple of `n` sizes; throws ShapeError on another rank. */
+  /** Returns the shape as a typed tuple of `n` sizes; throws ShapeError for another rank. */
   sizes(n: 1): [number];
   sizes(n: 2): [number, number];
   sizes(n: 3): [number, number, number];
@@ -103,19 +103,19 @@ export class Tensor implements View {
     return [...this.shape];
   }
 
-  /** Whether the elements lie row-major, without gaps. */
+  /** Returns whether the elements are stored row-major, without gaps. */
   isContiguous(): boolean {
     return isRowMajor(this.shape, this.strides);
   }
 
   // — autograd —
 
-  /** Whether a gradient is wanted for this tensor or for what it was made from. */
+  /** Whether this tensor, or one that it was computed from, requires a gradient. */
   get requiresGrad(): boolean {
     return this.node !== null;
   }
 
-  /** Whether the user made it: no operation is recorded behind it. */
+  /** Whether it is not the result of a recorded operation. */
   get isLeaf(): boolean {
     return this.node === null || this.node.op === null;
   }
@@ -157,14 +157,14 @@ export class Tensor implements View {
     this.adoptGrad(owned(copy));
   }
 
-  /** @internal Sets the gradient to an owned tensor nobody else holds, or to none. */
+  /** @internal Sets the gradient to an owned tensor that is referenced nowhere else, or to null. */
   adoptGrad(g: Tensor | null): void {
     if (this.#grad !== null && this.#grad !== g) this.#grad.dispose();
     this.#grad = g;
   }
 
   /**
-   * Calls `hook` with this tensor's gradient when backward reaches it; a returned tensor takes the gradient's place.
+   * Calls `hook` with this tensor's gradient when backward reaches it. A tensor that the hook returns replaces the gradient.
    * Returns a function that removes the hook.
    */
   registerHook(hook: Hook): () => void {
@@ -177,7 +177,7 @@ export class Tensor implements View {
     };
   }
 
-  /** Makes backward fill `grad` of this tensor although it is no leaf; returns the tensor. */
+  /** Makes backward fill `grad` of this tensor although it is not a leaf; returns the tensor. */
   retainGrad(): this {
     if (this.node === null) throw new AutogradError('retainGrad: the tensor does not require a gradient');
     this.node.retainsGrad = true;
@@ -186,14 +186,14 @@ export class Tensor implements View {
 
   // — values —
 
-  /** The value of a tensor with one element; bool gives 0 or 1. A 0-d tensor has it for ever, also after it was freed. */
+  /** Returns the value of a tensor with one element; bool gives 0 or 1. A 0-d tensor retains its value after it was freed. */
   item(): number {
     if (this.numel !== 1) throw new ShapeError(`item: expected one element, got shape ${formatShape(this.shape)}`);
     if (this.#freedBy !== null && this.ndim === 0) return this.#value;
     return viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
   }
 
-  /** A copy of the elements, row-major. */
+  /** Returns a row-major copy of the elements. */
   data(): ElementArray {
     return withTemporaries('data', () => {
       const v = this.isContiguous() ? this : empty(this.shape, this.dtype);
@@ -202,7 +202,7 @@ export class Tensor implements View {
     });
   }
 
-  /** The elements as nested arrays; a 0-d tensor gives a number. */
+  /** Returns the elements as nested arrays, or as a number for a 0-d tensor. */
   toArray(): NestedArray {
     const flat = this.data();
     const nest = (d: number, at: number): NestedArray => {
@@ -214,7 +214,7 @@ export class Tensor implements View {
     return nest(0, 0);
   }
 
-  /** Values, shape, dtype, and the operation behind it. */
+  /** Returns the shape, dtype, operation and values as text. */
   toString(): string {
     return formatTensor(this);
   }
@@ -227,7 +227,7 @@ export class Tensor implements View {
     return this.toString();
   }
 
-  /** Template strings print the tensor; arithmetic on it is refused. */
+  /** Prints the tensor in template strings; throws ArgumentError for arithmetic. */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === 'string') return this.toString();
     throw new ArgumentError('a tensor is no number: use .item() for its value, or .add(…), .mul(…) for arithmetic');
@@ -235,7 +235,10 @@ export class Tensor implements View {
 
   // — lifetime —
 
-  /** Makes the tensor the caller's: neither scope nor backward frees it. Its history is as mortal as before. Returns it. */
+  /**
+   * Makes the tensor the user's own: neither a scope nor backward frees it. Does not extend the lifetime of its graph.
+   * Returns the tensor.
+   */
   keep(): this {
     if (this.#owned) return this;
     void this.storage;
@@ -247,24 +250,24 @@ export class Tensor implements View {
     return this;
   }
 
-  /** Frees the tensor now; on the last result of a graph, gives up the graph too. Twice is once. */
+  /** Frees the tensor now, and its graph too if it is the last result of it. A second call has no effect. */
   dispose(): void {
     const node = this.node;
     if (node !== null && node.output === this && this.hasLiveNode) discard(node, 'dispose');
     this.free('dispose');
   }
 
-  /** @internal */
+  /** @internal Whether it was freed. */
   get isReleased(): boolean {
     return this.#freedBy !== null;
   }
 
-  /** @internal Throws ReleasedError if the memory is gone and cannot come back as a constant. */
+  /** @internal Throws ReleasedError if the memory was released and cannot be made anew as a constant's. */
   checkReadable(): void {
     if (this.#freedBy !== null) this.#revive();
   }
 
-  /** @internal Owned by the user or by a module: only dispose frees it. */
+  /** @internal Whether the user or a module owns it, so that only `dispose` frees it. */
   get isOwned(): boolean {
     return this.#owned;
   }
@@ -275,13 +278,13 @@ export class Tensor implements View {
     return n !== null && n.op !== null && n.consumedBy === null && n.output === this;
   }
 
-  /** @internal Whether it is the output of a node that still holds memory. */
+  /** @internal Whether it is the output of a node that has not released its memory. */
   get hasUnreleasedNode(): boolean {
     const n = this.node;
     return n !== null && n.op !== null && !n.released && n.output === this;
   }
 
-  /** @internal Frees the handle and the gradient with it. The value of a 0-d tensor stays. */
+  /** @internal Releases the storage and frees the gradient. A 0-d tensor retains its value. */
   free(by: FreedBy): void {
     if (this.#freedBy !== null) return;
     if (this.shape.length === 0) this.#value = viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
@@ -296,14 +299,14 @@ export class Tensor implements View {
     this.adoptGrad(null);
   }
 
-  /** @internal Its tape has no claim on it any more; its scope or a finalizer will free it. */
+  /** @internal Ends the tape's claim on the tensor: its scope or the GC fallback frees it. */
   leaveTape(): void {
     this.node!.claim.output = null;
     this.node!.leaveTape();
     if (this.scope === null) this.#registerClaim();
   }
 
-  /** @internal A new tensor finds its owner: the scope on top, else its tape, else the garbage collector. */
+  /** @internal Gives a new tensor its owner: the innermost scope, else its tape, else the GC fallback. */
   adoptIntoScope(): this {
     const scope = currentScope();
     if (scope !== null) scope.adopt(this);
@@ -312,7 +315,7 @@ export class Tensor implements View {
     return this;
   }
 
-  /** @internal No scope frees it any more; its tape or a finalizer will. */
+  /** @internal Takes the tensor out of all scopes: its tape or the GC fallback frees it. */
   leaveScopes(): void {
     this.scope = null;
     if (this.#owned || this.#freedBy !== null) return;
@@ -320,12 +323,12 @@ export class Tensor implements View {
     else this.#registerClaim();
   }
 
-  /** @internal Moves to other memory of the same shape: how a parameter changes its dtype and stays itself. Its gradient goes. */
+  /** @internal Moves the tensor to other memory of the same shape, as when a parameter changes its dtype. Drops the gradient. */
   replace(v: View): void {
     const before = this.storage;
     this.grad = null;
     this.#dropClaim();
-    // Graphs that saved the old memory would read the new through this handle: let their backward refuse.
+    // A graph that saved this tensor would read the new memory through it. The new version makes its backward throw.
     before.version++;
     if (this.node !== null) {
       before.gradRefs--;
@@ -339,13 +342,13 @@ export class Tensor implements View {
     if (this.#owned) this.#registerClaim();
   }
 
-  /** @internal Becomes the output of a node. */
+  /** @internal Makes the tensor the output of `node`. */
   attach(node: Node): void {
     this.node = node;
     this.#storage.gradRefs++;
   }
 
-  /** Its handle is no longer the tape's. */
+  /** Ends the tape's claim on this handle. */
   #dropTapeClaim(): void {
     if (this.node?.output !== this) return;
     this.node.claim.output = null;
@@ -367,6 +370,7 @@ export class Tensor implements View {
     const by = this.node?.consumedBy;
     const consumed = this.node === null || by === 'backward' || by === 'dispose';
     if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText());
+  /** Makes a freed 0-d tensor anew from its value, as a constant. Throws ReleasedError for other tensors and for live graphs. */
     this.#storage = allocate(ITEM_SIZE[this.dtype]);
     (this as { offset: number }).offset = 0;
     viewOf(this.dtype)[this.#storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
@@ -399,7 +403,7 @@ export class Tensor implements View {
   }
 }
 
-// Where the runtime has explicit resource management, `using x = …` disposes.
+// `using x = …` disposes where the runtime has explicit resource management.
 if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Tensor.prototype, Symbol.dispose, { value: Tensor.prototype.dispose, configurable: true, writable: true });
 }
@@ -414,17 +418,17 @@ export function checkTensors(op: string, given: Readonly<Record<string, unknown>
     if (!isTensor(t)) throw new ArgumentError(`${op}: ${name} must be a tensor, got ${kindOf(t)}`);
 }
 
-/** @internal A tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */
+/** @internal Returns a tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */
 export function owned(v: View): Tensor {
   return Tensor.fromView(v).keep();
 }
 
-/** @internal A tensor without history, owned by the scope on top or the garbage collector; of a tensor, a new handle. */
+/** @internal Returns a new handle on the view's memory, without a node. The innermost scope owns it, else the GC fallback. */
 export function untracked(v: View): Tensor {
   return Tensor.fromView(v).adoptIntoScope();
 }
 
-/** @internal A row-major tensor with the given elements, uninitialised where `data` is null. */
+/** @internal Returns a row-major tensor with the given elements, uninitialised if `data` is null. */
 export function fromElements(data: ArrayLike<number> | null, shape: Shape, dtype: DType): Tensor {
   const v = empty(shape, dtype);
   if (data !== null) viewOf(dtype).set(data, v.storage.ptr / ITEM_SIZE[dtype]);
