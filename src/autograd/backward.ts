@@ -52,8 +52,8 @@ interface Walk {
   readonly wanted: ReadonlySet<Node> | null;
   /** Whether the walk ends at the wanted nodes. */
   readonly stopAtInputs: boolean;
-  /** Throws for a wanted node that the outputs do not depend on, before the walk starts. */
-  readonly refuse: ((unused: Node) => never) | null;
+  /** Is called before the walk for a wanted node that the outputs do not depend on; throws. */
+  readonly rejectUnused: ((unused: Node) => never) | null;
 }
 
 /**
@@ -61,7 +61,11 @@ interface Walk {
  * Throws if `t` is not a scalar and no gradient is given, if its graph was consumed before, or if a saved tensor has changed since.
  */
 export function backward(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): void {
-  for (const step of steps(t, gradient, options)) void step;
+  runToEnd(steps(t, gradient, options));
+}
+
+function runToEnd(walk: Generator<WalkStep, void>): void {
+  for (const step of walk) void step;
 }
 
 /**
@@ -76,7 +80,7 @@ export function steps(
 ): Generator<WalkStep, void> {
   return run(
     [root('backward', t, gradient)],
-    { ...modes('backward', options), wanted: null, stopAtInputs: false, refuse: null, walkScope },
+    { ...modes('backward', options), wanted: null, stopAtInputs: false, rejectUnused: null, walkScope },
     commit,
   );
 }
@@ -117,18 +121,23 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
     throw new ArgumentError(`grad: ${given.length} gradOutputs for ${ys.length} outputs; give one for each, null where it is 1`);
   }
   const roots = ys.map((y, i) => root('grad', y, given[i]));
-  const refuse = (unused: Node): never => {
+  const rejectUnused = (unused: Node): never => {
     const i = xs.findIndex((x) => x.node === unused);
     throw new AutogradError(
       `grad: the outputs do not depend on input ${i} ${formatShape(unused.output.shape)}; allow that with { allowUnused: true }`,
     );
   };
-  const walk = { ...mode, wanted, stopAtInputs, walkScope: new Scope('backward'), refuse: allowUnused ? null : refuse };
+  const walk = { ...mode, wanted, stopAtInputs, walkScope: new Scope('backward'), rejectUnused: allowUnused ? null : rejectUnused };
   let found = new Map<Node, Tensor>();
-  for (const step of run(roots, walk, (grads) => [...(found = grads).values()])) void step;
+  const finish = (grads: Map<Node, Tensor>): Tensor[] => {
+    found = grads;
+    return [...grads.values()];
+  };
+  runToEnd(run(roots, walk, finish));
   return xs.map((x) => found.get(x.node!) ?? null);
 }
 
+/** Reads the options that `backward` and `grad` share. */
 function modes(op: string, options: BackwardOptions, more: readonly string[] = []): Pick<Walk, 'retainGraph' | 'createGraph'> {
   checkOptions(op, options, ['retainGraph', 'createGraph', ...more]);
   const createGraph = options.createGraph ?? false;
@@ -137,7 +146,7 @@ function modes(op: string, options: BackwardOptions, more: readonly string[] = [
 
 type Root = readonly [tensor: Tensor, gradient: Tensor | null];
 
-/** Reads the options that `backward` and `grad` share. */
+/** Checks an output and its given gradient. */
 function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root {
   checkTensors(op, { output: t, ...(gradient != null && { gradient }) });
   if (t.node === null) {
@@ -146,7 +155,6 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
     );
   }
   if (gradient == null && t.numel !== 1) {
-/** Checks an output and its given gradient. */
     throw new AutogradError(
       `${op}: the tensor has shape ${formatShape(t.shape)}, and only a scalar has an implied gradient of 1. Give the gradient, or reduce with sum() or mean()`,
     );
@@ -163,8 +171,8 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
  * Finds the nodes to visit and checks all of them. Returns the visits that the walk `starts` with (null for a root that depends on no
  * wanted node), the `order` of visits, newest first, and the nodes it goes `through`, whose operations it consumes.
  */
-function plan(roots: readonly Root[], { wanted, stopAtInputs, refuse }: Walk) {
-  // What is older than every wanted node cannot depend on one.
+function plan(roots: readonly Root[], { wanted, stopAtInputs, rejectUnused }: Walk) {
+  // A node older than every wanted node cannot depend on one.
   let oldest = wanted === null ? 0 : Number.POSITIVE_INFINITY;
   for (const n of wanted ?? []) oldest = Math.min(oldest, n.seq);
   const found: Visit[] = [];
@@ -172,22 +180,21 @@ function plan(roots: readonly Root[], { wanted, stopAtInputs, refuse }: Walk) {
     if (n === null || n.seq < oldest) return null;
     if (n.visit === null) {
       checkLive(n);
-      found.push((n.visit = new Visit(n)));
+      n.visit = new Visit(n);
+      found.push(n.visit);
     }
     return n.visit;
   };
   try {
     const starts = roots.map(([t]) => enter(t.node));
-    for (const v of found) if (!stopAtInputs || !wanted!.has(v.node)) v.inputs = v.node.inputs.map(enter);
-    for (const n of wanted ?? []) if (n.visit === null) refuse?.(n);
-    let order = found.slice().sort((a, b) => b.node.seq - a.node.seq);
-    if (wanted !== null) {
-      for (const v of order.toReversed()) {
-        v.inputs = v.inputs.map((input) => (input?.wanted === true ? input : null));
-        v.wanted = wanted.has(v.node) || v.hasInputs;
-      }
-      order = order.filter((v) => v.wanted);
+    // `enter` appends to `found`, so this loop reaches all nodes behind the roots.
+    for (const v of found) {
+      const stops = stopAtInputs && wanted!.has(v.node);
+      if (!stops) v.inputs = v.node.inputs.map(enter);
     }
+    for (const n of wanted ?? []) if (n.visit === null) rejectUnused?.(n);
+    const newestFirst = found.slice().sort((a, b) => b.node.seq - a.node.seq);
+    const order = wanted === null ? newestFirst : leadingTo(wanted, newestFirst);
     const through = order.filter((v) => v.hasInputs).map((v) => v.node);
     for (const n of through) n.checkVersions();
     return { starts, order, through };
@@ -196,6 +203,17 @@ function plan(roots: readonly Root[], { wanted, stopAtInputs, refuse }: Walk) {
   }
 }
 
+/** Returns the visits whose nodes are `wanted` or depend on a wanted node. Removes the others from the inputs of visits. */
+function leadingTo(wanted: ReadonlySet<Node>, newestFirst: readonly Visit[]): Visit[] {
+  // Oldest first, so that the inputs of a visit are decided before it.
+  for (const v of newestFirst.toReversed()) {
+    v.inputs = v.inputs.map((input) => (input?.wanted === true ? input : null));
+    v.wanted = wanted.has(v.node) || v.hasInputs;
+  }
+  return newestFirst.filter((v) => v.wanted);
+}
+
+/** Throws if the node's graph was consumed. */
 function checkLive(n: Node): void {
   if (n.consumedBy === null) return;
   const what = `backward: ${n.name} ${formatShape(n.output.shape)}`;
@@ -220,8 +238,8 @@ function* run(
   finish: (grads: Map<Node, Tensor>, walk: Walk) => readonly Tensor[],
 ): Generator<WalkStep, void> {
   const { starts, order, through } = plan(roots, walk);
-  const { walkScope, createGraph, retainGraph, wanted } = walk;
-  const kept = new Map<Node, Tensor>();
+  const { walkScope, createGraph, retainGraph } = walk;
+  const collected = new Map<Node, Tensor>();
   let survivors: readonly Tensor[] = [];
   // Before the first step, so that a hook cannot start another walk over the nodes that this one consumes.
   if (!retainGraph && !createGraph) for (const n of through) n.consumedBy = 'backward';
@@ -230,21 +248,16 @@ function* run(
     starts.forEach((v, i) => v !== null && accumulate(v, seeds[i]!, walk));
     for (const visit of order) {
       if (visit.grad === null) continue;
-      const { node, inputs, hasInputs } = visit;
-      if (node.released)
-        throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
-      const g = node.hooks === null ? visit.grad : step(walk, () => [runHooks(node, visit.grad!)])[0]!;
-      visit.grad = null;
-      instrumentation?.visiting?.(node);
-      const inputGrads = hasInputs ? step(walk, () => differentiate(node, g, inputs, walk)) : NONE;
-      instrumentation?.visited(node, g, inputGrads);
-      yield { node, grad: g, inputGrads };
-      const keeps = wanted === null ? node.op === null || node.retainsGrad : wanted.has(node);
-      if (keeps) kept.set(node, g);
-      if (!propagate(visit, g, inputGrads, keeps, walk)) release(g, walk);
-      if (!retainGraph && hasInputs) node.dropSaved();
+      const done = takeStep(visit, visit.grad, walk);
+      yield done;
+      const { node, grad: g, inputGrads } = done;
+      const collects = isCollected(node, walk);
+      if (collects) collected.set(node, g);
+      const transferred = propagate(visit, g, inputGrads, collects, walk);
+      if (!transferred) release(g, walk);
+      if (!retainGraph && visit.hasInputs) node.dropSaved();
     }
-    survivors = step(walk, () => finish(kept, walk));
+    survivors = step(walk, () => finish(collected, walk));
   } finally {
     closeScope(walkScope, survivors, currentScope() ?? undefined);
     if (!retainGraph) consume(through, 'backward');
@@ -253,17 +266,43 @@ function* run(
 
 const NONE: never[] = [];
 
-/** Runs a part of the walk in the walk's mode and a scope of its own; what it returns goes to the walkScope. */
+/** Takes one step: computes the gradients of the visit's inputs from the gradient that has accumulated at its node. */
+function takeStep(visit: Visit, accumulated: Tensor, walk: Walk): WalkStep {
+  const { node, inputs, hasInputs } = visit;
+  checkNotReleased(node);
+  const grad = afterHooks(node, accumulated, walk);
+  visit.grad = null;
+  instrumentation?.visiting?.(node);
+  const inputGrads = hasInputs ? step(walk, () => differentiate(node, grad, inputs, walk)) : NONE;
+  instrumentation?.visited(node, grad, inputGrads);
+  return { node, grad, inputGrads };
+}
+
+/** Throws if code between two steps has freed the node. */
+function checkNotReleased(node: Node): void {
+  if (!node.released) return;
+  throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
+}
+
+/** Returns whether the walk collects the gradient of `node`. */
+function isCollected(node: Node, { wanted }: Walk): boolean {
+  if (wanted !== null) return wanted.has(node);
+  return node.op === null || node.retainsGrad;
+}
+
+/** Runs a part of the walk in the walk's mode and its own scope. `walkScope` owns the results. */
 function step<T extends Tensor | null>(walk: Walk, fn: () => readonly T[]): readonly T[] {
   const scope = openScope('backward');
   let results: readonly T[] = NONE;
   try {
-    return (results = duringBackward(walk.createGraph, fn));
+    results = duringBackward(walk.createGraph, fn);
+    return results;
   } finally {
     closeScope(scope, results, walk.walkScope);
   }
 }
 
+/** The gradient that the walk starts with at an output. */
 function seed([tensor, gradient]: Root): Tensor {
   // The user's tensor is not the walk's to free, so the walk uses a new handle, except where the gradient's graph is needed.
   if (gradient !== null) return isGradEnabled() ? gradient : untracked(gradient);
@@ -277,16 +316,19 @@ function seed([tensor, gradient]: Root): Tensor {
  * the collected gradients. Each pending gradient needs its own handle, so a gradient that is `g` itself, or that goes to two inputs,
  * gets further handles.
  */
-function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], keeps: boolean, walk: Walk): boolean {
-  let gone = keeps;
+function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], collected: boolean, walk: Walk): boolean {
+  let transferred = collected;
   const handles = grads.map((x, i) => {
     if (x === null || walk.createGraph) return x;
-    const free = x.scope === walk.walkScope && (x === g ? !gone : grads.indexOf(x) === i);
-    if (x === g) gone = true;
-    return free ? x : walk.walkScope.adopt(Tensor.fromView(x));
+    const unused = x === g ? !transferred : grads.indexOf(x) === i;
+    if (x === g) transferred = true;
+    return unused && x.scope === walk.walkScope ? x : walk.walkScope.adopt(Tensor.fromView(x));
   });
-  for (let i = 0; i < handles.length; i++) if (handles[i] != null) accumulate(inputs[i]!, handles[i]!, walk);
-  return gone;
+  for (let i = 0; i < handles.length; i++) {
+    const handle = handles[i];
+    if (handle != null) accumulate(inputs[i]!, handle, walk);
+  }
+  return transferred;
 }
 
 /**
@@ -306,7 +348,6 @@ function accumulate(to: Visit, g: Tensor, walk: Walk): void {
     release(before, walk);
   }
   release(g, walk);
-/** The gradient that the walk starts with at an output. */
 }
 
 /** Frees a gradient that is no longer needed, if the walk owns it and does not record. */
@@ -317,6 +358,11 @@ function release(g: Tensor, walk: Walk): void {
 /** Returns whether nothing else references the tensor's memory, and each element of the memory is one element of the tensor. */
 function solelyOwned(t: Tensor): boolean {
   return t.storage.refs === 1 && !t.isOwned && t.node === null && isDense(t.shape, t.strides);
+}
+
+/** Returns the gradient that the node's hooks make of `g`. */
+function afterHooks(node: Node, g: Tensor, walk: Walk): Tensor {
+  return node.hooks === null ? g : step(walk, () => [runHooks(node, g)])[0]!;
 }
 
 function runHooks(node: Node, g: Tensor): Tensor {
@@ -369,7 +415,13 @@ function definitionGrads(node: Node, saved: Readonly<Record<string, unknown>>, g
   const y = Array.isArray(result) ? result[0]! : result;
   const wanted = inputs.filter((_, i) => needs[i]) as Tensor[];
   const found = gradients([y], wanted, { gradOutputs: g, createGraph: true, allowUnused: true });
-  return inputs.map((_, i) => (needs[i] ? found.shift()! : null));
+  return atNeeded(needs, found);
+}
+
+/** Puts one item at each position where `needs` is true, in order, and null elsewhere. */
+export function atNeeded<T>(needs: readonly boolean[], items: readonly T[]): (T | null)[] {
+  let next = 0;
+  return needs.map((need) => (need ? items[next++]! : null));
 }
 
 /** Returns the saved values. A tensor whose handle was freed is replaced by a new handle on the retained memory. */
@@ -411,12 +463,17 @@ function commit(grads: Map<Node, Tensor>, { walkScope, createGraph }: Walk): Ten
       });
       continue;
     }
-    const fits = g.strides.every((s, d) => s === leaf.strides[d] || g.shape[d] === 1);
-    const reusable = !createGraph && fits && g.scope === walkScope && solelyOwned(g);
-    const next = before !== null ? add(before, g) : reusable ? g : copyInOrderOf(g, leaf);
+    let next = g;
+    if (before !== null) next = add(before, g);
+    else if (createGraph || !hasOrderOf(g, leaf) || g.scope !== walkScope || !solelyOwned(g)) next = copyInOrderOf(g, leaf);
     adopted.push(next);
     changes.push(() => leaf.adoptGrad(next.keep()));
   }
   for (const change of changes) change();
   return adopted;
+}
+
+/** Returns whether the memory orders of two tensors of one shape are equal; strides of dims of size 1 do not matter. */
+function hasOrderOf(a: Tensor, b: Tensor): boolean {
+  return a.strides.every((s, d) => s === b.strides[d] || a.shape[d] === 1);
 }

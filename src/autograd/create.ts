@@ -139,7 +139,8 @@ export function eye(n: number, m = n, options: TensorOptions = {}): Tensor {
 
 /** Returns start, start + step, … before end. One argument counts from 0. dtype int32 for whole numbers, else float32. */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
-  const [from, to] = end === undefined ? [0, start] : [start, end];
+  const from = end === undefined ? 0 : start;
+  const to = end === undefined ? start : end;
   if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
     throw new ArgumentError(`arange: expected finite numbers and a step ≠ 0, got start ${from}, end ${to}, step ${step}`);
   }
@@ -155,10 +156,12 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
 /** Returns `steps` evenly spaced numbers from start to end, both included; dtype float32 by default. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   sizeOf([steps], 'linspace');
-  const values = Float64Array.from({ length: steps }, (_, i) =>
+  const intervals = Math.max(steps - 1, 1);
+  const values = Float64Array.from({ length: steps }, (_, i) => {
     // From both ends, so that the last is exactly `end`.
-    i < steps / 2 ? start + (i * (end - start)) / Math.max(steps - 1, 1) : end - ((steps - 1 - i) * (end - start)) / Math.max(steps - 1, 1),
-  );
+    if (i < steps / 2) return start + (i * (end - start)) / intervals;
+    return end - ((steps - 1 - i) * (end - start)) / intervals;
+  });
   const dtype = dtypeOf('linspace', options, 'float32');
   checkValues('linspace', values, dtype);
   return withOptions(fromElements(values, [steps], dtype), options);

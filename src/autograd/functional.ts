@@ -179,10 +179,12 @@ function withoutHistory(value: unknown): unknown {
 
 /** Returns the tensors of v in the inputs' order, which may differ from the order of its keys. */
 function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): readonly Tensor[] {
-  const [expected, got] = [structureOf(inputs), structureOf(v)];
+  const expected = structureOf(inputs);
+  const got = structureOf(v);
   if (expected !== got) throw new ArgumentError(`${name}: v must have the structure of the inputs, ${expected}, got ${got}`);
   const inOrder = isTensor(v) ? v : Object.keys(inputs).map((key) => (v as Record<string, Tensor>)[key]!);
-  const [xs, vs] = [tensorsOf(name, inputs), tensorsOf(name, inOrder)];
+  const xs = tensorsOf(name, inputs);
+  const vs = tensorsOf(name, inOrder);
   const shapes = (ts: readonly Tensor[]): string => ts.map((t) => formatShape(t.shape)).join(', ');
   if (vs.some((t, i) => !sameShape(t.shape, xs[i]!.shape))) {
     throw new ShapeError(`${name}: v must have the shapes of the inputs, ${shapes(xs)}, got ${shapes(vs)}`);

@@ -29,18 +29,20 @@ export class NodeClaim {
 
   /** Makes one ring of two. */
   join(other: NodeClaim): void {
-    const [next, last] = [this.next, other.previous];
+    const { next } = this;
+    const last = other.previous;
     this.next = other;
     other.previous = this;
     last.next = next;
     next.previous = last;
   }
 
-  leave(): void {
   /** Leaves the ring. */
+  leave(): void {
     this.previous.next = this.next;
     this.next.previous = this.previous;
-    this.next = this.previous = this;
+    this.next = this;
+    this.previous = this;
   }
 }
 
@@ -70,10 +72,10 @@ const tensorRegistry = new FinalizationRegistry<StorageClaim>((claim) => {
 
 const tapeRegistry = new FinalizationRegistry<NodeClaim>((ring) => {
   registeredTapes--;
-  for (let h = ring.next; h !== ring; h = h.next) {
-    if (h.output !== null) live--;
-    h.output?.release();
-    for (const s of h.saved) s.release();
+  for (let claim = ring.next; claim !== ring; claim = claim.next) {
+    if (claim.output !== null) live--;
+    claim.output?.release();
+    for (const s of claim.saved) s.release();
   }
 });
 
@@ -86,9 +88,9 @@ export function unregisterTensor(claim: StorageClaim): void {
   if (tensorRegistry.unregister(claim)) registeredTensors--;
 }
 
+/** Registers a tape whose nodes' claims form `ring`. */
 export function registerTape(tape: object, ring: NodeClaim): void {
   tapeRegistry.register(tape, ring, tape);
-/** Registers a tape whose nodes' claims form `ring`. */
   if (++registeredTapes >= MANY_TAPES) warn(`${registeredTapes} recorded graphs`);
 }
 

@@ -48,8 +48,8 @@ export class Generator implements Stateful {
 
   /** Returns the key and stream of the next draw. */
   draw(): Draw {
-    const draw: Draw = repeated?.next().value ?? { key: seedKey(this.#seed), stream: this.#draws++ };
-    noted?.push(draw);
+    const draw: Draw = replayed?.next().value ?? { key: seedKey(this.#seed), stream: this.#draws++ };
+    recorded?.push(draw);
     return draw;
   }
 
@@ -67,26 +67,31 @@ export class Generator implements Stateful {
   }
 }
 
-/** Draws noted in order, while somebody wants to repeat them; and those that are repeated now. */
-let noted: Draw[] | null = null;
-let repeated: Iterator<Draw> | null = null;
+/** The list that draws are recorded to; null while no call is to be replayed. */
+let recorded: Draw[] | null = null;
+/** The recorded draws that a replay takes; null outside of replays. */
+let replayed: Iterator<Draw> | null = null;
 
 /** Calls `fn`; returns its result, and a function that calls `fn` again with the same draws, independent of later draws. */
 export function replayable<I, T>(fn: (inputs: I) => T, inputs: I): [T, (inputs: I) => T] {
-  const list = noted ?? [];
+  const list = recorded ?? [];
   const first = list.length;
-  const result = withDraws(list, repeated, () => fn(inputs));
+  const result = withDraws(list, replayed, () => fn(inputs));
   const draws = list.slice(first);
   return [result, (other) => withDraws(null, draws.values(), () => fn(other))];
 }
 
-function withDraws<T>(note: typeof noted, repeat: typeof repeated, fn: () => T): T {
-  const before = [noted, repeated] as const;
-  [noted, repeated] = [note, repeat];
+/** Runs `fn` while draws are recorded to one list and taken from another. */
+function withDraws<T>(record: typeof recorded, replay: typeof replayed, fn: () => T): T {
+  const recordedBefore = recorded;
+  const replayedBefore = replayed;
+  recorded = record;
+  replayed = replay;
   try {
     return fn();
   } finally {
-    [noted, repeated] = before;
+    recorded = recordedBefore;
+    replayed = replayedBefore;
   }
 }
 

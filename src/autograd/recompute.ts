@@ -4,7 +4,7 @@
 import { ArgumentError, AutogradError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import { restride, type View } from '../kernels/view.ts';
-import { gradients } from './backward.ts';
+import { atNeeded, gradients } from './backward.ts';
 import { scope } from './scopes.ts';
 import { defineOp, type Grads } from './op.ts';
 import { detach, identity } from './ops/movement.ts';
@@ -31,7 +31,7 @@ const recomputed = defineOp({
     const y = withReplay(() => pass.again(inputs.slice(0, pass.count)));
     const needed = inputs.filter((_, i) => needs[i]) as Tensor[];
     const found = gradients([y], needed, { gradOutputs: g, createGraph, allowUnused: true }, true);
-    return [null, ...needs.map((need) => (need ? found.shift()! : null))];
+    return [null, ...atNeeded(needs, found)];
   },
 });
 

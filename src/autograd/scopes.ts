@@ -31,7 +31,7 @@ function runScoped<T>(name: string, fn: () => T): T {
   let results: Tensor[] = [];
   try {
     result = fn();
-    refuseDeferred(name, result);
+    rejectPromiseOrIterator(name, result);
     results = tensorsIn(result);
     return result;
   } finally {
@@ -39,12 +39,13 @@ function runScoped<T>(name: string, fn: () => T): T {
   }
 }
 
-function refuseDeferred(name: string, result: unknown): void {
+/** Throws ScopeError for results whose work runs after the scope has ended. */
+function rejectPromiseOrIterator(name: string, result: unknown): void {
   const { then, next } = Object(result) as { then?: unknown; next?: unknown };
   if (typeof then !== 'function' && typeof next !== 'function') return;
-  const deferred = typeof then === 'function' ? 'a Promise' : 'an iterator';
+  const what = typeof then === 'function' ? 'a Promise' : 'an iterator';
   throw new ScopeError(
-    `${name}: the function returned ${deferred}, whose work would run after the scope has ended. ` +
+    `${name}: the function returned ${what}, whose work would run after the scope has ended. ` +
       `Give ${name} a synchronous function, or loop with for (const i of scoped(n))`,
   );
 }

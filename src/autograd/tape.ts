@@ -78,7 +78,9 @@ export class Node {
   }
 
   get tape(): Tape | null {
-    return this.#tape === null ? null : (this.#tape = this.#tape.root());
+    if (this.#tape === null) return null;
+    this.#tape = this.#tape.root();
+    return this.#tape;
   }
 
   /** Joins the tapes of the inputs and becomes a user of each input. */
@@ -105,17 +107,17 @@ export class Node {
 
   /** Retains the tensors among the values of `saved` for backward. */
   save(saved: Readonly<Record<string, unknown>>, isTensor: (v: unknown) => v is Tensor): void {
-    const kept: Saved[] = [];
+    const tensors: Saved[] = [];
     for (const key in saved) {
       const tensor = saved[key];
       if (!isTensor(tensor)) continue;
       const { storage } = tensor;
       storage.retain();
-      kept.push({ key, tensor, storage, version: storage.version });
+      tensors.push({ key, tensor, storage, version: storage.version });
     }
     this.saved = saved;
-    this.savedTensors = kept;
-    this.claim.saved = kept.map((s) => s.storage);
+    this.savedTensors = tensors;
+    this.claim.saved = tensors.map((s) => s.storage);
   }
 
   /** Throws InPlaceError if a saved tensor was written to since. */
@@ -148,9 +150,9 @@ export class Node {
     if (this.claim.output === null) this.leaveTape();
   }
 
+  /** Leaves the tape. */
   leaveTape(): void {
     this.claim.leave();
-  /** Leaves the tape. */
     this.tape?.unregisterIfEmpty();
     this.#tape = null;
   }
@@ -170,9 +172,9 @@ export class Visit {
     this.node = node;
   }
 
+  /** Whether gradients flow from here to an input. */
   get hasInputs(): boolean {
     return this.inputs.some((input) => input !== null);
-  /** Whether gradients flow from here to an input. */
   }
 }
 
@@ -184,9 +186,9 @@ export class Tape {
   /** Whether the GC fallback frees it. Tapes recorded inside a scope do not need that. */
   #registered = false;
 
+  /** Returns the tape that this one was joined to, and shortens the path to it. */
   root(): Tape {
     let root: Tape = this;
-  /** Returns the tape that this one was joined to, and shortens the path to it. */
     while (root.#parent !== null) root = root.#parent;
     for (let t: Tape = this; t !== root; ) {
       const next: Tape = t.#parent!;
@@ -196,23 +198,23 @@ export class Tape {
     return root;
   }
 
+  /** Registers the tape with the GC fallback. */
   registerForGc(): void {
     if (this.#registered) return;
-  /** Registers the tape with the GC fallback. */
     this.#registered = true;
     registerTape(this, this.ring);
   }
 
+  /** Removes the tape from the GC fallback if no node is left on it. */
   unregisterIfEmpty(): void {
     if (!this.#registered || this.ring.next !== this.ring) return;
-  /** Removes the tape from the GC fallback if no node is left on it. */
     this.#registered = false;
     unregisterTape(this);
   }
 
+  /** Joins two tapes; returns the one that is left. */
   static join(a: Tape, b: Tape): Tape {
     if (a === b) return a;
-  /** Joins two tapes; returns the one that is left. */
     a.ring.join(b.ring);
     b.ring.leave();
     b.#parent = a;

@@ -128,7 +128,8 @@ export class Tensor implements View {
     }
     if (flag === this.requiresGrad) return this;
     this.storage.gradRefs += flag ? 1 : -1;
-    this.node = flag ? (this.#leafNode ??= new Node(null, [], this)) : null;
+    if (flag) this.#leafNode ??= new Node(null, [], this);
+    this.node = flag ? this.#leafNode : null;
     if (this.#claim !== null) this.#claim.requiresGrad = flag;
     return this;
   }
@@ -142,8 +143,11 @@ export class Tensor implements View {
   }
 
   set grad(g: Tensor | null) {
-    if (g === null) this.adoptGrad(null);
-    if (g === null || g === this.#grad) return;
+    if (g === null) {
+      this.adoptGrad(null);
+      return;
+    }
+    if (g === this.#grad) return;
     checkTensors('grad', { value: g });
     this.checkReadable();
     g.checkReadable();
@@ -366,11 +370,11 @@ export class Tensor implements View {
     this.#claim = null;
   }
 
+  /** Makes a freed 0-d tensor anew from its value, as a constant. Throws ReleasedError for other tensors and for live graphs. */
   #revive(): void {
     const by = this.node?.consumedBy;
     const consumed = this.node === null || by === 'backward' || by === 'dispose';
     if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText());
-  /** Makes a freed 0-d tensor anew from its value, as a constant. Throws ReleasedError for other tensors and for live graphs. */
     this.#storage = allocate(ITEM_SIZE[this.dtype]);
     (this as { offset: number }).offset = 0;
     viewOf(this.dtype)[this.#storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
