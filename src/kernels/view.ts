@@ -22,7 +22,8 @@ export type Access = 'read' | 'write';
 /**
  * Runs the deferred calls that must come before an access: those that write the view's memory; before a write, also those that read it.
  */
-export function materialize({ storage }: View, access: Access): void {
+export function materialize(v: View, access: Access): void {
+  const { storage } = v;
   for (const call of storage.pendingCalls) if (access === 'write' || call.output === storage) call.run();
 }
 
