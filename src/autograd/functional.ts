@@ -11,7 +11,8 @@ import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
 import { scope } from './scopes.ts';
-import { cat, detach, identity, reshape } from './ops/movement.ts';
+import { cat } from './ops/joining.ts';
+import { detach, identity, reshape } from './ops/views.ts';
 import { withGradMode } from './grad-mode.ts';
 import { fromElements, isTensor, type Tensor } from './tensor.ts';
 

@@ -3,28 +3,44 @@
  */
 import type { DType } from '../core/dtype.ts';
 import { backward, type BackwardOptions } from './backward.ts';
-import * as f from './ops/activations.ts';
-import * as e from './ops/elementwise.ts';
-import type { Operand } from './ops/elementwise.ts';
-import * as i from './ops/inplace.ts';
-import * as l from './ops/linalg.ts';
-import * as m from './ops/movement.ts';
-import * as n from './ops/norm.ts';
-import * as a from './ops/rearrange.ts';
-import * as r from './ops/reduce.ts';
-import type { Dims, VarOptions } from './ops/reduce.ts';
+import * as activations from './ops/activations.ts';
+import * as broadcasting from './ops/broadcasting.ts';
+import * as comparison from './ops/comparison.ts';
+import type { Dims } from './ops/dims.ts';
+import * as elementwise from './ops/elementwise.ts';
+import * as indexing from './ops/indexing.ts';
+import * as inplace from './ops/inplace.ts';
+import * as joining from './ops/joining.ts';
+import * as linalg from './ops/linalg.ts';
+import { cast, type Operand } from './ops/operands.ts';
+import * as reduce from './ops/reduce.ts';
+import type { VarOptions } from './ops/reduce.ts';
+import * as softmax from './ops/softmax.ts';
+import * as views from './ops/views.ts';
 import { Tensor } from './tensor.ts';
 
-const CHANGES = ['clone', 'maskedFill', 'neg', 'abs', 'sign', 'square', 'floor', 'ceil', 'round', 'reciprocal', 'sqrt', 'rsqrt'] as const;
-const CURVES = ['exp', 'expm1', 'log', 'log1p', 'sin', 'cos', 'erf', 'relu', 'sigmoid', 'logSigmoid', 'tanh', 'clamp'] as const;
-const PAIRS = ['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'eq', 'ne', 'lt', 'le', 'gt', 'ge'] as const;
-const TRUTH = ['logicalAnd', 'logicalOr', 'logicalNot', 'isnan', 'isfinite'] as const;
-const SUMS = ['sum', 'mean', 'std', 'prod', 'logsumexp', 'norm', 'any', 'all', 'cumsum', 'expand'] as const;
-const EXTREMES = ['amax', 'amin', 'argmax', 'argmin', 'max', 'min'] as const;
-const SHAPES = ['reshape', 'view', 'flatten', 'unflatten', 'permute', 'transpose', 'squeeze', 'unsqueeze'] as const;
-const PARTS = ['detach', 'contiguous', 'slice', 'select', 'gather'] as const;
-const NORMS = ['softmax', 'logSoftmax'] as const;
-const WRITES = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
+const ELEMENTWISE = [
+  ...(['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'clamp'] as const),
+  ...(['neg', 'abs', 'sign', 'square', 'floor', 'ceil', 'round', 'reciprocal', 'sqrt', 'rsqrt'] as const),
+  ...(['exp', 'expm1', 'log', 'log1p', 'sin', 'cos', 'erf'] as const),
+] as const;
+const COMPARISON = [
+  ...(['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'isnan', 'isfinite'] as const),
+  ...(['logicalAnd', 'logicalOr', 'logicalNot', 'maskedFill'] as const),
+] as const;
+const REDUCE = [
+  ...(['sum', 'mean', 'std', 'prod', 'logsumexp', 'norm', 'any', 'all', 'cumsum'] as const),
+  ...(['amax', 'amin', 'argmax', 'argmin', 'max', 'min'] as const),
+] as const;
+const VIEWS = [
+  ...(['reshape', 'view', 'flatten', 'unflatten', 'squeeze', 'unsqueeze'] as const),
+  ...(['permute', 'transpose', 'movedim', 'detach', 'contiguous', 'clone'] as const),
+] as const;
+const BROADCASTING = ['expand', 'broadcastTo'] as const;
+const INDEXING = ['slice', 'select', 'gather', 'scatterAdd', 'indexSelect', 'flip', 'tril', 'triu'] as const;
+const JOINING = ['split', 'chunk', 'unbind', 'repeat', 'roll'] as const;
+const SOFTMAX = ['softmax', 'logSoftmax'] as const;
+const INPLACE = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
 
 /** Operations as methods: without their first argument, which is the tensor itself. */
 type Methods<F, K extends keyof F = keyof F> = {
@@ -35,13 +51,16 @@ type Listed<F, L extends readonly (keyof F)[]> = Methods<F, L[number]>;
 
 declare module './tensor.ts' {
   interface Tensor
-    extends Listed<typeof e, typeof CHANGES | typeof CURVES | typeof PAIRS | typeof TRUTH>,
-      Listed<typeof r, typeof SUMS | typeof EXTREMES>,
-      Listed<typeof m, typeof SHAPES | typeof PARTS>,
-      Listed<typeof n, typeof NORMS>,
-      Methods<typeof l>,
-      Methods<typeof a>,
-      Methods<typeof f> {
+    extends Listed<typeof elementwise, typeof ELEMENTWISE>,
+      Listed<typeof comparison, typeof COMPARISON>,
+      Listed<typeof reduce, typeof REDUCE>,
+      Listed<typeof views, typeof VIEWS>,
+      Listed<typeof broadcasting, typeof BROADCASTING>,
+      Listed<typeof indexing, typeof INDEXING>,
+      Listed<typeof joining, typeof JOINING>,
+      Listed<typeof softmax, typeof SOFTMAX>,
+      Methods<typeof linalg>,
+      Methods<typeof activations> {
     /** Accumulates gradients into the `grad` of every leaf behind this tensor, and consumes the graph. A scalar needs no gradient. */
     backward(gradient?: Tensor | null, options?: BackwardOptions): void;
     /** x in another dtype; the same dtype gives x itself. The gradient is cast back. */
@@ -62,13 +81,18 @@ declare module './tensor.ts' {
 }
 
 const installed: readonly (readonly [family: object, names: readonly string[]])[] = [
-  [{ backward, to: e.cast, var: r.variance }, ['backward', 'to', 'var']],
-  [e, [...CHANGES, ...CURVES, ...PAIRS, ...TRUTH]],
-  [r, [...SUMS, ...EXTREMES]],
-  [m, [...SHAPES, ...PARTS]],
-  [n, NORMS],
-  [i, WRITES],
-  ...[l, a, f].map((family) => [family, Object.keys(family)] as const),
+  [{ backward, to: cast, var: reduce.variance }, ['backward', 'to', 'var']],
+  [elementwise, ELEMENTWISE],
+  [comparison, COMPARISON],
+  [reduce, REDUCE],
+  [views, VIEWS],
+  [broadcasting, BROADCASTING],
+  [indexing, INDEXING],
+  [joining, JOINING],
+  [softmax, SOFTMAX],
+  [inplace, INPLACE],
+  [linalg, Object.keys(linalg)],
+  [activations, Object.keys(activations)],
 ];
 
 for (const [family, names] of installed) {

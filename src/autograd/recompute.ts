@@ -7,7 +7,7 @@ import { restride, type View } from '../kernels/view.ts';
 import { atNeeded, gradients } from './backward.ts';
 import { scope } from './scopes.ts';
 import { defineOp, type Grads } from './op.ts';
-import { detach, identity } from './ops/movement.ts';
+import { detach, identity } from './ops/views.ts';
 import { replayable } from './random.ts';
 import { isGradEnabled, withReplay } from './grad-mode.ts';
 import { nodeCount, type Node } from './tape.ts';

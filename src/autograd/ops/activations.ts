@@ -4,10 +4,66 @@
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { shapesOf } from '../../core/shape.ts';
-import { withoutBranches } from '../op.ts';
+import type { OutputGradOp } from '../../kernels/index.ts';
+import { empty, emptyLike } from '../../kernels/view.ts';
+import { defineOp, withoutBranches } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import * as e from './elementwise.ts';
-import { add, clamp, div, floats, gt, logSigmoid, mul, neg, tanh, where } from './elementwise.ts';
+import { gt, logicalAnd, lt, where } from './comparison.ts';
+import { binary, fromOutput, unary, type Binary, type Derivative, type Unary } from './elementwise-builders.ts';
+import { add, clamp, div, erf, expm1, mul, neg, square, sub } from './elementwise.ts';
+import { arithmetic, expandTo, floating, floats, withOperands } from './operands.ts';
+
+/**
+ * dx = name(g, y), the gradient of a unary op in one pass over memory: linear in g, ∂y = dy(h ⊙ g, y) where it depends on y.
+ */
+function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
+  const op: Binary = binary(name, floating, {
+    save: (_, g, y) => ({ g: dy && g, y }),
+    backward: (h, { g, y }, needs) => [op(h, y), g && needs[1] ? dy!(mul(h, g), y) : null],
+  });
+  return op;
+}
+
+const reluGrad = outputGrad('reluGrad', null);
+/** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
+export const relu: Unary = unary('relu', arithmetic, {
+  save: (_, __, y) => ({ y }),
+  backward: (g, { y }) => [reluGrad(g, y)],
+  branch: (_, y) => gt(y, 0),
+});
+
+/** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
+export const sigmoid: Unary = fromOutput(
+  'sigmoid',
+  floating,
+  outputGrad('sigmoidGrad', (hg, y) => mul(hg, sub(1, mul(y, 2)))),
+);
+
+/** y = tanh x.   ∂x = g ⊙ (1 − y²) */
+export const tanh: Unary = fromOutput(
+  'tanh',
+  floating,
+  outputGrad('tanhGrad', (hg, y) => mul(hg, mul(y, -2))),
+);
+
+const logSigmoidOp = defineOp({
+  name: 'logSigmoid',
+  forward: (k, x: Tensor) => {
+    const y = emptyLike(x);
+    const t = emptyLike(x);
+    // min(x, 0) − ln(1 + e^−|x|): neither term overflows.
+    for (const op of ['abs', 'neg', 'exp', 'log1p'] as const) k.unary(op, op === 'abs' ? x : t, t);
+    const zero = empty([], x.dtype);
+    k.fill(0, zero);
+    k.binary('minimum', x, expandTo(zero, x.shape), y);
+    k.binary('sub', y, t, y);
+    return y;
+  },
+  save: (_, x) => ({ x }),
+  backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
+});
+/** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
+export const logSigmoid: Unary = (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp);
 
 /** y = x where x > 0, else negativeSlope · x */
 export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
@@ -40,7 +96,7 @@ export function prelu(x: Tensor, w: Tensor): Tensor {
 export function elu(x: Tensor, alpha = 1): Tensor {
   const t = floats(x);
   const positive = gt(t, 0);
-  return where(positive, t, mul(e.expm1(where(positive, 0, t)), alpha));
+  return where(positive, t, mul(expm1(where(positive, 0, t)), alpha));
 }
 
 /** Options of gelu. */
@@ -59,8 +115,8 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
   const t = floats(x);
-  const cubic = (): Tensor => add(t, mul(mul(e.square(t), t), 0.044715));
-  const phi = approximate === 'none' ? e.erf(mul(t, Math.SQRT1_2)) : tanh(mul(cubic(), Math.sqrt(2 / Math.PI)));
+  const cubic = (): Tensor => add(t, mul(mul(square(t), t), 0.044715));
+  const phi = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanh(mul(cubic(), Math.sqrt(2 / Math.PI)));
   return mul(mul(t, 0.5), add(phi, 1));
 }
 
@@ -85,18 +141,18 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
 }
 
 /** y = x σ(x) */
-export const silu: e.Unary = (x) => mul(x, e.sigmoid(x));
+export const silu: Unary = (x) => mul(x, sigmoid(x));
 
 /** y = x tanh(ln(1 + eˣ)) */
-export const mish: e.Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
+export const mish: Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
 
 /** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
-export const hardsigmoid: e.Unary = (x) => {
+export const hardsigmoid: Unary = (x) => {
   const t = floats(x);
   // Outside, clamp to 0 … 1 gives the value and no gradient. Its own kinks lie inside, where it is not taken.
   const outside = withoutBranches(() => clamp(t, 0, 1));
-  return where(e.logicalAnd(gt(t, -3), e.lt(t, 3)), div(add(t, 3), 6), outside);
+  return where(logicalAnd(gt(t, -3), lt(t, 3)), div(add(t, 3), 6), outside);
 };
 
 /** y = x min(max(x + 3, 0), 6) / 6.   ∂x = g ⊙ (x / 3 + ½) where −3 ≤ x ≤ 3, g above */
-export const hardswish: e.Unary = (x) => mul(x, div(clamp(add(floats(x), 3), 0, 6), 6));
+export const hardswish: Unary = (x) => mul(x, div(clamp(add(floats(x), 3), 0, 6), 6));

@@ -11,8 +11,9 @@ import { empty, emptyChannelsLast } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { add } from './elementwise.ts';
-import { batched, type Size2d } from './images.ts';
-import { pad, reshape } from './movement.ts';
+import { withBatchDim, type Size2d } from './image-batch.ts';
+import { pad } from './indexing.ts';
+import { reshape } from './views.ts';
 
 /** One side of the output: how often a dilated kernel fits into the padded input. */
 export function outputSize(size: number, kernel: number, stride: number, padding: number, dilation: number): number {
@@ -83,7 +84,7 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
   if (same && Math.max(...stride) > 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
   const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
   checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
-  return batched('conv2d', x, (images) => {
+  return withBatchDim('conv2d', x, (images) => {
     const refusal = checkConv('conv2d', images, w, b, groups, false);
     // What all sides together need may be odd: 'same' then pads the end by one more.
     const total = dilation.map((by, d) => by * (w.size(d + 2) - 1)) as [number, number];
@@ -119,7 +120,7 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
   const [stride, dilation] = [pair(op, 'stride', o.stride, 1), pair(op, 'dilation', o.dilation, 1)];
   const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
   checkTensors(op, { x, w, ...(b !== null && { b }) });
-  return batched(op, x, (images) => {
+  return withBatchDim(op, x, (images) => {
     const refusal = checkConv(op, images, w, b, groups, true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
       const [e, s, di] = [extra, stride, dilation].map(formatShape);

@@ -8,7 +8,9 @@ import { formatShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../scopes.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
 import type { Tensor } from '../tensor.ts';
-import { cast, ge, mul } from './elementwise.ts';
+import { ge } from './comparison.ts';
+import { mul } from './elementwise.ts';
+import { cast } from './operands.ts';
 
 /** Options of dropout, dropout2d and stochasticDepth. */
 export interface DropoutOptions {

@@ -4,9 +4,10 @@
 import { ArgumentError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
+import { slice } from './indexing.ts';
 import { matmul } from './linalg.ts';
-import { permute, reshape, slice } from './movement.ts';
 import { sum } from './reduce.ts';
+import { permute, reshape } from './views.ts';
 
 const TERM = String.raw`[a-zA-Z]*(?:\.{3})?[a-zA-Z]*`;
 const EQUATION = new RegExp(`^${TERM}(?:,${TERM})*(?:->${TERM})?$`);

@@ -5,8 +5,8 @@ import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { where } from './elementwise.ts';
-import { checkIndex, gatherUnchecked } from './movement.ts';
+import { where } from './comparison.ts';
+import { checkIndex, gatherUnchecked } from './indexing.ts';
 
 /** Options of embedding. */
 export interface EmbeddingOptions {

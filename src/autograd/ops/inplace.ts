@@ -10,7 +10,7 @@ import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isOlderThanReplay } from '../grad-mode.ts';
 import { Tensor } from '../tensor.ts';
-import { checkOperand, expandTo, type Operand } from './elementwise.ts';
+import { checkOperand, expandTo, type Operand } from './operands.ts';
 
 /** Throws unless `target` may be written to now. */
 function checkWritable(op: string, target: Tensor, operand: Operand): void {

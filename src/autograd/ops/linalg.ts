@@ -8,8 +8,9 @@ import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { cast, expandTo, mul } from './elementwise.ts';
-import { reshape, squeeze, transpose, unsqueeze } from './movement.ts';
+import { mul } from './elementwise.ts';
+import { cast, expandTo } from './operands.ts';
+import { reshape, squeeze, transpose, unsqueeze } from './views.ts';
 
 const matmulOp = defineOp({
   name: 'matmul',

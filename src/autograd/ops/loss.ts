@@ -6,15 +6,23 @@ import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
+import { fused } from '../../kernels/index.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
+import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
-import { checkTensors, type Tensor } from '../tensor.ts';
-import * as e from './elementwise.ts';
-import { abs, add, clamp, div, log, logSigmoid, mul, neg, square, sub, where } from './elementwise.ts';
-import { checkIndex, gatherUnchecked, reshape, squeeze, unsqueeze } from './movement.ts';
-import { crossEntropyOp, logSoftmax } from './norm.ts';
-import { movedim } from './rearrange.ts';
-import { expand, mean, requireFloat, sum } from './reduce.ts';
+import { checkTensors, untracked, type Tensor } from '../tensor.ts';
+import { logSigmoid } from './activations.ts';
+import { expand } from './broadcasting.ts';
+import { eq, logicalNot, lt, where } from './comparison.ts';
+import { rows } from './dense-layouts.ts';
+import type { Unary } from './elementwise-builders.ts';
+import { abs, add, clamp, div, log, log1p, mul, neg, square, sub } from './elementwise.ts';
+import { checkIndex, gatherUnchecked } from './indexing.ts';
+import { cast } from './operands.ts';
+import { mean, requireFloat, sum } from './reduce.ts';
+import { logSoftmax } from './softmax.ts';
+import { movedim, reshape, squeeze, unsqueeze } from './views.ts';
 
 /** What becomes of the losses of the elements or samples: all of them, their mean, or their sum. */
 export type Reduction = 'none' | 'mean' | 'sum';
@@ -88,10 +96,10 @@ function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex: number
 function weightedNll(op: string, x: Tensor, target: Tensor, options: Required<CrossEntropyOptions>): Tensor {
   const { weight, ignoreIndex, labelSmoothing } = options;
   const classes = reshape(target, [-1]);
-  const ignored = e.eq(classes, ignoreIndex);
+  const ignored = eq(classes, ignoreIndex);
   const at = unsqueeze(where(ignored, 0, classes), 1);
   const own = (t: Tensor): Tensor => squeeze(gatherUnchecked(t, 1, at), 1);
-  const weights = weight === null ? e.cast(e.logicalNot(ignored), x.dtype) : where(ignored, 0, own(expand(weight, x.shape)));
+  const weights = weight === null ? cast(logicalNot(ignored), x.dtype) : where(ignored, 0, own(expand(weight, x.shape)));
   let gain = mul(own(x), weights);
   if (labelSmoothing > 0) {
     gain = add(mul(gain, 1 - labelSmoothing), mul(sum(weighted(op, x, weight), 1), labelSmoothing / x.size(1)));
@@ -104,6 +112,31 @@ function softNll(x: Tensor, p: Tensor, shape: Shape, { weight, labelSmoothing, r
   const smooth = labelSmoothing === 0 ? p : add(mul(p, 1 - labelSmoothing), labelSmoothing / p.size(1));
   return reduce('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), reduction);
 }
+
+/**
+ * [loss, log p] for x [N,K] and class indices target [N]: lossᵢ = −log softmax(xᵢ)[targetᵢ].
+ *   ∂xᵢ = gᵢ (softmax(xᵢ) − onehot(targetᵢ))
+ */
+export const crossEntropyOp = defineOp({
+  name: 'crossEntropy',
+  forward: (k, x: Tensor, target: Tensor) => {
+    const loss = empty([x.shape[0]!], x.dtype);
+    const logp = empty(x.shape, x.dtype);
+    fused!.crossEntropy(rows(k, x), target, loss, logp);
+    return [loss, logp];
+  },
+  save: (_, __, target, ___, logp) => ({ target, logp: logp }),
+  backward: (g, { target, logp }) =>
+    withTemporaries('crossEntropy', () => {
+      const dx = empty(logp.shape, logp.dtype);
+      fused!.crossEntropyGrad(g, logp, target, dx);
+      return [untracked(dx)];
+    }),
+  definition: (x, target) => {
+    const logp = logSoftmax(x, 1);
+    return [neg(reshape(gatherUnchecked(logp, 1, reshape(target, [-1, 1])), [-1])), logp];
+  },
+});
 
 /**
  * −w[t] log softmax(x)[t] for classes t, reduced; or −Σ_c p[c] w[c] log softmax(x)[c] for targets p that are probabilities.
@@ -179,7 +212,7 @@ export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ..
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   const size = abs(sub(x, t));
   // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
-  return beta === 0 ? size : where(e.lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
+  return beta === 0 ? size : where(lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
 });
 
 /** Options of binaryCrossEntropy. */
@@ -198,9 +231,9 @@ const WEIGHTED: Required<BinaryCrossEntropyOptions> = { ...REDUCED, weight: null
 const LOGITS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED, posWeight: null };
 
 /** ln x, but at least −100: the loss stays finite where x is 0. */
-const logOf: e.Unary = (x) => clamp(log(x), -100);
+const logOf: Unary = (x) => clamp(log(x), -100);
 /** ln(1 − x), likewise. */
-const logOfRest: e.Unary = (x) => clamp(e.log1p(neg(x)), -100);
+const logOfRest: Unary = (x) => clamp(log1p(neg(x)), -100);
 
 /** y = −t ln x − (1 − t) ln(1 − x), logarithms at least −100.   ∂x = g (x − t) / max(x (1 − x), 10⁻¹²),   ∂t = g ln((1 − x) / x) */
 const binaryCrossEntropyOp = defineOp({
@@ -223,7 +256,7 @@ export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED, (x,
   const op = 'binaryCrossEntropy';
   requireFloat(op, x);
   const outside = x.data().find((v) => !(v >= 0 && v <= 1));
-  if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, e.cast(t, x.dtype)), weight);
+  if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, cast(t, x.dtype)), weight);
   throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
 });
 
@@ -234,7 +267,7 @@ export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED, (x,
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  const log = logSigmoid(x);
-  const gain = posWeight ? mul(log, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : log;
+  const logP = logSigmoid(x);
+  const gain = posWeight ? mul(logP, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : logP;
   return weighted(op, sub(mul(sub(1, t), x), gain), weight);
 });

@@ -3,16 +3,15 @@
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
-import { formatShape, pair, sizeOf, type Shape } from '../../core/shape.ts';
+import { formatShape, pair, type Shape } from '../../core/shape.ts';
 import type { AvgPoolParams, Kernels, PoolParams } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
-import { tensor } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { batched, type Size2d } from './images.ts';
-import { flatten, gatherUnchecked, reshape } from './movement.ts';
-import { indexSelect } from './rearrange.ts';
+import { withBatchDim, type Size2d } from './image-batch.ts';
+import { gatherUnchecked } from './indexing.ts';
 import { requireFloat } from './reduce.ts';
+import { flatten, reshape } from './views.ts';
 
 /** One side of the output; a last window may hang over the edge (ceilMode) if it starts inside the input or its left padding. */
 export function poolSize(size: number, kernel: number, stride: number, padding: number, dilation: number, ceilMode: boolean): number {
@@ -151,7 +150,7 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options?: MaxPool2dOptions)
 export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & Partial<WithIndices> = {}): Tensor | [Tensor, Tensor] {
   const defaults = { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false };
   const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, defaults);
-  const results = batched('maxPool2d', x, (images) => {
+  const results = withBatchDim('maxPool2d', x, (images) => {
     const { p, shape } = geometry('maxPool2d', images, kernel, o);
     const [y, index] = maxPoolOp(images, p, shape) as [Tensor, Tensor];
     if (o.returnIndices) return [y, index];
@@ -171,7 +170,7 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
   const o = withDefaults('avgPool2d', options, defaults);
   const divisor = o.divisorOverride;
   if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
-  return batched('avgPool2d', x, (images) => {
+  return withBatchDim('avgPool2d', x, (images) => {
     const { p, shape } = geometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
     return [averageOp(images, { ...p, countIncludePad: o.countIncludePad, divisor }, shape)];
   })[0];
@@ -182,7 +181,7 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW] for size [OH,OW]; null keeps a size
  */
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
-  return batched('adaptiveAvgPool2d', x, (images) => {
+  return withBatchDim('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
     const to = typeof size === 'object' ? [size ?? [null, null]].flat().map((s, d) => s ?? [h, w][d]!) : size;
     return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
@@ -194,41 +193,3 @@ export const globalAvgPool2d = (x: Tensor): Tensor => adaptiveAvgPool2d(x, 1);
 
 /** The largest element of every image.   x [N,C,H,W] → y [N,C,1,1] */
 export const globalMaxPool2d = (x: Tensor): Tensor => maxPool2d(x, [x.size(-2), x.size(-1)]);
-
-/** Options of interpolate: `size` or `scaleFactor`, one number for all dims or one for each. */
-export interface InterpolateOptions {
-  /** The output's sizes. */
-  readonly size?: number | readonly number[] | null;
-  /** The output's sizes are ⌊size · scaleFactor⌋. */
-  readonly scaleFactor?: number | readonly number[] | null;
-  /** Default 'nearest', the only one there is. */
-  readonly mode?: 'nearest';
-}
-
-/**
- * x resized by repeating or leaving out elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. Where a
- * scaleFactor is given, 1 / scaleFactor stands for H/OH. Indices are reckoned in float32, as PyTorch's.
- * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
- * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError where nothing would remain
- */
-export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
-  const { size, scaleFactor, mode } = withDefaults('interpolate', options, { size: null, scaleFactor: null, mode: 'nearest' });
-  if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
-  const given = size ?? scaleFactor;
-  const from = x.shape.slice(2);
-  const each = typeof given === 'number' ? from.map(() => given) : given;
-  if (each === null || (size !== null && scaleFactor !== null)) throw new ArgumentError('interpolate: give either size or scaleFactor');
-  if (from.length === 0 || each.length !== from.length) {
-    throw new ShapeError(`interpolate: x must be [N,C,…] and ${formatShape(each)} name its dims after C (x ${formatShape(x.shape)})`);
-  }
-  const to = scaleFactor === null ? each : from.map((n, d) => Math.floor(n * each[d]!));
-  if (x.shape.slice(1).includes(0) || !to.every((n) => Number.isInteger(n) && n >= 1)) {
-    throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
-  }
-  sizeOf([...x.shape.slice(0, 2), ...to], 'interpolate');
-  return from.reduce((y, n, d) => {
-    const step = Math.fround(scaleFactor === null ? n / to[d]! : 1 / each[d]!);
-    const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));
-    return indexSelect(y, d + 2, tensor(index, { dtype: 'int32' }));
-  }, x);
-}

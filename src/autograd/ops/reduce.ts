@@ -2,19 +2,21 @@
  * Reductions: over all dims, or those named; `keepdim` leaves them with size 1.
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { checkOptions, withDefaults } from '../../core/options.ts';
-import { broadcastStrides, formatShape, normalizeDim, normalizeDims, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
-import type { Kernels, ReduceOp } from '../../kernels/index.ts';
-import { emptyLike, restride, type View } from '../../kernels/view.ts';
+import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
+import type { Kernels } from '../../kernels/index.ts';
+import { emptyLike, type View } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { abs, add, cast, div, eq, exp, log, mul, ne, square, sqrt, sub, where } from './elementwise.ts';
-import { detach, gatherUnchecked, identity, pad, permute, reshape, reversed, slice, squeeze } from './movement.ts';
-
-/** Which dims to reduce: one, several, or all by default and for an empty list. Negative dims count from the end. */
-export type Dims = number | readonly number[];
+import { reduced, sumOp } from './broadcasting.ts';
+import { eq, ne, where } from './comparison.ts';
+import { dropDims, keptShape, type Dims } from './dims.ts';
+import { abs, add, div, exp, log, mul, sqrt, square, sub } from './elementwise.ts';
+import { gatherUnchecked, pad, reversed, slice } from './indexing.ts';
+import { cast } from './operands.ts';
+import { detach, identity, permute, reshape, squeeze } from './views.ts';
 
 /** Options of every reduction. */
 export interface ReduceOptions {
@@ -28,36 +30,11 @@ function dimsOf(op: string, x: Tensor, dim: Dims | undefined, options: object = 
   return normalizeDims(op, dim, x.ndim);
 }
 
-/** `shape` with size 1 along `dims`. */
-function keptShape(shape: Shape, dims: readonly number[]): number[] {
-  return shape.map((n, d) => (dims.includes(d) ? 1 : n));
-}
-
-/** A kept-dims view without `dims`, unless they are to stay. */
-function dropDims(v: View, dims: readonly number[], keepdim: boolean): View {
-  if (keepdim) return v;
-  const kept = (of: readonly number[]): number[] => of.filter((_, d) => !dims.includes(d));
-  return restride(v, kept(v.shape), kept(v.strides));
-}
-
-function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean): View {
-  const y = emptyLike(x, keptShape(x.shape, dims));
-  k.reduce(op, x, y);
-  return dropDims(y, dims, keepdim);
-}
-
 function converted(k: Kernels, x: View, dtype: DType): View {
   const y = emptyLike(x, x.shape, dtype);
   k.copy(x, y);
   return y;
 }
-
-const sumOp = defineOp({
-  name: 'sum',
-  forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => reduced(k, 'sum', x, dims, keepdim),
-  save: (_, x, dims) => ({ shape: x.shape, dims }),
-  backward: (g, { shape, dims }) => [expand(reshape(g, keptShape(shape, dims)), shape)],
-});
 
 /** `f` of int32 and bool by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
 function inIntegers(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
@@ -96,39 +73,11 @@ export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor
   });
 }
 
-/** g summed over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
-export function sumTo(g: Tensor, shape: Shape): Tensor {
-  if (sameShape(g.shape, shape)) return g;
-  const lead = g.ndim - shape.length;
-  const dims = g.shape.map((_, d) => d).filter((d) => d < lead || (shape[d - lead] === 1 && g.shape[d] !== 1));
-  return reshape(sumOp(g, dims, true), shape);
-}
-
 /** y = Σ x / n. Floats only.   ∂x = g / n expanded */
 export function mean(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
   requireFloat('mean', x);
   const dims = dimsOf('mean', x, dim, options);
   return div(sum(x, dims, options), countOf(x.shape, dims));
-}
-
-// — the adjoint of summing —
-
-const expandOp = defineOp({
-  name: 'expand',
-  forward: (_, x: Tensor, shape: Shape) => restride(x, shape, broadcastStrides(x.shape, x.strides, shape)),
-  save: (_, x) => ({ shape: x.shape }),
-  backward: (g, { shape }) => [sumTo(g, shape)],
-});
-
-/** x broadcast to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
-export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
-  checkArray(op, shape);
-  const lead = shape.length - x.ndim;
-  const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
-  const fits = lead >= 0 && full.every((n, d) => n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
-  if (!fits) throw new ShapeError(`${op}: ${name} ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
-  sizeOf(full, op);
-  return expandOp(x, full);
 }
 
 function countOf(shape: Shape, dims: readonly number[]): number {

@@ -1,13 +1,13 @@
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { squeeze, unsqueeze } from './movement.ts';
+import { squeeze, unsqueeze } from './views.ts';
 
 /** One number for both image dims, or [vertical, horizontal]. */
 export type Size2d = number | readonly [number, number];
 
 /** Runs an operation on images [N,C,H,W], which may have several results, for x with or without N. */
-export function batched<T extends Tensor[] | [Tensor]>(op: string, x: Tensor, run: (x: Tensor) => T): T {
+export function withBatchDim<T extends Tensor[] | [Tensor]>(op: string, x: Tensor, run: (x: Tensor) => T): T {
   checkTensors(op, { x });
   if (x.ndim === 3) return run(unsqueeze(x, 0)).map((y) => squeeze(y, 0)) as T;
   if (x.ndim !== 4) throw new ShapeError(`${op}: x must be [N,C,H,W] or [C,H,W], got ${formatShape(x.shape)}`);

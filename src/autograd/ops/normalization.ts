@@ -2,14 +2,10 @@
  * Normalisations as functions. Letters: N batch, C channels.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
+import { DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { checkCount, checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
-import { noGrad } from '../scopes.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { div } from './elementwise.ts';
-import { blend_, type Blend } from './inplace.ts';
-import { batchNormOp } from './norm.ts';
 
 /** Options of every normalisation. */
 export interface NormOptions {
@@ -19,48 +15,6 @@ export interface NormOptions {
   readonly bias?: Tensor | null;
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-}
-
-/** Options of batchNorm. */
-export interface BatchNormOptions extends NormOptions {
-  /** [C]; updated in training, used otherwise. */
-  readonly runningMean?: Tensor | null;
-  /** [C]; updated in training with the unbiased variance, used otherwise. */
-  readonly runningVar?: Tensor | null;
-  /** Normalises by the batch's own statistics. Default false. */
-  readonly training?: boolean;
-  /** Weight of the new statistics: running ← (1 − momentum)·running + momentum·new. Default 0.1. */
-  readonly momentum?: number;
-}
-
-/**
- * y = (x − μ) / √(σ² + ε) · weight + bias, with the statistics of each channel: the batch's in training, else the running ones
- * Shape:  x [N,C,…] → y [N,C,…]
- * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
- * Throws: ShapeError in training with one value per channel; ArgumentError without running statistics outside training
- */
-export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
-  const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
-  const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
-  const frame = channelFrame('batchNorm', x, { runningMean, runningVar, weight, bias }, eps);
-  if (!training) {
-    if (runningMean === null || runningVar === null)
-      throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
-    // One multiplication and one addition per element.
-    const scale = div(weight ?? 1, runningVar.add(eps).sqrt());
-    const shift = runningMean.mul(scale).neg();
-    return affine(x, scale, bias === null ? shift : shift.add(bias), frame);
-  }
-  // Nothing has no statistics: the running ones stay.
-  if (x.numel === 0) return affine(x, weight, bias, frame);
-  const n = x.numel / x.size(1);
-  if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
-  const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
-  const average = (of: Tensor | null, y: Tensor, take: number): Blend[] => (of === null ? [] : [{ x: of, y, keep: 1 - momentum, take }]);
-  const averages = [...average(runningMean, mean, momentum), ...average(runningVar, variance, (momentum * n) / (n - 1))];
-  noGrad(() => blend_('batchNorm', averages));
-  for (const t of [mean, variance, ...rest]) t.dispose();
-  return y;
 }
 
 /**
@@ -104,7 +58,7 @@ export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: Rms
 export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {}): Tensor {
   const { weight, bias, eps } = withDefaults('groupNorm', options, { weight: null, bias: null, eps: 1e-5 });
   checkCount('groupNorm', 'numGroups', numGroups);
-  const frame = channelFrame('groupNorm', x, { weight, bias }, eps);
+  const frame = channelShape('groupNorm', x, { weight, bias }, eps);
   const size = x.size(1) / numGroups;
   if (!Number.isInteger(size))
     throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
@@ -127,7 +81,7 @@ function scaled(x: Tensor, dims: readonly number[], eps: number): Tensor {
 }
 
 /** y = x ⊙ weight + bias, each of them where it is not null, seen in the shape `frame` */
-function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: Shape): Tensor {
+export function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: Shape): Tensor {
   const place = (t: Tensor): Tensor => (frame === undefined ? t : t.reshape(frame));
   const y = weight === null ? x : x.mul(place(weight));
   return bias === null ? y : y.add(place(bias));
@@ -136,7 +90,7 @@ function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: S
 type Named = Readonly<Record<string, Tensor | null>>;
 
 /** The shape in which vectors [C] broadcast against x [N,C,…]; checks x, them and ε. */
-function channelFrame(op: string, x: Tensor, vectors: Named, eps: number): number[] {
+export function channelShape(op: string, x: Tensor, vectors: Named, eps: number): number[] {
   checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
   checkOperands(op, x, [x.size(1)], vectors, eps);

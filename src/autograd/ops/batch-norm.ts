@@ -1,0 +1,99 @@
+/**
+ * Batch normalisation. Letters: N batch, C channels.
+ */
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape } from '../../core/shape.ts';
+import { fused, kernels } from '../../kernels/index.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
+import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
+import { noGrad } from '../scopes.ts';
+import { defineOp } from '../op.ts';
+import { untracked, type Tensor } from '../tensor.ts';
+import { channelsLast, vector } from './dense-layouts.ts';
+import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
+import { blend_, type Blend } from './inplace.ts';
+import { affine, channelShape, type NormOptions } from './normalization.ts';
+import { mean } from './reduce.ts';
+import { reshape } from './views.ts';
+
+/**
+ * [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C; variance is the biased one. What lies
+ * behind it is there for backward.
+ *   y = (x − μ) / √(σ² + ε) · w + b = x · scale − offset
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
+ */
+export const batchNormOp = defineOp({
+  name: 'batchNorm',
+  forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
+    const xs = channelsLast(k, x);
+    const each = (): View => empty([x.shape[1]!], x.dtype);
+    const [variance, norm] = [each(), { mean: each(), invstd: each(), scale: each(), offset: each() }];
+    fused!.batchNormStats(xs, eps, vector(k, w), vector(k, b), variance, norm);
+    const y = emptyChannelsLast(x.shape, x.dtype);
+    fused!.batchNormApply(xs, norm.scale, norm.offset, y);
+    return [y, norm.mean, variance, norm.invstd, norm.scale, norm.offset];
+  },
+  save: (_, x, __, ___, ____, _____, mu, ______, invstd, scale, offset) => ({ x, mean: mu, invstd, scale, offset }),
+  backward: (g, { x, ...norm }, needs) =>
+    withTemporaries('batchNorm', () => {
+      const k = kernels;
+      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+      const [dw, db] = [empty(norm.mean.shape, x.dtype), empty(norm.mean.shape, x.dtype)];
+      fused!.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
+      return [dx && untracked(dx), needs[1] ? untracked(dw) : null, needs[2] ? untracked(db) : null];
+    }),
+  definition: (x, w, b, eps) => {
+    const dims = [...x.shape.keys()].filter((d) => d !== 1);
+    const shape = x.shape.map((n, d) => (d === 1 ? n : 1));
+    const mu = mean(x, dims, { keepdim: true });
+    const centred = sub(x, mu);
+    const variance = mean(square(centred), dims, { keepdim: true });
+    const normal = div(centred, sqrt(add(variance, eps)));
+    const scaled = w === null ? normal : mul(normal, reshape(w, shape));
+    const y = b === null ? scaled : add(scaled, reshape(b, shape));
+    return [y, reshape(mu, [-1]), reshape(variance, [-1])];
+  },
+});
+
+/** Options of batchNorm. */
+export interface BatchNormOptions extends NormOptions {
+  /** [C]; updated in training, used otherwise. */
+  readonly runningMean?: Tensor | null;
+  /** [C]; updated in training with the unbiased variance, used otherwise. */
+  readonly runningVar?: Tensor | null;
+  /** Normalises by the batch's own statistics. Default false. */
+  readonly training?: boolean;
+  /** Weight of the new statistics: running ← (1 − momentum)·running + momentum·new. Default 0.1. */
+  readonly momentum?: number;
+}
+
+/**
+ * y = (x − μ) / √(σ² + ε) · weight + bias, with the statistics of each channel: the batch's in training, else the running ones
+ * Shape:  x [N,C,…] → y [N,C,…]
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
+ * Throws: ShapeError in training with one value per channel; ArgumentError without running statistics outside training
+ */
+export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
+  const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
+  const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
+  const frame = channelShape('batchNorm', x, { runningMean, runningVar, weight, bias }, eps);
+  if (!training) {
+    if (runningMean === null || runningVar === null)
+      throw new ArgumentError('batchNorm: runningMean and runningVar are needed when training is false');
+    // One multiplication and one addition per element.
+    const scale = div(weight ?? 1, runningVar.add(eps).sqrt());
+    const shift = runningMean.mul(scale).neg();
+    return affine(x, scale, bias === null ? shift : shift.add(bias), frame);
+  }
+  // Nothing has no statistics: the running ones stay.
+  if (x.numel === 0) return affine(x, weight, bias, frame);
+  const n = x.numel / x.size(1);
+  if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
+  const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
+  const average = (of: Tensor | null, y: Tensor, take: number): Blend[] => (of === null ? [] : [{ x: of, y, keep: 1 - momentum, take }]);
+  const averages = [...average(runningMean, mean, momentum), ...average(runningVar, variance, (momentum * n) / (n - 1))];
+  noGrad(() => blend_('batchNorm', averages));
+  for (const t of [mean, variance, ...rest]) t.dispose();
+  return y;
+}

@@ -1,0 +1,47 @@
+/**
+ * Images resized.
+ */
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { withDefaults } from '../../core/options.ts';
+import { formatShape, sizeOf } from '../../core/shape.ts';
+import { tensor } from '../create.ts';
+import type { Tensor } from '../tensor.ts';
+import { indexSelect } from './indexing.ts';
+
+/** Options of interpolate: `size` or `scaleFactor`, one number for all dims or one for each. */
+export interface InterpolateOptions {
+  /** The output's sizes. */
+  readonly size?: number | readonly number[] | null;
+  /** The output's sizes are ⌊size · scaleFactor⌋. */
+  readonly scaleFactor?: number | readonly number[] | null;
+  /** Default 'nearest', the only one there is. */
+  readonly mode?: 'nearest';
+}
+
+/**
+ * x resized by repeating or leaving out elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. Where a
+ * scaleFactor is given, 1 / scaleFactor stands for H/OH. Indices are reckoned in float32, as PyTorch's.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
+ * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError where nothing would remain
+ */
+export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
+  const { size, scaleFactor, mode } = withDefaults('interpolate', options, { size: null, scaleFactor: null, mode: 'nearest' });
+  if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
+  const given = size ?? scaleFactor;
+  const from = x.shape.slice(2);
+  const each = typeof given === 'number' ? from.map(() => given) : given;
+  if (each === null || (size !== null && scaleFactor !== null)) throw new ArgumentError('interpolate: give either size or scaleFactor');
+  if (from.length === 0 || each.length !== from.length) {
+    throw new ShapeError(`interpolate: x must be [N,C,…] and ${formatShape(each)} name its dims after C (x ${formatShape(x.shape)})`);
+  }
+  const to = scaleFactor === null ? each : from.map((n, d) => Math.floor(n * each[d]!));
+  if (x.shape.slice(1).includes(0) || !to.every((n) => Number.isInteger(n) && n >= 1)) {
+    throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
+  }
+  sizeOf([...x.shape.slice(0, 2), ...to], 'interpolate');
+  return from.reduce((y, n, d) => {
+    const step = Math.fround(scaleFactor === null ? n / to[d]! : 1 / each[d]!);
+    const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));
+    return indexSelect(y, d + 2, tensor(index, { dtype: 'int32' }));
+  }, x);
+}

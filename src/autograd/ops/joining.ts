@@ -1,0 +1,137 @@
+/**
+ * Tensors made of several, and parts of one: cat, stack, split, chunk, unbind, repeat, roll.
+ */
+import { promote } from '../../core/dtype.ts';
+import { ArgumentError, ShapeError, checkArray, kindOf } from '../../core/errors.ts';
+import { formatShape, normalizeDim, sameShape, type Shape } from '../../core/shape.ts';
+import type { Kernels } from '../../kernels/index.ts';
+import { emptyLike, restride } from '../../kernels/view.ts';
+import { defineOp, type Grads } from '../op.ts';
+import { isTensor, type Tensor } from '../tensor.ts';
+import { expand } from './broadcasting.ts';
+import { areWhole, dimList, dimOf, type Dims } from './dims.ts';
+import { select, slice } from './indexing.ts';
+import { cast } from './operands.ts';
+import { reshape, unsqueeze } from './views.ts';
+
+const catOp = defineOp({
+  name: 'cat',
+  forward: (k: Kernels, dim: number, ...xs: Tensor[]) => {
+    const first = xs[0]!;
+    const total = xs.reduce((n, x) => n + x.shape[dim]!, 0);
+    const y = emptyLike(first, first.shape.with(dim, total));
+    let at = 0;
+    for (const x of xs) {
+      if (x.numel > 0) k.copy(x, restride(y, x.shape, y.strides, y.offset + at * y.strides[dim]!));
+      at += x.shape[dim]!;
+    }
+    return y;
+  },
+  save: (_, dim, ...xs) => ({ dim, shapes: xs.slice(0, -1).map((x) => x.shape) }),
+  backward: (g, { dim, shapes }, needs): Grads => {
+    let at = 0;
+    return [
+      null,
+      ...shapes.map((shape, i) => {
+        const start = at;
+        at += shape[dim]!;
+        return needs[i + 1] ? slice(g, dim, start, at) : null;
+      }),
+    ];
+  },
+});
+
+function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
+  checkArray(op, tensors);
+  if (tensors.length === 0) throw new ArgumentError(`${op}: give at least one tensor`);
+  const odd = tensors.findIndex((t) => !isTensor(t));
+  if (odd >= 0) throw new ArgumentError(`${op}: expected tensors, got ${kindOf(tensors[odd])} at position ${odd}`);
+  return tensors[0]!;
+}
+
+/** The tensors one after another along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  const first = firstOf('cat', tensors);
+  const d = normalizeDim('cat', dim, first.ndim);
+  const agree = tensors.every((t) => t.ndim === first.ndim && t.shape.every((n, i) => i === d || n === first.shape[i]));
+  if (!agree || first.ndim === 0) {
+    throw new ShapeError(
+      `cat: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must agree in all dims but ${dim}, of at least 1`,
+    );
+  }
+  const dtype = tensors.map((t) => t.dtype).reduce(promote);
+  const alike = tensors.map((t) => cast(t, dtype));
+  return join(d, alike);
+}
+
+/** catOp in groups: its inputs are arguments, of which a call takes only so many. */
+function join(dim: number, xs: readonly Tensor[]): Tensor {
+  if (xs.length <= 1000) return catOp(dim, ...xs);
+  const groups = Array.from({ length: Math.ceil(xs.length / 1000) }, (_, i) => catOp(dim, ...xs.slice(i * 1000, (i + 1) * 1000)));
+  return join(dim, groups);
+}
+
+/** The tensors, of one shape, along a new dim.   ∂xᵢ = its slice of g */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  const first = firstOf('stack', tensors);
+  if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
+    throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
+  }
+  const parts = tensors.map((t) => unsqueeze(t, dim));
+  return cat(parts, normalizeDim('stack', dim, first.ndim + 1));
+}
+
+/** x laid out counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
+export function repeat(x: Tensor, counts: Shape): Tensor {
+  checkArray('repeat', counts);
+  const lead = counts.length - x.ndim;
+  if (lead < 0 || !areWhole(0, ...counts)) {
+    throw new ArgumentError(`repeat: counts must be whole numbers ≥ 0, one a dim of x ${formatShape(x.shape)}, got ${formatShape(counts)}`);
+  }
+  const shape = counts.map((_, d) => x.shape[d - lead] ?? 1);
+  const [once, often] = [shape.flatMap((n) => [1, n]), shape.flatMap((n, d) => [counts[d]!, n])];
+  const result = shape.map((n, d) => n * counts[d]!);
+  return reshape(expand(reshape(x, once), often), result);
+}
+
+/** Parts of x along `dim`, as views: of `size` (the last may be smaller), or of each of several sizes.   ∂x = their g in one */
+export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
+  const d = dimOf('split', x, dim);
+  const n = x.shape[d]!;
+  if (typeof size === 'number' && !areWhole(1, size)) throw new ArgumentError(`split: size must be a whole number ≥ 1, got ${size}`);
+  const equal = (s: number): number[] => Array.from({ length: Math.ceil(n / s) || 1 }, (_, i) => Math.min(s, n - i * s));
+  const sizes = typeof size === 'number' ? equal(size) : dimList('split', size);
+  if (!areWhole(0, ...sizes) || sizes.reduce((a, b) => a + b, 0) !== n) {
+    throw new ShapeError(`split: sizes ${formatShape(sizes)} do not add up to ${n}, dim ${dim} of x ${formatShape(x.shape)}`);
+  }
+  let at = 0;
+  return sizes.map((s) => slice(x, d, at, (at += s)));
+}
+
+/** At most `chunks` parts of equal size along `dim`, the last perhaps smaller, as views.   ∂x = their g in one */
+export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
+  const n = x.shape[dimOf('chunk', x, dim)]!;
+  if (!areWhole(1, chunks)) throw new ArgumentError(`chunk: chunks must be a whole number ≥ 1, got ${chunks}`);
+  return split(x, n === 0 ? new Array<number>(chunks).fill(0) : Math.ceil(n / chunks), dim);
+}
+
+/** The slices along `dim`, without that dim, as views.   ∂x = their g in one */
+export function unbind(x: Tensor, dim = 0): Tensor[] {
+  const d = dimOf('unbind', x, dim);
+  return Array.from({ length: x.shape[d]! }, (_, i) => select(x, d, i));
+}
+
+/** y[.., (i + shift) mod n, ..] = x[.., i, ..] along `dim`, or in the flattened tensor.   ∂x = g rolled back */
+export function roll(x: Tensor, shift: Dims, dim?: Dims): Tensor {
+  if (dim === undefined) return reshape(roll(reshape(x, [-1]), shift, 0), x.shape);
+  const [shifts, dims] = [dimList('roll', shift), dimList('roll', dim)];
+  if (shifts.length !== dims.length || !areWhole(-Infinity, ...shifts)) {
+    throw new ArgumentError(`roll: shifts ${formatShape(shifts)} must be whole numbers, one a dim of ${formatShape(dims)}`);
+  }
+  const natural = dims.map((d) => dimOf('roll', x, d));
+  return natural.reduce((y, d, i) => {
+    const n = Math.max(y.shape[d]!, 1);
+    const cut = n - (((shifts[i]! % n) + n) % n);
+    return cat([slice(y, d, cut), slice(y, d, 0, cut)], d);
+  }, x);
+}

@@ -1,0 +1,41 @@
+import { ShapeError } from '../../core/errors.ts';
+import { formatShape, sameShape } from '../../core/shape.ts';
+import { fused, kernels } from '../../kernels/index.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
+import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
+import { defineOp } from '../op.ts';
+import { untracked, type Tensor } from '../tensor.ts';
+import { channelsLast, vector } from './dense-layouts.ts';
+import { mul } from './elementwise.ts';
+import { withOperands } from './operands.ts';
+import { reshape } from './views.ts';
+
+const scaleChannelsOp = defineOp({
+  name: 'scaleChannels',
+  forward: (k, x: Tensor, s: Tensor) => {
+    const y = emptyLike(x);
+    k.binary('mul', x, restride(s, x.shape, [...s.strides, 0, 0]), y);
+    return y;
+  },
+  save: (_, x, s) => ({ x, s }),
+  backward: (g, { x, s }, needs) =>
+    withTemporaries('scaleChannels', () => {
+      const k = kernels;
+      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+      const ds = empty(s.shape, x.dtype);
+      fused!.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s)!, dx, ds);
+      return [dx && untracked(dx), untracked(ds)];
+    }),
+  definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),
+});
+
+/**
+ * y = x ⊙ s, each channel of each image by its number.   ∂x = g ⊙ s,   ∂s = Σ over H, W of g ⊙ x
+ * Shape:  x [N,C,H,W], s [N,C] → y [N,C,H,W]
+ * Throws: ShapeError for other shapes
+ */
+export function scaleChannels(x: Tensor, s: Tensor): Tensor {
+  if (x.ndim !== 4 || !sameShape(s.shape, x.shape.slice(0, 2)))
+    throw new ShapeError(`scaleChannels: x must be [N,C,H,W] and s [N,C] (x ${formatShape(x.shape)}, s ${formatShape(s.shape)})`);
+  return withOperands('scaleChannels', [x, s], (d) => d, scaleChannelsOp);
+}

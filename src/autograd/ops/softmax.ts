@@ -1,0 +1,59 @@
+import { isFloat } from '../../core/dtype.ts';
+import { normalizeDim } from '../../core/shape.ts';
+import { fused, kernels } from '../../kernels/index.ts';
+import { withTemporaries } from '../../kernels/memory/allocator.ts';
+import { empty } from '../../kernels/view.ts';
+import { defineOp, withoutBranches } from '../op.ts';
+import { untracked, type Tensor } from '../tensor.ts';
+import { rows } from './dense-layouts.ts';
+import { div, exp, log, sub } from './elementwise.ts';
+import { cast } from './operands.ts';
+import { amax, sum } from './reduce.ts';
+import { clone, detach, reshape, transpose } from './views.ts';
+
+const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
+  const isLog = name === 'logSoftmax';
+  return defineOp({
+    name,
+    forward: (k, x: Tensor) => {
+      const y = empty(x.shape, x.dtype);
+      fused!.softmax(isLog, rows(k, x), rows(k, y));
+      return y;
+    },
+    save: (_, __, y) => ({ y }),
+    backward: (g, { y }) =>
+      withTemporaries(name, () => {
+        const dx = empty(y.shape, y.dtype);
+        fused!.softmaxGrad(isLog, rows(kernels, g), rows(kernels, y), rows(kernels, dx));
+        return [untracked(dx)];
+      }),
+    definition: (x) => {
+      // Any shift gives the same result: which element is the largest makes no kink.
+      const shifted = sub(x, detach(withoutBranches(() => amax(x, -1, { keepdim: true }))));
+      const e = exp(shifted);
+      const total = sum(e, -1, { keepdim: true });
+      return isLog ? sub(shifted, log(total)) : div(e, total);
+    },
+  });
+};
+
+const softmaxRows = softmaxOp('softmax');
+const logSoftmaxRows = softmaxOp('logSoftmax');
+
+function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number): Tensor {
+  const d = normalizeDim(name, dim, x.ndim);
+  const t = isFloat(x.dtype) ? x : cast(x, 'float32');
+  if (x.numel === 0) return clone(t);
+  if (x.ndim === 0) return reshape(op(reshape(t, [1])), []);
+  return d === x.ndim - 1 ? op(t) : transpose(op(transpose(t, d, -1)), d, -1);
+}
+
+/** yᵢ = exp xᵢ / Σⱼ exp xⱼ along `dim`.   ∂x = y ⊙ (g − Σ g ⊙ y) */
+export function softmax(x: Tensor, dim: number): Tensor {
+  return alongLast('softmax', softmaxRows, x, dim);
+}
+
+/** yᵢ = xᵢ − ln Σⱼ exp xⱼ along `dim`.   ∂x = g − exp y ⊙ Σ g */
+export function logSoftmax(x: Tensor, dim: number): Tensor {
+  return alongLast('logSoftmax', logSoftmaxRows, x, dim);
+}

@@ -1,0 +1,173 @@
+/**
+ * The same elements under another shape or order. Views where strides allow, copies where not.
+ */
+import { ShapeError, checkArray } from '../../core/errors.ts';
+import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
+import { empty, emptyLike, restride } from '../../kernels/view.ts';
+import { defineOp, type Grads } from '../op.ts';
+import { untracked, type Tensor } from '../tensor.ts';
+import { dimList, dimOf, type Dims } from './dims.ts';
+
+/** y = x, as a new node on the same memory.   ∂x = g */
+export const identity = defineOp({
+  name: 'identity',
+  forward: (_, x: Tensor) => restride(x, x.shape, x.strides),
+  backward: (g): Grads => [g],
+});
+
+/** x on the same memory, without history: no gradient flows through it. */
+export function detach(x: Tensor): Tensor {
+  return untracked(x);
+}
+
+const reshapeOp = defineOp({
+  name: 'reshape',
+  forward: (k, x: Tensor, shape: Shape) => {
+    const strides = viewStrides(x.shape, x.strides, shape);
+    if (strides !== null) return restride(x, shape, strides);
+    const y = empty(x.shape, x.dtype);
+    k.copy(x, y);
+    return restride(y, shape, rowMajorStrides(shape));
+  },
+  save: (_, x) => ({ shape: x.shape }),
+  backward: (g, { shape }): Grads => [reshape(g, shape)],
+});
+
+/** The same elements, row-major, in another shape; one size may be −1. A view where possible.   ∂x = g in x's shape */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  return reshapeOp(x, inferSize('reshape', x.shape, shape));
+}
+
+/** As reshape, but throws where that would have to copy. */
+export function view(x: Tensor, shape: Shape): Tensor {
+  const full = inferSize('view', x.shape, shape);
+  if (viewStrides(x.shape, x.strides, full) === null) {
+    throw new ShapeError(
+      `view: shape ${formatShape(x.shape)} with strides ${formatShape(x.strides)} cannot be seen as ${formatShape(full)} without a copy; use reshape`,
+    );
+  }
+  return reshapeOp(x, full);
+}
+
+/** `shape` with its −1 replaced by what fits. */
+function inferSize(op: string, from: Shape, shape: Shape): Shape {
+  checkArray(op, shape);
+  const holes = shape.filter((n) => n === -1).length;
+  if (holes > 1) throw new ShapeError(`${op}: only one size may be -1, got ${formatShape(shape)}`);
+  const known = sizeOf(
+    shape.filter((n) => n !== -1),
+    op,
+  );
+  const n = sizeOf(from);
+  const fits = holes === 0 ? known === n : known > 0 && n % known === 0;
+  if (!fits) {
+    throw new ShapeError(`${op}: shape ${formatShape(from)} has ${n} elements, which do not fit ${formatShape(shape)}`);
+  }
+  return holes === 0 ? [...shape] : shape.map((s) => (s === -1 ? n / known : s));
+}
+
+/** Dims `start` to `end` (inclusive, negative from the end) as one.   ∂x = g in x's shape */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.ndim === 0) return reshape(x, [1]);
+  const a = normalizeDim('flatten', start, x.ndim);
+  const b = normalizeDim('flatten', end, x.ndim);
+  if (a > b) throw new ShapeError(`flatten: start dim ${start} comes after end dim ${end} (x ${formatShape(x.shape)})`);
+  const merged = x.shape.slice(a, b + 1).reduce((p, n) => p * n, 1);
+  return reshape(x, [...x.shape.slice(0, a), merged, ...x.shape.slice(b + 1)]);
+}
+
+/** `dim` dissolved into dims of `sizes`, of which one may be −1, as a view.   ∂x = g in x's shape */
+export function unflatten(x: Tensor, dim: number, sizes: Shape): Tensor {
+  const d = dimOf('unflatten', x, dim);
+  return reshape(x, [...x.shape.slice(0, d), ...inferSize('unflatten', [x.shape[d]!], sizes), ...x.shape.slice(d + 1)]);
+}
+
+const permuteOp = defineOp({
+  name: 'permute',
+  forward: (_, x: Tensor, dims: readonly number[]) => {
+    const ordered = (of: readonly number[]): number[] => dims.map((d) => of[d]!);
+    return restride(x, ordered(x.shape), ordered(x.strides));
+  },
+  save: (_, __, dims) => ({ dims }),
+  backward: (g, { dims }): Grads => [permuteOp(g, invert(dims))],
+});
+
+function invert(dims: readonly number[]): number[] {
+  const inverse = new Array<number>(dims.length);
+  dims.forEach((d, i) => {
+    inverse[d] = i;
+  });
+  return inverse;
+}
+
+/** The dims in another order, as a view: y's dim i is x's dim dims[i].   ∂x = g in the inverse order */
+export function permute(x: Tensor, dims: readonly number[]): Tensor {
+  checkArray('permute', dims);
+  const order = dims.map((d) => normalizeDim('permute', d, x.ndim));
+  if (new Set(order).size !== x.ndim || order.length !== x.ndim) {
+    throw new ShapeError(`permute: dims ${formatShape(dims)} must name each dim of x ${formatShape(x.shape)} once`);
+  }
+  return permuteOp(x, order);
+}
+
+/** Dims a and b exchanged, as a view.   ∂x = g with them exchanged back */
+export function transpose(x: Tensor, a: number, b: number): Tensor {
+  const i = normalizeDim('transpose', a, x.ndim);
+  const j = normalizeDim('transpose', b, x.ndim);
+  if (x.ndim === 0) return identity(x);
+  const dims = x.shape.map((_, d) => d);
+  dims[i] = j;
+  dims[j] = i;
+  return permuteOp(x, dims);
+}
+
+/** Without the size-1 dims: all of them, or those named (others are left).   ∂x = g in x's shape */
+export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
+  const dims =
+    dim === undefined ? x.shape.map((_, d) => d) : (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim('squeeze', d, x.ndim));
+  const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
+  return reshapeOp(x, left);
+}
+
+/** With a dim of size 1 inserted before `dim`.   ∂x = g in x's shape */
+export function unsqueeze(x: Tensor, dim: number): Tensor {
+  const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
+  return reshapeOp(x, [...x.shape.slice(0, d), 1, ...x.shape.slice(d)]);
+}
+
+/** The dims `source` at the places `destination`, the others in their order, as a view.   ∂x = g moved back */
+export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
+  const [from, to] = [source, destination].map((dims) => dimList('movedim', dims).map((d) => normalizeDim('movedim', d, x.ndim)));
+  if (from!.length !== to!.length || [from, to].some((dims) => new Set(dims).size !== dims!.length)) {
+    throw new ShapeError(`movedim: source [${from!.join()}] and destination [${to!.join()}] must be equally many dims, each once`);
+  }
+  const rest = [...x.shape.keys()].filter((d) => !from!.includes(d));
+  const order = x.shape.map((_, d) => (to!.includes(d) ? from![to!.indexOf(d)]! : rest.shift()!));
+  return permute(x, order);
+}
+
+const contiguousOp = defineOp({
+  name: 'contiguous',
+  forward: (k, x: Tensor) => {
+    const y = empty(x.shape, x.dtype);
+    k.copy(x, y);
+    return y;
+  },
+  backward: (g): Grads => [g],
+});
+
+/** x itself where it is row-major, else a row-major copy.   ∂x = g */
+export function contiguous(x: Tensor): Tensor {
+  return isRowMajor(x.shape, x.strides) ? x : contiguousOp(x);
+}
+
+/** A copy in x's memory order.   ∂x = g */
+export const clone = defineOp({
+  name: 'clone',
+  forward: (k, x: Tensor) => {
+    const y = emptyLike(x);
+    k.copy(x, y);
+    return y;
+  },
+  backward: (g) => [g],
+});
