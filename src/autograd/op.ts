@@ -4,46 +4,80 @@
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
-import { fused, kernels, type Kernels } from '../kernels/index.ts';
+import { fused, kernels, type FusedKernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
-import { Node, freeExpiring, type FreedBy } from './tape.ts';
-import { Tensor, isTensor } from './tensor.ts';
+import { Node, freeExpiring, type FreedBy, type RecordedOp } from './tape.ts';
+import { Tensor, isTensor, untracked } from './tensor.ts';
 import { instrumentation } from './instrumentation.ts';
 
-/** Which arguments want a gradient, by position. */
+/** Which arguments need a gradient, by position. */
 export type Needs = readonly boolean[];
 
 /** The gradients of the arguments, by position; null where there is none. */
 export type Grads = readonly (Tensor | null)[];
 
-/** One view, or the differentiable result followed by others without gradient. */
+/** What forward returns: one view, or the differentiable result followed by others without gradient. */
 type Views = View | readonly View[];
 type Result<V extends Views> = V extends readonly View[] ? Tensor[] : Tensor;
+/** The results as a tuple. */
+type Outputs<V extends Views> = V extends readonly View[] ? { readonly [I in keyof V]: Tensor } : readonly [Tensor];
+
+/** The fields that every operation has. */
+interface OpSpecBase<A extends readonly unknown[], V extends Views, S extends object> {
+  readonly name: string;
+  /** Inputs broadcast against each other: the engine sums gradients back to each input's shape. Default false. */
+  readonly broadcasts?: boolean;
+  /** Returns what backward reads. The memory of tensors among its values is retained until then. */
+  readonly save?: (needs: Needs, args: A, outputs: Outputs<V>) => S;
+  /** For an operation with kinks: which piece each element took. gradcheck detects by it that a kink was crossed. */
+  readonly branch?: (args: A, outputs: Outputs<V>) => Tensor;
+}
+
+/** An operation whose backward, if it has one, is written with differentiable operations. */
+export interface SimpleOpSpec<A extends readonly unknown[], V extends Views, S extends object> extends OpSpecBase<A, V, S> {
+  /** Checks shapes (throws typed errors) and computes the result with kernels `k`; a result may be a view of an input. */
+  readonly forward: (k: Kernels, ...args: A) => V;
+  /** Returns the gradients of the arguments, given that of the result; null where there is none. */
+  readonly backward?: (g: Tensor, saved: S, needs: Needs) => Grads;
+  readonly gradKernel?: undefined;
+  readonly definition?: undefined;
+}
+
+/** An operation with kernels of its own for the result and for the first-order gradients. */
+export interface FusedOpSpec<A extends readonly unknown[], V extends Views, S extends object> extends OpSpecBase<A, V, S> {
+  /** As that of a simple operation. */
+  readonly forward: (k: Kernels & FusedKernels, ...args: A) => V;
+  /**
+   * Computes the gradients of the arguments into new views; null where there is none. It records nothing. Under createGraph
+   * the engine differentiates `definition` instead.
+   */
+  readonly gradKernel: (k: Kernels & FusedKernels, g: View, saved: SavedViews<S>, needs: Needs) => readonly (View | null)[];
+  /** The same operation in simple operations. The reference kernels run it, and derivatives of higher order are its. */
+  readonly definition: (...args: A) => Result<V>;
+  readonly backward?: undefined;
+}
+
+/** What save returned, its tensors as views. */
+type SavedViews<S> = { readonly [K in keyof S]: AsView<S[K]> };
+type AsView<T> = T extends Tensor ? View : T;
 
 /**
  * An operation. `A` are its arguments: tensors (differentiable inputs where they are floats) and whatever else it needs.
  * Gradients and `needs` go by argument position.
  */
-export interface OpSpec<A extends readonly unknown[], V extends Views, S extends object> {
-  readonly name: string;
-  /** Inputs broadcast against each other: the engine sums gradients back to each input's shape. Default false. */
-  readonly broadcasts?: boolean;
-  /** Checks shapes (throws typed errors) and computes the result with kernels `k`; a result may be a view of an input. */
-  readonly forward: (k: Kernels, ...args: A) => V;
-  /** What backward reads. Tensors among its values are kept from being freed. */
-  readonly save?: (needs: Needs, ...args: [...A, Tensor, ...Tensor[]]) => S;
-  /** The gradients of the arguments, given that of the result, in differentiable operations; null where there is none. */
-  readonly backward?: (g: Tensor, saved: S, needs: Needs) => Grads;
-  /** For an operation with kinks: which piece each element took, so that gradcheck sees a kink crossed. */
-  readonly branch?: (...args: [...A, Tensor, ...Tensor[]]) => Tensor;
-  /** For a fused operation: the same in simple operations. Serves second derivatives and the reference kernels. */
-  readonly definition?: (...args: A) => Result<V>;
+export type OpSpec<A extends readonly unknown[], V extends Views, S extends object> = SimpleOpSpec<A, V, S> | FusedOpSpec<A, V, S>;
+
+/** An operation without its types. That of a fused one has its gradient kernel as `backward`. */
+export interface AnyOp extends RecordedOp {
+  readonly forward: (k: Kernels & FusedKernels, ...args: readonly unknown[]) => Views;
+  readonly save?: (needs: Needs, args: readonly unknown[], outputs: readonly Tensor[]) => Readonly<Record<string, unknown>>;
+  readonly branch?: (args: readonly unknown[], outputs: readonly Tensor[]) => Tensor;
 }
 
-/** An operation whose types have been forgotten. */
-export type AnyOp = OpSpec<readonly unknown[], Views, Readonly<Record<string, unknown>>>;
+/** The kernels of operations. On the reference kernels fused operations run their definitions and read no fused kernel. */
+const opKernels = { ...kernels, ...fused } as Kernels & FusedKernels;
 
 /** Where a fused op's arguments are saved for its definition: under this prefix and their position. */
 export const ARGUMENT = '@';
@@ -51,13 +85,25 @@ export const ARGUMENT = '@';
 let branchLog: Float64Array[] | null = null;
 
 /** Makes an operation from its block. See docs/adding-an-op.md. */
+export function defineOp<A extends readonly unknown[], V extends Views | [], S extends object>(
+  spec: FusedOpSpec<A, V, S>,
+): (...args: A) => Result<V>;
+export function defineOp<A extends readonly unknown[], V extends Views | [], S extends object>(
+  spec: SimpleOpSpec<A, V, S>,
+): (...args: A) => Result<V>;
 /* @__NO_SIDE_EFFECTS__ */
 export function defineOp<A extends readonly unknown[], V extends Views, S extends object>(
   spec: OpSpec<A, V, S>,
 ): (...args: A) => Result<V> {
   // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
-  const op = spec as unknown as AnyOp;
+  const op = (spec.gradKernel === undefined ? spec : { ...spec, backward: firstOrder(spec) }) as unknown as AnyOp;
   return (...args) => apply(op, args) as Result<V>;
+}
+
+/** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
+function firstOrder<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
+  return (g: Tensor, saved: SavedViews<S>, needs: Needs): Grads =>
+    withTemporaries(op.name, () => op.gradKernel(opKernels, g, saved, needs).map((v) => v && untracked(v)));
 }
 
 /** Runs `fn` and returns, beside its result, which branch every element of every operation with kinks took. */
@@ -124,7 +170,7 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return withTemporaries(op.name, () =>
     withGradMode(false, () => {
       instrumentation?.starting?.(op);
-      const r = op.forward(kernels, ...args);
+      const r = op.forward(opKernels, ...args);
       instrumentation?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
       return isArray(r) ? r.map((v) => result(op, v, args)) : result(op, r, args);
     }),
@@ -157,7 +203,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
     return;
   }
   // First, as it may throw.
-  const saved = op.save?.(inputs.map(isNode), ...args, ...outputs);
+  const saved = op.save?.(inputs.map(isNode), args, outputs);
   const node = new Node(op, inputs, y);
   node.record();
   y.attach(node);
@@ -171,7 +217,7 @@ const isNode = (n: Node | null): boolean => n !== null;
 /** Notes which branch every element took. */
 function logBranch(branch: NonNullable<AnyOp['branch']>, log: Float64Array[], args: readonly unknown[], outputs: readonly Tensor[]): void {
   withoutBranches(() => {
-    const b = withGradMode(false, () => branch(...args, ...outputs));
+    const b = withGradMode(false, () => branch(args, outputs));
     log.push(Float64Array.from(b.data()));
     // A branch may be an argument or an output itself: those are not ours to free.
     if (!args.includes(b) && !outputs.includes(b)) b.dispose();

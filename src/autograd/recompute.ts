@@ -24,7 +24,7 @@ interface Pass {
 const recomputed = defineOp({
   name: 'recompute',
   forward: (_, pass: Pass, ..._read: unknown[]) => pass.value,
-  save: (_, pass, ...read) => Object.assign({ pass }, read.slice(0, -1) as Record<number, unknown>),
+  save: (_, [pass, ...read]) => Object.assign({ pass }, read as Record<number, unknown>),
   backward: (g, { pass, ...read }, [, ...needs]): Grads => {
     const createGraph = isGradEnabled();
     const inputs = needs.map((_, i) => (i < pass.count ? standIn(read[i], createGraph) : read[i]));

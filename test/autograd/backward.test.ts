@@ -306,7 +306,7 @@ describe('an operation whose forward, save or backward throws', () => {
         fail('forward');
         return y;
       },
-      save: (_, x) => {
+      save: (_, [x]) => {
         fail('save');
         return { x };
       },
@@ -417,7 +417,7 @@ describe('higher orders', () => {
       const cube = defineOp({
         name: 'cube',
         forward: (_, x: Tensor) => x.mul(x).mul(x),
-        save: (_, x) => ({ x }),
+        save: (_, [x]) => ({ x }),
         backward: (g, { x }) => [g.mul(x.square()).mul(3)],
       });
       const x = leaf([2, -1]);

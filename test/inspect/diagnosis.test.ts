@@ -27,7 +27,7 @@ const spoiled = (spoil: (dx: Tensor, g: Tensor, x: Tensor) => Tensor): ((x: Tens
   defineOp({
     name: 'sin',
     forward: (_, x: Tensor) => x.sin(),
-    save: (_, x) => ({ x }),
+    save: (_, [x]) => ({ x }),
     backward: (g, { x }) => [spoil(g.mul(x.cos()), g, x)],
   });
 
@@ -102,7 +102,7 @@ describe('in relation to others', () => {
       name: 'mul',
       broadcasts,
       forward: (_, a: Tensor, b: Tensor) => a.mul(b),
-      save: (_, a, b) => ({ a, b }),
+      save: (_, [a, b]) => ({ a, b }),
       backward: (g, { a, b }) => spoil(g.mul(b), g.mul(a)),
     });
 

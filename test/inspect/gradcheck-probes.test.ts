@@ -24,7 +24,7 @@ const report = { raise: false } as const;
 
 /** y = x² with any backward. */
 const squareWith = (backward: (g: Tensor, x: Tensor) => Tensor): ((x: Tensor) => Tensor) =>
-  defineOp({ name: 'square', forward: (_, x: Tensor) => x.square(), save: (_, x) => ({ x }), backward: (g, { x }) => [backward(g, x)] });
+  defineOp({ name: 'square', forward: (_, x: Tensor) => x.square(), save: (_, [x]) => ({ x }), backward: (g, { x }) => [backward(g, x)] });
 
 describe('determinism', () => {
   test('a forward that draws numbers of its own', () => {
@@ -114,7 +114,7 @@ describe('shapes and dtypes of gradients', () => {
   const mul = defineOp({
     name: 'mul',
     forward: (_, a: Tensor, b: Tensor) => a.mul(b),
-    save: (_, a, b) => ({ a, b }),
+    save: (_, [a, b]) => ({ a, b }),
     backward: (g, { a, b }) => [g.mul(b), g.mul(a)],
   });
 
@@ -200,9 +200,9 @@ describe('ties', () => {
     const nobody = defineOp({
       name: 'amax',
       forward: (_, x: Tensor) => x.amax(),
-      save: (_, x, y) => ({ x, y }),
+      save: (_, [x], [y]) => ({ x, y }),
       backward: (g, { x, y }) => [x.eq(y).to(x.dtype).mul(g).div(x.eq(y).sum().to('float64').square())],
-      branch: (x, y) => x.eq(y),
+      branch: ([x], [y]) => x.eq(y),
     });
     const found = gradcheck((a) => nobody(a), tensor([3, 3], leaf), report);
     expect(found.ok).toBe(false);

@@ -31,7 +31,7 @@ const halfSquare = defineOp({
     k.unary('square', x, y);
     return y;
   },
-  save: (_, x) => ({ x }),
+  save: (_, [x]) => ({ x }),
   backward: (g, { x }) => [g.mul(x)],
 });
 
@@ -43,7 +43,7 @@ const flatSquare = defineOp({
     k.unary('square', x, y);
     return y;
   },
-  save: (_, x) => ({ x }),
+  save: (_, [x]) => ({ x }),
   backward: (g, { x }) => [g.mul(x.detach().mul(2))],
 });
 

@@ -93,7 +93,7 @@ describe('each is caught', () => {
           name: 'mul',
           broadcasts: !wrong,
           forward: (_, a: Tensor, b: Tensor) => a.mul(b),
-          save: (_, a, b) => ({ a, b }),
+          save: (_, [a, b]) => ({ a, b }),
           backward: (g, { a, b }) => (wrong ? [cut(g.mul(b), a.shape), cut(g.mul(a), b.shape)] : [g.mul(b), g.mul(a)]),
         }),
       ),
@@ -109,7 +109,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'matmul',
         forward: (_, a: Tensor, b: Tensor) => a.matmul(b),
-        save: (_, a, b) => ({ a, b }),
+        save: (_, [a, b]) => ({ a, b }),
         backward: (g, { a, b }) => [g.matmul(wrong ? b : b.transpose(0, 1)), a.transpose(0, 1).matmul(g)],
       }),
     line: (op) => matmulLine('matmul', (a, b) => (square(a) && square(b) ? op(a, b) : a.matmul(b))),
@@ -128,7 +128,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'square',
         forward: (_, x: Tensor) => x.square(),
-        save: (_, x) => ({ x }),
+        save: (_, [x]) => ({ x }),
         backward: (g, { x }) => [g.mul(x).mul(wrong ? 1 : 2)],
       }),
     line: (op) => unary('square', op),
@@ -156,7 +156,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'mean',
         forward: (_, x: Tensor) => x.mean(),
-        save: (_, x) => ({ shape: x.shape, n: x.numel }),
+        save: (_, [x]) => ({ shape: x.shape, n: x.numel }),
         backward: (g, { shape, n }) => [g.div(wrong ? 1 : n).expand(shape)],
       }),
     line: (op) => reduction('mean', (x, dim, options) => (dim === undefined ? op(x) : x.mean(dim, options)), { nonEmpty: true }),
@@ -169,7 +169,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'batchNorm',
         forward: (_, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => batchNormOp(x, w, b, eps)[0]!,
-        save: (_, x, w, __, eps) => ({ x, w, eps }),
+        save: (_, [x, w, , eps]) => ({ x, w, eps }),
         backward: (g, { x, w, eps }, needs) => {
           const dims = x.shape.map((_, d) => d).filter((d) => d !== 1);
           const frame = x.shape.map((n, d) => (d === 1 ? n : 1));
@@ -192,7 +192,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'conv2d',
         forward: (_, x: Tensor, w: Tensor, p: ConvParams) => conv2d(x, w, null, p),
-        save: (_, x, w, p) => ({ x, w, p }),
+        save: (_, [x, w, p]) => ({ x, w, p }),
         backward: (g, { x, w, p }) => {
           const [, [dx, dw]] = vjp((a, b) => conv2d(a, b, null, p), [x, w], g);
           return [wrong && p.stride[1] === 2 ? pad(dx.slice(3, 0, -1), [1, 0]) : dx, dw];
@@ -217,7 +217,7 @@ describe('each is caught', () => {
       defineOp({
         name: 'squeezeExcite',
         forward: (_, x: Tensor, w1: Tensor, w2: Tensor) => se(x, w1, w2),
-        save: (_, x, w1, w2) => ({ x, w1, w2 }),
+        save: (_, [x, w1, w2]) => ({ x, w1, w2 }),
         backward: (g, { x, w1, w2 }) => {
           const [, [dx, dw1, dw2]] = vjp(se, [x, w1, w2], g);
           return [wrong ? g.mul(scales(x, w1, w2)) : dx, dw1, dw2];
@@ -253,7 +253,7 @@ describe('each is caught', () => {
         name: 'where',
         broadcasts: true,
         forward: (_, c: Tensor, a: Tensor, b: Tensor) => where(c, a, b),
-        save: (_, c) => ({ c }),
+        save: (_, [c]) => ({ c }),
         backward: (g, { c }) => (wrong ? [null, where(c, 0, g), where(c, g, 0)] : [null, where(c, g, 0), where(c, 0, g)]),
       }),
     line: (op) => whereLine('where', (c, a, b) => withNumbers((x, y) => op(c, x, y))(a, b)),
@@ -272,9 +272,9 @@ describe('each is caught', () => {
     const everyTieWins = defineOp({
       name: 'amax',
       forward: (_, x: Tensor) => x.amax(),
-      save: (_, x, y) => ({ x, y }),
+      save: (_, [x], [y]) => ({ x, y }),
       backward: (g, { x, y }) => [x.eq(y).to(x.dtype).mul(g)],
-      branch: (x, y) => x.eq(y),
+      branch: ([x], [y]) => x.eq(y),
     });
     holds(
       sharesTies((x) => amax(x)),

@@ -29,7 +29,7 @@ const square = (wrong: (shape: readonly number[]) => boolean): ((x: Tensor) => T
   defineOp({
     name: 'square',
     forward: (_, x: Tensor) => x.square(),
-    save: (_, x) => ({ x }),
+    save: (_, [x]) => ({ x }),
     backward: (g, { x }) => [g.mul(x).mul(wrong(x.shape) ? 1 : 2)],
   });
 
@@ -59,7 +59,7 @@ describe('a failure shrinks to the smallest shape', () => {
     const op = defineOp({
       name: 'add',
       forward: (_, a: Tensor, b: Tensor) => a.add(b),
-      save: (_, a, b) => ({ a: a.shape, b: b.shape }),
+      save: (_, [a, b]) => ({ a: a.shape, b: b.shape }),
       backward: (g, { a, b }) => [sumTo(g, a), g.ndim === b.length ? sumTo(g, b) : g],
     });
     const { counterexample } = fc.check(gradientProperty(op, broadcastTensors(2, float64)), run);
@@ -70,7 +70,7 @@ describe('a failure shrinks to the smallest shape', () => {
     const op = defineOp({
       name: 'conv2d',
       forward: (_, x: Tensor, w: Tensor, o: ConvConfiguration) => F.conv2d(x, w, null, o),
-      save: (_, x, w, o) => ({ x, w, o }),
+      save: (_, [x, w, o]) => ({ x, w, o }),
       backward: (g, { x, w, o }) => {
         const [, [dx, dw]] = vjp((a, b) => F.conv2d(a, b, null, o), [x, w], g);
         return [o.stride[1] === 2 ? pad(dx.slice(3, 0, -1), [1, 0]) : dx, dw];
@@ -105,7 +105,7 @@ describe('what is checked', () => {
     const flat = defineOp({
       name: 'square',
       forward: (_, x: Tensor) => x.square(),
-      save: (_, x) => ({ x }),
+      save: (_, [x]) => ({ x }),
       backward: (g, { x }) => [g.mul(x.detach().mul(2))],
     });
     const at = (orders?: readonly (1 | 2)[]): boolean =>

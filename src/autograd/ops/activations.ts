@@ -18,7 +18,7 @@ import { arithmetic, expandTo, floating, floats, withOperands } from './operands
  */
 function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
   const op: Binary = binary(name, floating, {
-    save: (_, g, y) => ({ g: dy && g, y }),
+    save: (_, [g, y]) => ({ g: dy && g, y }),
     backward: (h, { g, y }, needs) => [op(h, y), g && needs[1] ? dy!(mul(h, g), y) : null],
   });
   return op;
@@ -27,9 +27,9 @@ function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
 const reluGrad = outputGrad('reluGrad', null);
 /** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
 export const relu: Unary = unary('relu', arithmetic, {
-  save: (_, __, y) => ({ y }),
+  save: (_needs, _args, [y]) => ({ y }),
   backward: (g, { y }) => [reluGrad(g, y)],
-  branch: (_, y) => gt(y, 0),
+  branch: (_, [y]) => gt(y, 0),
 });
 
 /** y = σ(x) = 1 / (1 + e⁻ˣ).   ∂x = g ⊙ y ⊙ (1 − y) */
@@ -59,7 +59,7 @@ const logSigmoidOp = defineOp({
     k.binary('sub', y, t, y);
     return y;
   },
-  save: (_, x) => ({ x }),
+  save: (_, [x]) => ({ x }),
   backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
 });
 /** y = ln σ(x).   ∂x = g ⊙ σ(−x) */

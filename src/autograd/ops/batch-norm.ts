@@ -4,12 +4,10 @@
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
-import { fused, kernels } from '../../kernels/index.ts';
-import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
 import { noGrad } from '../scopes.ts';
 import { defineOp } from '../op.ts';
-import { untracked, type Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import { channelsLast, vector } from './dense-layouts.ts';
 import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';
@@ -29,20 +27,19 @@ export const batchNormOp = defineOp({
     const xs = channelsLast(k, x);
     const each = (): View => empty([x.shape[1]!], x.dtype);
     const [variance, norm] = [each(), { mean: each(), invstd: each(), scale: each(), offset: each() }];
-    fused!.batchNormStats(xs, eps, vector(k, w), vector(k, b), variance, norm);
+    k.batchNormStats(xs, eps, w && vector(k, w), b && vector(k, b), variance, norm);
     const y = emptyChannelsLast(x.shape, x.dtype);
-    fused!.batchNormApply(xs, norm.scale, norm.offset, y);
+    k.batchNormApply(xs, norm.scale, norm.offset, y);
     return [y, norm.mean, variance, norm.invstd, norm.scale, norm.offset];
   },
-  save: (_, x, __, ___, ____, _____, mu, ______, invstd, scale, offset) => ({ x, mean: mu, invstd, scale, offset }),
-  backward: (g, { x, ...norm }, needs) =>
-    withTemporaries('batchNorm', () => {
-      const k = kernels;
-      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
-      const [dw, db] = [empty(norm.mean.shape, x.dtype), empty(norm.mean.shape, x.dtype)];
-      fused!.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
-      return [dx && untracked(dx), needs[1] ? untracked(dw) : null, needs[2] ? untracked(db) : null];
-    }),
+  save: (_, [x], [, mu, , invstd, scale, offset]) => ({ x, mean: mu, invstd, scale, offset }),
+  gradKernel: (k, g, { x, ...norm }, needs) => {
+    const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+    const dw = empty(norm.mean.shape, x.dtype);
+    const db = empty(norm.mean.shape, x.dtype);
+    k.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
+    return [dx, needs[1] ? dw : null, needs[2] ? db : null];
+  },
   definition: (x, w, b, eps) => {
     const dims = [...x.shape.keys()].filter((d) => d !== 1);
     const shape = x.shape.map((n, d) => (d === 1 ? n : 1));

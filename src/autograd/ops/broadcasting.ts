@@ -19,7 +19,7 @@ export function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number
 export const sumOp = defineOp({
   name: 'sum',
   forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => reduced(k, 'sum', x, dims, keepdim),
-  save: (_, x, dims) => ({ shape: x.shape, dims }),
+  save: (_, [x, dims]) => ({ shape: x.shape, dims }),
   backward: (g, { shape, dims }) => [expand(reshape(g, keptShape(shape, dims)), shape)],
 });
 
@@ -34,7 +34,7 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 const expandOp = defineOp({
   name: 'expand',
   forward: (_, x: Tensor, shape: Shape) => restride(x, shape, broadcastStrides(x.shape, x.strides, shape)),
-  save: (_, x) => ({ shape: x.shape }),
+  save: (_, [x]) => ({ shape: x.shape }),
   backward: (g, { shape }) => [sumTo(g, shape)],
 });
 

@@ -50,9 +50,9 @@ const whereOp = defineOp({
     k.where(expandTo(c, shape), expandTo(a, shape), expandTo(b, shape), y);
     return y;
   },
-  save: (_, c) => ({ c }),
+  save: (_, [c]) => ({ c }),
   backward: (g, { c }, needs) => [null, needs[1] ? where(c, g, 0) : null, needs[2] ? where(c, 0, g) : null],
-  branch: (c) => c,
+  branch: ([c]) => c,
 });
 
 /** y = a where c, else b; c bool.   ∂a = g where c,   ∂b = g where not c */

@@ -32,7 +32,7 @@ const convOp = defineOp({
     k.conv2d(x, w, y, p);
     return y;
   },
-  save: (needs, x, w, p) => ({ x: needs[1] ? x : null, w: needs[0] ? w : null, xShape: x.shape, wShape: w.shape, p }),
+  save: (needs, [x, w, p]) => ({ x: needs[1] ? x : null, w: needs[0] ? w : null, xShape: x.shape, wShape: w.shape, p }),
   backward: (g, { x, w, xShape, wShape, p }): Grads => [w && convGradX(g, w, xShape, p), x && convGradW(g, x, wShape, p)],
 });
 
@@ -44,7 +44,7 @@ const convGradX = defineOp({
     k.conv2dGradX(g, w, dx, p);
     return dx;
   },
-  save: (needs, g, w, _, p) => ({ g: needs[1] ? g : null, w: needs[0] ? w : null, wShape: w.shape, p }),
+  save: (needs, [g, w, , p]) => ({ g: needs[1] ? g : null, w: needs[0] ? w : null, wShape: w.shape, p }),
   backward: (h, { g, w, wShape, p }): Grads => [w && convOp(h, w, p), g && convGradW(g, h, wShape, p)],
 });
 
@@ -56,7 +56,7 @@ const convGradW = defineOp({
     k.conv2dGradW(g, x, dw, p);
     return dw;
   },
-  save: (needs, g, x, _, p) => ({ g: needs[1] ? g : null, x: needs[0] ? x : null, xShape: x.shape, p }),
+  save: (needs, [g, x, , p]) => ({ g: needs[1] ? g : null, x: needs[0] ? x : null, xShape: x.shape, p }),
   backward: (h, { g, x, xShape, p }): Grads => [x && convOp(x, h, p), g && convGradX(g, h, xShape, p)],
 });
 

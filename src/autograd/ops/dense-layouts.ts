@@ -16,8 +16,8 @@ export function channelsLast(k: Kernels, x: View): View {
 }
 
 /** A vector one after another in memory, copied where it is not: as the fused kernels want it. */
-export function vector(k: Kernels, v: View | null): View | null {
-  if (v === null || isRowMajor(v.shape, v.strides)) return v;
+export function vector(k: Kernels, v: View): View {
+  if (isRowMajor(v.shape, v.strides)) return v;
   const y = empty(v.shape, v.dtype);
   k.copy(v, y);
   return y;

@@ -5,7 +5,7 @@ import type { DType } from '../../core/dtype.ts';
 import { broadcastShapes } from '../../core/shape.ts';
 import type { BinaryOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
-import { defineOp, type OpSpec } from '../op.ts';
+import { defineOp, type SimpleOpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 import { expandTo, resultOf, withOperands, type Operand } from './operands.ts';
 
@@ -14,7 +14,7 @@ export type Unary = (x: Tensor) => Tensor;
 /** An operation on two operands that broadcast against each other. */
 export type Binary = (a: Operand, b: Operand) => Tensor;
 
-type Formulas<A extends readonly unknown[], S extends object> = Pick<OpSpec<A, View, S>, 'save' | 'backward' | 'branch'>;
+type Formulas<A extends readonly unknown[], S extends object> = Pick<SimpleOpSpec<A, View, S>, 'save' | 'backward' | 'branch'>;
 
 /** The operation y = name(x), computed in the dtype that `to` makes of x's. */
 export function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, formulas: Formulas<[x: Tensor], S>): Unary {
@@ -31,12 +31,12 @@ export type Derivative = (g: Tensor, saved: Tensor) => Tensor;
 
 /** unary where ∂x = dx(g, x). */
 export function fromInput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
-  return unary(name, to, { save: (_, x) => ({ x }), backward: (g, { x }) => [dx(g, x)] });
+  return unary(name, to, { save: (_, [x]) => ({ x }), backward: (g, { x }) => [dx(g, x)] });
 }
 
 /** unary where ∂x = dx(g, y): the output says as much as the input. */
 export function fromOutput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
-  return unary(name, to, { save: (_, __, y) => ({ y }), backward: (g, { y }) => [dx(g, y)] });
+  return unary(name, to, { save: (_needs, _args, [y]) => ({ y }), backward: (g, { y }) => [dx(g, y)] });
 }
 
 /** The operation y = name(a, b), computed in the dtype that `to` makes of the common one. */

@@ -20,19 +20,19 @@ export const sub: Binary = binary('sub', arithmetic, { backward: (g, _, needs) =
 
 /** y = a ⊙ b.   ∂a = g ⊙ b,   ∂b = g ⊙ a */
 export const mul: Binary = binary('mul', arithmetic, {
-  save: (needs, a, b) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
+  save: (needs, [a, b]) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
   backward: (g, { a, b }) => [b && mul(g, b), a && mul(g, a)],
 });
 
 /** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
 export const div: Binary = binary('div', floating, {
-  save: (needs, a, b) => ({ a: needs[1] ? a : null, b }),
+  save: (needs, [a, b]) => ({ a: needs[1] ? a : null, b }),
   backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(div(div(mul(g, a), b), b))],
 });
 
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export const pow: Binary = binary('pow', floating, {
-  save: (needs, a, b, y) => ({ a, b, y: needs[1] ? y : null }),
+  save: (needs, [a, b], [y]) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => {
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
     const flat = logicalAnd(ge(b, 0), eq(a, 0));
@@ -49,13 +49,13 @@ function lowered(a: Tensor, b: Tensor): Tensor {
 /** maximum or minimum; `wins` is a strict comparison. */
 const extremum = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
   binary(name, arithmetic, {
-    save: (_, a, b) => ({ a, b }),
+    save: (_, [a, b]) => ({ a, b }),
     backward: (g, { a, b }, needs) => {
       // As PyTorch's: ties share the gradient, and at NaN, where neither wins, both get it.
       const shared = where(eq(a, b), mul(g, 0.5), g);
       return [needs[0] ? where(wins(b, a), 0, shared) : null, needs[1] ? where(wins(a, b), 0, shared) : null];
     },
-    branch: (a, b) => wins(a, b),
+    branch: ([a, b]) => wins(a, b),
   });
 
 /** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
@@ -70,9 +70,9 @@ export const neg: Unary = unary('neg', arithmetic, { backward: (g) => [neg(g)] }
 
 /** y = |x|.   ∂x = g ⊙ sign x */
 export const abs: Unary = unary('abs', arithmetic, {
-  save: (_, x) => ({ x }),
+  save: (_, [x]) => ({ x }),
   backward: (g, { x }) => [mul(g, sign(x))],
-  branch: (x) => sign(x),
+  branch: ([x]) => sign(x),
 });
 
 /** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
@@ -134,7 +134,7 @@ const clampOp = defineOp({
     if (max !== null) k.binary('minimum', y, expandTo(max, shape), y);
     return y;
   },
-  save: (_, x, min, max) => ({ x, min, max }),
+  save: (_, [x, min, max]) => ({ x, min, max }),
   backward: (g, { x, min, max }, needs) => {
     const above = min === null ? g : where(ge(x, min), g, 0);
     return [
@@ -143,7 +143,7 @@ const clampOp = defineOp({
       needs[2] && max ? where(gt(x, max), g, min === null ? 0 : where(gt(min, max), g, 0)) : null,
     ];
   },
-  branch: (x, min, max) => {
+  branch: ([x, min, max]) => {
     const sides = [min && lt(x, min), max && gt(x, max), min && max && gt(min, max)].filter((s) => s !== null);
     return sides.reduce((a, b) => add(mul(a, 2), b));
   },

@@ -21,7 +21,7 @@ import { reshape, squeeze, unsqueeze } from './views.ts';
 const windowOp = defineOp({
   name: 'slice',
   forward: (_, x: Tensor, starts: readonly number[], sizes: Shape, steps: readonly number[]) => windowOf(x, starts, sizes, steps),
-  save: (_, x, starts, __, steps) => ({ shape: x.shape, starts, steps }),
+  save: (_, [x, starts, , steps]) => ({ shape: x.shape, starts, steps }),
   backward: (g, { shape, starts, steps }): Grads => [placeOp(g, shape, starts, steps, 0)],
 });
 
@@ -33,7 +33,7 @@ const placeOp = defineOp({
     if (x.numel > 0) k.copy(x, windowOf(y, starts, x.shape, steps));
     return y;
   },
-  save: (_, x, __, starts, steps) => ({ shape: x.shape, starts, steps }),
+  save: (_, [x, , starts, steps]) => ({ shape: x.shape, starts, steps }),
   backward: (g, { shape, starts, steps }): Grads => [windowOp(g, starts, shape, steps)],
 });
 
@@ -112,7 +112,7 @@ const flipOp = defineOp({
     k.copy(reversed(x, dims), y);
     return y;
   },
-  save: (_, __, dims) => ({ dims }),
+  save: (_, [, dims]) => ({ dims }),
   backward: (g, { dims }): Grads => [flipOp(g, dims)],
 });
 
@@ -130,7 +130,7 @@ export const gatherUnchecked = defineOp({
     k.gather(x, dim, index, y);
     return y;
   },
-  save: (_, x, dim, index) => ({ shape: x.shape, dim, index }),
+  save: (_, [x, dim, index]) => ({ shape: x.shape, dim, index }),
   backward: (g, { shape, dim, index }): Grads => [scatterUnchecked(g, dim, index, shape)],
 });
 
@@ -143,7 +143,7 @@ export const scatterUnchecked = defineOp({
     k.scatterAdd(x, dim, index, y);
     return y;
   },
-  save: (_, __, dim, index) => ({ dim, index }),
+  save: (_, [, dim, index]) => ({ dim, index }),
   backward: (g, { dim, index }): Grads => [gatherUnchecked(g, dim, index)],
 });
 

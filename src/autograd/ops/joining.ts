@@ -27,7 +27,7 @@ const catOp = defineOp({
     }
     return y;
   },
-  save: (_, dim, ...xs) => ({ dim, shapes: xs.slice(0, -1).map((x) => x.shape) }),
+  save: (_, [dim, ...xs]) => ({ dim, shapes: xs.map((x) => x.shape) }),
   backward: (g, { dim, shapes }, needs): Grads => {
     let at = 0;
     return [

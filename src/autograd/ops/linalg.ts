@@ -23,7 +23,7 @@ const matmulOp = defineOp({
     k.matmul(expandTo(a, [...batch, m, inner]), expandTo(b, [...batch, inner, n]), y);
     return y;
   },
-  save: (needs, a, b) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
+  save: (needs, [a, b]) => ({ a: needs[1] ? a : null, b: needs[0] ? b : null }),
   backward: (g, { a, b }): Grads => [b && matmulOp(g, transpose(b, -2, -1)), a && matmulOp(transpose(a, -2, -1), g)],
 });
 

@@ -6,12 +6,10 @@ import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
-import { fused } from '../../kernels/index.ts';
-import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
-import { checkTensors, untracked, type Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { logSigmoid } from './activations.ts';
 import { expand } from './broadcasting.ts';
 import { eq, logicalNot, lt, where } from './comparison.ts';
@@ -122,16 +120,15 @@ export const crossEntropyOp = defineOp({
   forward: (k, x: Tensor, target: Tensor) => {
     const loss = empty([x.shape[0]!], x.dtype);
     const logp = empty(x.shape, x.dtype);
-    fused!.crossEntropy(rows(k, x), target, loss, logp);
+    k.crossEntropy(rows(k, x), target, loss, logp);
     return [loss, logp];
   },
-  save: (_, __, target, ___, logp) => ({ target, logp: logp }),
-  backward: (g, { target, logp }) =>
-    withTemporaries('crossEntropy', () => {
-      const dx = empty(logp.shape, logp.dtype);
-      fused!.crossEntropyGrad(g, logp, target, dx);
-      return [untracked(dx)];
-    }),
+  save: (_, [, target], [, logp]) => ({ target, logp }),
+  gradKernel: (k, g, { target, logp }) => {
+    const dx = empty(logp.shape, logp.dtype);
+    k.crossEntropyGrad(g, logp, target, dx);
+    return [dx];
+  },
   definition: (x, target) => {
     const logp = logSoftmax(x, 1);
     return [neg(reshape(gatherUnchecked(logp, 1, reshape(target, [-1, 1])), [-1])), logp];
@@ -239,7 +236,7 @@ const logOfRest: Unary = (x) => clamp(log1p(neg(x)), -100);
 const binaryCrossEntropyOp = defineOp({
   name: 'binaryCrossEntropy',
   forward: (_, x: Tensor, t: Tensor) => scope(() => sub(mul(sub(t, 1), logOfRest(x)), mul(t, logOf(x)))),
-  save: (_, x, t) => ({ x, t }),
+  save: (_, [x, t]) => ({ x, t }),
   backward: (g, { x, t }, needs) => [
     // PyTorch's bound, which is single in double precision too.
     needs[0] ? mul(g, div(sub(x, t), clamp(mul(x, sub(1, x)), Math.fround(1e-12)))) : null,

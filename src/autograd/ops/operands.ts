@@ -81,7 +81,7 @@ const castOp = defineOp({
     k.copy(x, y);
     return y;
   },
-  save: (_, x) => ({ dtype: x.dtype }),
+  save: (_, [x]) => ({ dtype: x.dtype }),
   backward: (g, { dtype }) => [cast(g, dtype)],
 });
 

@@ -54,9 +54,9 @@ const maxPoolOp = defineOp({
     k.maxPool2d(x, y, index, p);
     return [y, index];
   },
-  save: (_, x, p, __, ___, index) => ({ shape: x.shape, index, p }),
+  save: (_, [x, p], [, index]) => ({ shape: x.shape, index, p }),
   backward: (g, { shape, index, p }): Grads => [maxPoolGradOp(g, index, shape, p)],
-  branch: (_, __, ___, ____, index) => index,
+  branch: (_, [, index]) => index,
 });
 
 /** dx = Σ g over the windows whose maximum x is.   ∂g = h at index */
@@ -67,7 +67,7 @@ const maxPoolGradOp = defineOp({
     k.maxPool2dGrad(g, index, dx, p);
     return dx;
   },
-  save: (_, __, index) => ({ index }),
+  save: (_, [, index]) => ({ index }),
   backward: (h, { index }): Grads => [reshape(gatherUnchecked(flatten(h, 2), 2, flatten(index, 2)), index.shape)],
 });
 
@@ -84,7 +84,7 @@ function linearPool<P>(name: string, forward: PoolKernel<P>, backward: PoolKerne
         run(k, x, y, p);
         return y;
       },
-      save: (_, x, p) => ({ shape: x.shape, p }),
+      save: (_, [x, p]) => ({ shape: x.shape, p }),
       backward: (g, { shape, p }): Grads => [adjoint()(g, p, shape)],
     });
   const pool: LinearPool<P> = half(name, forward, () => grad);

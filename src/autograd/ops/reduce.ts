@@ -159,7 +159,7 @@ const cumsumOp = defineOp({
     k.cumsum(reversed(x, along), dim, reversed(y, along));
     return y;
   },
-  save: (_, __, dim, back) => ({ dim, back }),
+  save: (_, [, dim, back]) => ({ dim, back }),
   backward: (g, { dim, back }): Grads => [cumsumOp(g, dim, !back)],
 });
 
@@ -180,14 +180,14 @@ const extreme = (name: 'amax' | 'amin'): Reduce => {
       if (x.dtype === 'bool') return converted(k, reduced(k, name, converted(k, x, 'int32'), dims, keepdim), 'bool');
       return reduced(k, name, x, dims, keepdim);
     },
-    save: (_, x, dims, __, y) => ({ x, dims, y }),
+    save: (_, [x, dims], [y]) => ({ x, dims, y }),
     backward: (g, { x, dims, y }) => {
       const kept = keptShape(x.shape, dims);
       const won = cast(eq(x, reshape(y, kept)), x.dtype);
       // Ties share the gradient, as PyTorch's do.
       return [mul(div(won, sum(won, dims, { keepdim: true })), reshape(g, kept))];
     },
-    branch: (x, dims, _, y) => eq(x, reshape(y, keptShape(x.shape, dims))),
+    branch: ([x, dims], [y]) => eq(x, reshape(y, keptShape(x.shape, dims))),
   });
   return (x, dim, options = {}) => op(x, dimsOf(name, x, dim, options), options.keepdim ?? false);
 };
@@ -210,7 +210,7 @@ const arg = (name: 'argmax' | 'argmin'): Arg => {
       k.argReduce(name, x, dim, y);
       return dropDims(y, [dim], keepdim);
     },
-    branch: (_, __, ___, y) => y,
+    branch: (_, [y]) => y,
   });
   return (x, dim, options = {}) => {
     const { keepdim } = withDefaults(name, options, { keepdim: false });

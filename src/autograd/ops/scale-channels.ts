@@ -1,10 +1,8 @@
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape, sameShape } from '../../core/shape.ts';
-import { fused, kernels } from '../../kernels/index.ts';
-import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import { untracked, type Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import { channelsLast, vector } from './dense-layouts.ts';
 import { mul } from './elementwise.ts';
 import { withOperands } from './operands.ts';
@@ -17,15 +15,13 @@ const scaleChannelsOp = defineOp({
     k.binary('mul', x, restride(s, x.shape, [...s.strides, 0, 0]), y);
     return y;
   },
-  save: (_, x, s) => ({ x, s }),
-  backward: (g, { x, s }, needs) =>
-    withTemporaries('scaleChannels', () => {
-      const k = kernels;
-      const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
-      const ds = empty(s.shape, x.dtype);
-      fused!.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s)!, dx, ds);
-      return [dx && untracked(dx), untracked(ds)];
-    }),
+  save: (_, [x, s]) => ({ x, s }),
+  gradKernel: (k, g, { x, s }, needs) => {
+    const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+    const ds = empty(s.shape, x.dtype);
+    k.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s), dx, ds);
+    return [dx, needs[1] ? ds : null];
+  },
   definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),
 });
 

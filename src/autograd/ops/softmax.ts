@@ -1,10 +1,8 @@
 import { isFloat } from '../../core/dtype.ts';
 import { normalizeDim } from '../../core/shape.ts';
-import { fused, kernels } from '../../kernels/index.ts';
-import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
-import { untracked, type Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import { rows } from './dense-layouts.ts';
 import { div, exp, log, sub } from './elementwise.ts';
 import { cast } from './operands.ts';
@@ -17,16 +15,15 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
     name,
     forward: (k, x: Tensor) => {
       const y = empty(x.shape, x.dtype);
-      fused!.softmax(isLog, rows(k, x), rows(k, y));
+      k.softmax(isLog, rows(k, x), rows(k, y));
       return y;
     },
-    save: (_, __, y) => ({ y }),
-    backward: (g, { y }) =>
-      withTemporaries(name, () => {
-        const dx = empty(y.shape, y.dtype);
-        fused!.softmaxGrad(isLog, rows(kernels, g), rows(kernels, y), rows(kernels, dx));
-        return [untracked(dx)];
-      }),
+    save: (_needs, _args, [y]) => ({ y }),
+    gradKernel: (k, g, { y }) => {
+      const dx = empty(y.shape, y.dtype);
+      k.softmaxGrad(isLog, rows(k, g), rows(k, y), rows(k, dx));
+      return [dx];
+    },
     definition: (x) => {
       // Any shift gives the same result: which element is the largest makes no kink.
       const shifted = sub(x, detach(withoutBranches(() => amax(x, -1, { keepdim: true }))));

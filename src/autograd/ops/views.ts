@@ -29,7 +29,7 @@ const reshapeOp = defineOp({
     k.copy(x, y);
     return restride(y, shape, rowMajorStrides(shape));
   },
-  save: (_, x) => ({ shape: x.shape }),
+  save: (_, [x]) => ({ shape: x.shape }),
   backward: (g, { shape }): Grads => [reshape(g, shape)],
 });
 
@@ -88,7 +88,7 @@ const permuteOp = defineOp({
     const ordered = (of: readonly number[]): number[] => dims.map((d) => of[d]!);
     return restride(x, ordered(x.shape), ordered(x.strides));
   },
-  save: (_, __, dims) => ({ dims }),
+  save: (_, [, dims]) => ({ dims }),
   backward: (g, { dims }): Grads => [permuteOp(g, invert(dims))],
 });
 
