@@ -96,12 +96,12 @@ export function defineOp<A extends readonly unknown[], V extends Views, S extend
   spec: OpSpec<A, V, S>,
 ): (...args: A) => Result<V> {
   // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
-  const op = (spec.gradKernel === undefined ? spec : { ...spec, backward: firstOrder(spec) }) as unknown as AnyOp;
+  const op = (spec.gradKernel === undefined ? spec : { ...spec, backward: backwardFromKernel(spec) }) as unknown as AnyOp;
   return (...args) => apply(op, args) as Result<V>;
 }
 
 /** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
-function firstOrder<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
+function backwardFromKernel<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
   return (g: Tensor, saved: SavedViews<S>, needs: Needs): Grads =>
     withTemporaries(op.name, () => op.gradKernel(opKernels, g, saved, needs).map((v) => v && untracked(v)));
 }
@@ -172,12 +172,12 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
       instrumentation?.starting?.(op);
       const r = op.forward(opKernels, ...args);
       instrumentation?.computed(op, args, isArray(r) ? r : [r], isInsideBackward());
-      return isArray(r) ? r.map((v) => result(op, v, args)) : result(op, r, args);
+      return isArray(r) ? r.map((v) => wrapResult(op, v, args)) : wrapResult(op, r, args);
     }),
   );
 }
 
-function result(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
+function wrapResult(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
   if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
   const t = Tensor.fromView(v);
   // A user's forward may compute with tensors: the handle it made gives way to the result's.

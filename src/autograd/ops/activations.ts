@@ -11,7 +11,7 @@ import { checkTensors, type Tensor } from '../tensor.ts';
 import { gt, logicalAnd, lt, where } from './comparison.ts';
 import { binary, fromOutput, unary, type Binary, type Derivative, type Unary } from './elementwise-builders.ts';
 import { add, clamp, div, erf, expm1, mul, neg, square, sub } from './elementwise.ts';
-import { arithmetic, expandTo, floating, floats, withOperands } from './operands.ts';
+import { arithmetic, expandTo, floating, toFloat, withOperands } from './operands.ts';
 
 /**
  * dx = name(g, y), the gradient of a unary op in one pass over memory: linear in g, ∂y = dy(h ⊙ g, y) where it depends on y.
@@ -67,7 +67,7 @@ export const logSigmoid: Unary = (x) => withOperands('logSigmoid', [x], floating
 
 /** y = x where x > 0, else negativeSlope · x */
 export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
-  const t = floats(x);
+  const t = toFloat(x);
   return where(gt(t, 0), t, mul(t, negativeSlope));
 }
 
@@ -94,7 +94,7 @@ export function prelu(x: Tensor, w: Tensor): Tensor {
  * Source: Clevert et al. 2015, arXiv:1511.07289, eq. 15
  */
 export function elu(x: Tensor, alpha = 1): Tensor {
-  const t = floats(x);
+  const t = toFloat(x);
   const positive = gt(t, 0);
   return where(positive, t, mul(expm1(where(positive, 0, t)), alpha));
 }
@@ -114,7 +114,7 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   const { approximate } = withDefaults('gelu', options, { approximate: 'none' });
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
-  const t = floats(x);
+  const t = toFloat(x);
   const cubic = (): Tensor => add(t, mul(mul(square(t), t), 0.044715));
   const phi = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanh(mul(cubic(), Math.sqrt(2 / Math.PI)));
   return mul(mul(t, 0.5), add(phi, 1));
@@ -135,7 +135,7 @@ export interface SoftplusOptions {
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   const { beta, threshold } = withDefaults('softplus', options, { beta: 1, threshold: 20 });
   if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${beta}`);
-  const t = floats(x);
+  const t = toFloat(x);
   const scaled = mul(t, beta);
   return where(gt(scaled, threshold), t, div(logSigmoid(neg(scaled)), -beta));
 }
@@ -148,11 +148,11 @@ export const mish: Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
 
 /** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
 export const hardsigmoid: Unary = (x) => {
-  const t = floats(x);
+  const t = toFloat(x);
   // Outside, clamp to 0 … 1 gives the value and no gradient. Its own kinks lie inside, where it is not taken.
   const outside = withoutBranches(() => clamp(t, 0, 1));
   return where(logicalAnd(gt(t, -3), lt(t, 3)), div(add(t, 3), 6), outside);
 };
 
 /** y = x min(max(x + 3, 0), 6) / 6.   ∂x = g ⊙ (x / 3 + ½) where −3 ≤ x ≤ 3, g above */
-export const hardswish: Unary = (x) => mul(x, div(clamp(add(floats(x), 3), 0, 6), 6));
+export const hardswish: Unary = (x) => mul(x, div(clamp(add(toFloat(x), 3), 0, 6), 6));

@@ -8,7 +8,7 @@ import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
 import { noGrad } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { channelsLast, vector } from './dense-layouts.ts';
+import { toChannelsLast, toContiguous } from './dense-layouts.ts';
 import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';
 import { affine, channelShape, type NormOptions } from './normalization.ts';
@@ -24,20 +24,21 @@ import { reshape } from './views.ts';
 export const batchNormOp = defineOp({
   name: 'batchNorm',
   forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
-    const xs = channelsLast(k, x);
+    const xs = toChannelsLast(k, x);
     const each = (): View => empty([x.shape[1]!], x.dtype);
-    const [variance, norm] = [each(), { mean: each(), invstd: each(), scale: each(), offset: each() }];
-    k.batchNormStats(xs, eps, w && vector(k, w), b && vector(k, b), variance, norm);
+    const variance = each();
+    const statistics = { mean: each(), invstd: each(), scale: each(), offset: each() };
+    k.batchNormStats(xs, eps, w && toContiguous(k, w), b && toContiguous(k, b), variance, statistics);
     const y = emptyChannelsLast(x.shape, x.dtype);
-    k.batchNormApply(xs, norm.scale, norm.offset, y);
-    return [y, norm.mean, variance, norm.invstd, norm.scale, norm.offset];
+    k.batchNormApply(xs, statistics.scale, statistics.offset, y);
+    return [y, statistics.mean, variance, statistics.invstd, statistics.scale, statistics.offset];
   },
   save: (_, [x], [, mu, , invstd, scale, offset]) => ({ x, mean: mu, invstd, scale, offset }),
-  gradKernel: (k, g, { x, ...norm }, needs) => {
+  gradKernel: (k, g, { x, ...statistics }, needs) => {
     const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
-    const dw = empty(norm.mean.shape, x.dtype);
-    const db = empty(norm.mean.shape, x.dtype);
-    k.batchNormGrad(channelsLast(k, g), channelsLast(k, x), norm, dx, dw, db);
+    const dw = empty(statistics.mean.shape, x.dtype);
+    const db = empty(statistics.mean.shape, x.dtype);
+    k.batchNormGrad(toChannelsLast(k, g), toChannelsLast(k, x), statistics, dx, dw, db);
     return [dx, needs[1] ? dw : null, needs[2] ? db : null];
   },
   definition: (x, w, b, eps) => {

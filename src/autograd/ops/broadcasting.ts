@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import { dropDims, keptShape } from './dims.ts';
 import { reshape } from './views.ts';
 
-export function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean): View {
+export function reducedView(k: Kernels, op: ReduceOp, x: View, dims: readonly number[], keepdim: boolean): View {
   const y = emptyLike(x, keptShape(x.shape, dims));
   k.reduce(op, x, y);
   return dropDims(y, dims, keepdim);
@@ -18,7 +18,7 @@ export function reduced(k: Kernels, op: ReduceOp, x: View, dims: readonly number
 
 export const sumOp = defineOp({
   name: 'sum',
-  forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => reduced(k, 'sum', x, dims, keepdim),
+  forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => reducedView(k, 'sum', x, dims, keepdim),
   save: (_, [x, dims]) => ({ shape: x.shape, dims }),
   backward: (g, { shape, dims }) => [expand(reshape(g, keptShape(shape, dims)), shape)],
 });

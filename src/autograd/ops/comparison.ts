@@ -8,14 +8,14 @@ import type { CompareOp } from '../../kernels/index.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Binary, Unary } from './elementwise-builders.ts';
-import { checkOperand, common, expandTo, resultOf, withOperands, type Operand } from './operands.ts';
+import { checkOperand, sameDType, expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
 const compare = (op: CompareOp): Binary => {
   const run = defineOp({
     name: op,
     forward: (k, a: Tensor, b: Tensor) => {
       const shape = broadcastShapes(op, a.shape, b.shape);
-      const y = resultOf(shape, 'bool', [a, b]);
+      const y = emptyResult(shape, 'bool', [a, b]);
       k.compare(op, expandTo(a, shape), expandTo(b, shape), y);
       return y;
     },
@@ -46,7 +46,7 @@ const whereOp = defineOp({
   forward: (k, c: Tensor, a: Tensor, b: Tensor) => {
     if (c.dtype !== 'bool') throw new DTypeError(`where: the condition must be bool, got ${c.dtype}; compare it first, e.g. c.ne(0)`);
     const shape = broadcastShapes('where', c.shape, a.shape, b.shape);
-    const y = resultOf(shape, a.dtype, [a, b, c]);
+    const y = emptyResult(shape, a.dtype, [a, b, c]);
     k.where(expandTo(c, shape), expandTo(a, shape), expandTo(b, shape), y);
     return y;
   },
@@ -60,7 +60,7 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
   if (typeof a === 'number' && typeof b === 'number') {
     throw new DTypeError('where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })');
   }
-  return withOperands('where', [a, b], common, (x, y) => whereOp(c, x, y));
+  return withOperands('where', [a, b], sameDType, (x, y) => whereOp(c, x, y));
 }
 
 /** x with `value`, a number or a 0-d tensor, where the mask is true; mask bool, broadcasts against x.   ∂x = g where not mask */

@@ -85,20 +85,20 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
   const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
   checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
   return withBatchDim('conv2d', x, (images) => {
-    const refusal = checkConv('conv2d', images, w, b, groups, false);
+    const shapeError = checkConv('conv2d', images, w, b, groups, false);
     // What all sides together need may be odd: 'same' then pads the end by one more.
     const total = dilation.map((by, d) => by * (w.size(d + 2) - 1)) as [number, number];
     const padding = same ? ([total[0] >> 1, total[1] >> 1] as const) : given;
     const odd = same && (total[0] | total[1]) & 1;
     const framed = odd ? pad(images, [0, total[1] & 1, 0, total[0] & 1]) : images;
     const out = padding.map((by, d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
-    if (Math.min(...out) < 1) throw refusal(`the dilated kernel is larger than the padded input: output ${formatShape(out)}`);
-    return [biased(convOp(framed, w, { stride, padding, dilation, groups }), b)];
+    if (Math.min(...out) < 1) throw shapeError(`the dilated kernel is larger than the padded input: output ${formatShape(out)}`);
+    return [addBias(convOp(framed, w, { stride, padding, dilation, groups }), b)];
   })[0];
 }
 
 /** y, and a number for each channel added */
-const biased = (y: Tensor, b: Tensor | null): Tensor => (b === null ? y : add(y, reshape(b, [-1, 1, 1])));
+const addBias = (y: Tensor, b: Tensor | null): Tensor => (b === null ? y : add(y, reshape(b, [-1, 1, 1])));
 
 /** Options of convTranspose2d. */
 export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
@@ -121,17 +121,17 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
   const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
   checkTensors(op, { x, w, ...(b !== null && { b }) });
   return withBatchDim(op, x, (images) => {
-    const refusal = checkConv(op, images, w, b, groups, true);
+    const shapeError = checkConv(op, images, w, b, groups, true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
       const [e, s, di] = [extra, stride, dilation].map(formatShape);
       throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, got ${e}, stride ${s}, dilation ${di}`);
     }
     const out = extra.map((n, d) => (images.size(d + 2) - 1) * stride[d]! - 2 * padding[d]! + dilation[d]! * (w.size(d + 2) - 1) + n + 1);
-    if (Math.min(images.size(2), images.size(3), ...out) < 1) throw refusal(`x is too small: output ${formatShape(out)}`);
+    if (Math.min(images.size(2), images.size(3), ...out) < 1) throw shapeError(`x is too small: output ${formatShape(out)}`);
     // Whole strides of output padding are what rows and columns of zeros give.
     const [below, beside] = extra.map((n, d) => Math.floor(n / stride[d]!)) as [number, number];
     const framed = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
-    return [biased(convGradX(framed, w, [images.size(0), w.size(1) * groups, ...out], { stride, padding, dilation, groups }), b)];
+    return [addBias(convGradX(framed, w, [images.size(0), w.size(1) * groups, ...out], { stride, padding, dilation, groups }), b)];
   })[0];
 }
 
@@ -140,19 +140,19 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
  * shows both shapes.
  */
 function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: number, transposed: boolean): (why: string) => ShapeError {
-  const refusal = (why: string): ShapeError =>
+  const shapeError = (why: string): ShapeError =>
     new ShapeError(`${op}: ${why} (x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${groups === 1 ? '' : `, groups ${groups}`})`);
-  if (x.ndim !== 4 || w.ndim !== 4) throw refusal(`x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW]`);
+  if (x.ndim !== 4 || w.ndim !== 4) throw shapeError(`x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW]`);
   if (!isFloat(x.dtype) || x.dtype !== w.dtype)
     throw new DTypeError(`${op}: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
   if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${groups}`);
   const [own, perGroup, kh, kw] = w.sizes(4);
   const side = transposed ? 'input' : 'output';
-  if (own === 0 || own % groups !== 0) throw refusal(`${own} ${side} channels do not divide into ${groups} groups`);
+  if (own === 0 || own % groups !== 0) throw shapeError(`${own} ${side} channels do not divide into ${groups} groups`);
   const [channels, outputs] = transposed ? [own, perGroup * groups] : [perGroup * groups, own];
-  if (x.size(1) !== channels) throw refusal(`x has ${x.size(1)} channels, w expects ${channels}`);
-  if (kh === 0 || kw === 0) throw refusal('the kernel is empty');
+  if (x.size(1) !== channels) throw shapeError(`x has ${x.size(1)} channels, w expects ${channels}`);
+  if (kh === 0 || kw === 0) throw shapeError('the kernel is empty');
   if (b !== null && !sameShape(b.shape, [outputs])) throw new ShapeError(`${op}: b must be [${outputs}] ${shapesOf({ w, b })}`);
   if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
-  return refusal;
+  return shapeError;
 }

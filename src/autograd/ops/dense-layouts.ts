@@ -6,7 +6,7 @@ import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast, restride, type View } from '../../kernels/view.ts';
 
 /** x with channels innermost and dense, copied where it is not: as the fused kernels want it. */
-export function channelsLast(k: Kernels, x: View): View {
+export function toChannelsLast(k: Kernels, x: View): View {
   const want = channelsLastStrides(x.shape);
   const fits = x.shape.every((n, d) => n === 1 || x.strides[d] === want[d]);
   if (fits) return x;
@@ -16,7 +16,7 @@ export function channelsLast(k: Kernels, x: View): View {
 }
 
 /** A vector one after another in memory, copied where it is not: as the fused kernels want it. */
-export function vector(k: Kernels, v: View): View {
+export function toContiguous(k: Kernels, v: View): View {
   if (isRowMajor(v.shape, v.strides)) return v;
   const y = empty(v.shape, v.dtype);
   k.copy(v, y);
@@ -24,7 +24,7 @@ export function vector(k: Kernels, v: View): View {
 }
 
 /** Rows of the last dim, one after another: what the softmax kernels read. */
-export function rows(k: Kernels, x: View): View {
+export function toRows(k: Kernels, x: View): View {
   const dense = isRowMajor(x.shape, x.strides) ? x : empty(x.shape, x.dtype);
   if (dense !== x) k.copy(x, dense);
   const n = x.shape.at(-1)!;

@@ -7,7 +7,7 @@ import type { BinaryOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { defineOp, type SimpleOpSpec } from '../op.ts';
 import { Tensor } from '../tensor.ts';
-import { expandTo, resultOf, withOperands, type Operand } from './operands.ts';
+import { expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
 /** An operation on one tensor. */
 export type Unary = (x: Tensor) => Tensor;
@@ -43,7 +43,7 @@ export function fromOutput(name: UnaryOp, to: (d: DType) => DType, dx: Derivativ
 export function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formulas: Formulas<[a: Tensor, b: Tensor], S>): Binary {
   const forward = (k: Kernels, a: Tensor, b: Tensor): View => {
     const shape = broadcastShapes(name, a.shape, b.shape);
-    const y = resultOf(shape, a.dtype, [a, b]);
+    const y = emptyResult(shape, a.dtype, [a, b]);
     k.binary(name, expandTo(a, shape), expandTo(b, shape), y);
     return y;
   };

@@ -8,7 +8,7 @@ import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { eq, ge, gt, le, logicalAnd, lt, where } from './comparison.ts';
 import { binary, fromInput, fromOutput, unary, type Binary, type Unary } from './elementwise-builders.ts';
-import { arithmetic, expandTo, floating, resultOf, withOperands, type Operand } from './operands.ts';
+import { arithmetic, expandTo, floating, emptyResult, withOperands, type Operand } from './operands.ts';
 
 // — two operands —
 
@@ -36,18 +36,18 @@ export const pow: Binary = binary('pow', floating, {
   backward: (g, { a, b, y }, needs) => {
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
     const flat = logicalAnd(ge(b, 0), eq(a, 0));
-    return [needs[0] ? mul(g, mul(b, pow(a, lowered(a, b)))) : null, y && mul(g, where(flat, 0, mul(y, log(where(flat, 1, a)))))];
+    return [needs[0] ? mul(g, mul(b, pow(a, exponentMinusOne(a, b)))) : null, y && mul(g, where(flat, 0, mul(y, log(where(flat, 1, a)))))];
   },
 });
 
 /** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
-function lowered(a: Tensor, b: Tensor): Tensor {
+function exponentMinusOne(a: Tensor, b: Tensor): Tensor {
   const less = sub(b, 1);
   return b.numel === 1 && b.item() !== 0 ? less : where(where(eq(b, 0), eq(a, 0), 0), 0, less);
 }
 
 /** maximum or minimum; `wins` is a strict comparison. */
-const extremum = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
+const extremumOp = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
   binary(name, arithmetic, {
     save: (_, [a, b]) => ({ a, b }),
     backward: (g, { a, b }, needs) => {
@@ -59,9 +59,9 @@ const extremum = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
   });
 
 /** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
-export const maximum: Binary = extremum('maximum', (a, b) => gt(a, b));
+export const maximum: Binary = extremumOp('maximum', (a, b) => gt(a, b));
 /** y = min(a, b) per element; NaN wins.   ∂ goes to the smaller, half to each at a tie */
-export const minimum: Binary = extremum('minimum', (a, b) => lt(a, b));
+export const minimum: Binary = extremumOp('minimum', (a, b) => lt(a, b));
 
 // — one operand —
 
@@ -128,7 +128,7 @@ const clampOp = defineOp({
   broadcasts: true,
   forward: (k, x: Tensor, min: Tensor | null, max: Tensor | null) => {
     const shape = broadcastShapes('clamp', ...[x, min, max].map((t) => t?.shape ?? []));
-    const y = resultOf(shape, x.dtype, [x]);
+    const y = emptyResult(shape, x.dtype, [x]);
     if (min === null) k.copy(expandTo(x, shape), y);
     else k.binary('maximum', expandTo(x, shape), expandTo(min, shape), y);
     if (max !== null) k.binary('minimum', y, expandTo(max, shape), y);

@@ -18,33 +18,33 @@ import { reshape, squeeze, unsqueeze } from './views.ts';
 
 // — windows: every steps[d]-th element from starts[d] on, sizes[d] of them, as a view; and their adjoint —
 
-const windowOp = defineOp({
+const sliceOp = defineOp({
   name: 'slice',
-  forward: (_, x: Tensor, starts: readonly number[], sizes: Shape, steps: readonly number[]) => windowOf(x, starts, sizes, steps),
+  forward: (_, x: Tensor, starts: readonly number[], sizes: Shape, steps: readonly number[]) => sliceView(x, starts, sizes, steps),
   save: (_, [x, starts, , steps]) => ({ shape: x.shape, starts, steps }),
-  backward: (g, { shape, starts, steps }): Grads => [placeOp(g, shape, starts, steps, 0)],
+  backward: (g, { shape, starts, steps }): Grads => [padOp(g, shape, starts, steps, 0)],
 });
 
-const placeOp = defineOp({
+const padOp = defineOp({
   name: 'pad',
   forward: (k, x: Tensor, shape: Shape, starts: readonly number[], steps: readonly number[], value: number) => {
     const y = emptyLike(x, shape);
     k.fill(value, y);
-    if (x.numel > 0) k.copy(x, windowOf(y, starts, x.shape, steps));
+    if (x.numel > 0) k.copy(x, sliceView(y, starts, x.shape, steps));
     return y;
   },
   save: (_, [x, , starts, steps]) => ({ shape: x.shape, starts, steps }),
-  backward: (g, { shape, starts, steps }): Grads => [windowOp(g, starts, shape, steps)],
+  backward: (g, { shape, starts, steps }): Grads => [sliceOp(g, starts, shape, steps)],
 });
 
-function windowOf(v: View, starts: readonly number[], sizes: Shape, steps: readonly number[]): View {
+function sliceView(v: View, starts: readonly number[], sizes: Shape, steps: readonly number[]): View {
   const offset = v.strides.reduce((at, s, d) => at + s * (sizes[d]! > 0 ? starts[d]! : 0), v.offset);
   const strides = v.strides.map((s, d) => s * steps[d]!);
   return restride(v, sizes, strides, offset);
 }
 
 /** x read backwards along `dims`. */
-export function reversed(v: View, dims: readonly number[]): View {
+export function reversedView(v: View, dims: readonly number[]): View {
   const flips = v.strides.map((s, d) => (dims.includes(d) ? s : 0));
   const offset = flips.reduce((at, s, d) => at + s * Math.max(v.shape[d]! - 1, 0), v.offset);
   const strides = v.strides.map((s, d) => s - 2 * flips[d]!);
@@ -67,7 +67,7 @@ export function slice(x: Tensor, dim: number, start = 0, end: number | null = nu
   const from = clip(start);
   const size = Math.max(0, Math.ceil((clip(end ?? n) - from) / step));
   const at = (value: number, rest: number): number[] => x.shape.map((_, i) => (i === d ? value : rest));
-  return windowOp(x, at(from, 0), x.shape.with(d, size), at(step, 1));
+  return sliceOp(x, at(from, 0), x.shape.with(d, size), at(step, 1));
 }
 
 /** The `index`-th slice along `dim`, without that dim, as a view; negative indices count from the end.   ∂x = g placed in zeros */
@@ -102,14 +102,14 @@ export function pad(x: Tensor, padding: readonly number[], options: { value?: nu
   }, x);
   const shape = x.shape.map((n, d) => n + before[d]! + after[d]!);
   const [starts, steps] = [before.map((p) => Math.max(p, 0)), x.shape.map(() => 1)];
-  return placeOp(cut, shape, starts, steps, value);
+  return padOp(cut, shape, starts, steps, value);
 }
 
 const flipOp = defineOp({
   name: 'flip',
   forward: (k, x: Tensor, dims: readonly number[]) => {
     const y = emptyLike(x);
-    k.copy(reversed(x, dims), y);
+    k.copy(reversedView(x, dims), y);
     return y;
   },
   save: (_, [, dims]) => ({ dims }),

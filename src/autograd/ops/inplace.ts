@@ -65,7 +65,7 @@ function write(op: string, target: Tensor, operand: Operand, kernel: (value: Vie
   return target;
 }
 
-const updating =
+const inPlaceBinary =
   (kernel: 'add' | 'mul') =>
   (x: Tensor, y: Operand): Tensor => {
     if (x.dtype === 'bool') throw new DTypeError(`${kernel}_: a bool tensor holds no numbers; convert it with .to('int32') first`);
@@ -73,10 +73,10 @@ const updating =
   };
 
 /** x ← x + y, y broadcast to x. Not recorded. Returns x. */
-export const add_ = updating('add');
+export const add_ = inPlaceBinary('add');
 
 /** x ← x ⊙ y, y broadcast to x. Not recorded. Returns x. */
-export const mul_ = updating('mul');
+export const mul_ = inPlaceBinary('mul');
 
 /** x ← y, converted and broadcast to x. Not recorded. Returns x. */
 export const copy_ = (x: Tensor, y: Tensor): Tensor => write('copy_', x, y, (v) => kernels.copy(v, x));

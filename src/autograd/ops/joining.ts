@@ -41,7 +41,7 @@ const catOp = defineOp({
   },
 });
 
-function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
+function checkTensorList(op: string, tensors: readonly Tensor[]): Tensor {
   checkArray(op, tensors);
   if (tensors.length === 0) throw new ArgumentError(`${op}: give at least one tensor`);
   const odd = tensors.findIndex((t) => !isTensor(t));
@@ -51,7 +51,7 @@ function firstOf(op: string, tensors: readonly Tensor[]): Tensor {
 
 /** The tensors one after another along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  const first = firstOf('cat', tensors);
+  const first = checkTensorList('cat', tensors);
   const d = normalizeDim('cat', dim, first.ndim);
   const agree = tensors.every((t) => t.ndim === first.ndim && t.shape.every((n, i) => i === d || n === first.shape[i]));
   if (!agree || first.ndim === 0) {
@@ -61,19 +61,19 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   }
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
   const alike = tensors.map((t) => cast(t, dtype));
-  return join(d, alike);
+  return catInGroups(d, alike);
 }
 
 /** catOp in groups: its inputs are arguments, of which a call takes only so many. */
-function join(dim: number, xs: readonly Tensor[]): Tensor {
+function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
   if (xs.length <= 1000) return catOp(dim, ...xs);
   const groups = Array.from({ length: Math.ceil(xs.length / 1000) }, (_, i) => catOp(dim, ...xs.slice(i * 1000, (i + 1) * 1000)));
-  return join(dim, groups);
+  return catInGroups(dim, groups);
 }
 
 /** The tensors, of one shape, along a new dim.   ∂xᵢ = its slice of g */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  const first = firstOf('stack', tensors);
+  const first = checkTensorList('stack', tensors);
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
   }

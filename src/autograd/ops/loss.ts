@@ -13,7 +13,7 @@ import { checkTensors, type Tensor } from '../tensor.ts';
 import { logSigmoid } from './activations.ts';
 import { expand } from './broadcasting.ts';
 import { eq, logicalNot, lt, where } from './comparison.ts';
-import { rows } from './dense-layouts.ts';
+import { toRows } from './dense-layouts.ts';
 import type { Unary } from './elementwise-builders.ts';
 import { abs, add, clamp, div, log, log1p, mul, neg, square, sub } from './elementwise.ts';
 import { checkIndex, gatherUnchecked } from './indexing.ts';
@@ -34,10 +34,10 @@ export interface LossOptions {
 /** A loss of x against a target. */
 export type Loss<O extends LossOptions> = (x: Tensor, target: Tensor, options?: O) => Tensor;
 
-const REDUCED: Required<LossOptions> = { reduction: 'mean' };
+const LOSS_DEFAULTS: Required<LossOptions> = { reduction: 'mean' };
 
 /** `total` is what the mean divides by; by default the number of losses. */
-function reduce(op: string, loss: Tensor, reduction?: Reduction, total?: Tensor): Tensor {
+function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?: Tensor): Tensor {
   if (reduction === 'none') return loss;
   if (reduction === 'sum') return sum(loss);
   if (reduction === 'mean') return total === undefined ? mean(loss) : div(sum(loss), total);
@@ -64,7 +64,7 @@ export interface CrossEntropyOptions extends NllLossOptions {
   readonly labelSmoothing?: number;
 }
 
-const NLL: Required<NllLossOptions> = { ...REDUCED, weight: null, ignoreIndex: -100 };
+const NLL_DEFAULTS: Required<NllLossOptions> = { ...LOSS_DEFAULTS, weight: null, ignoreIndex: -100 };
 
 /** x's shape without its classes: dim 1, or the only one. */
 const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 1);
@@ -96,19 +96,24 @@ function weightedNll(op: string, x: Tensor, target: Tensor, options: Required<Cr
   const classes = reshape(target, [-1]);
   const ignored = eq(classes, ignoreIndex);
   const at = unsqueeze(where(ignored, 0, classes), 1);
-  const own = (t: Tensor): Tensor => squeeze(gatherUnchecked(t, 1, at), 1);
-  const weights = weight === null ? cast(logicalNot(ignored), x.dtype) : where(ignored, 0, own(expand(weight, x.shape)));
-  let gain = mul(own(x), weights);
+  const atTarget = (t: Tensor): Tensor => squeeze(gatherUnchecked(t, 1, at), 1);
+  const weights = weight === null ? cast(logicalNot(ignored), x.dtype) : where(ignored, 0, atTarget(expand(weight, x.shape)));
+  let logLikelihood = mul(atTarget(x), weights);
   if (labelSmoothing > 0) {
-    gain = add(mul(gain, 1 - labelSmoothing), mul(sum(weighted(op, x, weight), 1), labelSmoothing / x.size(1)));
+    logLikelihood = add(mul(logLikelihood, 1 - labelSmoothing), mul(sum(weighted(op, x, weight), 1), labelSmoothing / x.size(1)));
   }
-  return reduce(op, reshape(where(ignored, 0, neg(gain)), target.shape), options.reduction, sum(weights));
+  return applyReduction(op, reshape(where(ignored, 0, neg(logLikelihood)), target.shape), options.reduction, sum(weights));
 }
 
 /** −Σ_c p[c] w[c] x[c] for targets p that are probabilities, reduced.   x, p [M,K] */
-function softNll(x: Tensor, p: Tensor, shape: Shape, { weight, labelSmoothing, reduction }: Required<CrossEntropyOptions>): Tensor {
+function nllOfProbabilities(
+  x: Tensor,
+  p: Tensor,
+  shape: Shape,
+  { weight, labelSmoothing, reduction }: Required<CrossEntropyOptions>,
+): Tensor {
   const smooth = labelSmoothing === 0 ? p : add(mul(p, 1 - labelSmoothing), labelSmoothing / p.size(1));
-  return reduce('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), reduction);
+  return applyReduction('crossEntropy', reshape(neg(sum(weighted('crossEntropy', mul(x, smooth), weight), 1)), shape), reduction);
 }
 
 /**
@@ -120,7 +125,7 @@ export const crossEntropyOp = defineOp({
   forward: (k, x: Tensor, target: Tensor) => {
     const loss = empty([x.shape[0]!], x.dtype);
     const logp = empty(x.shape, x.dtype);
-    k.crossEntropy(rows(k, x), target, loss, logp);
+    k.crossEntropy(toRows(k, x), target, loss, logp);
     return [loss, logp];
   },
   save: (_, [, target], [, logp]) => ({ target, logp }),
@@ -143,7 +148,7 @@ export const crossEntropyOp = defineOp({
  *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
 export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const read = withDefaults('crossEntropy', options, { ...NLL, labelSmoothing: 0 });
+  const read = withDefaults('crossEntropy', options, { ...NLL_DEFAULTS, labelSmoothing: 0 });
   const { weight, ignoreIndex, labelSmoothing } = read;
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
@@ -152,13 +157,13 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
   if (isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
     if (ignoreIndex >= 0)
       throw new ArgumentError(`crossEntropy: ignoreIndex ${ignoreIndex} needs class indices, target holds probabilities`);
-    return softNll(logSoftmax(rows, 1), classRows('crossEntropy', target, null), samplesOf(x), read);
+    return nllOfProbabilities(logSoftmax(rows, 1), classRows('crossEntropy', target, null), samplesOf(x), read);
   }
   const ignores = checkClasses('crossEntropy', x, target, ignoreIndex);
   if (ignores || weight !== null || labelSmoothing > 0) return weightedNll('crossEntropy', logSoftmax(rows, 1), target, read);
   const [loss, logp] = crossEntropyOp(rows, x.ndim === 2 ? target : reshape(target, [-1])) as [Tensor, Tensor];
   if (!logp.requiresGrad) logp.dispose();
-  return reduce('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), read.reduction);
+  return applyReduction('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), read.reduction);
 }
 
 /**
@@ -167,7 +172,7 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
  * Throws: as crossEntropy
  */
 export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
-  const read = withDefaults('nllLoss', options, NLL);
+  const read = withDefaults('nllLoss', options, NLL_DEFAULTS);
   const rows = classRows('nllLoss', x, read.weight);
   checkClasses('nllLoss', x, target, read.ignoreIndex);
   return weightedNll('nllLoss', rows, target, { ...read, labelSmoothing: 0 });
@@ -184,15 +189,15 @@ function perElement<O extends LossOptions>(op: string, defaults: Required<O>, lo
     checkTensors(op, { x, target });
     if (!sameShape(x.shape, target.shape))
       throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
-    return reduce(op, loss(x, target, read), read.reduction);
+    return applyReduction(op, loss(x, target, read), read.reduction);
   };
 }
 
 /** (x − target)², reduced.   ∂x = 2 (x − target) / n */
-export const mseLoss = perElement('mseLoss', REDUCED, (x, t) => square(sub(x, t)));
+export const mseLoss = perElement('mseLoss', LOSS_DEFAULTS, (x, t) => square(sub(x, t)));
 
 /** |x − target|, reduced.   ∂x = sign(x − target) / n */
-export const l1Loss = perElement('l1Loss', REDUCED, (x, t) => abs(sub(x, t)));
+export const l1Loss = perElement('l1Loss', LOSS_DEFAULTS, (x, t) => abs(sub(x, t)));
 
 /** Options of smoothL1Loss. */
 export interface SmoothL1LossOptions extends LossOptions {
@@ -205,7 +210,7 @@ export interface SmoothL1LossOptions extends LossOptions {
  * Source: Girshick 2015, arXiv:1504.08083, eq. 3 (β = 1)
  * Throws: ArgumentError for beta < 0
  */
-export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...REDUCED, beta: 1 }, (x, t, { beta }) => {
+export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...LOSS_DEFAULTS, beta: 1 }, (x, t, { beta }) => {
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   const size = abs(sub(x, t));
   // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
@@ -224,23 +229,23 @@ export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyO
   readonly posWeight?: Tensor | null;
 }
 
-const WEIGHTED: Required<BinaryCrossEntropyOptions> = { ...REDUCED, weight: null };
-const LOGITS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED, posWeight: null };
+const WEIGHTED_DEFAULTS: Required<BinaryCrossEntropyOptions> = { ...LOSS_DEFAULTS, weight: null };
+const LOGITS_DEFAULTS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED_DEFAULTS, posWeight: null };
 
 /** ln x, but at least −100: the loss stays finite where x is 0. */
-const logOf: Unary = (x) => clamp(log(x), -100);
+const clampedLog: Unary = (x) => clamp(log(x), -100);
 /** ln(1 − x), likewise. */
-const logOfRest: Unary = (x) => clamp(log1p(neg(x)), -100);
+const clampedLogOfRest: Unary = (x) => clamp(log1p(neg(x)), -100);
 
 /** y = −t ln x − (1 − t) ln(1 − x), logarithms at least −100.   ∂x = g (x − t) / max(x (1 − x), 10⁻¹²),   ∂t = g ln((1 − x) / x) */
 const binaryCrossEntropyOp = defineOp({
   name: 'binaryCrossEntropy',
-  forward: (_, x: Tensor, t: Tensor) => scope(() => sub(mul(sub(t, 1), logOfRest(x)), mul(t, logOf(x)))),
+  forward: (_, x: Tensor, t: Tensor) => scope(() => sub(mul(sub(t, 1), clampedLogOfRest(x)), mul(t, clampedLog(x)))),
   save: (_, [x, t]) => ({ x, t }),
   backward: (g, { x, t }, needs) => [
     // PyTorch's bound, which is single in double precision too.
     needs[0] ? mul(g, div(sub(x, t), clamp(mul(x, sub(1, x)), Math.fround(1e-12)))) : null,
-    needs[1] ? mul(g, sub(logOfRest(x), logOf(x))) : null,
+    needs[1] ? mul(g, sub(clampedLogOfRest(x), clampedLog(x))) : null,
   ],
 });
 
@@ -249,7 +254,7 @@ const binaryCrossEntropyOp = defineOp({
  *   ∂x = w (x − t) / max(x (1 − x), 10⁻¹²) / n
  * Throws: ShapeError for shapes that do not fit; ArgumentError for x outside 0 … 1
  */
-export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED, (x, t, { weight }) => {
+export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED_DEFAULTS, (x, t, { weight }) => {
   const op = 'binaryCrossEntropy';
   requireFloat(op, x);
   const outside = x.data().find((v) => !(v >= 0 && v <= 1));
@@ -262,9 +267,9 @@ export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED, (x,
  *   ∂x = w ((1 − t) σ(x) − p t σ(−x)) / n
  * Throws: ShapeError for shapes that do not fit
  */
-export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS, (x, t, { weight, posWeight }) => {
+export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
   const logP = logSigmoid(x);
-  const gain = posWeight ? mul(logP, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : logP;
-  return weighted(op, sub(mul(sub(1, t), x), gain), weight);
+  const logLikelihood = posWeight ? mul(logP, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : logP;
+  return weighted(op, sub(mul(sub(1, t), x), logLikelihood), weight);
 });

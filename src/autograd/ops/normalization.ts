@@ -26,7 +26,7 @@ export interface NormOptions {
 export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: NormOptions = {}): Tensor {
   const { weight, bias, eps } = withDefaults('layerNorm', options, { weight: null, bias: null, eps: 1e-5 });
   const dims = lastDims('layerNorm', x, normalizedShape, { weight, bias }, eps);
-  return affine(scaled(x.sub(x.mean(dims, { keepdim: true })), dims, eps), weight, bias);
+  return affine(divideByRms(x.sub(x.mean(dims, { keepdim: true })), dims, eps), weight, bias);
 }
 
 /** Options of rmsNorm. */
@@ -46,7 +46,7 @@ export interface RmsNormOptions {
 export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: RmsNormOptions = {}): Tensor {
   const { weight, eps } = withDefaults('rmsNorm', options, { weight: null, eps: null });
   const dims = lastDims('rmsNorm', x, normalizedShape, { weight }, eps ?? 0);
-  return affine(scaled(x, dims, eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)), weight, null);
+  return affine(divideByRms(x, dims, eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)), weight, null);
 }
 
 /**
@@ -76,7 +76,7 @@ export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {
 }
 
 /** y = x / √(mean x² + ε) over `dims` */
-function scaled(x: Tensor, dims: readonly number[], eps: number): Tensor {
+function divideByRms(x: Tensor, dims: readonly number[], eps: number): Tensor {
   return x.mul(x.square().mean(dims, { keepdim: true }).add(eps).rsqrt());
 }
 
@@ -87,10 +87,10 @@ export function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, fr
   return bias === null ? y : y.add(place(bias));
 }
 
-type Named = Readonly<Record<string, Tensor | null>>;
+type NamedTensors = Readonly<Record<string, Tensor | null>>;
 
 /** The shape in which vectors [C] broadcast against x [N,C,…]; checks x, them and ε. */
-export function channelShape(op: string, x: Tensor, vectors: Named, eps: number): number[] {
+export function channelShape(op: string, x: Tensor, vectors: NamedTensors, eps: number): number[] {
   checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
   checkOperands(op, x, [x.size(1)], vectors, eps);
@@ -98,7 +98,7 @@ export function channelShape(op: string, x: Tensor, vectors: Named, eps: number)
 }
 
 /** The dims of `normalizedShape` at x's end; checks x, the operands of that shape, and ε. */
-function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: Named, eps: number): number[] {
+function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: NamedTensors, eps: number): number[] {
   checkTensors(op, { x });
   const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
   checkArray(op, shape);
@@ -110,7 +110,7 @@ function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operan
   return shape.map((_, i) => x.ndim - shape.length + i);
 }
 
-function checkOperands(op: string, x: Tensor, shape: Shape, operands: Named, eps: number): void {
+function checkOperands(op: string, x: Tensor, shape: Shape, operands: NamedTensors, eps: number): void {
   checkNotNegative(op, 'eps', eps);
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   for (const [name, t] of Object.entries(operands)) {

@@ -20,7 +20,7 @@ export function expandTo(v: View, shape: Shape): View {
 }
 
 /** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
-export function resultOf(shape: Shape, dtype: DType, operands: readonly View[]): View {
+export function emptyResult(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
   // Most often the shape is an operand's own, and the others are like it or 0-d.
   for (const v of operands) if (v.shape === shape) return emptyLike(v, shape, dtype);
@@ -48,7 +48,7 @@ function commonDType(name: string, operands: readonly Operand[]): DType {
 }
 
 /** A 0-d tensor that nobody owns: free it after use. */
-function constant(value: number, dtype: DType): Tensor {
+function scalar(value: number, dtype: DType): Tensor {
   const v = empty([], dtype);
   viewOf(dtype)[addressOf(v) / ITEM_SIZE[dtype]] = value;
   return Tensor.fromView(v);
@@ -63,14 +63,14 @@ export function withOperands<R>(name: string, operands: readonly Operand[], to: 
   for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
   const tensors: Tensor[] = [];
   try {
-    for (const t of operands) tensors.push(typeof t === 'number' ? constant(t, dtype) : t.dtype === dtype ? t : cast(t, dtype));
+    for (const t of operands) tensors.push(typeof t === 'number' ? scalar(t, dtype) : t.dtype === dtype ? t : cast(t, dtype));
     return op(...tensors);
   } finally {
     for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');
   }
 }
 
-export const common = (d: DType): DType => d;
+export const sameDType = (d: DType): DType => d;
 export const arithmetic = (d: DType): DType => (d === 'bool' ? 'int32' : d);
 export const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
 
@@ -91,4 +91,4 @@ export function cast(x: Tensor, dtype: DType): Tensor {
 }
 
 /** x itself where it is float, else as float32. */
-export const floats = (x: Tensor): Tensor => cast(x, floating(x.dtype));
+export const toFloat = (x: Tensor): Tensor => cast(x, floating(x.dtype));

@@ -28,7 +28,7 @@ function imageSizes(op: string, x: Tensor, from: number): readonly [number, numb
 }
 
 /** The windows of a pool and its output's shape, checked. */
-function geometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool2dOptions>): { p: PoolParams; shape: Shape } {
+function poolGeometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool2dOptions>): { p: PoolParams; shape: Shape } {
   const size = pair(op, 'kernel', kernel, 1);
   const [stride, padding] = [pair(op, 'stride', o.stride ?? size, 1), pair(op, 'padding', o.padding, 0)];
   const dilation = pair(op, 'dilation', o.dilation, 1);
@@ -76,7 +76,7 @@ type PoolKernel<P> = (k: Kernels, x: View, y: View, p: P) => void;
 
 /** A pool to `shape` that is linear in x.   ∂x: its adjoint, whose gradient is the pool again */
 function linearPool<P>(name: string, forward: PoolKernel<P>, backward: PoolKernel<P>): LinearPool<P> {
-  const half = (part: string, run: PoolKernel<P>, adjoint: () => LinearPool<P>): LinearPool<P> =>
+  const linearOp = (part: string, run: PoolKernel<P>, adjoint: () => LinearPool<P>): LinearPool<P> =>
     defineOp({
       name: part,
       forward: (k, x: Tensor, p: P, shape: Shape) => {
@@ -87,20 +87,20 @@ function linearPool<P>(name: string, forward: PoolKernel<P>, backward: PoolKerne
       save: (_, [x, p]) => ({ shape: x.shape, p }),
       backward: (g, { shape, p }): Grads => [adjoint()(g, p, shape)],
     });
-  const pool: LinearPool<P> = half(name, forward, () => grad);
-  const grad: LinearPool<P> = half(`${name}Grad`, backward, () => pool);
+  const pool: LinearPool<P> = linearOp(name, forward, () => grad);
+  const grad: LinearPool<P> = linearOp(`${name}Grad`, backward, () => pool);
   return pool;
 }
 
 /** y = sum over each window / divisor */
-const averageOp = linearPool<AvgPoolParams>(
+const avgPoolOp = linearPool<AvgPoolParams>(
   'avgPool2d',
   (k, x, y, p) => k.avgPool2d(x, y, p),
   (k, g, dx, p) => k.avgPool2dGrad(g, dx, p),
 );
 
 /** y[i] = mean of x over ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, likewise along W */
-const adaptiveOp = linearPool<null>(
+const adaptiveAvgPoolOp = linearPool<null>(
   'adaptiveAvgPool2d',
   (k, x, y) => k.adaptiveAvgPool2d(x, y),
   (k, g, dx) => k.adaptiveAvgPool2dGrad(g, dx),
@@ -151,7 +151,7 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions &
   const defaults = { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false };
   const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, defaults);
   const results = withBatchDim('maxPool2d', x, (images) => {
-    const { p, shape } = geometry('maxPool2d', images, kernel, o);
+    const { p, shape } = poolGeometry('maxPool2d', images, kernel, o);
     const [y, index] = maxPoolOp(images, p, shape) as [Tensor, Tensor];
     if (o.returnIndices) return [y, index];
     index.dispose();
@@ -171,8 +171,8 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
   const divisor = o.divisorOverride;
   if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
   return withBatchDim('avgPool2d', x, (images) => {
-    const { p, shape } = geometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
-    return [averageOp(images, { ...p, countIncludePad: o.countIncludePad, divisor }, shape)];
+    const { p, shape } = poolGeometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
+    return [avgPoolOp(images, { ...p, countIncludePad: o.countIncludePad, divisor }, shape)];
   })[0];
 }
 
@@ -184,7 +184,7 @@ export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
   return withBatchDim('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
     const to = typeof size === 'object' ? [size ?? [null, null]].flat().map((s, d) => s ?? [h, w][d]!) : size;
-    return [adaptiveOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
+    return [adaptiveAvgPoolOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
   })[0];
 }
 

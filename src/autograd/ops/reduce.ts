@@ -10,11 +10,11 @@ import { emptyLike, type View } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { reduced, sumOp } from './broadcasting.ts';
+import { reducedView, sumOp } from './broadcasting.ts';
 import { eq, ne, where } from './comparison.ts';
 import { dropDims, keptShape, type Dims } from './dims.ts';
 import { abs, add, div, exp, log, mul, sqrt, square, sub } from './elementwise.ts';
-import { gatherUnchecked, pad, reversed, slice } from './indexing.ts';
+import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
 import { detach, identity, permute, reshape, squeeze } from './views.ts';
 
@@ -30,14 +30,14 @@ function dimsOf(op: string, x: Tensor, dim: Dims | undefined, options: object = 
   return normalizeDims(op, dim, x.ndim);
 }
 
-function converted(k: Kernels, x: View, dtype: DType): View {
+function convertedView(k: Kernels, x: View, dtype: DType): View {
   const y = emptyLike(x, x.shape, dtype);
   k.copy(x, y);
   return y;
 }
 
 /** `f` of int32 and bool by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
-function inIntegers(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
+function throughFloat64(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
   if (isFloat(x.dtype)) return f(x);
   return scope(() => {
     const y = f(cast(x, 'float64'));
@@ -51,7 +51,7 @@ function inIntegers(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
 /** y = Σ x. int32 and bool give int32, and throw where that overflows.   ∂x = g expanded */
 export function sum(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
   const dims = dimsOf('sum', x, dim, options);
-  return inIntegers('sum', x, (t) => sumOp(t, dims, options.keepdim ?? false));
+  return throughFloat64('sum', x, (t) => sumOp(t, dims, options.keepdim ?? false));
 }
 
 /**
@@ -62,7 +62,7 @@ export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor
   const dims = dimsOf('prod', x, dim, options);
   const order = [...x.shape.keys()].sort((a, b) => Number(dims.includes(a)) - Number(dims.includes(b)));
   const kept = keptShape(x.shape, dims);
-  return inIntegers('prod', x, (t) => {
+  return throughFloat64('prod', x, (t) => {
     let y = reshape(permute(t, order), [...order.slice(0, x.ndim - dims.length).map((d) => x.shape[d]!), countOf(x.shape, dims)]);
     for (let n = y.size(-1); n !== 1; n = y.size(-1)) {
       // One more factor where their number is odd, two where there is none.
@@ -105,13 +105,13 @@ export function variance(x: Tensor, dim?: Dims, options: VarOptions = {}, op = '
 }
 
 /** √x.   ∂x = g / 2y, and, where the root has none, 0 as in PyTorch: at 0 */
-function root(x: Tensor): Tensor {
+function sqrtFlatAtZero(x: Tensor): Tensor {
   const zero = eq(x, 0);
   return where(zero, 0, sqrt(where(zero, 1, x)));
 }
 
 /** y = √var; where that is 0, so is the gradient. */
-export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => root(variance(x, dim, options, 'std'));
+export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => sqrtFlatAtZero(variance(x, dim, options, 'std'));
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
 export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
@@ -131,32 +131,32 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
   const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);
-  return root(sum(square(x), dims, options));
+  return sqrtFlatAtZero(sum(square(x), dims, options));
 }
 
 /** A reduction over any dims. */
-type Reduce = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
+type Reducer = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
 
 /** Whether `test` with 0 holds for the number of elements for which it does. */
-const counted =
-  (op: string, test: typeof ne): Reduce =>
+const compareCount =
+  (op: string, test: typeof ne): Reducer =>
   (x, dim, options) => {
     const dims = dimsOf(op, x, dim, options);
     return test(sum(test(x, 0), dims, options), 0);
   };
 
 /** y = whether any x ≠ 0, bool; NaN is. No gradient. */
-export const any: Reduce = counted('any', ne);
+export const any: Reducer = compareCount('any', ne);
 
 /** y = whether all x ≠ 0, bool; NaN is. No gradient. */
-export const all: Reduce = counted('all', eq);
+export const all: Reducer = compareCount('all', eq);
 
 const cumsumOp = defineOp({
   name: 'cumsum',
   forward: (k, x: Tensor, dim: number, back: boolean) => {
     const y = emptyLike(x);
     const along = back ? [dim] : [];
-    k.cumsum(reversed(x, along), dim, reversed(y, along));
+    k.cumsum(reversedView(x, along), dim, reversedView(y, along));
     return y;
   },
   save: (_, [, dim, back]) => ({ dim, back }),
@@ -166,10 +166,10 @@ const cumsumOp = defineOp({
 /** y[.., i, ..] = Σ x[.., j, ..] over j ≤ i along `dim`; int32 as in sum.   ∂x = Σ g over j ≥ i */
 export function cumsum(x: Tensor, dim: number): Tensor {
   const d = normalizeDim('cumsum', dim, x.ndim);
-  return x.ndim === 0 ? sum(x) : inIntegers('cumsum', x, (t) => cumsumOp(t, d, false));
+  return x.ndim === 0 ? sum(x) : throughFloat64('cumsum', x, (t) => cumsumOp(t, d, false));
 }
 
-const extreme = (name: 'amax' | 'amin'): Reduce => {
+const extremeReduction = (name: 'amax' | 'amin'): Reducer => {
   const op = defineOp({
     name,
     forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => {
@@ -177,8 +177,8 @@ const extreme = (name: 'amax' | 'amin'): Reduce => {
         throw new ShapeError(`${name}: nothing to choose from along dims ${formatShape(dims)} of x ${formatShape(x.shape)}`);
       }
       // bool has no kernel of its own.
-      if (x.dtype === 'bool') return converted(k, reduced(k, name, converted(k, x, 'int32'), dims, keepdim), 'bool');
-      return reduced(k, name, x, dims, keepdim);
+      if (x.dtype === 'bool') return convertedView(k, reducedView(k, name, convertedView(k, x, 'int32'), dims, keepdim), 'bool');
+      return reducedView(k, name, x, dims, keepdim);
     },
     save: (_, [x, dims], [y]) => ({ x, dims, y }),
     backward: (g, { x, dims, y }) => {
@@ -193,15 +193,15 @@ const extreme = (name: 'amax' | 'amin'): Reduce => {
 };
 
 /** y = max x; NaN wins.   ∂x = g, shared equally among ties */
-export const amax: Reduce = extreme('amax');
+export const amax: Reducer = extremeReduction('amax');
 
 /** y = min x; NaN wins.   ∂x = g, shared equally among ties */
-export const amin: Reduce = extreme('amin');
+export const amin: Reducer = extremeReduction('amin');
 
 /** Where something is along one dim, or in the flattened tensor. */
-type Arg = (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor;
+type ArgReduction = (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor;
 
-const arg = (name: 'argmax' | 'argmin'): Arg => {
+const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
   const op = defineOp({
     name,
     forward: (k, x: Tensor, dim: number, keepdim: boolean) => {
@@ -222,25 +222,25 @@ const arg = (name: 'argmax' | 'argmin'): Arg => {
 };
 
 /** Index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
-export const argmax: Arg = arg('argmax');
+export const argmax: ArgReduction = argReduction('argmax');
 
 /** Index (int32) of the first smallest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
-export const argmin: Arg = arg('argmin');
+export const argmin: ArgReduction = argReduction('argmin');
 
 /** An extreme along one dim, and where it is. */
-type Extreme = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
+type ExtremeWithIndex = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
 
-const extremeAlong =
-  (name: string, arg: Arg): Extreme =>
+const extremeWithIndex =
+  (name: string, indexOf: ArgReduction): ExtremeWithIndex =>
   (x, dim, options = {}) => {
     const { keepdim } = withDefaults(name, options, { keepdim: false });
     const d = normalizeDim(name, dim, x.ndim);
-    const index = arg(x, d, { keepdim: true });
+    const index = indexOf(x, d, { keepdim: true });
     const y = x.ndim === 0 ? identity(x) : gatherUnchecked(x, d, index);
     return keepdim ? [y, index] : [squeeze(y, d), squeeze(index, d)];
   };
 
 /** [max x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
-export const max: Extreme = extremeAlong('max', argmax);
+export const max: ExtremeWithIndex = extremeWithIndex('max', argmax);
 /** [min x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
-export const min: Extreme = extremeAlong('min', argmin);
+export const min: ExtremeWithIndex = extremeWithIndex('min', argmin);

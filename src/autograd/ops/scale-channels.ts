@@ -3,7 +3,7 @@ import { formatShape, sameShape } from '../../core/shape.ts';
 import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { channelsLast, vector } from './dense-layouts.ts';
+import { toChannelsLast, toContiguous } from './dense-layouts.ts';
 import { mul } from './elementwise.ts';
 import { withOperands } from './operands.ts';
 import { reshape } from './views.ts';
@@ -19,7 +19,7 @@ const scaleChannelsOp = defineOp({
   gradKernel: (k, g, { x, s }, needs) => {
     const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
     const ds = empty(s.shape, x.dtype);
-    k.scaleChannelsGrad(channelsLast(k, g), channelsLast(k, x), vector(k, s), dx, ds);
+    k.scaleChannelsGrad(toChannelsLast(k, g), toChannelsLast(k, x), toContiguous(k, s), dx, ds);
     return [dx, needs[1] ? ds : null];
   },
   definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),

@@ -3,7 +3,7 @@ import { normalizeDim } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { rows } from './dense-layouts.ts';
+import { toRows } from './dense-layouts.ts';
 import { div, exp, log, sub } from './elementwise.ts';
 import { cast } from './operands.ts';
 import { amax, sum } from './reduce.ts';
@@ -15,13 +15,13 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
     name,
     forward: (k, x: Tensor) => {
       const y = empty(x.shape, x.dtype);
-      k.softmax(isLog, rows(k, x), rows(k, y));
+      k.softmax(isLog, toRows(k, x), toRows(k, y));
       return y;
     },
     save: (_needs, _args, [y]) => ({ y }),
     gradKernel: (k, g, { y }) => {
       const dx = empty(y.shape, y.dtype);
-      k.softmaxGrad(isLog, rows(k, g), rows(k, y), rows(k, dx));
+      k.softmaxGrad(isLog, toRows(k, g), toRows(k, y), toRows(k, dx));
       return [dx];
     },
     definition: (x) => {

@@ -89,10 +89,10 @@ const permuteOp = defineOp({
     return restride(x, ordered(x.shape), ordered(x.strides));
   },
   save: (_, [, dims]) => ({ dims }),
-  backward: (g, { dims }): Grads => [permuteOp(g, invert(dims))],
+  backward: (g, { dims }): Grads => [permuteOp(g, inversePermutation(dims))],
 });
 
-function invert(dims: readonly number[]): number[] {
+function inversePermutation(dims: readonly number[]): number[] {
   const inverse = new Array<number>(dims.length);
   dims.forEach((d, i) => {
     inverse[d] = i;
