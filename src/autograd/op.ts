@@ -135,12 +135,7 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   if (Array.isArray(inputs) && !isInsideBackward()) freeExpiring();
   const result = forward(op, args);
   const outputs = isTensor(result) ? [result] : result;
-  try {
-    if (inputs !== null && isFloat(outputs[0]!.dtype)) attach(op, args, inputs, outputs);
-  } catch (e) {
-    for (const t of outputs) t.free('dispose');
-    throw e;
-  }
+  if (inputs !== null && isFloat(outputs[0]!.dtype)) attachOrFree(op, args, inputs, outputs);
   for (const t of outputs) t.adoptIntoScope();
   if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
   return result;
@@ -154,14 +149,21 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
     if (!(a instanceof Tensor) || a.node === null) continue;
-    if (a.node.consumedBy !== null) [consumed, by] = [a, a.node.consumedBy];
-    else (nodes ??= new Array<Node | null>(args.length).fill(null))[i] = a.node;
+    if (a.node.consumedBy !== null) {
+      consumed = a;
+      by = a.node.consumedBy;
+    } else {
+      nodes ??= new Array<Node | null>(args.length).fill(null);
+      nodes[i] = a.node;
+    }
   }
   if (consumed === null) return nodes;
   if (nodes === null) return by;
+  const [consumer, remedy] =
+    by === 'dispose' ? ['dispose()', 'dispose of it later'] : ['backward', 'give that backward { retainGraph: true }'];
   throw new GraphConsumedError(
-    `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that ${by === 'dispose' ? 'dispose()' : 'backward'} has consumed, ` +
-      `and another argument still wants a gradient. detach() it if it is a constant here, or ${by === 'dispose' ? 'dispose of it later' : 'give that backward { retainGraph: true }'}`,
+    `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that ${consumer} has consumed, ` +
+      `and another argument still wants a gradient. detach() it if it is a constant here, or ${remedy}`,
   );
 }
 
@@ -189,6 +191,16 @@ function isArray(v: Views): v is readonly View[] {
   return Array.isArray(v);
 }
 
+/** attach, but frees the outputs where that throws. */
+function attachOrFree(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[] | FreedBy, outputs: readonly Tensor[]): void {
+  try {
+    attach(op, args, inputs, outputs);
+  } catch (e) {
+    for (const t of outputs) t.free('dispose');
+    throw e;
+  }
+}
+
 /**
  * Gives the result its node: recorded with the inputs' nodes, or consumed as all of them were, so that a later mix with live
  * ones throws instead of losing their gradient.
@@ -207,9 +219,14 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   const node = new Node(op, inputs, y);
   node.record();
   y.attach(node);
-  const all = op.definition === undefined ? saved : { ...saved, ...Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a])) };
+  const all = op.definition === undefined ? saved : { ...saved, ...argumentsByPosition(args) };
   if (all !== undefined) node.save(all, isTensor);
   instrumentation?.recorded(node);
+}
+
+/** The arguments that the definition of a fused op is called with under createGraph. */
+function argumentsByPosition(args: readonly unknown[]): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a]));
 }
 
 const isNode = (n: Node | null): boolean => n !== null;

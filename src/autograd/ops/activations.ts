@@ -18,8 +18,12 @@ import { arithmetic, expandTo, floating, toFloat, withOperands } from './operand
  */
 function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
   const op: Binary = binary(name, floating, {
-    save: (_, [g, y]) => ({ g: dy && g, y }),
-    backward: (h, { g, y }, needs) => [op(h, y), g && needs[1] ? dy!(mul(h, g), y) : null],
+    save: (_, [g, y]) => ({ g: dy === null ? null : g, y }),
+    backward: (h, { g, y }, needs) => {
+      const dg = op(h, y);
+      if (dy === null || g === null || !needs[1]) return [dg, null];
+      return [dg, dy(mul(h, g), y)];
+    },
   });
   return op;
 }
@@ -52,7 +56,10 @@ const logSigmoidOp = defineOp({
     const y = emptyLike(x);
     const t = emptyLike(x);
     // min(x, 0) − ln(1 + e^−|x|): neither term overflows.
-    for (const op of ['abs', 'neg', 'exp', 'log1p'] as const) k.unary(op, op === 'abs' ? x : t, t);
+    k.unary('abs', x, t);
+    k.unary('neg', t, t);
+    k.unary('exp', t, t);
+    k.unary('log1p', t, t);
     const zero = empty([], x.dtype);
     k.fill(0, zero);
     k.binary('minimum', x, expandTo(zero, x.shape), y);
@@ -115,9 +122,14 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
   const t = toFloat(x);
-  const cubic = (): Tensor => add(t, mul(mul(square(t), t), 0.044715));
-  const phi = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanh(mul(cubic(), Math.sqrt(2 / Math.PI)));
-  return mul(mul(t, 0.5), add(phi, 1));
+  const bend = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanhBend(t);
+  return mul(mul(t, 0.5), add(bend, 1));
+}
+
+/** tanh(√(2/π) (x + 0.044715 x³)), near erf(x / √2) */
+function tanhBend(x: Tensor): Tensor {
+  const cubic = add(x, mul(mul(square(x), x), 0.044715));
+  return tanh(mul(cubic, Math.sqrt(2 / Math.PI)));
 }
 
 /** Options of softplus. */

@@ -89,8 +89,10 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const n = x.numel / x.size(1);
   if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
   const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
-  const average = (of: Tensor | null, y: Tensor, take: number): Blend[] => (of === null ? [] : [{ x: of, y, keep: 1 - momentum, take }]);
-  const averages = [...average(runningMean, mean, momentum), ...average(runningVar, variance, (momentum * n) / (n - 1))];
+  const keep = 1 - momentum;
+  const averages: Blend[] = [];
+  if (runningMean !== null) averages.push({ x: runningMean, y: mean, keep, take: momentum });
+  if (runningVar !== null) averages.push({ x: runningVar, y: variance, keep, take: (momentum * n) / (n - 1) });
   noGrad(() => blend_('batchNorm', averages));
   for (const t of [mean, variance, ...rest]) t.dispose();
   return y;

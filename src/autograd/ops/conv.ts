@@ -79,22 +79,28 @@ export interface Conv2dOptions {
  */
 export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv2dOptions = {}): Tensor {
   const { groups, ...o } = withDefaults('conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1 });
-  const [stride, dilation] = [pair('conv2d', 'stride', o.stride, 1), pair('conv2d', 'dilation', o.dilation, 1)];
+  const stride = pair('conv2d', 'stride', o.stride, 1);
+  const dilation = pair('conv2d', 'dilation', o.dilation, 1);
   const same = o.padding === 'same';
   if (same && Math.max(...stride) > 1) throw new ArgumentError(`conv2d: padding 'same' needs stride 1, got ${formatShape(stride)}`);
   const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
   checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
   return withBatchDim('conv2d', x, (images) => {
     const shapeError = checkConv('conv2d', images, w, b, groups, false);
-    // What all sides together need may be odd: 'same' then pads the end by one more.
-    const total = dilation.map((by, d) => by * (w.size(d + 2) - 1)) as [number, number];
-    const padding = same ? ([total[0] >> 1, total[1] >> 1] as const) : given;
-    const odd = same && (total[0] | total[1]) & 1;
-    const framed = odd ? pad(images, [0, total[1] & 1, 0, total[0] & 1]) : images;
+    const { framed, padding } = same ? padToSame(images, w, dilation) : { framed: images, padding: given };
     const out = padding.map((by, d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
     if (Math.min(...out) < 1) throw shapeError(`the dilated kernel is larger than the padded input: output ${formatShape(out)}`);
     return [addBias(convOp(framed, w, { stride, padding, dilation, groups }), b)];
   })[0];
+}
+
+/** The padding that makes the output as large as x: half on each side. Where both sides need an odd sum, x gets the last one itself. */
+function padToSame(x: Tensor, w: Tensor, dilation: readonly [number, number]) {
+  const rows = dilation[0] * (w.size(2) - 1);
+  const columns = dilation[1] * (w.size(3) - 1);
+  const padding = [rows >> 1, columns >> 1] as const;
+  const isOdd = ((rows | columns) & 1) === 1;
+  return { framed: isOdd ? pad(x, [0, columns & 1, 0, rows & 1]) : x, padding };
 }
 
 /** y, and a number for each channel added */
@@ -117,21 +123,28 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
 export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: ConvTranspose2dOptions = {}): Tensor {
   const op = 'convTranspose2d';
   const { groups, ...o } = withDefaults(op, options, { stride: 1, padding: 0, outputPadding: 0, groups: 1, dilation: 1 });
-  const [stride, dilation] = [pair(op, 'stride', o.stride, 1), pair(op, 'dilation', o.dilation, 1)];
-  const [padding, extra] = [pair(op, 'padding', o.padding, 0), pair(op, 'outputPadding', o.outputPadding, 0)];
+  const stride = pair(op, 'stride', o.stride, 1);
+  const dilation = pair(op, 'dilation', o.dilation, 1);
+  const padding = pair(op, 'padding', o.padding, 0);
+  const extra = pair(op, 'outputPadding', o.outputPadding, 0);
   checkTensors(op, { x, w, ...(b !== null && { b }) });
   return withBatchDim(op, x, (images) => {
     const shapeError = checkConv(op, images, w, b, groups, true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
-      const [e, s, di] = [extra, stride, dilation].map(formatShape);
-      throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, got ${e}, stride ${s}, dilation ${di}`);
+      const got = `got ${formatShape(extra)}, stride ${formatShape(stride)}, dilation ${formatShape(dilation)}`;
+      throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, ${got}`);
     }
-    const out = extra.map((n, d) => (images.size(d + 2) - 1) * stride[d]! - 2 * padding[d]! + dilation[d]! * (w.size(d + 2) - 1) + n + 1);
+    const out = extra.map((n, d) => {
+      const strides = (images.size(d + 2) - 1) * stride[d]!;
+      return strides - 2 * padding[d]! + dilation[d]! * (w.size(d + 2) - 1) + n + 1;
+    });
     if (Math.min(images.size(2), images.size(3), ...out) < 1) throw shapeError(`x is too small: output ${formatShape(out)}`);
     // Whole strides of output padding are what rows and columns of zeros give.
-    const [below, beside] = extra.map((n, d) => Math.floor(n / stride[d]!)) as [number, number];
+    const below = Math.floor(extra[0] / stride[0]);
+    const beside = Math.floor(extra[1] / stride[1]);
     const framed = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
-    return [addBias(convGradX(framed, w, [images.size(0), w.size(1) * groups, ...out], { stride, padding, dilation, groups }), b)];
+    const shape = [images.size(0), w.size(1) * groups, ...out];
+    return [addBias(convGradX(framed, w, shape, { stride, padding, dilation, groups }), b)];
   })[0];
 }
 
@@ -146,13 +159,23 @@ function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: n
   if (!isFloat(x.dtype) || x.dtype !== w.dtype)
     throw new DTypeError(`${op}: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
   if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${groups}`);
-  const [own, perGroup, kh, kw] = w.sizes(4);
+  const outputs = checkChannels(x, w, groups, transposed, shapeError);
+  if (b !== null) checkBias(op, w, b, outputs);
+  return shapeError;
+}
+
+/** Checks the sizes of w; returns the number of output channels. */
+function checkChannels(x: Tensor, w: Tensor, groups: number, transposed: boolean, shapeError: (why: string) => ShapeError): number {
+  const [first, second, kh, kw] = w.sizes(4);
   const side = transposed ? 'input' : 'output';
-  if (own === 0 || own % groups !== 0) throw shapeError(`${own} ${side} channels do not divide into ${groups} groups`);
-  const [channels, outputs] = transposed ? [own, perGroup * groups] : [perGroup * groups, own];
+  if (first === 0 || first % groups !== 0) throw shapeError(`${first} ${side} channels do not divide into ${groups} groups`);
+  const channels = transposed ? first : second * groups;
   if (x.size(1) !== channels) throw shapeError(`x has ${x.size(1)} channels, w expects ${channels}`);
   if (kh === 0 || kw === 0) throw shapeError('the kernel is empty');
-  if (b !== null && !sameShape(b.shape, [outputs])) throw new ShapeError(`${op}: b must be [${outputs}] ${shapesOf({ w, b })}`);
-  if (b !== null && b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
-  return shapeError;
+  return transposed ? second * groups : first;
+}
+
+function checkBias(op: string, w: Tensor, b: Tensor, outputs: number): void {
+  if (!sameShape(b.shape, [outputs])) throw new ShapeError(`${op}: b must be [${outputs}] ${shapesOf({ w, b })}`);
+  if (b.dtype !== w.dtype) throw new DTypeError(`${op}: w is ${w.dtype}, b ${b.dtype}; they must be equal`);
 }

@@ -45,18 +45,60 @@ function arranged(t: Term, labels: readonly string[]): Tensor {
   return permute(gone.length === 0 ? t.x : sum(t.x, gone), order);
 }
 
+/** The number of elements along `n` dims of t from dim `from` on. */
+function count(t: Tensor, from: number, n: number): number {
+  return t.shape.slice(from, from + n).reduce((p, s) => p * s, 1);
+}
+
 /** The product of two terms, summed over the labels that are not in `keep`: a matrix product for each shared one that is. */
 function contract(a: Term, b: Term, keep: readonly string[]): Term {
   const kept = ({ labels }: Term, other: Term, shared: boolean): string[] =>
     labels.filter((l) => keep.includes(l) && other.labels.includes(l) === shared);
   const inner = a.labels.filter((l) => !keep.includes(l) && b.labels.includes(l));
-  const [batch, rows, columns] = [kept(a, b, true), kept(a, b, false), kept(b, a, false)];
-  const [x, w] = [arranged(a, [...batch, ...rows, ...inner]), arranged(b, [...batch, ...inner, ...columns])];
-  const count = (t: Tensor, from: number, n: number): number => t.shape.slice(from, from + n).reduce((p, s) => p * s, 1);
-  const [B, R, K] = [batch.length, rows.length, inner.length];
-  const [m, k, n] = [count(x, B, R), count(w, B, K), count(w, B + K, columns.length)];
+  const batch = kept(a, b, true);
+  const rows = kept(a, b, false);
+  const columns = kept(b, a, false);
+  const x = arranged(a, [...batch, ...rows, ...inner]);
+  const w = arranged(b, [...batch, ...inner, ...columns]);
+  const B = batch.length;
+  const R = rows.length;
+  const K = inner.length;
+  const m = count(x, B, R);
+  const k = count(w, B, K);
+  const n = count(w, B + K, columns.length);
   const y = matmul(reshape(x, [count(x, 0, B), m, k]), reshape(w, [count(w, 0, B), k, n]));
   return { x: reshape(y, [...x.shape.slice(0, B + R), ...w.shape.slice(B + K)]), labels: [...batch, ...rows, ...columns] };
+}
+
+/** Throws an ArgumentError about the equation. */
+type Fail = (why: string) => never;
+
+/** The labels of each operand's dims, and the size of each label: that of a dim which is not 1, where there is one. */
+function labelOperands(terms: readonly string[], operands: readonly Tensor[], fail: Fail) {
+  const sizes = new Map<string, number>();
+  const labels = operands.map((x, i) => {
+    const named = labelsOf(terms[i]!, x.ndim);
+    if (named.length !== x.ndim) fail(`does not name the dims of operand ${i} by "${terms[i]}"`);
+    for (const [d, l] of named.entries()) {
+      const n = x.shape[d]!;
+      const known = sizes.get(l) ?? 1;
+      if (n !== known && n !== 1 && known !== 1) fail(`gives "${l}" two sizes, ${known} and ${n}`);
+      if (known === 1) sizes.set(l, n);
+    }
+    return named;
+  });
+  return { labels, sizes };
+}
+
+/** The labels of the result: those after `->`, else those of an ellipsis and those that occur once. */
+function resultLabels(right: string | undefined, labels: readonly string[], sizes: ReadonlyMap<string, number>, fail: Fail): string[] {
+  // Digits, which name the dims of an ellipsis, come before letters.
+  const hidden = [...sizes.keys()].filter((l) => l <= '9').sort((a, b) => Number(b) - Number(a));
+  const once = labels.filter((l) => l > '9' && labels.indexOf(l) === labels.lastIndexOf(l)).sort();
+  const result = right === undefined ? [...hidden, ...once] : labelsOf(right, right.replace('...', '').length + hidden.length);
+  if (new Set(result).size !== result.length || result.some((l) => !sizes.has(l)))
+    fail('must have labels of the operands in its result, each once');
+  return result;
 }
 
 /**
@@ -75,29 +117,14 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
   const [left, right] = compact.split('->') as [string, string?];
   const terms = left.split(',');
   if (terms.length !== operands.length) fail(`is for ${terms.length} operands, got ${operands.length}`);
-  const sizes = new Map<string, number>();
-  const named = operands.map((x, i) => {
-    const labels = labelsOf(terms[i]!, x.ndim);
-    if (labels.length !== x.ndim) fail(`does not name the dims of operand ${i} by "${terms[i]}"`);
-    labels.forEach((l, d) => {
-      const [n, known] = [x.shape[d]!, sizes.get(l) ?? 1];
-      if (n !== known && n !== 1 && known !== 1) fail(`gives "${l}" two sizes, ${known} and ${n}`);
-      if (known === 1) sizes.set(l, n);
-    });
-    return labels;
-  });
-  const all = named.flat();
-  const hidden = [...sizes.keys()].filter((l) => l <= '9').sort((a, b) => Number(b) - Number(a));
-  const once = all.filter((l) => l > '9' && all.indexOf(l) === all.lastIndexOf(l)).sort();
-  const result = right === undefined ? [...hidden, ...once] : labelsOf(right, right.replace('...', '').length + hidden.length);
-  if (new Set(result).size !== result.length || result.some((l) => !sizes.has(l)))
-    fail('must have labels of the operands in its result, each once');
+  const { labels, sizes } = labelOperands(terms, operands, fail);
+  const result = resultLabels(right, labels.flat(), sizes, fail);
 
   const plain = operands.map((x, i) => {
     // A dim of size 1 where the label has more elsewhere broadcasts: the same as not having it.
-    const dims = [...x.shape.keys()].filter((d) => x.shape[d] === sizes.get(named[i]![d]!));
+    const dims = [...x.shape.keys()].filter((d) => x.shape[d] === sizes.get(labels[i]![d]!));
     const shape = dims.map((d) => x.shape[d]!);
-    return diagonal({ x: reshape(x, shape), labels: dims.map((d) => named[i]![d]!) });
+    return diagonal({ x: reshape(x, shape), labels: dims.map((d) => labels[i]![d]!) });
   });
   const product = plain.reduce((a, b, i) => contract(a, b, [...result, ...plain.slice(i + 1).flatMap((t) => t.labels)]));
   return arranged(product, result);

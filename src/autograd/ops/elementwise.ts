@@ -34,16 +34,21 @@ export const div: Binary = binary('div', floating, {
 export const pow: Binary = binary('pow', floating, {
   save: (needs, [a, b], [y]) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => {
+    const da = needs[0] ? mul(g, mul(b, pow(a, exponentMinusOne(a, b)))) : null;
+    if (y === null) return [da, null];
     // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
     const flat = logicalAnd(ge(b, 0), eq(a, 0));
-    return [needs[0] ? mul(g, mul(b, pow(a, exponentMinusOne(a, b)))) : null, y && mul(g, where(flat, 0, mul(y, log(where(flat, 1, a)))))];
+    const slope = mul(y, log(where(flat, 1, a)));
+    return [da, mul(g, where(flat, 0, slope))];
   },
 });
 
 /** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
 function exponentMinusOne(a: Tensor, b: Tensor): Tensor {
   const less = sub(b, 1);
-  return b.numel === 1 && b.item() !== 0 ? less : where(where(eq(b, 0), eq(a, 0), 0), 0, less);
+  if (b.numel === 1 && b.item() !== 0) return less;
+  const bothZero = where(eq(b, 0), eq(a, 0), 0);
+  return where(bothZero, 0, less);
 }
 
 /** maximum or minimum; `wins` is a strict comparison. */
@@ -135,19 +140,34 @@ const clampOp = defineOp({
     return y;
   },
   save: (_, [x, min, max]) => ({ x, min, max }),
-  backward: (g, { x, min, max }, needs) => {
-    const above = min === null ? g : where(ge(x, min), g, 0);
-    return [
-      needs[0] ? (max === null ? above : where(le(x, max), above, 0)) : null,
-      needs[1] && min ? where(lt(x, min), max === null ? g : where(lt(min, max), g, 0), 0) : null,
-      needs[2] && max ? where(gt(x, max), g, min === null ? 0 : where(gt(min, max), g, 0)) : null,
-    ];
-  },
+  backward: (g, { x, min, max }, needs) => [
+    needs[0] ? clampGradX(g, x, min, max) : null,
+    needs[1] && min !== null ? clampGradMin(g, x, min, max) : null,
+    needs[2] && max !== null ? clampGradMax(g, x, min, max) : null,
+  ],
   branch: ([x, min, max]) => {
     const sides = [min && lt(x, min), max && gt(x, max), min && max && gt(min, max)].filter((s) => s !== null);
     return sides.reduce((a, b) => add(mul(a, 2), b));
   },
 });
+
+/** g where min ≤ x ≤ max, else 0 */
+function clampGradX(g: Tensor, x: Tensor, min: Tensor | null, max: Tensor | null): Tensor {
+  const aboveMin = min === null ? g : where(ge(x, min), g, 0);
+  return max === null ? aboveMin : where(le(x, max), aboveMin, 0);
+}
+
+/** g where x < min < max, else 0 */
+function clampGradMin(g: Tensor, x: Tensor, min: Tensor, max: Tensor | null): Tensor {
+  const belowMax = max === null ? g : where(lt(min, max), g, 0);
+  return where(lt(x, min), belowMax, 0);
+}
+
+/** g where x > max or min > max, else 0 */
+function clampGradMax(g: Tensor, x: Tensor, min: Tensor | null, max: Tensor): Tensor {
+  const minAboveMax = min === null ? 0 : where(gt(min, max), g, 0);
+  return where(gt(x, max), g, minAboveMax);
+}
 
 /**
  * y = min(max(x, min), max); either bound may be null, a number or a tensor.
@@ -156,5 +176,9 @@ const clampOp = defineOp({
 export function clamp(x: Tensor, min: Operand | null, max: Operand | null = null): Tensor {
   if (min === null && max === null) throw new DTypeError('clamp: give at least one bound');
   const operands = [x, min, max].filter((t) => t !== null);
-  return withOperands('clamp', operands, arithmetic, (t, ...b) => clampOp(t, min === null ? null : b[0]!, max === null ? null : b.at(-1)!));
+  return withOperands('clamp', operands, arithmetic, (t, ...bounds) => {
+    const lower = min === null ? null : bounds[0]!;
+    const upper = max === null ? null : bounds.at(-1)!;
+    return clampOp(t, lower, upper);
+  });
 }

@@ -94,15 +94,19 @@ export function pad(x: Tensor, padding: readonly number[], options: { value?: nu
   }
   checkFits('pad', value, x.dtype);
   const side = (s: number): number[] => x.shape.map((_, d) => padding[2 * (x.ndim - 1 - d) + s] ?? 0);
-  const [before, after] = [side(0), side(1)] as const;
-  const cut = x.shape.reduce((t, n, d) => {
-    const [from, to] = [Math.max(-before[d]!, 0), n - Math.max(-after[d]!, 0)];
+  const before = side(0);
+  const after = side(1);
+  let cropped = x;
+  for (const [d, n] of x.shape.entries()) {
+    const from = Math.max(-before[d]!, 0);
+    const to = n - Math.max(-after[d]!, 0);
     if (from > to) throw new ShapeError(`pad: padding ${formatShape(padding)} cuts off more than x ${formatShape(x.shape)} has`);
-    return to - from === n ? t : slice(t, d, from, to);
-  }, x);
+    if (to - from !== n) cropped = slice(cropped, d, from, to);
+  }
   const shape = x.shape.map((n, d) => n + before[d]! + after[d]!);
-  const [starts, steps] = [before.map((p) => Math.max(p, 0)), x.shape.map(() => 1)];
-  return padOp(cut, shape, starts, steps, value);
+  const starts = before.map((p) => Math.max(p, 0));
+  const steps = x.shape.map(() => 1);
+  return padOp(cropped, shape, starts, steps, value);
 }
 
 const flipOp = defineOp({
@@ -191,15 +195,15 @@ export function checkIndex(op: string, index: Tensor, size: number, except?: num
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
   checkTensors('scatterAdd', { index, src });
   if (x.ndim < 2 && [x, index, src].some((t) => t.ndim === 0)) {
-    const [a, i, s] = [x, index, src].map((t) => (t.ndim === 0 ? reshape(t, [1]) : t)) as [Tensor, Tensor, Tensor];
-    return reshape(scatterAdd(a, dim, i, s), x.shape);
+    const atLeast1d = (t: Tensor): Tensor => (t.ndim === 0 ? reshape(t, [1]) : t);
+    return reshape(scatterAdd(atLeast1d(x), dim, atLeast1d(index), atLeast1d(src)), x.shape);
   }
   const d = normalizeDim('scatterAdd', dim, x.ndim);
   checkIndex('scatterAdd', index, x.shape[d]!);
-  const shapes = [index, src, x].map((t) => formatShape(t.shape));
-  const fits = index.ndim === x.ndim && index.ndim === src.ndim;
-  if (!fits || !index.shape.every((n, i) => n <= src.shape[i]! && (i === d || n <= x.shape[i]!))) {
-    throw new ShapeError(`scatterAdd: index ${shapes[0]} must fit into src ${shapes[1]}, and into x ${shapes[2]} but along dim ${dim}`);
+  const sameRank = index.ndim === x.ndim && index.ndim === src.ndim;
+  if (!sameRank || !index.shape.every((n, i) => n <= src.shape[i]! && (i === d || n <= x.shape[i]!))) {
+    const target = `into src ${formatShape(src.shape)}, and into x ${formatShape(x.shape)} but along dim ${dim}`;
+    throw new ShapeError(`scatterAdd: index ${formatShape(index.shape)} must fit ${target}`);
   }
   if (x.dtype !== src.dtype) throw new DTypeError(`scatterAdd: x is ${x.dtype}, src ${src.dtype}; convert one with .to()`);
   if (x.dtype === 'bool') throw new DTypeError("scatterAdd: bool does not add up; convert with .to('int32')");

@@ -15,22 +15,24 @@ import { checkOperand, expandTo, type Operand } from './operands.ts';
 /** Throws unless `target` may be written to now. */
 function checkWritable(op: string, target: Tensor, operand: Operand): void {
   target.checkReadable();
-  if (isGradEnabled()) {
-    const cause =
-      target.requiresGrad || target.storage.gradRefs > 0
-        ? `the target ${formatShape(target.shape)}, or a tensor that shares its memory, requires a gradient`
-        : operand instanceof Tensor && operand.requiresGrad
-          ? `the operand ${formatShape(operand.shape)} requires a gradient`
-          : null;
-    if (cause !== null) {
-      throw new InPlaceError(`${op}: ${cause}, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)`);
-    }
+  const cause = isGradEnabled() ? requiringGrad(target, operand) : null;
+  if (cause !== null) {
+    throw new InPlaceError(`${op}: ${cause}, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)`);
   }
   if (isExpanded(target.shape, target.strides)) {
     throw new InPlaceError(
       `${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`,
     );
   }
+}
+
+/** Names the tensor of a write that requires a gradient; null where none does. */
+function requiringGrad(target: Tensor, operand: Operand): string | null {
+  if (target.requiresGrad || target.storage.gradRefs > 0) {
+    return `the target ${formatShape(target.shape)}, or a tensor that shares its memory, requires a gradient`;
+  }
+  if (operand instanceof Tensor && operand.requiresGrad) return `the operand ${formatShape(operand.shape)} requires a gradient`;
+  return null;
 }
 
 /** The operand as a view of the target's shape and dtype that shares none of its memory. */

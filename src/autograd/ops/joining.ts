@@ -29,15 +29,14 @@ const catOp = defineOp({
   },
   save: (_, [dim, ...xs]) => ({ dim, shapes: xs.map((x) => x.shape) }),
   backward: (g, { dim, shapes }, needs): Grads => {
-    let at = 0;
-    return [
-      null,
-      ...shapes.map((shape, i) => {
-        const start = at;
-        at += shape[dim]!;
-        return needs[i + 1] ? slice(g, dim, start, at) : null;
-      }),
-    ];
+    const grads: (Tensor | null)[] = [null];
+    let start = 0;
+    for (const [i, shape] of shapes.entries()) {
+      const end = start + shape[dim]!;
+      grads.push(needs[i + 1] ? slice(g, dim, start, end) : null);
+      start = end;
+    }
+    return grads;
   },
 });
 
@@ -67,7 +66,8 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
 /** catOp in groups: its inputs are arguments, of which a call takes only so many. */
 function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
   if (xs.length <= 1000) return catOp(dim, ...xs);
-  const groups = Array.from({ length: Math.ceil(xs.length / 1000) }, (_, i) => catOp(dim, ...xs.slice(i * 1000, (i + 1) * 1000)));
+  const groups: Tensor[] = [];
+  for (let i = 0; i < xs.length; i += 1000) groups.push(catOp(dim, ...xs.slice(i, i + 1000)));
   return catInGroups(dim, groups);
 }
 
@@ -89,7 +89,8 @@ export function repeat(x: Tensor, counts: Shape): Tensor {
     throw new ArgumentError(`repeat: counts must be whole numbers ≥ 0, one a dim of x ${formatShape(x.shape)}, got ${formatShape(counts)}`);
   }
   const shape = counts.map((_, d) => x.shape[d - lead] ?? 1);
-  const [once, often] = [shape.flatMap((n) => [1, n]), shape.flatMap((n, d) => [counts[d]!, n])];
+  const once = shape.flatMap((n) => [1, n]);
+  const often = shape.flatMap((n, d) => [counts[d]!, n]);
   const result = shape.map((n, d) => n * counts[d]!);
   return reshape(expand(reshape(x, once), often), result);
 }
@@ -104,8 +105,12 @@ export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
   if (!areWhole(0, ...sizes) || sizes.reduce((a, b) => a + b, 0) !== n) {
     throw new ShapeError(`split: sizes ${formatShape(sizes)} do not add up to ${n}, dim ${dim} of x ${formatShape(x.shape)}`);
   }
-  let at = 0;
-  return sizes.map((s) => slice(x, d, at, (at += s)));
+  let start = 0;
+  return sizes.map((s) => {
+    const part = slice(x, d, start, start + s);
+    start += s;
+    return part;
+  });
 }
 
 /** At most `chunks` parts of equal size along `dim`, the last perhaps smaller, as views.   ∂x = their g in one */
@@ -124,7 +129,8 @@ export function unbind(x: Tensor, dim = 0): Tensor[] {
 /** y[.., (i + shift) mod n, ..] = x[.., i, ..] along `dim`, or in the flattened tensor.   ∂x = g rolled back */
 export function roll(x: Tensor, shift: Dims, dim?: Dims): Tensor {
   if (dim === undefined) return reshape(roll(reshape(x, [-1]), shift, 0), x.shape);
-  const [shifts, dims] = [dimList('roll', shift), dimList('roll', dim)];
+  const shifts = dimList('roll', shift);
+  const dims = dimList('roll', dim);
   if (shifts.length !== dims.length || !areWhole(-Infinity, ...shifts)) {
     throw new ArgumentError(`roll: shifts ${formatShape(shifts)} must be whole numbers, one a dim of ${formatShape(dims)}`);
   }

@@ -46,14 +46,16 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 
   const x = cast(a.ndim === 1 ? unsqueeze(a, 0) : a, dtype);
   const w = cast(b.ndim === 1 ? unsqueeze(b, 1) : b, dtype);
-  const batch: Shape = x.shape.slice(0, -2);
-  // One big product instead of a batch against the same matrix.
-  const y =
-    w.ndim === 2 && x.ndim > 2
-      ? reshape(matmulOp(reshape(x, [sizeOf(batch) * x.size(-2), inner]), w), [...batch, x.size(-2), w.size(-1)])
-      : matmulOp(x, w);
+  const y = w.ndim === 2 && x.ndim > 2 ? batchTimesMatrix(x, w) : matmulOp(x, w);
   const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
+}
+
+/** One big product instead of a batch of products with the same matrix. */
+function batchTimesMatrix(x: Tensor, w: Tensor): Tensor {
+  const batch: Shape = x.shape.slice(0, -2);
+  const rows = reshape(x, [sizeOf(batch) * x.size(-2), x.size(-1)]);
+  return reshape(matmulOp(rows, w), [...batch, x.size(-2), w.size(-1)]);
 }
 
 /** `product`, for an a of m dims and a b of n alone. */

@@ -269,7 +269,11 @@ export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED_DEFA
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  const logP = logSigmoid(x);
-  const logLikelihood = posWeight ? mul(logP, add(mul(t, sub(expand(posWeight, x.shape, op, 'posWeight'), 1)), 1)) : logP;
+  let logLikelihood = logSigmoid(x);
+  if (posWeight !== null) {
+    // (p − 1) t + 1: p for positive targets, 1 for others.
+    const p = expand(posWeight, x.shape, op, 'posWeight');
+    logLikelihood = mul(logLikelihood, add(mul(t, sub(p, 1)), 1));
+  }
   return weighted(op, sub(mul(sub(1, t), x), logLikelihood), weight);
 });

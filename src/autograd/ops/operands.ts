@@ -54,6 +54,11 @@ function scalar(value: number, dtype: DType): Tensor {
   return Tensor.fromView(v);
 }
 
+/** The operand as a tensor of `dtype`. */
+function toTensor(t: Operand, dtype: DType): Tensor {
+  return typeof t === 'number' ? scalar(t, dtype) : cast(t, dtype);
+}
+
 /**
  * Calls `op` on the operands as tensors of one dtype: `to(common)`, by default the common dtype itself. Constants and casts
  * made for it are freed, unless the graph holds them.
@@ -63,7 +68,7 @@ export function withOperands<R>(name: string, operands: readonly Operand[], to: 
   for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
   const tensors: Tensor[] = [];
   try {
-    for (const t of operands) tensors.push(typeof t === 'number' ? scalar(t, dtype) : t.dtype === dtype ? t : cast(t, dtype));
+    for (const t of operands) tensors.push(toTensor(t, dtype));
     return op(...tensors);
   } finally {
     for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');

@@ -30,7 +30,8 @@ function imageSizes(op: string, x: Tensor, from: number): readonly [number, numb
 /** The windows of a pool and its output's shape, checked. */
 function poolGeometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool2dOptions>): { p: PoolParams; shape: Shape } {
   const size = pair(op, 'kernel', kernel, 1);
-  const [stride, padding] = [pair(op, 'stride', o.stride ?? size, 1), pair(op, 'padding', o.padding, 0)];
+  const stride = pair(op, 'stride', o.stride ?? size, 1);
+  const padding = pair(op, 'padding', o.padding, 0);
   const dilation = pair(op, 'dilation', o.dilation, 1);
   if (padding.some((n, d) => n * 2 > size[d]!)) {
     const got = `got padding ${formatShape(padding)} and kernel ${formatShape(size)}`;
@@ -183,9 +184,16 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
   return withBatchDim('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
-    const to = typeof size === 'object' ? [size ?? [null, null]].flat().map((s, d) => s ?? [h, w][d]!) : size;
-    return [adaptiveAvgPoolOp(images, null, [n, c, ...pair('adaptiveAvgPool2d', 'size', to, 0)])];
+    const out = pair('adaptiveAvgPool2d', 'size', sizeOrImage(size, [h, w]), 0);
+    return [adaptiveAvgPoolOp(images, null, [n, c, ...out])];
   })[0];
+}
+
+/** `size` with the image's in the place of nulls. */
+function sizeOrImage(size: AdaptiveSize, image: readonly [number, number]): number | number[] {
+  if (size === null) return [...image];
+  if (typeof size !== 'object') return size;
+  return [size].flat().map((s, d) => s ?? image[d]!);
 }
 
 /** The mean of every image.   x [N,C,H,W] → y [N,C,1,1] */

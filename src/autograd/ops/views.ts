@@ -123,8 +123,7 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
 
 /** Without the size-1 dims: all of them, or those named (others are left).   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
-  const dims =
-    dim === undefined ? x.shape.map((_, d) => d) : (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim('squeeze', d, x.ndim));
+  const dims = dim === undefined ? [...x.shape.keys()] : [dim].flat().map((d) => normalizeDim('squeeze', d, x.ndim));
   const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
   return reshapeOp(x, left);
 }
@@ -137,12 +136,19 @@ export function unsqueeze(x: Tensor, dim: number): Tensor {
 
 /** The dims `source` at the places `destination`, the others in their order, as a view.   ∂x = g moved back */
 export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
-  const [from, to] = [source, destination].map((dims) => dimList('movedim', dims).map((d) => normalizeDim('movedim', d, x.ndim)));
-  if (from!.length !== to!.length || [from, to].some((dims) => new Set(dims).size !== dims!.length)) {
-    throw new ShapeError(`movedim: source [${from!.join()}] and destination [${to!.join()}] must be equally many dims, each once`);
+  const natural = (dims: Dims): number[] => dimList('movedim', dims).map((d) => normalizeDim('movedim', d, x.ndim));
+  const repeats = (dims: readonly number[]): boolean => new Set(dims).size !== dims.length;
+  const from = natural(source);
+  const to = natural(destination);
+  if (from.length !== to.length || repeats(from) || repeats(to)) {
+    throw new ShapeError(`movedim: source [${from.join()}] and destination [${to.join()}] must be equally many dims, each once`);
   }
-  const rest = [...x.shape.keys()].filter((d) => !from!.includes(d));
-  const order = x.shape.map((_, d) => (to!.includes(d) ? from![to!.indexOf(d)]! : rest.shift()!));
+  const rest = [...x.shape.keys()].filter((d) => !from.includes(d));
+  let placed = 0;
+  const order = x.shape.map((_, d) => {
+    const moved = to.indexOf(d);
+    return moved >= 0 ? from[moved]! : rest[placed++]!;
+  });
   return permute(x, order);
 }
 
