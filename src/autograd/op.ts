@@ -1,5 +1,5 @@
 /**
- * Operations: one block each, made with defineOp, and the one path on which all of them run.
+ * Operations: each is one block, made with defineOp. All of them run through `apply`.
  */
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
@@ -31,7 +31,7 @@ interface OpSpecBase<A extends readonly unknown[], V extends Views, S extends ob
   readonly broadcasts?: boolean;
   /** Returns what backward reads. The memory of tensors among its values is retained until then. */
   readonly save?: (needs: Needs, args: A, outputs: Outputs<V>) => S;
-  /** For an operation with kinks: which piece each element took. gradcheck detects by it that a kink was crossed. */
+  /** For an operation with kinks: returns the piece that each element took, so that gradcheck detects a step across a kink. */
   readonly branch?: (args: A, outputs: Outputs<V>) => Tensor;
 }
 
@@ -47,14 +47,14 @@ export interface SimpleOpSpec<A extends readonly unknown[], V extends Views, S e
 
 /** An operation with kernels of its own for the result and for the first-order gradients. */
 export interface FusedOpSpec<A extends readonly unknown[], V extends Views, S extends object> extends OpSpecBase<A, V, S> {
-  /** As that of a simple operation. */
+  /** Checks shapes and computes the result, as that of a simple operation. */
   readonly forward: (k: Kernels & FusedKernels, ...args: A) => V;
   /**
    * Computes the gradients of the arguments into new views; null where there is none. It records nothing. Under createGraph
    * the engine differentiates `definition` instead.
    */
   readonly gradKernel: (k: Kernels & FusedKernels, g: View, saved: SavedViews<S>, needs: Needs) => readonly (View | null)[];
-  /** The same operation in simple operations. The reference kernels run it, and derivatives of higher order are its. */
+  /** The same operation in simple operations. The reference kernels run it, and higher derivatives are those of it. */
   readonly definition: (...args: A) => Result<V>;
   readonly backward?: undefined;
 }
@@ -79,15 +79,16 @@ export interface AnyOp extends RecordedOp {
 /** The kernels of operations. On the reference kernels fused operations run their definitions and read no fused kernel. */
 const opKernels = { ...kernels, ...fused } as Kernels & FusedKernels;
 
-/** Where a fused op's arguments are saved for its definition: under this prefix and their position. */
+/** The prefix of the keys under which a fused op saves its arguments, by position, for its definition. */
 export const ARGUMENT = '@';
 
 let branchLog: Float64Array[] | null = null;
 
-/** Makes an operation from its block. See docs/adding-an-op.md. */
+/** Makes a fused operation from its block. See docs/adding-an-op.md. */
 export function defineOp<A extends readonly unknown[], V extends Views | [], S extends object>(
   spec: FusedOpSpec<A, V, S>,
 ): (...args: A) => Result<V>;
+/** Makes an operation from its block. See docs/adding-an-op.md. */
 export function defineOp<A extends readonly unknown[], V extends Views | [], S extends object>(
   spec: SimpleOpSpec<A, V, S>,
 ): (...args: A) => Result<V>;
@@ -106,13 +107,13 @@ function backwardFromKernel<A extends readonly unknown[], V extends Views, S ext
     withTemporaries(op.name, () => op.gradKernel(opKernels, g, saved, needs).map((v) => v && untracked(v)));
 }
 
-/** Runs `fn` and returns, beside its result, which branch every element of every operation with kinks took. */
+/** Runs `fn`. Returns its result and, for each operation with kinks, the branch that every element took. */
 export function logBranches<T>(fn: () => T): { result: T; branches: Float64Array[] } {
   const branches: Float64Array[] = [];
   return { result: withBranchLog(branches, fn), branches };
 }
 
-/** Runs `fn` without logging branches: for a choice that the result does not depend on. */
+/** Runs `fn` without logging branches: for a choice that does not affect the result. */
 export function withoutBranches<T>(fn: () => T): T {
   return withBranchLog(null, fn);
 }
@@ -128,7 +129,7 @@ function withBranchLog<T>(log: typeof branchLog, fn: () => T): T {
 }
 
 function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
-  // First of all, so that nothing has happened yet when an argument turns out to be gone.
+  // Before anything else, so that a released argument throws while nothing has changed.
   for (const a of args) if (a instanceof Tensor) a.checkReadable();
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
@@ -141,7 +142,10 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return result;
 }
 
-/** The nodes of the arguments by position; null if none wants a gradient; if all that did are consumed, by whom. */
+/**
+ * Returns the nodes of the arguments by position, or null if none requires a gradient. If all of them are consumed, returns
+ * what consumed one of them.
+ */
 function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | FreedBy | null {
   let nodes: (Node | null)[] | null = null;
   let consumed: Tensor | null = null;
@@ -167,7 +171,7 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   );
 }
 
-/** Computes the result; what else was allocated for it is freed, and everything where it throws. */
+/** Computes the result and frees temporaries; where it throws, everything that it allocated. */
 function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return withTemporaries(op.name, () =>
     withGradMode(false, () => {
@@ -182,7 +186,7 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
 function wrapResult(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
   if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
   const t = Tensor.fromView(v);
-  // A user's forward may compute with tensors: the handle it made gives way to the result's.
+  // A user's forward may compute with tensors. Its handle is replaced by that of the result.
   if (isTensor(v) && !args.includes(v)) v.dispose();
   return t;
 }
@@ -191,7 +195,7 @@ function isArray(v: Views): v is readonly View[] {
   return Array.isArray(v);
 }
 
-/** attach, but frees the outputs where that throws. */
+/** Calls attach; frees the outputs where it throws. */
 function attachOrFree(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[] | FreedBy, outputs: readonly Tensor[]): void {
   try {
     attach(op, args, inputs, outputs);
@@ -202,8 +206,8 @@ function attachOrFree(op: AnyOp, args: readonly unknown[], inputs: readonly (Nod
 }
 
 /**
- * Gives the result its node: recorded with the inputs' nodes, or consumed as all of them were, so that a later mix with live
- * ones throws instead of losing their gradient.
+ * Attaches a graph node to the first output. If every input's graph is consumed, the node is marked consumed: a later
+ * operation on it and a live tensor then throws instead of losing a gradient.
  */
 function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | null)[] | FreedBy, outputs: readonly Tensor[]): void {
   const y = outputs[0]!;
@@ -214,7 +218,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
     y.attach(node);
     return;
   }
-  // First, as it may throw.
+  // Before the node exists, because it may throw.
   const saved = op.save?.(inputs.map(isNode), args, outputs);
   const node = new Node(op, inputs, y);
   node.record();
@@ -224,19 +228,19 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   instrumentation?.recorded(node);
 }
 
-/** The arguments that the definition of a fused op is called with under createGraph. */
+/** Returns the arguments of a fused op's definition as values to save. */
 function argumentsByPosition(args: readonly unknown[]): Readonly<Record<string, unknown>> {
   return Object.fromEntries(args.map((a, i) => [ARGUMENT + i, a]));
 }
 
 const isNode = (n: Node | null): boolean => n !== null;
 
-/** Notes which branch every element took. */
+/** Logs which branch every element took. */
 function logBranch(branch: NonNullable<AnyOp['branch']>, log: Float64Array[], args: readonly unknown[], outputs: readonly Tensor[]): void {
   withoutBranches(() => {
     const b = withGradMode(false, () => branch(args, outputs));
     log.push(Float64Array.from(b.data()));
-    // A branch may be an argument or an output itself: those are not ours to free.
+    // The branch may be an argument or an output itself, which must stay.
     if (!args.includes(b) && !outputs.includes(b)) b.dispose();
   });
 }

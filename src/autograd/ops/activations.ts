@@ -1,5 +1,6 @@
 /**
- * Activation functions made of other operations: their gradients follow. Kinks, and which side they belong to, are PyTorch's.
+ * Activation functions. relu, sigmoid, tanh and logSigmoid are operations; the others are composed of operations. At a kink
+ * the gradient is that of the side that PyTorch takes.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
@@ -14,7 +15,8 @@ import { add, clamp, div, erf, expm1, mul, neg, square, sub } from './elementwis
 import { arithmetic, expandTo, floating, toFloat, withOperands } from './operands.ts';
 
 /**
- * dx = name(g, y), the gradient of a unary op in one pass over memory: linear in g, ∂y = dy(h ⊙ g, y) where it depends on y.
+ * Makes the operation dx = name(g, y): the gradient of a unary op in one pass over memory. It is linear in g; `dy` gives
+ * ∂y = dy(h ⊙ g, y), and is null where dx does not depend on y.
  */
 function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
   const op: Binary = binary(name, floating, {
@@ -29,7 +31,7 @@ function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
 }
 
 const reluGrad = outputGrad('reluGrad', null);
-/** y = max(x, 0).   ∂x = g where y > 0 (and, as PyTorch has it, at NaN) */
+/** y = max(x, 0).   ∂x = g where y > 0, and at NaN, as in PyTorch */
 export const relu: Unary = unary('relu', arithmetic, {
   save: (_needs, _args, [y]) => ({ y }),
   backward: (g, { y }) => [reluGrad(g, y)],
@@ -92,7 +94,7 @@ export function prelu(x: Tensor, w: Tensor): Tensor {
   }
   const slopes = w.reshape(w.numel === 1 ? [] : x.shape.map((c, d) => (d === 1 ? c : 1)));
   const positive = gt(x, 0);
-  // Where x is positive the slope multiplies 0, not x: 0 · ∞ would be NaN in w's gradient.
+  // Where x is positive, the slope multiplies 0 and not x: 0 · ∞ would give NaN in the gradient of w.
   return where(positive, x, mul(where(positive, 0, x), slopes));
 }
 
@@ -108,7 +110,7 @@ export function elu(x: Tensor, alpha = 1): Tensor {
 
 /** Options of gelu. */
 export interface GeluOptions {
-  /** Φ by the error function, 'none' (default), or by tanh. */
+  /** Computes Φ by the error function, 'none' (default), or approximates it by tanh. */
   readonly approximate?: 'none' | 'tanh';
 }
 
@@ -134,9 +136,9 @@ function tanhBend(x: Tensor): Tensor {
 
 /** Options of softplus. */
 export interface SoftplusOptions {
-  /** Sharpness of the bend, not 0. Default 1. */
+  /** Sharpness of the curve near 0; not 0. Default 1. */
   readonly beta?: number;
-  /** Beyond βx = threshold y is x itself. Default 20. */
+  /** Where βx > threshold, y = x. Default 20. */
   readonly threshold?: number;
 }
 
@@ -161,7 +163,7 @@ export const mish: Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
 /** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
 export const hardsigmoid: Unary = (x) => {
   const t = toFloat(x);
-  // Outside, clamp to 0 … 1 gives the value and no gradient. Its own kinks lie inside, where it is not taken.
+  // Outside −3 … 3, clamp gives the value 0 or 1 and no gradient. Its own kinks lie inside, where its result is not used.
   const outside = withoutBranches(() => clamp(t, 0, 1));
   return where(logicalAnd(gt(t, -3), lt(t, 3)), div(add(t, 3), 6), outside);
 };

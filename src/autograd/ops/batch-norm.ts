@@ -16,8 +16,8 @@ import { mean } from './reduce.ts';
 import { reshape } from './views.ts';
 
 /**
- * [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C; variance is the biased one. What lies
- * behind it is there for backward.
+ * Computes [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C. variance is the biased
+ * one; the last three serve backward.
  *   y = (x − μ) / √(σ² + ε) · w + b = x · scale − offset
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
  */
@@ -84,7 +84,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     const shift = runningMean.mul(scale).neg();
     return affine(x, scale, bias === null ? shift : shift.add(bias), frame);
   }
-  // Nothing has no statistics: the running ones stay.
+  // An empty x has no statistics, so the running ones stay.
   if (x.numel === 0) return affine(x, weight, bias, frame);
   const n = x.numel / x.size(1);
   if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);

@@ -1,5 +1,5 @@
 /**
- * Broadcasting, and summing: each is the adjoint of the other.
+ * Broadcasting and summation, each the adjoint of the other.
  */
 import { ShapeError, checkArray } from '../../core/errors.ts';
 import { broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
@@ -23,7 +23,7 @@ export const sumOp = defineOp({
   backward: (g, { shape, dims }) => [expand(reshape(g, keptShape(shape, dims)), shape)],
 });
 
-/** g summed over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
+/** Sums g over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
 export function sumTo(g: Tensor, shape: Shape): Tensor {
   if (sameShape(g.shape, shape)) return g;
   const lead = g.ndim - shape.length;
@@ -38,7 +38,7 @@ const expandOp = defineOp({
   backward: (g, { shape }) => [sumTo(g, shape)],
 });
 
-/** x broadcast to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
+/** Broadcasts x to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
 export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
   checkArray(op, shape);
   const lead = shape.length - x.ndim;
@@ -49,5 +49,5 @@ export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tens
   return expandOp(x, full);
 }
 
-/** x broadcast to `shape`, as a view.   ∂x = g summed over the broadcast dims */
+/** Broadcasts x to `shape` as a view.   ∂x = g summed over the broadcast dims */
 export const broadcastTo = (x: Tensor, shape: Shape): Tensor => expand(x, shape, 'broadcastTo');

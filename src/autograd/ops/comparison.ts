@@ -1,5 +1,5 @@
 /**
- * Comparison, choice and logic, elementwise with NumPy broadcasting.
+ * Comparison, selection and logic, elementwise with NumPy broadcasting.
  */
 import { checkFits, fits, type DType } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
@@ -21,7 +21,7 @@ const compare = (op: CompareOp): Binary => {
     },
   });
   return (a, b) => {
-    // A number that the tensor cannot hold has its place all the same: float64 holds both sides.
+    // A number that does not fit the tensor's dtype is still comparable: float64 can hold both operands.
     const holds = (d: DType): boolean => [a, b].every((n) => typeof n !== 'number' || fits(n, d));
     return withOperands(op, [a, b], (d) => (holds(d) ? d : 'float64'), run);
   };
@@ -63,7 +63,7 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
   return withOperands('where', [a, b], sameDType, (x, y) => whereOp(c, x, y));
 }
 
-/** x with `value`, a number or a 0-d tensor, where the mask is true; mask bool, broadcasts against x.   ∂x = g where not mask */
+/** Replaces x by `value`, a number or a 0-d tensor, where the mask is true. mask is bool and broadcasts to x.   ∂x = g where not mask */
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   if (mask.dtype !== 'bool')
     throw new DTypeError(`maskedFill: the mask must be bool, got ${mask.dtype}; compare it first, e.g. mask.ne(0)`);
@@ -75,7 +75,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   return where(mask, value, x);
 }
 
-// — truth: 0 is false, all else true, NaN too —
+// — logic: 0 is false, every other number is true, also NaN —
 
 const logical = (name: string, op: (a: Tensor, b: Tensor) => Tensor): Binary => {
   const run = (a: Tensor, b: Tensor): Tensor => {
@@ -91,7 +91,7 @@ export const logicalAnd: Binary = logical('logicalAnd', (a, b) => where(a, b, 0)
 export const logicalOr: Binary = logical('logicalOr', (a, b) => where(a, 1, b));
 /** y = (not x), bool. No gradient. */
 export const logicalNot: Unary = (x) => eq(x, 0);
-/** y = whether x is NaN, bool. No gradient. */
+/** y = (x is NaN), bool. No gradient. */
 export const isnan: Unary = (x) => ne(x, x);
-/** y = whether x is neither NaN nor infinite, bool. No gradient. */
+/** y = (x is neither NaN nor infinite), bool. No gradient. */
 export const isfinite: Unary = (x) => logicalAnd(gt(x, -Infinity), lt(x, Infinity));

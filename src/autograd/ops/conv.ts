@@ -1,5 +1,5 @@
 /**
- * 2-d convolution. It is bilinear, so three operations, the adjoints of each other, carry every order of gradient.
+ * 2-d convolution. It is bilinear: three operations, each the adjoint of the others, give gradients of every order.
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel.
  */
 import { isFloat } from '../../core/dtype.ts';
@@ -15,12 +15,12 @@ import { withBatchDim, type Size2d } from './image-batch.ts';
 import { pad } from './indexing.ts';
 import { reshape } from './views.ts';
 
-/** One side of the output: how often a dilated kernel fits into the padded input. */
+/** Returns the size of one side of the output: how often a dilated kernel fits into the padded input. */
 export function outputSize(size: number, kernel: number, stride: number, padding: number, dilation: number): number {
   return Math.floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
 }
 
-/** y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v].   ∂x, ∂w: the two operations below */
+/** y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v].   ∂x, ∂w: the next two operations */
 const convOp = defineOp({
   name: 'conv2d',
   forward: (k, x: Tensor, w: Tensor, p: ConvParams) => {
@@ -68,7 +68,7 @@ export interface Conv2dOptions {
   readonly padding?: Size2d | 'same' | 'valid';
   /** Distance between the kernel's taps. Default 1. */
   readonly dilation?: Size2d;
-  /** Channels are split into so many groups, each convolved alone. Default 1. */
+  /** The number of groups of channels, each convolved separately. Default 1. */
   readonly groups?: number;
 }
 
@@ -87,23 +87,23 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
   checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
   return withBatchDim('conv2d', x, (images) => {
     const shapeError = checkConv('conv2d', images, w, b, groups, false);
-    const { framed, padding } = same ? padToSame(images, w, dilation) : { framed: images, padding: given };
-    const out = padding.map((by, d) => outputSize(framed.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
+    const { padded, padding } = same ? padToSame(images, w, dilation) : { padded: images, padding: given };
+    const out = padding.map((by, d) => outputSize(padded.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
     if (Math.min(...out) < 1) throw shapeError(`the dilated kernel is larger than the padded input: output ${formatShape(out)}`);
-    return [addBias(convOp(framed, w, { stride, padding, dilation, groups }), b)];
+    return [addBias(convOp(padded, w, { stride, padding, dilation, groups }), b)];
   })[0];
 }
 
-/** The padding that makes the output as large as x: half on each side. Where both sides need an odd sum, x gets the last one itself. */
+/** Pads x for an output as large as x: half of the padding on each side, and the last row or column of an odd number at the end. */
 function padToSame(x: Tensor, w: Tensor, dilation: readonly [number, number]) {
   const rows = dilation[0] * (w.size(2) - 1);
   const columns = dilation[1] * (w.size(3) - 1);
   const padding = [rows >> 1, columns >> 1] as const;
   const isOdd = ((rows | columns) & 1) === 1;
-  return { framed: isOdd ? pad(x, [0, columns & 1, 0, rows & 1]) : x, padding };
+  return { padded: isOdd ? pad(x, [0, columns & 1, 0, rows & 1]) : x, padding };
 }
 
-/** y, and a number for each channel added */
+/** Adds b, one number for each channel. */
 const addBias = (y: Tensor, b: Tensor | null): Tensor => (b === null ? y : add(y, reshape(b, [-1, 1, 1])));
 
 /** Options of convTranspose2d. */
@@ -115,7 +115,7 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, 'padding'> {
 }
 
 /**
- * The adjoint of conv2d, for upsampling: every pixel of x lays down a kernel.
+ * Computes the adjoint of conv2d, for upsampling: every pixel of x adds a scaled kernel to y.
  *   y[n, o, i·s + u·d − p, j·s + v·d − p] = b[o] + Σ_{c,i,j,u,v} x[n,c,i,j] · w[c,o,u,v]
  * Shape:  x [N,C,H,W], w [C,O/groups,KH,KW], b [O] → y [N,O,OH,OW], OH = (H − 1)s − 2p + d(KH − 1) + outputPadding + 1
  * Throws: ShapeError for channels or sizes that do not fit; ArgumentError for options outside their values
@@ -139,18 +139,18 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
       return strides - 2 * padding[d]! + dilation[d]! * (w.size(d + 2) - 1) + n + 1;
     });
     if (Math.min(images.size(2), images.size(3), ...out) < 1) throw shapeError(`x is too small: output ${formatShape(out)}`);
-    // Whole strides of output padding are what rows and columns of zeros give.
+    // Output padding of whole strides is the same as rows and columns of zeros after x.
     const below = Math.floor(extra[0] / stride[0]);
     const beside = Math.floor(extra[1] / stride[1]);
-    const framed = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
+    const padded = below + beside === 0 ? images : pad(images, [0, beside, 0, below]);
     const shape = [images.size(0), w.size(1) * groups, ...out];
-    return [addBias(convGradX(framed, w, shape, { stride, padding, dilation, groups }), b)];
+    return [addBias(convGradX(padded, w, shape, { stride, padding, dilation, groups }), b)];
   })[0];
 }
 
 /**
- * Checks all but the geometry: w is [O,C/groups,KH,KW], or [C,O/groups,KH,KW] where transposed. Returns what makes an error that
- * shows both shapes.
+ * Checks all arguments but the geometry: w is [O,C/groups,KH,KW], or [C,O/groups,KH,KW] where transposed. Returns a function that
+ * makes an error with both shapes.
  */
 function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: number, transposed: boolean): (why: string) => ShapeError {
   const shapeError = (why: string): ShapeError =>

@@ -1,11 +1,11 @@
 /**
- * The memory layouts that fused kernels read: a view that has another is copied.
+ * The memory layouts that fused kernels read. A view in another layout is copied.
  */
 import { channelsLastStrides, isRowMajor, sizeOf } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast, restride, type View } from '../../kernels/view.ts';
 
-/** x with channels innermost and dense, copied where it is not: as the fused kernels want it. */
+/** Returns x dense and channels-last: itself, or a copy. */
 export function toChannelsLast(k: Kernels, x: View): View {
   const want = channelsLastStrides(x.shape);
   const fits = x.shape.every((n, d) => n === 1 || x.strides[d] === want[d]);
@@ -15,7 +15,7 @@ export function toChannelsLast(k: Kernels, x: View): View {
   return y;
 }
 
-/** A vector one after another in memory, copied where it is not: as the fused kernels want it. */
+/** Returns v contiguous: itself, or a copy. */
 export function toContiguous(k: Kernels, v: View): View {
   if (isRowMajor(v.shape, v.strides)) return v;
   const y = empty(v.shape, v.dtype);
@@ -23,7 +23,7 @@ export function toContiguous(k: Kernels, v: View): View {
   return y;
 }
 
-/** Rows of the last dim, one after another: what the softmax kernels read. */
+/** Returns x as a row-major matrix whose rows run along the last dim: a view, or a copy. */
 export function toRows(k: Kernels, x: View): View {
   const dense = isRowMajor(x.shape, x.strides) ? x : empty(x.shape, x.dtype);
   if (dense !== x) k.copy(x, dense);

@@ -1,5 +1,5 @@
 /**
- * Noise that multiplies: functions that zero elements, channels or samples at random. Without training, or for p = 0, y is x.
+ * Dropout: functions that zero elements, channels or samples at random. Without training, or for p = 0, y is x.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
@@ -16,7 +16,7 @@ import { cast } from './operands.ts';
 export interface DropoutOptions {
   /** False returns x. Default true. */
   readonly training?: boolean;
-  /** Where the mask comes from. Default: the generator of `manualSeed`. */
+  /** Draws the mask. Default: the generator of `manualSeed`. */
   readonly generator?: Generator;
 }
 
@@ -40,7 +40,7 @@ function masked(op: string, x: Tensor, p: number, shape: Shape, options: Dropout
 }
 
 /**
- * y = x ⊙ m / (1 − p), m = 0 with probability p, else 1. The mask is a function of the draw and the element's index alone.
+ * y = x ⊙ m / (1 − p), m = 0 with probability p, else 1. The mask depends on the draw and the element's index alone.
  * Throws: ArgumentError for p outside 0 … 1
  */
 export function dropout(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor {
@@ -48,7 +48,7 @@ export function dropout(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tenso
 }
 
 /**
- * dropout of whole channels: one draw for each of them.
+ * Drops whole channels: dropout with one draw for each of them.
  * Shape:  x [N,C,H,W] or [C,H,W] → y as x
  * Source: Tompson et al. 2015, arXiv:1411.4280, section 3.2
  * Throws: ShapeError for other ranks; ArgumentError for p outside 0 … 1
@@ -59,11 +59,11 @@ export function dropout2d(x: Tensor, p = 0.5, options: DropoutOptions = {}): Ten
   return masked('dropout2d', x, p, shape, options);
 }
 
-/** What stochasticDepth drops: all of x, or samples one by one. */
+/** The unit that stochasticDepth drops: all of x, or each sample. */
 export type StochasticDepthMode = 'batch' | 'row';
 
 /**
- * dropout of a residual branch as a whole: one draw for x ('batch'), or for each sample along dim 0 ('row').
+ * Drops a residual branch as a whole: one draw for x ('batch'), or for each sample along dim 0 ('row').
  * Source: Huang et al. 2016, arXiv:1603.09382, eq. 2; scaled in training as torchvision does, not in evaluation
  * Throws: ArgumentError for another mode or p outside 0 … 1
  */

@@ -1,5 +1,5 @@
 /**
- * Einstein summation, as products of matrices: labels are dims, and what the result does not name is summed over.
+ * Einstein summation as products of matrices. A label names a dim; labels that the result does not name are summed over.
  */
 import { ArgumentError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
@@ -12,13 +12,13 @@ import { permute, reshape } from './views.ts';
 const TERM = String.raw`[a-zA-Z]*(?:\.{3})?[a-zA-Z]*`;
 const EQUATION = new RegExp(`^${TERM}(?:,${TERM})*(?:->${TERM})?$`);
 
-/** A tensor and what its dims are called: by a letter, or by a number where an ellipsis stands for them. */
+/** A tensor and the labels of its dims: a letter, or a number for a dim of an ellipsis. */
 interface Term {
   readonly x: Tensor;
   readonly labels: readonly string[];
 }
 
-/** `term`'s labels; those of its ellipsis are numbered from the last one on. */
+/** Returns the labels of `term`; the dims of its ellipsis are numbered from the last one on. */
 function labelsOf(term: string, rank: number): string[] {
   const [head, tail] = term.split('...') as [string, string?];
   const hidden = tail === undefined ? 0 : rank - head.length - tail.length;
@@ -26,7 +26,7 @@ function labelsOf(term: string, rank: number): string[] {
   return [...Array.from(head), ...numbers, ...Array.from(tail ?? '')];
 }
 
-/** With one dim for each label: the diagonal of those that have two. */
+/** Takes the diagonal of dims with one label, so that each label has one dim. */
 function diagonal({ x, labels }: Term): Term {
   const b = labels.findLastIndex((l, i) => labels.indexOf(l) < i);
   if (b < 0) return { x, labels };
@@ -37,7 +37,7 @@ function diagonal({ x, labels }: Term): Term {
   return diagonal({ x: slice(flat, -1, 0, null, n + 1), labels: [...rest, a].map((d) => labels[d]!) });
 }
 
-/** With the dims of `labels`, in their order; the others are summed over. */
+/** Returns a tensor with the dims of `labels`, in their order; the others are summed over. */
 function arranged(t: Term, labels: readonly string[]): Tensor {
   const gone = [...t.labels.keys()].filter((d) => !labels.includes(t.labels[d]!));
   const left = t.labels.filter((l) => labels.includes(l));
@@ -45,12 +45,12 @@ function arranged(t: Term, labels: readonly string[]): Tensor {
   return permute(gone.length === 0 ? t.x : sum(t.x, gone), order);
 }
 
-/** The number of elements along `n` dims of t from dim `from` on. */
+/** Counts the elements along `n` dims of t from dim `from` on. */
 function count(t: Tensor, from: number, n: number): number {
   return t.shape.slice(from, from + n).reduce((p, s) => p * s, 1);
 }
 
-/** The product of two terms, summed over the labels that are not in `keep`: a matrix product for each shared one that is. */
+/** Multiplies two terms and sums over shared labels that are not in `keep`. Shared labels in `keep` are batch dims of the matrix product. */
 function contract(a: Term, b: Term, keep: readonly string[]): Term {
   const kept = ({ labels }: Term, other: Term, shared: boolean): string[] =>
     labels.filter((l) => keep.includes(l) && other.labels.includes(l) === shared);
@@ -73,7 +73,7 @@ function contract(a: Term, b: Term, keep: readonly string[]): Term {
 /** Throws an ArgumentError about the equation. */
 type Fail = (why: string) => never;
 
-/** The labels of each operand's dims, and the size of each label: that of a dim which is not 1, where there is one. */
+/** Returns the labels of each operand's dims, and each label's size: 1 only if all its dims have size 1. */
 function labelOperands(terms: readonly string[], operands: readonly Tensor[], fail: Fail) {
   const sizes = new Map<string, number>();
   const labels = operands.map((x, i) => {
@@ -90,7 +90,7 @@ function labelOperands(terms: readonly string[], operands: readonly Tensor[], fa
   return { labels, sizes };
 }
 
-/** The labels of the result: those after `->`, else those of an ellipsis and those that occur once. */
+/** Returns the labels of the result: those after `->`, else those of an ellipsis and those that occur once. */
 function resultLabels(right: string | undefined, labels: readonly string[], sizes: ReadonlyMap<string, number>, fail: Fail): string[] {
   // Digits, which name the dims of an ellipsis, come before letters.
   const hidden = [...sizes.keys()].filter((l) => l <= '9').sort((a, b) => Number(b) - Number(a));
@@ -102,9 +102,9 @@ function resultLabels(right: string | undefined, labels: readonly string[], size
 }
 
 /**
- * Σ over the labels that the result does not name of the product of the operands, e.g. `einsum('bij,bjk->bik', a, b)`.
+ * Multiplies the operands and sums over the labels that the result does not name, e.g. `einsum('bij,bjk->bik', a, b)`.
  * Without `->` the result has the labels that occur once, in alphabetical order, after those of an ellipsis. A label twice
- * in an operand is its diagonal. Size 1 broadcasts. Operands are contracted from left to right.
+ * in an operand takes its diagonal. Size 1 broadcasts. Operands are contracted from left to right.
  * Throws: ArgumentError for an equation that is malformed or does not fit the operands
  */
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
@@ -121,7 +121,7 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
   const result = resultLabels(right, labels.flat(), sizes, fail);
 
   const plain = operands.map((x, i) => {
-    // A dim of size 1 where the label has more elsewhere broadcasts: the same as not having it.
+    // A dim of size 1 whose label is larger elsewhere broadcasts, which is the same as removing it.
     const dims = [...x.shape.keys()].filter((d) => x.shape[d] === sizes.get(labels[i]![d]!));
     const shape = dims.map((d) => x.shape[d]!);
     return diagonal({ x: reshape(x, shape), labels: dims.map((d) => labels[i]![d]!) });

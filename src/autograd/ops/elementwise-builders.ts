@@ -1,5 +1,5 @@
 /**
- * How an elementwise operation is made from its formula: kernel, shapes and dtypes are the same for all.
+ * Builders of elementwise operations. An operation gives its formulas; the kernel call, shapes and dtypes are the same for all.
  */
 import type { DType } from '../../core/dtype.ts';
 import { broadcastShapes } from '../../core/shape.ts';
@@ -16,7 +16,7 @@ export type Binary = (a: Operand, b: Operand) => Tensor;
 
 type Formulas<A extends readonly unknown[], S extends object> = Pick<SimpleOpSpec<A, View, S>, 'save' | 'backward' | 'branch'>;
 
-/** The operation y = name(x), computed in the dtype that `to` makes of x's. */
+/** Makes the operation y = name(x), computed in the dtype `to(x.dtype)`. */
 export function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, formulas: Formulas<[x: Tensor], S>): Unary {
   const forward = (k: Kernels, x: Tensor): View => {
     const y = emptyLike(x);
@@ -27,19 +27,20 @@ export function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, 
   return (x) => withOperands(name, [x], to, op);
 }
 
+/** A gradient as a function of g and the saved tensor. */
 export type Derivative = (g: Tensor, saved: Tensor) => Tensor;
 
-/** unary where ∂x = dx(g, x). */
+/** Makes a unary operation with ∂x = dx(g, x). */
 export function fromInput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
   return unary(name, to, { save: (_, [x]) => ({ x }), backward: (g, { x }) => [dx(g, x)] });
 }
 
-/** unary where ∂x = dx(g, y): the output says as much as the input. */
+/** Makes a unary operation with ∂x = dx(g, y), so that only the output is saved. */
 export function fromOutput(name: UnaryOp, to: (d: DType) => DType, dx: Derivative): Unary {
   return unary(name, to, { save: (_needs, _args, [y]) => ({ y }), backward: (g, { y }) => [dx(g, y)] });
 }
 
-/** The operation y = name(a, b), computed in the dtype that `to` makes of the common one. */
+/** Makes the operation y = name(a, b), computed in the dtype `to(common dtype)`. */
 export function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType, formulas: Formulas<[a: Tensor, b: Tensor], S>): Binary {
   const forward = (k: Kernels, a: Tensor, b: Tensor): View => {
     const shape = broadcastShapes(name, a.shape, b.shape);
@@ -49,7 +50,7 @@ export function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType
   };
   const op = defineOp({ name, broadcasts: true, forward, ...formulas });
   return (a, b) => {
-    // Most calls: nothing to convert, nothing to free.
+    // The fast path of most calls: nothing to convert and nothing to free.
     if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
     return withOperands(name, [a, b], to, op);
   };

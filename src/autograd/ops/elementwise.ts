@@ -1,5 +1,5 @@
 /**
- * Elementwise operations: one number in, one number out, with NumPy broadcasting where there are two.
+ * Elementwise arithmetic and functions. Two operands follow NumPy broadcasting.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { DTypeError } from '../../core/errors.ts';
@@ -36,14 +36,14 @@ export const pow: Binary = binary('pow', floating, {
   backward: (g, { a, b, y }, needs) => {
     const da = needs[0] ? mul(g, mul(b, pow(a, exponentMinusOne(a, b)))) : null;
     if (y === null) return [da, null];
-    // a = 0 with b ≥ 0: y does not depend on b near there, and y · ln a would be NaN.
+    // Where a = 0 and b ≥ 0, y does not depend on b, and y · ln a would be NaN.
     const flat = logicalAnd(ge(b, 0), eq(a, 0));
     const slope = mul(y, log(where(flat, 1, a)));
     return [da, mul(g, where(flat, 0, slope))];
   },
 });
 
-/** b − 1, but 0 where a = b = 0: there b · a^(b−1) is to be 0, and so is its derivative, where 0 · a⁻¹ is NaN. */
+/** Returns b − 1, but 0 where a = b = 0: there b · a^(b−1) and its derivative must be 0, and 0 · a⁻¹ would be NaN. */
 function exponentMinusOne(a: Tensor, b: Tensor): Tensor {
   const less = sub(b, 1);
   if (b.numel === 1 && b.item() !== 0) return less;
@@ -51,12 +51,12 @@ function exponentMinusOne(a: Tensor, b: Tensor): Tensor {
   return where(bothZero, 0, less);
 }
 
-/** maximum or minimum; `wins` is a strict comparison. */
+/** Makes maximum or minimum; `wins` is the strict comparison. */
 const extremumOp = (name: 'maximum' | 'minimum', wins: Binary): Binary =>
   binary(name, arithmetic, {
     save: (_, [a, b]) => ({ a, b }),
     backward: (g, { a, b }, needs) => {
-      // As PyTorch's: ties share the gradient, and at NaN, where neither wins, both get it.
+      // As in PyTorch: ties share the gradient. At NaN neither operand wins, and both get all of it.
       const shared = where(eq(a, b), mul(g, 0.5), g);
       return [needs[0] ? where(wins(b, a), 0, shared) : null, needs[1] ? where(wins(a, b), 0, shared) : null];
     },
@@ -80,7 +80,7 @@ export const abs: Unary = unary('abs', arithmetic, {
   branch: ([x]) => sign(x),
 });
 
-/** y = −1, 0 or 1. No gradient: it is zero wherever there is one. */
+/** y = −1, 0 or 1. No gradient: the derivative is 0 wherever it exists. */
 export const sign: Unary = unary('sign', arithmetic, {});
 
 /** y = x².   ∂x = 2 g ⊙ x */
@@ -121,11 +121,11 @@ const rounding = (name: 'floor' | 'ceil' | 'round'): Unary => {
   return (x) => (isFloat(x.dtype) ? op(x) : add(x, 0));
 };
 
-/** y = ⌊x⌋; int32 stays. No gradient: it is zero wherever there is one. */
+/** y = ⌊x⌋; int32 stays. No gradient: the derivative is 0 wherever it exists. */
 export const floor: Unary = rounding('floor');
 /** y = ⌈x⌉; int32 stays. No gradient. */
 export const ceil: Unary = rounding('ceil');
-/** y = the whole number nearest x, the even one of two; int32 stays. No gradient. */
+/** y = the integer nearest x, ties to even; int32 stays. No gradient. */
 export const round: Unary = rounding('round');
 
 const clampOp = defineOp({

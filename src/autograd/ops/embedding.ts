@@ -1,5 +1,5 @@
 /**
- * Rows of a table by index. Letters: V rows, D numbers in each.
+ * Embedding: rows of a table by index. Letters: V rows, D numbers in each.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
@@ -10,11 +10,11 @@ import { checkIndex, gatherUnchecked } from './indexing.ts';
 
 /** Options of embedding. */
 export interface EmbeddingOptions {
-  /** The row that stands for padding, which has no gradient; a negative one counts from the end. Default none. */
+  /** The row of the padding token, which gets no gradient; a negative one counts from the end. Default none. */
   readonly paddingIdx?: number | null;
 }
 
-/** Which of `rows` rows stands for padding, counted from the start. */
+/** Returns the index of the padding row, counted from the start; null where there is none. */
 export function paddingRow(op: string, paddingIdx: number | null, rows: number): number | null {
   if (paddingIdx === null) return null;
   if (!Number.isInteger(paddingIdx) || paddingIdx < -rows || paddingIdx >= rows)
@@ -23,7 +23,7 @@ export function paddingRow(op: string, paddingIdx: number | null, rows: number):
 }
 
 /**
- * y[…, :] = weight[indices[…], :].   ∂weight = g added up at indices, but for the padding row
+ * y[…, :] = weight[indices[…], :].   ∂weight = g added up at indices, except at the padding row
  * Shape:  indices […] (int32), weight [V,D] → y […,D]
  * Throws: ShapeError for an index outside 0 … V − 1; DTypeError for other dtypes; ArgumentError for a padding row outside
  */

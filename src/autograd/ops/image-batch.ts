@@ -1,3 +1,6 @@
+/**
+ * Images with or without a batch dim.
+ */
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
@@ -6,7 +9,7 @@ import { squeeze, unsqueeze } from './views.ts';
 /** One number for both image dims, or [vertical, horizontal]. */
 export type Size2d = number | readonly [number, number];
 
-/** Runs an operation on images [N,C,H,W], which may have several results, for x with or without N. */
+/** Calls `run`, an operation on images [N,C,H,W] with one result or more, for x [N,C,H,W] or [C,H,W]. */
 export function withBatchDim<T extends Tensor[] | [Tensor]>(op: string, x: Tensor, run: (x: Tensor) => T): T {
   checkTensors(op, { x });
   if (x.ndim === 3) return run(unsqueeze(x, 0)).map((y) => squeeze(y, 0)) as T;

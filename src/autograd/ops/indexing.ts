@@ -1,5 +1,5 @@
 /**
- * Elements by their places: slices and their adjoint, gather and scatter, triangles.
+ * Indexing: slices, padding (their adjoint), gather and scatterAdd, triangular parts.
  */
 import { checkFits } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
@@ -16,7 +16,7 @@ import type { Binary } from './elementwise-builders.ts';
 import { add, sub } from './elementwise.ts';
 import { reshape, squeeze, unsqueeze } from './views.ts';
 
-// — windows: every steps[d]-th element from starts[d] on, sizes[d] of them, as a view; and their adjoint —
+// — slices: along each dim, sizes[d] elements from starts[d] on, steps[d] apart, as a view; and their adjoint —
 
 const sliceOp = defineOp({
   name: 'slice',
@@ -43,7 +43,7 @@ function sliceView(v: View, starts: readonly number[], sizes: Shape, steps: read
   return restride(v, sizes, strides, offset);
 }
 
-/** x read backwards along `dims`. */
+/** Returns x in reverse order along `dims`, as a view. */
 export function reversedView(v: View, dims: readonly number[]): View {
   const flips = v.strides.map((s, d) => (dims.includes(d) ? s : 0));
   const offset = flips.reduce((at, s, d) => at + s * Math.max(v.shape[d]! - 1, 0), v.offset);
@@ -52,8 +52,8 @@ export function reversedView(v: View, dims: readonly number[]): View {
 }
 
 /**
- * Elements start, start + step, … before `end` along `dim`, as a view; negative bounds count from the end, bounds outside
- * are clipped.   ∂x = g placed in zeros
+ * Returns the elements start, start + step, … before `end` along `dim`, as a view. Negative bounds count from the end;
+ * bounds outside are clipped.   ∂x = g placed in zeros
  */
 export function slice(x: Tensor, dim: number, start = 0, end: number | null = null, step = 1): Tensor {
   const d = normalizeDim('slice', dim, x.ndim);
@@ -70,7 +70,7 @@ export function slice(x: Tensor, dim: number, start = 0, end: number | null = nu
   return sliceOp(x, at(from, 0), x.shape.with(d, size), at(step, 1));
 }
 
-/** The `index`-th slice along `dim`, without that dim, as a view; negative indices count from the end.   ∂x = g placed in zeros */
+/** Returns the slice at `index` along `dim`, without that dim, as a view; negative indices count from the end.   ∂x = g placed in zeros */
 export function select(x: Tensor, dim: number, index: number): Tensor {
   const d = normalizeDim('select', dim, x.ndim);
   const n = x.shape[d] ?? 0;
@@ -82,8 +82,8 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
 }
 
 /**
- * x in a frame of `value`s. `padding` names pairs from the last dim on, as PyTorch's: [left, right, top, bottom, …].
- * Negative ones cut off.   ∂x = g inside the frame
+ * Pads x with `value`. `padding` lists pairs from the last dim on, as in PyTorch: [left, right, top, bottom, …].
+ * Negative numbers crop.   ∂x = g without the padding
  */
 export function pad(x: Tensor, padding: readonly number[], options: { value?: number } = {}): Tensor {
   checkTensors('pad', { x });
@@ -126,7 +126,7 @@ export function flip(x: Tensor, dims: Dims): Tensor {
   return flipOp(x, named.length === 0 ? [] : normalizeDims('flip', named, x.ndim));
 }
 
-/** gather without its range check: for indices that an operation has made itself. */
+/** gather without its range check, for indices that an operation has computed. */
 export const gatherUnchecked = defineOp({
   name: 'gather',
   forward: (k, x: Tensor, dim: number, index: Tensor) => {
@@ -138,7 +138,7 @@ export const gatherUnchecked = defineOp({
   backward: (g, { shape, dim, index }): Grads => [scatterUnchecked(g, dim, index, shape)],
 });
 
-/** y = zeros(shape), then y[.., index[.., i, ..], ..] += x[.., i, ..]: gather's adjoint. */
+/** y = zeros(shape), then y[.., index[.., i, ..], ..] += x[.., i, ..]: the adjoint of gather. */
 export const scatterUnchecked = defineOp({
   name: 'scatterAdd',
   forward: (k, x: Tensor, dim: number, index: Tensor, shape: Shape) => {
@@ -153,7 +153,7 @@ export const scatterUnchecked = defineOp({
 
 /**
  * y[.., i, ..] = x[.., index[.., i, ..], ..] along `dim`.   ∂x = g added up at index
- * Shape:  x and index (int32) of one rank, 0-d counting as 1-d; index's other sizes at most x's; y has index's shape
+ * Shape:  x and index (int32) of equal rank, 0-d counts as 1-d; other sizes of index at most those of x; y as index
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
@@ -170,7 +170,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   return gatherUnchecked(x, d, index);
 }
 
-/** Throws unless `index` is int32 with values from 0 to size − 1, or `except`; returns whether that occurs. */
+/** Throws unless `index` is int32 with values from 0 to size − 1, or `except`; returns whether `except` occurs. */
 export function checkIndex(op: string, index: Tensor, size: number, except?: number): boolean {
   if (index.dtype !== 'int32')
     throw new DTypeError(
@@ -188,8 +188,8 @@ export function checkIndex(op: string, index: Tensor, size: number, except?: num
 
 /**
  * y = x, then y[.., index[.., i, ..], ..] += src[.., i, ..] along `dim`.   ∂x = g,   ∂src = g gathered at index
- * Shape:  x, index (int32) and src of one rank, 0-d counting as 1-d; index's sizes at most src's, and at most x's but along
- *         dim; y has x's shape
+ * Shape:  x, index (int32) and src of equal rank, 0-d counts as 1-d; sizes of index at most those of src, and at most
+ *         those of x except along dim; y as x
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {

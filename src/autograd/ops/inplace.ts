@@ -1,6 +1,6 @@
 /**
- * Writing into tensors. Never recorded: in grad mode they throw where anything involved requires a gradient. Every write
- * bumps the version that all views share.
+ * In-place operations. They are never recorded: in grad mode they throw if the target or the operand requires a gradient. Every
+ * write increments the version, which all views of a storage share.
  */
 import { checkFits, promote } from '../../core/dtype.ts';
 import { DTypeError, InPlaceError, ShapeError } from '../../core/errors.ts';
@@ -12,7 +12,7 @@ import { isGradEnabled, isOlderThanReplay } from '../grad-mode.ts';
 import { Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './operands.ts';
 
-/** Throws unless `target` may be written to now. */
+/** Throws unless `target` may be written now. */
 function checkWritable(op: string, target: Tensor, operand: Operand): void {
   target.checkReadable();
   const cause = isGradEnabled() ? requiringGrad(target, operand) : null;
@@ -26,7 +26,7 @@ function checkWritable(op: string, target: Tensor, operand: Operand): void {
   }
 }
 
-/** Names the tensor of a write that requires a gradient; null where none does. */
+/** Returns the part of the error text that names a tensor which requires a gradient; null where none does. */
 function requiringGrad(target: Tensor, operand: Operand): string | null {
   if (target.requiresGrad || target.storage.gradRefs > 0) {
     return `the target ${formatShape(target.shape)}, or a tensor that shares its memory, requires a gradient`;
@@ -35,7 +35,7 @@ function requiringGrad(target: Tensor, operand: Operand): string | null {
   return null;
 }
 
-/** The operand as a view of the target's shape and dtype that shares none of its memory. */
+/** Returns the operand as a view of the target's shape and dtype that does not overlap it. */
 function operandView(op: string, target: Tensor, operand: Operand): View {
   if (typeof operand === 'number') {
     checkFits(op, operand, target.dtype);
@@ -89,7 +89,7 @@ export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, val
 /** x ← 0. Not recorded. Returns x. */
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
 
-/** What a moving average takes in. */
+/** One pair of tensors of a moving average. */
 export interface Blend {
   readonly x: Tensor;
   /** In x's shape and dtype. */

@@ -1,5 +1,5 @@
 /**
- * Images resized.
+ * Resizing of images. Letters: N batch, C channels, H W image, OH OW output.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
@@ -14,15 +14,15 @@ export interface InterpolateOptions {
   readonly size?: number | readonly number[] | null;
   /** The output's sizes are ⌊size · scaleFactor⌋. */
   readonly scaleFactor?: number | readonly number[] | null;
-  /** Default 'nearest', the only one there is. */
+  /** Default 'nearest', the only mode. */
   readonly mode?: 'nearest';
 }
 
 /**
- * x resized by repeating or leaving out elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. Where a
- * scaleFactor is given, 1 / scaleFactor stands for H/OH. Indices are reckoned in float32, as PyTorch's.
+ * Resizes x by repeating or skipping elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. With a
+ * scaleFactor, 1 / scaleFactor replaces H/OH. Indices are computed in float32, as in PyTorch.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
- * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError where nothing would remain
+ * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError for an empty output
  */
 export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
   const { size, scaleFactor, mode } = withDefaults('interpolate', options, { size: null, scaleFactor: null, mode: 'nearest' });

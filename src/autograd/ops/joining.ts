@@ -1,5 +1,5 @@
 /**
- * Tensors made of several, and parts of one: cat, stack, split, chunk, unbind, repeat, roll.
+ * Joining and splitting: cat, stack, split, chunk, unbind, repeat, roll.
  */
 import { promote } from '../../core/dtype.ts';
 import { ArgumentError, ShapeError, checkArray, kindOf } from '../../core/errors.ts';
@@ -48,7 +48,7 @@ function checkTensorList(op: string, tensors: readonly Tensor[]): Tensor {
   return tensors[0]!;
 }
 
-/** The tensors one after another along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
+/** Concatenates the tensors along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const first = checkTensorList('cat', tensors);
   const d = normalizeDim('cat', dim, first.ndim);
@@ -63,7 +63,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   return catInGroups(d, alike);
 }
 
-/** catOp in groups: its inputs are arguments, of which a call takes only so many. */
+/** Concatenates at most 1,000 tensors at a time: they are arguments of a call, whose number is limited. */
 function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
   if (xs.length <= 1000) return catOp(dim, ...xs);
   const groups: Tensor[] = [];
@@ -71,7 +71,7 @@ function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
   return catInGroups(dim, groups);
 }
 
-/** The tensors, of one shape, along a new dim.   ∂xᵢ = its slice of g */
+/** Joins tensors of one shape along a new dim.   ∂xᵢ = its slice of g */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   const first = checkTensorList('stack', tensors);
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
@@ -81,7 +81,7 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   return cat(parts, normalizeDim('stack', dim, first.ndim + 1));
 }
 
-/** x laid out counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
+/** Repeats x counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
 export function repeat(x: Tensor, counts: Shape): Tensor {
   checkArray('repeat', counts);
   const lead = counts.length - x.ndim;
@@ -95,7 +95,7 @@ export function repeat(x: Tensor, counts: Shape): Tensor {
   return reshape(expand(reshape(x, once), often), result);
 }
 
-/** Parts of x along `dim`, as views: of `size` (the last may be smaller), or of each of several sizes.   ∂x = their g in one */
+/** Splits x along `dim` into views of `size` (the last may be smaller), or of several sizes.   ∂x = their g concatenated */
 export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
   const d = dimOf('split', x, dim);
   const n = x.shape[d]!;
@@ -113,14 +113,14 @@ export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
   });
 }
 
-/** At most `chunks` parts of equal size along `dim`, the last perhaps smaller, as views.   ∂x = their g in one */
+/** Splits x along `dim` into at most `chunks` views of equal size; the last may be smaller.   ∂x = their g concatenated */
 export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
   const n = x.shape[dimOf('chunk', x, dim)]!;
   if (!areWhole(1, chunks)) throw new ArgumentError(`chunk: chunks must be a whole number ≥ 1, got ${chunks}`);
   return split(x, n === 0 ? new Array<number>(chunks).fill(0) : Math.ceil(n / chunks), dim);
 }
 
-/** The slices along `dim`, without that dim, as views.   ∂x = their g in one */
+/** Returns all slices along `dim`, without that dim, as views.   ∂x = their g stacked */
 export function unbind(x: Tensor, dim = 0): Tensor[] {
   const d = dimOf('unbind', x, dim);
   return Array.from({ length: x.shape[d]! }, (_, i) => select(x, d, i));

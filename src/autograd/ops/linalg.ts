@@ -28,7 +28,7 @@ const matmulOp = defineOp({
 });
 
 /**
- * The matrix product, as torch.matmul: vectors dot, matrices multiply, leading dims broadcast as batches.
+ * Computes the matrix product, as torch.matmul: vectors give the dot product, leading dims broadcast as batches.
  * Shape:  a [B…,M,K] · b [B…,K,N] → [B…,M,N]; a [K] counts as [1,K], b [K] as [K,1], without those dims in the result
  *   ∂a = g · bᵀ,   ∂b = aᵀ · g, summed over broadcast batches
  * Throws: ShapeError where the inner sizes differ; DTypeError for int32 and bool
@@ -51,14 +51,14 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
 }
 
-/** One big product instead of a batch of products with the same matrix. */
+/** Multiplies a batch by one matrix as a single product. */
 function batchTimesMatrix(x: Tensor, w: Tensor): Tensor {
   const batch: Shape = x.shape.slice(0, -2);
   const rows = reshape(x, [sizeOf(batch) * x.size(-2), x.size(-1)]);
   return reshape(matmulOp(rows, w), [...batch, x.size(-2), w.size(-1)]);
 }
 
-/** `product`, for an a of m dims and a b of n alone. */
+/** Restricts `product` to an a of m dims and a b of n dims. */
 const ranked =
   (op: string, m: number, n: number, product: typeof matmul) =>
   (a: Tensor, b: Tensor): Tensor => {

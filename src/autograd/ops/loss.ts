@@ -1,6 +1,6 @@
 /**
- * Losses. Letters: N samples, K classes; M = all samples, over N and whatever dims follow the classes. What is left out of a
- * mean, and what happens at the edges, is as in PyTorch.
+ * Losses. Letters: N samples, K classes; M = all samples, over N and the dims after the classes. Which losses count in a mean,
+ * and the values at the edges, are as in PyTorch.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
@@ -22,7 +22,7 @@ import { mean, requireFloat, sum } from './reduce.ts';
 import { logSoftmax } from './softmax.ts';
 import { movedim, reshape, squeeze, unsqueeze } from './views.ts';
 
-/** What becomes of the losses of the elements or samples: all of them, their mean, or their sum. */
+/** How the losses of elements or samples are reduced: not at all, to their mean, or to their sum. */
 export type Reduction = 'none' | 'mean' | 'sum';
 
 /** Options of every loss. */
@@ -36,7 +36,7 @@ export type Loss<O extends LossOptions> = (x: Tensor, target: Tensor, options?: 
 
 const LOSS_DEFAULTS: Required<LossOptions> = { reduction: 'mean' };
 
-/** `total` is what the mean divides by; by default the number of losses. */
+/** Reduces the losses. The mean divides by `total`, by default the number of losses. */
 function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?: Tensor): Tensor {
   if (reduction === 'none') return loss;
   if (reduction === 'sum') return sum(loss);
@@ -44,7 +44,7 @@ function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?:
   throw new ArgumentError(`${op}: reduction must be 'none', 'mean' or 'sum', got '${String(reduction)}'`);
 }
 
-/** loss ⊙ weight, which broadcasts to it. */
+/** loss ⊙ weight; weight broadcasts to the loss's shape. */
 const weighted = (op: string, loss: Tensor, weight: Tensor | null): Tensor =>
   weight === null ? loss : mul(loss, expand(weight, loss.shape, op, 'weight'));
 
@@ -60,16 +60,16 @@ export interface NllLossOptions extends LossOptions {
 
 /** Options of crossEntropy. */
 export interface CrossEntropyOptions extends NllLossOptions {
-  /** The share of each target that goes to all classes alike, 0 … 1. Default 0. */
+  /** The share of each target that is spread evenly over all classes, 0 … 1. Default 0. */
   readonly labelSmoothing?: number;
 }
 
 const NLL_DEFAULTS: Required<NllLossOptions> = { ...LOSS_DEFAULTS, weight: null, ignoreIndex: -100 };
 
-/** x's shape without its classes: dim 1, or the only one. */
+/** Returns x's shape without the dim of the classes: dim 1, or the only one. */
 const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 1);
 
-/** x as rows of classes [M,K]. */
+/** Checks x and weight; returns x as rows of classes [M,K]. */
 function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
   checkTensors(op, { x, ...(weight !== null && { weight }) });
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
@@ -80,7 +80,7 @@ function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
   return x.ndim === 2 ? x : reshape(movedim(x, x.ndim === 1 ? 0 : 1, -1), [sizeOf(samplesOf(x)), k]);
 }
 
-/** Throws unless target holds one int32 class below K for each sample of x; returns whether any is to be ignored. */
+/** Throws unless target holds one int32 class below K for each sample of x; returns whether any is `ignoreIndex`. */
 function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex: number): boolean {
   if (target.dtype !== 'int32')
     throw new DTypeError(`${op}: target must hold class indices as int32, got ${target.dtype}; make it with { dtype: 'int32' }`);
@@ -90,7 +90,7 @@ function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex: number
   return checkIndex(op, target, x.size(x.ndim === 1 ? 0 : 1), ignoreIndex);
 }
 
-/** −w[t] x[t], plus what smoothing moves from there to all classes; reduced.   x [M,K] log-probabilities */
+/** −w[t] x[t], reduced; smoothing spreads a share over all classes.   x [M,K] log-probabilities */
 function weightedNll(op: string, x: Tensor, target: Tensor, options: Required<CrossEntropyOptions>): Tensor {
   const { weight, ignoreIndex, labelSmoothing } = options;
   const classes = reshape(target, [-1]);
@@ -117,7 +117,7 @@ function nllOfProbabilities(
 }
 
 /**
- * [loss, log p] for x [N,K] and class indices target [N]: lossᵢ = −log softmax(xᵢ)[targetᵢ].
+ * Computes [loss, log p] for x [N,K] and class indices target [N]: lossᵢ = −log softmax(xᵢ)[targetᵢ].
  *   ∂xᵢ = gᵢ (softmax(xᵢ) − onehot(targetᵢ))
  */
 export const crossEntropyOp = defineOp({
@@ -182,7 +182,7 @@ export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {})
 
 type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tensor;
 
-/** A loss of each element, reduced. */
+/** Makes a loss from that of each element. */
 function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>): Loss<O> {
   return (x, target, options = {} as O) => {
     const read = withDefaults(op, options, defaults);
@@ -201,7 +201,7 @@ export const l1Loss = perElement('l1Loss', LOSS_DEFAULTS, (x, t) => abs(sub(x, t
 
 /** Options of smoothL1Loss. */
 export interface SmoothL1LossOptions extends LossOptions {
-  /** Where the parabola passes into lines, at least 0. Default 1. */
+  /** The distance at which the parabola becomes a line, at least 0. Default 1. */
   readonly beta?: number;
 }
 
@@ -213,7 +213,7 @@ export interface SmoothL1LossOptions extends LossOptions {
 export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...LOSS_DEFAULTS, beta: 1 }, (x, t, { beta }) => {
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   const size = abs(sub(x, t));
-  // At β = 0 nothing lies below it, and 1/β would make NaN of the gradient there.
+  // At β = 0 there is no parabola, and 1/β would make the gradient at 0 NaN.
   return beta === 0 ? size : where(lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
 });
 
@@ -243,7 +243,7 @@ const binaryCrossEntropyOp = defineOp({
   forward: (_, x: Tensor, t: Tensor) => scope(() => sub(mul(sub(t, 1), clampedLogOfRest(x)), mul(t, clampedLog(x)))),
   save: (_, [x, t]) => ({ x, t }),
   backward: (g, { x, t }, needs) => [
-    // PyTorch's bound, which is single in double precision too.
+    // PyTorch's bound: a float32 number, in float64 too.
     needs[0] ? mul(g, div(sub(x, t), clamp(mul(x, sub(1, x)), Math.fround(1e-12)))) : null,
     needs[1] ? mul(g, sub(clampedLogOfRest(x), clampedLog(x))) : null,
   ],

@@ -1,5 +1,5 @@
 /**
- * Normalisations as functions. Letters: N batch, C channels.
+ * Layer, RMS and group normalisation. Letters: N batch, C channels.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
@@ -18,7 +18,7 @@ export interface NormOptions {
 }
 
 /**
- * y = (x − μ) / √(σ² + ε) ⊙ weight + bias, μ and σ² over the last dims, for each place in the dims before
+ * y = (x − μ) / √(σ² + ε) ⊙ weight + bias, with μ and σ² over the last dims
  * Shape:  x [..., ...normalizedShape] → y as x; weight, bias of normalizedShape
  * Source: Ba et al. 2016, arXiv:1607.06450, eq. 3 and 4
  * Throws: ShapeError for an x that does not end in normalizedShape
@@ -38,7 +38,7 @@ export interface RmsNormOptions {
 }
 
 /**
- * y = x / √(mean x² + ε) ⊙ weight, the mean over the last dims, for each place in the dims before
+ * y = x / √(mean x² + ε) ⊙ weight, with the mean over the last dims
  * Shape:  x [..., ...normalizedShape] → y as x; weight of normalizedShape
  * Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4
  * Throws: ShapeError for an x that does not end in normalizedShape
@@ -64,7 +64,7 @@ export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {
     throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
   if (x.numel === numGroups) throw new ShapeError(`groupNorm: more than 1 value per group is needed, got 1 (x ${formatShape(x.shape)})`);
   if (x.numel === 0) return affine(x, weight, bias, frame);
-  // The group's mean at each of its channels, by way of the channels' own: fast in any memory order.
+  // Averages each channel, then the channels of a group: fast in any memory order. The result has one mean per channel.
   const average = (t: Tensor): Tensor => {
     const each = x.ndim === 2 ? t : t.mean([...t.shape.keys()].slice(2), { keepdim: true });
     const groups = each.unflatten(1, [numGroups, size]);
@@ -80,7 +80,7 @@ function divideByRms(x: Tensor, dims: readonly number[], eps: number): Tensor {
   return x.mul(x.square().mean(dims, { keepdim: true }).add(eps).rsqrt());
 }
 
-/** y = x ⊙ weight + bias, each of them where it is not null, seen in the shape `frame` */
+/** y = x ⊙ weight + bias, where they are not null, reshaped to `frame` */
 export function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, frame?: Shape): Tensor {
   const place = (t: Tensor): Tensor => (frame === undefined ? t : t.reshape(frame));
   const y = weight === null ? x : x.mul(place(weight));
@@ -89,7 +89,7 @@ export function affine(x: Tensor, weight: Tensor | null, bias: Tensor | null, fr
 
 type NamedTensors = Readonly<Record<string, Tensor | null>>;
 
-/** The shape in which vectors [C] broadcast against x [N,C,…]; checks x, them and ε. */
+/** Checks x [N,C,…], vectors [C] and ε; returns the shape in which the vectors broadcast to x. */
 export function channelShape(op: string, x: Tensor, vectors: NamedTensors, eps: number): number[] {
   checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: x must be [N,C,…], got ${formatShape(x.shape)}`);
@@ -97,7 +97,7 @@ export function channelShape(op: string, x: Tensor, vectors: NamedTensors, eps: 
   return x.shape.map((c, d) => (d === 1 ? c : 1));
 }
 
-/** The dims of `normalizedShape` at x's end; checks x, the operands of that shape, and ε. */
+/** Checks x, the operands of `normalizedShape` and ε; returns the last dims of x, which have that shape. */
 function lastDims(op: string, x: Tensor, normalizedShape: number | Shape, operands: NamedTensors, eps: number): number[] {
   checkTensors(op, { x });
   const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;

@@ -9,34 +9,34 @@ import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/
 import { defineOp } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 
-/** What may stand where a tensor operand does: a number never changes the other operand's dtype. */
+/** An operand: a tensor, or a number, which never changes the other operand's dtype. */
 export type Operand = Tensor | number;
 
-// — forward helpers —
+// — shapes —
 
-/** The view read as `shape`, with stride 0 along broadcast dims. */
+/** Returns the view as `shape`, with stride 0 along broadcast dims. */
 export function expandTo(v: View, shape: Shape): View {
   return sameShape(v.shape, shape) ? v : restride(v, shape, broadcastStrides(v.shape, v.strides, shape));
 }
 
-/** An uninitialised result of `shape` in the memory order of the operand with the most elements. */
+/** Allocates a result of `shape` in the memory order of the largest operand. */
 export function emptyResult(shape: Shape, dtype: DType, operands: readonly View[]): View {
   let big = operands[0]!;
-  // Most often the shape is an operand's own, and the others are like it or 0-d.
+  // The common case: an operand has this very shape array, and the others have an equal shape or are 0-d.
   for (const v of operands) if (v.shape === shape) return emptyLike(v, shape, dtype);
   for (const v of operands) if (sizeOf(v.shape) > sizeOf(big.shape)) big = v;
   return emptyLike(expandTo(big, shape), shape, dtype);
 }
 
-// — operands: numbers and dtypes —
+// — numbers and dtypes —
 
-/** Throws ArgumentError for what is neither a tensor nor a number: plain JavaScript may pass anything. */
+/** Throws ArgumentError unless `t` is a tensor or a number: plain JavaScript may pass anything. */
 export function checkOperand(name: string, t: Operand): void {
   if (typeof t === 'number' || t instanceof Tensor) return;
   throw new ArgumentError(`${name}: expected a tensor or a number, got ${kindOf(t)}`);
 }
 
-/** The widest dtype among the operands that are tensors. */
+/** Returns the dtype to which those of the tensors promote. Numbers do not count. */
 function commonDType(name: string, operands: readonly Operand[]): DType {
   let dtype: DType | null = null;
   for (const t of operands) {
@@ -47,21 +47,21 @@ function commonDType(name: string, operands: readonly Operand[]): DType {
   return dtype;
 }
 
-/** A 0-d tensor that nobody owns: free it after use. */
+/** Makes a 0-d tensor without an owner: the caller frees it. */
 function scalar(value: number, dtype: DType): Tensor {
   const v = empty([], dtype);
   viewOf(dtype)[addressOf(v) / ITEM_SIZE[dtype]] = value;
   return Tensor.fromView(v);
 }
 
-/** The operand as a tensor of `dtype`. */
+/** Converts the operand to a tensor of `dtype`. */
 function toTensor(t: Operand, dtype: DType): Tensor {
   return typeof t === 'number' ? scalar(t, dtype) : cast(t, dtype);
 }
 
 /**
- * Calls `op` on the operands as tensors of one dtype: `to(common)`, by default the common dtype itself. Constants and casts
- * made for it are freed, unless the graph holds them.
+ * Calls `op` with the operands as tensors of one dtype, `to(common dtype)`. Tensors made from numbers and casts are freed
+ * afterwards, unless the graph retains them.
  */
 export function withOperands<R>(name: string, operands: readonly Operand[], to: (common: DType) => DType, op: (...t: Tensor[]) => R): R {
   const dtype = to(commonDType(name, operands));
@@ -75,8 +75,11 @@ export function withOperands<R>(name: string, operands: readonly Operand[], to: 
   }
 }
 
+/** The common dtype itself. */
 export const sameDType = (d: DType): DType => d;
+/** bool computes in int32. */
 export const arithmetic = (d: DType): DType => (d === 'bool' ? 'int32' : d);
+/** int32 and bool compute in float32. */
 export const floating = (d: DType): DType => (isFloat(d) ? d : 'float32');
 
 const castOp = defineOp({
@@ -90,10 +93,10 @@ const castOp = defineOp({
   backward: (g, { dtype }) => [cast(g, dtype)],
 });
 
-/** x converted to `dtype`: floats truncate to int32, anything ≠ 0 is true. The gradient is cast back. Same dtype: x itself. */
+/** Converts x to `dtype`: floats truncate to int32, every number ≠ 0 is true. The gradient is cast back. The same dtype returns x itself. */
 export function cast(x: Tensor, dtype: DType): Tensor {
   return x.dtype === dtype ? x : castOp(x, checkDType('to', dtype));
 }
 
-/** x itself where it is float, else as float32. */
+/** Returns x itself if it is float, else x as float32. */
 export const toFloat = (x: Tensor): Tensor => cast(x, floating(x.dtype));

@@ -1,5 +1,5 @@
 /**
- * Pooling over 2-d windows, and interpolation. Letters as in conv.ts.
+ * Pooling over 2-d windows. Letters: N batch, C channels, H W image.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
@@ -13,21 +13,24 @@ import { gatherUnchecked } from './indexing.ts';
 import { requireFloat } from './reduce.ts';
 import { flatten, reshape } from './views.ts';
 
-/** One side of the output; a last window may hang over the edge (ceilMode) if it starts inside the input or its left padding. */
+/**
+ * Returns the size of one side of the output. With ceilMode a last window may reach over the edge if it starts inside the input
+ * or its left padding.
+ */
 export function poolSize(size: number, kernel: number, stride: number, padding: number, dilation: number, ceilMode: boolean): number {
   const span = size + 2 * padding - dilation * (kernel - 1) - 1;
   const n = (ceilMode ? Math.ceil(span / stride) : Math.floor(span / stride)) + 1;
   return ceilMode && (n - 1) * stride >= size + padding ? n - 1 : n;
 }
 
-/** The sizes of images to pool, which must not be 0 from dim `from` on. */
+/** Returns the sizes of the images, which must not be 0 from dim `from` on. */
 function imageSizes(op: string, x: Tensor, from: number): readonly [number, number, number, number] {
   requireFloat(op, x);
   if (x.shape.slice(from).includes(0)) throw new ShapeError(`${op}: nothing to pool in x ${formatShape(x.shape)}`);
   return x.sizes(4);
 }
 
-/** The windows of a pool and its output's shape, checked. */
+/** Checks the windows of a pool; returns them and the shape of its output. */
 function poolGeometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool2dOptions>): { p: PoolParams; shape: Shape } {
   const size = pair(op, 'kernel', kernel, 1);
   const stride = pair(op, 'stride', o.stride ?? size, 1);
@@ -46,7 +49,7 @@ function poolGeometry(op: string, x: Tensor, kernel: Size2d, o: Required<MaxPool
   return { p: { kernel: size, stride, padding, dilation }, shape: [n, c, ...out] };
 }
 
-/** [y, index] with y = max over each window, index = h·W + w of the first maximum.   ∂x = g at index, added up */
+/** Computes [y, index] with y = max over each window, index = h·W + w of the first maximum.   ∂x = g at index, added up */
 const maxPoolOp = defineOp({
   name: 'maxPool2d',
   forward: (k, x: Tensor, p: PoolParams, shape: Shape) => {
@@ -60,7 +63,7 @@ const maxPoolOp = defineOp({
   branch: (_, [, index]) => index,
 });
 
-/** dx = Σ g over the windows whose maximum x is.   ∂g = h at index */
+/** dx = Σ g over the windows of which x is the maximum.   ∂g = h at index */
 const maxPoolGradOp = defineOp({
   name: 'maxPool2dGrad',
   forward: (k, g: Tensor, index: Tensor, shape: Shape, p: PoolParams) => {
@@ -75,7 +78,7 @@ const maxPoolGradOp = defineOp({
 type LinearPool<P> = (x: Tensor, p: P, shape: Shape) => Tensor;
 type PoolKernel<P> = (k: Kernels, x: View, y: View, p: P) => void;
 
-/** A pool to `shape` that is linear in x.   ∂x: its adjoint, whose gradient is the pool again */
+/** Makes a pool to `shape` that is linear in x. Its gradient is its adjoint, and the adjoint's gradient is the pool. */
 function linearPool<P>(name: string, forward: PoolKernel<P>, backward: PoolKernel<P>): LinearPool<P> {
   const linearOp = (part: string, run: PoolKernel<P>, adjoint: () => LinearPool<P>): LinearPool<P> =>
     defineOp({
@@ -113,7 +116,7 @@ export interface PoolOptions {
   readonly stride?: Size2d | null;
   /** At most half the kernel. Default 0. */
   readonly padding?: Size2d;
-  /** Lets a last window hang over the edge instead of dropping it, if it starts on the image or before it. Default false. */
+  /** Keeps a last window that reaches over the edge, if it starts on the image or before it. Default false. */
   readonly ceilMode?: boolean;
 }
 
@@ -131,17 +134,17 @@ export interface AvgPool2dOptions extends PoolOptions {
   readonly divisorOverride?: number | null;
 }
 
-/** Asks a max pool for [y, index]: index (int32) says where each maximum lies in its image, as h·W + w. */
+/** Makes a max pool return [y, index]: index (int32) is the place h·W + w of each maximum in its image. */
 export interface WithIndices {
   /** Default false. */
   readonly returnIndices: true;
 }
 
-/** A size of the output for both image dims, or one for each; null keeps x's. */
+/** The output's size for both image dims, or one for each; null keeps x's. */
 export type AdaptiveSize = number | null | readonly [number | null, number | null];
 
 /**
- * The largest element of every window; padding never wins.
+ * Takes the largest element of every window; padding never wins.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], OH = ⌊(H + 2p − d(K − 1) − 1) / s⌋ + 1
  * Throws: ShapeError for an empty image or a window larger than the padded one; ArgumentError for options outside their values
  * @example const [y, index] = maxPool2d(x, 2, { returnIndices: true })
@@ -162,7 +165,7 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions &
 }
 
 /**
- * The mean of every window.
+ * Computes the mean of every window.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], OH = ⌊(H + 2p − K) / s⌋ + 1
  * Throws: ShapeError for an empty image or a window larger than the padded one; ArgumentError for options outside their values
  */
@@ -178,7 +181,7 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
 }
 
 /**
- * The mean of OH·OW windows that cover the image evenly: y[i] averages rows ⌊i·H/OH⌋ … ⌈(i + 1)·H/OH⌉ − 1, likewise columns.
+ * Computes the mean of OH·OW windows that cover the image evenly: y[i] averages rows ⌊i·H/OH⌋ … ⌈(i + 1)·H/OH⌉ − 1, likewise columns.
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW] for size [OH,OW]; null keeps a size
  */
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
@@ -189,15 +192,15 @@ export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
   })[0];
 }
 
-/** `size` with the image's in the place of nulls. */
+/** Replaces nulls in `size` by the image's sizes. */
 function sizeOrImage(size: AdaptiveSize, image: readonly [number, number]): number | number[] {
   if (size === null) return [...image];
   if (typeof size !== 'object') return size;
   return [size].flat().map((s, d) => s ?? image[d]!);
 }
 
-/** The mean of every image.   x [N,C,H,W] → y [N,C,1,1] */
+/** Computes the mean of every image.   x [N,C,H,W] → y [N,C,1,1] */
 export const globalAvgPool2d = (x: Tensor): Tensor => adaptiveAvgPool2d(x, 1);
 
-/** The largest element of every image.   x [N,C,H,W] → y [N,C,1,1] */
+/** Takes the largest element of every image.   x [N,C,H,W] → y [N,C,1,1] */
 export const globalMaxPool2d = (x: Tensor): Tensor => maxPool2d(x, [x.size(-2), x.size(-1)]);

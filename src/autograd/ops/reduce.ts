@@ -1,5 +1,5 @@
 /**
- * Reductions: over all dims, or those named; `keepdim` leaves them with size 1.
+ * Reductions over all dims or those named. `keepdim` leaves them with size 1.
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
@@ -24,7 +24,7 @@ export interface ReduceOptions {
   readonly keepdim?: boolean;
 }
 
-/** The dims of a reduction, whose options are checked. */
+/** Checks the options of a reduction; returns its dims. */
 function dimsOf(op: string, x: Tensor, dim: Dims | undefined, options: object = {}, known: readonly string[] = ['keepdim']): number[] {
   checkOptions(op, options, known);
   return normalizeDims(op, dim, x.ndim);
@@ -36,7 +36,7 @@ function convertedView(k: Kernels, x: View, dtype: DType): View {
   return y;
 }
 
-/** `f` of int32 and bool by way of float64, which is exact far beyond int32: overflow throws instead of wrapping. */
+/** Computes `f` of int32 and bool in float64, which is exact far beyond int32, so that overflow throws instead of wrapping. */
 function throughFloat64(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
   if (isFloat(x.dtype)) return f(x);
   return scope(() => {
@@ -55,8 +55,8 @@ export function sum(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor 
 }
 
 /**
- * y = Π x, as a tree of products: without a division, zeros are factors like others. int32 and bool give int32, and throw where
- * that overflows.   ∂xᵢ = g ⊙ Π xⱼ over j ≠ i
+ * y = Π x, as a tree of products, whose gradient needs no division and so is right where factors are 0. int32 and bool give
+ * int32, and throw where that overflows.   ∂xᵢ = g ⊙ Π xⱼ over j ≠ i
  */
 export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
   const dims = dimsOf('prod', x, dim, options);
@@ -65,7 +65,7 @@ export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor
   return throughFloat64('prod', x, (t) => {
     let y = reshape(permute(t, order), [...order.slice(0, x.ndim - dims.length).map((d) => x.shape[d]!), countOf(x.shape, dims)]);
     for (let n = y.size(-1); n !== 1; n = y.size(-1)) {
-      // One more factor where their number is odd, two where there is none.
+      // Pairs need an even number of factors: adds a 1 to an odd number, two to none.
       if (n % 2 === 1 || n === 0) y = pad(y, [0, n === 0 ? 2 : 1], { value: 1 });
       y = mul(slice(y, -1, 0, null, 2), slice(y, -1, 1, null, 2));
     }
@@ -104,13 +104,13 @@ export function variance(x: Tensor, dim?: Dims, options: VarOptions = {}, op = '
   return div(sum(square(centred), dims, { keepdim }), Math.max(0, countOf(x.shape, dims) - correction));
 }
 
-/** √x.   ∂x = g / 2y, and, where the root has none, 0 as in PyTorch: at 0 */
+/** √x.   ∂x = g / 2y, and 0 at x = 0, as in PyTorch, where √x has no derivative */
 function sqrtFlatAtZero(x: Tensor): Tensor {
   const zero = eq(x, 0);
   return where(zero, 0, sqrt(where(zero, 1, x)));
 }
 
-/** y = √var; where that is 0, so is the gradient. */
+/** y = √var.   The gradient is 0 where y = 0 */
 export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => sqrtFlatAtZero(variance(x, dim, options, 'std'));
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
@@ -118,7 +118,7 @@ export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): T
   const dims = dimsOf('logsumexp', x, dim, options);
   if (x.numel === 0) return log(sum(exp(x), dims, options));
   const max = detach(withoutBranches(() => amax(x, dims, { keepdim: true })));
-  // ±∞ − ±∞ would be NaN.
+  // An infinite maximum is not subtracted: ∞ − ∞ would be NaN.
   const shift = withoutBranches(() => where(eq(sub(max, max), 0), max, 0));
   const y = log(sum(exp(sub(x, shift)), dims, options));
   return add(y, reshape(shift, y.shape));
@@ -137,7 +137,7 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
 /** A reduction over any dims. */
 type Reducer = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
 
-/** Whether `test` with 0 holds for the number of elements for which it does. */
+/** Counts the elements that pass `test` against 0, and tests that count against 0: ne gives any, eq gives all. */
 const compareCount =
   (op: string, test: typeof ne): Reducer =>
   (x, dim, options) => {
@@ -145,10 +145,10 @@ const compareCount =
     return test(sum(test(x, 0), dims, options), 0);
   };
 
-/** y = whether any x ≠ 0, bool; NaN is. No gradient. */
+/** y = (any x ≠ 0), bool; NaN counts as ≠ 0. No gradient. */
 export const any: Reducer = compareCount('any', ne);
 
-/** y = whether all x ≠ 0, bool; NaN is. No gradient. */
+/** y = (all x ≠ 0), bool; NaN counts as ≠ 0. No gradient. */
 export const all: Reducer = compareCount('all', eq);
 
 const cumsumOp = defineOp({
@@ -176,7 +176,7 @@ const extremeReduction = (name: 'amax' | 'amin'): Reducer => {
       if (x.numel === 0 && countOf(x.shape, dims) === 0) {
         throw new ShapeError(`${name}: nothing to choose from along dims ${formatShape(dims)} of x ${formatShape(x.shape)}`);
       }
-      // bool has no kernel of its own.
+      // There is no kernel for bool.
       if (x.dtype === 'bool') return convertedView(k, reducedView(k, name, convertedView(k, x, 'int32'), dims, keepdim), 'bool');
       return reducedView(k, name, x, dims, keepdim);
     },
@@ -184,7 +184,7 @@ const extremeReduction = (name: 'amax' | 'amin'): Reducer => {
     backward: (g, { x, dims, y }) => {
       const kept = keptShape(x.shape, dims);
       const won = cast(eq(x, reshape(y, kept)), x.dtype);
-      // Ties share the gradient, as PyTorch's do.
+      // Ties share the gradient, as in PyTorch.
       return [mul(div(won, sum(won, dims, { keepdim: true })), reshape(g, kept))];
     },
     branch: ([x, dims], [y]) => eq(x, reshape(y, keptShape(x.shape, dims))),
@@ -198,7 +198,7 @@ export const amax: Reducer = extremeReduction('amax');
 /** y = min x; NaN wins.   ∂x = g, shared equally among ties */
 export const amin: Reducer = extremeReduction('amin');
 
-/** Where something is along one dim, or in the flattened tensor. */
+/** An index along one dim, or in the flattened tensor. */
 type ArgReduction = (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor;
 
 const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
@@ -221,13 +221,13 @@ const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
   };
 };
 
-/** Index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
+/** Returns the index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
 export const argmax: ArgReduction = argReduction('argmax');
 
-/** Index (int32) of the first smallest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
+/** Returns the index (int32) of the first smallest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
 export const argmin: ArgReduction = argReduction('argmin');
 
-/** An extreme along one dim, and where it is. */
+/** An extreme along one dim, and its index. */
 type ExtremeWithIndex = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
 
 const extremeWithIndex =

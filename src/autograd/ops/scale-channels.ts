@@ -1,3 +1,6 @@
+/**
+ * Scaling of image channels, the last step of squeeze-and-excitation. Letters: N batch, C channels, H W image.
+ */
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape, sameShape } from '../../core/shape.ts';
 import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
@@ -26,7 +29,7 @@ const scaleChannelsOp = defineOp({
 });
 
 /**
- * y = x ⊙ s, each channel of each image by its number.   ∂x = g ⊙ s,   ∂s = Σ over H, W of g ⊙ x
+ * y = x ⊙ s, one factor for each channel of each image.   ∂x = g ⊙ s,   ∂s = Σ over H, W of g ⊙ x
  * Shape:  x [N,C,H,W], s [N,C] → y [N,C,H,W]
  * Throws: ShapeError for other shapes
  */

@@ -1,3 +1,6 @@
+/**
+ * Softmax and its logarithm: fused kernels for first-order gradients, definitions for higher orders.
+ */
 import { isFloat } from '../../core/dtype.ts';
 import { normalizeDim } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
@@ -25,7 +28,7 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
       return [dx];
     },
     definition: (x) => {
-      // Any shift gives the same result: which element is the largest makes no kink.
+      // The shift does not affect the result, so a change of the largest element is no kink.
       const shifted = sub(x, detach(withoutBranches(() => amax(x, -1, { keepdim: true }))));
       const e = exp(shifted);
       const total = sum(e, -1, { keepdim: true });

@@ -1,5 +1,5 @@
 /**
- * The same elements under another shape or order. Views where strides allow, copies where not.
+ * The same elements in another shape or order. Results are views where strides allow it, else copies.
  */
 import { ShapeError, checkArray } from '../../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
@@ -15,7 +15,7 @@ export const identity = defineOp({
   backward: (g): Grads => [g],
 });
 
-/** x on the same memory, without history: no gradient flows through it. */
+/** Returns a tensor on the memory of x, without history: no gradient flows through it. */
 export function detach(x: Tensor): Tensor {
   return untracked(x);
 }
@@ -33,12 +33,12 @@ const reshapeOp = defineOp({
   backward: (g, { shape }): Grads => [reshape(g, shape)],
 });
 
-/** The same elements, row-major, in another shape; one size may be −1. A view where possible.   ∂x = g in x's shape */
+/** Returns the elements, in row-major order, in another shape; one size may be −1. A view where possible.   ∂x = g in x's shape */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   return reshapeOp(x, inferSize('reshape', x.shape, shape));
 }
 
-/** As reshape, but throws where that would have to copy. */
+/** Reshapes without a copy; throws ShapeError where one is needed.   ∂x = g in x's shape */
 export function view(x: Tensor, shape: Shape): Tensor {
   const full = inferSize('view', x.shape, shape);
   if (viewStrides(x.shape, x.strides, full) === null) {
@@ -49,7 +49,7 @@ export function view(x: Tensor, shape: Shape): Tensor {
   return reshapeOp(x, full);
 }
 
-/** `shape` with its −1 replaced by what fits. */
+/** Replaces the −1 in `shape` by the size that fits. */
 function inferSize(op: string, from: Shape, shape: Shape): Shape {
   checkArray(op, shape);
   const holes = shape.filter((n) => n === -1).length;
@@ -66,7 +66,7 @@ function inferSize(op: string, from: Shape, shape: Shape): Shape {
   return holes === 0 ? [...shape] : shape.map((s) => (s === -1 ? n / known : s));
 }
 
-/** Dims `start` to `end` (inclusive, negative from the end) as one.   ∂x = g in x's shape */
+/** Merges the dims `start` to `end` (inclusive, negative from the end).   ∂x = g in x's shape */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (x.ndim === 0) return reshape(x, [1]);
   const a = normalizeDim('flatten', start, x.ndim);
@@ -76,7 +76,7 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   return reshape(x, [...x.shape.slice(0, a), merged, ...x.shape.slice(b + 1)]);
 }
 
-/** `dim` dissolved into dims of `sizes`, of which one may be −1, as a view.   ∂x = g in x's shape */
+/** Splits `dim` into dims of `sizes`, of which one may be −1, as a view.   ∂x = g in x's shape */
 export function unflatten(x: Tensor, dim: number, sizes: Shape): Tensor {
   const d = dimOf('unflatten', x, dim);
   return reshape(x, [...x.shape.slice(0, d), ...inferSize('unflatten', [x.shape[d]!], sizes), ...x.shape.slice(d + 1)]);
@@ -100,7 +100,7 @@ function inversePermutation(dims: readonly number[]): number[] {
   return inverse;
 }
 
-/** The dims in another order, as a view: y's dim i is x's dim dims[i].   ∂x = g in the inverse order */
+/** Reorders the dims, as a view: dim i of y is dim dims[i] of x.   ∂x = g in the inverse order */
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
   checkArray('permute', dims);
   const order = dims.map((d) => normalizeDim('permute', d, x.ndim));
@@ -110,7 +110,7 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
   return permuteOp(x, order);
 }
 
-/** Dims a and b exchanged, as a view.   ∂x = g with them exchanged back */
+/** Exchanges dims a and b, as a view.   ∂x = g with them exchanged back */
 export function transpose(x: Tensor, a: number, b: number): Tensor {
   const i = normalizeDim('transpose', a, x.ndim);
   const j = normalizeDim('transpose', b, x.ndim);
@@ -121,20 +121,20 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
   return permuteOp(x, dims);
 }
 
-/** Without the size-1 dims: all of them, or those named (others are left).   ∂x = g in x's shape */
+/** Removes dims of size 1: all of them, or those named; named dims of another size stay.   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
   const dims = dim === undefined ? [...x.shape.keys()] : [dim].flat().map((d) => normalizeDim('squeeze', d, x.ndim));
   const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
   return reshapeOp(x, left);
 }
 
-/** With a dim of size 1 inserted before `dim`.   ∂x = g in x's shape */
+/** Inserts a dim of size 1 before `dim`.   ∂x = g in x's shape */
 export function unsqueeze(x: Tensor, dim: number): Tensor {
   const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
   return reshapeOp(x, [...x.shape.slice(0, d), 1, ...x.shape.slice(d)]);
 }
 
-/** The dims `source` at the places `destination`, the others in their order, as a view.   ∂x = g moved back */
+/** Moves the dims `source` to `destination`; the others keep their order. A view.   ∂x = g moved back */
 export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
   const natural = (dims: Dims): number[] => dimList('movedim', dims).map((d) => normalizeDim('movedim', d, x.ndim));
   const repeats = (dims: readonly number[]): boolean => new Set(dims).size !== dims.length;
@@ -162,12 +162,12 @@ const contiguousOp = defineOp({
   backward: (g): Grads => [g],
 });
 
-/** x itself where it is row-major, else a row-major copy.   ∂x = g */
+/** Returns x itself where it is row-major, else a row-major copy.   ∂x = g */
 export function contiguous(x: Tensor): Tensor {
   return isRowMajor(x.shape, x.strides) ? x : contiguousOp(x);
 }
 
-/** A copy in x's memory order.   ∂x = g */
+/** Copies x in its memory order.   ∂x = g */
 export const clone = defineOp({
   name: 'clone',
   forward: (k, x: Tensor) => {
