@@ -3,7 +3,8 @@ import workerThreads from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
 import { quotaOf } from '../../src/platform/cpus.ts';
-import { kernelModule, launchSlots } from '../../src/kernels/wasm/launch.ts';
+import { BYTES, writeMatvecEntry } from '../../src/kernels/wasm/arguments.generated.ts';
+import { kernelModule, launch } from '../../src/kernels/wasm/launch.ts';
 import { allocate } from '../../src/kernels/memory/allocator.ts';
 import { elementView, memoryViews, wasmMemory } from '../../src/kernels/memory/wasm-memory.ts';
 import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads/pool.ts';
@@ -91,9 +92,11 @@ function product(): Uint8Array {
     elementView(x.ptr, 'float32', N * 16).forEach((_, i, v) => (v[i] = Math.sin(i)));
     elementView(w.ptr, 'float32', 16).forEach((_, i, v) => (v[i] = Math.cos(i)));
     const y = allocate(N * 64 * 4);
-    const table = allocate(12 * N);
-    memoryViews().u32.set(Array.from({ length: N }, (_, i) => [x.ptr + i * 64, w.ptr, y.ptr + i * 4]).flat(), table.ptr / 4);
-    launchSlots('matvec_f32', { chunks: N, work: tuning.leastWork }, table.ptr, 1, 16, 64);
+    const table = allocate(BYTES.MatvecEntry * N);
+    for (let i = 0; i < N; i++) {
+      writeMatvecEntry({ a: x.ptr + i * 64, v: w.ptr, y: y.ptr + i * 4 }, table.ptr + i * BYTES.MatvecEntry, memoryViews());
+    }
+    launch('matvec_f32', { chunks: N, work: tuning.leastWork }, { entries: table.ptr, M: 1, K: 16, aRow: 64 });
     return memoryViews().u8.slice(y.ptr, y.ptr + N * 4);
   });
 }
@@ -148,7 +151,7 @@ describe('the pool', () => {
     const alone = product();
     const before = made.length;
     setNumThreads(3);
-    launchSlots('fill_f32', { chunks: 0, work: 0 });
+    launch('fill_f32', { chunks: 0, work: 0 }, { value: 0, nest: 0 });
     expect(made.length).toBe(before);
     expect(product()).toEqual(alone);
     expect(made.length).toBe(before + 2);

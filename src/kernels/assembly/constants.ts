@@ -8,3 +8,5 @@ export const BLOCK_ROWS = 128;
 export const COMBINED_RESULTS = 1024;
 /** Random numbers that one chunk draws. */
 export const RANDOM_CHUNK = 16384;
+/** Rows of a matrix-vector product that one chunk computes. */
+export const MATVEC_ROWS = 64;

@@ -4,12 +4,13 @@
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { channelsLastStrides, sizeOf } from '../../core/shape.ts';
 import type { ConvParams, Kernels } from '../interface.ts';
-import { launchSlots } from './launch.ts';
+import { BYTES, writePackingEntry } from './arguments.generated.ts';
+import { launch, launchSlots } from './launch.ts';
+import { storeRecords } from './records.ts';
 import { addressOf, type View } from '../view.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { correlateTiles, goesInTiles, gradWOfTiles } from './conv-winograd.ts';
 import {
-  addressTable,
   CHUNKS,
   divideUp,
   imageStrides,
@@ -129,17 +130,45 @@ function packedWeights(
   const bytes = (n: number): number => (n * size) >>> 0;
   const first = addressOf(w) + (vertical.kStart * row + horizontal.kStart * column) * size;
   const [down, across] = [bytes(vertical.kStep * row), bytes(horizontal.kStep * column)];
-  const sum = [vertical.taps, down, horizontal.taps, across, C, bytes(w.strides[from]!)];
-  const next = bytes(w.strides[depthwise ? 0 : to]!);
+  const layout = {
+    columns,
+    columnStride: bytes(w.strides[depthwise ? 0 : to]!),
+    n1: vertical.taps,
+    stride1: down,
+    n2: horizontal.taps,
+    stride2: across,
+    n3: C,
+    stride3: bytes(w.strides[from]!),
+  };
   const groupBytes = steps * (narrow ? columns * size : vectorBytes(columns, w));
   const { ptr } = workspace(entries * groupBytes);
   const work = packingWork(entries * columns * steps);
   if (narrow) {
-    launchSlots(`packNarrow${suffix(w)}`, { chunks: columns, work }, first, ptr, columns, ...sum, next);
+    const { columnStride, n1, stride1, n2, stride2, n3, stride3 } = layout;
+    launchSlots(
+      `packNarrow${suffix(w)}`,
+      { chunks: columns, work },
+      first,
+      ptr,
+      columns,
+      n1,
+      stride1,
+      n2,
+      stride2,
+      n3,
+      stride3,
+      columnStride,
+    );
   } else {
-    const table = Array.from({ length: entries }, (_, g) => [first + g * perGroup * w.strides[0]! * size, ptr + g * groupBytes]);
+    const table = Array.from({ length: entries }, (_, g) => ({
+      source: first + g * perGroup * w.strides[0]! * size,
+      panels: ptr + g * groupBytes,
+    }));
     const split = { chunks: entries * divideUp(columns * size, 4 * VECTOR), work };
-    launchSlots(`packColumns${suffix(w)}`, split, addressTable(table, workspace), columns, ...sum, next);
+    launch(`packPanels${suffix(w)}`, split, {
+      entries: storeRecords(writePackingEntry, BYTES.PackingEntry, table, workspace),
+      ...layout,
+    });
   }
   return { ptr, groupBytes };
 }

@@ -1,15 +1,17 @@
 /**
- * Matrix product kernels, and the convolutions of wasm-conv.ts: packs operands, lays out workspaces and launches assembly/.
+ * Matrix product kernels: packs operands, lays out workspaces and launches assembly/matmul/.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { rowMajorStrides, sizeOf } from '../../core/shape.ts';
+import { MATVEC_ROWS } from '../assembly/constants.ts';
 import type { Kernels } from '../interface.ts';
-import { launchSlots } from './launch.ts';
-import { addressOf, restride, type View } from '../view.ts';
+import { materializedAddressOf, materialize, restride, type View } from '../view.ts';
+import { BYTES, writeMatmulEntry, writeMatvecEntry, writePackingEntry } from './arguments.generated.ts';
 import { convKernels } from './conv.ts';
 import { elementwiseKernels } from './elementwise.ts';
+import { launch } from './launch.ts';
+import { storeRecords } from './records.ts';
 import {
-  addressTable,
   CHUNKS,
   divideUp,
   LARGE,
@@ -25,75 +27,99 @@ import {
 /** Rows and columns of a product that one chunk computes, and the fewest. */
 const ROW_BLOCK = { most: 64, least: 16 };
 const COLUMN_BLOCK = { most: 256, least: 64 };
-/** Rows of a matrix-vector product that one chunk computes; assembly/matmul.ts has the same. */
-const VECTOR_ROWS = 64;
-/** Multiplications that are no longer worth a chunk of their own. */
+/** Products of fewer multiplications are not cut into more chunks. */
 const SMALL = 2 ** 18;
 
-/** Element offsets of all batch entries of a and b, the dims before the last two, in row-major order. */
-function batchOffsets(a: View, b: View): [number, number][] {
-  let offsets: [number, number][] = [[0, 0]];
+/** The element offsets of one batch entry of a product's operands. */
+interface BatchOffsets {
+  readonly a: number;
+  readonly b: number;
+}
+
+/** The offsets of all batch entries, along the dims before the last two, in row-major order. */
+function batchOffsets(a: View, b: View): BatchOffsets[] {
+  let offsets: BatchOffsets[] = [{ a: 0, b: 0 }];
   for (let d = 0; d < a.shape.length - 2; d++) {
-    const next: [number, number][] = [];
-    for (const [p, q] of offsets) {
-      for (let i = 0; i < a.shape[d]!; i++) next.push([p + i * a.strides[d]!, q + i * b.strides[d]!]);
+    const next: BatchOffsets[] = [];
+    for (const o of offsets) {
+      for (let i = 0; i < a.shape[d]!; i++) next.push({ a: o.a + i * a.strides[d]!, b: o.b + i * b.strides[d]! });
     }
     offsets = next;
   }
   return offsets;
 }
 
+/** y = a · b. Workspaces hold addresses inside the operands, so their deferred calls run first. */
 function matmul(a: View, b: View, y: View): void {
+  if (sizeOf(y.shape) === 0) return;
+  materialize(a, 'read');
+  materialize(b, 'read');
+  materialize(y, 'write');
+  const rank = y.shape.length;
+  const isVector = y.shape[rank - 2] === 1 || y.shape[rank - 1] === 1;
+  if (isVector && a.strides[rank - 1] === 1 && b.strides[rank - 2] === 1) matvec(a, b, y);
+  else withWorkspaces((workspace) => multiplyPacked(contiguousRows(a, workspace), b, y, workspace));
+}
+
+/** y = a · b for an a with contiguous rows: packs b into panels and multiplies block by block. */
+function multiplyPacked(a: View, b: View, y: View, workspace: Workspaces): void {
   const rank = y.shape.length;
   const M = y.shape[rank - 2]!;
   const N = y.shape[rank - 1]!;
   const K = a.shape[rank - 1]!;
-  if (sizeOf(y.shape) === 0) return;
   const size = ITEM_SIZE[y.dtype];
-  // Row by column vector: yᵀ = bᵀ·aᵀ is the same memory, so that either operand can be the matrix.
-  if (a.strides[rank - 1] === 1 && b.strides[rank - 2] === 1 && (M === 1 || N === 1)) return matvec(a, b, y);
-  withWorkspaces((workspace) => {
-    const left = contiguousRows(a, workspace);
-    const offsets = batchOffsets(left, b);
-    const distinct = [...new Set(offsets.map(([, q]) => q))];
-    const panelBytes = K * vectorBytes(N, y);
-    const panels = workspace(distinct.length * panelBytes).ptr;
-    const panelsOf = new Map(distinct.map((q, i) => [q, panels + i * panelBytes]));
-    launchSlots(
-      `packColumns${suffix(y)}`,
-      { chunks: distinct.length * divideUp(N * size, 4 * VECTOR), work: packingWork(distinct.length * N * K) },
-      addressTable(
-        distinct.map((q) => [addressOf(b) + q * size, panelsOf.get(q)!]),
-        workspace,
-      ),
-      N,
-      1,
-      0,
-      1,
-      0,
-      K,
-      b.strides[rank - 2]! * size,
-      b.strides[rank - 1]! * size,
-    );
-    const { rows, columns, chunks } = productBlocks(offsets.length, M, N, K);
-    launchSlots(
-      `matmul${suffix(y)}`,
-      { chunks, work: productWork(offsets.length * M * N * K, y) },
-      addressTable(
-        offsets.map(([p, q], i) => [addressOf(left) + p * size, panelsOf.get(q)!, addressOf(y) + i * M * N * size]),
-        workspace,
-      ),
+  const offsets = batchOffsets(a, b);
+  const panelsOf = packedPanels(b, offsets, workspace);
+  const { rows, columns, chunks } = productBlocks(offsets.length, M, N, K);
+  const entries = offsets.map((o, i) => ({
+    a: materializedAddressOf(a) + o.a * size,
+    b: panelsOf.get(o.b)!,
+    y: materializedAddressOf(y) + i * M * N * size,
+  }));
+  launch(
+    `matmul${suffix(y)}`,
+    { chunks, work: productWork(offsets.length * M * N * K, y) },
+    {
+      entries: storeRecords(writeMatmulEntry, BYTES.MatmulEntry, entries, workspace),
       M,
       N,
       K,
-      left.strides[rank - 2]! * size,
-      rows,
-      columns,
-    );
-  });
+      aRow: a.strides[rank - 2]! * size,
+      blockRows: rows,
+      blockColumns: columns,
+    },
+  );
 }
 
-/** The blocks of `entries` products that are one chunk each: smaller ones where there would be too few chunks, or too large. */
+/** Packs the distinct matrices of a batch b. Returns the address of the panels by the matrix's element offset. */
+function packedPanels(b: View, offsets: readonly BatchOffsets[], workspace: Workspaces): Map<number, number> {
+  const rank = b.shape.length;
+  const K = b.shape[rank - 2]!;
+  const N = b.shape[rank - 1]!;
+  const size = ITEM_SIZE[b.dtype];
+  const distinct = [...new Set(offsets.map((o) => o.b))];
+  const panelBytes = K * vectorBytes(N, b);
+  const panels = workspace(distinct.length * panelBytes).ptr;
+  const entries = distinct.map((offset, i) => ({ source: materializedAddressOf(b) + offset * size, panels: panels + i * panelBytes }));
+  launch(
+    `packPanels${suffix(b)}`,
+    { chunks: distinct.length * divideUp(N * size, 4 * VECTOR), work: packingWork(distinct.length * N * K) },
+    {
+      entries: storeRecords(writePackingEntry, BYTES.PackingEntry, entries, workspace),
+      columns: N,
+      columnStride: b.strides[rank - 1]! * size,
+      n1: 1,
+      stride1: 0,
+      n2: 1,
+      stride2: 0,
+      n3: K,
+      stride3: b.strides[rank - 2]! * size,
+    },
+  );
+  return new Map(distinct.map((offset, i) => [offset, entries[i]!.panels]));
+}
+
+/** The size of the blocks of `entries` products, one a chunk: smaller ones where there would be too few chunks, or too large ones. */
 function productBlocks(entries: number, M: number, N: number, K: number): { rows: number; columns: number; chunks: number } {
   let rows = ROW_BLOCK.most;
   let columns = COLUMN_BLOCK.most;
@@ -107,37 +133,42 @@ function productBlocks(entries: number, M: number, N: number, K: number): { rows
   return { rows, columns, chunks: chunks() };
 }
 
-/** The product where b has one column, or a one row; both contiguous along K. */
+/**
+ * The product where b has one column, or a one row, both contiguous along K. Either operand can be the matrix: a row times a matrix is
+ * yᵀ = bᵀ · aᵀ in the same memory.
+ */
 function matvec(a: View, b: View, y: View): void {
   const rank = y.shape.length;
+  const K = a.shape[rank - 1]!;
   const size = ITEM_SIZE[y.dtype];
-  const byColumns = y.shape[rank - 1] !== 1;
-  const M = byColumns ? y.shape[rank - 1]! : y.shape[rank - 2]!;
-  const row = byColumns ? b.strides[rank - 1]! : a.strides[rank - 2]!;
+  const aIsMatrix = y.shape[rank - 1] === 1;
+  const M = aIsMatrix ? y.shape[rank - 2]! : y.shape[rank - 1]!;
+  const row = aIsMatrix ? a.strides[rank - 2]! : b.strides[rank - 1]!;
   withWorkspaces((workspace) => {
-    const entries = batchOffsets(a, b).map(([p, q], i) => {
-      const [left, right] = [addressOf(a) + p * size, addressOf(b) + q * size];
-      return [byColumns ? right : left, byColumns ? left : right, addressOf(y) + i * M * size];
+    const entries = batchOffsets(a, b).map((o, i) => {
+      const left = materializedAddressOf(a) + o.a * size;
+      const right = materializedAddressOf(b) + o.b * size;
+      return { a: aIsMatrix ? left : right, v: aIsMatrix ? right : left, y: materializedAddressOf(y) + i * M * size };
     });
-    const K = a.shape[rank - 1]!;
-    const split = { chunks: entries.length * divideUp(M, VECTOR_ROWS), work: 2 * productWork(entries.length * M * K, y) };
-    launchSlots(`matvec${suffix(y)}`, split, addressTable(entries, workspace), M, K, row * size);
+    const split = { chunks: entries.length * divideUp(M, MATVEC_ROWS), work: 2 * productWork(entries.length * M * K, y) };
+    const table = storeRecords(writeMatvecEntry, BYTES.MatvecEntry, entries, workspace);
+    launch(`matvec${suffix(y)}`, split, { entries: table, M, K, aRow: row * size });
   });
 }
 
-/** A matrix batch whose rows are contiguous: a itself or a copy, in which broadcast dims still are. */
+/** A matrix batch with contiguous rows: a itself, or a copy whose broadcast dims have stride 0 too. */
 function contiguousRows(a: View, workspace: Workspaces): View {
   const rank = a.shape.length;
   if (a.strides[rank - 1] === 1 || a.shape[rank - 1]! <= 1) return a;
-  const once = (d: number): boolean => d < rank - 2 && a.strides[d] === 0;
-  const shape = a.shape.map((n, d) => (once(d) ? 1 : n));
+  const isBroadcast = (d: number): boolean => d < rank - 2 && a.strides[d] === 0;
+  const shape = a.shape.map((n, d) => (isBroadcast(d) ? 1 : n));
   const strides = rowMajorStrides(shape);
   const copy: View = { storage: workspace(sizeOf(shape) * ITEM_SIZE[a.dtype]), offset: 0, shape, strides, dtype: a.dtype };
   elementwiseKernels.copy(restride(a, shape, a.strides), copy);
   return restride(
     copy,
     a.shape,
-    strides.map((s, d) => (once(d) ? 0 : s)),
+    strides.map((s, d) => (isBroadcast(d) ? 0 : s)),
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the families of product kernels share: workspaces, estimates of work, and how a convolution's output reads its input.
+ * Helpers of the matrix product and convolution kernels: workspaces, estimates of work, and a convolution's axes.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { allocate } from '../memory/allocator.ts';
@@ -10,9 +10,9 @@ import type { View } from '../view.ts';
 
 /** Bytes of a vector. */
 export const VECTOR = 16;
-/** Chunks that a product is split into where it is large enough: enough to keep every core busy to the end. */
+/** Chunks that a large enough product is split into: enough to keep every core busy to the end. */
 export const CHUNKS = 16;
-/** The most multiplications there may be in one. */
+/** The most multiplications of one chunk: some 50 milliseconds. */
 export const LARGE = 2 ** 30;
 
 /** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
@@ -57,30 +57,22 @@ export function scratchAreas(chunks: number, bytes: number, workspace: Workspace
   return [flags, count, workspace(count * bytes).ptr, bytes];
 }
 
-/** A table of addresses in a workspace. */
-export function addressTable(rows: readonly (readonly number[])[], workspace: Workspaces): number {
-  const addresses = rows.flat();
-  const { ptr } = workspace(addresses.length * 4);
-  memoryViews().u32.set(addresses, ptr / 4);
-  return ptr;
-}
-
-/** Bytes of `n` elements of v's dtype rounded up to whole vectors. */
+/** Bytes of `n` elements of v's dtype, rounded up to whole vectors. */
 export function vectorBytes(n: number, v: View): number {
   return divideUp(n * ITEM_SIZE[v.dtype], VECTOR) * VECTOR;
 }
 
-/** About how many nanoseconds so many multiplications and additions of v's dtype take. */
+/** About how many nanoseconds `n` multiplications and additions of v's dtype take. */
 export function productWork(n: number, v: View): number {
   return (n * ITEM_SIZE[v.dtype]) / 64;
 }
 
-/** The same for packing n elements. */
+/** About how many nanoseconds the packing of n elements takes. */
 export function packingWork(n: number): number {
   return n / 2;
 }
 
-/** What the names of a dtype's kernels end with. */
+/** The ending of the names of kernels for v's dtype. */
 export function suffix(v: View): '_f32' | '_f64' {
   return v.dtype === 'float64' ? '_f64' : '_f32';
 }

@@ -12,7 +12,7 @@ import { packBand } from './pack-rows';
 import { lanes, panelVectors } from '../simd/vector';
 import { returnScratch, takeScratch } from '../runtime/scratch';
 import { endTap, firstAtLeast, firstTap } from './taps';
-import { strip1, strip2 } from '../matmul/micro-kernel';
+import { microKernel1, microKernel2 } from '../matmul/micro-kernel';
 
 /**
  * y = x ⋆ w, see above. A chunk is a pair of images × a band of output rows: the two rows of a tile are one pixel of two images,
@@ -93,18 +93,18 @@ function conv<T>(args: usize, first: i32, last: i32): void {
               const aSweep = <usize>tapStepY * row;
               const bSweep = <usize>(tapsX * C) * bStep;
               if (both) {
-                strip2<T>(vectors, a, a + image, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps,
+                microKernel2<T>(vectors, a, a + image, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps,
                   c, c + yImage, yPixel, O - o, false, count);
               } else {
                 // The last of an odd number of images: two neighbouring pixels at a time where they have the same taps.
                 const half = count >> 1;
                 if (half > 0) {
-                  strip2<T>(vectors, a, a + aNext, aRun, aSweep, 2 * aNext, b, bSweep, run, runs, sweeps,
+                  microKernel2<T>(vectors, a, a + aNext, aRun, aSweep, 2 * aNext, b, bSweep, run, runs, sweeps,
                     c, c + yPixel, 2 * yPixel, O - o, false, half);
                 }
                 if (count & 1) {
                   const even = <usize>(count - 1);
-                  strip1<T>(vectors, a + even * aNext, aRun, aSweep, 0, b, bSweep, run, runs, sweeps, c + even * yPixel, 0, O - o, false, 1);
+                  microKernel1<T>(vectors, a + even * aNext, aRun, aSweep, 0, b, bSweep, run, runs, sweeps, c + even * yPixel, 0, O - o, false, 1);
                 }
               }
               q += count;

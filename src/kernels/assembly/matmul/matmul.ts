@@ -1,36 +1,56 @@
 /**
- * Matrix products: in general, and of a matrix with a vector.
+ * Matrix products, and the special case of a matrix with a vector.
  */
-import { intArg, ptrArg } from '../runtime/abi';
+import { MATVEC_ROWS } from '../constants';
 import { lanes, loadSome, panelVectors, sumLanes } from '../simd/vector';
-import { strip1, strip2 } from './micro-kernel';
+import { microKernel1, microKernel2 } from './micro-kernel';
 
-/** Steps of the sum per pass: a panel of B of this depth takes half of a 32 KiB L1 cache. */
+/** Steps of the sum per pass over the rows: a panel of B of this depth takes half of a 32 KiB L1 cache. */
 const DEPTH = 256;
 
+/** The addresses of one product of a batch, y = a · b; b is packed into panels. */
+@unmanaged
+class MatmulEntry {
+  a: usize;
+  b: usize;
+  y: usize;
+}
+
+@unmanaged
+class MatmulArgs {
+  /** MatmulEntry records. */
+  entries: usize;
+  M: i32;
+  N: i32;
+  K: i32;
+  /** Bytes from row to row of a. */
+  aRow: usize;
+  /** Rows, an even number, and columns, a multiple of 4 vectors, of a block of y. */
+  blockRows: i32;
+  blockColumns: i32;
+}
+
 /**
- * y [M, N] = a [M, K] · b for each entry of a table of (a, packed b, y). A chunk is one block of rows × columns of one entry.
- * The rows of a are contiguous. args: table, M, N, K, row stride of a in bytes, rows (even) and columns (a multiple of 4
- * vectors) per block.
+ * Computes y [M, N] = a [M, K] · b for each entry. A chunk is one block of y of one entry. The rows of a and of y are contiguous.
  */
 // @ts-ignore: decorator
 @inline
-function matmul<T>(args: usize, first: i32, last: i32): void {
-  const table = ptrArg(args, 0);
-  const M = intArg(args, 1), N = intArg(args, 2), K = intArg(args, 3);
-  const aRow = ptrArg(args, 4);
-  const rowBlock = intArg(args, 5), columnBlock = intArg(args, 6);
-  const rowBlocks = (M + rowBlock - 1) / rowBlock;
-  const columnBlocks = (N + columnBlock - 1) / columnBlock;
+function matmul<T>(args: MatmulArgs, first: i32, last: i32): void {
+  const entries = args.entries;
+  const M = args.M, N = args.N, K = args.K;
+  const aRow = args.aRow;
+  const blockRows = args.blockRows, blockColumns = args.blockColumns;
+  const rowBlocks = (M + blockRows - 1) / blockRows;
+  const columnBlocks = (N + blockColumns - 1) / blockColumns;
   const yRow = <usize>N * sizeof<T>();
   for (let chunk = first; chunk < last; chunk++) {
-    const entry = table + <usize>(chunk / (rowBlocks * columnBlocks)) * 12;
-    const a = <usize>load<u32>(entry), b = <usize>load<u32>(entry, 4), y = <usize>load<u32>(entry, 8);
+    const entry = changetype<MatmulEntry>(entries + <usize>(chunk / (rowBlocks * columnBlocks)) * offsetof<MatmulEntry>());
+    const a = entry.a, b = entry.b, y = entry.y;
     const block = chunk % (rowBlocks * columnBlocks);
-    const m0 = (block / columnBlocks) * rowBlock;
-    const mEnd = min(M, m0 + rowBlock);
-    const n0 = (block % columnBlocks) * columnBlock;
-    const nEnd = min(N, n0 + columnBlock);
+    const m0 = (block / columnBlocks) * blockRows;
+    const mEnd = min(M, m0 + blockRows);
+    const n0 = (block % columnBlocks) * blockColumns;
+    const nEnd = min(N, n0 + blockColumns);
     let k = 0;
     do {
       const depth = min(DEPTH, K - k);
@@ -42,10 +62,10 @@ function matmul<T>(args: usize, first: i32, last: i32): void {
         const pairs = (mEnd - m0) / 2;
         const c0 = y + <usize>m0 * yRow + <usize>j * sizeof<T>();
         const a0 = a + <usize>m0 * aRow + <usize>k * sizeof<T>();
-        strip2<T>(vectors, a0, a0 + aRow, 0, 0, 2 * aRow, panel, 0, depth, 1, 1, c0, c0 + yRow, 2 * yRow, nEnd - j, k > 0, pairs);
+        microKernel2<T>(vectors, a0, a0 + aRow, 0, 0, 2 * aRow, panel, 0, depth, 1, 1, c0, c0 + yRow, 2 * yRow, nEnd - j, k > 0, pairs);
         if ((mEnd - m0) & 1) {
           const single = <usize>(mEnd - m0 - 1);
-          strip1<T>(vectors, a0 + single * aRow, 0, 0, 0, panel, 0, depth, 1, 1, c0 + single * yRow, 0, nEnd - j, k > 0, 1);
+          microKernel1<T>(vectors, a0 + single * aRow, 0, 0, 0, panel, 0, depth, 1, 1, c0 + single * yRow, 0, nEnd - j, k > 0, 1);
         }
         j += width;
       }
@@ -54,35 +74,49 @@ function matmul<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function matmul_f32(args: usize, first: i32, last: i32): void {
+export function matmul_f32(args: MatmulArgs, first: i32, last: i32): void {
   matmul<f32>(args, first, last);
 }
 
-export function matmul_f64(args: usize, first: i32, last: i32): void {
+export function matmul_f64(args: MatmulArgs, first: i32, last: i32): void {
   matmul<f64>(args, first, last);
 }
 
-/** Rows of a matrix-vector product that one chunk computes. */
-const VECTOR_ROWS = 64;
+/** The addresses of one product of a batch, y = a · v. */
+@unmanaged
+class MatvecEntry {
+  a: usize;
+  v: usize;
+  y: usize;
+}
+
+@unmanaged
+class MatvecArgs {
+  /** MatvecEntry records. */
+  entries: usize;
+  M: i32;
+  K: i32;
+  /** Bytes from row to row of a. */
+  aRow: usize;
+}
 
 /**
- * y [M] = a [M, K] · v [K] for each entry of a table of (a, v, y), rows and v contiguous. A chunk is 64 rows of one entry.
- * args: table, M, K, row stride of a in bytes.
+ * Computes y [M] = a [M, K] · v [K] for each entry. The rows of a are contiguous, and so is v. A chunk is MATVEC_ROWS rows of one entry.
  */
 // @ts-ignore: decorator
 @inline
-function matvec<T>(args: usize, first: i32, last: i32): void {
-  const table = ptrArg(args, 0);
-  const M = intArg(args, 1), K = intArg(args, 2);
-  const aRow = ptrArg(args, 3);
-  const blocks = (M + VECTOR_ROWS - 1) / VECTOR_ROWS;
+function matvec<T>(args: MatvecArgs, first: i32, last: i32): void {
+  const entries = args.entries;
+  const M = args.M, K = args.K;
+  const aRow = args.aRow;
+  const blocks = (M + MATVEC_ROWS - 1) / MATVEC_ROWS;
   for (let chunk = first; chunk < last; chunk++) {
-    const entry = table + <usize>(chunk / blocks) * 12;
-    const a = <usize>load<u32>(entry), v = <usize>load<u32>(entry, 4), y = <usize>load<u32>(entry, 8);
-    const m0 = (chunk % blocks) * VECTOR_ROWS;
-    const mEnd = min(M, m0 + VECTOR_ROWS);
+    const entry = changetype<MatvecEntry>(entries + <usize>(chunk / blocks) * offsetof<MatvecEntry>());
+    const a = entry.a, v = entry.v, y = entry.y;
+    const m0 = (chunk % blocks) * MATVEC_ROWS;
+    const mEnd = min(M, m0 + MATVEC_ROWS);
     for (let m = m0; m < mEnd; m += 4) {
-      // Four rows at a time; at the end the last one stands in for those that are missing.
+      // Four rows at a time. At the end, the last row takes the place of missing ones.
       const p0 = a + <usize>m * aRow;
       const p1 = m + 1 < mEnd ? p0 + aRow : p0;
       const p2 = m + 2 < mEnd ? p1 + aRow : p1;
@@ -115,10 +149,10 @@ function matvec<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function matvec_f32(args: usize, first: i32, last: i32): void {
+export function matvec_f32(args: MatvecArgs, first: i32, last: i32): void {
   matvec<f32>(args, first, last);
 }
 
-export function matvec_f64(args: usize, first: i32, last: i32): void {
+export function matvec_f64(args: MatvecArgs, first: i32, last: i32): void {
   matvec<f64>(args, first, last);
 }

@@ -1,32 +1,32 @@
 /**
- * The micro-kernels that matrix products and convolutions share.
+ * The micro-kernels that matrix products and direct convolutions share.
  *
  *   C[i, j] = Σₖ A[i, k] · B[k, j]   for up to 4 rows i and up to 4 vectors j
  *
- * 2 rows × 4 vectors is the largest tile whose accumulators, B vectors and A splats all stay in the 15 SSE registers that V8
- * gives on x64. The sum runs over sweeps × runs × steps: within a run A and B are read step by step, runs and sweeps lie
- * anywhere. A convolution's sweeps are kernel rows, its steps channels. A strip is a row of tiles that share B. In 256-bit code
- * (`wide`) two neighbouring tiles of a strip are one of 4 rows: 8 accumulators again, which fill the time that additions take.
+ * A register block of 2 rows × 4 vectors is the largest whose accumulators, B vectors and A splats all fit the 15 SSE registers that V8 uses
+ * on x64. The sum runs over sweeps × runs × steps. Within a run, A and B are read step by step; runs and sweeps may start anywhere. A
+ * convolution's sweeps are kernel rows, its steps channels. A strip is a column of register blocks that share B. In 256-bit code (`wide`),
+ * two neighbouring blocks of a strip become one of 4 rows: 8 accumulators again, enough to hide the latency of additions.
  *
- * What costs most besides the arithmetic is decoding: so pointers are advanced before they are used, as V8 copies those whose
- * old value lives on, and loops nest deep, as V8 unrolls the more the deeper.
+ * After arithmetic, instruction decoding costs most. So pointers are advanced before they are used, because V8 copies a pointer whose old
+ * value is still needed. And loops nest deeply, because V8 unrolls deeper loops more.
  */
 import { wide } from '../runtime/abi';
 import { putRow } from '../simd/vector';
 
 // @ts-ignore: decorator
 @inline
-function stripOf<T>(
+function microKernel<T>(
   rows: i32, vectors: i32,
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
   if (run <= 0) sweeps = 0;
-  // An addition waits for the one before it to the same sum; with less than 4 vectors there are too few sums to fill that time,
-  // so the second of two steps has its own. How many rows the tile has changes no bit.
+  // An addition depends on the previous one to the same sum. Fewer than 4 vectors are too few sums to hide that latency, so the second of
+  // two steps has sums of its own. Results do not depend on the number of rows of the block.
   const apart = vectors < 4;
-  // Two steps an iteration, the last of an odd number alone. The branch between them keeps V8 from loading both steps at once,
-  // for which there are not enough registers.
+  // Two steps an iteration; an odd last step is alone. The branch between the steps keeps V8 from loading both at once, for which there are
+  // too few registers.
   const element = sizeof<T>();
   const step: usize = <usize>vectors * 16;
   const bRun = <usize>run * step;
@@ -146,79 +146,79 @@ function stripOf<T>(
       putRow<T>(vectors, c0 + cNext, c20, c21, c22, c23, columns, add);
       putRow<T>(vectors, c1 + cNext, c30, c31, c32, c33, columns, add);
     }
-    const tiles: usize = rows > 2 ? 2 : 1;
-    a0 += tiles * aNext;
-    a1 += tiles * aNext;
-    c0 += tiles * cNext;
-    c1 += tiles * cNext;
+    const pairs: usize = rows > 2 ? 2 : 1;
+    a0 += pairs * aNext;
+    a1 += pairs * aNext;
+    c0 += pairs * cNext;
+    c1 += pairs * cNext;
   }
 }
 
-function strip4x4<T>(
+function microKernel4x4<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(4, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  microKernel<T>(4, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
-function strip2x4<T>(
+function microKernel2x4<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  microKernel<T>(2, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
-function strip2x2<T>(
+function microKernel2x2<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 2, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  microKernel<T>(2, 2, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
-function strip2x1<T>(
+function microKernel2x1<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(2, 1, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  microKernel<T>(2, 1, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
-function strip1x4<T>(
+function microKernel1x4<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 4, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  microKernel<T>(1, 4, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
-function strip1x2<T>(
+function microKernel1x2<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 2, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  microKernel<T>(1, 2, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
-function strip1x1<T>(
+function microKernel1x1<T>(
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  stripOf<T>(1, 1, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
+  microKernel<T>(1, 1, a0, a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c0, cNext, columns, add, count);
 }
 
 /**
- * C = A · B, or C += A · B, for `count` tiles of 2 rows × `vectors` (4, 2 or 1), of which the first `columns` are written. The sum
- * is formed apart and added at the end, so that long sums are sums of partial sums; an empty one gives 0.
+ * Computes C = A · B, or with `add` C += A · B, for a strip of `count` register blocks of 2 rows × `vectors` (4, 2 or 1). Writes the first
+ * `columns` columns. `add` adds the finished sum, so that long sums are sums of partial sums. An empty sum is 0.
  *
- * a0, a1: the rows of the first tile, their elements side by side within a run · b: packed, a run behind the other ·
- * aRun, aSweep, bSweep, aNext, cNext: bytes from one run, sweep, tile to the next.
+ * a0, a1: the rows of the first block, contiguous within a run · b: packed, one run after another ·
+ * aRun, aSweep, bSweep, aNext, cNext: bytes from one run, sweep or block to the next.
  */
 // @ts-ignore: decorator
 @inline
-export function strip2<T>(
+export function microKernel2<T>(
   vectors: i32,
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
   if (wide != 0 && vectors == 4 && count > 1) {
-    strip4x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count >> 1);
+    microKernel4x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count >> 1);
     const done = <usize>(count & -2);
     a0 += done * aNext;
     a1 += done * aNext;
@@ -226,20 +226,20 @@ export function strip2<T>(
     c1 += done * cNext;
     count &= 1;
   }
-  if (vectors == 4) strip2x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-  else if (vectors == 2) strip2x2<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
-  else strip2x1<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  if (vectors == 4) microKernel2x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  else if (vectors == 2) microKernel2x2<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  else microKernel2x1<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
 }
 
-/** The same for tiles of one row. */
+/** The same for register blocks of one row. */
 // @ts-ignore: decorator
 @inline
-export function strip1<T>(
+export function microKernel1<T>(
   vectors: i32,
   a0: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  if (vectors == 4) strip1x4<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
-  else if (vectors == 2) strip1x2<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
-  else strip1x1<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
+  if (vectors == 4) microKernel1x4<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
+  else if (vectors == 2) microKernel1x2<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
+  else microKernel1x1<T>(a0, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, cNext, columns, add, count);
 }

@@ -1,10 +1,9 @@
 /**
- * Packing of right operands and convolution weights into the order in which the micro-kernel reads them.
+ * Packing of right operands and convolution weights into panels: the order in which the micro-kernel reads them.
  */
-import { intArg, ptrArg } from '../runtime/abi';
 import { lanes, panelVectors } from '../simd/vector';
 
-/** One panel: for each of n1·n2·n3 sum steps the next `width` columns, of which those past `columns` are 0. Strides in bytes. */
+/** Packs one panel: for each of n1·n2·n3 steps of the sum, `width` columns. Columns past `columns` are 0. Strides are in bytes. */
 function packPanel<T>(
   src: usize, n1: i32, s1: usize, n2: i32, s2: usize, n3: i32, s3: usize, sn: usize, columns: i32, width: i32, dst: usize,
 ): void {
@@ -35,11 +34,11 @@ function packPanel<T>(
   }
 }
 
-/** Whole blocks of 4 vectors that are packed together: more of each row is read at a time, so fewer pages are open. */
+/** Whole panels of 4 vectors that are packed together: more of each row is read at a time, so fewer pages are open. */
 const TOGETHER = 4;
 
-/** TOGETHER whole panels of columns that lie side by side. Strides in bytes. */
-function packPanels<T>(src: usize, K: i32, row: usize, dst: usize): void {
+/** Packs TOGETHER whole panels of adjacent columns. Strides are in bytes. */
+function packAdjacentPanels<T>(src: usize, K: i32, row: usize, dst: usize): void {
   const panel = <usize>K * 64;
   for (let k = 0; k < K; k++) {
     let p = src + <usize>k * row;
@@ -55,27 +54,52 @@ function packPanels<T>(src: usize, K: i32, row: usize, dst: usize): void {
   }
 }
 
+/** The addresses of one matrix and of its panels. */
+@unmanaged
+class PackingEntry {
+  source: usize;
+  panels: usize;
+}
+
+/** Where the columns of a matrix are. Its steps form three nested loops of n1 × n2 × n3; strides in bytes. */
+@unmanaged
+export class ColumnLayout {
+  columns: i32;
+  columnStride: usize;
+  n1: i32;
+  stride1: usize;
+  n2: i32;
+  stride2: usize;
+  n3: i32;
+  stride3: usize;
+}
+
+@unmanaged
+class PackPanelsArgs extends ColumnLayout {
+  /** PackingEntry records. */
+  entries: usize;
+}
+
 /**
- * B [K, N] → panels of 4, 2 or 1 vectors of columns, each [K, width]; K = n1·n2·n3 (of convolution weights: taps × channels).
- * The panel that starts at column j lies K·j elements in. A chunk is one block of 4 vectors of columns of one entry.
- * args: table of (src, dst) pairs, N, n1, s1, n2, s2, n3, s3, column stride; strides in bytes.
+ * Packs B [K, N] into panels of 4, 2 or 1 vectors of columns, each [K, width]. K = n1·n2·n3: of convolution weights taps × channels.
+ * The panel of column j starts K·j elements in. A chunk is one block of 4 vectors of columns of one entry.
  */
 // @ts-ignore: decorator
 @inline
-function packColumns<T>(args: usize, first: i32, last: i32): void {
-  const table = ptrArg(args, 0);
-  const N = intArg(args, 1);
-  const n1 = intArg(args, 2), n2 = intArg(args, 4), n3 = intArg(args, 6);
-  const s1 = ptrArg(args, 3), s2 = ptrArg(args, 5), s3 = ptrArg(args, 7), sn = ptrArg(args, 8);
+function packPanels<T>(args: PackPanelsArgs, first: i32, last: i32): void {
+  const entries = args.entries;
+  const N = args.columns;
+  const n1 = args.n1, n2 = args.n2, n3 = args.n3;
+  const s1 = args.stride1, s2 = args.stride2, s3 = args.stride3, sn = args.columnStride;
   const block = 4 * lanes<T>();
   const blocks = (N + block - 1) / block;
   for (let chunk = first; chunk < last; chunk++) {
-    const entry = table + (<usize>(chunk / blocks) << 3);
-    const src = <usize>load<u32>(entry);
-    const dst = <usize>load<u32>(entry, 4);
+    const entry = changetype<PackingEntry>(entries + <usize>(chunk / blocks) * offsetof<PackingEntry>());
+    const src = entry.source;
+    const dst = entry.panels;
     const j0 = (chunk % blocks) * block;
     if (sn == sizeof<T>() && n1 == 1 && n2 == 1 && chunk + TOGETHER <= last && j0 + TOGETHER * block <= N) {
-      packPanels<T>(src + <usize>j0 * sn, n3, s3, dst + <usize>n3 * <usize>j0 * sizeof<T>());
+      packAdjacentPanels<T>(src + <usize>j0 * sn, n3, s3, dst + <usize>n3 * <usize>j0 * sizeof<T>());
       chunk += TOGETHER - 1;
       continue;
     }
@@ -89,10 +113,10 @@ function packColumns<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function packColumns_f32(args: usize, first: i32, last: i32): void {
-  packColumns<f32>(args, first, last);
+export function packPanels_f32(args: PackPanelsArgs, first: i32, last: i32): void {
+  packPanels<f32>(args, first, last);
 }
 
-export function packColumns_f64(args: usize, first: i32, last: i32): void {
-  packColumns<f64>(args, first, last);
+export function packPanels_f64(args: PackPanelsArgs, first: i32, last: i32): void {
+  packPanels<f64>(args, first, last);
 }
