@@ -4,10 +4,19 @@
  * Results are rounded when they are stored; whatever happens in between is float64.
  */
 import type { Kernels } from '../interface.ts';
+import { convolutions } from './conv.ts';
 import { elementwise } from './elementwise.ts';
+import { matrixProducts } from './matmul.ts';
 import { optimizers } from './optimizers.ts';
 import { pooling } from './pooling.ts';
-import { products } from './products.ts';
 import { reductions } from './reduce.ts';
 
-export const reference: Kernels = { name: 'reference', ...elementwise, ...reductions, ...products, ...pooling, ...optimizers };
+export const reference: Kernels = {
+  name: 'reference',
+  ...elementwise,
+  ...reductions,
+  ...matrixProducts,
+  ...convolutions,
+  ...pooling,
+  ...optimizers,
+};

@@ -1,16 +1,16 @@
 /**
- * Reference matrix product and convolutions. Sums are float64, rounded once.
+ * Reference convolutions. Sums are float64, rounded once.
  */
 import type { ConvParams, Kernels } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
-import { at, position, still, Sums, walk, type Four, type Place } from './walk.ts';
 import type { View } from '../view.ts';
+import { at, position, Sums, type Four, type Place } from './walk.ts';
 
 type Visit = (x: number, w: number, g: number) => void;
 
 /**
- * The three convolution kernels are the partial derivatives of one trilinear form, ⟨g, x ⋆ w⟩ = Σ g·x·w: this visits its
- * terms, with the positions of x[n, first channel of the group + c, h, v], w[o, c, i, j] and g[n, o, oh, ow], where
+ * Visits the terms of the trilinear form ⟨g, x ⋆ w⟩ = Σ g·x·w, whose partial derivatives are the three convolution kernels. A term has
+ * the positions of x[n, first channel of the group + c, h, v], w[o, c, i, j] and g[n, o, oh, ow], where
  *   h = oh·stride − padding + i·dilation, and v likewise along the width
  */
 function convTerms(sizes: { x: View; w: View; g: View }, X: Place, W: Place, G: Place, p: ConvParams, visit: Visit): void {
@@ -38,25 +38,7 @@ function convTerms(sizes: { x: View; w: View; g: View }, X: Place, W: Place, G: 
   }
 }
 
-export const products: Pick<Kernels, 'matmul' | 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = {
-  /** y[.., m, n] = Σₖ a[.., m, k] · b[.., k, n] */
-  matmul(a, b, y) {
-    const A = viewOf(a.dtype);
-    const B = viewOf(b.dtype);
-    const Y = viewOf(y.dtype);
-    const last = y.shape.length - 1;
-    const K = a.shape[last]!;
-    const da = a.strides[last]!;
-    const db = b.strides[last - 1]!;
-    const rows = still(a, (d) => d === last);
-    const columns = still(b, (d) => d === last - 1);
-    walk(y.shape, [at(a, rows), at(b, columns), at(y)], (i, j, o) => {
-      let sum = 0;
-      for (let k = 0; k < K; k++) sum += A[i + k * da]! * B[j + k * db]!;
-      Y[o] = sum;
-    });
-  },
-
+export const convolutions: Pick<Kernels, 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = {
   /** y = Σ x·w over the terms of each y */
   conv2d(x, w, y, p) {
     const X = viewOf(x.dtype);
