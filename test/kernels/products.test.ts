@@ -220,7 +220,7 @@ describe('conv2d', () => {
     [2, 12, 20, 33, 5, 2, 3],
     [3, 20, 70, 27, 3, 2],
     [40, 12, 35, 6, 3, 3],
-  ])('many chunks, bands and image groups: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', { timeout: 20000 }, (sizes) => {
+  ])('many chunks, passes and parts: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', { timeout: 20000 }, (sizes) => {
     checkConv(fixed(sizes));
   });
 

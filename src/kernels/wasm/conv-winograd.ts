@@ -6,7 +6,8 @@ import { paysInTiles, TILE } from '../conv-algorithm.ts';
 import { launchSlots } from './launch.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import { addressOf, type View } from '../view.ts';
-import { divideUp, imageStrides, scratchAreas, suffix, type Axis, type Workspaces } from './workspace.ts';
+import type { Axis } from './conv-axes.ts';
+import { divideUp, imageStrides, scratchAreas, suffix, type Workspaces } from './workspace.ts';
 
 /** Most tiles in a block of a correlation, and of a weight gradient; see assembly/winograd-tiles.ts and winograd-grad.ts. */
 const TILES = 16;
@@ -54,7 +55,7 @@ function tileWork(tiles: number, C: number, O: number, size: number): number {
 function scratchArgs(zeroBytes: number, chunks: number, bytes: number, row: number, workspace: Workspaces): number[] {
   const zeros = workspace(zeroBytes).ptr;
   memoryViews().u8.fill(0, zeros, zeros + zeroBytes);
-  return [zeros, ...scratchAreas(chunks, bytes, workspace), row];
+  return [zeros, ...Object.values(scratchAreas(chunks, bytes, workspace)), row];
 }
 
 function axisArgs(a: Axis): number[] {

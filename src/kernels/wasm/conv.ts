@@ -1,20 +1,21 @@
 /**
- * Convolution kernels: packs weights, lays out workspaces and launches assembly/.
+ * Convolution kernels: chooses an algorithm, packs weights, lays out workspaces and launches assembly/conv/.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { channelsLastStrides, sizeOf } from '../../core/shape.ts';
 import type { ConvParams, Kernels } from '../interface.ts';
+import { materializedAddressOf, materialize, restride, type View } from '../view.ts';
 import { BYTES, writePackingEntry } from './arguments.generated.ts';
-import { launch, launchSlots } from './launch.ts';
-import { storeRecords } from './records.ts';
-import { addressOf, type View } from '../view.ts';
-import { elementwiseKernels } from './elementwise.ts';
+import { backwardAxes, correlationArgs, forwardAxis, weightGradArgs, type Axis } from './conv-axes.ts';
 import { correlateTiles, goesInTiles, gradWOfTiles } from './conv-winograd.ts';
+import { elementwiseKernels } from './elementwise.ts';
+import { launch } from './launch.ts';
+import { storeRecords } from './records.ts';
 import {
   CHUNKS,
   divideUp,
-  imageStrides,
   LARGE,
+  NO_SCRATCH,
   packingWork,
   productWork,
   scratchAreas,
@@ -22,21 +23,49 @@ import {
   VECTOR,
   vectorBytes,
   withWorkspaces,
-  type Axis,
+  type ScratchAreas,
   type Workspaces,
 } from './workspace.ts';
 
-/** Input channels per chunk of a weight gradient, and blocks of four vectors of output channels. */
+/** Input channels of a chunk of a weight gradient, and blocks of four vectors of output channels. */
 const CHANNEL_BLOCK = 16;
-const WIDE = 4;
-/** Most output channels for which assembly/narrow.ts is faster. */
-const NARROW = 3;
-/** Bytes of images that a kernel goes over again and again: they should stay in the L1 cache. */
-const BAND_BYTES = 24576;
+const OUTPUT_BLOCKS = 4;
+/** Most output channels for which assembly/conv/few-channels.ts is faster. */
+const FEW_CHANNELS = 3;
+/** Bytes of images that a pass reads over and over: they should stay in the L1 cache. */
+const PASS_BYTES = 24576;
 
 type Four = readonly [number, number, number, number];
 
-/** An image batch whose channels lie side by side: x itself or a copy. */
+/** A correlation y = x ⋆ w along the axes. */
+interface Correlation {
+  /** Its channels are contiguous. */
+  readonly x: View;
+  readonly w: View;
+  readonly y: View;
+  readonly groups: number;
+  /** The dim of the weights that is x's channels, and the one that is y's. */
+  readonly from: 0 | 1;
+  readonly to: 0 | 1;
+  readonly vertical: Axis;
+  readonly horizontal: Axis;
+}
+
+type Algorithm = 'depthwise' | 'few-channels' | 'winograd' | 'general';
+
+/** Images and channels of a correlation: C input and O output channels of one group. */
+function sizesOf({ x, y, groups }: Correlation): { N: number; C: number; O: number } {
+  return { N: x.shape[0]!, C: x.shape[1]! / groups, O: y.shape[1]! / groups };
+}
+
+function algorithmOf(c: Correlation): Algorithm {
+  const { N, C, O } = sizesOf(c);
+  if (C === 1 && O === 1) return 'depthwise';
+  if (c.groups === 1 && O <= FEW_CHANNELS && (C * ITEM_SIZE[c.y.dtype]) % VECTOR === 0) return 'few-channels';
+  return goesInTiles(N, C, O, c.groups, c.vertical, c.horizontal) ? 'winograd' : 'general';
+}
+
+/** Images with contiguous channels: x itself or a copy. */
 function channelsLast(x: View, workspace: Workspaces): View {
   if (x.strides[1] === 1 || x.shape[1] === 1) return x;
   const strides = channelsLastStrides(x.shape);
@@ -45,205 +74,135 @@ function channelsLast(x: View, workspace: Workspaces): View {
   return copy;
 }
 
-/** The size, at least 1, of all but the last of the fewest parts of about equal size that n is split into, none larger than `most`. */
+/** Splits n into the fewest parts of at most `most` and about equal size. Returns the size of all but the last, at least 1. */
 function equally(n: number, most: number): number {
   const parts = Math.ceil(n / Math.max(1, most));
   return Math.max(1, divideUp(n, Math.max(1, parts)));
 }
 
-function geometry(...axes: Axis[]): number[] {
-  return axes.flatMap((a) => [a.count, a.start, a.step, a.tapStep, a.taps, a.size]);
+/** The packed weights of a correlation. */
+interface PackedWeights {
+  readonly ptr: number;
+  /** Bytes of one group. */
+  readonly groupBytes: number;
 }
 
-/** The axis `d` (0 vertical, 1 horizontal) of a forward convolution with `size` inputs, `count` outputs and `taps` kernel elements. */
-function forwardAxis(p: ConvParams, d: 0 | 1, size: number, count: number, taps: number): Axis {
-  return {
-    count,
-    start: -p.padding[d],
-    step: p.stride[d],
-    tapStep: p.dilation[d],
-    taps,
-    size,
-    outStart: 0,
-    outStep: 1,
-    kStart: 0,
-    kStep: 1,
-  };
-}
-
-/**
- * The axes of an input gradient, one for each residue r of the input position modulo the stride s. Position h = r + i·s meets kernel
- * elements k with (h + padding − k·dilation) divisible by s: every (s / gcd(s, dilation))-th from the first; last comes first here.
- */
-function backwardAxes(p: ConvParams, d: 0 | 1, size: number, count: number, K: number): Axis[] {
-  const s = p.stride[d];
-  const dilation = p.dilation[d];
-  const every = s / gcd(s, dilation);
-  const axes: Axis[] = [];
-  for (let r = 0; r < Math.min(s, count); r++) {
-    let k = 0;
-    while (k < every && (r + p.padding[d] - k * dilation) % s !== 0) k++;
-    const taps = k < every && k < K ? Math.floor((K - 1 - k) / every) + 1 : 0;
-    const tapStep = (dilation * every) / s;
-    axes.push({
-      count: divideUp(count - r, s),
-      start: taps > 0 ? (r + p.padding[d] - k * dilation) / s - (taps - 1) * tapStep : 0,
-      step: 1,
-      tapStep,
-      taps,
-      size,
-      outStart: r,
-      outStep: s,
-      kStart: k + (taps - 1) * every,
-      kStep: -every,
-    });
-  }
-  return axes;
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
-}
-
-/**
- * The weights of a correlation, dim `from` to dim `to`, packed for its kernel: their address, and the bytes of a group. One column after
- * another where `narrow`, see assembly/narrow.ts; of depthwise convolutions the groups are the columns.
- */
-function packedWeights(
-  w: View,
-  groups: number,
-  from: 0 | 1,
-  to: 0 | 1,
-  narrow: boolean,
-  vertical: Axis,
-  horizontal: Axis,
-  workspace: Workspaces,
-): { ptr: number; groupBytes: number } {
+/** Packs weights into panels, or in the order of few-channels.ts. In depthwise convolutions the groups are the columns. */
+function packedWeights(c: Correlation, algorithm: Algorithm, workspace: Workspaces): PackedWeights {
+  const { w, vertical, horizontal } = c;
+  const { C, O } = sizesOf(c);
   const size = ITEM_SIZE[w.dtype];
-  const perGroup = w.shape[0]! / groups;
-  const [C, O] = [from === 0 ? perGroup : w.shape[1]!, to === 0 ? perGroup : w.shape[1]!];
-  const depthwise = C === 1 && O === 1;
-  const [entries, columns] = depthwise ? [1, groups] : [groups, O];
+  const isDepthwise = algorithm === 'depthwise';
+  const matrices = isDepthwise ? 1 : c.groups;
+  const columns = isDepthwise ? c.groups : O;
   const steps = vertical.taps * horizontal.taps * C;
   const [, , row, column] = w.strides as Four;
   // Steps over a flipped kernel are negative: pointers wrap at 32 bits.
-  const bytes = (n: number): number => (n * size) >>> 0;
-  const first = addressOf(w) + (vertical.kStart * row + horizontal.kStart * column) * size;
-  const [down, across] = [bytes(vertical.kStep * row), bytes(horizontal.kStep * column)];
   const layout = {
     columns,
-    columnStride: bytes(w.strides[depthwise ? 0 : to]!),
+    columnStride: w.strides[isDepthwise ? 0 : c.to]! * size,
     n1: vertical.taps,
-    stride1: down,
+    stride1: vertical.kStep * row * size,
     n2: horizontal.taps,
-    stride2: across,
+    stride2: horizontal.kStep * column * size,
     n3: C,
-    stride3: bytes(w.strides[from]!),
+    stride3: w.strides[c.from]! * size,
   };
-  const groupBytes = steps * (narrow ? columns * size : vectorBytes(columns, w));
-  const { ptr } = workspace(entries * groupBytes);
-  const work = packingWork(entries * columns * steps);
-  if (narrow) {
-    const { columnStride, n1, stride1, n2, stride2, n3, stride3 } = layout;
-    launchSlots(
-      `packNarrow${suffix(w)}`,
-      { chunks: columns, work },
-      first,
-      ptr,
-      columns,
-      n1,
-      stride1,
-      n2,
-      stride2,
-      n3,
-      stride3,
-      columnStride,
-    );
-  } else {
-    const table = Array.from({ length: entries }, (_, g) => ({
-      source: first + g * perGroup * w.strides[0]! * size,
-      panels: ptr + g * groupBytes,
-    }));
-    const split = { chunks: entries * divideUp(columns * size, 4 * VECTOR), work };
-    launch(`packPanels${suffix(w)}`, split, {
-      entries: storeRecords(writePackingEntry, BYTES.PackingEntry, table, workspace),
-      ...layout,
-    });
+  const first = restride(w, w.shape, w.strides, w.offset + vertical.kStart * row + horizontal.kStart * column);
+  const work = packingWork(matrices * columns * steps);
+  if (algorithm === 'few-channels') {
+    const { ptr } = workspace(steps * columns * size);
+    launch(`packFewChannels${suffix(w)}`, { chunks: columns, work }, Object.assign(layout, { w: first, packed: ptr }));
+    return { ptr, groupBytes: steps * columns * size };
   }
+  const groupBytes = steps * vectorBytes(columns, w);
+  const { ptr } = workspace(matrices * groupBytes);
+  const groupStride = (w.shape[0]! / c.groups) * w.strides[0]! * size;
+  materialize(w, 'read');
+  const source = materializedAddressOf(first);
+  const table = Array.from({ length: matrices }, (_, g) => ({ source: source + g * groupStride, panels: ptr + g * groupBytes }));
+  const entries = storeRecords(writePackingEntry, BYTES.PackingEntry, table, workspace);
+  const split = { chunks: matrices * divideUp(columns * size, 4 * VECTOR), work };
+  launch(`packPanels${suffix(w)}`, split, Object.assign(layout, { entries }));
   return { ptr, groupBytes };
 }
 
-/** y = the correlation of x with w along the axes; `from` and `to` are the weights' dims of x's and y's channels. */
-function correlate(x: View, w: View, y: View, groups: number, from: 0 | 1, to: 0 | 1, vertical: Axis, horizontal: Axis): void {
-  const [N, channels] = x.shape as Four;
-  const size = ITEM_SIZE[y.dtype];
-  const C = channels / groups;
-  const O = y.shape[1]! / groups;
-  const depthwise = C === 1 && O === 1;
-  const narrow = groups === 1 && O <= NARROW && (C * size) % VECTOR === 0;
+/** Computes y = x ⋆ w. */
+function correlate(c: Correlation): void {
+  const algorithm = algorithmOf(c);
   withWorkspaces((workspace) => {
-    const weights = packedWeights(w, groups, from, to, narrow, vertical, horizontal, workspace);
-    if (goesInTiles(N, C, O, groups, vertical, horizontal)) {
-      correlateTiles(x, weights.ptr, y, vertical, horizontal, workspace);
-      return;
-    }
-    const units = depthwise || narrow ? N : divideUp(N, 2);
-    const results = N * vertical.count * horizontal.count * groups * O;
-    const products = results * vertical.taps * horizontal.taps * C;
-    const bands = Math.max(divideUp(CHUNKS, units), divideUp(products, units * LARGE));
-    const band = divideUp(vertical.count, Math.min(vertical.count, bands));
-    const work = (depthwise ? 4 : 1) * productWork(products, y) + results / 4;
-    const split = { chunks: units * divideUp(vertical.count, band), work };
-    const [yImage, yRow, yPixel] = imageStrides(y) as [number, number, number];
-    const yAt = addressOf(y) + vertical.outStart * yRow + horizontal.outStart * yPixel;
-    const images = [addressOf(x), ...imageStrides(x)];
-    const outputs = [yAt, yImage, yRow * vertical.outStep, yPixel * horizontal.outStep];
-    const axes = geometry(vertical, horizontal);
-    if (depthwise) {
-      launchSlots(`depthwise${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, groups, ...axes, band);
-    } else if (narrow) {
-      launchSlots(`convNarrow${suffix(y)}`, split, ...images, weights.ptr, ...outputs, N, C, O, ...axes, band);
-    } else {
-      const inPasses = passes(C * size, groups, vertical, horizontal, band, split.chunks, workspace);
-      launchSlots(
-        `conv${suffix(y)}`,
-        split,
-        ...images,
-        weights.ptr,
-        weights.groupBytes,
-        ...outputs,
-        N,
-        groups,
-        C,
-        O,
-        ...axes,
-        band,
-        ...inPasses,
-      );
-    }
+    const weights = packedWeights(c, algorithm, workspace);
+    if (algorithm === 'winograd') correlateTiles(c.x, weights.ptr, c.y, c.vertical, c.horizontal, workspace);
+    else correlateDirectly(c, algorithm, weights, workspace);
   });
 }
 
+function correlateDirectly(c: Correlation, algorithm: Algorithm, weights: PackedWeights, workspace: Workspaces): void {
+  const { x, y, groups, vertical, horizontal } = c;
+  const { N, C, O } = sizesOf(c);
+  // A chunk is some rows of one image, or of a pair of images.
+  const items = algorithm === 'general' ? divideUp(N, 2) : N;
+  const results = N * vertical.count * horizontal.count * groups * O;
+  const products = results * vertical.taps * horizontal.taps * C;
+  const rowChunks = Math.max(divideUp(CHUNKS, items), divideUp(products, items * LARGE));
+  const rowsPerChunk = divideUp(vertical.count, Math.min(vertical.count, rowChunks));
+  const work = (algorithm === 'depthwise' ? 4 : 1) * productWork(products, y) + results / 4;
+  const split = { chunks: items * divideUp(vertical.count, rowsPerChunk), work };
+  const args = correlationArgs(x, weights.ptr, outputsOf(y, vertical, horizontal), vertical, horizontal, rowsPerChunk);
+  if (algorithm === 'depthwise') {
+    launch(`depthwise${suffix(y)}`, split, Object.assign(args, { C: groups }));
+  } else if (algorithm === 'few-channels') {
+    launch(`convFewChannels${suffix(y)}`, split, Object.assign(args, { C, O }));
+  } else {
+    const { rows, scratch } = correlationPasses(C * ITEM_SIZE[y.dtype], c, rowsPerChunk, split.chunks, workspace);
+    const own = {
+      N,
+      G: groups,
+      C,
+      O,
+      wGroup: weights.groupBytes,
+      rowsPerPass: rows,
+      scratchFlags: scratch.flags,
+      scratchCount: scratch.count,
+      scratch: scratch.ptr,
+      scratchBytes: scratch.bytes,
+    };
+    launch(`conv${suffix(y)}`, split, Object.assign(args, own));
+  }
+}
+
+/** The elements of y at the axes' output positions. */
+function outputsOf(y: View, vertical: Axis, horizontal: Axis): View {
+  const [N, O] = y.shape as Four;
+  const [image, channel, row, pixel] = y.strides as Four;
+  return restride(
+    y,
+    [N, O, vertical.count, horizontal.count],
+    [image, channel, row * vertical.outStep, pixel * horizontal.outStep],
+    y.offset + vertical.outStart * row + horizontal.outStart * pixel,
+  );
+}
+
 /**
- * The passes in which a correlation goes through a band, and the scratch that what they read is copied to: none without groups, or where
- * most of what would be copied is not read. As arguments: rows per pass, see scratchAreas.
+ * The output rows of a pass, and the scratch that it packs into: none without groups, or where most of what it would pack is not read.
+ * @param rowsPerChunk the rows that a chunk goes through in passes
  */
-function passes(
+function correlationPasses(
   pixelBytes: number,
-  groups: number,
-  vertical: Axis,
-  horizontal: Axis,
-  band: number,
+  { groups, vertical, horizontal }: Correlation,
+  rowsPerChunk: number,
   chunks: number,
   workspace: Workspaces,
-): number[] {
-  if (groups === 1 || vertical.taps * horizontal.taps <= vertical.step * horizontal.step) return [band, 0, 0, 0, 0];
+): { rows: number; scratch: ScratchAreas } {
+  if (groups === 1 || vertical.taps * horizontal.taps <= vertical.step * horizontal.step) {
+    return { rows: rowsPerChunk, scratch: NO_SCRATCH };
+  }
   const rowBytes = 2 * horizontal.size * pixelBytes;
   const halo = (vertical.taps - 1) * vertical.tapStep + 1 - vertical.step;
-  const most = Math.floor((Math.floor(BAND_BYTES / rowBytes) - halo) / vertical.step);
-  const rows = equally(band, most);
+  const most = Math.floor((Math.floor(PASS_BYTES / rowBytes) - halo) / vertical.step);
+  const rows = equally(rowsPerChunk, most);
   const height = Math.min(vertical.size, rows * vertical.step + halo);
-  return [rows, ...scratchAreas(chunks, height * rowBytes, workspace)];
+  return { rows, scratch: scratchAreas(chunks, height * rowBytes, workspace) };
 }
 
 function conv2d(x: View, w: View, y: View, p: ConvParams): void {
@@ -251,8 +210,10 @@ function conv2d(x: View, w: View, y: View, p: ConvParams): void {
   const [, , H, W] = x.shape as Four;
   const [, , OH, OW] = y.shape as Four;
   const [, , KH, KW] = w.shape as Four;
+  const vertical = forwardAxis(p, 0, H, OH, KH);
+  const horizontal = forwardAxis(p, 1, W, OW, KW);
   withWorkspaces((workspace) => {
-    correlate(channelsLast(x, workspace), w, y, p.groups, 1, 0, forwardAxis(p, 0, H, OH, KH), forwardAxis(p, 1, W, OW, KW));
+    correlate({ x: channelsLast(x, workspace), w, y, groups: p.groups, from: 1, to: 0, vertical, horizontal });
   });
 }
 
@@ -262,12 +223,24 @@ function conv2dGradX(g: View, w: View, dx: View, p: ConvParams): void {
   const [, , H, W] = dx.shape as Four;
   const [, , KH, KW] = w.shape as Four;
   withWorkspaces((workspace) => {
-    const from = channelsLast(g, workspace);
-    const axes = backwardAxes(p, 0, OH, H, KH).flatMap((v) => backwardAxes(p, 1, OW, W, KW).map((h) => [v, h] as const));
-    const met = axes.filter(([v, h]) => v.taps > 0 && h.taps > 0);
+    const x = channelsLast(g, workspace);
+    const rows = backwardAxes(p, 0, OH, H, KH);
+    const columns = backwardAxes(p, 1, OW, W, KW);
+    const axes = rows.flatMap((vertical) => columns.map((horizontal) => ({ vertical, horizontal })));
+    const met = axes.filter(({ vertical, horizontal }) => vertical.taps > 0 && horizontal.taps > 0);
     if (met.length < axes.length) elementwiseKernels.fill(0, dx);
-    for (const [vertical, horizontal] of met) correlate(from, w, dx, p.groups, 0, 1, vertical, horizontal);
+    for (const pair of met) correlate({ x, w, y: dx, groups: p.groups, from: 0, to: 1, ...pair });
   });
+}
+
+/** A weight gradient from images and gradients with contiguous channels, along the axes of the forward convolution. */
+interface WeightGradient {
+  readonly x: View;
+  readonly g: View;
+  readonly dw: View;
+  readonly groups: number;
+  readonly vertical: Axis;
+  readonly horizontal: Axis;
 }
 
 function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
@@ -282,67 +255,101 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     const gradients = channelsLast(g, workspace);
     if (goesInTiles(N, channels, outputs, p.groups, vertical, horizontal)) {
       gradWOfTiles(gradients, images, dw, vertical, horizontal, workspace);
-      return;
-    }
-    const size = ITEM_SIZE[dw.dtype];
-    const depthwise = channels === p.groups && outputs === p.groups;
-    const groups = depthwise ? 1 : p.groups;
-    const C = depthwise ? 1 : channels / groups;
-    const O = outputs / groups;
-    const taps = KH * KW;
-    const blockC = depthwise ? 1 : CHANNEL_BLOCK;
-    const blockO = (depthwise ? vectorBytes(O, dw) : 4 * VECTOR) / size;
-    const blocks = depthwise ? divideUp(O * size, 4 * VECTOR) : groups * divideUp(C, blockC) * divideUp(O, WIDE * blockO);
-    const products = OH * OW * taps * groups * C * O;
-    const most = Math.max(1, Math.floor((LARGE * blocks) / products));
-    const perPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
-    const parts = Math.max(1, divideUp(N, perPart));
-    const sums = workspace(parts * groups * divideUp(C, blockC) * blockC * divideUp(O, blockO) * blockO * taps * size).ptr;
-    const inputs = [addressOf(images), ...imageStrides(images), addressOf(gradients), ...imageStrides(gradients), sums];
-    const axes = geometry(vertical, horizontal);
-    const split = { chunks: parts * blocks, work: (depthwise ? 4 : 1) * productWork(N * products, dw) };
-    if (depthwise) {
-      launchSlots(`depthwiseGradW${suffix(dw)}`, split, ...inputs, N, outputs, ...axes, perPart);
     } else {
-      const bands = gradientBands(images, gradients, Math.min(C, blockC), O, perPart, vertical, horizontal, split.chunks, workspace);
-      launchSlots(`convGradW${suffix(dw)}`, split, ...inputs, N, groups, C, O, ...axes, perPart, blockC, WIDE, ...bands);
+      gradWDirectly({ x: images, g: gradients, dw, groups: p.groups, vertical, horizontal }, workspace);
     }
-    const joining = { chunks: groups * divideUp(O, blockO), work: parts * sizeOf(dw.shape) };
-    launchSlots(`convGradWSum${suffix(dw)}`, joining, sums, addressOf(dw), parts, groups, C, O, taps, blockC, blockO);
   });
 }
 
+function gradWDirectly(c: WeightGradient, workspace: Workspaces): void {
+  const { x, g, dw, vertical, horizontal } = c;
+  const N = x.shape[0]!;
+  const channels = x.shape[1]!;
+  const outputs = g.shape[1]!;
+  const size = ITEM_SIZE[dw.dtype];
+  const isDepthwise = channels === c.groups && outputs === c.groups;
+  const G = isDepthwise ? 1 : c.groups;
+  const C = isDepthwise ? 1 : channels / G;
+  const O = outputs / G;
+  const taps = vertical.taps * horizontal.taps;
+  const blockC = isDepthwise ? 1 : CHANNEL_BLOCK;
+  const blockO = (isDepthwise ? vectorBytes(O, dw) : 4 * VECTOR) / size;
+  const blocks = isDepthwise ? divideUp(O * size, 4 * VECTOR) : G * divideUp(C, blockC) * divideUp(O, OUTPUT_BLOCKS * blockO);
+  const products = vertical.count * horizontal.count * taps * G * C * O;
+  const most = Math.max(1, Math.floor((LARGE * blocks) / products));
+  const imagesPerPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
+  const parts = Math.max(1, divideUp(N, imagesPerPart));
+  const sums = workspace(parts * G * divideUp(C, blockC) * blockC * divideUp(O, blockO) * blockO * taps * size).ptr;
+  const split = { chunks: parts * blocks, work: (isDepthwise ? 4 : 1) * productWork(N * products, dw) };
+  const args = weightGradArgs(x, g, sums, vertical, horizontal, imagesPerPart);
+  if (isDepthwise) {
+    launch(`depthwiseGradW${suffix(dw)}`, split, Object.assign(args, { C: outputs }));
+  } else {
+    const passes = gradientPasses(c, Math.min(C, blockC), O, imagesPerPart, split.chunks, workspace);
+    const own = {
+      G,
+      C,
+      O,
+      blockC,
+      outputBlocks: OUTPUT_BLOCKS,
+      rowsPerPass: passes.rows,
+      imagesPerPass: passes.images,
+      packsX: passes.packsX,
+      packsG: passes.packsG,
+      scratchFlags: passes.scratch.flags,
+      scratchCount: passes.scratch.count,
+      scratch: passes.scratch.ptr,
+      scratchBytes: passes.scratch.bytes,
+    };
+    launch(`convGradW${suffix(dw)}`, split, Object.assign(args, own));
+  }
+  const addition = { chunks: G * divideUp(O, blockO), work: parts * sizeOf(dw.shape) };
+  launch(`convGradWSum${suffix(dw)}`, addition, { sums, dw, parts, G, C, O, taps, blockC, blockO });
+}
+
+/** How convGradW goes over its images. */
+interface GradientPasses {
+  /** Rows of g, and images, of one pass. */
+  readonly rows: number;
+  readonly images: number;
+  /** Whether a pass packs x, and g. */
+  readonly packsX: boolean;
+  readonly packsG: boolean;
+  readonly scratch: ScratchAreas;
+}
+
 /**
- * The bands in which a weight gradient goes over at most `most` images at once, and the scratch that they are copied to, `channels` of a pixel of
- * x and a block of g's, in whole vectors. As arguments: rows and images per band, whether x and g are copied, see scratchAreas.
+ * The rows and images of a pass of convGradW, and what it packs: `channels` channels of a pixel of x, and a block of g's O channels in whole
+ * vectors.
+ * @param most the images that a pass may have
  */
-function gradientBands(
-  x: View,
-  g: View,
+function gradientPasses(
+  { x, g, vertical, horizontal }: WeightGradient,
   channels: number,
   O: number,
   most: number,
-  vertical: Axis,
-  horizontal: Axis,
   chunks: number,
   workspace: Workspaces,
-): number[] {
+): GradientPasses {
   const size = ITEM_SIZE[x.dtype];
-  const strided = vertical.step > 1 || horizontal.step > 1;
-  const once = vertical.taps * horizontal.taps === 1;
-  const [xBytes, gBytes] = [channels * size, Math.min(4 * VECTOR, vectorBytes(O, g))];
-  const copyX = xBytes % VECTOR === 0 && (strided || (!once && x.strides[3] !== channels));
-  const copyG = (O * size) % VECTOR !== 0 || (!once && g.strides[3]! * size !== gBytes);
-  const pixelBytes = (copyX ? xBytes : horizontal.step * x.strides[3]! * size) + (copyG ? gBytes : g.strides[3]! * size);
-  const pixels = Math.max(1, Math.floor(BAND_BYTES / Math.max(1, pixelBytes)));
+  const xPixel = x.strides[3]! * size;
+  const gPixel = g.strides[3]! * size;
+  const xBytes = channels * size;
+  const gBytes = Math.min(4 * VECTOR, vectorBytes(O, g));
+  const isStrided = vertical.step > 1 || horizontal.step > 1;
+  const isReadOnce = vertical.taps * horizontal.taps === 1;
+  const packsX = xBytes % VECTOR === 0 && (isStrided || (!isReadOnce && xPixel !== xBytes));
+  const packsG = (O * size) % VECTOR !== 0 || (!isReadOnce && gPixel !== gBytes);
+  const pixelBytes = (packsX ? xBytes : horizontal.step * xPixel) + (packsG ? gBytes : gPixel);
+  const pixels = Math.max(1, Math.floor(PASS_BYTES / Math.max(1, pixelBytes)));
   const rows = equally(vertical.count, Math.floor(pixels / horizontal.count));
   const images = rows < vertical.count ? 1 : Math.max(1, Math.min(most, Math.floor(pixels / (horizontal.count * rows))));
   const height = divideUp((rows - 1) * vertical.step + (vertical.taps - 1) * vertical.tapStep + 1, vertical.step) + 1;
   const planeRows = Math.min(divideUp(vertical.size, vertical.step), height) * vertical.step;
   const planeBytes = planeRows * divideUp(horizontal.size, horizontal.step) * horizontal.step * xBytes;
-  const gradientBytes = rows * horizontal.count * gBytes * Math.min(WIDE, divideUp(O * size, 4 * VECTOR));
-  const bytes = images * ((copyX ? planeBytes : 0) + (copyG ? gradientBytes : 0));
-  return [rows, images, Number(copyX), Number(copyG), ...scratchAreas(chunks, bytes, workspace)];
+  const gradientBytes = rows * horizontal.count * gBytes * Math.min(OUTPUT_BLOCKS, divideUp(O * size, 4 * VECTOR));
+  const bytes = images * ((packsX ? planeBytes : 0) + (packsG ? gradientBytes : 0));
+  return { rows, images, packsX, packsG, scratch: scratchAreas(chunks, bytes, workspace) };
 }
 
 export const convKernels: Pick<Kernels, 'conv2d' | 'conv2dGradX' | 'conv2dGradW'> = { conv2d, conv2dGradX, conv2dGradW };

@@ -1,5 +1,5 @@
 /**
- * Helpers of the matrix product and convolution kernels: workspaces, estimates of work, and a convolution's axes.
+ * Helpers of the matrix product and convolution kernels: workspaces and estimates of work.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { allocate } from '../memory/allocator.ts';
@@ -14,23 +14,6 @@ export const VECTOR = 16;
 export const CHUNKS = 16;
 /** The most multiplications of one chunk: some 50 milliseconds. */
 export const LARGE = 2 ** 30;
-
-/** How output positions along one axis read the input: p reads start + p·step + t·tapStep for t < taps; see assembly/conv.ts. */
-export interface Axis {
-  readonly count: number;
-  readonly start: number;
-  readonly step: number;
-  readonly tapStep: number;
-  readonly taps: number;
-  /** The input's size. */
-  readonly size: number;
-  /** Position p is the output's outStart + p·outStep. */
-  readonly outStart: number;
-  readonly outStep: number;
-  /** Tap t is the kernel's element kStart + t·kStep. */
-  readonly kStart: number;
-  readonly kStep: number;
-}
 
 /** Allocates a workspace of so many bytes. */
 export type Workspaces = (bytes: number) => Storage;
@@ -49,12 +32,25 @@ export function withWorkspaces(fn: (workspace: Workspaces) => void): void {
   }
 }
 
-/** An area of scratch for every thread that takes chunks, see assembly/scratch.ts, as arguments: flags, count, address, bytes of each. */
-export function scratchAreas(chunks: number, bytes: number, workspace: Workspaces): number[] {
+/** The scratch areas of a kernel's threads; see assembly/runtime/scratch.ts. */
+export interface ScratchAreas {
+  /** The address of a flag for each area. */
+  readonly flags: number;
+  readonly count: number;
+  readonly ptr: number;
+  /** Bytes of each area. */
+  readonly bytes: number;
+}
+
+/** For a kernel that needs no scratch. */
+export const NO_SCRATCH: ScratchAreas = { flags: 0, count: 0, ptr: 0, bytes: 0 };
+
+/** Allocates a scratch area of `bytes` bytes for every thread that may run one of `chunks` chunks. */
+export function scratchAreas(chunks: number, bytes: number, workspace: Workspaces): ScratchAreas {
   const count = Math.min(getNumThreads(), chunks);
   const flags = workspace(4 * count).ptr;
   memoryViews().u8.fill(0, flags, flags + 4 * count);
-  return [flags, count, workspace(count * bytes).ptr, bytes];
+  return { flags, count, ptr: workspace(count * bytes).ptr, bytes };
 }
 
 /** Bytes of `n` elements of v's dtype, rounded up to whole vectors. */

@@ -1,12 +1,14 @@
 /**
  * Depthwise convolution (one input and one output channel per group): vectors of channels, multiplied element by element.
- * The geometry is conv.ts's.
  */
-import { intArg, ptrArg } from '../runtime/abi';
 import { lanes, loadSome, panelVectors, putSome } from '../simd/vector';
+import { CorrelationArgs, WeightGradArgs } from './geometry';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
-/** y = Σ over taps of x · w for one pixel and `vectors` vectors of channels, of which `columns` exist: all of them if `whole`. */
+/**
+ * Computes y = Σ over taps of x · w for one pixel and `vectors` vectors of channels. Of these, `columns` channels exist; all of them where
+ * `whole`.
+ */
 // @ts-ignore: decorator
 @inline
 function pixelOf<T>(
@@ -42,8 +44,8 @@ function pixelOf<T>(
 }
 
 /**
- * The same for two pixels, xNext and yNext apart, that have the same taps, and 2 whole vectors: each vector of w is read once for
- * both, and all that is read for a tap fits the registers.
+ * The same for 2 whole vectors of two pixels with the same taps, xNext and yNext bytes apart. Each vector of w is read once for both pixels,
+ * and all operands of a tap fit the registers.
  */
 // @ts-ignore: decorator
 @inline
@@ -74,24 +76,25 @@ function pixelPair<T>(
   v128.store(y + yNext, d1, 16);
 }
 
-/**
- * y = x ⋆ w. A chunk is an image × a band of output rows.
- * args: x, its image, row and pixel stride; w in panels; y, its image, row and pixel stride; N, C;
- * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band. Strides in bytes.
- */
+@unmanaged
+class DepthwiseArgs extends CorrelationArgs {
+  C: i32;
+}
+
+/** Computes y = x ⋆ w, with w in panels. A chunk is some output rows of one image. */
 // @ts-ignore: decorator
 @inline
-function depthwise<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const w = ptrArg(args, 4);
-  const y = ptrArg(args, 5), yImage = ptrArg(args, 6), yRow = ptrArg(args, 7), yPixel = ptrArg(args, 8);
-  const C = intArg(args, 10);
-  const countY = intArg(args, 11), startY = intArg(args, 12), stepY = intArg(args, 13);
-  const tapStepY = intArg(args, 14), tapsY = intArg(args, 15), sizeY = intArg(args, 16);
-  const countX = intArg(args, 17), startX = intArg(args, 18), stepX = intArg(args, 19);
-  const tapStepX = intArg(args, 20), tapsX = intArg(args, 21), sizeX = intArg(args, 22);
-  const band = intArg(args, 23);
-  const bands = (countY + band - 1) / band;
+function depthwise<T>(args: DepthwiseArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const w = args.w;
+  const y = args.y, yImage = args.yImage, yRow = args.yRow, yPixel = args.yPixel;
+  const C = args.C;
+  const countY = args.countY, startY = args.startY, stepY = args.stepY;
+  const tapStepY = args.tapStepY, tapsY = args.tapsY, sizeY = args.sizeY;
+  const countX = args.countX, startX = args.startX, stepX = args.stepX;
+  const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
+  const rowsPerChunk = args.rowsPerChunk;
+  const rowChunks = (countY + rowsPerChunk - 1) / rowsPerChunk;
   const nextRow = <usize>tapStepY * xRow;
   const nextPixel = <usize>tapStepX * xPixel;
   const aNext = <usize>stepX * xPixel;
@@ -99,9 +102,9 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
   const inner = firstAtLeast(0, startX, stepX);
   const innerEnd = min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX));
   for (let chunk = first; chunk < last; chunk++) {
-    const n = chunk / bands;
-    const p0 = (chunk % bands) * band;
-    const pEnd = min(countY, p0 + band);
+    const n = chunk / rowChunks;
+    const p0 = (chunk % rowChunks) * rowsPerChunk;
+    const pEnd = min(countY, p0 + rowsPerChunk);
     for (let p = p0; p < pEnd; p++) {
       const atY = startY + p * stepY;
       const ty = firstTap(atY, tapStepY);
@@ -141,15 +144,15 @@ function depthwise<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function depthwise_f32(args: usize, first: i32, last: i32): void {
+export function depthwise_f32(args: DepthwiseArgs, first: i32, last: i32): void {
   depthwise<f32>(args, first, last);
 }
 
-export function depthwise_f64(args: usize, first: i32, last: i32): void {
+export function depthwise_f64(args: DepthwiseArgs, first: i32, last: i32): void {
   depthwise<f64>(args, first, last);
 }
 
-/** sum += Σ over a block of pixels of x · g for one tap and `vectors` vectors of channels, as above. */
+/** Adds Σ over a block of pixels of x · g to `sum`, for one tap and `vectors` vectors of channels as in pixelOf. */
 // @ts-ignore: decorator
 @inline
 function tapOf<T>(
@@ -185,24 +188,27 @@ function tapOf<T>(
   v128.store(sum + end, v128.add<T>(v128.load(sum + end), c3));
 }
 
+@unmanaged
+class DepthwiseGradWArgs extends WeightGradArgs {
+  C: i32;
+}
+
 /**
- * dw = Σ over images and pixels of x · g, into partial sums [image group, tap, C rounded up to whole vectors]; convGradWSum adds
- * them. A chunk is an image group × 4 vectors of channels; the sum runs in image order.
- * args: x, its image, row and pixel stride; g, its image, row and pixel stride; the sums; N, C;
- * vertical count, start, step, tapStep, taps, size; the same horizontally; images per group. Strides in bytes.
+ * Computes dw = Σ over images and pixels of x · g as partial sums [part, tap, C rounded up to whole vectors], which convGradWSum adds. A chunk
+ * is one part of the images × 4 vectors of channels; it sums in image order.
  */
 // @ts-ignore: decorator
 @inline
-function depthwiseGradW<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const g = ptrArg(args, 4), gImage = ptrArg(args, 5), gRow = ptrArg(args, 6), gPixel = ptrArg(args, 7);
-  const sums = ptrArg(args, 8);
-  const N = intArg(args, 9), C = intArg(args, 10);
-  const countY = intArg(args, 11), startY = intArg(args, 12), stepY = intArg(args, 13);
-  const tapStepY = intArg(args, 14), tapsY = intArg(args, 15), sizeY = intArg(args, 16);
-  const countX = intArg(args, 17), startX = intArg(args, 18), stepX = intArg(args, 19);
-  const tapStepX = intArg(args, 20), tapsX = intArg(args, 21), sizeX = intArg(args, 22);
-  const groupImages = intArg(args, 23);
+function depthwiseGradW<T>(args: DepthwiseGradWArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const g = args.g, gImage = args.gImage, gRow = args.gRow, gPixel = args.gPixel;
+  const sums = args.sums;
+  const N = args.N, C = args.C;
+  const countY = args.countY, startY = args.startY, stepY = args.stepY;
+  const tapStepY = args.tapStepY, tapsY = args.tapsY, sizeY = args.sizeY;
+  const countX = args.countX, startX = args.startX, stepX = args.stepX;
+  const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
+  const imagesPerPart = args.imagesPerPart;
   const padded = (C + lanes<T>() - 1) / lanes<T>() * lanes<T>();
   const block = 4 * lanes<T>();
   const blocks = (C + block - 1) / block;
@@ -214,8 +220,8 @@ function depthwiseGradW<T>(args: usize, first: i32, last: i32): void {
     const out = sums + <usize>(part * tapsY * tapsX * padded + i0) * sizeof<T>();
     const width = min(block, padded - i0);
     for (let t = 0; t < tapsY * tapsX; t++) memory.fill(out + <usize>(t * padded) * sizeof<T>(), 0, <usize>width * sizeof<T>());
-    const nEnd = min(N, (part + 1) * groupImages);
-    for (let n = part * groupImages; n < nEnd; n++) {
+    const nEnd = min(N, (part + 1) * imagesPerPart);
+    for (let n = part * imagesPerPart; n < nEnd; n++) {
       for (let ty = 0; ty < tapsY; ty++) {
         const shiftY = startY + ty * tapStepY;
         const p = firstAtLeast(0, shiftY, stepY);
@@ -245,10 +251,10 @@ function depthwiseGradW<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function depthwiseGradW_f32(args: usize, first: i32, last: i32): void {
+export function depthwiseGradW_f32(args: DepthwiseGradWArgs, first: i32, last: i32): void {
   depthwiseGradW<f32>(args, first, last);
 }
 
-export function depthwiseGradW_f64(args: usize, first: i32, last: i32): void {
+export function depthwiseGradW_f64(args: DepthwiseGradWArgs, first: i32, last: i32): void {
   depthwiseGradW<f64>(args, first, last);
 }

@@ -1,46 +1,61 @@
 /**
  * Direct 2-d convolution in channels-last memory order, without im2col.
  *
- * Forward and input gradient are one correlation: along each axis, output p reads inputs start + p·step + t·tapStep for taps
- * t = 0 … taps − 1 that fall into 0 … size − 1. The input gradient is the correlation of g with the flipped weights, one for
- * each residue of the output position modulo the stride. Padding is never stored: taps outside are left out.
+ * Forward and input gradient are one correlation with the geometry of geometry.ts. The input gradient correlates g with the flipped
+ * weights, once for each residue of the output position modulo the stride. Padding is never stored: taps outside are left out.
  *
  * Letters: C input channels and O output channels of one group, G groups, N images.
  */
-import { intArg, ptrArg } from '../runtime/abi';
-import { packBand } from './pack-rows';
-import { lanes, panelVectors } from '../simd/vector';
-import { returnScratch, takeScratch } from '../runtime/scratch';
-import { endTap, firstAtLeast, firstTap } from './taps';
 import { microKernel1, microKernel2 } from '../matmul/micro-kernel';
+import { returnScratch, takeScratch } from '../runtime/scratch';
+import { lanes, panelVectors } from '../simd/vector';
+import { CorrelationArgs } from './geometry';
+import { packRows } from './pack-rows';
+import { endTap, firstAtLeast, firstTap } from './taps';
+
+@unmanaged
+class ConvArgs extends CorrelationArgs {
+  N: i32;
+  G: i32;
+  C: i32;
+  O: i32;
+  /** Bytes of a group's packed weights. */
+  wGroup: usize;
+  /** Output rows of one pass. */
+  rowsPerPass: i32;
+  /** Scratch areas, see takeScratch; none where the count is 0. */
+  scratchFlags: usize;
+  scratchCount: i32;
+  scratch: usize;
+  scratchBytes: usize;
+}
 
 /**
- * y = x ⋆ w, see above. A chunk is a pair of images × a band of output rows: the two rows of a tile are one pixel of two images,
- * so that both always have the same taps. Where there is scratch, it is gone through in passes of a few rows, and what of a group they
- * read is copied side by side first: groups lie in few sets of the caches, as their pixels and rows are far apart.
- * args: x, its image, row and pixel stride; w in panels, bytes per group; y, its image, row and pixel stride; N, G, C, O;
- * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band; rows per pass; scratch flags, count (0: none),
- * address, bytes of each. Strides in bytes.
+ * Computes y = x ⋆ w. A chunk is a pair of images × some output rows. The two rows of a register block are the same pixel of two images, so
+ * that both have the same taps.
+ *
+ * With scratch, a chunk runs in passes of a few output rows, and packs what a group reads for them first: the pixels and rows of one group
+ * are far apart and map to few cache sets.
  */
 // @ts-ignore: decorator
 @inline
-function conv<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const w = ptrArg(args, 4), wGroup = ptrArg(args, 5);
-  const y = ptrArg(args, 6), yImage = ptrArg(args, 7), yRow = ptrArg(args, 8), yPixel = ptrArg(args, 9);
-  const N = intArg(args, 10), G = intArg(args, 11), C = intArg(args, 12), O = intArg(args, 13);
-  const countY = intArg(args, 14), startY = intArg(args, 15), stepY = intArg(args, 16);
-  const tapStepY = intArg(args, 17), tapsY = intArg(args, 18), sizeY = intArg(args, 19);
-  const countX = intArg(args, 20), startX = intArg(args, 21), stepX = intArg(args, 22);
-  const tapStepX = intArg(args, 23), tapsX = intArg(args, 24), sizeX = intArg(args, 25);
-  const band = intArg(args, 26), pass = intArg(args, 27);
-  const flags = ptrArg(args, 28), scratches = intArg(args, 29), scratch = ptrArg(args, 30), scratchBytes = ptrArg(args, 31);
-  const bands = (countY + band - 1) / band;
+function conv<T>(args: ConvArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const w = args.w, wGroup = args.wGroup;
+  const y = args.y, yImage = args.yImage, yRow = args.yRow, yPixel = args.yPixel;
+  const N = args.N, G = args.G, C = args.C, O = args.O;
+  const countY = args.countY, startY = args.startY, stepY = args.stepY;
+  const tapStepY = args.tapStepY, tapsY = args.tapsY, sizeY = args.sizeY;
+  const countX = args.countX, startX = args.startX, stepX = args.stepX;
+  const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
+  const rowsPerChunk = args.rowsPerChunk, rowsPerPass = args.rowsPerPass;
+  const flags = args.scratchFlags, scratches = args.scratchCount, scratch = args.scratch, scratchBytes = args.scratchBytes;
+  const rowChunks = (countY + rowsPerChunk - 1) / rowsPerChunk;
   const size = sizeof<T>();
   // Output columns from `inner` to `innerEnd` have all their taps inside.
   const inner = min(countX, firstAtLeast(0, startX, stepX));
   const innerEnd = max(inner, min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX)));
-  // Strides of what is read: x or the scratch.
+  // Strides of the rows that are read: those of x or of the scratch.
   const packed = scratches > 0;
   const pixel = packed ? <usize>C * size : xPixel;
   const row = packed ? <usize>sizeX * pixel : xRow;
@@ -48,15 +63,15 @@ function conv<T>(args: usize, first: i32, last: i32): void {
   const joined = tapStepX == 1 && pixel == <usize>C * size;
   const aNext = <usize>stepX * pixel;
   for (let chunk = first; chunk < last; chunk++) {
-    const n = (chunk / bands) * 2;
+    const n = (chunk / rowChunks) * 2;
     const both = n + 1 < N;
-    const p0 = (chunk % bands) * band;
-    const pEnd = min(countY, p0 + band);
+    const p0 = (chunk % rowChunks) * rowsPerChunk;
+    const pEnd = min(countY, p0 + rowsPerChunk);
     const area = packed ? takeScratch(flags, scratches) : 0;
     const from = packed ? scratch + <usize>area * scratchBytes : 0;
     for (let g = 0; g < G; g++) {
-      for (let p1 = p0; p1 < pEnd; p1 += pass) {
-        const passEnd = min(pEnd, p1 + pass);
+      for (let p1 = p0; p1 < pEnd; p1 += rowsPerPass) {
+        const passEnd = min(pEnd, p1 + rowsPerPass);
         let xAt = x + <usize>n * xImage + <usize>(g * C) * size;
         let image = xImage;
         if (packed) {
@@ -64,7 +79,7 @@ function conv<T>(args: usize, first: i32, last: i32): void {
           const height = max(0, min(sizeY, startY + (passEnd - 1) * stepY + (tapsY - 1) * tapStepY + 1) - top);
           image = <usize>height * row;
           for (let k = 0; k <= <i32>both; k++) {
-            packBand(xAt + <usize>k * xImage + <usize>top * xRow, xRow, xPixel, height, sizeX, pixel, from + <usize>k * image, pixel);
+            packRows(xAt + <usize>k * xImage + <usize>top * xRow, xRow, xPixel, height, sizeX, pixel, from + <usize>k * image, pixel);
           }
           xAt = from - <usize>top * row;
         }
@@ -96,7 +111,7 @@ function conv<T>(args: usize, first: i32, last: i32): void {
                 microKernel2<T>(vectors, a, a + image, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps,
                   c, c + yImage, yPixel, O - o, false, count);
               } else {
-                // The last of an odd number of images: two neighbouring pixels at a time where they have the same taps.
+                // The last of an odd number of images: two neighbouring pixels at a time, where both have the same taps.
                 const half = count >> 1;
                 if (half > 0) {
                   microKernel2<T>(vectors, a, a + aNext, aRun, aSweep, 2 * aNext, b, bSweep, run, runs, sweeps,
@@ -118,10 +133,10 @@ function conv<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function conv_f32(args: usize, first: i32, last: i32): void {
+export function conv_f32(args: ConvArgs, first: i32, last: i32): void {
   conv<f32>(args, first, last);
 }
 
-export function conv_f64(args: usize, first: i32, last: i32): void {
+export function conv_f64(args: ConvArgs, first: i32, last: i32): void {
   conv<f64>(args, first, last);
 }

@@ -1,23 +1,29 @@
 /**
- * Direct convolutions to at most 3 channels, where a vector of outputs would not be full: vectors run over the input channels instead,
- * of which there are whole vectors, and their lanes are added at the end. Geometry and letters are conv.ts's, without groups.
+ * Direct convolutions to at most 3 channels, which would not fill a vector of outputs. Vectors run over whole vectors of input channels
+ * instead, and their lanes are added at the end. There are no groups.
  */
-import { intArg, ptrArg } from '../runtime/abi';
+import { ColumnLayout } from '../matmul/pack';
+import { Input } from '../runtime/abi';
 import { lanes, sumLanes } from '../simd/vector';
+import { CorrelationArgs } from './geometry';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
-/**
- * w → [tap, C / lanes, O, lanes], in the order in which it is read. A chunk is one output channel.
- * args: w, dst, O, vertical taps, their stride, horizontal taps, their stride, C, its stride, O's stride; strides in bytes.
- */
+/** Arguments of packFewChannels. The steps of the layout are vertical taps × horizontal taps × C. */
+@unmanaged
+class PackFewChannelsArgs extends ColumnLayout {
+  w: Input;
+  packed: usize;
+}
+
+/** Packs w into [tap, C / lanes, O, lanes], the order in which convFewChannels reads it. A chunk is one output channel. */
 // @ts-ignore: decorator
 @inline
-function packNarrow<T>(args: usize, first: i32, last: i32): void {
-  const w = ptrArg(args, 0), dst = ptrArg(args, 1);
-  const O = intArg(args, 2), tapsY = intArg(args, 3), tapsX = intArg(args, 5), C = intArg(args, 7);
-  const sy = ptrArg(args, 4), sx = ptrArg(args, 6), sc = ptrArg(args, 8), so = ptrArg(args, 9);
+function packFewChannels<T>(args: PackFewChannelsArgs, first: i32, last: i32): void {
+  const w = args.w, packed = args.packed;
+  const O = args.columns, tapsY = args.n1, tapsX = args.n2, C = args.n3;
+  const sy = args.stride1, sx = args.stride2, sc = args.stride3, so = args.columnStride;
   for (let o = first; o < last; o++) {
-    let to = dst + (<usize>o << 4);
+    let to = packed + (<usize>o << 4);
     for (let t = 0; t < tapsY * tapsX; t++) {
       let p = w + <usize>o * so + <usize>(t / tapsX) * sy + <usize>(t % tapsX) * sx;
       for (let i = 0; i < C; i += lanes<T>()) {
@@ -31,15 +37,15 @@ function packNarrow<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function packNarrow_f32(args: usize, first: i32, last: i32): void {
-  packNarrow<f32>(args, first, last);
+export function packFewChannels_f32(args: PackFewChannelsArgs, first: i32, last: i32): void {
+  packFewChannels<f32>(args, first, last);
 }
 
-export function packNarrow_f64(args: usize, first: i32, last: i32): void {
-  packNarrow<f64>(args, first, last);
+export function packFewChannels_f64(args: PackFewChannelsArgs, first: i32, last: i32): void {
+  packFewChannels<f64>(args, first, last);
 }
 
-/** Writes the sums of one pixel's columns. */
+/** Stores the sums of one pixel's `columns` output channels. */
 // @ts-ignore: decorator
 @inline
 function putSums<T>(columns: i32, y: usize, c0: v128, c1: v128, c2: v128): void {
@@ -49,12 +55,13 @@ function putSums<T>(columns: i32, y: usize, c0: v128, c1: v128, c2: v128): void 
 }
 
 /**
- * `count` tiles of 2 pixels × `columns` output channels: 6 accumulators, each step's 3 vectors of w and 2 of x fit the registers, and
- * 6 additions are as many as are under way at a time. The sum runs over sweeps × runs × vectors, see tile.ts; run in bytes.
+ * Computes `count` register blocks of 2 pixels × `columns` output channels. Their 6 accumulators and each step's 3 vectors of w and 2 of x fit
+ * the registers, and 6 additions hide the latency of one. The sum runs over sweeps × runs × vectors, see matmul/micro-kernel.ts; `run` is
+ * in bytes.
  */
 // @ts-ignore: decorator
 @inline
-function narrowOf<T>(
+function fewChannelsMicroKernel<T>(
   columns: i32, a: usize, aPixel: usize, aRun: usize, aSweep: usize, w: usize, wSweep: usize, run: usize, runs: i32, sweeps: i32,
   y: usize, yPixel: usize, count: i32,
 ): void {
@@ -101,58 +108,60 @@ function narrowOf<T>(
   }
 }
 
-function narrow3<T>(
+function fewChannels3<T>(
   a: usize, aPixel: usize, aRun: usize, aSweep: usize, w: usize, wSweep: usize, run: usize, runs: i32, sweeps: i32,
   y: usize, yPixel: usize, count: i32,
 ): void {
-  narrowOf<T>(3, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  fewChannelsMicroKernel<T>(3, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
 }
 
-function narrow2<T>(
+function fewChannels2<T>(
   a: usize, aPixel: usize, aRun: usize, aSweep: usize, w: usize, wSweep: usize, run: usize, runs: i32, sweeps: i32,
   y: usize, yPixel: usize, count: i32,
 ): void {
-  narrowOf<T>(2, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  fewChannelsMicroKernel<T>(2, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
 }
 
-function narrow1<T>(
+function fewChannels1<T>(
   a: usize, aPixel: usize, aRun: usize, aSweep: usize, w: usize, wSweep: usize, run: usize, runs: i32, sweeps: i32,
   y: usize, yPixel: usize, count: i32,
 ): void {
-  narrowOf<T>(1, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  fewChannelsMicroKernel<T>(1, a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
 }
 
 // @ts-ignore: decorator
 @inline
-function narrow<T>(
+function fewChannels<T>(
   columns: i32, a: usize, aPixel: usize, aRun: usize, aSweep: usize, w: usize, wSweep: usize, run: usize, runs: i32, sweeps: i32,
   y: usize, yPixel: usize, count: i32,
 ): void {
-  if (columns == 3) narrow3<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
-  else if (columns == 2) narrow2<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
-  else narrow1<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  if (columns == 3) fewChannels3<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  else if (columns == 2) fewChannels2<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
+  else fewChannels1<T>(a, aPixel, aRun, aSweep, w, wSweep, run, runs, sweeps, y, yPixel, count);
 }
 
-/**
- * y = x ⋆ w. A chunk is an image × a band of output rows.
- * args: x, its image, row and pixel stride; w of packNarrow; y, its image, row and pixel stride; N, C, O;
- * vertical count, start, step, tapStep, taps, size; the same horizontally; rows per band. Strides in bytes.
- */
+@unmanaged
+class FewChannelsArgs extends CorrelationArgs {
+  C: i32;
+  O: i32;
+}
+
+/** Computes y = x ⋆ w, with w of packFewChannels. A chunk is some output rows of one image. */
 // @ts-ignore: decorator
 @inline
-function convNarrow<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const w = ptrArg(args, 4);
-  const y = ptrArg(args, 5), yImage = ptrArg(args, 6), yRow = ptrArg(args, 7), yPixel = ptrArg(args, 8);
-  const C = intArg(args, 10), O = intArg(args, 11);
-  const countY = intArg(args, 12), startY = intArg(args, 13), stepY = intArg(args, 14);
-  const tapStepY = intArg(args, 15), tapsY = intArg(args, 16), sizeY = intArg(args, 17);
-  const countX = intArg(args, 18), startX = intArg(args, 19), stepX = intArg(args, 20);
-  const tapStepX = intArg(args, 21), tapsX = intArg(args, 22), sizeX = intArg(args, 23);
-  const band = intArg(args, 24);
-  const bands = (countY + band - 1) / band;
+function convFewChannels<T>(args: FewChannelsArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const w = args.w;
+  const y = args.y, yImage = args.yImage, yRow = args.yRow, yPixel = args.yPixel;
+  const C = args.C, O = args.O;
+  const countY = args.countY, startY = args.startY, stepY = args.stepY;
+  const tapStepY = args.tapStepY, tapsY = args.tapsY, sizeY = args.sizeY;
+  const countX = args.countX, startX = args.startX, stepX = args.stepX;
+  const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
+  const rowsPerChunk = args.rowsPerChunk;
+  const rowChunks = (countY + rowsPerChunk - 1) / rowsPerChunk;
   const pixel = <usize>C * sizeof<T>();
-  // Output columns from `inner` to `innerEnd` have all their taps inside; where taps are neighbours, those of a kernel row are one run.
+  // Output columns from `inner` to `innerEnd` have all their taps inside. Where taps are neighbours, those of a kernel row are one run.
   const inner = min(countX, firstAtLeast(0, startX, stepX));
   const innerEnd = max(inner, min(countX, firstAtLeast(sizeX - tapStepX * (tapsX - 1), startX, stepX)));
   const joined = tapStepX == 1 && xPixel == pixel;
@@ -161,9 +170,9 @@ function convNarrow<T>(args: usize, first: i32, last: i32): void {
   const aSweep = <usize>tapStepY * xRow;
   const wSweep = <usize>(tapsX * O) * pixel;
   for (let chunk = first; chunk < last; chunk++) {
-    const n = chunk / bands;
-    const p0 = (chunk % bands) * band;
-    const pEnd = min(countY, p0 + band);
+    const n = chunk / rowChunks;
+    const p0 = (chunk % rowChunks) * rowsPerChunk;
+    const pEnd = min(countY, p0 + rowsPerChunk);
     for (let p = p0; p < pEnd; p++) {
       const atY = startY + p * stepY;
       const ty = firstTap(atY, tapStepY);
@@ -179,11 +188,11 @@ function convNarrow<T>(args: usize, first: i32, last: i32): void {
         const a = x + <usize>n * xImage + <usize>(atY + ty * tapStepY) * xRow + <usize>(atX + tx * tapStepX) * xPixel;
         const b = w + <usize>((ty * tapsX + tx) * O) * pixel;
         const c = y + <usize>n * yImage + <usize>p * yRow + <usize>q * yPixel;
-        narrow<T>(O, a, aPixel, aRun, aSweep, b, wSweep, run, runs, sweeps, c, yPixel, count >> 1);
+        fewChannels<T>(O, a, aPixel, aRun, aSweep, b, wSweep, run, runs, sweeps, c, yPixel, count >> 1);
         if (count & 1) {
-          // Both pixels of the tile are the last one.
+          // Both pixels of the block are the last one.
           const even = <usize>(count - 1);
-          narrow<T>(O, a + even * aPixel, 0, aRun, aSweep, b, wSweep, run, runs, sweeps, c + even * yPixel, 0, 1);
+          fewChannels<T>(O, a + even * aPixel, 0, aRun, aSweep, b, wSweep, run, runs, sweeps, c + even * yPixel, 0, 1);
         }
         q += count;
       }
@@ -191,10 +200,10 @@ function convNarrow<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function convNarrow_f32(args: usize, first: i32, last: i32): void {
-  convNarrow<f32>(args, first, last);
+export function convFewChannels_f32(args: FewChannelsArgs, first: i32, last: i32): void {
+  convFewChannels<f32>(args, first, last);
 }
 
-export function convNarrow_f64(args: usize, first: i32, last: i32): void {
-  convNarrow<f64>(args, first, last);
+export function convFewChannels_f64(args: FewChannelsArgs, first: i32, last: i32): void {
+  convFewChannels<f64>(args, first, last);
 }

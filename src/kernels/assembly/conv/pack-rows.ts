@@ -1,6 +1,6 @@
 /**
- * Bands of images copied side by side: channels of a group, or a block of them, whose pixels lie a power of two apart would fall into
- * a few sets of the caches and push each other out.
+ * Packing of image rows. Channels of a group, or of a block, whose pixels are a power of two apart map to few cache sets and evict each
+ * other; a contiguous copy avoids that.
  */
 
 /** Copies a multiple of 64 bytes. */
@@ -16,8 +16,12 @@ function copyVectors(from: usize, to: usize, bytes: usize): void {
   }
 }
 
-/** Copies `bytes` of each of `rows` rows of `pixels` pixels to `to`, side by side; zeros make it toPixel. Multiples of 4. */
-export function packBand(from: usize, row: usize, pixel: usize, rows: i32, pixels: i32, bytes: usize, to: usize, toPixel: usize): void {
+/**
+ * Copies `bytes` bytes of each pixel of `rows` rows × `pixels` pixels to `to`, without gaps, each padded with zeros to toPixel bytes. Both
+ * are multiples of 4.
+ * row, pixel: bytes from one row or pixel of the source to the next.
+ */
+export function packRows(from: usize, row: usize, pixel: usize, rows: i32, pixels: i32, bytes: usize, to: usize, toPixel: usize): void {
   for (; rows > 0; rows--) {
     let p = from;
     if (bytes == 64) {

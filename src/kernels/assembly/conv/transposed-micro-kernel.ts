@@ -1,13 +1,13 @@
 /**
- * The micro-kernel of weight gradients, where A is transposed: its rows are neighbouring channels, its sum runs over pixels, images
- * (sweeps), rows (runs) and columns (steps) any distance apart. What tile.ts says holds here too.
+ * The micro-kernel of weight gradients, where A is transposed: its rows are neighbouring channels. The sum runs over images (sweeps), rows
+ * (runs) and columns (steps), any distance apart. The notes on speed in matmul/micro-kernel.ts apply here too.
  */
 import { wide } from '../runtime/abi';
 import { lanes, putRow } from '../simd/vector';
 
 // @ts-ignore: decorator
 @inline
-function outerOf<T>(
+function transposedMicroKernel<T>(
   rows: i32, vectors: i32,
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
@@ -82,87 +82,87 @@ function outerOf<T>(
   }
 }
 
-function outer4x4<T>(
+function transposed4x4<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
-  outerOf<T>(4, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  transposedMicroKernel<T>(4, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
-function outer2x4<T>(
+function transposed2x4<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
-  outerOf<T>(2, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  transposedMicroKernel<T>(2, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
-function outer2x2<T>(
+function transposed2x2<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
-  outerOf<T>(2, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  transposedMicroKernel<T>(2, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
-function outer2x1<T>(
+function transposed2x1<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
-  outerOf<T>(2, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  transposedMicroKernel<T>(2, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
-function outer1x4<T>(
+function transposed1x4<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize,
 ): void {
-  outerOf<T>(1, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+  transposedMicroKernel<T>(1, 4, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
 }
 
-function outer1x2<T>(
+function transposed1x2<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize,
 ): void {
-  outerOf<T>(1, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+  transposedMicroKernel<T>(1, 2, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
 }
 
-function outer1x1<T>(
+function transposed1x1<T>(
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize,
 ): void {
-  outerOf<T>(1, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
+  transposedMicroKernel<T>(1, 1, a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, 0, 1);
 }
 
 /**
- * C += Aᵀ · B for `count` tiles of 2 neighbouring columns of A, side by side, × `vectors` whole vectors; steps of any length.
- * cRow: bytes from one row of C to the next.
+ * Computes C += Aᵀ · B for `count` adjacent register blocks, each 2 neighbouring columns of A × `vectors` whole vectors of B.
+ * aStep, bStep, …: bytes from one step, run or sweep to the next · cRow: bytes from one row of C to the next.
  */
 // @ts-ignore: decorator
 @inline
-export function outer2<T>(
+export function transposedMicroKernel2<T>(
   vectors: i32,
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize, cRow: usize, count: i32,
 ): void {
   if (wide != 0 && vectors == 4 && count > 1) {
-    outer4x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count >> 1);
+    transposed4x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count >> 1);
     const done = <usize>(count & -2);
     a += 2 * done * sizeof<T>();
     c += 2 * done * cRow;
     count &= 1;
   }
-  if (vectors == 4) outer2x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-  else if (vectors == 2) outer2x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
-  else outer2x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  if (vectors == 4) transposed2x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  else if (vectors == 2) transposed2x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
+  else transposed2x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c, cRow, count);
 }
 
 /** The same for one column of A. */
 // @ts-ignore: decorator
 @inline
-export function outer1<T>(
+export function transposedMicroKernel1<T>(
   vectors: i32,
   a: usize, aStep: usize, aRun: usize, aSweep: usize, b: usize, bStep: usize, bRun: usize, bSweep: usize,
   run: i32, runs: i32, sweeps: i32, c: usize,
 ): void {
-  if (vectors == 4) outer1x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
-  else if (vectors == 2) outer1x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
-  else outer1x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+  if (vectors == 4) transposed1x4<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+  else if (vectors == 2) transposed1x2<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
+  else transposed1x1<T>(a, aStep, aRun, aSweep, b, bStep, bRun, bSweep, run, runs, sweeps, c);
 }

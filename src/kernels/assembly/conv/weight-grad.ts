@@ -1,22 +1,23 @@
 /**
- * Weight gradients of direct convolutions, for the geometry and letters of conv.ts.
+ * Weight gradients of direct convolutions. Letters as in direct.ts: C input channels and O output channels of one group, G groups, N images.
  */
-import { intArg, ptrArg } from '../runtime/abi';
-import { packBand } from './pack-rows';
-import { lanes, panelVectors } from '../simd/vector';
-import { outer1, outer2 } from './transposed-micro-kernel';
+import { Flag, Output } from '../runtime/abi';
 import { returnScratch, takeScratch } from '../runtime/scratch';
+import { lanes, panelVectors } from '../simd/vector';
+import { WeightGradArgs } from './geometry';
+import { packRows } from './pack-rows';
 import { firstAtLeast } from './taps';
+import { transposedMicroKernel1, transposedMicroKernel2 } from './transposed-micro-kernel';
 
-/** Whether some tap reads inputs that are `residue` modulo `step`. */
-function meets(residue: i32, start: i32, step: i32, tapStep: i32, taps: i32): bool {
+/** Returns whether some tap reads inputs that are `residue` modulo `step`. */
+function isRead(residue: i32, start: i32, step: i32, tapStep: i32, taps: i32): bool {
   for (let t = 0; t < taps; t++) {
     if ((start + t * tapStep - residue) % step == 0) return true;
   }
   return false;
 }
 
-/** How many of 0 … size − 1 are `residue` modulo `step`. */
+/** Counts the numbers of 0 … size − 1 that are `residue` modulo `step`. */
 // @ts-ignore: decorator
 @inline
 function countOf(residue: i32, step: i32, size: i32): i32 {
@@ -24,9 +25,9 @@ function countOf(residue: i32, step: i32, size: i32): i32 {
 }
 
 /**
- * Copies rows top … bottom − 1 of `images` images into stepY × stepX planes each, by row and column modulo the steps, so that what a tap
- * reads lies side by side; `pixel` bytes of each pixel. Planes that no tap reads stay as they are.
- * plane, image: bytes from one plane, or image, to the next.
+ * Copies `pixel` bytes of each pixel of rows top … bottom − 1 of `images` images. Each image becomes stepY × stepX planes, by row and column
+ * modulo the steps, so that the pixels that one tap reads are contiguous. Planes that no tap reads are left out.
+ * plane, image: bytes from one plane or image of the copy to the next.
  */
 function packPlanes(
   x: usize, xImage: usize, xRow: usize, xPixel: usize, images: i32, top: i32, bottom: i32,
@@ -34,16 +35,16 @@ function packPlanes(
   to: usize, pixel: usize, plane: usize, image: usize,
 ): void {
   for (let fy = 0; fy < stepY; fy++) {
-    if (!meets(fy, startY, stepY, tapStepY, tapsY)) continue;
+    if (!isRead(fy, startY, stepY, tapStepY, tapsY)) continue;
     const h = top + (fy - top % stepY + stepY) % stepY;
     const rows = countOf(h, stepY, bottom);
     for (let fx = 0; fx < stepX; fx++) {
-      if (!meets(fx, startX, stepX, tapStepX, tapsX)) continue;
+      if (!isRead(fx, startX, stepX, tapStepX, tapsX)) continue;
       const columns = countOf(fx, stepX, sizeX);
       let from = x + <usize>h * xRow + <usize>fx * xPixel;
       let at = to + <usize>(fy * stepX + fx) * plane + <usize>((h / stepY - top / stepY) * columns) * pixel;
       for (let k = images; k > 0; k--) {
-        packBand(from, <usize>stepY * xRow, <usize>stepX * xPixel, rows, columns, pixel, at, pixel);
+        packRows(from, <usize>stepY * xRow, <usize>stepX * xPixel, rows, columns, pixel, at, pixel);
         from += xImage;
         at += image;
       }
@@ -51,82 +52,101 @@ function packPlanes(
   }
 }
 
+@unmanaged
+class ConvGradWArgs extends WeightGradArgs {
+  G: i32;
+  C: i32;
+  O: i32;
+  /** Input channels of a block, an even number. */
+  blockC: i32;
+  /** Blocks of 4 vectors of output channels that one chunk computes at most. */
+  outputBlocks: i32;
+  /** Rows of g, and images, of one pass. */
+  rowsPerPass: i32;
+  imagesPerPass: i32;
+  /** Whether a pass packs x, and g; it must pack g unless O is whole vectors. */
+  packsX: Flag;
+  packsG: Flag;
+  /** Scratch areas, see takeScratch. */
+  scratchFlags: usize;
+  scratchCount: i32;
+  scratch: usize;
+  scratchBytes: usize;
+}
+
 /**
- * dw = Σ over images and pixels of x ⊗ g, into partial sums [image group, G, block of C, block of O, tap, C of the block, O of the block]:
- * what a chunk writes lies side by side. A chunk is an image group × a group × a block of input channels × up to `wide` blocks of 4
- * vectors of output channels; the sum runs in image order, over bands of rows, or of whole images, that stay in the L1 cache while tap after tap
- * goes over them. They are copied first where they would fall into few of its sets: x into planes, see packPlanes, g into one a block.
+ * Computes dw = Σ over images and pixels of x ⊗ g as partial sums
+ * [part, G, block of C, block of O, tap, C of the block, O of the block], so that what one chunk writes is contiguous. A chunk is one part of
+ * the images × a group × a block of input channels × up to `outputBlocks` blocks of 4 vectors of output channels. It sums in image order.
  *
- * args: x, its image, row and pixel stride; g, its image, row and pixel stride; the sums; N, G, C, O;
- * vertical count, start, step, tapStep, taps, size; the same horizontally; images per group; input channels per block (even); wide;
- * rows and images per band; whether x is copied, and g (which it must be unless O is whole vectors);
- * scratch flags, count, address, bytes of each. Strides in bytes.
+ * A chunk runs in passes over some rows of one image, or over some whole images, that stay in the L1 cache while all taps read them. A pass
+ * first packs what would map to few cache sets: x into planes (see packPlanes), g into one plane per block.
  */
 // @ts-ignore: decorator
 @inline
-function convGradW<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const g = ptrArg(args, 4), gImage = ptrArg(args, 5), gRow = ptrArg(args, 6), gPixel = ptrArg(args, 7);
-  const sums = ptrArg(args, 8);
-  const N = intArg(args, 9), G = intArg(args, 10), C = intArg(args, 11), O = intArg(args, 12);
-  const countY = intArg(args, 13), startY = intArg(args, 14), stepY = intArg(args, 15);
-  const tapStepY = intArg(args, 16), tapsY = intArg(args, 17), sizeY = intArg(args, 18);
-  const countX = intArg(args, 19), startX = intArg(args, 20), stepX = intArg(args, 21);
-  const tapStepX = intArg(args, 22), tapsX = intArg(args, 23), sizeX = intArg(args, 24);
-  const groupImages = intArg(args, 25), blockC = intArg(args, 26), wide = intArg(args, 27);
-  const bandRows = intArg(args, 28), bandImages = intArg(args, 29);
-  const packX = intArg(args, 30) != 0, packG = intArg(args, 31) != 0;
-  const flags = ptrArg(args, 32), scratches = intArg(args, 33), scratch = ptrArg(args, 34), scratchBytes = ptrArg(args, 35);
+function convGradW<T>(args: ConvGradWArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const g = args.g, gImage = args.gImage, gRow = args.gRow, gPixel = args.gPixel;
+  const sums = args.sums;
+  const N = args.N, G = args.G, C = args.C, O = args.O;
+  const countY = args.countY, startY = args.startY, stepY = args.stepY;
+  const tapStepY = args.tapStepY, tapsY = args.tapsY, sizeY = args.sizeY;
+  const countX = args.countX, startX = args.startX, stepX = args.stepX;
+  const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
+  const imagesPerPart = args.imagesPerPart, blockC = args.blockC, outputBlocks = args.outputBlocks;
+  const rowsPerPass = args.rowsPerPass, imagesPerPass = args.imagesPerPass;
+  const packsX = args.packsX != 0, packsG = args.packsG != 0;
+  const flags = args.scratchFlags, scratches = args.scratchCount, scratch = args.scratch, scratchBytes = args.scratchBytes;
   const size = sizeof<T>();
   const blockO = 4 * lanes<T>();
   const padded = (O + lanes<T>() - 1) / lanes<T>() * lanes<T>();
   const blocksC = (C + blockC - 1) / blockC;
   const blocksO = (O + blockO - 1) / blockO;
-  const wides = (blocksO + wide - 1) / wide;
+  const outputChunks = (blocksO + outputBlocks - 1) / outputBlocks;
   const cRow = <usize>blockO * size;
   const block = <usize>(tapsY * tapsX * blockC) * cRow;
-  // Strides of the g that is read.
-  const bStep = packG ? min(cRow, <usize>padded * size) : gPixel;
-  const bRun = packG ? <usize>countX * bStep : gRow;
+  // Strides of the gradients that are read: those of g or of the scratch.
+  const bStep = packsG ? min(cRow, <usize>padded * size) : gPixel;
+  const bRun = packsG ? <usize>countX * bStep : gRow;
   for (let chunk = first; chunk < last; chunk++) {
-    const o0 = (chunk % wides) * wide;
-    const oEnd = min(blocksO, o0 + wide);
-    const i0 = (chunk / wides) % blocksC * blockC;
+    const o0 = (chunk % outputChunks) * outputBlocks;
+    const oEnd = min(blocksO, o0 + outputBlocks);
+    const i0 = (chunk / outputChunks) % blocksC * blockC;
     const channels = min(blockC, C - i0);
-    const group = chunk / (wides * blocksC) % G;
-    const part = chunk / (wides * blocksC * G);
-    const out = sums + <usize>((chunk / wides) * blocksO + o0) * block;
+    const group = chunk / (outputChunks * blocksC) % G;
+    const part = chunk / (outputChunks * blocksC * G);
+    const out = sums + <usize>((chunk / outputChunks) * blocksO + o0) * block;
     memory.fill(out, 0, <usize>(oEnd - o0) * block);
     const area = takeScratch(flags, scratches);
     const from = scratch + <usize>area * scratchBytes;
     const pixel = <usize>channels * size;
-    const aStep = packX ? pixel : <usize>stepX * xPixel;
-    const nEnd = min(N, (part + 1) * groupImages);
-    for (let n = part * groupImages; n < nEnd; n += bandImages) {
-      const images = min(bandImages, nEnd - n);
-      for (let band = 0; band < countY; band += bandRows) {
-        const bandEnd = min(countY, band + bandRows);
+    const aStep = packsX ? pixel : <usize>stepX * xPixel;
+    const nEnd = min(N, (part + 1) * imagesPerPart);
+    for (let n = part * imagesPerPart; n < nEnd; n += imagesPerPass) {
+      const images = min(imagesPerPass, nEnd - n);
+      for (let p0 = 0; p0 < countY; p0 += rowsPerPass) {
+        const pEnd = min(countY, p0 + rowsPerPass);
         const xAt = x + <usize>n * xImage + <usize>(group * C + i0) * size;
-        const top = max(0, startY + band * stepY);
-        const bottom = min(sizeY, startY + (bandEnd - 1) * stepY + (tapsY - 1) * tapStepY + 1);
+        const top = max(0, startY + p0 * stepY);
+        const bottom = min(sizeY, startY + (pEnd - 1) * stepY + (tapsY - 1) * tapStepY + 1);
         if (bottom <= top) continue;
         const planeRows = (bottom - 1) / stepY - top / stepY + 1;
-        const plane = packX ? <usize>(planeRows * countOf(0, stepX, sizeX)) * pixel : 0;
-        const aSweep = packX ? <usize>(stepY * stepX) * plane : xImage;
-        if (packX) {
+        const plane = packsX ? <usize>(planeRows * countOf(0, stepX, sizeX)) * pixel : 0;
+        const aSweep = packsX ? <usize>(stepY * stepX) * plane : xImage;
+        if (packsX) {
           packPlanes(xAt, xImage, xRow, xPixel, images, top, bottom, startY, stepY, tapStepY, tapsY, startX, stepX, tapStepX, tapsX, sizeX,
             from, pixel, plane, aSweep);
         }
-        let gAt = g + <usize>n * gImage + <usize>band * gRow + <usize>(group * O + o0 * blockO) * size;
+        let gAt = g + <usize>n * gImage + <usize>p0 * gRow + <usize>(group * O + o0 * blockO) * size;
         let bSweep = gImage, bNext = cRow;
-        if (packG) {
-          const to = packX ? from + <usize>images * aSweep : from;
-          bSweep = <usize>(bandEnd - band) * bRun;
+        if (packsG) {
+          const to = packsX ? from + <usize>images * aSweep : from;
+          bSweep = <usize>(pEnd - p0) * bRun;
           bNext = <usize>images * bSweep;
           for (let o = o0; o < oEnd; o++) {
             const bytes = min(cRow, <usize>(O - o * blockO) * size);
             for (let k = 0; k < images; k++) {
-              packBand(gAt + <usize>k * gImage, gRow, gPixel, bandEnd - band, countX, bytes, to + <usize>(o - o0) * bNext + <usize>k * bSweep, bStep);
+              packRows(gAt + <usize>k * gImage, gRow, gPixel, pEnd - p0, countX, bytes, to + <usize>(o - o0) * bNext + <usize>k * bSweep, bStep);
             }
             gAt += cRow;
           }
@@ -134,8 +154,8 @@ function convGradW<T>(args: usize, first: i32, last: i32): void {
         }
         for (let ty = 0; ty < tapsY; ty++) {
           const shiftY = startY + ty * tapStepY;
-          const p = max(band, firstAtLeast(0, shiftY, stepY));
-          const runs = min(bandEnd, firstAtLeast(sizeY, shiftY, stepY)) - p;
+          const p = max(p0, firstAtLeast(0, shiftY, stepY));
+          const runs = min(pEnd, firstAtLeast(sizeY, shiftY, stepY)) - p;
           if (runs <= 0) continue;
           const h = shiftY + p * stepY;
           for (let tx = 0; tx < tapsX; tx++) {
@@ -145,25 +165,27 @@ function convGradW<T>(args: usize, first: i32, last: i32): void {
             if (run <= 0) continue;
             const v = shiftX + q * stepX;
             const fx = v % stepX;
-            const aRun = packX ? <usize>countOf(fx, stepX, sizeX) * pixel : <usize>stepY * xRow;
-            const a = packX
+            const aRun = packsX ? <usize>countOf(fx, stepX, sizeX) * pixel : <usize>stepY * xRow;
+            const a = packsX
               ? from + <usize>(h % stepY * stepX + fx) * plane + <usize>(h / stepY - top / stepY) * aRun + <usize>(v / stepX) * pixel
               : xAt + <usize>h * xRow + <usize>v * xPixel;
             // Rows that touch are one run.
             const joined = aRun == <usize>run * aStep && bRun == <usize>run * bStep;
             const steps = joined ? run * runs : run;
             const times = joined ? 1 : runs;
-            let b = gAt + <usize>(p - band) * bRun + <usize>q * bStep;
+            let b = gAt + <usize>(p - p0) * bRun + <usize>q * bStep;
             let c = out + <usize>((ty * tapsX + tx) * blockC) * cRow;
             for (let o = o0; o < oEnd; o++) {
               const columns = min(blockO, padded - o * blockO);
               for (let j = 0; j < columns; ) {
                 const vectors = panelVectors<T>(columns - j);
                 const at = <usize>j * size;
-                outer2<T>(vectors, a, aStep, aRun, aSweep, b + at, bStep, bRun, bSweep, steps, times, images, c + at, cRow, channels >> 1);
+                transposedMicroKernel2<T>(vectors, a, aStep, aRun, aSweep, b + at, bStep, bRun, bSweep, steps, times, images,
+                  c + at, cRow, channels >> 1);
                 if (channels & 1) {
                   const even = <usize>(channels - 1);
-                  outer1<T>(vectors, a + even * size, aStep, aRun, aSweep, b + at, bStep, bRun, bSweep, steps, times, images, c + at + even * cRow);
+                  transposedMicroKernel1<T>(vectors, a + even * size, aStep, aRun, aSweep, b + at, bStep, bRun, bSweep, steps, times, images,
+                    c + at + even * cRow);
                 }
                 j += vectors * lanes<T>();
               }
@@ -178,15 +200,15 @@ function convGradW<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function convGradW_f32(args: usize, first: i32, last: i32): void {
+export function convGradW_f32(args: ConvGradWArgs, first: i32, last: i32): void {
   convGradW<f32>(args, first, last);
 }
 
-export function convGradW_f64(args: usize, first: i32, last: i32): void {
+export function convGradW_f64(args: ConvGradWArgs, first: i32, last: i32): void {
   convGradW<f64>(args, first, last);
 }
 
-/** Writes the first `n` lanes of a vector, `step` bytes apart; all of them where n is larger. */
+/** Stores the first `n` lanes of a vector `step` bytes apart; all of them where n is larger. */
 // @ts-ignore: decorator
 @inline
 function scatter<T>(to: usize, step: usize, v: v128, n: i32): void {
@@ -198,17 +220,30 @@ function scatter<T>(to: usize, step: usize, v: v128, n: i32): void {
   }
 }
 
+@unmanaged
+class ConvGradWSumArgs {
+  sums: usize;
+  dw: Output;
+  parts: i32;
+  G: i32;
+  C: i32;
+  O: i32;
+  taps: i32;
+  /** Input and output channels of a block. */
+  blockC: i32;
+  blockO: i32;
+}
+
 /**
- * dw [G·O, C, taps] = partial sums [image group, G, block of C, block of O, tap, C of the block, O of the block], added in the order
- * of the image groups. A chunk is one block of O of one group, in whole vectors.
- * args: sums, dw, image groups, G, C, O, taps, C and O of a block.
+ * Adds the partial sums of convGradW or depthwiseGradW to dw [G·O, C, taps], in the order of the parts. A chunk is one block of O of one
+ * group, in whole vectors.
  */
 // @ts-ignore: decorator
 @inline
-function convGradWSum<T>(args: usize, first: i32, last: i32): void {
-  const sums = ptrArg(args, 0), dw = ptrArg(args, 1);
-  const parts = intArg(args, 2), G = intArg(args, 3), C = intArg(args, 4), O = intArg(args, 5), taps = intArg(args, 6);
-  const blockC = intArg(args, 7), blockO = intArg(args, 8);
+function convGradWSum<T>(args: ConvGradWSumArgs, first: i32, last: i32): void {
+  const sums = args.sums, dw = args.dw;
+  const parts = args.parts, G = args.G, C = args.C, O = args.O, taps = args.taps;
+  const blockC = args.blockC, blockO = args.blockO;
   const size = sizeof<T>();
   const blocksC = (C + blockC - 1) / blockC;
   const blocksO = (O + blockO - 1) / blockO;
@@ -239,10 +274,10 @@ function convGradWSum<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function convGradWSum_f32(args: usize, first: i32, last: i32): void {
+export function convGradWSum_f32(args: ConvGradWSumArgs, first: i32, last: i32): void {
   convGradWSum<f32>(args, first, last);
 }
 
-export function convGradWSum_f64(args: usize, first: i32, last: i32): void {
+export function convGradWSum_f64(args: ConvGradWSumArgs, first: i32, last: i32): void {
   convGradWSum<f64>(args, first, last);
 }
