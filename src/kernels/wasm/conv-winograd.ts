@@ -1,143 +1,154 @@
 /**
- * Winograd convolution: lays out workspaces and launches assembly/winograd.ts.
+ * Winograd convolution: cuts tiles into blocks, lays out workspaces and launches assembly/winograd/.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
-import { paysInTiles, TILE } from '../conv-algorithm.ts';
-import { launchSlots } from './launch.ts';
+import { CELL, GRAD_TILES, TILES } from '../assembly/constants.ts';
+import { TILE, winogradPays } from '../conv-algorithm.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
-import { addressOf, type View } from '../view.ts';
+import type { View } from '../view.ts';
+import type { TileArgs } from './arguments.generated.ts';
 import type { Axis } from './conv-axes.ts';
-import { divideUp, imageStrides, scratchAreas, suffix, type Workspaces } from './workspace.ts';
+import { launch } from './launch.ts';
+import { CHUNKS, divideUp, LARGE, scratchAreas, suffix, vectorBytes, type ScratchAreas, type Workspaces } from './workspace.ts';
 
-/** Most tiles in a block of a correlation, and of a weight gradient; see assembly/winograd-tiles.ts and winograd-grad.ts. */
-const TILES = 16;
-const GRAD_TILES = 32;
-/** Bytes of a tile's four vectors of channels in one plane. */
-const CELL = 64;
-/** Bytes of the channels whose weight gradient one chunk sums. */
-const GROUP = 256;
-/** Most multiplications of a chunk: some 50 milliseconds. */
-const LARGE = 2 ** 30;
-/** Most chunks a weight gradient is split into, and most bytes of their partial sums. */
-const CHUNKS = 16;
+/** The places of a transformed tile, each of which is a plane. */
+const PLANES = 36;
+/** Bytes of the input channels, and of the output channels, whose weight gradient one chunk sums. */
+const CHUNK_BYTES = 256;
+/** Most bytes of a weight gradient's partial sums. */
 const PARTIAL_BYTES = 2.5e6;
 
-/** Whether a convolution of N images with C to O channels along these axes goes through Winograd. */
-export function goesInTiles(N: number, C: number, O: number, groups: number, vertical: Axis, horizontal: Axis): boolean {
-  const plain = (a: Axis): boolean => a.taps === 3 && a.step === 1 && a.tapStep === 1 && a.outStep === 1;
-  return groups === 1 && plain(vertical) && plain(horizontal) && paysInTiles(N, C, O, vertical.count, horizontal.count);
+/** Returns whether Winograd's algorithm computes a convolution of N images with C to O channels along these axes. */
+export function usesWinograd(N: number, C: number, O: number, groups: number, vertical: Axis, horizontal: Axis): boolean {
+  const isPlain = (a: Axis): boolean => a.taps === 3 && a.step === 1 && a.tapStep === 1 && a.outStep === 1;
+  return groups === 1 && isPlain(vertical) && isPlain(horizontal) && winogradPays(N, C, O, vertical.count, horizontal.count);
 }
 
-/** How tiles make blocks: whole rows of them where several fit, or parts of one. */
-function blocks(most: number, N: number, tilesY: number, tilesX: number): { rows: number; tiles: number; count: number } {
+/** How the tiles of a batch of images are cut into blocks. */
+interface TileBlocks {
+  /** Rows of tiles of a block, and tiles of each. */
+  readonly rows: number;
+  readonly tiles: number;
+  /** Blocks in all, and tiles in all. */
+  readonly count: number;
+  readonly allTiles: number;
+}
+
+/** Cuts the tiles of N images into blocks of at most `most`: whole rows of tiles where they fit, or parts of one. */
+function tileBlocks(most: number, N: number, vertical: Axis, horizontal: Axis): TileBlocks {
+  const tilesY = divideUp(vertical.count, TILE);
+  const tilesX = divideUp(horizontal.count, TILE);
   const parts = divideUp(tilesX, most);
   const tiles = divideUp(tilesX, parts);
+  const allTiles = N * tilesY * tilesX;
+  if (parts > 1) return { rows: 1, tiles, count: N * tilesY * parts, allTiles };
   const rows = Math.floor(most / tiles);
-  return { rows: parts > 1 ? 1 : rows, tiles, count: parts > 1 ? N * tilesY * parts : divideUp(N * tilesY, rows) };
+  return { rows, tiles, count: divideUp(N * tilesY, rows), allTiles };
 }
 
-/** Bytes of so many transformed channels of a block of at most `most` tiles. */
+/** Bytes of `channels` transformed channels of a block of at most `most` tiles. */
 function cellBytes(most: number, channels: number, size: number): number {
-  return divideUp(channels * size, CELL) * 36 * (most * CELL + CELL);
+  return divideUp(channels * size, CELL) * PLANES * (most * CELL + CELL);
 }
 
-/** Bytes of a transformed row of pixels of a block; 64 more than they take. */
-function rowBytes(tiles: number, channels: number, size: number): number {
+/** Bytes of a vertically transformed row of a block's pixels, and 64 more. */
+function rowBytesOf(tiles: number, channels: number, size: number): number {
   return divideUp((TILE * tiles + 2) * channels * size, CELL) * CELL + CELL;
 }
 
-/** About how many nanoseconds the products of so many tiles take, with all around them. */
+/** About how many nanoseconds the products of `tiles` tiles take, transforms included. */
 function tileWork(tiles: number, C: number, O: number, size: number): number {
-  return (36 * tiles * C * O * size) / 40;
+  return (PLANES * tiles * C * O * size) / 40;
 }
 
-/** Zeros, from which what lies outside an image is read, and scratch for blocks and a transformed row of their pixels: as arguments. */
-function scratchArgs(zeroBytes: number, chunks: number, bytes: number, row: number, workspace: Workspaces): number[] {
-  const zeros = workspace(zeroBytes).ptr;
-  memoryViews().u8.fill(0, zeros, zeros + zeroBytes);
-  return [zeros, ...Object.values(scratchAreas(chunks, bytes, workspace)), row];
+/** Zeros that kernels read outside an image: a row of a block's pixels, `pixelBytes` apart, and the channels of one. */
+function zeroRow(tiles: number, pixelBytes: number, channelBytes: number, workspace: Workspaces): number {
+  const bytes = (TILE * tiles + 2) * pixelBytes + channelBytes;
+  const { ptr } = workspace(bytes);
+  memoryViews().u8.fill(0, ptr, ptr + bytes);
+  return ptr;
 }
 
-function axisArgs(a: Axis): number[] {
-  return [a.size, a.start, a.count];
+/** The memory of a kernel over blocks of tiles, see TileArgs. */
+interface TileMemory {
+  readonly zeros: number;
+  readonly scratch: ScratchAreas;
+  readonly rowBytes: number;
 }
 
-/** y = the correlation of x with weights packed as panels of [tap, C, width]. */
-export function correlateTiles(x: View, packed: number, y: View, vertical: Axis, horizontal: Axis, workspace: Workspaces): void {
-  const [N, C] = x.shape as [number, number];
+/** The arguments of a kernel over the tiles of images x, channels last. */
+function tileArgs(x: View, O: number, vertical: Axis, horizontal: Axis, blocks: TileBlocks, memory: TileMemory): TileArgs {
+  const size = ITEM_SIZE[x.dtype];
+  return {
+    x,
+    xImage: x.strides[0]! * size,
+    xRow: x.strides[2]! * size,
+    xPixel: x.strides[3]! * size,
+    N: x.shape[0]!,
+    C: x.shape[1]!,
+    O,
+    H: vertical.size,
+    startY: vertical.start,
+    OH: vertical.count,
+    W: horizontal.size,
+    startX: horizontal.start,
+    OW: horizontal.count,
+    blockRows: blocks.rows,
+    blockTiles: blocks.tiles,
+    zeros: memory.zeros,
+    scratchFlags: memory.scratch.flags,
+    scratchCount: memory.scratch.count,
+    scratch: memory.scratch.ptr,
+    scratchBytes: memory.scratch.bytes,
+    rowBytes: memory.rowBytes,
+  };
+}
+
+/** Computes y = x ⋆ w. `packed` is the address of the weights in panels of [tap, C, width]. */
+export function winogradCorrelation(x: View, packed: number, y: View, vertical: Axis, horizontal: Axis, workspace: Workspaces): void {
+  const N = x.shape[0]!;
+  const C = x.shape[1]!;
   const O = y.shape[1]!;
   const size = ITEM_SIZE[y.dtype];
-  const plane = C * divideUp(O * size, 16) * 16 + CELL;
-  const u = workspace(36 * plane).ptr;
-  launchSlots(`winogradWeights${suffix(y)}`, { chunks: divideUp(O * size, CELL), work: C * O * size }, packed, u, plane, C, O);
-  const [tilesY, tilesX] = [divideUp(vertical.count, TILE), divideUp(horizontal.count, TILE)];
-  const block = blocks(TILES, N, tilesY, tilesX);
-  const row = rowBytes(block.tiles, C, size);
-  const images = imageStrides(x);
-  const zeroBytes = (TILE * block.tiles + 2) * images[2]! + C * size;
-  const bytes = cellBytes(TILES, C, size) + cellBytes(TILES, 1, size) + 6 * row;
-  launchSlots(
-    `winograd${suffix(y)}`,
-    { chunks: block.count, work: tileWork(N * tilesY * tilesX, C, O, size) },
-    addressOf(x),
-    ...images,
-    u,
-    plane,
-    addressOf(y),
-    ...imageStrides(y),
-    N,
-    C,
-    O,
-    ...axisArgs(vertical),
-    ...axisArgs(horizontal),
-    block.rows,
-    block.tiles,
-    ...scratchArgs(zeroBytes, block.count, bytes, row, workspace),
-  );
+  const uPlane = C * vectorBytes(O, y) + CELL;
+  const u = workspace(PLANES * uPlane).ptr;
+  launch(`winogradWeights${suffix(y)}`, { chunks: divideUp(O * size, CELL), work: C * O * size }, { packed, u, uPlane, C, O });
+  const blocks = tileBlocks(TILES, N, vertical, horizontal);
+  const rowBytes = rowBytesOf(blocks.tiles, C, size);
+  const zeros = zeroRow(blocks.tiles, x.strides[3]! * size, C * size, workspace);
+  const bytes = cellBytes(TILES, C, size) + cellBytes(TILES, 1, size) + 6 * rowBytes;
+  const memory = { zeros, scratch: scratchAreas(blocks.count, bytes, workspace), rowBytes };
+  const own = { u, uPlane, y, yImage: y.strides[0]! * size, yRow: y.strides[2]! * size, yPixel: y.strides[3]! * size };
+  const split = { chunks: blocks.count, work: tileWork(blocks.allTiles, C, O, size) };
+  launch(`winograd${suffix(y)}`, split, Object.assign(tileArgs(x, O, vertical, horizontal, blocks, memory), own));
 }
 
-/** dw of images x and gradients g with channels side by side, along the axes of the forward convolution. */
-export function gradWOfTiles(g: View, x: View, dw: View, vertical: Axis, horizontal: Axis, workspace: Workspaces): void {
-  const [O, C] = dw.shape as [number, number];
-  const N = x.shape[0]!;
+/** Computes dw of images x and gradients g with contiguous channels, along the axes of the forward convolution. */
+export function winogradGradW(g: View, x: View, dw: View, vertical: Axis, horizontal: Axis, workspace: Workspaces): void {
+  const O = dw.shape[0]!;
+  const C = dw.shape[1]!;
   const size = ITEM_SIZE[dw.dtype];
-  const [tilesY, tilesX] = [divideUp(vertical.count, TILE), divideUp(horizontal.count, TILE)];
-  const block = blocks(GRAD_TILES, N, tilesY, tilesX);
-  const group = GROUP / size;
-  const groups = Math.max(1, Math.floor(C / group)) * Math.max(1, Math.floor(O / group));
+  const blocks = tileBlocks(GRAD_TILES, x.shape[0]!, vertical, horizontal);
+  const chunkChannels = CHUNK_BYTES / size;
+  const channelChunks = Math.max(1, Math.floor(C / chunkChannels)) * Math.max(1, Math.floor(O / chunkChannels));
   const cells = divideUp(C * size, CELL) * divideUp(O * size, CELL);
-  const sumBytes = cells * 36 * ((CELL / size) * CELL + CELL);
-  const tiles = N * tilesY * tilesX;
-  const most = Math.floor(Math.min(CHUNKS / groups, PARTIAL_BYTES / sumBytes, block.count / 2));
-  const least = divideUp(36 * tiles * C * O, groups * LARGE);
-  const partBlocks = divideUp(block.count, Math.max(1, least, most));
-  const parts = divideUp(block.count, partBlocks);
+  const sumBytes = cells * PLANES * ((CELL / size) * CELL + CELL);
+  const most = Math.floor(Math.min(CHUNKS / channelChunks, PARTIAL_BYTES / sumBytes, blocks.count / 2));
+  const least = divideUp(PLANES * blocks.allTiles * C * O, channelChunks * LARGE);
+  const blocksPerPart = divideUp(blocks.count, Math.max(1, least, most));
+  const parts = divideUp(blocks.count, blocksPerPart);
+  const chunks = parts * channelChunks;
   const sums = workspace(parts * sumBytes).ptr;
-  const [images, gradients] = [imageStrides(x), imageStrides(g)];
-  const widest = Math.min(Math.max(C, O), 2 * group);
-  const row = rowBytes(block.tiles, widest, size);
-  const zeroBytes = (TILE * block.tiles + 2) * Math.max(images[2]!, gradients[2]!) + widest * size;
-  const cellsOf = (channels: number): number => cellBytes(GRAD_TILES, Math.min(channels, 2 * group), size);
-  const bytes = cellsOf(C) + cellsOf(O) + 6 * row;
-  launchSlots(
-    `winogradGradW${suffix(dw)}`,
-    { chunks: parts * groups, work: tileWork(tiles, C, O, size) },
-    addressOf(x),
-    ...images,
-    addressOf(g),
-    ...gradients,
-    sums,
-    N,
-    C,
-    O,
-    ...axisArgs(vertical),
-    ...axisArgs(horizontal),
-    block.rows,
-    block.tiles,
-    partBlocks,
-    group,
-    cellsOf(C),
-    ...scratchArgs(zeroBytes, parts * groups, bytes, row, workspace),
-  );
-  launchSlots(`winogradFilters${suffix(dw)}`, { chunks: cells, work: 4 * parts * C * O * size }, sums, addressOf(dw), parts, C, O);
+  const xPixel = x.strides[3]! * size;
+  const gPixel = g.strides[3]! * size;
+  const widest = Math.min(Math.max(C, O), 2 * chunkChannels);
+  const rowBytes = rowBytesOf(blocks.tiles, widest, size);
+  const zeros = zeroRow(blocks.tiles, Math.max(xPixel, gPixel), widest * size, workspace);
+  const vBytes = cellBytes(GRAD_TILES, Math.min(C, 2 * chunkChannels), size);
+  const gradientBytes = cellBytes(GRAD_TILES, Math.min(O, 2 * chunkChannels), size);
+  const scratch = scratchAreas(chunks, vBytes + gradientBytes + 6 * rowBytes, workspace);
+  const own = { g, gImage: g.strides[0]! * size, gRow: g.strides[2]! * size, gPixel, sums, blocksPerPart, chunkChannels, vBytes };
+  const args = Object.assign(tileArgs(x, O, vertical, horizontal, blocks, { zeros, scratch, rowBytes }), own);
+  launch(`winogradGradW${suffix(dw)}`, { chunks, work: tileWork(blocks.allTiles, C, O, size) }, args);
+  launch(`winogradGradWSum${suffix(dw)}`, { chunks: cells, work: 4 * parts * C * O * size }, { sums, dw, parts, C, O });
 }

@@ -7,7 +7,7 @@ import type { ConvParams, Kernels } from '../interface.ts';
 import { materializedAddressOf, materialize, restride, type View } from '../view.ts';
 import { BYTES, writePackingEntry } from './arguments.generated.ts';
 import { backwardAxes, correlationArgs, forwardAxis, weightGradArgs, type Axis } from './conv-axes.ts';
-import { correlateTiles, goesInTiles, gradWOfTiles } from './conv-winograd.ts';
+import { usesWinograd, winogradCorrelation, winogradGradW } from './conv-winograd.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { launch } from './launch.ts';
 import { storeRecords } from './records.ts';
@@ -62,7 +62,7 @@ function algorithmOf(c: Correlation): Algorithm {
   const { N, C, O } = sizesOf(c);
   if (C === 1 && O === 1) return 'depthwise';
   if (c.groups === 1 && O <= FEW_CHANNELS && (C * ITEM_SIZE[c.y.dtype]) % VECTOR === 0) return 'few-channels';
-  return goesInTiles(N, C, O, c.groups, c.vertical, c.horizontal) ? 'winograd' : 'general';
+  return usesWinograd(N, C, O, c.groups, c.vertical, c.horizontal) ? 'winograd' : 'general';
 }
 
 /** Images with contiguous channels: x itself or a copy. */
@@ -132,7 +132,7 @@ function correlate(c: Correlation): void {
   const algorithm = algorithmOf(c);
   withWorkspaces((workspace) => {
     const weights = packedWeights(c, algorithm, workspace);
-    if (algorithm === 'winograd') correlateTiles(c.x, weights.ptr, c.y, c.vertical, c.horizontal, workspace);
+    if (algorithm === 'winograd') winogradCorrelation(c.x, weights.ptr, c.y, c.vertical, c.horizontal, workspace);
     else correlateDirectly(c, algorithm, weights, workspace);
   });
 }
@@ -253,8 +253,8 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
   withWorkspaces((workspace) => {
     const images = channelsLast(x, workspace);
     const gradients = channelsLast(g, workspace);
-    if (goesInTiles(N, channels, outputs, p.groups, vertical, horizontal)) {
-      gradWOfTiles(gradients, images, dw, vertical, horizontal, workspace);
+    if (usesWinograd(N, channels, outputs, p.groups, vertical, horizontal)) {
+      winogradGradW(gradients, images, dw, vertical, horizontal, workspace);
     } else {
       gradWDirectly({ x: images, g: gradients, dw, groups: p.groups, vertical, horizontal }, workspace);
     }

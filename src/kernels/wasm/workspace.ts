@@ -76,8 +76,3 @@ export function suffix(v: View): '_f32' | '_f64' {
 export function divideUp(n: number, by: number): number {
   return Math.ceil(n / by);
 }
-
-/** Image, row and pixel stride of [N, C, H, W] in bytes. */
-export function imageStrides(v: View): number[] {
-  return [0, 2, 3].map((d) => v.strides[d]! * ITEM_SIZE[v.dtype]);
-}

@@ -3,29 +3,38 @@
  *
  *   y = Aᵀ [ Σ_c (G w Gᵀ) ⊙ (Bᵀ x B) ] A   for tiles of 4×4 outputs, which read 6×6 inputs
  *
- * A plane is one of the 6×6 places. For each, the sum over channels is a matrix product of tiles × channels with channels × outputs,
- * made by the micro-kernel of tile.ts. A block of up to TILES tiles goes through transform, products and transform back while it is
- * in the L1 and L2 caches. Transformed values lie in cells of 64 bytes, [4 vectors of channels][plane][tile], so that distances inside are
- * constants of the code; planes are 64 bytes more apart than they need, as powers of two collide in the caches.
+ * A plane is one of the 6×6 places of a tile. The sum over channels is, for each plane, a matrix product of tiles × channels with
+ * channels × outputs. A block of up to TILES tiles goes through transform, products and output transform while it is in the L1 and L2 caches.
+ *
+ * Transformed values lie in cells of 64 bytes, [4 vectors of channels][plane][tile], so that distances inside are constants of the code.
+ * Planes are 64 bytes further apart than they need to be, because powers of two collide in the caches.
  *
  * Letters: N images, C input channels, O output channels.
  */
-import { intArg, ptrArg } from '../runtime/abi';
-import { lanes, panelVectors } from '../simd/vector';
+import { Output } from '../runtime/abi';
 import { returnScratch, takeScratch } from '../runtime/scratch';
-import { weightLine } from './transforms';
+import { lanes, panelVectors } from '../simd/vector';
 import { multiplyTiles } from './micro-kernel';
-import { CELL, CELLS, inputTiles, outputTile, outputTileEnd, PLANE } from './tile-blocks';
+import { CELL, CELLS, inputTiles, outputTile, outputTileEnd, PLANE, TileArgs } from './tile-blocks';
+import { weightLine } from './transforms';
 
-/**
- * U = G w Gᵀ, plane after plane in panels as pack.ts makes them, from panels of [tap, C, width]. A chunk is a block of 4 vectors of
- * columns. args: packed weights, U, bytes from plane to plane, C, O.
- */
+@unmanaged
+class WinogradWeightsArgs {
+  /** Weights packed into panels of [tap, C, width]. */
+  packed: usize;
+  u: usize;
+  /** Bytes from plane to plane of u. */
+  uPlane: usize;
+  C: i32;
+  O: i32;
+}
+
+/** Computes U = G w Gᵀ, plane after plane, each in panels as matmul/pack.ts makes them. A chunk is a block of 4 vectors of columns. */
 // @ts-ignore: decorator
 @inline
-function winogradWeights<T>(args: usize, first: i32, last: i32): void {
-  const packed = ptrArg(args, 0), u = ptrArg(args, 1), plane = ptrArg(args, 2);
-  const C = intArg(args, 3), O = intArg(args, 4);
+function winogradWeights<T>(args: WinogradWeightsArgs, first: i32, last: i32): void {
+  const packed = args.packed, u = args.u, plane = args.uPlane;
+  const C = args.C, O = args.O;
   const block = 4 * lanes<T>();
   for (let chunk = first; chunk < last; chunk++) {
     const end = min(O, (chunk + 1) * block);
@@ -44,15 +53,15 @@ function winogradWeights<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function winogradWeights_f32(args: usize, first: i32, last: i32): void {
+export function winogradWeights_f32(args: WinogradWeightsArgs, first: i32, last: i32): void {
   winogradWeights<f32>(args, first, last);
 }
 
-export function winogradWeights_f64(args: usize, first: i32, last: i32): void {
+export function winogradWeights_f64(args: WinogradWeightsArgs, first: i32, last: i32): void {
   winogradWeights<f64>(args, first, last);
 }
 
-/** M = Σ_c V ⊙ U of a block of tiles and a panel of outputs. u: the panel in plane 0 · uPlane: bytes to the next plane. */
+/** Computes M = Σ_c V ⊙ U of a block of tiles and a panel of outputs. u: the panel in plane 0 · uPlane: bytes to the next plane. */
 // @ts-ignore: decorator
 @inline
 function multiply<T>(vectors: i32, v: usize, u: usize, uPlane: usize, C: i32, m: usize, tiles: i32): void {
@@ -66,27 +75,35 @@ function multiply<T>(vectors: i32, v: usize, u: usize, uPlane: usize, C: i32, m:
   }
 }
 
+@unmanaged
+class WinogradArgs extends TileArgs {
+  /** The transformed weights, see winogradWeights. */
+  u: usize;
+  uPlane: usize;
+  y: Output;
+  yImage: usize;
+  yRow: usize;
+  yPixel: usize;
+}
+
 /**
- * y = x ⋆ w. A chunk is a block: some rows of tiles (numbered through all images), or where a row has more than TILES tiles, a part of one.
- * args: x, its image, row and pixel stride; U, bytes from plane to plane; y, its image, row and pixel stride; N, C, O; height, start and
- * output height; width, start and output width; rows of tiles per block, tiles per row of a block; zeros; scratch flags, count,
- * address, bytes of each, bytes of a transformed row. Strides in bytes; start is the image position that output 0's first tap reads.
+ * Computes y = x ⋆ w. A chunk is a block: some rows of tiles, numbered through all images, or a part of one row where that has more than TILES
+ * tiles.
  */
 // @ts-ignore: decorator
 @inline
-function winograd<T>(args: usize, first: i32, last: i32): void {
-  const x = ptrArg(args, 0), xImage = ptrArg(args, 1), xRow = ptrArg(args, 2), xPixel = ptrArg(args, 3);
-  const u = ptrArg(args, 4), uPlane = ptrArg(args, 5);
-  const y = ptrArg(args, 6), yImage = ptrArg(args, 7), yRow = ptrArg(args, 8), yPixel = ptrArg(args, 9);
-  const N = intArg(args, 10), C = intArg(args, 11), O = intArg(args, 12);
-  const H = intArg(args, 13), startY = intArg(args, 14), OH = intArg(args, 15);
-  const W = intArg(args, 16), startX = intArg(args, 17), OW = intArg(args, 18);
-  const blockRows = intArg(args, 19), blockTiles = intArg(args, 20);
-  const zeros = ptrArg(args, 21), flags = ptrArg(args, 22);
-  const scratches = intArg(args, 23);
-  const slot = takeScratch(flags, scratches);
-  const m = ptrArg(args, 24) + <usize>slot * ptrArg(args, 25);
-  const rowsRow = ptrArg(args, 26);
+function winograd<T>(args: WinogradArgs, first: i32, last: i32): void {
+  const x = args.x, xImage = args.xImage, xRow = args.xRow, xPixel = args.xPixel;
+  const u = args.u, uPlane = args.uPlane;
+  const y = args.y, yImage = args.yImage, yRow = args.yRow, yPixel = args.yPixel;
+  const N = args.N, C = args.C, O = args.O;
+  const H = args.H, startY = args.startY, OH = args.OH;
+  const W = args.W, startX = args.startX, OW = args.OW;
+  const blockRows = args.blockRows, blockTiles = args.blockTiles;
+  const zeros = args.zeros, flags = args.scratchFlags;
+  const area = takeScratch(flags, args.scratchCount);
+  const m = args.scratch + <usize>area * args.scratchBytes;
+  const rowsRow = args.rowBytes;
   const rows = m + CELLS;
   const v = rows + 6 * rowsRow;
   const tilesY = (OH + 3) >> 2, tilesX = (OW + 3) >> 2;
@@ -126,13 +143,13 @@ function winograd<T>(args: usize, first: i32, last: i32): void {
       o += vectors * lanes<T>();
     }
   }
-  returnScratch(flags, slot);
+  returnScratch(flags, area);
 }
 
-export function winograd_f32(args: usize, first: i32, last: i32): void {
+export function winograd_f32(args: WinogradArgs, first: i32, last: i32): void {
   winograd<f32>(args, first, last);
 }
 
-export function winograd_f64(args: usize, first: i32, last: i32): void {
+export function winograd_f64(args: WinogradArgs, first: i32, last: i32): void {
   winograd<f64>(args, first, last);
 }

@@ -1,7 +1,7 @@
 /**
- * The micro-kernel of Winograd's products, 2 rows × 4 vectors as in tile.ts, for operands in cells (see winograd.ts): with all distances
- * known, there is less to do around its sums, which with 16 channels are only 16 steps long. Where code is `wide`, 4 rows: their 16
- * sums are 8 registers of 256 bits, as many as it takes to fill the time that an addition waits for the one before it.
+ * The micro-kernel of Winograd's products, for operands in cells (see convolution.ts). Its register blocks are 2 rows × 4 vectors as in
+ * matmul/micro-kernel.ts. All distances are constants, which leaves less to do around the sums: with 16 channels these are only 16 steps
+ * long. In `wide` code a block has 4 rows: its 16 sums are 8 registers of 256 bits, enough to hide the latency of additions.
  */
 import { wide } from '../runtime/abi';
 import { lanes, putRow } from '../simd/vector';
@@ -9,15 +9,15 @@ import { CELL, CELLS } from './tile-blocks';
 
 // @ts-ignore: decorator
 @inline
-function productOf<T>(
+function winogradMicroKernel<T>(
   rows: i32, vectors: i32, byTiles: bool, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32,
 ): void {
-  // Rows of A are tiles and its steps channels, or the other way round; distances in its cell and B's panel, or cell.
+  // Rows of A are tiles and its steps channels, or the other way round. The strides are those of A's cell, and of B's panel or cell.
   const element = sizeof<T>();
   const aStep: usize = byTiles ? element : CELL, aRow: usize = byTiles ? CELL : element;
   const bStep: usize = byTiles ? <usize>vectors * 16 : CELL;
   const wholeCell = vectors > 2 || !byTiles;
-  // Two steps an iteration, and advanced before use, for the reasons given in tile.ts.
+  // Two steps an iteration, and pointers advanced before use, for the reasons given in matmul/micro-kernel.ts.
   a -= 2 * aStep;
   b -= 2 * bStep;
   for (; count > 0; count--) {
@@ -119,39 +119,40 @@ function productOf<T>(
 }
 
 function tiles2x4<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
-  productOf<T>(2, 4, true, a, b, run, runs, lastRun, c, count);
+  winogradMicroKernel<T>(2, 4, true, a, b, run, runs, lastRun, c, count);
 }
 
 function tiles2x2<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
-  productOf<T>(2, 2, true, a, b, run, runs, lastRun, c, count);
+  winogradMicroKernel<T>(2, 2, true, a, b, run, runs, lastRun, c, count);
 }
 
 function tiles2x1<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
-  productOf<T>(2, 1, true, a, b, run, runs, lastRun, c, count);
+  winogradMicroKernel<T>(2, 1, true, a, b, run, runs, lastRun, c, count);
 }
 
 function tiles4x4<T>(a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32): void {
-  productOf<T>(4, 4, true, a, b, run, runs, lastRun, c, count);
+  winogradMicroKernel<T>(4, 4, true, a, b, run, runs, lastRun, c, count);
 }
 
 function channels2x4<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
-  productOf<T>(2, 4, false, a, b, run, 1, run, c, count);
+  winogradMicroKernel<T>(2, 4, false, a, b, run, 1, run, c, count);
 }
 
 function channels2x2<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
-  productOf<T>(2, 2, false, a, b, run, 1, run, c, count);
+  winogradMicroKernel<T>(2, 2, false, a, b, run, 1, run, c, count);
 }
 
 function channels2x1<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
-  productOf<T>(2, 1, false, a, b, run, 1, run, c, count);
+  winogradMicroKernel<T>(2, 1, false, a, b, run, 1, run, c, count);
 }
 
 function channels4x4<T>(a: usize, b: usize, run: i32, c: usize, count: i32): void {
-  productOf<T>(4, 4, false, a, b, run, 1, run, c, count);
+  winogradMicroKernel<T>(4, 4, false, a, b, run, 1, run, c, count);
 }
 
 /**
- * C = A · B for `tiles` tiles, rounded up to 2 or 4: A in cells, B a panel. K is `runs` cells of `run` channels, the last of `lastRun`.
+ * Computes C = A · B for `tiles` tiles, rounded up to 2 or 4, of an A in cells and a panel B. The sum runs over `runs` cells of `run` channels,
+ * the last of `lastRun`.
  */
 // @ts-ignore: decorator
 @inline
@@ -162,7 +163,7 @@ export function multiplyTiles<T>(vectors: i32, a: usize, b: usize, run: i32, run
   else tiles2x1<T>(a, b, run, runs, lastRun, c, (tiles + 1) >> 1);
 }
 
-/** C += Aᵀ · B for `channels` channels of A, rounded up to 2 or 4, both in cells; K is `run` tiles. */
+/** Computes C += Aᵀ · B for `channels` channels of A, rounded up to 2 or 4, with both in cells. The sum runs over `run` tiles. */
 // @ts-ignore: decorator
 @inline
 export function multiplyChannels<T>(vectors: i32, a: usize, b: usize, run: i32, c: usize, channels: i32): void {

@@ -1,18 +1,49 @@
 /**
- * Two-dimensional Winograd transforms of rows of tiles, see winograd.ts, and the scratch memory they fill.
+ * Two-dimensional Winograd transforms of rows of tiles, the scratch memory that they fill, and the arguments by which kernels find the tiles.
  */
+import { CELL as CELL_BYTES, TILES } from '../constants';
+import { Input } from '../runtime/abi';
 import { lanes } from '../simd/vector';
 import { gradientLine, inputLine, outputEnd, outputLine } from './transforms';
 
-/** Most tiles of a block of correlations, an even number; src/kernels/wasm/conv-winograd.ts has the same. */
-const TILES: usize = 16;
-/** Bytes of four vectors: a tile's channels in one cell. */
-export const CELL: usize = 64;
-/** Bytes from one plane of transformed values to the next, and of all of them. */
+/** Bytes of a cell. */
+export const CELL: usize = CELL_BYTES;
+/** Bytes from one plane of transformed values to the next, and of all planes. */
 export const PLANE: usize = TILES * CELL + 64;
 export const CELLS: usize = 36 * PLANE;
 
-/** One line of either transform: of 6 inputs or, from p0 … p3, of 4 gradients. */
+/** Arguments that the kernels over blocks of tiles share. Strides are in bytes. */
+@unmanaged
+export class TileArgs {
+  x: Input;
+  xImage: usize;
+  xRow: usize;
+  xPixel: usize;
+  N: i32;
+  C: i32;
+  O: i32;
+  /** Height and width of x, the position in x that output 0's first tap reads, and height and width of the output. */
+  H: i32;
+  startY: i32;
+  OH: i32;
+  W: i32;
+  startX: i32;
+  OW: i32;
+  /** Rows of tiles of a block, and tiles of each. */
+  blockRows: i32;
+  blockTiles: i32;
+  /** Zeros that are read instead of rows outside an image. */
+  zeros: usize;
+  /** Scratch areas, see takeScratch. */
+  scratchFlags: usize;
+  scratchCount: i32;
+  scratch: usize;
+  scratchBytes: usize;
+  /** Bytes of a row of a block's pixels after the vertical half of a transform. */
+  rowBytes: usize;
+}
+
+/** Transforms one line: 6 inputs, or 4 gradients from p0 … p3. */
 // @ts-ignore: decorator
 @inline
 function line<T>(
@@ -23,10 +54,11 @@ function line<T>(
 }
 
 /**
- * The first, vertical half of a transform for a row of tiles: `taps` rows of pixels (6 of inputs or 4 of gradients) become 6 rows in
- * `to`. Its pixels are q … qEnd − 1 of the image's, 0 where outside 0 … size − 1.
+ * Computes the first, vertical half of a transform for a row of tiles: `taps` rows of pixels (6 of inputs or 4 of gradients) become 6 rows
+ * in `to`. The pixels are q … qEnd − 1 of an image row; those outside 0 … size − 1 are 0.
  *
- * p: pixel 0 of the first row · rows outside 0 … height − 1 are read at `zeros` · y: the first row · run: channels, at least a vector · toRow: bytes.
+ * p: pixel 0 of the first row · y: the first row; rows outside 0 … height − 1 are read at `zeros` · run: channels, at least a vector ·
+ * toRow: bytes from row to row of `to`.
  */
 // @ts-ignore: decorator
 @inline
@@ -47,7 +79,7 @@ function transformRows<T>(
   let p4 = y >= -4 && y + 4 < height ? p + 4 * row + shift : zeros;
   let p5 = y >= -5 && y + 5 < height ? p + 5 * row + shift : zeros;
   for (let k: usize = 0; k < 6; k++) memory.fill(to + k * toRow, 0, before);
-  // Where pixels touch, they are one run.
+  // Contiguous pixels are one run.
   const joined = pixel == toPixel;
   const length = joined ? after - before : toPixel;
   let o = to + before;
@@ -55,7 +87,7 @@ function transformRows<T>(
     let i: usize = 0;
     for (; i + 32 <= length; i += 32) line<T>(taps, 2, p0 + i, p1 + i, p2 + i, p3 + i, p4 + i, p5 + i, o + i, toRow);
     for (; i < length; i += 16) {
-      // The last vector overlaps the one before where there is no whole one left.
+      // Where less than a vector is left, the last one overlaps the one before it.
       if (i + 16 > length) i = length - 16;
       line<T>(taps, 1, p0 + i, p1 + i, p2 + i, p3 + i, p4 + i, p5 + i, o + i, toRow);
     }
@@ -70,7 +102,7 @@ function transformRows<T>(
   for (let k: usize = 0; k < 6; k++) memory.fill(to + k * toRow + after, 0, all - after);
 }
 
-/** The 6 lines of the second half for one tile and 1 or 2 vectors of channels. */
+/** Transforms the 6 lines of the second half for one tile and 1 or 2 vectors of channels. */
 // @ts-ignore: decorator
 @inline
 function tileColumns<T>(taps: i32, vectors: i32, p: usize, row: usize, pixel: usize, q: usize, plane: usize): void {
@@ -81,7 +113,7 @@ function tileColumns<T>(taps: i32, vectors: i32, p: usize, row: usize, pixel: us
   }
 }
 
-/** The second half: `count` tiles of the rows of transformRows, into cells from the first one's place in plane 0 on. */
+/** Computes the second half: `count` tiles of transformRows' rows become cells; `cells` is the first tile's cell in plane 0. */
 // @ts-ignore: decorator
 @inline
 function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count: i32, cells: usize, plane: usize): void {
@@ -99,7 +131,7 @@ function transformColumns<T>(taps: i32, from: usize, row: usize, run: i32, count
   }
 }
 
-/** V = Bᵀ x B of a row of `count` tiles; q is the first one's first pixel, y its first row. See transformRows. */
+/** Computes V = Bᵀ x B of a row of `count` tiles. q and y are the first tile's first pixel and row; see transformRows. */
 export function inputTiles<T>(
   x: usize, row: usize, pixel: usize, zeros: usize, y: i32, H: i32, q: i32, W: i32, run: i32, count: i32,
   rows: usize, rowsRow: usize, cells: usize, plane: usize,
@@ -108,7 +140,7 @@ export function inputTiles<T>(
   transformColumns<T>(6, rows, rowsRow, run, count, cells, plane);
 }
 
-/** A g Aᵀ of a row of `count` tiles of gradients: the adjoint of the transform of outputs. */
+/** Computes A g Aᵀ of a row of `count` tiles of gradients: the adjoint of the output transform. */
 export function gradientTiles<T>(
   g: usize, row: usize, pixel: usize, zeros: usize, y: i32, H: i32, q: i32, W: i32, run: i32, count: i32,
   rows: usize, rowsRow: usize, cells: usize, plane: usize,
@@ -117,7 +149,7 @@ export function gradientTiles<T>(
   transformColumns<T>(4, rows, rowsRow, run, count, cells, plane);
 }
 
-/** y = Aᵀ m A of one tile and 1 or 2 whole vectors of channels, `height` rows of it. */
+/** Computes `height` rows of y = Aᵀ m A of one tile and 1 or 2 whole vectors of channels. */
 // @ts-ignore: decorator
 @inline
 export function outputTile<T>(vectors: i32, m: usize, y: usize, row: usize, pixel: usize, height: i32): void {
@@ -129,7 +161,7 @@ export function outputTile<T>(vectors: i32, m: usize, y: usize, row: usize, pixe
   }
 }
 
-/** The same for one vector, of which only `columns` lanes and `width` columns are written. */
+/** The same for one vector; stores only `columns` lanes and `width` pixels of a row. */
 // @ts-ignore: decorator
 @inline
 export function outputTileEnd<T>(m: usize, y: usize, row: usize, pixel: usize, height: i32, width: i32, columns: i32): void {

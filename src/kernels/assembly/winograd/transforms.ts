@@ -1,14 +1,14 @@
 /**
- * The one-dimensional transforms of Winograd's F(4, 3): y = Aᵀ((G w) ⊙ (Bᵀ d)) are the 4 outputs of a 3-tap correlation that reads
- * 6 inputs, with 6 multiplications instead of 12. Two dimensions are one after the other; the adjoint of each transform, which
- * the weight gradient needs, is its transpose.
+ * The one-dimensional transforms of Winograd's F(4, 3). y = Aᵀ((G w) ⊙ (Bᵀ d)) computes the 4 outputs of a 3-tap correlation of 6 inputs
+ * with 6 multiplications instead of 12. A two-dimensional transform applies one along each axis. The weight gradient needs the adjoint of
+ * each transform, which is its transpose.
  *
- * It multiplies polynomials by their values at the points 0, ±a, ±b, ∞. With a = 5/8 and b = 3/2 rounding errors are about half of
- * those of the usual 1 and 2, and less than at other pairs tried; all powers used are exact in binary.
+ * The algorithm multiplies polynomials by their values at the points 0, ±a, ±b, ∞. With a = 5/8 and b = 3/2, rounding errors are about half
+ * those of the usual 1 and 2, and smaller than at the other pairs tried. All powers used are exact in binary.
  *
- * Each function reads vectors from the pointers or every `s` bytes from p on, and writes every `t` bytes from q on. They are ordered for
- * few live vectors: V8 has 15 registers for them. Those that take `vectors` do the same for the right-hand neighbours of all vectors
- * where it is 2, in capital letters: half the bookkeeping, and pairs that 256-bit code is made of.
+ * Each function loads vectors from the given pointers, or every `s` bytes from p on, and stores every `t` bytes from q on. Operations are
+ * ordered to keep few vectors alive: V8 has 15 registers for them. Functions with a parameter `vectors` do the same for the right-hand
+ * neighbours of all vectors where it is 2; these have capital letters. That halves the bookkeeping and forms the pairs of 256-bit code.
  */
 import { putSome } from '../simd/vector';
 
@@ -25,7 +25,7 @@ function times<T>(v: v128, c: f64): v128 {
   return v128.mul<T>(v, v128.splat<T>(<T>c));
 }
 
-/** Writes a vector, and its neighbour where there are 2. */
+/** Stores a vector, and its neighbour where `vectors` is 2. */
 // @ts-ignore: decorator
 @inline
 function put2(vectors: i32, q: usize, v: v128, w: v128): void {
@@ -33,14 +33,14 @@ function put2(vectors: i32, q: usize, v: v128, w: v128): void {
   if (vectors > 1) v128.store(q, w, 16);
 }
 
-/** The right-hand neighbour of the vector v at p; v itself, which nobody uses, where there is 1. */
+/** Loads the right-hand neighbour of the vector v at p where `vectors` is 2; otherwise returns v, which is not used. */
 // @ts-ignore: decorator
 @inline
 function right(vectors: i32, p: usize, v: v128): v128 {
   return vectors > 1 ? v128.load(p, 16) : v;
 }
 
-/** Bᵀ d: rows ∏(x − q) over the other finite points q; the last over all of them. */
+/** Bᵀ d: the rows are ∏(x − q) over the other finite points q; the last row is over all of them. */
 // @ts-ignore: decorator
 @inline
 export function inputLine<T>(
@@ -68,7 +68,7 @@ export function inputLine<T>(
   put2(vectors, q, first, v128.sub<T>(E, times<T>(v128.sub<T>(D2, times<T>(D0, b * b)), a * a)));
 }
 
-/** G w: rows [1, p, p²] · 1/∏(p − q), the last [0, 0, 1]. */
+/** G w: the rows are [1, p, p²] · 1/∏(p − q); the last row is [0, 0, 1]. */
 // @ts-ignore: decorator
 @inline
 export function weightLine<T>(p: usize, s: usize, q: usize, t: usize): void {
@@ -87,7 +87,7 @@ export function weightLine<T>(p: usize, s: usize, q: usize, t: usize): void {
   v128.store(q + 5 * t, w2);
 }
 
-/** Aᵀ m: row i is pⁱ, the last has 1 for ∞ in addition. */
+/** Aᵀ m: row i is pⁱ; the last row has a 1 for ∞ too. */
 // @ts-ignore: decorator
 @inline
 export function outputLine<T>(vectors: i32, p: usize, s: usize, q: usize, t: usize): void {
@@ -106,13 +106,13 @@ export function outputLine<T>(vectors: i32, p: usize, s: usize, q: usize, t: usi
   put2(vectors, q + 3 * t, v128.add<T>(cube, m5), v128.add<T>(CUBE, M5));
 }
 
-/** The first `count` results of outputLine for a vector, and of them the first `columns` lanes. Changes the values it reads. */
+/** Stores `columns` lanes of the first `count` results of outputLine, for one vector. Overwrites the values it loads. */
 export function outputEnd<T>(p: usize, s: usize, q: usize, t: usize, count: i32, columns: i32): void {
   outputLine<T>(1, p, s, p, s);
   for (let i = 0; i < min(4, count); i++) putSome<T>(q + <usize>i * t, v128.load(p + <usize>i * s), columns, false);
 }
 
-/** A g, the adjoint of outputLine: the values of the polynomial g at the points. */
+/** A g: the adjoint of outputLine, the values of the polynomial g at the points. */
 // @ts-ignore: decorator
 @inline
 export function gradientLine<T>(vectors: i32, p0: usize, p1: usize, p2: usize, p3: usize, q: usize, t: usize): void {
@@ -130,10 +130,10 @@ export function gradientLine<T>(vectors: i32, p0: usize, p1: usize, p2: usize, p
   put2(vectors, q + 4 * t, v128.sub<T>(g, h), v128.sub<T>(G, H));
 }
 
-/** Gᵀ m, the adjoint of weightLine. */
+/** Gᵀ m: the adjoint of weightLine. */
 // @ts-ignore: decorator
 @inline
-export function filterLine<T>(p: usize, s: usize, q: usize, t: usize): void {
+export function weightGradLine<T>(p: usize, s: usize, q: usize, t: usize): void {
   const m1 = v128.load(p + s), m2 = v128.load(p + 2 * s);
   const s1 = times<T>(v128.add<T>(m1, m2), na), t1 = times<T>(v128.sub<T>(m1, m2), na * a);
   const m3 = v128.load(p + 3 * s), m4 = v128.load(p + 4 * s);
