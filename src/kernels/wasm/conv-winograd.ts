@@ -6,10 +6,10 @@ import { CELL, GRAD_TILES, TILES } from '../assembly/constants.ts';
 import { TILE, winogradPays } from '../conv-algorithm.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import type { View } from '../view.ts';
-import type { TileArgs } from './arguments.generated.ts';
+import type { ScratchAreas, TileArgs } from './arguments.generated.ts';
 import type { Axis } from './conv-axes.ts';
 import { launch } from './launch.ts';
-import { CHUNKS, divideUp, LARGE, scratchAreas, suffix, vectorBytes, type ScratchAreas, type Workspaces } from './workspace.ts';
+import { CHUNKS, divideUp, LARGE, scratchAreas, suffix, vectorBytes, type Workspaces } from './workspace.ts';
 
 /** The places of a transformed tile, each of which is a plane. */
 const PLANES = 36;
@@ -96,10 +96,7 @@ function tileArgs(x: View, O: number, vertical: Axis, horizontal: Axis, blocks: 
     blockRows: blocks.rows,
     blockTiles: blocks.tiles,
     zeros: memory.zeros,
-    scratchFlags: memory.scratch.flags,
-    scratchCount: memory.scratch.count,
-    scratch: memory.scratch.ptr,
-    scratchBytes: memory.scratch.bytes,
+    scratch: memory.scratch,
     rowBytes: memory.rowBytes,
   };
 }

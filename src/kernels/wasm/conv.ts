@@ -5,7 +5,7 @@ import { ITEM_SIZE } from '../../core/dtype.ts';
 import { channelsLastStrides, sizeOf } from '../../core/shape.ts';
 import type { ConvParams, Kernels } from '../interface.ts';
 import { materializedAddressOf, materialize, restride, type View } from '../view.ts';
-import { BYTES, writePackingEntry } from './arguments.generated.ts';
+import { BYTES, writePackingEntry, type ScratchAreas } from './arguments.generated.ts';
 import { backwardAxes, correlationArgs, forwardAxis, weightGradArgs, type Axis } from './conv-axes.ts';
 import { usesWinograd, winogradCorrelation, winogradGradW } from './conv-winograd.ts';
 import { elementwiseKernels } from './elementwise.ts';
@@ -23,7 +23,6 @@ import {
   VECTOR,
   vectorBytes,
   withWorkspaces,
-  type ScratchAreas,
   type Workspaces,
 } from './workspace.ts';
 
@@ -155,18 +154,7 @@ function correlateDirectly(c: Correlation, algorithm: Algorithm, weights: Packed
     launch(`convFewChannels${suffix(y)}`, split, Object.assign(args, { C, O }));
   } else {
     const { rows, scratch } = correlationPasses(C * ITEM_SIZE[y.dtype], c, rowsPerChunk, split.chunks, workspace);
-    const own = {
-      N,
-      G: groups,
-      C,
-      O,
-      wGroup: weights.groupBytes,
-      rowsPerPass: rows,
-      scratchFlags: scratch.flags,
-      scratchCount: scratch.count,
-      scratch: scratch.ptr,
-      scratchBytes: scratch.bytes,
-    };
+    const own = { N, G: groups, C, O, wGroup: weights.groupBytes, rowsPerPass: rows, scratch };
     launch(`conv${suffix(y)}`, split, Object.assign(args, own));
   }
 }
@@ -296,10 +284,7 @@ function gradWDirectly(c: WeightGradient, workspace: Workspaces): void {
       imagesPerPass: passes.images,
       packsX: passes.packsX,
       packsG: passes.packsG,
-      scratchFlags: passes.scratch.flags,
-      scratchCount: passes.scratch.count,
-      scratch: passes.scratch.ptr,
-      scratchBytes: passes.scratch.bytes,
+      scratch: passes.scratch,
     };
     launch(`convGradW${suffix(dw)}`, split, Object.assign(args, own));
   }

@@ -7,6 +7,7 @@ import { type Storage } from '../memory/storage.ts';
 import { memoryViews } from '../memory/wasm-memory.ts';
 import { getNumThreads } from '../threads/pool.ts';
 import type { View } from '../view.ts';
+import type { ScratchAreas } from './arguments.generated.ts';
 
 /** Bytes of a vector. */
 export const VECTOR = 16;
@@ -32,25 +33,15 @@ export function withWorkspaces(fn: (workspace: Workspaces) => void): void {
   }
 }
 
-/** The scratch areas of a kernel's threads; see assembly/runtime/scratch.ts. */
-export interface ScratchAreas {
-  /** The address of a flag for each area. */
-  readonly flags: number;
-  readonly count: number;
-  readonly ptr: number;
-  /** Bytes of each area. */
-  readonly bytes: number;
-}
-
 /** For a kernel that needs no scratch. */
-export const NO_SCRATCH: ScratchAreas = { flags: 0, count: 0, ptr: 0, bytes: 0 };
+export const NO_SCRATCH: ScratchAreas = { flags: 0, count: 0, address: 0, bytes: 0 };
 
 /** Allocates a scratch area of `bytes` bytes for every thread that may run one of `chunks` chunks. */
 export function scratchAreas(chunks: number, bytes: number, workspace: Workspaces): ScratchAreas {
   const count = Math.min(getNumThreads(), chunks);
   const flags = workspace(4 * count).ptr;
   memoryViews().u8.fill(0, flags, flags + 4 * count);
-  return { flags, count, ptr: workspace(count * bytes).ptr, bytes };
+  return { flags, count, address: workspace(count * bytes).ptr, bytes };
 }
 
 /** Bytes of `n` elements of v's dtype, rounded up to whole vectors. */

@@ -7,7 +7,8 @@
  * Letters: C input channels and O output channels of one group, G groups, N images.
  */
 import { microKernel1, microKernel2 } from '../matmul/micro-kernel';
-import { returnScratch, takeScratch } from '../runtime/scratch';
+import { Pointer } from '../runtime/abi';
+import { returnScratch, ScratchAreas, takeScratch } from '../runtime/scratch';
 import { lanes, panelVectors } from '../simd/vector';
 import { CorrelationArgs } from './geometry';
 import { packRows } from './pack-rows';
@@ -23,11 +24,8 @@ class ConvArgs extends CorrelationArgs {
   wGroup: usize;
   /** Output rows of one pass. */
   rowsPerPass: i32;
-  /** Scratch areas, see takeScratch; none where the count is 0. */
-  scratchFlags: usize;
-  scratchCount: i32;
-  scratch: usize;
-  scratchBytes: usize;
+  /** Where passes pack their rows; the count is 0 where they do not. */
+  scratch: Pointer<ScratchAreas>;
 }
 
 /**
@@ -49,7 +47,8 @@ function conv<T>(args: ConvArgs, first: i32, last: i32): void {
   const countX = args.countX, startX = args.startX, stepX = args.stepX;
   const tapStepX = args.tapStepX, tapsX = args.tapsX, sizeX = args.sizeX;
   const rowsPerChunk = args.rowsPerChunk, rowsPerPass = args.rowsPerPass;
-  const flags = args.scratchFlags, scratches = args.scratchCount, scratch = args.scratch, scratchBytes = args.scratchBytes;
+  const areas = changetype<ScratchAreas>(args.scratch);
+  const flags = areas.flags, scratches = areas.count, scratch = areas.address, scratchBytes = areas.bytes;
   const rowChunks = (countY + rowsPerChunk - 1) / rowsPerChunk;
   const size = sizeof<T>();
   // Output columns from `inner` to `innerEnd` have all their taps inside.

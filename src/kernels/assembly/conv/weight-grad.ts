@@ -1,8 +1,8 @@
 /**
  * Weight gradients of direct convolutions. Letters as in direct.ts: C input channels and O output channels of one group, G groups, N images.
  */
-import { Flag, Output } from '../runtime/abi';
-import { returnScratch, takeScratch } from '../runtime/scratch';
+import { Flag, Output, Pointer } from '../runtime/abi';
+import { returnScratch, ScratchAreas, takeScratch } from '../runtime/scratch';
 import { lanes, panelVectors } from '../simd/vector';
 import { WeightGradArgs } from './geometry';
 import { packRows } from './pack-rows';
@@ -67,11 +67,7 @@ class ConvGradWArgs extends WeightGradArgs {
   /** Whether a pass packs x, and g; it must pack g unless O is whole vectors. */
   packsX: Flag;
   packsG: Flag;
-  /** Scratch areas, see takeScratch. */
-  scratchFlags: usize;
-  scratchCount: i32;
-  scratch: usize;
-  scratchBytes: usize;
+  scratch: Pointer<ScratchAreas>;
 }
 
 /**
@@ -96,7 +92,8 @@ function convGradW<T>(args: ConvGradWArgs, first: i32, last: i32): void {
   const imagesPerPart = args.imagesPerPart, blockC = args.blockC, outputBlocks = args.outputBlocks;
   const rowsPerPass = args.rowsPerPass, imagesPerPass = args.imagesPerPass;
   const packsX = args.packsX != 0, packsG = args.packsG != 0;
-  const flags = args.scratchFlags, scratches = args.scratchCount, scratch = args.scratch, scratchBytes = args.scratchBytes;
+  const areas = changetype<ScratchAreas>(args.scratch);
+  const flags = areas.flags, scratches = areas.count, scratch = areas.address, scratchBytes = areas.bytes;
   const size = sizeof<T>();
   const blockO = 4 * lanes<T>();
   const padded = (O + lanes<T>() - 1) / lanes<T>() * lanes<T>();

@@ -1,15 +1,25 @@
 /**
- * Scratch memory of threads that compute chunks. Whoever takes a chunk takes an area and returns it after, so that what lies in the caches
- * is used again; which area it is changes no bit.
+ * Scratch memory for threads that compute chunks. A thread takes an area for a chunk and returns it afterwards, so that memory in the caches
+ * is used again. Results do not depend on which area it is.
  */
 
-/** Takes one of `count` scratch areas, each with a word at `flags` that says whether it is free (0), and gives its number. */
+/** Areas of `bytes` bytes each from `address` on. `flags` is a word for each, 0 where the area is free. */
+@unmanaged
+export class ScratchAreas {
+  flags: usize;
+  count: i32;
+  address: usize;
+  bytes: usize;
+}
+
+/** Takes one of `count` areas and returns its number; spins while none is free. */
 export function takeScratch(flags: usize, count: i32): i32 {
   let i = 0;
   while (atomic.cmpxchg<i32>(flags + (<usize>i << 2), 0, 1) != 0) i = i + 1 < count ? i + 1 : 0;
   return i;
 }
 
+/** Returns area i. */
 // @ts-ignore: decorator
 @inline
 export function returnScratch(flags: usize, i: i32): void {

@@ -12,7 +12,7 @@
  * Letters: N images, C input channels, O output channels.
  */
 import { Output } from '../runtime/abi';
-import { returnScratch, takeScratch } from '../runtime/scratch';
+import { returnScratch, ScratchAreas, takeScratch } from '../runtime/scratch';
 import { lanes, panelVectors } from '../simd/vector';
 import { multiplyTiles } from './micro-kernel';
 import { CELL, CELLS, inputTiles, outputTile, outputTileEnd, PLANE, TileArgs } from './tile-blocks';
@@ -100,9 +100,10 @@ function winograd<T>(args: WinogradArgs, first: i32, last: i32): void {
   const H = args.H, startY = args.startY, OH = args.OH;
   const W = args.W, startX = args.startX, OW = args.OW;
   const blockRows = args.blockRows, blockTiles = args.blockTiles;
-  const zeros = args.zeros, flags = args.scratchFlags;
-  const area = takeScratch(flags, args.scratchCount);
-  const m = args.scratch + <usize>area * args.scratchBytes;
+  const zeros = args.zeros;
+  const scratch = changetype<ScratchAreas>(args.scratch);
+  const area = takeScratch(scratch.flags, scratch.count);
+  const m = scratch.address + <usize>area * scratch.bytes;
   const rowsRow = args.rowBytes;
   const rows = m + CELLS;
   const v = rows + 6 * rowsRow;
@@ -143,7 +144,7 @@ function winograd<T>(args: WinogradArgs, first: i32, last: i32): void {
       o += vectors * lanes<T>();
     }
   }
-  returnScratch(flags, area);
+  returnScratch(scratch.flags, area);
 }
 
 export function winograd_f32(args: WinogradArgs, first: i32, last: i32): void {

@@ -2,7 +2,8 @@
  * Two-dimensional Winograd transforms of rows of tiles, the scratch memory that they fill, and the arguments by which kernels find the tiles.
  */
 import { CELL as CELL_BYTES, TILES } from '../constants';
-import { Input } from '../runtime/abi';
+import { Input, Pointer } from '../runtime/abi';
+import { ScratchAreas } from '../runtime/scratch';
 import { lanes } from '../simd/vector';
 import { gradientLine, inputLine, outputEnd, outputLine } from './transforms';
 
@@ -34,11 +35,7 @@ export class TileArgs {
   blockTiles: i32;
   /** Zeros that are read instead of rows outside an image. */
   zeros: usize;
-  /** Scratch areas, see takeScratch. */
-  scratchFlags: usize;
-  scratchCount: i32;
-  scratch: usize;
-  scratchBytes: usize;
+  scratch: Pointer<ScratchAreas>;
   /** Bytes of a row of a block's pixels after the vertical half of a transform. */
   rowBytes: usize;
 }

@@ -5,7 +5,7 @@
  */
 import { GRAD_TILES } from '../constants';
 import { Input, Output } from '../runtime/abi';
-import { returnScratch, takeScratch } from '../runtime/scratch';
+import { returnScratch, ScratchAreas, takeScratch } from '../runtime/scratch';
 import { lanes, panelVectors } from '../simd/vector';
 import { multiplyChannels } from './micro-kernel';
 import { CELL, gradientTiles, inputTiles, TileArgs } from './tile-blocks';
@@ -70,9 +70,10 @@ function winogradGradW<T>(args: WinogradGradWArgs, first: i32, last: i32): void 
   const W = args.W, startX = args.startX, OW = args.OW;
   const blockRows = args.blockRows, blockTiles = args.blockTiles;
   const blocksPerPart = args.blocksPerPart, chunkChannels = args.chunkChannels;
-  const zeros = args.zeros, flags = args.scratchFlags;
-  const area = takeScratch(flags, args.scratchCount);
-  const rows = args.scratch + <usize>area * args.scratchBytes;
+  const zeros = args.zeros;
+  const scratch = changetype<ScratchAreas>(args.scratch);
+  const area = takeScratch(scratch.flags, scratch.count);
+  const rows = scratch.address + <usize>area * scratch.bytes;
   const rowsRow = args.rowBytes;
   const v = rows + 6 * rowsRow;
   const depth = 4 * lanes<T>();
@@ -117,7 +118,7 @@ function winogradGradW<T>(args: WinogradGradWArgs, first: i32, last: i32): void 
       }
     }
   }
-  returnScratch(flags, area);
+  returnScratch(scratch.flags, area);
 }
 
 export function winogradGradW_f32(args: WinogradGradWArgs, first: i32, last: i32): void {
