@@ -4,7 +4,7 @@
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
 import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
-import { launchSlots } from '../src/kernels/wasm/launch.ts';
+import { launch } from '../src/kernels/wasm/launch.ts';
 import { elementView } from '../src/kernels/memory/wasm-memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
 import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
@@ -153,9 +153,10 @@ export function peakProbe(dtype: FloatDType, threads: number): { flops: number }
     .fill(0.5, 0, lanes)
     .fill(1, lanes);
   const n = rounds(threads);
+  const kernel = dtype === 'float32' ? 'peak_f32' : 'peak_f64';
   return {
     flops: 2 * n * VECTORS * lanes * threads,
-    run: () => launchSlots(dtype === 'float32' ? 'peak_f32' : 'peak_f64', { chunks: threads, work: Infinity }, room.storage.ptr, n, at),
+    run: () => launch(kernel, { chunks: threads, work: Infinity }, { out: room.storage.ptr, rounds: n, operands: at }),
     free: () => room.storage.free(),
   };
 }

@@ -1,19 +1,24 @@
 /**
- * What one core can multiply and add: the yardstick of the benchmarks.
+ * The most multiplications and additions that one core can do: the yardstick of the benchmarks.
  */
-import { intArg, ptrArg } from './runtime/abi';
 
-/**
- * Runs `rounds` rounds of 12 independent multiply-adds of whole vectors a chunk and stores their sum, so that nothing is
- * optimised away. args: out (a vector a chunk), rounds, factors and addends (a vector each).
- */
+@unmanaged
+class PeakArgs {
+  /** A vector for each chunk. */
+  out: usize;
+  rounds: i32;
+  /** A vector of factors, then one of addends. */
+  operands: usize;
+}
+
+/** Each chunk runs `rounds` rounds of 12 independent multiply-adds of whole vectors. Stores their sum, so that nothing is optimised away. */
 // @ts-ignore: decorator
 @inline
-function peak<T>(args: usize, first: i32, last: i32): void {
-  const out = ptrArg(args, 0);
-  const rounds = intArg(args, 1);
-  const m = v128.load(ptrArg(args, 2));
-  const a = v128.load(ptrArg(args, 2), 16);
+function peak<T>(args: PeakArgs, first: i32, last: i32): void {
+  const out = args.out;
+  const rounds = args.rounds;
+  const m = v128.load(args.operands);
+  const a = v128.load(args.operands, 16);
   for (let chunk = first; chunk < last; chunk++) {
     let c0 = v128.splat<T>(<T>1), c1 = v128.splat<T>(<T>2), c2 = v128.splat<T>(<T>3), c3 = v128.splat<T>(<T>4);
     let c4 = v128.splat<T>(<T>5), c5 = v128.splat<T>(<T>6), c6 = v128.splat<T>(<T>7), c7 = v128.splat<T>(<T>8);
@@ -38,10 +43,10 @@ function peak<T>(args: usize, first: i32, last: i32): void {
   }
 }
 
-export function peak_f32(args: usize, first: i32, last: i32): void {
+export function peak_f32(args: PeakArgs, first: i32, last: i32): void {
   peak<f32>(args, first, last);
 }
 
-export function peak_f64(args: usize, first: i32, last: i32): void {
+export function peak_f64(args: PeakArgs, first: i32, last: i32): void {
   peak<f64>(args, first, last);
 }
