@@ -118,7 +118,8 @@ function conv<T>(args: ConvArgs, first: i32, last: i32): void {
                 }
                 if (count & 1) {
                   const even = <usize>(count - 1);
-                  microKernel1<T>(vectors, a + even * aNext, aRun, aSweep, 0, b, bSweep, run, runs, sweeps, c + even * yPixel, 0, O - o, false, 1);
+                  microKernel1<T>(vectors, a + even * aNext, aRun, aSweep, 0, b, bSweep, run, runs, sweeps,
+                    c + even * yPixel, 0, O - o, false, 1);
                 }
               }
               q += count;

@@ -50,8 +50,8 @@ export function loadSome<T>(p: usize, n: i32): v128 {
 }
 
 /**
- * Writes or adds one row of a tile, `columns` of it. Whole rows are added first and written then, side by side: V8's 256-bit code
- * begins with neighbouring stores that nothing stands between.
+ * Stores or adds one row of a register block, `columns` columns of it. Whole rows are added first and then stored side by side: V8's 256-bit
+ * code needs neighbouring stores with nothing between them.
  */
 // @ts-ignore: decorator
 @inline
