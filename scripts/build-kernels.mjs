@@ -3,35 +3,65 @@
 //
 //   node scripts/build-kernels.mjs [--if-stale]
 //
-// With --if-stale only where the sources have changed since: the file names the digest of what it was made from.
+// With --if-stale, only if the sources have changed since: the generated files contain the digest of their sources.
 import { createHash } from 'node:crypto';
-import { readFile, readdir, writeFile as save } from 'node:fs/promises';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { collectArguments } from './kernel-arguments.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const sources = join(root, 'src/kernels/assembly');
 const out = join(root, 'src/kernels/wasm/binary.generated.ts');
 const argumentsOut = join(root, 'src/kernels/wasm/arguments.generated.ts');
+const SOURCES = 'src/kernels/assembly';
 
-// -O3s: a fifth smaller than -O3, and as fast but for a tenth in depthwise convolution and max pooling.
-// memoryBase: kernel arguments live below the static data (ARGS and STATIC_BASE in src/kernels/memory/allocator.ts).
-const flags = `-O3s --noAssert --runtime stub --importMemory --noExportMemory --sharedMemory --initialMemory 16
-  --maximumMemory 65536 --enable simd --enable threads --memoryBase 4096`.split(/\s+/);
+/** Flags of every compilation. -O3s: a fifth smaller than -O3, and as fast but for a tenth in depthwise convolution and max pooling. */
+const FLAGS = '-O3s --noAssert --runtime stub --importMemory --noExportMemory --sharedMemory --enable simd --enable threads'.split(' ');
+/** memoryBase: kernel arguments lie below the static data (ARGS and STATIC_BASE in src/kernels/memory/allocator.ts). */
+const MEMORY = '--initialMemory 16 --maximumMemory 65536 --memoryBase 4096'.split(' ');
 
-/** What the binary is made from: the sources and the flags. Line ends do not count, as git may change them. */
+/** Compiles an AssemblyScript module, `entry` relative to the root of the repository; returns the binary. */
+export async function compile(entry, flags, transforms = []) {
+  const { default: asc } = await import('assemblyscript/asc');
+  let bytes = new Uint8Array(0);
+  // Shown only if the compilation fails: a warning about exported v128 values does not concern a binary that exports none.
+  let messages = '';
+  const host = {
+    stderr: { write: (text) => (messages += text) },
+    writeFile: (_, contents) => {
+      bytes = contents;
+    },
+    transforms,
+  };
+  const { error } = await asc.main([entry, '--baseDir', root, '--outFile', 'kernels.wasm', ...FLAGS, ...flags], host);
+  if (error) {
+    process.stderr.write(messages);
+    throw error;
+  }
+  return bytes;
+}
+
+/** The AssemblyScript files under `folder`, as sorted paths relative to it, with / on every system. */
+async function sourceFiles(folder) {
+  const names = await readdir(folder, { recursive: true });
+  return names
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.replaceAll('\\', '/'))
+    .sort();
+}
+
+/** The digest of the flags and of each source's path and text. Line ends do not count, as git may change them. */
 async function digest() {
-  const hash = createHash('sha256').update(flags.join(' '));
-  hash.update(await readFile(join(root, 'scripts/kernel-arguments.mjs'), 'utf8'));
-  const names = (await readdir(sources, { recursive: true })).map((f) => f.replaceAll('\\', '/'));
-  for (const name of names.filter((f) => f.endsWith('.ts')).sort()) {
-    hash.update(name).update((await readFile(join(sources, name), 'utf8')).replaceAll('\r\n', '\n'));
+  const hash = createHash('sha256').update([...FLAGS, ...MEMORY].join(' '));
+  const paths = (await sourceFiles(join(root, SOURCES))).map((path) => `${SOURCES}/${path}`);
+  for (const path of ['scripts/kernel-arguments.mjs', ...paths]) {
+    const text = await readFile(join(root, path), 'utf8');
+    hash.update(`\0${path}\0`).update(text.replaceAll('\r\n', '\n'));
   }
   return hash.digest('hex');
 }
 
-/** Whether both generated files are there and made from the present sources. */
+/** Whether both generated files exist and were made from the present sources. */
 export async function kernelsAreFresh() {
   const mark = `sha256 ${await digest()}`;
   const texts = await Promise.all([out, argumentsOut].map((file) => readFile(file, 'utf8').catch(() => '')));
@@ -39,25 +69,12 @@ export async function kernelsAreFresh() {
 }
 
 export async function buildKernels() {
-  const { default: asc } = await import('assemblyscript/asc');
-  process.chdir(root);
   const made = await digest();
-  let bytes = new Uint8Array(0);
-  const writeFile = (_, contents) => {
-    bytes = contents;
-  };
-  // Shown only where the compilation fails: a warning about exported v128 values does not concern a binary that exports none.
-  let messages = '';
   const { transform, text: argumentsText } = collectArguments();
-  const host = { stderr: { write: (text) => (messages += text) }, writeFile, transforms: [transform] };
-  const { error } = await asc.main(['src/kernels/assembly/index.ts', '--outFile', 'kernels.wasm', ...flags], host);
-  if (error) {
-    process.stderr.write(messages);
-    throw error;
-  }
+  const bytes = await compile(`${SOURCES}/index.ts`, MEMORY, [transform]);
   const head = `// Generated by scripts/build-kernels.mjs from src/kernels/assembly (sha256 ${made}).`;
-  await save(argumentsOut, `${head}\n${argumentsText()}`);
-  await save(out, `${head}\nexport const KERNELS_HEX: string =\n  '${Buffer.from(bytes).toString('hex')}';\n`);
+  await writeFile(argumentsOut, `${head}\n${argumentsText()}`);
+  await writeFile(out, `${head}\nexport const KERNELS_HEX: string =\n  '${Buffer.from(bytes).toString('hex')}';\n`);
   return { bytes: bytes.length, file: relative(root, out) };
 }
 
