@@ -4,7 +4,6 @@
 import type { FloatDType } from '../src/core/dtype.ts';
 import { sizeOf } from '../src/core/shape.ts';
 import { setConvAlgorithm, type ConvAlgorithm } from '../src/kernels/conv-algorithm.ts';
-import { launch } from '../src/kernels/wasm/launch.ts';
 import { elementView } from '../src/kernels/memory/wasm-memory.ts';
 import { empty, emptyChannelsLast, type View } from '../src/kernels/view.ts';
 import { productKernels as kernels } from '../src/kernels/wasm/matmul.ts';
@@ -137,26 +136,3 @@ export const kernelCases: readonly Case[] = [
   ...convolution({ C: 64, O: 64, side: 16, groups: 64 }),
   ...convolution({ C: 32, O: 32, side: 16, dtype: 'float64' }),
 ];
-
-/** Vectors that the peak probe multiplies and adds in a round, as in peak.ts. */
-const VECTORS = 12;
-/** Its rounds: so few alone that some run falls between what else the machine does; more for several threads, which begin apart. */
-const rounds = (threads: number): number => (threads === 1 ? 30_000 : 1_000_000);
-
-/** Runs the multiply-add loop of assembly/peak.ts on `threads` threads at once; gives its arithmetic and what is timed. */
-export function peakProbe(dtype: FloatDType, threads: number): { flops: number } & Prepared {
-  const room = empty([16], 'float64');
-  const lanes = dtype === 'float32' ? 4 : 2;
-  const at = room.storage.ptr + 64;
-  // c ← 0.5·c + 1 stays near 2, far from slow subnormal numbers.
-  elementView(at, dtype, 2 * lanes)
-    .fill(0.5, 0, lanes)
-    .fill(1, lanes);
-  const n = rounds(threads);
-  const kernel = dtype === 'float32' ? 'peak_f32' : 'peak_f64';
-  return {
-    flops: 2 * n * VECTORS * lanes * threads,
-    run: () => launch(kernel, { chunks: threads, work: Infinity }, { out: room.storage.ptr, rounds: n, operands: at }),
-    free: () => room.storage.free(),
-  };
-}

@@ -3,7 +3,6 @@ export { heapBase } from './runtime/abi';
 export * from './elementwise/fill';
 export * from './matmul/matmul';
 export * from './matmul/pack';
-export * from './peak';
 export * from './pool/average';
 export * from './pool/max';
 export * from './pool/max-grad';

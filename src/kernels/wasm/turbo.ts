@@ -31,16 +31,18 @@ export function startTurbo(): void {
     process.emitWarning(`CHAINRULE_TURBO needs Node ${OLDEST_NODE} or later, this is ${process.versions.node}: going on without`);
     return;
   }
-  const { setFlagsFromString } = load('node:v8');
-  const trusted = adopt(() => {
-    for (const flag of FLAGS) setFlagsFromString(`--${flag}`);
-    try {
-      return new WebAssembly.Module(wideKernelBytes());
-    } finally {
-      for (const flag of DEFAULTS) setFlagsFromString(`--${flag}`);
-    }
-  });
+  const trusted = adopt(() => compileWide(load('node:v8'), wideKernelBytes()));
   if (!trusted) process.emitWarning('CHAINRULE_TURBO: the 256-bit kernels computed other bits than the 128-bit ones: going on without');
+}
+
+/** Compiles a module into 256-bit operations. */
+export function compileWide({ setFlagsFromString }: typeof import('node:v8'), bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  for (const flag of FLAGS) setFlagsFromString(`--${flag}`);
+  try {
+    return new WebAssembly.Module(bytes);
+  } finally {
+    for (const flag of DEFAULTS) setFlagsFromString(`--${flag}`);
+  }
 }
 
 /** Uses the kernels that `compile` makes if they compute the same bits as those in use; whether they do. */

@@ -1,7 +1,8 @@
 /**
- * The most multiplications and additions that one core can do: the yardstick of the benchmarks.
+ * The multiply-add loop that measures a core's SIMD peak. bench/peak.ts compiles it; the package does not contain it.
  */
 
+/** The arguments, as bench/peak.ts writes them. */
 @unmanaged
 class PeakArgs {
   /** A vector for each chunk. */

@@ -1,0 +1,51 @@
+/**
+ * The SIMD peak of the machine, probed by a module of its own (assembly/peak.ts) with a memory of its own.
+ */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import * as v8 from 'node:v8';
+import type { FloatDType } from '../src/core/dtype.ts';
+import { ARGS, WIDE, type CompiledKernels } from '../src/kernels/memory/wasm-memory.ts';
+import { Pool, type Kernel } from '../src/kernels/threads/pool.ts';
+import { kernelModule } from '../src/kernels/wasm/launch.ts';
+import { compileWide } from '../src/kernels/wasm/turbo.ts';
+import type { Prepared } from './case.ts';
+
+/** Vectors that a round multiplies and adds, as in assembly/peak.ts. */
+const VECTORS = 12;
+/** Addresses: the factors and addends, then a vector of results for each chunk. */
+const OPERANDS = 1024;
+const OUT = 2048;
+/** Few rounds on one thread, so that some run falls between interruptions; more on several threads, which do not start together. */
+const rounds = (threads: number): number => (threads === 1 ? 30_000 : 1_000_000);
+
+const compiler = fileURLToPath(new URL('./assembly/compile.mjs', import.meta.url));
+const bytes = Uint8Array.from(execFileSync(process.execPath, [compiler]));
+const peakModule = isWide(kernelModule) ? compileWide(v8, bytes) : new WebAssembly.Module(bytes);
+
+/** Whether the library's kernels run in 256-bit operations (turbo): the peak is then that of 256-bit operations too. */
+function isWide(module: CompiledKernels): boolean {
+  return WebAssembly.Module.customSections(module, WIDE).length > 0;
+}
+
+/** Runs the multiply-add loop on `threads` threads at once; returns its arithmetic and what is timed. */
+export function peakProbe(dtype: FloatDType, threads: number): { flops: number } & Prepared {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const lanes = dtype === 'float32' ? 4 : 2;
+  const operands = new (dtype === 'float32' ? Float32Array : Float64Array)(memory.buffer, OPERANDS, 2 * lanes);
+  // c ← 0.5·c + 1 stays near 2, far from slow subnormal numbers.
+  operands.fill(0.5, 0, lanes).fill(1, lanes);
+  const n = rounds(threads);
+  new Int32Array(memory.buffer, ARGS).set([OUT, n, OPERANDS]);
+
+  const name = dtype === 'float32' ? 'peak_f32' : 'peak_f64';
+  const kernels = new WebAssembly.Instance(peakModule, { env: { memory } }).exports;
+  const kernel = kernels[name] as Kernel;
+  const id = Object.keys(kernels).indexOf(name);
+  const pool = threads === 1 ? null : new Pool(peakModule, memory, threads - 1);
+  return {
+    flops: 2 * n * VECTORS * lanes * threads,
+    run: () => (pool === null ? kernel(ARGS, 0, 1) : pool.run(name, id, kernel, threads, Infinity)),
+    free: () => pool?.stop(),
+  };
+}
