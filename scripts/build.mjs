@@ -1,9 +1,12 @@
-// Builds the package: the kernels where they are stale, then dist/ from src/: declarations, of what the package's entries lead to, and
-// JavaScript without comments, which would be a third of it, in few files, since each costs time on import:
+// Builds the package: the kernels if they are stale, then dist/ from src/. Declarations only of what the entries lead to. JavaScript
+// without comments, which would be a third of it, in few files, since each costs time on import:
 //
 //   index.js, nn/index.js, …   one for each entry
-//   engine.js                  what all of them stand on: core, kernels, autograd, inspect
+//   core.js                    errors, dtypes, shapes, random numbers
+//   engine.js                  kernels, autograd, inspect
 //   binary.js                  the WebAssembly binary
+//
+// Maps lead from the declarations and from the JavaScript to src/, which the package contains.
 //
 //   npm run build
 import { spawnSync } from 'node:child_process';
@@ -47,8 +50,27 @@ async function bundle() {
     charset: 'ascii',
     keepNames: true,
     minifyInternalExports: false,
+    sourcemap: true,
+    sourcemapExcludeSources: true,
+    plugins: [dropForeignMaps()],
   });
   await build.close();
+}
+
+/** Drops the maps of chunks without a source in the package: the generated binary and the bundler's helpers. */
+function dropForeignMaps() {
+  const isSource = (id) => !id.startsWith('\0') && !id.endsWith('binary.generated.ts');
+  return {
+    name: 'drop-foreign-maps',
+    generateBundle(_, files) {
+      const chunks = Object.values(files).filter((file) => file.type === 'chunk');
+      for (const chunk of chunks.filter((c) => !c.moduleIds.some(isSource))) {
+        delete files[`${chunk.fileName}.map`];
+        chunk.map = null;
+        chunk.code = chunk.code.replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n');
+      }
+    },
+  };
 }
 
 /** The declarations that `files` lead to, themselves included. */
@@ -63,11 +85,11 @@ async function reached(files) {
   return found;
 }
 
-/** Removes the declarations that no entry leads to. */
+/** Removes the declarations that no entry leads to, and their maps. */
 async function dropUnreached() {
   const wanted = await reached(entries.map((e) => join(root, e.types)));
   for (const name of await readdir(join(root, 'dist'), { recursive: true })) {
     const file = join(root, 'dist', name);
-    if (file.endsWith('.d.ts') && !wanted.has(file)) await rm(file);
+    if (/\.d\.ts(\.map)?$/.test(file) && !wanted.has(file.replace(/\.map$/, ''))) await rm(file);
   }
 }
