@@ -291,6 +291,15 @@ describe('public surface', () => {
     }
   });
 
+  test('package.json names sources with side effects that exist', () => {
+    const { sideEffects } = JSON.parse(read('package.json')) as { sideEffects: string[] };
+    expect(sideEffects.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  test('package.json has the script that packing hides for a moment', () => {
+    expect(JSON.parse(read('package.json'))).toHaveProperty('scripts.prepare');
+  });
+
   test('package.json has no runtime dependencies', () => {
     expect(JSON.parse(read('package.json'))).not.toHaveProperty('dependencies');
   });
