@@ -19,6 +19,13 @@ export default defineConfig({
   test: {
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // npm run coverage. AssemblyScript cannot be measured: V8 does not count inside WebAssembly.
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts'],
+      exclude: ['src/kernels/assembly/**', 'src/**/*.generated.ts'],
+      reporter: [['text', { maxCols: 100 }], 'html'],
+    },
     projects: [
       { extends: true, test: { name: 'wasm', include: ['test/**/*.test.ts'], env: { CHAINRULE_KERNELS: 'wasm' } } },
       {
