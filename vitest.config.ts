@@ -3,10 +3,18 @@ import { defineConfig } from 'vitest/config';
 
 const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
-// The whole suite runs twice: on the WebAssembly kernels and on their plain-TypeScript twins. Tests that no kernel choice can
-// change run once. Comparisons of kernels with their twins run again with every call shared among threads.
-const once = ['test/kernels/**', 'test/architecture.test.ts', 'test/declarations.test.ts', 'test/threads.test.ts', 'test/browser.test.ts'];
-const twins = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
+// The whole suite runs twice: on the WebAssembly kernels and on the reference kernels. Tests whose result does not depend on the kernels run
+// once. Comparisons of the two run again with every call shared among threads.
+const once = [
+  'test/kernels/**',
+  'test/scripts/**',
+  'test/architecture.test.ts',
+  'test/declarations.test.ts',
+  'test/docs.test.ts',
+  'test/threads.test.ts',
+  'test/browser.test.ts',
+];
+const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
 
 export default defineConfig({
   resolve: {
@@ -32,7 +40,7 @@ export default defineConfig({
         extends: true,
         test: { name: 'reference', include: ['test/**/*.test.ts'], exclude: once, env: { CHAINRULE_KERNELS: 'reference' } },
       },
-      { extends: true, test: { name: 'threads', include: twins, setupFiles: 'test/support/share-everything.ts' } },
+      { extends: true, test: { name: 'threads', include: comparisons, setupFiles: 'test/support/share-everything.ts' } },
     ],
   },
 });
