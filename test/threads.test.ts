@@ -6,7 +6,7 @@ import { manualSeed, rand, randint, scoped, setNumThreads } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
-import { kernelModule } from '../src/kernels/wasm/launch.ts';
+import { kernelModule } from '../src/kernels/wasm/module.ts';
 import { poolFor, tuning } from '../src/kernels/threads/pool.ts';
 import { started, unitsOfWorkers } from './support/workers.ts';
 
@@ -112,7 +112,7 @@ describe('a process', () => {
       (await import('tsx/esm/api')).register();
       const { getNumThreads, rand } = await import('${src}index.ts');
       const { poolFor } = await import('${src}kernels/threads/pool.ts');
-      const { kernelModule } = await import('${src}kernels/wasm/launch.ts');
+      const { kernelModule } = await import('${src}kernels/wasm/module.ts');
       const a = rand([256, 256]);
       for (const end = Date.now() + 500; Date.now() < end; ) a.matmul(a).dispose();
       console.log(getNumThreads(), poolFor(kernelModule).started);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DType, FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import type { BinaryOp, CompareOp, ConvParams, PoolParams, ReduceOp, UnaryOp } from '../../src/kernels/interface.ts';
-import { kernelModule } from '../../src/kernels/wasm/launch.ts';
+import { kernelModule } from '../../src/kernels/wasm/module.ts';
 import { readElements } from '../../src/kernels/memory/wasm-memory.ts';
 import { Pool, poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
 import { restride, type View } from '../../src/kernels/view.ts';

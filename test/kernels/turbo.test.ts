@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { manualSeed, memory, randn, tensor, type Tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { expect, test } from 'vitest';
-import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/wasm/launch.ts';
-import { adopt, wideKernelBytes } from '../../src/kernels/wasm/turbo.ts';
+import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/wasm/module.ts';
+import { useIfIdentical, turboKernelBytes } from '../../src/kernels/wasm/turbo.ts';
 
 /** The opcodes of f32x4.add and f32x4.sub. */
 const [ADD, SUB] = [
@@ -15,7 +15,7 @@ const [ADD, SUB] = [
 test('kernels with bitwise identical results are adopted', () => {
   const before = memory().bytes;
   const other = new WebAssembly.Module(kernelBytes());
-  expect(adopt(() => other)).toBe(true);
+  expect(useIfIdentical(() => other)).toBe(true);
   expect(kernelModule).toBe(other);
   expect(memory().bytes).toBe(before);
   expect(
@@ -60,7 +60,7 @@ test('micro-kernels for wide vectors are bitwise identical, with any remainder i
   const before = kernelModule;
   const narrow = results();
   try {
-    useKernels(new WebAssembly.Module(wideKernelBytes()));
+    useKernels(new WebAssembly.Module(turboKernelBytes()));
     expect(results()).toEqual(narrow);
   } finally {
     useKernels(before);
@@ -75,7 +75,7 @@ test('kernels with one wrong operation are not adopted', () => {
   }
   expect(spoiled).toBeGreaterThan(100);
   const before = kernelModule;
-  expect(adopt(() => new WebAssembly.Module(bytes))).toBe(false);
+  expect(useIfIdentical(() => new WebAssembly.Module(bytes))).toBe(false);
   expect(kernelModule).toBe(before);
   expect(
     tensor([1, 2, 3, 4, 5])

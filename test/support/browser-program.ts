@@ -2,7 +2,7 @@
  * The program that test/browser.test.ts runs in a page or in its worker.
  */
 import { getNumThreads, manualSeed, rand, setNumThreads } from '../../src/index.ts';
-import { kernelModule } from '../../src/kernels/wasm/launch.ts';
+import { kernelModule } from '../../src/kernels/wasm/module.ts';
 import { poolFor, type Pool } from '../../src/kernels/threads/pool.ts';
 import { CONTROL } from '../../src/kernels/threads/worker.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect } from 'vitest';
-import { kernelModule } from '../../src/kernels/wasm/launch.ts';
+import { kernelModule } from '../../src/kernels/wasm/module.ts';
 import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
 import { started, unitsOfWorkers } from './workers.ts';
 

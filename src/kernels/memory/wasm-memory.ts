@@ -34,8 +34,8 @@ export { wasmMemory, MAX_PAGES };
 /** A compiled module of kernels: WebAssembly's own types are unknown to programs without 'dom' among their libraries. */
 export type CompiledKernels = object;
 
-/** The name of the custom section of a module of kernels that V8 has compiled into 256-bit operations: see turbo.ts. */
-export const WIDE = 'turbo';
+/** The name of the custom section that marks kernels compiled into 256-bit operations; see wasm/turbo.ts. */
+export const TURBO_SECTION = 'turbo';
 
 /** What is used of a WebAssembly.Memory. */
 export interface WasmMemory {

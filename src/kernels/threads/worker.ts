@@ -5,7 +5,7 @@
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../../platform/node.ts';
-import { ARGS, isShared, WIDE, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
+import { ARGS, isShared, TURBO_SECTION, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 
 /** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
 export const CONTROL = {
@@ -52,7 +52,7 @@ export interface WorkerData {
 const PROGRAM = `
 function work({ module, memory, control: c, index }) {
   const abort = () => { throw new Error('a kernel aborted'); };
-  const wide = WebAssembly.Module.customSections(module, '${WIDE}').length;
+  const wide = WebAssembly.Module.customSections(module, '${TURBO_SECTION}').length;
   const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide } }).exports);
   // Node 20 may lose what the memory grows by while a thread gets hold of it (twice in 300 starts, seen in bulk writes, whose bounds V8
   // checks by a number of its own). Asking for nothing more brings that number up to date: not once in 1,500.
