@@ -8,7 +8,7 @@ import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import { kernelModule } from '../src/kernels/wasm/module.ts';
 import { poolFor, tuning } from '../src/kernels/threads/pool.ts';
-import { started, unitsOfWorkers } from './support/workers.ts';
+import { started, workItemsDone } from './support/workers.ts';
 
 // Threads as a user meets them: training is bitwise identical on any number of threads, and processes end.
 
@@ -61,7 +61,7 @@ describe('training', () => {
       const pool = poolFor(kernelModule)!;
       await started(pool, threads - 1);
       expect(`${threads}: ${trained()}`).toBe(`${threads}: ${alone}`);
-      expect(unitsOfWorkers(pool)).toBeGreaterThan(STEPS);
+      expect(workItemsDone(pool)).toBeGreaterThan(STEPS);
     }
   }, 900_000);
 });

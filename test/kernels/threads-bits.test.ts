@@ -8,7 +8,7 @@ import { readElements } from '../../src/kernels/memory/wasm-memory.ts';
 import { Pool, poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { wasm, wasmFused } from '../../src/kernels/wasm/index.ts';
-import { started, unitsOfWorkers } from '../support/workers.ts';
+import { started, workItemsDone } from '../support/workers.ts';
 import { freed, numbers, view, type Layout } from './layouts.ts';
 
 // Every WebAssembly kernel, on a problem of several chunks, gives bitwise identical results on 1, 2, 3 and 7 threads.
@@ -294,7 +294,7 @@ describe('results are bitwise identical', () => {
     const pool = poolFor(kernelModule)!;
     await started(pool, threads - 1);
     expect(Object.fromEntries(digests())).toEqual(Object.fromEntries(alone));
-    expect(unitsOfWorkers(pool)).toBeGreaterThan(0);
+    expect(workItemsDone(pool)).toBeGreaterThan(0);
   });
 
   test('cases have different names, and write their outputs', () => {

@@ -12,7 +12,7 @@ import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Ke
 import { CONTROL, threadRuns } from '../../src/kernels/threads/worker.ts';
 import { empty } from '../../src/kernels/view.ts';
 import { wasm } from '../../src/kernels/wasm/index.ts';
-import { started, unitsOfWorkers } from '../support/workers.ts';
+import { started, workItemsDone } from '../support/workers.ts';
 import { freed } from './layouts.ts';
 
 // The thread pool: its counts, its start and end, and the handling of workers that fail.
@@ -158,7 +158,7 @@ describe('the pool', () => {
     expect(made.length).toBe(before + 2);
     const pool = poolFor(kernelModule)!;
     await started(pool, 2);
-    while (unitsOfWorkers(pool) === 0) expect(product()).toEqual(alone);
+    while (workItemsDone(pool) === 0) expect(product()).toEqual(alone);
   });
 
   test('assigns every chunk once, in 16 work items per thread or work items of 20 milliseconds', async () => {
@@ -173,23 +173,23 @@ describe('the pool', () => {
       [1000, 1e12, 1000],
     ] as const;
     for (const [chunks, work, dealt] of jobs) {
-      const before = unitsOfWorkers(pool);
+      const before = workItemsDone(pool);
       const mine = new Set<number>();
       let count = 0;
-      let units = 0;
+      let ownItems = 0;
       run(
         pool,
         'nothing',
         (_, first, last) => {
-          units++;
+          ownItems++;
           for (let i = first; i < last; i++, count++) mine.add(i);
         },
         chunks,
         work,
       );
       expect(mine.size).toBe(count);
-      expect(units + unitsOfWorkers(pool) - before).toBe(dealt);
-      if (unitsOfWorkers(pool) === before) expect(count).toBe(chunks);
+      expect(ownItems + workItemsDone(pool) - before).toBe(dealt);
+      if (workItemsDone(pool) === before) expect(count).toBe(chunks);
     }
     pool.stop();
   });
@@ -208,10 +208,10 @@ describe('the pool', () => {
       ),
     ).toThrow(wrong);
     expect(Atomics.load(pool.control, CONTROL.pending)).toBe(0);
-    let units = 0;
-    const before = unitsOfWorkers(pool);
-    run(pool, 'nothing', () => void units++, 2);
-    expect(units + unitsOfWorkers(pool) - before).toBe(2);
+    let ownItems = 0;
+    const before = workItemsDone(pool);
+    run(pool, 'nothing', () => void ownItems++, 2);
+    expect(ownItems + workItemsDone(pool) - before).toBe(2);
     pool.stop();
   });
 
@@ -321,7 +321,7 @@ describe('a worker that', () => {
     const next = poolFor(kernelModule)!;
     expect(next).not.toBe(pool);
     await started(next, 1);
-    while (unitsOfWorkers(next) === 0) expect(product()).toEqual(alone);
+    while (workItemsDone(next) === 0) expect(product()).toEqual(alone);
   });
 
   test('ends between calls is replaced', async () => {
@@ -364,7 +364,7 @@ test('workers can use memory that has grown between calls, also for bulk copies'
   product();
   const pool = poolFor(kernelModule)!;
   await started(pool, 2);
-  const before = { units: unitsOfWorkers(pool), bytes: wasmMemory.buffer.byteLength };
+  const before = { items: workItemsDone(pool), bytes: wasmMemory.buffer.byteLength };
   for (let i = 0; i < 20; i++) {
     freed(() => {
       const n = 2 ** 21 + i * 2 ** 18;
@@ -375,5 +375,5 @@ test('workers can use memory that has grown between calls, also for bulk copies'
     });
   }
   expect(wasmMemory.buffer.byteLength).toBeGreaterThan(before.bytes + 2 ** 24);
-  expect(unitsOfWorkers(pool)).toBeGreaterThan(before.units);
+  expect(workItemsDone(pool)).toBeGreaterThan(before.items);
 });

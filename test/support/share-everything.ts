@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect } from 'vitest';
 import { kernelModule } from '../../src/kernels/wasm/module.ts';
 import { poolFor, setNumThreads, tuning } from '../../src/kernels/threads/pool.ts';
-import { started, unitsOfWorkers } from './workers.ts';
+import { started, workItemsDone } from './workers.ts';
 
 // Setup of the vitest project `threads`: every kernel call of two or more chunks is shared among three threads, however small it is.
 
@@ -12,5 +12,5 @@ beforeAll(async () => {
 });
 
 afterAll(() => {
-  expect(unitsOfWorkers(poolFor(kernelModule)!)).toBeGreaterThan(0);
+  expect(workItemsDone(poolFor(kernelModule)!)).toBeGreaterThan(0);
 });

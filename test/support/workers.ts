@@ -14,7 +14,7 @@ export async function started(pool: Pool, workers: number): Promise<void> {
 }
 
 /** Returns the number of work items that all workers together have finished since the pool was made. */
-export function unitsOfWorkers(pool: Pool): number {
+export function workItemsDone(pool: Pool): number {
   let items = 0;
   for (let i = CONTROL.workers + CONTROL.done; i < pool.control.length; i += CONTROL.workerSize) items += Atomics.load(pool.control, i);
   return items;

@@ -1,36 +1,40 @@
 /**
- * The thread pool: deals the chunks of one kernel call to worker threads and the calling thread.
+ * The thread pool: distributes the chunks of one kernel call over worker threads and the calling thread.
  *
- * A call's chunks are fixed by its problem, so results do not depend on who computes them, nor on how many there are. The owner
- * posts a job as a number of units, contiguous ranges of chunks. Whoever decrements `open` from a positive number has claimed
- * the unit; the owner claims too, then waits until none is pending. Workers that have not started yet claim nothing, so nobody
- * waits for them. Between calls workers spin for SPIN microseconds, then sleep.
+ * The problem alone fixes a call's chunks, so results do not depend on the number of threads, nor on which thread computes a chunk.
+ * The calling thread posts a job as a number of work items, contiguous ranges of chunks. A thread claims a work item by atomically
+ * decrementing `open` while it is positive. The calling thread claims work items too, then waits until none is pending. Workers that
+ * have not started yet claim nothing, so the calling thread does not wait for them. Between calls workers spin for SPIN microseconds,
+ * then sleep.
  */
 import { ArgumentError, WorkerError } from '../../core/errors.ts';
 import { availableCpus } from '../../platform/cpus.ts';
 import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
 
-/** Every kernel: see assembly/abi.ts. */
+/** The type of every kernel: see assembly/runtime/abi.ts. */
 export type Kernel = (args: number, first: number, last: number) => void;
 
 const MAX_THREADS = 64;
-/** Units a thread has on average: many enough that the last ones end at about the same time, few enough to cost nothing. */
-const UNITS_PER_THREAD = 16;
-/** Nanoseconds of work in a unit at most, if chunks are small enough: its end is the only sign of life of who computes it. */
-const MOST_WORK = 20e6;
-/** Milliseconds of one wait for workers, and how many in a row without progress mean that there will be none. */
+/** Average number of work items per thread: enough that all threads finish at about the same time, few enough to cost nothing. */
+const WORK_ITEMS_PER_THREAD = 16;
+/**
+ * Nanoseconds of work in a work item at most, if chunks are small enough. The end of a work item is the only sign of progress that the
+ * calling thread sees.
+ */
+const MOST_WORK_PER_ITEM = 20e6;
+/** Milliseconds of one wait for workers, and the number of waits in a row without progress after which the pool gives up. */
 const WAIT = 100;
 const WAITS = 10;
 
 export class Pool {
-  /** The block of numbers shared with the workers. */
+  /** The control block. */
   readonly control = new Int32Array(new SharedArrayBuffer(4 * (CONTROL.workers + CONTROL.workerSize * MAX_THREADS)));
   readonly #stop: (() => void)[] = [];
   readonly #threads: number;
   #ended = false;
 
-  /** Starts `workers` workers on a compiled module of kernels; they begin to help when they are there. */
+  /** Starts `workers` workers on a compiled module of kernels. Each claims work items as soon as it has started. */
   constructor(module: CompiledKernels, memory: WasmMemory, workers: number) {
     this.#threads = workers + 1;
     const ended = (): void => {
@@ -44,7 +48,7 @@ export class Pool {
     }
   }
 
-  /** How many workers have started. */
+  /** The number of workers that have started. */
   get started(): number {
     return Atomics.load(this.control, CONTROL.started);
   }
@@ -55,30 +59,32 @@ export class Pool {
   }
 
   /**
-   * Runs all chunks of the kernel that is the `id`-th export of the module; `kernel` is the caller's own instance of it, `work` about
-   * how many nanoseconds they take.
+   * Runs all chunks of the kernel that is the `id`-th export of the module. `kernel` is the calling thread's instance of it, `work` an
+   * estimate of the nanoseconds that one thread takes for all chunks.
    *
-   * Throws: WorkerError if a worker fails, ends or stands still, after every worker has let go of the memory; the pool is of no
-   *         use then. What `kernel` throws, after the workers are done.
+   * Throws: WorkerError if a worker fails, ends or makes no progress, once no worker can write to the memory any more. The pool cannot
+   *         be used after that. An error of `kernel` itself is rethrown once the workers have finished.
    */
   run(name: string, id: number, kernel: Kernel, chunks: number, work: number): void {
     const c = this.control;
-    const units = Math.min(chunks, Math.max(UNITS_PER_THREAD * this.#threads, Math.ceil(work / MOST_WORK)));
+    const workItems = Math.min(chunks, Math.max(WORK_ITEMS_PER_THREAD * this.#threads, Math.ceil(work / MOST_WORK_PER_ITEM)));
     c[CONTROL.kernel] = id;
     c[CONTROL.chunks] = chunks;
-    c[CONTROL.units] = units;
-    Atomics.store(c, CONTROL.pending, units);
-    Atomics.store(c, CONTROL.open, units);
+    c[CONTROL.workItems] = workItems;
+    Atomics.store(c, CONTROL.pending, workItems);
+    Atomics.store(c, CONTROL.open, workItems);
     Atomics.add(c, CONTROL.jobs, 1);
-    if (Atomics.load(c, CONTROL.sleeping) > 0) Atomics.notify(c, CONTROL.jobs, units - 1);
+    if (Atomics.load(c, CONTROL.sleeping) > 0) Atomics.notify(c, CONTROL.jobs, workItems - 1);
     try {
-      for (let left = Atomics.sub(c, CONTROL.open, 1); left > 0; left = Atomics.sub(c, CONTROL.open, 1)) {
-        const unit = units - left;
-        kernel(ARGS, Math.floor((unit * chunks) / units), Math.floor(((unit + 1) * chunks) / units));
+      let left = Atomics.sub(c, CONTROL.open, 1);
+      while (left > 0) {
+        const item = workItems - left;
+        kernel(ARGS, Math.floor((item * chunks) / workItems), Math.floor(((item + 1) * chunks) / workItems));
         Atomics.sub(c, CONTROL.pending, 1);
+        left = Atomics.sub(c, CONTROL.open, 1);
       }
     } catch (error) {
-      // The unit that failed, and those that nobody has begun.
+      // The work item that failed, and those that no thread has claimed.
       Atomics.sub(c, CONTROL.pending, 1 + Math.max(0, Atomics.exchange(c, CONTROL.open, 0)));
       this.#finish(name);
       throw error;
@@ -86,7 +92,7 @@ export class Pool {
     this.#finish(name);
   }
 
-  /** Waits for the workers' units. */
+  /** Waits until the workers have finished their work items; throws a WorkerError if one fails to. */
   #finish(name: string): void {
     const c = this.control;
     if (!this.#spin() && !this.#sleep()) {
@@ -101,7 +107,7 @@ export class Pool {
     throw new WorkerError(`${name}: a worker thread failed (${text}). The next call starts new ones; setNumThreads(1) does without`);
   }
 
-  /** Looks for the end of the last unit for a while; whether it came. */
+  /** Polls for SPIN microseconds; returns whether all work items are done. */
   #spin(): boolean {
     const c = this.control;
     if (Atomics.load(c, CONTROL.pending) === 0) return true;
@@ -112,54 +118,58 @@ export class Pool {
     return false;
   }
 
-  /** Sleeps until the last unit is done; false where there is no progress. Waits count, not the clock: the process may be suspended. */
+  /**
+   * Sleeps until all work items are done; returns false if there is no progress. It counts waits instead of reading the clock, because the
+   * process may be suspended.
+   */
   #sleep(): boolean {
     const c = this.control;
     let pending = Atomics.load(c, CONTROL.pending);
-    for (let still = 0; pending > 0 && still < WAITS; ) {
+    let idleWaits = 0;
+    while (pending > 0 && idleWaits < WAITS) {
       Atomics.wait(c, CONTROL.pending, pending, WAIT);
       const now = Atomics.load(c, CONTROL.pending);
-      still = now === pending ? still + 1 : 0;
+      idleWaits = now === pending ? idleWaits + 1 : 0;
       pending = now;
-      const gone = still > 0 && this.#busy().every((i) => threadRuns(c[i + CONTROL.thread]!) === false);
-      // Whoever held the unit may have ended it while we looked, and hold nothing now.
+      const gone = idleWaits > 0 && this.#busy().every((i) => threadRuns(c[i + CONTROL.thread]!) === false);
+      // A worker may have finished its work item between the two checks.
       if (gone && Atomics.load(c, CONTROL.pending) === pending) return false;
     }
     return pending === 0;
   }
 
-  /** Where the numbers of each worker begin that may hold a unit. */
+  /** Returns, for each worker that may hold a work item, the index of its first number in the control block. */
   #busy(): number[] {
     return this.#stop
       .map((_, index) => CONTROL.workers + CONTROL.workerSize * index)
       .filter((i) => Atomics.load(this.control, i + CONTROL.busy) === 1);
   }
 
-  /** Ends the workers, and returns when none that holds a unit can write to the memory any more. */
+  /** Ends the workers. Returns when no worker that held a work item can write to the memory any more. */
   stop(): void {
     for (const stop of this.#stop) stop();
     const c = this.control;
     for (const i of this.#busy()) {
       const thread = c[i + CONTROL.thread]!;
-      // Where nobody can tell, one wait must do: a stopped thread ends at the next turn of any loop.
-      let known = threadRuns(thread);
-      if (known === null) Atomics.wait(c, CONTROL.never, 0, WAIT);
-      for (let waits = 0; known === true && waits < 1000; waits++) {
+      // If the platform cannot tell, one wait must do: a stopped thread ends at the next turn of any loop.
+      let runs = threadRuns(thread);
+      if (runs === null) Atomics.wait(c, CONTROL.never, 0, WAIT);
+      for (let waits = 0; runs === true && waits < 1000; waits++) {
         Atomics.wait(c, CONTROL.never, 0, 1);
-        known = threadRuns(thread);
+        runs = threadRuns(thread);
       }
     }
   }
 }
 
-/** What decides whether a call is worth a job. Tests set it to 0, so that every call is one. */
+/** Decides which calls are shared among threads. Tests set `leastWork` to 0, so that every call is. */
 export const tuning = {
-  /** Nanoseconds of work, as the callers of `launch` estimate it, below which the calling thread computes alone. */
+  /** Nanoseconds of work, as estimated in `Split.work`, below which the calling thread computes alone. */
   leastWork: 40_000,
 };
 
 let threads: number | null = fromEnvironment();
-/** Whether threads can be had; null: not tried yet. */
+/** Whether workers can be made; null while that has not been tried. */
 let usable: boolean | null = null;
 let pool: Pool | null = null;
 
@@ -175,12 +185,12 @@ function checked(what: string, n: number, got = String(n)): number {
 }
 
 /**
- * Sets how many threads compute, the calling one included. Results are the same to the bit for any number. Workers start with the
- * first call that is big enough for them (in a browser when the caller then returns to its event loop, as `for await` over a loader does),
- * and are ended by a change. Where there can be none (a page's main thread, or one that is not `crossOriginIsolated`) the calling
- * thread computes alone.
+ * Sets how many threads compute, the calling thread included. Results are bitwise identical for any number. Workers start with the
+ * first call that is large enough to share (in a browser once the caller returns to its event loop, as `for await` over a loader does).
+ * A change of the number ends them. Where workers are impossible (a page's main thread, or a page that is not `crossOriginIsolated`) the
+ * calling thread computes alone.
  *
- * Default: `CHAINRULE_THREADS`, else one a processor, less where a control group grants fewer.
+ * Default: `CHAINRULE_THREADS`, else one per processor, less where a control group grants fewer.
  * Throws: ArgumentError unless n is a whole number from 1 to 64
  */
 export function setNumThreads(n: number): void {
@@ -190,17 +200,17 @@ export function setNumThreads(n: number): void {
   pool = null;
 }
 
-/** How many threads compute, the calling one included; see setNumThreads. 1 where there can be no others. */
+/** Returns how many threads compute, the calling thread included; 1 where workers are impossible. See setNumThreads. */
 export function getNumThreads(): number {
   usable ??= canThread();
   threads ??= Math.min(availableCpus(), MAX_THREADS);
   return usable ? threads : 1;
 }
 
-/** The pool in use, started where there is none yet; null where the calling thread computes alone. */
+/** Returns the pool in use, and starts one if there is none; null where the calling thread computes alone. */
 export function poolFor(module: CompiledKernels): Pool | null {
   if (pool?.ended === true) {
-    // A platform that ends workers before they begin would go on to do so.
+    // A platform that ends workers before they start would do so again.
     if (pool.started === 0) usable = false;
     pool.stop();
     pool = null;
@@ -209,7 +219,7 @@ export function poolFor(module: CompiledKernels): Pool | null {
     try {
       pool = new Pool(module, wasmMemory, getNumThreads() - 1);
     } catch {
-      // Forbidden by a permission or a policy: as where there are no workers at all.
+      // A permission or policy forbids workers: proceed as on a platform without them.
       usable = false;
     }
   }

@@ -1,35 +1,38 @@
 /**
- * The worker threads of the pool: where the platform has them, their program, and the block of shared numbers through which owner
- * and workers talk.
+ * The worker threads of the pool: whether the platform has them, their program, and the control block that they share with the calling
+ * thread.
  *
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../../platform/node.ts';
 import { ARGS, isShared, TURBO_SECTION, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 
-/** Int32 numbers of the control block; those that are written at different times lie on cache lines of their own. */
+/** Indices of the int32 numbers in the control block. Numbers that are written at different times lie on different cache lines. */
 export const CONTROL = {
-  /** Counts jobs; workers sleep on it. */
+  /** Counts jobs. Workers sleep on it. */
   jobs: 0,
-  /** Units of the job that nobody has claimed; at most 0 where there are none. Set last when a job is posted. */
+  /** Work items of the job that no thread has claimed; at most 0 if there are none. Set last when a job is posted. */
   open: 16,
-  /** Units of the job that are not done; the owner sleeps on it. */
+  /** Work items of the job that are not done. The calling thread sleeps on it. */
   pending: 32,
-  /** The job: a kernel's number, its chunks, and the units they are dealt in. Constant while units are open or pending. */
+  /** The job: the kernel's number, its chunks, and the number of work items. Constant while work items are open or pending. */
   kernel: 48,
   chunks: 49,
-  units: 50,
-  /** Workers asleep. */
+  workItems: 50,
+  /** The number of workers asleep. */
   sleeping: 64,
-  /** Workers that have started. */
+  /** The number of workers that have started. */
   started: 80,
-  /** Not 0 where a worker caught an error, and its text. */
+  /** Not 0 if a worker caught an error; `message` holds its text. */
   failed: 81,
-  /** Always 0: to wait on for a time. */
+  /** Always 0: a number to wait on until a time limit. */
   never: 82,
   message: 96,
   messageLength: 160,
-  /** From here on as many numbers a worker: whether it may hold a unit, how many it has done, the system's number of its thread. */
+  /**
+   * From here on `workerSize` numbers per worker: whether it may hold a work item (`busy`), how many it has done, and its thread's number in
+   * the operating system.
+   */
   workers: 256,
   workerSize: 16,
   busy: 0,
@@ -37,10 +40,10 @@ export const CONTROL = {
   thread: 2,
 } as const;
 
-/** Microseconds that whoever has nothing to do goes on looking before it sleeps. Waking up costs about ten. */
+/** Microseconds for which an idle thread polls before it sleeps. Waking up costs about ten. */
 export const SPIN = 50;
 
-/** What a worker is told. */
+/** The data that a worker receives when it starts. */
 export interface WorkerData {
   readonly module: CompiledKernels;
   readonly memory: WasmMemory;
@@ -48,21 +51,25 @@ export interface WorkerData {
   readonly index: number;
 }
 
-/** The chunks of unit u of a job are those from ⌊u · chunks / units⌋ up to unit u + 1's. The owner has the same in threads.ts. */
+/**
+ * The program of a worker. Work item i of n has the chunks ⌊i · chunks / n⌋ … ⌊(i + 1) · chunks / n⌋ − 1, as in Pool.run. A trapped worker
+ * writes its error to the control block and takes no more work; its scratch area stays reserved (assembly/runtime/scratch.ts). The other
+ * workers have enough areas, provided that it takes no second one.
+ */
 const PROGRAM = `
 function work({ module, memory, control: c, index }) {
   const abort = () => { throw new Error('a kernel aborted'); };
   const wide = WebAssembly.Module.customSections(module, '${TURBO_SECTION}').length;
   const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide } }).exports);
-  // Node 20 may lose what the memory grows by while a thread gets hold of it (twice in 300 starts, seen in bulk writes, whose bounds V8
-  // checks by a number of its own). Asking for nothing more brings that number up to date: not once in 1,500.
+  // This refreshes V8's cached memory size, which can be stale in Node 20 if the memory grew while this thread started. Bulk writes check
+  // their bounds against it, and failed twice in 300 starts; with the refresh, never in 1,500.
   memory.grow(0);
   const me = ${CONTROL.workers} + ${CONTROL.workerSize} * index;
   const run = (left) => {
-    const units = c[${CONTROL.units}], chunks = c[${CONTROL.chunks}], unit = units - left;
+    const items = c[${CONTROL.workItems}], chunks = c[${CONTROL.chunks}], item = items - left;
     let failed = false;
     try {
-      kernels[c[${CONTROL.kernel}]](${ARGS}, Math.floor(unit * chunks / units), Math.floor((unit + 1) * chunks / units));
+      kernels[c[${CONTROL.kernel}]](${ARGS}, Math.floor(item * chunks / items), Math.floor((item + 1) * chunks / items));
     } catch (error) {
       const text = String(error).slice(0, ${CONTROL.messageLength});
       for (let i = 0; i < ${CONTROL.messageLength}; i++) c[${CONTROL.message} + i] = i < text.length ? text.charCodeAt(i) : 32;
@@ -79,7 +86,6 @@ function work({ module, memory, control: c, index }) {
     Atomics.store(c, me + ${CONTROL.busy}, 1);
     while (Atomics.load(c, ${CONTROL.open}) > 0) {
       const left = Atomics.sub(c, ${CONTROL.open}, 1);
-      // Who failed keeps the scratch memory it had taken (assembly/scratch.ts). There is enough for the others, if it takes no more.
       if (left > 0 && run(left)) return Atomics.store(c, me + ${CONTROL.busy}, 0);
     }
     Atomics.store(c, me + ${CONTROL.busy}, 0);
@@ -107,24 +113,24 @@ work(workerData);`;
 const BROWSER_PROGRAM = `${PROGRAM}
 onmessage = (event) => work(event.data);`;
 
-/** Whether there can be worker threads: shared memory that may be posted, and a caller that may wait, which a page's main thread may not. */
+/** Returns whether workers are possible: memory that can be posted, and a calling thread that may wait, unlike a page's main thread. */
 export function canThread(): boolean {
   if (!isShared) return false;
   if (nodeModules() === undefined && !(globalThis.crossOriginIsolated && typeof Worker === 'function')) return false;
   try {
     return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0) === 'timed-out';
   } catch {
-    // Throwing is how a thread that may not wait says so.
+    // Atomics.wait throws on a thread that may not wait.
     return false;
   }
 }
 
-/** Starts a worker, which never keeps the process alive; `ended` is called where it ends, however it does. Gives what stops it. */
+/** Starts a worker, which never keeps the process alive. Calls `ended` when it ends for any reason. Returns a function that stops it. */
 export function startWorker(data: WorkerData, ended: () => void): () => void {
   const load = nodeModules();
   if (load === undefined) return startBrowserWorker(data, ended);
   const { Worker } = load('node:worker_threads');
-  // Neither loaders nor preloads of the command line concern the program.
+  // The program needs neither the loaders nor the preloads of the command line.
   const worker = new Worker(NODE_PROGRAM, { eval: true, workerData: data, execArgv: [], env: {} });
   worker.unref();
   worker.on('error', ended).on('exit', ended);
@@ -141,7 +147,7 @@ function startBrowserWorker(data: WorkerData, ended: () => void): () => void {
   return () => worker.terminate();
 }
 
-/** Whether the thread with this number of the system's still runs; null where nobody can tell. */
+/** Returns whether the thread with this number in the operating system still runs; null if the platform cannot tell. */
 export function threadRuns(thread: number): boolean | null {
   const load = nodeModules();
   return thread === 0 || load === undefined ? null : load('node:fs').existsSync(`/proc/self/task/${thread}`);
