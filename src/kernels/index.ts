@@ -1,9 +1,9 @@
 /**
- * The primitive kernels: what every implementation provides, and which one is in use.
+ * The primitive kernels: their interface, and the implementation in use.
  *
- * Kernels write into views that the caller has allocated, never allocate results, never check shapes (operations do, with
- * texts a user understands), and never throw. Views may have any strides, 0 included, unless a kernel says otherwise; an
- * output never overlaps an input except where both are the same view.
+ * Kernels write into views that the caller has allocated. They never allocate results, never check shapes (operations do, with
+ * texts for the user), and never throw. Views may have any strides, 0 included, unless a kernel's comment restricts them. An
+ * output never overlaps an input unless both are the same view.
  *
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
  */
@@ -19,10 +19,10 @@ if (wanted !== undefined && wanted !== 'wasm' && wanted !== 'reference') {
   throw new Error(`CHAINRULE_KERNELS must be wasm or reference, got ${wanted}`);
 }
 
-/** The kernels in use: SIMD WebAssembly, or their plain-TypeScript twins with `CHAINRULE_KERNELS=reference`. */
+/** The kernels in use: SIMD WebAssembly, or the reference implementation with `CHAINRULE_KERNELS=reference`. */
 export const kernels: Kernels = wanted === 'reference' ? reference : wasm;
 
-/** Kernels of fused operations; null on the reference kernels, where fused operations run their definitions. */
+/** Kernels of fused operations; null with the reference kernels, where fused operations run their definitions. */
 export const fused: FusedKernels | null = wanted === 'reference' ? null : wasmFused;
 
 if (wanted !== 'reference') startTurbo();

@@ -89,7 +89,7 @@ export interface AdamEntry {
   readonly expAvgSq: View;
   /** The largest expAvgSq so far; null without amsgrad. */
   readonly maxExpAvgSq: View | null;
-  /** Which step of the parameter it is, from 1 on. */
+  /** The number of the parameter's step, from 1 on. */
   readonly step: number;
   readonly options: AdamStepOptions;
 }
@@ -113,8 +113,8 @@ export interface BlendEntry {
 }
 
 /**
- * What optimizers do to many tensors in one launch, float32 and float64 mixed, of any strides. It may run out of memory, but not
- * once it has begun to write. Formulas in reference-optim.ts.
+ * Optimizer updates of many tensors in one launch, float32 and float64 mixed, of any strides. They may run out of memory, but not
+ * once they have begun to write. Formulas in reference/optimizers.ts.
  */
 export interface OptimizerKernels {
   /** PyTorch's SGD. */
@@ -142,7 +142,7 @@ export interface Kernels extends OptimizerKernels {
   where(c: View, a: View, b: View, y: View): void;
 
   // — reductions; y has x's rank, size 1 along the reduced dims, dense —
-  /** An empty reduction gives 0 (sum) or 1 (prod); amax and amin of nothing are refused before. */
+  /** An empty reduction gives 0 (sum) or 1 (prod); the operation rejects amax and amin of no elements. */
   reduce(op: ReduceOp, x: View, y: View): void;
   /** Index (int32) of the first largest or smallest element along `dim`; a NaN wins. y has size 1 along dim. */
   argReduce(op: 'argmax' | 'argmin', x: View, dim: number, y: View): void;
@@ -173,7 +173,7 @@ export interface Kernels extends OptimizerKernels {
   // — pooling: x [N,C,H,W], y and g [N,C,OH,OW] —
   /** y = max over each window (NaN wins, padding never), index (int32) = h·W + w of the first maximum, or of the last NaN. */
   maxPool2d(x: View, y: View, index: View, p: PoolParams): void;
-  /** dx = Σ g over the windows whose index is x's place. */
+  /** dx = Σ g over the windows whose index is the element's position. */
   maxPool2dGrad(g: View, index: View, dx: View, p: PoolParams): void;
   /** y = sum over each window / divisor; dilation is 1. */
   avgPool2d(x: View, y: View, p: AvgPoolParams): void;
@@ -185,22 +185,22 @@ export interface Kernels extends OptimizerKernels {
   adaptiveAvgPool2dGrad(g: View, dx: View): void;
 }
 
-/** Of each channel: its mean, invstd = 1 / √(variance + eps), scale = invstd·w, offset = mean·scale − b. */
+/** Vectors [C]: mean, invstd = 1 / √(variance + eps), scale = invstd·w and offset = mean·scale − b. */
 export type ChannelNorm = Readonly<Record<'mean' | 'invstd' | 'scale' | 'offset', View>>;
 
 /**
- * Kernels of fused operations. Each operation names its definition in simple operations, which serves as the twin.
- * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major; what is [C] is contiguous, and all of x's dtype.
+ * Kernels of fused operations. Each operation has a definition in simple operations, which is the reference implementation.
+ * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major. Vectors [C] are contiguous. All views have x's dtype.
  */
 export interface FusedKernels {
-  /** The biased variance, and what else there is to know of each channel; w and b may be null. As exact as in two passes. */
+  /** Writes the biased variance and `norm` of each channel; w and b may be null. As exact as in two passes. */
   batchNormStats(x: View, eps: number, w: View | null, b: View | null, variance: View, norm: ChannelNorm): void;
-  /** y = x · scale − offset, or max(that, 0) where `relu` */
+  /** y = x·scale − offset, or max(x·scale − offset, 0) if `relu` */
   batchNormApply(x: View, scale: View, offset: View, y: View, relu?: boolean): void;
   /**
    * With x̂ = (x − mean)·invstd and M = N·H·W:
    *   db = Σg, dw = Σ g·x̂, dx = scale·(g − db/M − x̂·dw/M). dw, db are always written; dx may be null.
-   * Where `relu`, g is the gradient of max(y, 0), and counts as 0 wherever y ≤ 0; offset is finite then.
+   * If `relu`, g is the gradient of max(y, 0), and counts as 0 wherever y ≤ 0; offset must be finite.
    */
   batchNormGrad(g: View, x: View, norm: ChannelNorm, dx: View | null, dw: View, db: View, relu?: boolean): void;
   /** ds = Σ g·x over H and W, and dx = g·s in the same pass; s and ds [N,C] row-major, dx may be null. */

@@ -1,10 +1,10 @@
 /**
- * The windows of average pools. A plain and an adaptive pool differ in nothing else, so one kernel serves both.
+ * The windows of average pools. Plain and adaptive pools differ only in their windows, so one kernel serves both.
  */
 import type { Shape } from '../core/shape.ts';
 import type { AvgPoolParams } from './interface.ts';
 
-/** A window along one dim: it covers first … end−1, and counts as `size`. */
+/** A window along one dim: it covers first … end−1, and counts as `size` elements in the divisor. */
 export interface Span {
   readonly first: number;
   readonly end: number;
@@ -12,8 +12,8 @@ export interface Span {
 }
 
 /**
- * The windows of every row and column of the output. Neither their starts nor their ends ever decrease. Sums over a window
- * are divided by divisor · row size · column size.
+ * The windows of every row and column of the output, with starts and ends in ascending order. The sum over a window is
+ * divided by divisor · row size · column size.
  */
 export interface Windows {
   readonly rows: readonly Span[];
@@ -21,7 +21,7 @@ export interface Windows {
   readonly divisor: number;
 }
 
-/** The windows of an average pool from images of shape `x` to `y`. */
+/** Returns the windows of an average pool from images of shape `x` to `y`. */
 export function averageWindows(x: Shape, y: Shape, p: AvgPoolParams): Windows {
   const spans = (side: 0 | 1): Span[] => {
     const n = x[2 + side]!;
@@ -31,13 +31,14 @@ export function averageWindows(x: Shape, y: Shape, p: AvgPoolParams): Windows {
       const first = Math.max(start, 0);
       const end = Math.max(Math.min(start + p.kernel[side], n), first);
       if (p.divisor !== null) return { first, end, size: 1 };
-      return { first, end, size: p.countIncludePad ? Math.min(start + p.kernel[side], n + padding) - start : end - first };
+      const paddedSize = Math.min(start + p.kernel[side], n + padding) - start;
+      return { first, end, size: p.countIncludePad ? paddedSize : end - first };
     });
   };
   return { rows: spans(0), columns: spans(1), divisor: p.divisor ?? 1 };
 }
 
-/** The windows ⌊o·n/out⌋ … ⌈(o+1)·n/out⌉ − 1 of an adaptive pool. */
+/** Returns the windows ⌊o·n/out⌋ … ⌈(o+1)·n/out⌉ − 1 of an adaptive pool. */
 export function adaptiveWindows(x: Shape, y: Shape): Windows {
   const spans = (n: number, out: number): Span[] =>
     Array.from({ length: out }, (_, o) => {

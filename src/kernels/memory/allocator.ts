@@ -1,19 +1,19 @@
 /**
  * The allocator of the WebAssembly memory.
  *
- * Small blocks come from free lists by size class (4 per octave) and are never split; large ones from an address-ordered
- * list, best fit, coalesced when freed. A step that repeats finds the blocks that the step before gave back.
+ * Small blocks come from free lists, one per size class (4 per octave), and are never split. Large blocks come from an address-ordered
+ * list, best fit, and are coalesced when freed. A training step reuses the blocks that the previous step freed.
  */
 import { OutOfMemoryError } from '../../core/errors.ts';
 import { Storage } from './storage.ts';
 import { growMemory, MAX_PAGES, memoryPages, PAGE, STATIC_BASE } from './wasm-memory.ts';
 
 /** Blocks start on cache lines. */
-const ALIGN = 64;
+const ALIGNMENT = 64;
 /** From this size on, blocks are split and coalesced. */
-const LARGE = 65536;
+const LARGE_BYTES = 65536;
 /** Small blocks are cut from slabs of this size. */
-const SLAB = 262144;
+const SLAB_BYTES = 262144;
 
 interface Block {
   ptr: number;
@@ -27,36 +27,37 @@ let slabEnd = 0;
 let bytes = 0;
 let peakBytes = 0;
 const freeSmall: number[][] = [];
-/** Free large blocks by address; no two touch. */
+/** Free large blocks in order of their addresses; no two are adjacent. */
 const freeLarge: Block[] = [];
 /** Live large storages, for the out-of-memory report. */
 const liveLarge = new Set<Storage>();
 let currentOp = 'tensor';
-/** Storages allocated in the calls of withTemporaries that are running, innermost last. */
+/** Storages allocated by the calls of withTemporaries that are running, innermost last. */
 const temporaries: Storage[] = [];
 let openCalls = 0;
 
-/** Bytes in live storages, as requested; their peak; and the memory's size in pages of 64 KiB. */
+/** Returns the bytes requested for live storages, their peak, and the memory's size in pages of 64 KiB. */
 export function memoryUse(): { bytes: number; peakBytes: number; pages: number } {
   return { bytes, peakBytes, pages: memoryPages() };
 }
 
-/** Restarts the measurement of `peakBytes` from what is live now. */
+/** Resets `peakBytes` to the bytes that are live now. */
 export function resetPeak(): void {
   peakBytes = bytes;
 }
 
-/** Moves the heap's start behind the kernels' static data; only before the first allocation. */
+/** Moves the heap's start behind the kernels' static data. Has no effect after the first allocation. */
 export function setHeapBase(end: number): void {
   if (heapEnd !== heapBase) return;
-  heapBase = heapEnd = align(end);
+  heapBase = align(end);
+  heapEnd = heapBase;
 }
 
 function align(n: number): number {
-  return Math.ceil(n / ALIGN) * ALIGN;
+  return Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 }
 
-/** The size class of a small block: 4 per octave from 64 bytes on. */
+/** Returns the size class of a small block: 4 per octave from 64 bytes on. */
 function sizeClass(n: number): number {
   if (n <= 64) return 0;
   const octave = 31 - Math.clz32(n - 1);
@@ -71,17 +72,17 @@ function classSize(c: number): number {
 }
 
 /**
- * A new block of at least `n` bytes, contents undefined, held by nobody yet.
- * Throws OutOfMemoryError, which lists the operations that hold most.
+ * Allocates a block of at least `n` bytes with undefined contents and no references.
+ * Throws OutOfMemoryError, which lists the operations whose results take most memory.
  */
 export function allocate(n: number): Storage {
-  // NaN would be counted, and no later count would be a number.
+  // NaN would make every later count NaN.
   if (!(n >= 0)) throw new RangeError(`allocate: expected a number of bytes ≥ 0, got ${n}`);
-  const ptr = n < LARGE ? takeSmall(n) : takeLarge(align(n));
+  const ptr = n < LARGE_BYTES ? takeSmall(n) : takeLarge(align(n));
   const s = new Storage(ptr, n, currentOp, giveBack);
   bytes += n;
   if (bytes > peakBytes) peakBytes = bytes;
-  if (n >= LARGE) liveLarge.add(s);
+  if (n >= LARGE_BYTES) liveLarge.add(s);
   if (openCalls > 0) {
     temporaries.push(s);
     s.isTemporary = true;
@@ -91,7 +92,7 @@ export function allocate(n: number): Storage {
 
 function giveBack(s: Storage): void {
   bytes -= s.bytes;
-  if (s.bytes < LARGE) {
+  if (s.bytes < LARGE_BYTES) {
     const c = sizeClass(s.bytes);
     (freeSmall[c] ??= []).push(s.ptr);
   } else {
@@ -106,8 +107,8 @@ function takeSmall(n: number): number {
   if (ptr !== undefined) return ptr;
   const size = align(classSize(c));
   if (slabPtr + size > slabEnd) {
-    slabPtr = takeLarge(SLAB);
-    slabEnd = slabPtr + SLAB;
+    slabPtr = takeLarge(SLAB_BYTES);
+    slabEnd = slabPtr + SLAB_BYTES;
   }
   slabPtr += size;
   return slabPtr - size;
@@ -130,7 +131,7 @@ function takeLarge(size: number): number {
   return extend(size);
 }
 
-/** Takes `size` bytes at the end of the heap, starting in its last free block, and grows the memory where needed. */
+/** Takes `size` bytes at the end of the heap, beginning in its last free block if that is at the end. Grows the memory if needed. */
 function extend(size: number): number {
   const last = freeLarge.at(-1);
   const start = last !== undefined && last.ptr + last.size === heapEnd ? last.ptr : heapEnd;
@@ -143,7 +144,7 @@ function extend(size: number): number {
 }
 
 function grow(pages: number, size: number): void {
-  // An eighth more than needed, so that a model that is still warming up does not grow the memory at every tensor.
+  // Growing by an eighth more than needed saves a model's first steps from growing the memory at every tensor.
   const present = memoryPages();
   const generous = Math.min(pages + (present >> 3), MAX_PAGES - present);
   if (generous > pages && growMemory(generous)) return;
@@ -196,8 +197,8 @@ function putLarge(ptr: number, size: number): void {
 }
 
 /**
- * Runs `fn` on behalf of operation `op`, then frees every storage that `fn` allocated and nobody retained: temporaries always,
- * results too where `fn` throws. Calls nest.
+ * Runs `fn` for operation `op`, then frees every storage that `fn` allocated and that has no references: temporaries, and also the
+ * results if `fn` throws. Calls nest.
  */
 export function withTemporaries<T>(op: string, fn: () => T): T {
   const outerOp = currentOp;

@@ -4,32 +4,32 @@
 
 /** A kernel call that has not run yet; see wasm/fusion/deferred-call.ts. */
 export interface PendingCall {
-  /** The storage that it will write. */
+  /** The storage that the call writes. */
   readonly output: Storage;
-  /** Runs it now. */
+  /** Runs the call now. */
   run(): void;
-  /** Gives it up: nothing will read what it writes. */
+  /** Cancels the call, because nothing can read its output any more. */
   drop(): void;
 }
 
 const NO_CALLS: readonly PendingCall[] = [];
 
-/** A block of memory that tensors share. Freed when the last reference is released. */
+/** A block of memory that tensors share. It is freed when the last reference is released. */
 export class Storage {
-  /** The address. Go through view.ts: it materializes deferred calls first. */
+  /** The address. Read it through view.ts, which materializes deferred calls first. */
   readonly ptr: number;
   readonly bytes: number;
-  /** The operation that made it, for out-of-memory reports. */
+  /** The operation that allocated it, for out-of-memory reports. */
   readonly op: string;
-  /** Tensors and saved values that hold it. A new storage has none: whoever adopts it retains it. */
+  /** The number of tensors and saved values that retain it; 0 for a new storage. */
   refs = 0;
-  /** Counts writes, so that backward can tell that a saved value has changed. */
+  /** Counts writes, so that backward detects a saved value that has changed. */
   version = 0;
-  /** Live tensors on this storage that require a gradient: while there are any, writing in place is refused. */
+  /** The number of live tensors on this storage that require a gradient. While it is positive, in-place writes throw. */
   gradRefs = 0;
-  /** Deferred calls that will write it or read it. */
+  /** Deferred calls that write it or read it. */
   pendingCalls = NO_CALLS;
-  /** Whether the operation that allocated it is still running: only the operation's end may free it then, see allocator.ts. */
+  /** Whether the operation that allocated it is still running. If so, only the end of that operation may free it; see allocator.ts. */
   isTemporary = false;
   readonly #giveBack: (s: Storage) => void;
   #freed = false;
@@ -50,12 +50,12 @@ export class Storage {
     this.refs++;
   }
 
-  /** Gives up a reference. The last one frees the block, or leaves that to the end of the operation that is making it. */
+  /** Drops a reference. Dropping the last one frees the block, at once or when the operation that allocated it ends. */
   release(): void {
     if (--this.refs <= 0 && !this.isTemporary) this.free();
   }
 
-  /** Gives the block back, whatever references it has; a second call does nothing. */
+  /** Returns the block to the allocator, regardless of references. A second call does nothing. */
   free(): void {
     if (this.#freed) return;
     this.#freed = true;

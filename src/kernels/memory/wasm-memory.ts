@@ -1,21 +1,24 @@
 /**
- * The WebAssembly memory that all tensors live in, and typed views of it.
+ * The WebAssembly memory that holds all tensors, and typed views of it.
  */
 import { ITEM_SIZE, newArray, type DType, type ElementArray } from '../../core/dtype.ts';
 
 /** Bytes of a WebAssembly page. */
 export const PAGE = 65536;
-/** One page short of 4 GiB, so that `pointer + size` still fits 32 bits; then what a browser with less address space grants. */
+/**
+ * Maximum sizes in pages, tried in turn. The first is one page short of 4 GiB, so that `pointer + size` fits 32 bits; the others are for
+ * browsers with less address space.
+ */
 const MAXIMA = [65535, 32768, 16384];
 const INITIAL_PAGES = 64;
-/** Kernel arguments are written here: between the null page guard and the kernels' static data (asc `--memoryBase`). */
+/** The address of kernel arguments: between address 0 and the kernels' static data (asc `--memoryBase`). */
 export const ARGS = 64;
-/** Bytes there are for arguments. */
+/** Bytes available for arguments. */
 export const ARGS_BYTES = 4096 - ARGS;
 /** First byte of the kernels' static data; the heap starts after it, see `setHeapBase`. */
 export const STATIC_BASE = 4096;
 
-/** The typed views of the whole memory; replaced when it grows, so never keep one across an allocation. */
+/** The typed views of the whole memory. They are replaced when it grows, so never hold one across an allocation. */
 export interface MemoryViews {
   readonly u8: Uint8Array;
   readonly i32: Int32Array;
@@ -27,17 +30,17 @@ export interface MemoryViews {
 /** Whether the memory can be shared with worker threads. */
 export const isShared = typeof SharedArrayBuffer === 'function';
 
-/** The memory the kernels import, and the most pages it can have. */
+/** The memory that the kernels import, and its maximum size in pages. */
 const { memory: wasmMemory, maximum: MAX_PAGES } = makeMemory();
 export { wasmMemory, MAX_PAGES };
 
-/** A compiled module of kernels: WebAssembly's own types are unknown to programs without 'dom' among their libraries. */
+/** A compiled module of kernels. Its type is `object`, as programs whose TypeScript libraries exclude 'dom' lack WebAssembly's types. */
 export type CompiledKernels = object;
 
 /** The name of the custom section that marks kernels compiled into 256-bit operations; see wasm/turbo.ts. */
 export const TURBO_SECTION = 'turbo';
 
-/** What is used of a WebAssembly.Memory. */
+/** The members of WebAssembly.Memory that are used. */
 export interface WasmMemory {
   readonly buffer: ArrayBuffer;
   grow(pages: number): number;
@@ -62,17 +65,17 @@ function makeViews(): MemoryViews {
   return { u8: new Uint8Array(b), i32: new Int32Array(b), u32: new Uint32Array(b), f32: new Float32Array(b), f64: new Float64Array(b) };
 }
 
-/** The views in use: every access to the memory's contents goes through them. */
+/** Returns the current views. Every access to the memory's contents goes through them. */
 export function memoryViews(): MemoryViews {
   return views;
 }
 
-/** The memory's size in pages. */
+/** Returns the memory's size in pages. */
 export function memoryPages(): number {
   return wasmMemory.buffer.byteLength / PAGE;
 }
 
-/** Grows the memory by `pages` and renews the views; false where it cannot grow that far. */
+/** Grows the memory by `pages` and replaces the views; returns false if it cannot grow that far. */
 export function growMemory(pages: number): boolean {
   try {
     wasmMemory.grow(pages);
@@ -84,21 +87,21 @@ export function growMemory(pages: number): boolean {
   return true;
 }
 
-/** Copies `n` elements that lie one after another from byte `ptr` on out of the memory. */
+/** Copies `n` consecutive elements, beginning at byte `ptr`, out of the memory. */
 export function readElements(ptr: number, dtype: DType, n: number): ElementArray {
   const out = newArray(dtype, n);
   out.set(elementView(ptr, dtype, n));
   return out;
 }
 
-/** A typed array over `n` elements of the memory itself; invalid after the next allocation. */
+/** Returns a typed array over `n` elements of the memory itself; it is invalid after the next allocation. */
 export function elementView(ptr: number, dtype: DType, n: number): ElementArray {
   const all = viewOf(dtype);
   const start = ptr / ITEM_SIZE[dtype];
   return all.subarray(start, start + n);
 }
 
-/** The view of the whole memory that indexes elements of `dtype`. */
+/** Returns the view of the whole memory that indexes elements of `dtype`. */
 export function viewOf(dtype: DType): ElementArray {
   switch (dtype) {
     case 'float32':
