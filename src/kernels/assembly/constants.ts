@@ -1,12 +1,12 @@
 /**
- * Numbers that a kernel and the TypeScript that launches it both rely on.
+ * Numbers used both by a kernel and by the TypeScript code that launches it.
  */
 
-/** Elements of a contiguous run, or rows of a block of columns, that a reduction sums in one SIMD lane. */
+/** The most elements of a contiguous run, or rows of a block of columns, that a reduction combines in one SIMD lane. */
 export const BLOCK_ROWS = 128;
-/** Results that one chunk of a combination of partial results joins. */
+/** Results that one chunk computes when partial results are combined. */
 export const COMBINED_RESULTS = 1024;
-/** Random numbers that one chunk draws. */
+/** Random numbers that one chunk computes. */
 export const RANDOM_CHUNK = 16384;
 /** Rows of a matrix-vector product that one chunk computes. */
 export const MATVEC_ROWS = 64;

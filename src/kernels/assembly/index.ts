@@ -1,4 +1,4 @@
-// Everything exported from here but heapBase is a kernel; see abi.ts.
+// Every export except heapBase is a kernel; see runtime/abi.ts.
 export { heapBase } from './runtime/abi';
 export * from './elementwise/fill';
 export * from './matmul/matmul';

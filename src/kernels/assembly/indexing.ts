@@ -1,17 +1,17 @@
 /**
- * gather, and the kernels that walk whole lines of one dim: argmax, argmin, cumsum, scatterAdd.
+ * gather, and the kernels that process whole lines along one dim: argmax, argmin, cumsum, scatterAdd.
  *
- * Line kernels take a nest (see strided.ts) over the other dims; along their dim there are `length` elements, and the
- * operands' strides there come before the nest.
+ * Line kernels take a nest over the other dims (see runtime/strided.ts). A line has `length` elements; the operands' strides along it
+ * precede the nest.
  */
 import { Flag } from './runtime/abi';
-import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from './runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } from './runtime/strided';
 
 @unmanaged
 class GatherArgs {
   /** x's stride along the dim in bytes. */
   dimStride: usize;
-  /** Of y, index and x, whose stride along the dim is 0. */
+  /** The nest of y, index and x. x's stride along the dim is 0 in it. */
   nest: Nest;
 }
 
@@ -22,7 +22,7 @@ function gather<T>(args: GatherArgs, first: i32, last: i32): void {
   const s = args.dimStride;
   const nest = args.nest;
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 3);
+  const sweep = sweepOf(nest, 3);
   const sy = runStride(nest, 0);
   const si = runStride(nest, 1);
   const sx = runStride(nest, 2);
@@ -32,13 +32,13 @@ function gather<T>(args: GatherArgs, first: i32, last: i32): void {
   const ri = rowStride(nest, 3, 1);
   const rx = rowStride(nest, 3, 2);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 3, 0, row);
     let index = rowPointer(nest, 3, 1, row);
     let x = rowPointer(nest, 3, 2, row);
     for (; row < stop; row++) {
-      gatherRun<T>(y, index, x, row + 1 == walkEnd ? tail : run, s, sy, si, sx);
+      gatherRun<T>(y, index, x, row + 1 == sweepEnd ? tail : run, s, sy, si, sx);
       y += ry;
       index += ri;
       x += rx;
@@ -66,13 +66,13 @@ class ScatterAddArgs {
   indexStride: usize;
   xStride: usize;
   yStride: usize;
-  /** Whether the inner loop goes along the dim. */
+  /** Whether the inner loop is over the dim. */
   linesInner: Flag;
-  /** Of x, index and y. */
+  /** The nest of x, index and y. */
   nest: Nest;
 }
 
-/** y[index[i]] += x[i] along a dim. The order along a line is the dim's in both loops. */
+/** y[index[i]] += x[i] along a dim. Both loops process a line in the order of the dim. */
 // @ts-ignore: decorator
 @inline
 function scatterAdd<T>(args: ScatterAddArgs, first: i32, last: i32): void {
@@ -83,12 +83,12 @@ function scatterAdd<T>(args: ScatterAddArgs, first: i32, last: i32): void {
   const linesInner = args.linesInner != 0;
   const nest = args.nest;
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 3);
+  const sweep = sweepOf(nest, 3);
   const rx = runStride(nest, 0);
   const ri = runStride(nest, 1);
   const ry = runStride(nest, 2);
   for (let row = firstRow(nest, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? nest.tail : nest.run;
+    const n = row % sweep == sweep - 1 ? nest.tail : nest.run;
     const x = rowPointer(nest, 3, 0, row);
     const index = rowPointer(nest, 3, 1, row);
     const y = rowPointer(nest, 3, 2, row);
@@ -120,7 +120,7 @@ class CumsumArgs {
   /** Strides along the dim in bytes. */
   yStride: usize;
   xStride: usize;
-  /** Of y and x. */
+  /** The nest of y and x. */
   nest: Nest;
 }
 
@@ -133,11 +133,11 @@ function cumsum<T, A>(args: CumsumArgs, first: i32, last: i32): void {
   const sx = args.xStride;
   const nest = args.nest;
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 2);
+  const sweep = sweepOf(nest, 2);
   const ry = runStride(nest, 0);
   const rx = runStride(nest, 1);
   for (let row = firstRow(nest, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? nest.tail : nest.run;
+    const n = row % sweep == sweep - 1 ? nest.tail : nest.run;
     const y0 = rowPointer(nest, 2, 0, row);
     const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
@@ -160,11 +160,11 @@ class ArgReduceArgs {
   length: i32;
   /** x's stride along the dim in bytes. */
   xStride: usize;
-  /** Of y and x. */
+  /** The nest of y and x. */
   nest: Nest;
 }
 
-/** Index of the first largest or smallest element; a NaN wins. */
+/** Index of the first largest or smallest element; the first NaN takes precedence. */
 // @ts-ignore: decorator
 @inline
 function argReduce<T>(largest: bool, args: ArgReduceArgs, first: i32, last: i32): void {
@@ -172,18 +172,18 @@ function argReduce<T>(largest: bool, args: ArgReduceArgs, first: i32, last: i32)
   const sx = args.xStride;
   const nest = args.nest;
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 2);
+  const sweep = sweepOf(nest, 2);
   const ry = runStride(nest, 0);
   const rx = runStride(nest, 1);
   for (let row = firstRow(nest, first); row < end; row++) {
-    const n = row % walk == walk - 1 ? nest.tail : nest.run;
+    const n = row % sweep == sweep - 1 ? nest.tail : nest.run;
     let y = rowPointer(nest, 2, 0, row);
     const x0 = rowPointer(nest, 2, 1, row);
     for (let k = 0; k < n; k++) {
       let x = x0 + <usize>k * rx;
       let best = load<T>(x);
       let at = 0;
-      // A NaN ends the search: nothing wins over the first one.
+      // The first NaN ends the search.
       for (let i = 1; i < length && best == best; i++) {
         x += sx;
         const v = load<T>(x);

@@ -21,8 +21,8 @@ class UniformArgs {
 
 /**
  * y[i] = uniform in [0, 1) for n numbers.
- * f32 takes 24 bits of the first word, f64 27 of the first and 26 of the second.
- * Two vectors of counters go side by side, since the rounds of one depend on each other.
+ * f32 uses 24 bits of the first word, f64 27 of the first and 26 of the second.
+ * Two vectors of counters are computed together, since the rounds of one depend on each other.
  */
 // @ts-ignore: decorator
 @inline
@@ -40,7 +40,7 @@ function uniform<T>(args: UniformArgs, first: i32, last: i32): void {
     let c = i32x4.add(counter, i32x4(4, 5, 6, 7));
     let b = start;
     let d = start;
-    // Five times four rounds, then two key words in turn and the number of the turn.
+    // Five times: four rounds, then addition of two key words, which take turns, and of the number of the turn.
     a = i32x4.add(a, b);
     c = i32x4.add(c, d);
     b = mix(a, b, 13);
@@ -160,7 +160,7 @@ function uniform<T>(args: UniformArgs, first: i32, last: i32): void {
   }
 }
 
-/** Stores the first `count` lanes of v, all where there are more. */
+/** Stores the first `count` lanes of v; all lanes if count is larger. */
 // @ts-ignore: decorator
 @inline
 function put<T>(p: usize, v: v128, count: i32): void {

@@ -9,11 +9,14 @@ import type { TransposeLoop } from './arguments.generated.ts';
 import { exportsOf } from './export-names.ts';
 import { isEmpty, launchNest, launchViews } from './iteration-plan.ts';
 import { launch } from './launch.ts';
-import { itemsPerChunk, NANOSECONDS } from './work.ts';
+import { itemsPerChunk, NANOSECONDS_PER_ELEMENT } from './work.ts';
 
-/** Tiles of a transpose, p × q of assembly/elementwise/copy.ts, that keep few lines of the side whose rows lie further apart. */
-const WIDE_TILE = [64, 16] as const;
-const TALL_TILE = [8, 32] as const;
+/**
+ * Rows × columns of the blocks of a transpose; see assembly/elementwise/copy.ts. A block has few lines of the operand whose lines lie
+ * further apart: columns of y are lines of x.
+ */
+const FEW_COLUMNS = [64, 16] as const;
+const FEW_ROWS = [8, 32] as const;
 
 const unaryExport = exportsOf<'unary_', UnaryOp>('unary_');
 const binaryExport = exportsOf<'binary_', BinaryOp>('binary_');
@@ -21,13 +24,13 @@ const compareExport = exportsOf<'compare_', CompareOp>('compare_');
 const fillExport = exportsOf<'', 'fill'>('');
 const convertExport = exportsOf<'copy_', 'f32' | 'f64' | 'i32' | 'u8'>('copy_');
 
-/** Kernels that only move bits exist once per element size. */
+/** Kernels that only copy bits exist once per element size. */
 const WHERE = { float32: 'where_32', float64: 'where_64', int32: 'where_32', bool: 'where_8' } as const;
 const COPY = { float32: 'copy_32', float64: 'copy_64', int32: 'copy_32', bool: 'copy_8' } as const;
 const TRANSPOSE = { float32: 'transpose_32', float64: 'transpose_64', int32: 'transpose_32', bool: 'transpose_8' } as const;
 const TYPE = { float32: 'f32', float64: 'f64', int32: 'i32', bool: 'u8' } as const;
 
-/** How many times as long as an addition an operation takes, where it takes much longer. */
+/** The cost of an operation as a multiple of an addition's, if it is much higher. */
 const COST: Partial<Record<UnaryOp | BinaryOp, number>> = {
   exp: 5,
   expm1: 30,
@@ -41,7 +44,7 @@ const COST: Partial<Record<UnaryOp | BinaryOp, number>> = {
   pow: 90,
 };
 
-/** Copies along the dim that is contiguous in x and the one that is in y, in tiles; false where there are no such two. */
+/** Copies in blocks if x and y are contiguous along different dims, p and q. Returns false if they are not. */
 function transpose(x: View, y: View, plan: Plan): boolean {
   const { sizes, strides } = plan;
   const [ys, xs] = strides as [readonly number[], readonly number[]];
@@ -49,8 +52,8 @@ function transpose(x: View, y: View, plan: Plan): boolean {
   const p = xs.indexOf(1);
   if (ys[q] !== 1 || xs[q] === 0 || p < 0 || p === q || sizes[p]! < 4) return false;
   const size = ITEM_SIZE[y.dtype];
-  const [tileP, tileQ] = ys[p]! < xs[q]! ? WIDE_TILE : TALL_TILE;
-  const strips = Math.ceil(sizes[p]! / tileP);
+  const [blockP, blockQ] = ys[p]! < xs[q]! ? FEW_COLUMNS : FEW_ROWS;
+  const strips = Math.ceil(sizes[p]! / blockP);
   const loops: TransposeLoop[] = [];
   let allStrips = strips;
   for (let d = q - 1; d >= 0; d--) {
@@ -58,8 +61,8 @@ function transpose(x: View, y: View, plan: Plan): boolean {
     loops.push({ size: sizes[d]!, yStride: ys[d]! * size, xStride: xs[d]! * size });
     allStrips *= sizes[d]!;
   }
-  const stripsPerChunk = itemsPerChunk(tileP * sizes[q]!);
-  const split = { chunks: Math.ceil(allStrips / stripsPerChunk), work: allStrips * tileP * sizes[q]! * NANOSECONDS };
+  const stripsPerChunk = itemsPerChunk(blockP * sizes[q]!);
+  const split = { chunks: Math.ceil(allStrips / stripsPerChunk), work: allStrips * blockP * sizes[q]! * NANOSECONDS_PER_ELEMENT };
   launch(TRANSPOSE[y.dtype], split, {
     y,
     x,
@@ -67,8 +70,8 @@ function transpose(x: View, y: View, plan: Plan): boolean {
     Q: sizes[q]!,
     yStride: ys[p]! * size,
     xStride: xs[q]! * size,
-    tileP,
-    tileQ,
+    blockP,
+    blockQ,
     strips,
     allStrips,
     stripsPerChunk,

@@ -4,7 +4,7 @@
 import type { DType } from '../../core/dtype.ts';
 import type { KernelName } from './launch.ts';
 
-/** The names of a family of kernels by operation and dtype; each name is joined once, as joining costs more than a small kernel. */
+/** Returns a function from operation and dtype to the kernel's name. Each name is joined once, as joining costs more than a small kernel. */
 export function exportsOf<Family extends string, Op extends string>(
   family: Family,
 ): (op: Op, dtype: DType) => Extract<KernelName, `${Family}${Op}_${string}`> {

@@ -6,21 +6,21 @@ import type { FusedKernels } from '../interface.ts';
 import type { View } from '../view.ts';
 import type { MatrixArgs, RowsArgs } from './arguments.generated.ts';
 import { launch, type Split } from './launch.ts';
+import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work.ts';
 import { suffix, withWorkspaces } from './workspace.ts';
 
-/** Channels whose partial sums one chunk combines. */
+/** The number of channels whose partial sums one chunk combines. */
 const CHANNELS_PER_CHUNK = 64;
-/** About how many nanoseconds an element takes in a pass over memory, and where it takes an exponential. */
-const PASS = 0.25;
-const EXPONENTIAL = 2;
+/** An estimate of the nanoseconds per element that takes an exponential. */
+const NANOSECONDS_PER_EXPONENTIAL = 2;
 
-/** A view as a matrix of M rows of C channels, cut into chunks of rows. */
+/** A view as a matrix of M rows of C channels, divided into chunks of rows. */
 interface ChannelRows {
   readonly matrix: MatrixArgs;
   readonly chunks: number;
-  /** How a pass over the matrix splits. */
+  /** The split of a pass over the matrix. */
   readonly pass: Split;
-  /** How combining the chunks' sums of C channels splits. */
+  /** The split of combining the chunks' sums, over channels. */
   readonly combination: Split;
 }
 
@@ -29,27 +29,22 @@ function channelRows(x: View): ChannelRows {
   const M = C === 0 ? 0 : sizeOf(x.shape) / C;
   const rowsPerChunk = Math.max(32, Math.min(512, Math.floor(32768 / Math.max(C, 1))));
   const chunks = Math.ceil(M / rowsPerChunk);
-  const combination = { chunks: Math.ceil(C / CHANNELS_PER_CHUNK), work: chunks * C * PASS };
-  return { matrix: { M, C, rowsPerChunk }, chunks, pass: { chunks, work: M * C * PASS }, combination };
+  const combination = { chunks: Math.ceil(C / CHANNELS_PER_CHUNK), work: chunks * C * NANOSECONDS_PER_ELEMENT };
+  return { matrix: { M, C, rowsPerChunk }, chunks, pass: { chunks, work: M * C * NANOSECONDS_PER_ELEMENT }, combination };
 }
 
-/** M rows of K elements, cut into chunks, and how a softmax over them splits. */
+/** Returns M rows of K elements, divided into chunks, and the split of a softmax over them. */
 function softmaxRows(x: View): { rows: RowsArgs; split: Split } {
   const [M, K] = x.shape as [number, number];
   const rowsPerChunk = Math.max(1, Math.floor(8192 / Math.max(K, 1)));
-  return { rows: { M, K, rowsPerChunk }, split: { chunks: Math.ceil(M / rowsPerChunk), work: M * K * EXPONENTIAL } };
-}
-
-/** Bytes of n float64 numbers. */
-function doubles(n: number): number {
-  return n * 8;
+  return { rows: { M, K, rowsPerChunk }, split: { chunks: Math.ceil(M / rowsPerChunk), work: M * K * NANOSECONDS_PER_EXPONENTIAL } };
 }
 
 export const fusedKernels: FusedKernels = {
   batchNormStats(x, eps, w, b, variance, norm) {
     const { matrix, chunks, pass, combination } = channelRows(x);
     withWorkspaces((workspace) => {
-      const partials = workspace(doubles(chunks * matrix.C * 3)).ptr;
+      const partials = workspace(float64Bytes(chunks * matrix.C * 3)).ptr;
       launch(`batchNormMoments${suffix(x)}`, pass, { ...matrix, x, partials });
       const results = { ...norm, variance, channelsPerChunk: CHANNELS_PER_CHUNK };
       launch(`combineMoments${suffix(x)}`, combination, { ...matrix, ...results, partials, eps, w, b });
@@ -66,8 +61,8 @@ export const fusedKernels: FusedKernels = {
     const { M, C } = matrix;
     const kind = relu ? 'Relu' : '';
     withWorkspaces((workspace) => {
-      const partials = workspace(doubles((chunks + 1) * C * 2)).ptr;
-      const line = partials + doubles(chunks * C * 2);
+      const partials = workspace(float64Bytes((chunks + 1) * C * 2)).ptr;
+      const line = partials + float64Bytes(chunks * C * 2);
       const inputs = { ...matrix, g, x, scale, offset };
       launch(`batchNormGradSums${kind}${suffix(x)}`, pass, { ...inputs, mean, partials });
       const sums = { partials, rows: chunks, M, C, channelsPerChunk: CHANNELS_PER_CHUNK };
@@ -78,9 +73,9 @@ export const fusedKernels: FusedKernels = {
 
   scaleChannelsGrad(g, x, s, dx, ds) {
     const [N, C, H, W] = x.shape as [number, number, number, number];
-    const split = { chunks: N, work: N * C * H * W * PASS };
+    const split = { chunks: N, work: N * C * H * W * NANOSECONDS_PER_ELEMENT };
     withWorkspaces((workspace) => {
-      const sums = workspace(doubles(N * C)).ptr;
+      const sums = workspace(float64Bytes(N * C)).ptr;
       launch(`scaleChannelsGrad${suffix(x)}`, split, { g, x, dx, s, ds, sums, pixels: H * W, C });
     });
   },

@@ -1,11 +1,11 @@
 /**
- * Hexadecimal text, as which the kernels' binary is embedded.
+ * Decodes hexadecimal text, the form in which the kernels' binary is embedded.
  */
 import { nodeModules } from '../../platform/node.ts';
 
 type FromHex = (text: string) => Uint8Array<ArrayBuffer>;
 
-/** The bytes that pairs of lower-case digits say: natively in browsers and Nodes that can, else by Node's Buffer, else digit by digit. */
+/** Decodes pairs of lower-case digits: with Uint8Array.fromHex if the platform has it, else with Node's Buffer, else digit by digit. */
 export function bytesOfHex(text: string): Uint8Array<ArrayBuffer> {
   const { fromHex } = Uint8Array as { readonly fromHex?: FromHex };
   if (fromHex !== undefined) return Reflect.apply(fromHex, Uint8Array, [text]);
@@ -13,7 +13,7 @@ export function bytesOfHex(text: string): Uint8Array<ArrayBuffer> {
   return load === undefined ? byDigit(text) : new Uint8Array(load('node:buffer').Buffer.from(text, 'hex'));
 }
 
-/** The same in plain JavaScript, which takes some milliseconds for the kernels. */
+/** Decodes in plain JavaScript, which takes some milliseconds for the kernels. */
 export function byDigit(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length / 2);
   // The codes of 0–9 are 48–57, of a–f 97–102: modulo 39 they are 9–18 and 19–24.

@@ -1,5 +1,5 @@
 /**
- * The SIMD WebAssembly kernels: argument marshalling by family, all run by launch.ts.
+ * The SIMD WebAssembly kernels. One file per family computes the arguments; launch.ts runs the kernels.
  */
 import type { FusedKernels, Kernels } from '../interface.ts';
 import { elementwiseKernels } from './elementwise.ts';

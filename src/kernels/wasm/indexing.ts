@@ -1,16 +1,16 @@
 /**
- * Gathering and scattering, and kernels that walk whole lines along one dim.
+ * Gathering and scattering, and kernels that process whole lines along one dim.
  */
 import { planIteration } from '../../core/plan.ts';
 import type { Kernels } from '../interface.ts';
 import { exportsOf } from './export-names.ts';
 import { byteStride, isEmpty, launchLines, launchNest, lengthOf } from './iteration-plan.ts';
-import { SCALAR } from './work.ts';
+import { SCALAR_COST } from './work.ts';
 
 const cumsumExport = exportsOf<'', 'cumsum'>('');
 const scatterExport = exportsOf<'', 'scatter_add'>('');
 const argExport = exportsOf<'', 'argmax' | 'argmin'>('');
-/** The kernel only moves bits: it exists once per element size. */
+/** gather only copies bits, so it exists once per element size. */
 const GATHER = { float32: 'gather_32', float64: 'gather_64', int32: 'gather_32', bool: 'gather_8' } as const;
 
 export const indexingKernels: Pick<Kernels, 'argReduce' | 'cumsum' | 'gather' | 'scatterAdd'> = {
@@ -28,7 +28,7 @@ export const indexingKernels: Pick<Kernels, 'argReduce' | 'cumsum' | 'gather' | 
     const xStrides = x.strides.map((s, d) => (d === dim ? 0 : s));
     const plan = planIteration(y.shape, [y.strides, index.strides, xStrides]);
     if (isEmpty(plan)) return;
-    launchNest(GATHER[y.dtype], { dimStride: byteStride(x, dim) }, [y, index, x], plan, { cost: SCALAR });
+    launchNest(GATHER[y.dtype], { dimStride: byteStride(x, dim) }, [y, index, x], plan, { cost: SCALAR_COST });
   },
 
   scatterAdd(x, dim, index, y) {

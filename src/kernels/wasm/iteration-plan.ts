@@ -1,5 +1,5 @@
 /**
- * Runs kernels over nests of strided loops; assembly/runtime/strided.ts has their layout in memory.
+ * Runs kernels over nests of strided loops. assembly/runtime/strided.ts describes the layout of a nest in memory.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { planIteration, type Plan } from '../../core/plan.ts';
@@ -8,23 +8,23 @@ import { ARGS, ARGS_BYTES, memoryViews } from '../memory/wasm-memory.ts';
 import { materialize, materializedAddressOf, type View } from '../view.ts';
 import { BYTES, type KernelArguments, type Nest, writeNest, writeNestOperand } from './arguments.generated.ts';
 import { launch, type KernelName, launchStored, type Split } from './launch.ts';
-import { CHUNK, itemsPerChunk, NANOSECONDS, SCALAR } from './work.ts';
+import { CHUNK_ELEMENTS, itemsPerChunk, NANOSECONDS_PER_ELEMENT, SCALAR_COST } from './work.ts';
 
-/** The kernels whose arguments are a nest, and those that take a nest among others. */
+/** The kernels whose arguments are a nest, and those with a nest among other arguments. */
 type NestKernel = { [K in KernelName]: KernelArguments[K] extends Nest | { readonly nest: number } ? K : never }[KernelName];
 
-/** The arguments that a kernel takes beside its nest; null where it takes none. */
+/** A kernel's arguments besides its nest; null if it has none. */
 export type OtherArguments<K extends NestKernel> = KernelArguments[K] extends Nest ? null : Omit<KernelArguments[K], 'nest'>;
 
-/** Where a nest is stored that stands among other arguments: behind the longest of these. */
-const NEST = ARGS + 256;
+/** The address of a nest that is one of several arguments: behind the longest of the others. */
+const NEST_AFTER_ARGUMENTS = ARGS + 256;
 
 export interface NestOptions {
-  /** Elements of work per element of the nest. Default 1. */
+  /** The number of elements that the kernel processes per element of the nest. Default 1. */
   readonly weight?: number;
   /** Time per element as a multiple of an addition's. Default 1. */
   readonly cost?: number;
-  /** The view that the kernel writes. Default 0. */
+  /** The index of the view that the kernel writes. Default 0. */
   readonly output?: number;
 }
 
@@ -39,18 +39,18 @@ export function launchNest<K extends NestKernel>(
   const { sizes, strides } = plan;
   const last = sizes.length - 1;
   const length = sizes[last]!;
-  const longest = Math.max(1, Math.floor(CHUNK / weight));
+  const longest = Math.max(1, Math.floor(CHUNK_ELEMENTS / weight));
   const pieces = length > longest ? Math.ceil(length / longest) : 1;
   const run = pieces > 1 ? longest : length;
   let rows = pieces;
   for (let d = 0; d < last; d++) rows *= sizes[d]!;
   const rowsPerChunk = itemsPerChunk(run * weight);
-  // A single row needs a row loop too.
+  // The nest needs at least one loop over rows.
   const cut = pieces > 1 || last === 0;
   const loops = cut ? last + 1 : last;
   const tail = length - (pieces - 1) * run;
   materializeAll(views, output);
-  let word = storeNest(others === null ? ARGS : NEST, { rows, rowsPerChunk, run, tail, loops }, views, plan);
+  let word = storeNest(others === null ? ARGS : NEST_AFTER_ARGUMENTS, { rows, rowsPerChunk, run, tail, loops }, views, plan);
   const { i32 } = memoryViews();
   const strideOf = (k: number, d: number): number => strides[k]![d]! * ITEM_SIZE[views[k]!.dtype];
   if (cut) {
@@ -61,10 +61,10 @@ export function launchNest<K extends NestKernel>(
     i32[word++] = sizes[d]!;
     for (let k = 0; k < views.length; k++) i32[word++] = strideOf(k, d);
   }
-  runNest(name, others, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS });
+  runNest(name, others, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS_PER_ELEMENT });
 }
 
-/** Stores a nest and its operands at `at`; returns the word after them, where its loops begin. */
+/** Stores a nest and its operands at `at`. Returns the index of the word after them, where the loops begin. */
 function storeNest(at: number, nest: Nest, views: readonly View[], { sizes, strides }: Plan): number {
   const words = (views.length + 1) * nest.loops;
   const operands = at + BYTES.Nest;
@@ -87,22 +87,22 @@ function materializeAll(views: readonly View[], output: number): void {
 
 function runNest<K extends NestKernel>(name: K, others: OtherArguments<K>, split: Split): void {
   if (others === null) launchStored(name, split);
-  else launch(name, split, { ...others, nest: NEST } as unknown as KernelArguments[K]);
+  else launch(name, split, { ...others, nest: NEST_AFTER_ARGUMENTS } as unknown as KernelArguments[K]);
 }
 
 const ONE_CHUNK: Split = { chunks: 1, work: 0 };
 
 /**
- * Runs a kernel over at most a chunk of elements that lie one after another in each view, or are all the same one; false elsewhere. It
- * stores what launchNest stores for one row, without planning, which takes longer than a small kernel.
+ * Runs a kernel over at most one chunk of elements if each view is row-major or repeats one element; otherwise returns false. Stores the
+ * nest of one row that launchNest would store, but without planning, which takes longer than a small kernel.
  */
 function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, views: readonly View[]): boolean {
   let n = 1;
   for (const size of views[0]!.shape) n *= size;
-  if (n === 0 || n > CHUNK) return false;
+  if (n === 0 || n > CHUNK_ELEMENTS) return false;
   for (const v of views) if (smallStride(v) < 0) return false;
   materializeAll(views, 0);
-  const at = others === null ? ARGS : NEST;
+  const at = others === null ? ARGS : NEST_AFTER_ARGUMENTS;
   const memory = memoryViews();
   const { i32 } = memory;
   writeNest({ rows: 1, rowsPerChunk: itemsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
@@ -117,7 +117,7 @@ function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, v
   return true;
 }
 
-/** Bytes from element to element: 0 where all indices lead to one element, −1 where the view is neither that nor row-major. */
+/** Returns the bytes from element to element of a row-major view, 0 if the view repeats one element, or −1 if neither holds. */
 function smallStride(v: View): number {
   if (isRowMajor(v.shape, v.strides)) return ITEM_SIZE[v.dtype];
   const { shape, strides } = v;
@@ -125,7 +125,7 @@ function smallStride(v: View): number {
   return 0;
 }
 
-/** Whether a plan has no element. */
+/** Returns whether a plan has no elements. */
 export function isEmpty(plan: Plan): boolean {
   return plan.sizes.includes(0);
 }
@@ -140,7 +140,7 @@ export function launchViews<K extends NestKernel>(name: K, others: OtherArgument
   if (!isEmpty(plan)) launchNest(name, others, views, plan, { cost });
 }
 
-/** Runs a kernel over the lines of `views` along `dim`, one line per element of the nest. */
+/** Runs a kernel over the lines of `views` along `dim`. Each element of the nest is one line. */
 export function launchLines<K extends NestKernel>(
   name: K,
   others: OtherArguments<K>,
@@ -155,15 +155,15 @@ export function launchLines<K extends NestKernel>(
   );
   const length = lengthOf(shape, dim);
   if (length === 0 || isEmpty(plan)) return;
-  launchNest(name, others, views, plan, { weight: length, cost: SCALAR, output });
+  launchNest(name, others, views, plan, { weight: length, cost: SCALAR_COST, output });
 }
 
-/** The size of a dim; dim 0 of a 0-d view is one element. */
+/** Returns the size of a dim; 1 for dim 0 of a 0-d view. */
 export function lengthOf(shape: Shape, dim: number): number {
   return shape[dim] ?? 1;
 }
 
-/** The stride of `v` along `dim` in bytes. */
+/** Returns the stride of `v` along `dim` in bytes. */
 export function byteStride(v: View, dim: number): number {
   return (v.strides[dim] ?? 0) * ITEM_SIZE[v.dtype];
 }

@@ -17,33 +17,36 @@ import {
   writeSumSquaresRow,
 } from './arguments.generated.ts';
 import { launch } from './launch.ts';
+import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work.ts';
 import { divideUp, suffix, withWorkspaces } from './workspace.ts';
 
 /** Elements that one chunk updates. */
 const ELEMENTS_PER_CHUNK = 16384;
-/** About how many nanoseconds an element takes in a pass over memory, and where it takes a root and a division. */
-const PASS = 0.25;
-const ROOT = 1;
+/** An estimate of the nanoseconds per element that takes a root and a division. */
+const NANOSECONDS_PER_ROOT = 1;
 
-/** How a kernel's table is made from entries. */
+/** Describes how a kernel's table is made from entries. */
 interface TableOf<Entry, Row extends TableRow> {
   readonly kernel: 'sgd' | 'adam' | 'sumSquares' | 'blend';
   readonly nanoseconds: number;
-  /** Bytes of a row, and what stores one. */
+  /** Bytes of a row, and the function that stores one. */
   readonly bytes: number;
   readonly write: (row: Row, at: number, views: MemoryViews) => void;
-  /** The tensors of an entry, the one first that fixes dtype and size. */
+  /** The tensors of an entry. The first one determines dtype and size. */
   readonly views: (entry: Entry) => readonly [View, ...(View | null)[]];
   readonly rowOf: (entry: Entry, start: TableRow) => Row;
 }
 
-/** Whether the views are dense in one memory order, so that they are flat arrays to a kernel. */
+/** Returns whether the views are dense and have one memory order, so that kernels can treat them as flat arrays. */
 function areFlat([main, ...others]: readonly [View, ...(View | null)[]]): boolean {
-  const alike = (v: View | null): boolean => v === null || v.strides.every((s, d) => s === main.strides[d] || main.shape[d] === 1);
-  return isDense(main.shape, main.strides) && others.every(alike);
+  const hasSameOrder = (v: View | null): boolean => {
+    if (v === null) return true;
+    return v.strides.every((s, d) => s === main.strides[d] || main.shape[d] === 1);
+  };
+  return isDense(main.shape, main.strides) && others.every(hasSameOrder);
 }
 
-/** Runs a kernel over a table of the entries. Memory for the tables of both dtypes is taken before anything is written. */
+/** Runs a kernel over a table of the entries. Allocates the tables of both dtypes before the kernel writes anything. */
 function launchTable<Entry, Row extends TableRow>(table: TableOf<Entry, Row>, entries: readonly Entry[]): void {
   const { kernel, nanoseconds, bytes, write, views, rowOf } = table;
   withWorkspaces((workspace) => {
@@ -67,21 +70,25 @@ function launchTable<Entry, Row extends TableRow>(table: TableOf<Entry, Row>, en
   });
 }
 
-/** Runs a kernel over what it takes, and the definition over the rest: memory orders that differ are legal but rare. */
-function run<Entry, Row extends TableRow>(table: TableOf<Entry, Row>, entries: readonly Entry[], definition: (odd: Entry[]) => void): void {
+/** Runs a kernel over the flat entries, and the reference implementation over the others. Mixed memory orders are legal but rare. */
+function run<Entry, Row extends TableRow>(
+  table: TableOf<Entry, Row>,
+  entries: readonly Entry[],
+  runReference: (others: Entry[]) => void,
+): void {
   const flat: Entry[] = [];
-  const odd: Entry[] = [];
+  const others: Entry[] = [];
   for (const e of entries) {
     if (areFlat(table.views(e))) flat.push(e);
-    else odd.push(e);
+    else others.push(e);
   }
   launchTable(table, flat);
-  if (odd.length > 0) definition(odd);
+  if (others.length > 0) runReference(others);
 }
 
 const sgdTable: TableOf<SgdEntry, SgdRow> = {
   kernel: 'sgd',
-  nanoseconds: PASS,
+  nanoseconds: NANOSECONDS_PER_ELEMENT,
   bytes: BYTES.SgdRow,
   write: writeSgdRow,
   views: ({ param, grad, velocity }) => [param, grad, velocity],
@@ -102,7 +109,7 @@ const sgdTable: TableOf<SgdEntry, SgdRow> = {
 
 const adamTable: TableOf<AdamEntry, AdamRow> = {
   kernel: 'adam',
-  nanoseconds: ROOT,
+  nanoseconds: NANOSECONDS_PER_ROOT,
   bytes: BYTES.AdamRow,
   write: writeAdamRow,
   views: ({ param, grad, expAvg, expAvgSq, maxExpAvgSq }) => [param, grad, expAvg, expAvgSq, maxExpAvgSq],
@@ -130,43 +137,38 @@ const adamTable: TableOf<AdamEntry, AdamRow> = {
 
 const blendTable: TableOf<BlendEntry, TableRow & BlendEntry> = {
   kernel: 'blend',
-  nanoseconds: PASS,
+  nanoseconds: NANOSECONDS_PER_ELEMENT,
   bytes: BYTES.BlendRow,
   write: writeBlendRow,
   views: ({ x, y }) => [x, y],
   rowOf: (entry, start) => ({ ...start, x: entry.x, y: entry.y, keep: entry.keep, take: entry.take }),
 };
 
-/** Σ x² over all views: the kernel writes partial sums, which are added in order. */
+/** Returns Σ x² over all views. The kernel writes partial sums, which are added in order. */
 function sumSquares(views: readonly View[]): number {
   const chunks = views.reduce((n, v) => n + divideUp(sizeOf(v.shape), ELEMENTS_PER_CHUNK), 0);
   let sum = 0;
   withWorkspaces((workspace) => {
-    const partials = workspace(doublesOf(chunks)).ptr;
+    const partials = workspace(float64Bytes(chunks)).ptr;
     let end = partials;
     const table: TableOf<View, Parameters<typeof writeSumSquaresRow>[0]> = {
       kernel: 'sumSquares',
-      nanoseconds: PASS,
+      nanoseconds: NANOSECONDS_PER_ELEMENT,
       bytes: BYTES.SumSquaresRow,
       write: writeSumSquaresRow,
       views: (v) => [v],
       rowOf: (x, start) => {
         const own = end;
-        end += doublesOf(divideUp(start.elements, ELEMENTS_PER_CHUNK));
+        end += float64Bytes(divideUp(start.elements, ELEMENTS_PER_CHUNK));
         return { ...start, x, partials: own };
       },
     };
-    run(table, views, (odd) => {
-      sum = reference.sumSquares(odd);
+    run(table, views, (others) => {
+      sum = reference.sumSquares(others);
     });
     for (const s of memoryViews().f64.subarray(partials / 8, end / 8)) sum += s;
   });
   return sum;
-}
-
-/** Bytes of n float64 numbers. */
-function doublesOf(n: number): number {
-  return n * 8;
 }
 
 export const optimizerKernels: OptimizerKernels = {

@@ -1,5 +1,5 @@
 /**
- * Pooling kernels: describes windows and launches assembly/pool/.
+ * Pooling kernels: computes the windows and launches assembly/pool/.
  */
 import { sizeOf } from '../../core/shape.ts';
 import type { Kernels, PoolParams } from '../interface.ts';
@@ -21,15 +21,15 @@ import { suffix, withWorkspaces } from './workspace.ts';
 
 type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
-/** About how many nanoseconds an element of a window takes. */
-const NANOSECONDS = 0.25;
+/** An estimate of the nanoseconds per element of a window. */
+const NANOSECONDS_PER_TAP = 0.25;
 
 function strides(v: View): ImageStrides {
   const [n, c, h, w] = v.strides as [number, number, number, number];
   return { n, c, h, w };
 }
 
-/** For each of n positions the windows that cover it: starts and ends are sorted, so they are one range. */
+/** Returns, for each of n positions, the windows that cover it. They are one range, as starts and ends are sorted. */
 function coveringWindows(spans: readonly Span[], n: number): CoveringWindows[] {
   let first = 0;
   let end = 0;
@@ -40,7 +40,7 @@ function coveringWindows(spans: readonly Span[], n: number): CoveringWindows[] {
   });
 }
 
-/** The runs of positions that the same windows cover. */
+/** Returns the runs of positions that are covered by the same windows. */
 function columnRunsOf(spans: readonly Span[], n: number): ColumnRun[] {
   const runs: { start: number; stop: number; first: number; end: number }[] = [];
   coveringWindows(spans, n).forEach(({ first, end }, i) => {
@@ -51,10 +51,10 @@ function columnRunsOf(spans: readonly Span[], n: number): ColumnRun[] {
   return runs;
 }
 
-/** How N images of C channels split, a row of the result a chunk. */
+/** The split of N images of C channels: one chunk per row of the result. */
 function splitOf(N: number, C: number, rows: number, w: Windows): Split {
-  const covered = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.first, 0);
-  return { chunks: N * rows, work: N * C * covered(w.rows) * covered(w.columns) * NANOSECONDS };
+  const coveredBy = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.first, 0);
+  return { chunks: N * rows, work: N * C * coveredBy(w.rows) * coveredBy(w.columns) * NANOSECONDS_PER_TAP };
 }
 
 function average(x: View, y: View, w: Windows): void {
@@ -96,7 +96,7 @@ function averageGrad(g: View, dx: View, w: Windows): void {
   });
 }
 
-/** The geometry of max pooling: images x (or their gradient), windows y (or theirs). */
+/** Returns the arguments that describe a max pool: x are the images or their gradient, y the results or their gradient. */
 function maxPoolArgs(x: View, y: View, index: View, p: PoolParams): MaxPoolArgs {
   const [, C, H, W] = x.shape as [number, number, number, number];
   const [, , OH, OW] = y.shape as [number, number, number, number];
@@ -108,9 +108,9 @@ function maxPoolArgs(x: View, y: View, index: View, p: PoolParams): MaxPoolArgs 
   return { C, H, W, OH, OW, ...windows, xStrides: strides(x), yStrides: strides(y), indexStrides: strides(index) };
 }
 
-/** A chunk is a row of `out`: of y in the forward kernel, of dx in its adjoint. */
+/** The split of max pooling: one chunk per row of `out`, which is y in the forward kernel and dx in its adjoint. */
 function maxPoolSplit(x: View, y: View, p: PoolParams, out: View): Split {
-  return { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS };
+  return { chunks: x.shape[0]! * out.shape[2]!, work: sizeOf(y.shape) * p.kernel[0] * p.kernel[1] * NANOSECONDS_PER_TAP };
 }
 
 export const poolingKernels: Pick<Kernels, Pooling> = {

@@ -4,7 +4,7 @@
 import { memoryViews, type MemoryViews } from '../memory/wasm-memory.ts';
 import type { Workspaces } from './workspace.ts';
 
-/** Stores records side by side in a workspace, `bytes` apart, with the writer of their class; returns the table's address. */
+/** Stores records one after another in a workspace, `bytes` apart, with the generated writer of their class. Returns the table's address. */
 export function storeRecords<R>(
   write: (record: R, at: number, views: MemoryViews) => void,
   bytes: number,

@@ -1,5 +1,6 @@
 /**
- * Sums, products, maxima and minima: chooses one of two ways through x and cuts long reductions; see assembly/reduce/reduce.ts.
+ * Sums, products, maxima and minima: chooses between reduction by rows and by columns, and divides long reductions into segments; see
+ * assembly/reduce/reduce.ts.
  */
 import { ITEM_SIZE, type DType } from '../../core/dtype.ts';
 import { planIteration } from '../../core/plan.ts';
@@ -11,14 +12,14 @@ import type { CombineArgs, KeptLoop, ReducedLoop } from './arguments.generated.t
 import { elementwiseKernels } from './elementwise.ts';
 import { exportsOf } from './export-names.ts';
 import { launch } from './launch.ts';
-import { CHUNK, itemsPerChunk, NANOSECONDS } from './work.ts';
+import { CHUNK_ELEMENTS, itemsPerChunk, NANOSECONDS_PER_ELEMENT } from './work.ts';
 
-/** The widest piece of columns that one chunk of a column reduction takes. */
-const COLUMNS = 2048;
-/** A reduction with at least this many independent results is not cut into segments. */
+/** The most columns in one piece of a reduction by columns. */
+const MOST_COLUMNS = 2048;
+/** A reduction with at least this many independent results is not divided into segments. */
 const ENOUGH_RESULTS = 32;
 
-/** Bytes per element of a reduction's partial results: float64 for floats, int32. */
+/** Bytes of a partial result: float64 for floats, int32 for int32 and bool. */
 const PARTIAL_SIZE: Record<DType, number> = { float32: 8, float64: 8, int32: 4, bool: 4 };
 
 const rowsExport = exportsOf<'reduce_rows_', ReduceOp>('reduce_rows_');
@@ -29,7 +30,7 @@ const combineExport = exportsOf<'reduce_combine_', ReduceOp>('reduce_combine_');
 interface ReduceLoops {
   readonly kept: KeptLoop[];
   readonly reduced: ReducedLoop[];
-  /** Whether the innermost loop over x is a kept one that goes from element to element. */
+  /** Whether the innermost loop is a kept one over contiguous elements of x. */
   readonly columns: boolean;
 }
 
@@ -56,22 +57,22 @@ function countOf(loops: readonly ReducedLoop[]): number {
   return n;
 }
 
-/** Each result walks over its own elements. */
+/** Computes each result from its own elements, row by row. */
 function reduceRows(op: ReduceOp, x: View, y: View, { kept, reduced: all }: ReduceLoops): void {
   const inner = all[0]!;
-  const pieces = Math.ceil(inner.size / CHUNK);
-  const run = Math.min(inner.size, CHUNK);
+  const pieces = Math.ceil(inner.size / CHUNK_ELEMENTS);
+  const run = Math.min(inner.size, CHUNK_ELEMENTS);
   const reduced = all.slice(1);
   if (pieces > 1 || reduced.length === 0) reduced.unshift({ size: pieces, xStride: run * inner.xStride });
   const rows = countOf(reduced);
   const results = countOf(kept);
-  const whole = results >= ENOUGH_RESULTS || rows * run <= 2 * CHUNK;
+  const whole = results >= ENOUGH_RESULTS || rows * run <= 2 * CHUNK_ELEMENTS;
   const rowsPerSegment = whole ? rows : itemsPerChunk(run);
   const segments = Math.ceil(rows / rowsPerSegment);
   const items = results * segments;
   const perChunk = itemsPerChunk(rowsPerSegment * run);
   const partials = segments > 1 ? allocate(items * PARTIAL_SIZE[x.dtype]) : null;
-  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * run * NANOSECONDS };
+  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * run * NANOSECONDS_PER_ELEMENT };
   try {
     launch(rowsExport(op, x.dtype), split, {
       x,
@@ -96,23 +97,23 @@ function reduceRows(op: ReduceOp, x: View, y: View, { kept, reduced: all }: Redu
   }
 }
 
-/** Contiguous runs of results advance together. */
+/** Computes contiguous runs of results together. */
 function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: ReduceLoops): void {
   const columns = kept[0]!.size;
   const outer = kept.slice(1);
-  const pieces = Math.ceil(columns / COLUMNS);
-  const width = Math.min(columns, COLUMNS);
+  const pieces = Math.ceil(columns / MOST_COLUMNS);
+  const width = Math.min(columns, MOST_COLUMNS);
   const outerResults = countOf(outer);
   const rows = countOf(reduced);
   const direct = reduced.length === 1 && rows <= BLOCK_ROWS && kept[0]!.yStride === ITEM_SIZE[y.dtype];
   const whole = direct || outerResults * pieces >= ENOUGH_RESULTS;
-  const rowsPerSegment = whole ? rows : Math.ceil(CHUNK / width / BLOCK_ROWS) * BLOCK_ROWS;
+  const rowsPerSegment = whole ? rows : Math.ceil(CHUNK_ELEMENTS / width / BLOCK_ROWS) * BLOCK_ROWS;
   const segments = Math.ceil(rows / rowsPerSegment);
   const items = segments * outerResults * pieces;
   const perChunk = itemsPerChunk(width * rowsPerSegment);
   const results = outerResults * columns;
   const partials = direct ? null : allocate(segments * results * PARTIAL_SIZE[x.dtype]);
-  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * NANOSECONDS };
+  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * NANOSECONDS_PER_ELEMENT };
   try {
     launch(columnsExport(op, x.dtype), split, {
       x,
@@ -138,10 +139,10 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
   }
 }
 
-/** Joins partial results, in the order of their segments, to y. */
+/** Combines partial results in the order of their segments, and writes y. */
 function combine(op: ReduceOp, y: View, sums: Omit<CombineArgs, 'y' | 'loopCount' | 'loops'>, kept: readonly KeptLoop[]): void {
   const { results, segments } = sums;
-  const split = { chunks: Math.ceil(results / COMBINED_RESULTS), work: results * segments * NANOSECONDS };
+  const split = { chunks: Math.ceil(results / COMBINED_RESULTS), work: results * segments * NANOSECONDS_PER_ELEMENT };
   launch(combineExport(op, y.dtype), split, { ...sums, y, loopCount: kept.length, loops: kept });
 }
 

@@ -1,18 +1,22 @@
 /**
- * How elementwise work is cut into chunks, and estimates of its time. The estimates decide which calls are shared among threads,
- * never a result.
+ * How elementwise work is divided into chunks, and estimates of its time. The estimates affect scheduling only, never results.
  */
 
-/** Elements in a chunk: enough to hide its start, few enough to spread over threads. */
-export const CHUNK = 16384;
+/** Elements in a chunk: enough that starting a chunk costs little, few enough that all threads get some. */
+export const CHUNK_ELEMENTS = 16384;
 
-/** About how many nanoseconds an element takes that is copied, added or compared. */
-export const NANOSECONDS = 0.25;
+/** An estimate of the nanoseconds per element that is copied, added or compared: of one pass over memory. */
+export const NANOSECONDS_PER_ELEMENT = 0.25;
 
-/** How many times as long a kernel takes that goes from element to element, not by vectors. */
-export const SCALAR = 5;
+/** The cost of a kernel that processes single elements, not vectors, as a multiple of a vectorized one's. */
+export const SCALAR_COST = 5;
 
-/** How many indivisible items of `size` elements make a chunk. */
+/** Returns how many indivisible items of `size` elements make up a chunk. */
 export function itemsPerChunk(size: number): number {
-  return Math.max(1, Math.floor(CHUNK / size));
+  return Math.max(1, Math.floor(CHUNK_ELEMENTS / size));
+}
+
+/** Returns the bytes of n float64 numbers. */
+export function float64Bytes(n: number): number {
+  return n * 8;
 }

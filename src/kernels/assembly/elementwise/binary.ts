@@ -1,10 +1,10 @@
 /**
- * y = f(a, b) over nests of y, a and b (see strided.ts).
+ * y = f(a, b) over nests of y, a and b (see runtime/strided.ts).
  *
- * A run whose operands are contiguous or broadcast goes through SIMD, any other through scalars. The operation is a
- * constant that the compiler folds, so that each exported kernel holds one operation only.
+ * Runs whose operands are contiguous or broadcast are processed by vectors, all others element by element. The operation is a
+ * constant that the compiler folds, so that each exported kernel contains the code of one operation.
  */
-import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } from '../runtime/strided';
 
 const ADD = 0;
 const SUB = 1;
@@ -25,7 +25,7 @@ function binaryVector<T>(op: i32, a: v128, b: v128): v128 {
   if (op == MUL) return v128.mul<T>(a, b);
   if (op == MAXIMUM) return v128.max<T>(a, b);
   if (op == MINIMUM) return v128.min<T>(a, b);
-  // g = a, y = b: one pass in place of a comparison and a selection, or of three products.
+  // g = a, y = b: one pass instead of a comparison and a selection, or of three products.
   if (op == RELU_GRAD) return v128.andnot(a, v128.le<T>(b, v128.splat<T>(0)));
   if (op == SIGMOID_GRAD) return v128.mul<T>(v128.mul<T>(a, b), v128.sub<T>(v128.splat<T>(1), b));
   if (op == TANH_GRAD) return v128.mul<T>(a, v128.sub<T>(v128.splat<T>(1), v128.mul<T>(b, b)));
@@ -51,11 +51,11 @@ function binaryScalar<T>(op: i32, a: T, b: T): T {
   return a;
 }
 
-/** aᵇ as C has it: 1 to any power is 1, and (−1)^±∞ too. The library takes the exponents 2, 1/2, 0 and ±1 apart. */
+/** aᵇ as in C: 1 to any power is 1, and (−1)^±∞ is 1. The library has special cases for the exponents 2, 1/2, 0 and ±1. */
 function power(a: f64, b: f64): f64 {
   if (b == 3.0) return a * a * a;
   if (a == 1.0 || (a == -1.0 && abs(b) == Infinity)) return 1.0;
-  // The library's small pow looks at half of the exponent's bits: 2 + 1e-9 would be even.
+  // The library's pow (optimized for size) reads half of the exponent's bits, and would treat 2 + 1e-9 as even.
   if (b != floor(b)) return a < 0.0 && a > -Infinity ? NaN : Math.pow(abs(a), b);
   return Math.pow(a, b);
 }
@@ -96,7 +96,7 @@ function binaryRun<T>(op: i32, y: usize, a: usize, b: usize, n: i32, sy: usize, 
     }
   }
   if (op == POW) {
-    // x² of a whole run is a multiplication.
+    // A run with exponent 2 is computed by multiplications.
     if (sy == size && sa == size && sb == 0 && load<T>(b) == 2) {
       for (; i <= n - lanes; i += lanes) {
         const x = v128.load(a);
@@ -114,7 +114,7 @@ function binaryRun<T>(op: i32, y: usize, a: usize, b: usize, n: i32, sy: usize, 
   }
 }
 
-/** y[r][c] = f(a[r][c], b[c]) for n columns, a multiple of four vectors, which of b are held in registers. */
+/** y[r][c] = f(a[r][c], b[c]) for n columns, a multiple of four vectors. Four vectors of b at a time stay in registers. */
 // @ts-ignore: decorator
 @inline
 function binaryColumns<T>(op: i32, y: usize, a: usize, b: usize, n: i32, rows: u32, ry: usize, ra: usize): void {
@@ -144,7 +144,7 @@ function binaryColumns<T>(op: i32, y: usize, a: usize, b: usize, n: i32, rows: u
 @inline
 function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 3);
+  const sweep = sweepOf(nest, 3);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 3, 0);
@@ -153,12 +153,12 @@ function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const sy = runStride(nest, 0);
   const sa = runStride(nest, 1);
   const sb = runStride(nest, 2);
-  // One short b for all rows of a walk, such as a vector per channel over channels-last images.
+  // All rows of a sweep use the same short b, such as one number per channel of channels-last images.
   const columns = <i32>(64 / sizeof<T>());
   const repeats = rb == 0 && run == tail && run <= 8 * columns && run % columns == 0 && sy == sizeof<T>() && sa == sy && sb == sy;
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 3, 0, row);
     let a = rowPointer(nest, 3, 1, row);
     let b = rowPointer(nest, 3, 2, row);
@@ -169,7 +169,7 @@ function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
       }
     }
     for (; row < stop; row++) {
-      binaryRun<T>(op, y, a, b, row + 1 == walkEnd ? tail : run, sy, sa, sb);
+      binaryRun<T>(op, y, a, b, row + 1 == sweepEnd ? tail : run, sy, sa, sb);
       y += ry;
       a += ra;
       b += rb;

@@ -1,10 +1,10 @@
 /**
- * y = a ∘ b, as bytes, over nests of y, a and b; y = c ? a : b over nests of y, c, a and b (see strided.ts).
+ * y = a ∘ b, as bytes, over nests of y, a and b; y = c ? a : b over nests of y, c, a and b (see runtime/strided.ts).
  *
- * A run whose operands are contiguous or broadcast goes through SIMD, any other through scalars. The operation is a
- * constant that the compiler folds, so that each exported kernel holds one operation only.
+ * Runs whose operands are contiguous or broadcast are processed by vectors, all others element by element. The operation is a
+ * constant that the compiler folds, so that each exported kernel contains the code of one operation.
  */
-import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } from '../runtime/strided';
 
 const EQ = 0;
 const NE = 1;
@@ -35,14 +35,14 @@ function compareScalar<T>(op: i32, a: T, b: T): bool {
   return a >= b;
 }
 
-/** Vector k of the operand at p: loaded, or its one element where the stride is 0. */
+/** Returns vector k of the operand at p; all lanes are its one element if the stride is 0. */
 // @ts-ignore: decorator
 @inline
 function operand<T>(p: usize, s: usize, k: usize): v128 {
   return s != 0 ? v128.load(p + (k << 4)) : v128.load_splat<T>(p);
 }
 
-/** The mask of elements 4k … 4k+3, one 32-bit lane each. */
+/** Returns the mask of elements 4k … 4k+3, one 32-bit lane each. */
 // @ts-ignore: decorator
 @inline
 function mask4<T>(op: i32, a: usize, b: usize, sa: usize, sb: usize, k: usize): v128 {
@@ -52,7 +52,7 @@ function mask4<T>(op: i32, a: usize, b: usize, sa: usize, sb: usize, k: usize): 
   return i32x4.shuffle(low, high, 0, 2, 4, 6);
 }
 
-/** The mask of 16 elements, one byte each. */
+/** Returns the mask of 16 elements, one byte each. */
 // @ts-ignore: decorator
 @inline
 function mask16<T>(op: i32, a: usize, b: usize, sa: usize, sb: usize): v128 {
@@ -87,7 +87,7 @@ function compareRun<T>(op: i32, y: usize, a: usize, b: usize, n: i32, sy: usize,
 @inline
 function compare<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 3);
+  const sweep = sweepOf(nest, 3);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 3, 0);
@@ -97,13 +97,13 @@ function compare<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const sa = runStride(nest, 1);
   const sb = runStride(nest, 2);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 3, 0, row);
     let a = rowPointer(nest, 3, 1, row);
     let b = rowPointer(nest, 3, 2, row);
     for (; row < stop; row++) {
-      compareRun<T>(op, y, a, b, row + 1 == walkEnd ? tail : run, sy, sa, sb);
+      compareRun<T>(op, y, a, b, row + 1 == sweepEnd ? tail : run, sy, sa, sb);
       y += ry;
       a += ra;
       b += rb;
@@ -111,9 +111,9 @@ function compare<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   }
 }
 
-// — where: T is an integer type of the elements' size, their bits are only moved —
+// — where: T is an integer type of the elements' size, as their bits are only copied —
 
-/** One vector's worth of bytes of c from c, each spread over a whole lane of T, 0 or all ones. */
+/** Returns the condition for one vector of T: each byte at c becomes a lane of zeros or ones. */
 // @ts-ignore: decorator
 @inline
 function condition<T>(c: usize, s: usize): v128 {
@@ -153,7 +153,7 @@ function whereRun<T>(y: usize, c: usize, a: usize, b: usize, n: i32, sy: usize, 
 @inline
 function where<T>(nest: Nest, first: i32, last: i32): void {
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 4);
+  const sweep = sweepOf(nest, 4);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 4, 0);
@@ -165,14 +165,14 @@ function where<T>(nest: Nest, first: i32, last: i32): void {
   const sa = runStride(nest, 2);
   const sb = runStride(nest, 3);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 4, 0, row);
     let c = rowPointer(nest, 4, 1, row);
     let a = rowPointer(nest, 4, 2, row);
     let b = rowPointer(nest, 4, 3, row);
     for (; row < stop; row++) {
-      const n = row + 1 == walkEnd ? tail : run;
+      const n = row + 1 == sweepEnd ? tail : run;
       whereRun<T>(y, c, a, b, n, sy, sc, sa, sb);
       y += ry;
       c += rc;

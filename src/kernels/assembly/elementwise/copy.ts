@@ -1,11 +1,11 @@
 /**
- * y = x, converted, over nests of y and x (see strided.ts); and transposes in tiles.
+ * y = x, converted, over nests of y and x (see runtime/strided.ts); and transposes, block by block.
  */
 import { Input, Output, Records } from '../runtime/abi';
-import { Nest, endRow, firstRow, offsetOf, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, offsetOf, rowPointer, rowStride, runStride, sweepOf } from '../runtime/strided';
 
-/** From this many bytes on, memory.copy beats a loop of vectors. */
-const LONG = 512;
+/** From this many bytes on, memory.copy is faster than a loop over vectors. */
+const BULK_COPY_BYTES = 512;
 
 /** float → int truncates and saturates; anything → bool (u8) is ≠ 0. */
 // @ts-ignore: decorator
@@ -15,7 +15,7 @@ function convert<X, Y>(x: X): Y {
   return <Y>x;
 }
 
-/** Four elements at x as a vector of f32. */
+/** Returns four elements at x as a vector of f32. */
 // @ts-ignore: decorator
 @inline
 function floats4<X>(x: usize): v128 {
@@ -24,7 +24,7 @@ function floats4<X>(x: usize): v128 {
   return f32x4.convert_i32x4_s(v128.load(x));
 }
 
-/** X and Y differ, or are an integer type of the elements' size whose bits are moved. */
+/** X and Y differ, or are one integer type of the elements' size, whose bits are copied. */
 // @ts-ignore: decorator
 @inline
 function copyRun<X, Y>(y: usize, x: usize, n: i32, sy: usize, sx: usize): void {
@@ -33,7 +33,7 @@ function copyRun<X, Y>(y: usize, x: usize, n: i32, sy: usize, sx: usize): void {
     if (isFloat<X>() == isFloat<Y>() && sizeof<X>() == sizeof<Y>()) {
       const lanes = <i32>(16 / sizeof<Y>());
       if (sx == sizeof<X>()) {
-        if (n * <i32>sizeof<Y>() >= LONG) {
+        if (n * <i32>sizeof<Y>() >= BULK_COPY_BYTES) {
           memory.copy(y, x, <usize>n * sizeof<Y>());
           return;
         }
@@ -70,7 +70,7 @@ function copyRun<X, Y>(y: usize, x: usize, n: i32, sy: usize, sx: usize): void {
 @inline
 function copy<X, Y>(nest: Nest, first: i32, last: i32): void {
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 2);
+  const sweep = sweepOf(nest, 2);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 2, 0);
@@ -78,22 +78,22 @@ function copy<X, Y>(nest: Nest, first: i32, last: i32): void {
   const sy = runStride(nest, 0);
   const sx = runStride(nest, 1);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 2, 0, row);
     let x = rowPointer(nest, 2, 1, row);
     for (; row < stop; row++) {
-      copyRun<X, Y>(y, x, row + 1 == walkEnd ? tail : run, sy, sx);
+      copyRun<X, Y>(y, x, row + 1 == sweepEnd ? tail : run, sy, sx);
       y += ry;
       x += rx;
     }
   }
 }
 
-/** y[p][q..q+lanes) = x[q..q+lanes)[p] for `lanes` p: one vector each way. sy steps p in y, sx steps q in x. */
+/** y[p][q] = x[q][p] for a square of one vector per row. sy is the bytes from p to p + 1 in y, sx those from q to q + 1 in x. */
 // @ts-ignore: decorator
 @inline
-function transposeBlock<T>(y: usize, x: usize, sy: usize, sx: usize): void {
+function transposeVectors<T>(y: usize, x: usize, sy: usize, sx: usize): void {
   if (sizeof<T>() == 4) {
     const r0 = v128.load(x);
     const r1 = v128.load(x + sx);
@@ -115,7 +115,7 @@ function transposeBlock<T>(y: usize, x: usize, sy: usize, sx: usize): void {
   }
 }
 
-/** A loop around the matrices that a transpose copies; strides in bytes. */
+/** A loop over the matrices that a transpose copies; strides in bytes. */
 @unmanaged
 class TransposeLoop {
   size: u32;
@@ -133,10 +133,10 @@ class TransposeArgs {
   /** Bytes from row to row of y, and from column to column in x. */
   yStride: usize;
   xStride: usize;
-  /** Rows and columns of a tile. */
-  tileP: i32;
-  tileQ: i32;
-  /** Strips of tileP rows in a matrix, in all matrices, and in a chunk. */
+  /** Rows and columns of a block. */
+  blockP: i32;
+  blockQ: i32;
+  /** The number of strips of blockP rows in a matrix, in all matrices, and in a chunk. */
   strips: i32;
   allStrips: i32;
   stripsPerChunk: i32;
@@ -145,7 +145,7 @@ class TransposeArgs {
   loops: Records<TransposeLoop>;
 }
 
-/** Copies matrices whose rows lie in memory where y's columns do: y[b][p][q] = x[b][q][p], contiguous along q in y and along p in x. */
+/** Transposes matrices: y[b][p][q] = x[b][q][p], contiguous along q in y and along p in x. */
 // @ts-ignore: decorator
 @inline
 function transpose<T>(args: TransposeArgs, first: i32, last: i32): void {
@@ -153,32 +153,32 @@ function transpose<T>(args: TransposeArgs, first: i32, last: i32): void {
   const Q = args.Q;
   const sy = args.yStride;
   const sx = args.xStride;
-  const tileP = args.tileP;
-  const tileQ = args.tileQ;
+  const blockP = args.blockP;
+  const blockQ = args.blockQ;
   const strips = args.strips;
   const end = min(args.allStrips, last * args.stripsPerChunk);
   const record = offsetof<TransposeLoop>();
   for (let strip = first * args.stripsPerChunk; strip < end; strip++) {
     const matrix = strip / strips;
-    const p = (strip - matrix * strips) * tileP;
+    const p = (strip - matrix * strips) * blockP;
     const y = args.y + offsetOf(args.loops, args.loopCount, record, offsetof<TransposeLoop>('yStride'), matrix) + <usize>p * sy;
     const x = args.x + offsetOf(args.loops, args.loopCount, record, offsetof<TransposeLoop>('xStride'), matrix) + <usize>p * sizeof<T>();
-    for (let q = 0; q < Q; q += tileQ) {
-      transposeTile<T>(y + <usize>q * sizeof<T>(), x + <usize>q * sx, min(tileP, P - p), min(tileQ, Q - q), sy, sx);
+    for (let q = 0; q < Q; q += blockQ) {
+      transposeBlock<T>(y + <usize>q * sizeof<T>(), x + <usize>q * sx, min(blockP, P - p), min(blockQ, Q - q), sy, sx);
     }
   }
 }
 
-/** y[p][q] = x[q][p] for one tile. */
+/** y[p][q] = x[q][p] for one block. */
 // @ts-ignore: decorator
 @inline
-function transposeTile<T>(y: usize, x: usize, P: i32, Q: i32, sy: usize, sx: usize): void {
+function transposeBlock<T>(y: usize, x: usize, P: i32, Q: i32, sy: usize, sx: usize): void {
   let q = 0;
   if (sizeof<T>() > 1) {
     const lanes = <i32>(16 / sizeof<T>());
     for (; q <= Q - lanes; q += lanes) {
       let p = 0;
-      for (; p <= P - lanes; p += lanes) transposeBlock<T>(y + <usize>p * sy, x + <usize>p * sizeof<T>(), sy, sx);
+      for (; p <= P - lanes; p += lanes) transposeVectors<T>(y + <usize>p * sy, x + <usize>p * sizeof<T>(), sy, sx);
       for (; p < P; p++) {
         const column = x + <usize>p * sizeof<T>();
         for (let k = 0; k < lanes; k++) store<T>(y + <usize>p * sy + <usize>k * sizeof<T>(), load<T>(column + <usize>k * sx));

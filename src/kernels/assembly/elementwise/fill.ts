@@ -1,12 +1,12 @@
 /**
- * y = value.
+ * y = value over a nest of y (see runtime/strided.ts).
  */
-import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } from '../runtime/strided';
 
 @unmanaged
 class FillArgs {
   value: f64;
-  /** Of y. */
+  /** The nest of y. */
   nest: Nest;
 }
 
@@ -16,17 +16,17 @@ function fill<T>(args: FillArgs, first: i32, last: i32): void {
   const value = <T>args.value;
   const nest = args.nest;
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 1);
+  const sweep = sweepOf(nest, 1);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 1, 0);
   const sy = runStride(nest, 0);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 1, 0, row);
     for (; row < stop; row++) {
-      fillRun<T>(value, y, row + 1 == walkEnd ? tail : run, sy);
+      fillRun<T>(value, y, row + 1 == sweepEnd ? tail : run, sy);
       y += ry;
     }
   }

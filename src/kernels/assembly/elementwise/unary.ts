@@ -1,11 +1,11 @@
 /**
- * y = f(x) over nests of y and x (see strided.ts).
+ * y = f(x) over nests of y and x (see runtime/strided.ts).
  *
- * A run whose operands are contiguous or broadcast goes through SIMD, any other through scalars. The operation is a
- * constant that the compiler folds, so that each exported kernel holds one operation only.
+ * Runs whose operands are contiguous or broadcast are processed by vectors, all others element by element. The operation is a
+ * constant that the compiler folds, so that each exported kernel contains the code of one operation.
  */
 import { erf, exp4, sigmoid, sigmoid4, tanh4 } from '../simd/math';
-import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, walkOf } from '../runtime/strided';
+import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } from '../runtime/strided';
 
 const NEG = 0;
 const ABS = 1;
@@ -27,7 +27,7 @@ const FLOOR = 16;
 const CEIL = 17;
 const ROUND = 18;
 
-/** Whether f has a SIMD form on vectors of T. */
+/** Returns whether f is computed by vectors of T. */
 // @ts-ignore: decorator
 @inline
 function hasVector<T>(op: i32): bool {
@@ -43,10 +43,10 @@ function unaryVector<T>(op: i32, x: v128): v128 {
   if (op == SQUARE) return v128.mul<T>(x, x);
   const zero = v128.splat<T>(0);
   const one = v128.splat<T>(1);
-  // A zero or NaN falls through to x itself.
+  // Zeros and NaN return x itself.
   if (op == SIGN) return v128.bitselect(one, v128.bitselect(v128.splat<T>(-1), x, v128.lt<T>(x, zero)), v128.gt<T>(x, zero));
   if (isFloat<T>()) {
-    // pmax(x, 0) is x < 0 ? 0 : x: one instruction, and a NaN stays.
+    // pmax(x, 0) is x < 0 ? 0 : x: one instruction, which propagates NaN.
     if (op == RELU) return v128.pmax<T>(x, zero);
     if (op == RECIPROCAL) return v128.div<T>(one, x);
     if (op == SQRT) return v128.sqrt<T>(x);
@@ -116,7 +116,7 @@ function unaryRun<T>(op: i32, y: usize, x: usize, n: i32, sy: usize, sx: usize):
 @inline
 function unary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const end = endRow(nest, last);
-  const walk = walkOf(nest, 2);
+  const sweep = sweepOf(nest, 2);
   const run = nest.run;
   const tail = nest.tail;
   const ry = rowStride(nest, 2, 0);
@@ -124,12 +124,12 @@ function unary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   const sy = runStride(nest, 0);
   const sx = runStride(nest, 1);
   for (let row = firstRow(nest, first); row < end; ) {
-    const walkEnd = row - (row % walk) + walk;
-    const stop = min(end, walkEnd);
+    const sweepEnd = row - (row % sweep) + sweep;
+    const stop = min(end, sweepEnd);
     let y = rowPointer(nest, 2, 0, row);
     let x = rowPointer(nest, 2, 1, row);
     for (; row < stop; row++) {
-      unaryRun<T>(op, y, x, row + 1 == walkEnd ? tail : run, sy, sx);
+      unaryRun<T>(op, y, x, row + 1 == sweepEnd ? tail : run, sy, sx);
       y += ry;
       x += rx;
     }

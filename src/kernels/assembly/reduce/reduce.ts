@@ -1,11 +1,11 @@
 /**
  * Sums, products, maxima and minima over strided dims, in two ways:
- *   rows     each result walks over its own elements; for reduced dims that are innermost, or anything strided
- *   columns  a run of results is contiguous in x and advances together; for reduced dims outside a contiguous kept one
- * A long reduction is cut into segments of fixed length whose partial results `combine` joins in order.
+ *   rows     computes each result from its own elements; for reduced dims that are innermost, and for strided x
+ *   columns  computes a run of results, contiguous in x, together; for reduced dims outside a contiguous kept one
+ * A long reduction is divided into segments of fixed length. `combine` combines their partial results in order.
  *
- * T is the element type, A the type of partial results: f64 for floats, i32 for int32. Float32 sums stay in SIMD lanes for
- * at most 64 additions, of two elements each, before they move to float64, so that their error does not grow with their length.
+ * T is the element type, A the type of partial results: f64 for floats, i32 for int32. A SIMD lane takes at most 64 additions of
+ * float32, of two elements each, before it is added to a float64 sum. So the error does not grow with the length of the sum.
  */
 import { BLOCK_ROWS, COMBINED_RESULTS } from '../constants';
 import { Flag, Input, OptionalOutput, Output, Records } from '../runtime/abi';
@@ -34,7 +34,7 @@ function scalar<A>(op: i32, a: A, b: A): A {
   return min<A>(a, b);
 }
 
-/** Products have no SIMD form: lanes of float32 could overflow where the whole product does not. */
+/** Products are not computed by vectors: a float32 lane could overflow although the whole product does not. */
 // @ts-ignore: decorator
 @inline
 function vector<T>(op: i32, a: v128, b: v128): v128 {
@@ -43,16 +43,16 @@ function vector<T>(op: i32, a: v128, b: v128): v128 {
   return v128.min<T>(a, b);
 }
 
-/** All lanes of v joined with `acc`. */
+/** Returns `acc` combined with all lanes of v. */
 // @ts-ignore: decorator
 @inline
-function joinLanes<T, A>(op: i32, acc: A, v: v128): A {
+function combineLanes<T, A>(op: i32, acc: A, v: v128): A {
   acc = scalar<A>(op, acc, scalar<A>(op, <A>v128.extract_lane<T>(v, 0), <A>v128.extract_lane<T>(v, 1)));
   if (sizeof<T>() == 4) acc = scalar<A>(op, acc, scalar<A>(op, <A>v128.extract_lane<T>(v, 2), <A>v128.extract_lane<T>(v, 3)));
   return acc;
 }
 
-/** `acc` joined with n elements at x, s bytes apart. */
+/** Returns `acc` combined with n elements at x, s bytes apart. */
 // @ts-ignore: decorator
 @inline
 function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
@@ -67,7 +67,7 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
         let v2 = v128.load(x, 32);
         let v3 = v128.load(x, 48);
         x += 64;
-        // Two of each are joined first, so that a sum waits for its last addition once in 128 bytes.
+        // Combining pairs of vectors first halves the chain of dependent additions: one per accumulator in 128 bytes.
         for (i += block; i <= stop - block; i += 2 * block) {
           v0 = vector<T>(op, v0, vector<T>(op, v128.load(x), v128.load(x, 64)));
           v1 = vector<T>(op, v1, vector<T>(op, v128.load(x, 16), v128.load(x, 80)));
@@ -83,7 +83,7 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
           x += 64;
           i += block;
         }
-        acc = joinLanes<T, A>(op, acc, vector<T>(op, vector<T>(op, v0, v1), vector<T>(op, v2, v3)));
+        acc = combineLanes<T, A>(op, acc, vector<T>(op, vector<T>(op, v0, v1), vector<T>(op, v2, v3)));
       }
       const lanes = <i32>(16 / sizeof<T>());
       if (i <= n - lanes) {
@@ -93,7 +93,7 @@ function reduceRun<T, A>(op: i32, acc: A, x: usize, n: i32, s: usize): A {
           v = vector<T>(op, v, v128.load(x));
           x += 16;
         }
-        acc = joinLanes<T, A>(op, acc, v);
+        acc = combineLanes<T, A>(op, acc, v);
       }
     }
   }
@@ -112,25 +112,25 @@ class KeptLoop {
   yStride: usize;
 }
 
-/** A loop over what is reduced; the stride in bytes. */
+/** A loop over reduced elements; the stride in bytes. */
 @unmanaged
 class ReducedLoop {
   size: u32;
   xStride: usize;
 }
 
-/** What both ways of reducing are told. A segment's partial results have type A. */
+/** The arguments that reductions by rows and by columns share. Partial results have type A. */
 @unmanaged
 class ReduceArgs {
   x: Input;
-  /** The result, where it is written at once; null where there are partial results. */
+  /** The result; null if the kernel writes partial results. */
   y: OptionalOutput;
-  /** Partial results; 0 where y is written at once. */
+  /** Partial results; 0 if the kernel writes y. */
   partials: usize;
-  /** Work items, and how many of them are a chunk. */
+  /** The number of items of work, in all and per chunk. */
   items: i32;
   itemsPerChunk: i32;
-  /** Rows of a segment, and of the whole reduction. */
+  /** The number of rows of a segment, and of the whole reduction. */
   rowsPerSegment: u32;
   rows: u32;
   /** Loops, innermost first. */
@@ -143,14 +143,14 @@ class ReduceArgs {
 @unmanaged
 class ReduceRowsArgs extends ReduceArgs {
   segments: i32;
-  /** Elements of a row, and of the last row of a walk along the innermost reduced loop. */
+  /** Elements of a row, and of the last row of a sweep, which is one pass of the innermost reduced loop. */
   run: i32;
   tail: i32;
   /** Bytes from element to element of a row. */
   runStride: usize;
 }
 
-/** A work item is one segment of one result: result · segments + segment. */
+/** An item is one segment of one result: result · segments + segment. */
 // @ts-ignore: decorator
 @inline
 function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32): void {
@@ -169,23 +169,23 @@ function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32):
   const reduced = args.reducedCount;
   const keptLoops = args.kept;
   const reducedLoops = args.reduced;
-  const walk = load<u32>(reducedLoops);
-  const sWalk = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
+  const sweep = load<u32>(reducedLoops);
+  const sweepStride = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
   const sKept: usize = kept > 0 ? load<usize>(keptLoops, offsetof<KeptLoop>('xStride')) : 0;
   for (let item = first * itemsPerChunk; item < end; item++) {
-    // With at most one loop of a kind there is nothing to divide: many short rows are common.
+    // Reductions of many short rows are common, so divisions are avoided where there is at most one loop of a kind.
     const result = segments == 1 ? item : item / segments;
     let row = <u32>(item - result * segments) * rowsPerSegment;
     const stop = min(rows, row + rowsPerSegment);
     const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), result));
     let acc = identity<A>(op);
     while (row < stop) {
-      const walkEnd = reduced == 1 ? rows : row - (row % walk) + walk;
-      const walkStop = min(stop, walkEnd);
-      let p = x0 + (reduced == 1 ? <usize>row * sWalk : offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row));
-      for (; row < walkStop; row++) {
-        acc = reduceRun<T, A>(op, acc, p, row + 1 == walkEnd ? tail : run, sx);
-        p += sWalk;
+      const sweepEnd = reduced == 1 ? rows : row - (row % sweep) + sweep;
+      const sweepStop = min(stop, sweepEnd);
+      let p = x0 + (reduced == 1 ? <usize>row * sweepStride : offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row));
+      for (; row < sweepStop; row++) {
+        acc = reduceRun<T, A>(op, acc, p, row + 1 == sweepEnd ? tail : run, sx);
+        p += sweepStride;
       }
     }
     if (segments == 1) store<T>(y + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), result), <T>acc);
@@ -193,7 +193,7 @@ function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32):
   }
 }
 
-/** Stores v as partial results of type A at p, or joins it to those that are there. */
+/** Stores v as partial results of type A at p, or combines it with those at p. */
 // @ts-ignore: decorator
 @inline
 function flush<T, A>(op: i32, p: usize, v: v128, isFirst: bool): void {
@@ -209,7 +209,7 @@ function flush<T, A>(op: i32, p: usize, v: v128, isFirst: bool): void {
 
 /**
  * One block of at most BLOCK_ROWS rows, s bytes apart, over n columns.
- * With `direct` the results of type T go to out; else those of type A are stored (isFirst) or joined there.
+ * If `direct`, writes results of type T to out. Otherwise writes partial results of type A (isFirst), or combines them with those at out.
  */
 // @ts-ignore: decorator
 @inline
@@ -290,15 +290,15 @@ function reduceBlock<T, A>(op: i32, out: usize, x: usize, n: i32, rows: i32, s: 
 class ReduceColumnsArgs extends ReduceArgs {
   columns: i32;
   columnsPerPiece: i32;
-  /** Pieces of the columns. */
+  /** The number of pieces of the columns. */
   pieces: i32;
-  /** Results outside the run of columns. */
+  /** The number of runs of columns. */
   outerResults: i32;
-  /** Whether results go to y: one walk of at most BLOCK_ROWS rows. Otherwise partials [segment][outer][column]. */
+  /** Whether the kernel writes y: one sweep of at most BLOCK_ROWS rows. Otherwise it writes partials [segment][outer][column]. */
   direct: Flag;
 }
 
-/** A work item is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece. */
+/** An item is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece. */
 // @ts-ignore: decorator
 @inline
 function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last: i32): void {
@@ -315,7 +315,7 @@ function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last:
   const reduced = args.reducedCount;
   const keptLoops = args.kept;
   const reducedLoops = args.reduced;
-  const walk = load<u32>(reducedLoops);
+  const sweep = load<u32>(reducedLoops);
   const s = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
   for (let item = first * itemsPerChunk; item < end; item++) {
     const index = item / pieces;
@@ -335,7 +335,7 @@ function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last:
     const stop = min(rows, start + rowsPerSegment);
     for (let row = start; row < stop; ) {
       const x = x0 + offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row);
-      const count = min(<u32>BLOCK_ROWS, min(stop - row, walk - (row % walk)));
+      const count = min(<u32>BLOCK_ROWS, min(stop - row, sweep - (row % sweep)));
       reduceBlock<T, A>(op, out, x, n, count, s, row == start, direct);
       row += count;
     }
@@ -355,7 +355,7 @@ class CombineArgs {
   partials: usize;
   results: i32;
   segments: i32;
-  /** Partial results from result to result, and from segment to segment. */
+  /** The number of partial results from result to result, and from segment to segment. */
   resultStride: i32;
   segmentStride: i32;
   /** Loops over y, innermost first. */
@@ -363,7 +363,7 @@ class CombineArgs {
   loops: Records<ResultLoop>;
 }
 
-/** Joins partial results in the order of their segments: y[r] = ⨁ₛ partial[r · resultStride + s · segmentStride]. */
+/** Combines partial results in the order of their segments: y[r] = ⨁ₛ partial[r · resultStride + s · segmentStride]. */
 // @ts-ignore: decorator
 @inline
 function combine<T, A>(op: i32, args: CombineArgs, first: i32, last: i32): void {
@@ -378,7 +378,7 @@ function combine<T, A>(op: i32, args: CombineArgs, first: i32, last: i32): void 
   const inner = count > 0 ? load<i32>(loops) : 1;
   const stride: usize = count > 0 ? load<usize>(loops, offsetof<ResultLoop>('yStride')) : 0;
   for (let r = first * COMBINED_RESULTS; r < end; ) {
-    // Where a result goes is worked out once for each run of the innermost loop.
+    // The address of a result is computed once for each run of the innermost loop.
     const runEnd = min(end, r + inner - r % inner);
     let to = y + offsetOf(loops, count, offsetof<ResultLoop>(), offsetof<ResultLoop>('yStride'), r);
     for (; r < runEnd; r++, to += stride) {

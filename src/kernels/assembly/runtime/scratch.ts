@@ -3,7 +3,7 @@
  * is used again. Results do not depend on which area it is.
  */
 
-/** Areas of `bytes` bytes each from `address` on. `flags` is a word for each, 0 where the area is free. */
+/** Areas of `bytes` bytes each from `address` on. `flags` points to a word per area, which is 0 while the area is free. */
 @unmanaged
 export class ScratchAreas {
   flags: usize;

@@ -1,18 +1,18 @@
 /**
- * Elementary functions: SIMD polynomials for float32, scalar ones where AssemblyScript's library has none.
+ * Elementary functions: SIMD polynomials for float32, and scalar functions that AssemblyScript's library lacks.
  */
 
-/** 1.5 · 2²³: adding it rounds a small float to a whole number, which then stands in the low bits. */
+/** 1.5 · 2²³: adding it rounds a small float to a whole number, in the low bits of the sum. */
 const ROUNDER: f32 = 12582912.0;
 
 /**
  * eˣ of four floats, relative error 2e-7: x = n·ln 2 + r with ln 2 in two parts (Cody–Waite), a polynomial of degree 5 for
- * (eʳ − 1 − r)/r² (Cephes' expf), and 2ⁿ in two factors so that both overflow and subnormal results come out right.
+ * (eʳ − 1 − r)/r² (Cephes' expf), and 2ⁿ in two factors so that overflow and subnormal results are right.
  */
 // @ts-ignore: decorator
 @inline
 export function exp4(x: v128): v128 {
-  // The constants come second: pmin and pmax then return a NaN in x.
+  // The constants are the second operands: pmin and pmax then propagate a NaN in x.
   x = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-104.0)), f32x4.splat(89.0));
   const z = f32x4.add(f32x4.mul(x, f32x4.splat(1.44269504088896341)), f32x4.splat(ROUNDER));
   const n = i32x4.sub(z, f32x4.splat(ROUNDER));
@@ -32,7 +32,7 @@ export function exp4(x: v128): v128 {
   return f32x4.mul(f32x4.mul(e, s1), s2);
 }
 
-/** 1 / (1 + e⁻ˣ) of four floats; where e⁻ˣ overflows the result is 0. */
+/** 1 / (1 + e⁻ˣ) of four floats; 0 if e⁻ˣ overflows. */
 // @ts-ignore: decorator
 @inline
 export function sigmoid4(x: v128): v128 {
@@ -67,7 +67,7 @@ export function erf(x: f64): f64 {
   if (x != x) return x;
   const a = abs(x);
   if (a < 0.84375) {
-    // Scaling by 8 keeps subnormals exact; below 2⁻²⁸ the quotient adds nothing.
+    // Scaling by 8 makes subnormal results exact. Below 2⁻²⁸ the quotient does not change the result.
     if (a < 2.848094538889218e-306) return 0.125 * (8.0 * x + 1.02703333676410069053 * x);
     if (a < 3.7252902984e-9) return x + 1.28379167095512586316e-1 * x;
     const z = x * x;
@@ -103,7 +103,7 @@ export function erf(x: f64): f64 {
       s * (3.19985821950859553908e3 +
       s * (2.55305040643316442583e3 + s * (4.74528541206955367215e2 + s * -2.24409524465858183362e1))))));
   }
-  // a with its low word cleared squares exactly, so that e⁻ᵃᵃ loses nothing.
+  // a with its low word cleared has an exact square, so that e⁻ᵃᵃ loses no digits.
   const z = reinterpret<f64>(reinterpret<u64>(a) & 0xffffffff00000000);
   const tail = Math.exp(-z * z - 0.5625) * Math.exp((z - a) * (z + a) + r / d);
   return copysign<f64>(1.0 - tail / a, x);

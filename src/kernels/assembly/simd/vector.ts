@@ -1,29 +1,29 @@
 /**
- * Vectors of columns: how many a panel has, and reading and writing those that are not whole.
+ * Vectors of columns: the number of them in a panel, and loads and stores of partial ones.
  */
 
-/** Columns in one vector. */
+/** Returns the number of columns in one vector. */
 // @ts-ignore: decorator
 @inline
 export function lanes<T>(): i32 {
   return 16 / <i32>sizeof<T>();
 }
 
-/** How many vectors the next panel has where `columns` are left: 4, 2 or 1, so that only a last vector is ever partial. */
+/** Returns the number of vectors of the next panel if `columns` are left: 4, 2 or 1, so that only its last vector can be partial. */
 // @ts-ignore: decorator
 @inline
 export function panelVectors<T>(columns: i32): i32 {
   return columns > 3 * lanes<T>() ? 4 : columns > lanes<T>() ? 2 : 1;
 }
 
-/** Writes a whole vector, or adds it. */
+/** Stores a whole vector, or adds it to the one in memory. */
 // @ts-ignore: decorator
 @inline
 export function put<T>(c: usize, v: v128, add: bool): void {
   v128.store(c, add ? v128.add<T>(v128.load(c), v) : v);
 }
 
-/** Writes the first `n` lanes of a vector, or adds them; all of them where n is larger. */
+/** Stores the first `n` lanes of a vector, or adds them to those in memory; all lanes if n is larger. */
 export function putSome<T>(c: usize, v: v128, n: i32, add: bool): void {
   if (n >= lanes<T>()) {
     put<T>(c, v, add);
@@ -36,7 +36,7 @@ export function putSome<T>(c: usize, v: v128, n: i32, add: bool): void {
   }
 }
 
-/** The first `n` lanes of a vector in memory, the others 0; all of them where n is larger. Reads nothing behind them. */
+/** Loads the first `n` lanes of a vector and sets the others to 0; all lanes if n is larger. Reads no byte after them. */
 // @ts-ignore: decorator
 @inline
 export function loadSome<T>(p: usize, n: i32): v128 {
@@ -50,8 +50,8 @@ export function loadSome<T>(p: usize, n: i32): v128 {
 }
 
 /**
- * Stores or adds one row of a register block, `columns` columns of it. Whole rows are added first and then stored side by side: V8's 256-bit
- * code needs neighbouring stores with nothing between them.
+ * Stores or adds the first `columns` columns of one row of a register block. Whole rows are added first, then stored by adjacent
+ * instructions: V8 builds its 256-bit code from consecutive stores to neighbouring addresses.
  */
 // @ts-ignore: decorator
 @inline
@@ -79,7 +79,7 @@ export function putRow<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, 
   }
 }
 
-/** A lane-wide integer in every lane. */
+/** Returns a vector of integers i, each as wide as an element of T. */
 // @ts-ignore: decorator
 @inline
 export function splatIndex<T>(i: i32): v128 {
@@ -87,7 +87,7 @@ export function splatIndex<T>(i: i32): v128 {
   return i64x2.splat(i);
 }
 
-/** The sum of a vector's lanes. */
+/** Returns the sum of a vector's lanes. */
 // @ts-ignore: decorator
 @inline
 export function sumLanes<T>(v: v128): T {

@@ -1,7 +1,7 @@
 /**
- * Fuses batch norm with the ReLU behind it, forward and backward, by deferring the kernel in between: batch norm's last pass until the
- * ReLU reads y, and the ReLU's gradient until batch norm's gradient reads it. Each pair then takes one pass over memory. Results are
- * bitwise identical to those of one kernel after the other.
+ * Fuses batch norm with the ReLU after it, forward and backward. Batch norm's last pass is deferred until the ReLU reads y, and the ReLU's
+ * gradient until batch norm's gradient reads it. Each pair then takes one pass over memory. Results are bitwise identical to those of
+ * separate kernel calls.
  */
 import type { FusedKernels, Kernels } from '../../interface.ts';
 import type { Storage } from '../../memory/storage.ts';
@@ -17,10 +17,10 @@ type ReluGradInputs = Readonly<Record<'g' | 'y', View>>;
 const batchNormCall = ({ x, scale, offset }: BatchNormInputs, y: View): void => fusedKernels.batchNormApply(x, scale, offset, y);
 const reluGradCall = ({ g, y }: ReluGradInputs, dx: View): void => elementwiseKernels.binary('reluGrad', g, y, dx);
 
-/** Maps a fused ReLU's output to the batch-norm call that it absorbed, with the output's version then. */
+/** Maps a fused ReLU's output to the batch-norm call that it absorbed, with the output's version at that time. */
 const fusedReluInputs = new WeakMap<Storage, { readonly call: DeferredCall<BatchNormInputs>; readonly version: number }>();
 
-/** The batch-norm call that the ReLU with output z absorbed, if neither z nor what the call reads has changed since. */
+/** Returns the batch-norm call that the ReLU with output z absorbed; null if z or an input of the call has changed since. */
 function absorbedBy(z: View): DeferredCall<BatchNormInputs> | null {
   const fused = fusedReluInputs.get(z.storage);
   if (fused === undefined || fused.call.inputs === null || fused.version !== z.storage.version) return null;
@@ -35,7 +35,7 @@ function isFinite(v: View): boolean {
 export const fusingKernels: Pick<Kernels, 'unary' | 'binary'> = {
   unary(op, x, z) {
     if (op !== 'relu') return elementwiseKernels.unary(op, x, z);
-    // Before the call is looked up: z may be memory that it reads or writes.
+    // This precedes the look-up, as the call may read or write z's memory.
     materialize(z, 'write');
     const call = pendingCallOf(batchNormCall, x);
     if (call === null || !hasSameLayout(x, z)) return elementwiseKernels.unary(op, x, z);
@@ -58,12 +58,12 @@ export const fusingFusedKernels: Pick<FusedKernels, 'batchNormApply' | 'batchNor
   },
 
   batchNormGrad(g, x, norm, dx, dw, db, relu = false) {
-    // Before the calls are looked up: the results may be memory that these read or write.
+    // This precedes the look-ups, as the calls may read or write the memory of the results.
     for (const result of [dx, dw, db]) if (result !== null) materialize(result, 'write');
     const gradient = relu ? null : pendingCallOf(reluGradCall, g);
     const absorbed = gradient === null ? null : absorbedBy(gradient.inputs!.y);
-    // Each batch norm has a scale of its own: an equal one means that the ReLU came after this batch norm. An infinite offset could make
-    // ∞ − ∞, which x·scale and offset do not show.
+    // Each batch norm has its own scale tensor, so an equal one means that the ReLU followed this batch norm. With an infinite offset,
+    // y = x·scale − offset could be ∞ − ∞, which comparing x·scale with offset does not detect.
     const isOwn = absorbed !== null && absorbed.inputs!.scale.storage === norm.scale.storage && isFinite(norm.offset);
     if (isOwn) fusedKernels.batchNormGrad(gradient!.inputs!.g, x, norm, dx, dw, db, true);
     else fusedKernels.batchNormGrad(g, x, norm, dx, dw, db, relu);

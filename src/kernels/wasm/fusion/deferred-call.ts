@@ -1,27 +1,27 @@
 /**
- * Kernel calls that are deferred until their output is read, so that the next kernel may do their work along with its own.
+ * Kernel calls that are deferred until their output is read, so that the next kernel can be fused with them.
  *
- * A pending call is independent of every other one: when it is deferred, no call is pending that writes its inputs, or that reads or
- * writes its output; later accesses to these materialize it. So pending calls may run in any order.
+ * Pending calls are independent of each other. When a call is deferred, no pending call writes its inputs, and none reads or writes its
+ * output; later accesses to these materialize it. So pending calls may run in any order.
  */
 import type { PendingCall, Storage } from '../../memory/storage.ts';
 import { materialize, restride, type View } from '../../view.ts';
 
 type Inputs = Readonly<Record<string, View>>;
 
-/** A kernel that reads `inputs` and writes y. It allocates nothing, as a caller may hold views of the whole memory. */
+/** A kernel that reads `inputs` and writes y. It allocates nothing, as its caller may hold views of the whole memory. */
 type Kernel<I> = (inputs: I, y: View) => void;
 
 /** The pending call `kernel(inputs, y)`; see `deferCall`. */
 export class DeferredCall<I extends Inputs> implements PendingCall {
   readonly kernel: Kernel<I>;
   readonly y: View;
-  /** What it reads; null once it has run or been dropped, so that no result leads to the objects of those before it. */
+  /** The views that it reads; null once it has run or been dropped, so that an output does not retain earlier ones. */
   inputs: I | null;
 
   constructor(kernel: Kernel<I>, inputs: I, y: View) {
     this.kernel = kernel;
-    // Views of its own: the tensors may be released before it runs.
+    // Copies of the views, as the tensors may be released before the call runs.
     this.inputs = Object.fromEntries(Object.entries(inputs).map(([name, v]) => [name, copyOfView(v)])) as I;
     this.y = copyOfView(y);
     for (const s of storagesOf(inputs)) s.retain();
@@ -35,12 +35,12 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
   run(): void {
     const { inputs } = this;
     if (inputs === null) return;
-    // First, as the kernel's launch materializes the same storages.
+    // This precedes the kernel, whose launch materializes the same storages.
     this.#detach(inputs);
     try {
       this.kernel(inputs, this.y);
     } catch (error) {
-      // A worker failed: a later access tries again.
+      // A worker has failed. The next access runs the call again.
       this.#attach(inputs);
       throw error;
     }
@@ -69,8 +69,8 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
 }
 
 /**
- * Defers the call `kernel(inputs, y)` until y is read or written, or an input is written. The result is bitwise identical to that of a
- * call at once. If y is freed first, the call is dropped. Until then the call holds references to its inputs.
+ * Defers the call `kernel(inputs, y)` until y is read or written, or an input is written. The result is bitwise identical to that of an
+ * immediate call. If y is freed first, the call is dropped. Until then the call retains its inputs.
  */
 export function deferCall<I extends Inputs>(kernel: Kernel<I>, inputs: I, y: View): DeferredCall<I> {
   for (const v of Object.values(inputs)) materialize(v, 'read');
@@ -78,7 +78,7 @@ export function deferCall<I extends Inputs>(kernel: Kernel<I>, inputs: I, y: Vie
   return new DeferredCall(kernel, inputs, y);
 }
 
-/** The pending call of `kernel` that will write exactly this view y. */
+/** Returns the pending call of `kernel` that writes exactly this view y, or null. */
 export function pendingCallOf<I extends Inputs>(kernel: Kernel<I>, y: View): DeferredCall<I> | null {
   for (const call of y.storage.pendingCalls) {
     if (!(call instanceof DeferredCall) || call.kernel !== kernel) continue;
@@ -87,7 +87,7 @@ export function pendingCallOf<I extends Inputs>(kernel: Kernel<I>, y: View): Def
   return null;
 }
 
-/** Whether two views, perhaps of different memory, have one dtype, shape and strides. */
+/** Returns whether two views have the same dtype, shape and strides. */
 export function hasSameLayout(a: View, b: View): boolean {
   const equal = (x: readonly number[], y: readonly number[]): boolean => x.length === y.length && x.every((n, i) => n === y[i]);
   return a.dtype === b.dtype && equal(a.shape, b.shape) && equal(a.strides, b.strides);
