@@ -1,14 +1,14 @@
 /**
- * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one of them. See
- * reference/optimizers.ts for the formulas.
+ * Optimizer updates: one launch over a table of parameters. A chunk is a range of elements of one parameter. The formulas are in
+ * src/kernels/reference/optimizers.ts.
  */
 import { Flag, Input, OptionalInput, OptionalOutput, Output, recordBytes } from './runtime/abi';
 import { lanes } from './simd/vector';
 
-/** What every row of a table begins with. */
+/** The first fields of every row of a table. */
 @unmanaged
 class TableRow {
-  /** Elements of the parameter, and the number of its first chunk. */
+  /** The number of elements of the parameter, and the index of its first chunk. */
   elements: i32;
   firstChunk: i32;
 }
@@ -21,7 +21,7 @@ class TableArgs {
   elementsPerChunk: i32;
 }
 
-/** The address of the row, of class R, that has the chunk, searched from `row` on. */
+/** Returns the address of the row, of class R, with the chunk. Searches from `row` on. */
 // @ts-ignore: decorator
 @inline
 function rowOf<R>(args: TableArgs, row: usize, chunk: i32): usize {
@@ -35,7 +35,7 @@ class SgdRow extends TableRow {
   param: Output;
   grad: Input;
   velocity: OptionalOutput;
-  /** Whether the velocity begins with this step. */
+  /** Whether this is the first step, which sets the velocity to the gradient. */
   isFirst: Flag;
   nesterov: Flag;
   maximize: Flag;
@@ -105,7 +105,7 @@ function sgd<T>(args: TableArgs, first: i32, last: i32): void {
 class AdamRow extends TableRow {
   param: Output;
   grad: Input;
-  /** m, v, and the largest v of AMSGrad. */
+  /** m, v, and AMSGrad's largest v. */
   expAvg: Output;
   expAvgSq: Output;
   maxExpAvgSq: OptionalOutput;
@@ -117,9 +117,9 @@ class AdamRow extends TableRow {
   beta1: f64;
   beta2: f64;
   eps: f64;
-  /** Weight decay as Adam has it: g ← g + gradDecay·p. */
+  /** Adam's weight decay: g ← g + gradDecay·p. */
   gradDecay: f64;
-  /** Weight decay as AdamW has it: p ← keep·p. */
+  /** AdamW's weight decay: p ← keep·p. */
   keep: f64;
 }
 
@@ -188,7 +188,7 @@ function adam<T>(args: TableArgs, first: i32, last: i32): void {
   }
 }
 
-/** The squares of elements 2k and 2k + 1 at x, in float64. */
+/** Returns the squares of elements 2k and 2k + 1 at x, in float64. */
 // @ts-ignore: decorator
 @inline
 function squares<T>(x: usize, k: usize): v128 {
@@ -199,11 +199,11 @@ function squares<T>(x: usize, k: usize): v128 {
 @unmanaged
 class SumSquaresRow extends TableRow {
   x: Input;
-  /** One float64 sum a chunk. */
+  /** One float64 sum per chunk. */
   partials: usize;
 }
 
-/** partials[chunk of the row] = Σ x², in float64, where a square of float32 cannot overflow. */
+/** partials[chunk of the row] = Σ x², in float64, so that the square of a float32 cannot overflow. */
 // @ts-ignore: decorator
 @inline
 function sumSquares<T>(args: TableArgs, first: i32, last: i32): void {

@@ -5,7 +5,7 @@ import { Input, Output } from './runtime/abi';
 import { exp4 } from './simd/math';
 import { lanes } from './simd/vector';
 
-/** eˣ, lane by lane. */
+/** eˣ in each lane. */
 // @ts-ignore: decorator
 @inline
 function exps<T>(x: v128): v128 {
@@ -13,7 +13,7 @@ function exps<T>(x: v128): v128 {
   return f64x2(NativeMath.exp(f64x2.extract_lane(x, 0)), NativeMath.exp(f64x2.extract_lane(x, 1)));
 }
 
-/** eˣ, to the bit what `exps` gives in a lane. */
+/** eˣ, bitwise identical to a lane of `exps`. */
 // @ts-ignore: decorator
 @inline
 function exp<T>(x: T): T {
@@ -36,7 +36,7 @@ function bothLanes(sums: v128): f64 {
   return f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
 }
 
-/** The largest of K numbers. A NaN may be passed over: it makes the sum of the exponentials NaN all the same. */
+/** Returns the largest of K numbers. It may skip a NaN, which makes the sum of the exponentials NaN anyway. */
 // @ts-ignore: decorator
 @inline
 function rowMax<T>(x: usize, K: i32): T {
@@ -46,7 +46,7 @@ function rowMax<T>(x: usize, K: i32): T {
     let tops = v128.load(x);
     for (k = lanes<T>(); k + lanes<T>() <= K; k += lanes<T>()) tops = v128.pmax<T>(tops, v128.load(x + <usize>k * sizeof<T>()));
     for (let i = 0; i < lanes<T>(); i++) {
-      // Lanes are read by constants only: rotate, and read lane 0.
+      // A lane's index must be a constant, so the vector is rotated and lane 0 read.
       top = max<T>(top, v128.extract_lane<T>(tops, 0));
       tops = sizeof<T>() == 4 ? v128.shuffle<i32>(tops, tops, 1, 2, 3, 0) : v128.shuffle<i64>(tops, tops, 1, 0);
     }
@@ -107,7 +107,7 @@ function logSoftmaxRow<T>(x: usize, y: usize, K: i32): void {
   for (; k < K; k++) store<T>(y + <usize>k * sizeof<T>(), load<T>(x + <usize>k * sizeof<T>()) - top - norm);
 }
 
-/** An M×K matrix, of which each chunk takes some rows. Strides count elements. */
+/** An M×K matrix, which is divided into chunks of rows. Strides count elements. */
 @unmanaged
 class RowsArgs {
   M: i32;
@@ -119,7 +119,7 @@ class RowsArgs {
 class SoftmaxArgs extends RowsArgs {
   x: Input;
   y: Output;
-  /** From row to row. */
+  /** Strides from row to row. */
   xStride: i32;
   yStride: i32;
 }
@@ -272,7 +272,7 @@ function crossEntropyGrad<T>(args: CrossEntropyGradArgs, first: i32, last: i32):
     const logp = args.logp + skip;
     const dx = args.dx + skip;
     const scales = v128.splat<T>(scale);
-    // Read before dx, which may be logp itself, is written.
+    // This precedes the loop, as dx may be the same memory as logp.
     const hit = <usize>target * sizeof<T>();
     const atTarget = scale * (exp<T>(load<T>(logp + hit)) - 1);
     let k = 0;

@@ -6,7 +6,7 @@ import { MatrixArgs } from './batch-norm';
 import { addWide, blockRows } from './row-statistics';
 import { lanes } from '../simd/vector';
 
-/** x where it is finite, else 0. */
+/** Returns x where it is finite, else 0. */
 // @ts-ignore: decorator
 @inline
 function finite<T>(x: v128): v128 {
@@ -14,7 +14,7 @@ function finite<T>(x: v128): v128 {
   return v128.and(x, v128.eq<T>(d, d));
 }
 
-/** The mean of `rows` rows at p, a vector of channels. */
+/** Returns the mean of `rows` rows at p for a vector of channels; 0 where it is not finite. */
 // @ts-ignore: decorator
 @inline
 function blockMean<T>(p: usize, rows: i32, rowBytes: usize): v128 {
@@ -23,7 +23,7 @@ function blockMean<T>(p: usize, rows: i32, rowBytes: usize): v128 {
   return finite<T>(v128.div<T>(s, v128.splat<T>(<T>rows)));
 }
 
-/** Whether the mean of each of a vector of channels, over `rows` rows at p, is less than two deviations from 0. */
+/** Returns whether the mean over `rows` rows at p is less than two standard deviations from 0, in each of a vector of channels. */
 // @ts-ignore: decorator
 @inline
 function isCentred<T>(p: usize, rows: i32, rowBytes: usize): bool {
@@ -33,12 +33,12 @@ function isCentred<T>(p: usize, rows: i32, rowBytes: usize): bool {
     s = v128.add<T>(s, x);
     q = v128.add<T>(q, v128.mul<T>(x, x));
   }
-  // (s/n)² < 4 (q/n − (s/n)²); not where a NaN is among them, or what overflows.
+  // (s/n)² < 4 (q/n − (s/n)²), which is false if there is a NaN or an overflow.
   const left = v128.mul<T>(v128.splat<T>(5), v128.mul<T>(s, s));
   return v128.all_true<i32>(v128.lt<T>(left, v128.mul<T>(v128.splat<T>(<T>4 * <T>rows), q)));
 }
 
-/** Whether 64 bytes at p are 0. */
+/** Returns whether the 64 bytes at p are 0. */
 // @ts-ignore: decorator
 @inline
 function areZero(p: usize): bool {
@@ -48,16 +48,16 @@ function areZero(p: usize): bool {
 @unmanaged
 class BatchNormMomentsArgs extends MatrixArgs {
   x: Input;
-  /** [chunks, 3, C], float64: μ, Σ (x − μ)², and room for k. */
+  /** [chunks, 3, C], float64: μ, Σ (x − μ)², and space for k. */
   partials: usize;
 }
 
 /**
  * Each chunk's mean μ and Σ (x − μ)², in one pass over memory. With d = x − k, μ = k + Σd/n and Σ (x − μ)² = Σd² − (Σd)²/n for
- * any k; here k is the mean of the chunk's first block of rows. As they are part of the chunk, (μ − k)² is at most n/rows times the chunk's
- * variance (8 for 512 rows of 16 channels, 32 of 64), so that the difference keeps its digits however large the mean is.
- * Where four vectors of channels have means near 0 in that block, k is 0: their sums take two additions an element, not three, and
- * fit the registers, all eight of them; (μ − k)² is at most 9 n/rows times the variance then.
+ * any k. Here k is the mean of the chunk's first block of rows. As the block is part of the chunk, (μ − k)² is at most n/rows times the
+ * chunk's variance (8 for 512 rows of 16 channels, 32 of 64). So the difference is accurate for means of any size.
+ * If four vectors of channels have means near 0 in that block, k is 0. Their sums then take two additions per element instead of three, and
+ * all eight fit the registers. In this case (μ − k)² is at most 9 n/rows times the variance.
  */
 // @ts-ignore: decorator
 @inline
@@ -67,7 +67,7 @@ function moments<T>(args: BatchNormMomentsArgs, first: i32, last: i32): void {
   const C = args.C;
   const chunkRows = args.rowsPerChunk;
   const rowBytes = <usize>C * sizeof<T>();
-  // Twice the rows: there is one operand only, and 64 additions are few enough.
+  // Twice the rows, as there is only one operand; the error of up to 64 additions is small enough.
   const step = 2 * blockRows<T>(C);
   const half = <usize>C * 8;
   for (let chunk = first; chunk < last; chunk++) {
@@ -165,7 +165,7 @@ function moments<T>(args: BatchNormMomentsArgs, first: i32, last: i32): void {
 
 @unmanaged
 class CombineMomentsArgs extends MatrixArgs {
-  /** What `moments` wrote: [chunks, 3, C]. */
+  /** The output of `moments`: [chunks, 3, C]. */
   partials: usize;
   channelsPerChunk: i32;
   eps: f64;

@@ -2,21 +2,21 @@
  * Batch norm of an M×C matrix, row-major, and its gradient. A chunk is a range of rows. `combineGradSums` adds the chunks' partial
  * sums in chunk order.
  *
- * Each channel's constants are computed beforehand and loaded from memory: V8 moves arithmetic on them into the loop, where it
- * costs registers.
+ * Each channel's constants are computed beforehand and loaded from memory. If they were computed here, V8 would move that arithmetic into
+ * the loop, where it costs registers.
  */
 import { Input, Output } from '../runtime/abi';
 import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
 import { lanes } from '../simd/vector';
 
-/** Rows per block of a pass without sums: as blockRows, but all rows where four vectors hold all channels. */
+/** Returns the rows per block of a pass without sums: as blockRows, but all rows if the channels are exactly four vectors. */
 // @ts-ignore: decorator
 @inline
 function passRows<T>(C: i32): i32 {
   return C == 4 * lanes<T>() ? i32.MAX_VALUE : blockRows<T>(C);
 }
 
-/** max(x·s − t, floor). pmax is a single instruction and propagates NaN. */
+/** max(x·s − t, floor). pmax is a single instruction and propagates a NaN in its first operand. */
 // @ts-ignore: decorator
 @inline
 function raised<T>(x: v128, s: v128, t: v128, floor: v128): v128 {
@@ -36,7 +36,7 @@ function passedNumber<T>(g: T, x: T, s: T, t: T): T {
   return x * s <= t ? <T>0 : g;
 }
 
-/** An M×C matrix, of which each chunk takes some rows. */
+/** An M×C matrix, which is divided into chunks of rows. */
 @unmanaged
 export class MatrixArgs {
   M: i32;
@@ -50,11 +50,11 @@ class BatchNormApplyArgs extends MatrixArgs {
   scale: Input;
   offset: Input;
   y: Output;
-  /** −∞, or 0 for the ReLU that follows. */
+  /** −∞, or 0 to apply a ReLU too. */
   floor: f64;
 }
 
-/** y = max(x·scale − offset, floor); a NaN stays. */
+/** y = max(x·scale − offset, floor); propagates NaN. */
 // @ts-ignore: decorator
 @inline
 function apply<T>(args: BatchNormApplyArgs, first: i32, last: i32): void {
@@ -115,7 +115,7 @@ class BatchNormGradSumsArgs extends MatrixArgs {
   partials: usize;
 }
 
-/** Σ g and Σ g·(x − mean) over each chunk's rows; where `relu`, g counts as 0 wherever batch norm's y ≤ 0. */
+/** Σ g and Σ g·(x − mean) over each chunk's rows. If `relu`, g counts as 0 wherever batch norm's y ≤ 0. */
 // @ts-ignore: decorator
 @inline
 function gradSums<T>(relu: bool, args: BatchNormGradSumsArgs, first: i32, last: i32): void {
@@ -208,7 +208,7 @@ class CombineGradSumsArgs {
 }
 
 /**
- * From the sums of all chunks, k ascending: db = Σ g, dw = invstd·Σ g·(x − mean), and what gradX needs: dx = scale·g + x·slope + base,
+ * From the sums of all chunks, k ascending: db = Σ g, dw = invstd·Σ g·(x − mean), and for gradX, dx = scale·g + x·slope + base,
  * slope = −scale·invstd·dw/M, base = −scale·db/M − mean·slope. A chunk is a range of channels.
  */
 // @ts-ignore: decorator

@@ -1,5 +1,5 @@
 /**
- * The gradient of scaling each channel of each image by its number.
+ * The gradient of scaling each channel of each image by a number.
  */
 import { Input, OptionalOutput, Output } from '../runtime/abi';
 import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
@@ -14,12 +14,12 @@ class ScaleChannelsGradArgs {
   ds: Output;
   /** Sums [N, C], float64. */
   sums: usize;
-  /** Pixels of an image. */
+  /** The number of pixels of an image. */
   pixels: i32;
   C: i32;
 }
 
-/** ds[n,c] = Σ over image n's pixels of g·x, and dx = g·s in the same pass. A chunk is an image. Sums are as in row-statistics.ts. */
+/** ds[n,c] = Σ g·x over the pixels of image n, and dx = g·s in the same pass. A chunk is an image. For sums see row-statistics.ts. */
 // @ts-ignore: decorator
 @inline
 function scaleGrad<T>(args: ScaleChannelsGradArgs, first: i32, last: i32): void {

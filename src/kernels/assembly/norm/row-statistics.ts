@@ -1,13 +1,13 @@
 /**
- * Passes over M rows of C channels, and their sums: what batch norm and the gradient of scaling by channel share.
+ * Passes over M rows of C channels, and sums over rows, for batch norm and the gradient of scaling by channel.
  *
- * A chunk is a range of rows. Sums are taken over at most 64 rows in the element type and added up in float64, so that a mean's
+ * A chunk is a range of rows. Sums over at most 64 rows have the element type and are accumulated in float64, so that a mean's
  * error does not grow with M.
  */
 
 /**
- * Rows summed in the element type, and worked on at a time, some channels of all of them before the next: 2 KiB, so that they stay
- * in L1 and in one page or two; at most 32.
+ * Returns the number of rows in a block: summed in the element type, and processed some channels at a time. A block has about 2 KiB, so
+ * that it stays in L1 and in one or two pages, and at most 32 rows.
  */
 // @ts-ignore: decorator
 @inline
@@ -15,7 +15,7 @@ export function blockRows<T>(C: i32): i32 {
   return max(4, min(32, 2048 / (max(C, 1) * <i32>sizeof<T>())));
 }
 
-/** Adds the lanes of v to float64 numbers at p. */
+/** Adds the lanes of v to the float64 numbers at p. */
 // @ts-ignore: decorator
 @inline
 export function addWide<T>(p: usize, v: v128): void {
@@ -27,14 +27,14 @@ export function addWide<T>(p: usize, v: v128): void {
   }
 }
 
-/** The numbers at p of channels c … */
+/** Returns the vector at p of channels c, c + 1, … */
 // @ts-ignore: decorator
 @inline
 export function vectorAt<T>(p: usize, c: i32): v128 {
   return v128.load(p + <usize>c * sizeof<T>());
 }
 
-/** The number at p of channel c. */
+/** Returns the number at p of channel c. */
 // @ts-ignore: decorator
 @inline
 export function numberAt<T>(p: usize, c: i32): T {

@@ -1,8 +1,8 @@
 /**
- * Average pooling. A chunk is one row of the output image (of dx in the gradient), all channels of it.
+ * Average pooling. A chunk is one row of the output image (of dx in the gradient) with all its channels.
  *
- * Where channels are contiguous (channels-last), a window is summed for vectors of channels at a time. The remaining channels,
- * and every other layout, are summed channel by channel.
+ * Contiguous channels (channels-last) are summed as vectors. The remaining channels, and all channels of other layouts, are summed one
+ * by one.
  */
 import { Input, Output, Pointer } from '../runtime/abi';
 import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
@@ -32,7 +32,7 @@ class ColumnRun {
   end: i32;
 }
 
-/** Span i of a table. */
+/** Returns span i of a table. */
 // @ts-ignore: decorator
 @inline
 function spanAt(table: usize, i: i32): WindowSpan {
@@ -55,8 +55,8 @@ class AveragePoolArgs {
 }
 
 /**
- * y = Σ x / (divisor · row size · column size) over the window. Sums go along each window row, then over the rows: a global
- * pool's error grows with H + W, not with H·W.
+ * y = Σ x / (divisor · row size · column size) over the window. Each row of the window is summed first, then the row sums, so that a
+ * global pool's error grows with H + W, not with H·W.
  */
 // @ts-ignore: decorator
 @inline
@@ -87,11 +87,11 @@ function averagePool<T>(args: AveragePoolArgs, first: i32, last: i32): void {
       const horizontal = spanAt(columns, ow);
       const width = horizontal.end - horizontal.first;
       const x = xRow + <usize>horizontal.first * xw;
-      // A window that holds nothing has sum 0, and may have size 0.
+      // An empty window has sum 0, and may have size 0.
       const divisor = height == 0 || width == 0 ? <T>1 : <T>(rowDivisor * <f64>horizontal.size);
       const divisors = v128.splat<T>(divisor);
       let c = 0;
-      // Four vectors at once: float32 then takes whole cache lines, and additions need not wait for each other.
+      // Four vectors at once: they are whole cache lines of float32, and four independent additions hide each other's latency.
       for (; c < quads; c += 4 * lanes<T>()) {
         let s0 = v128.splat<T>(0), s1 = s0, s2 = s0, s3 = s0;
         let tapRow = x + <usize>c * sizeof<T>();
@@ -141,7 +141,7 @@ function averagePool<T>(args: AveragePoolArgs, first: i32, last: i32): void {
   }
 }
 
-/** dx = f·g, or dx += f·g where `adds`: the C channels of one window's gradient to each of `pixels` pixels, dw bytes apart. */
+/** dx = f·g, or dx += f·g if `adds`, for C channels of one window's gradient and each of `pixels` pixels, dw bytes apart. */
 // @ts-ignore: decorator
 @inline
 function spread<T>(g: usize, gc: usize, dx: usize, dc: usize, dw: usize, pixels: i32, C: i32, vectors: i32, f: T, adds: bool): void {
@@ -189,7 +189,7 @@ class AveragePoolGradArgs {
   /** Tables of WindowSpan. */
   rows: usize;
   columns: usize;
-  /** Of each row of dx, CoveringWindows. */
+  /** A table of CoveringWindows, one per row of dx. */
   rowWindows: usize;
   /** A table of ColumnRun. */
   columnRuns: usize;

@@ -1,5 +1,5 @@
 /**
- * What pooling kernels share: images of any strides. Channels are processed as vectors where they are contiguous.
+ * Images of any strides, for all pooling kernels. Contiguous channels are processed as vectors.
  */
 import { lanes } from '../simd/vector';
 
@@ -12,14 +12,14 @@ export class ImageStrides {
   w: i32;
 }
 
-/** How many of C channels are processed as vectors. */
+/** Returns how many of C channels are processed as vectors: none unless they are `neighbours`. */
 // @ts-ignore: decorator
 @inline
 export function vectorChannels<T>(C: i32, neighbours: bool): i32 {
   return neighbours ? C - (C % lanes<T>()) : 0;
 }
 
-/** The address of element [n, ·, h, 0] of images at `base`, whose elements have `size` bytes. */
+/** Returns the address of element [n, 0, h, 0] of images at `base`, whose elements have `size` bytes. */
 // @ts-ignore: decorator
 @inline
 export function rowAddress(strides: ImageStrides, base: usize, size: i32, n: i32, h: i32): usize {

@@ -1,19 +1,19 @@
 /**
- * The gradient of max pooling: where each window's maximum was is known. A chunk is one row of dx, all channels of it.
+ * The gradient of max pooling, from the index of each window's maximum. A chunk is one row of dx with all its channels.
  */
 import { Input, Output } from '../runtime/abi';
 import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
 import { MaxPoolArgs } from './max';
 import { lanes, put, putRow, splatIndex } from '../simd/vector';
 
-/** Lane-wide integers from int32. */
+/** Loads int32 indices as integers as wide as an element of T. */
 // @ts-ignore: decorator
 @inline
 function loadIndex<T>(p: usize): v128 {
   return sizeof<T>() == 4 ? v128.load(p) : v128.load32x2_s(p);
 }
 
-/** g where its index is `here`, else 0. */
+/** Returns g where its index is `here`, else 0. */
 // @ts-ignore: decorator
 @inline
 function taken<T>(g: usize, index: usize, here: v128): v128 {
@@ -22,13 +22,13 @@ function taken<T>(g: usize, index: usize, here: v128): v128 {
 }
 
 /**
- * What one tap of a row of windows gets, pixel by pixel: g where its index is the tap's place, else 0, for C channels; added to what dx holds,
- * or put in its place. From window to window g, index, dx and the place advance by gw, iw, xw and stride. Some channels of all windows
- * go before the next, so that the loop over windows has nothing else in it.
+ * The gradient for one tap of a row of windows: g where its index is the tap's position `place`, else 0, for C channels. It is added to dx,
+ * or stored if `adds` is false. From window to window, g, index, dx and place advance by gw, iw, xw and stride. The loop over windows
+ * is the innermost one: some channels of all windows are processed before the next channels.
  */
 // @ts-ignore: decorator
 @inline
-function giveTap<T>(
+function addTap<T>(
   g: usize, gw: usize, gc: usize, index: usize, iw: usize, ic: usize, dx: usize, xw: usize, xc: usize,
   C: i32, vectors: i32, windows: i32, place: i32, stride: i32, adds: bool,
 ): void {
@@ -62,7 +62,7 @@ function giveTap<T>(
   }
 }
 
-/** Zeros for pixels w … end−1 of a row of dx. */
+/** Stores zeros for pixels w … end−1 of a row of dx. */
 // @ts-ignore: decorator
 @inline
 function clearPixels<T>(row: usize, w: i32, end: i32, dw: usize, dc: usize, C: i32): void {
@@ -84,8 +84,9 @@ class MaxPool2dGradArgs extends MaxPoolArgs {
 }
 
 /**
- * dx = Σ g over the windows whose index is x's place. A chunk is a row of dx. Where windows tile the image, the common case, each
- * pixel belongs to one window and is written once. Elsewhere the row begins as zeros and stays in L1 while windows add to it.
+ * dx = Σ g over the windows whose index is the element's position. A chunk is a row of dx. If windows are adjacent and do not overlap, the
+ * common case, each pixel belongs to one window and is written once. Otherwise the row is set to zero, and stays in L1 while windows
+ * add to it.
  */
 // @ts-ignore: decorator
 @inline
@@ -112,7 +113,7 @@ function maxPoolGrad<T>(args: MaxPool2dGradArgs, first: i32, last: i32): void {
   const xw = <usize>dxStrides.w * sizeof<T>();
   const xStride = <usize>strideW * xw;
   const vectors = vectorChannels<T>(C, gc == sizeof<T>() && xc == sizeof<T>() && ic == 4);
-  const tiles = strideH == KH && strideW == KW && dh == 1 && dw == 1;
+  const partition = strideH == KH && strideW == KW && dh == 1 && dw == 1;
   for (let row = first; row < last; row++) {
     const n = row / H;
     const h = row % H;
@@ -122,19 +123,19 @@ function maxPoolGrad<T>(args: MaxPool2dGradArgs, first: i32, last: i32): void {
     const reach = (KH - 1) * dh;
     const start = low > reach ? (low - reach + strideH - 1) / strideH : 0;
     const end = min(args.OH, low / strideH + 1);
-    clearPixels<T>(dx, tiles && start < end ? max(0, OW * strideW - paddingW) : 0, W, xw, xc, C);
+    clearPixels<T>(dx, partition && start < end ? max(0, OW * strideW - paddingW) : 0, W, xw, xc, C);
     for (let oh = start; oh < end; oh++) {
       if ((low - oh * strideH) % dh != 0) continue;
       const g = rowAddress(gStrides, args.g, sizeof<T>(), n, oh);
       const index = rowAddress(indexStrides, args.index, 4, n, oh);
       for (let j = 0; j < KW; j++) {
-        // The first window whose tap lies in the image, and how many do from there on.
+        // The first window whose tap is inside the image, and the number of such windows.
         let w = j * dw - paddingW, ow = 0;
         for (; w < 0; w += strideW) ow++;
         const windows = w < W ? min(OW - ow, (W - 1 - w) / strideW + 1) : 0;
         const at = g + <usize>ow * gw, where = index + <usize>ow * iw, to = dx + <usize>w * xw;
-        if (tiles) giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, false);
-        else giveTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, true);
+        if (partition) addTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, false);
+        else addTap<T>(at, gw, gc, where, iw, ic, to, xStride, xc, C, vectors, windows, h * W + w, strideW, true);
       }
     }
   }

@@ -1,15 +1,15 @@
 /**
- * Max pooling, with the index of each maximum. A chunk is one row of the output image, all channels of it.
+ * Max pooling, with the index of each maximum. A chunk is one row of the output image with all its channels.
  *
- * Windows of 2×2 inside the image, the common case, have a loop of their own; others are processed tap by tap. Both process vectors
- * of channels where these are contiguous (channels-last). Both take maxima with one instruction that drops a NaN; so they also add
- * up what they read, and where the sum is NaN, `maxExact` computes the window again.
+ * Windows of 2×2 inside the image, the common case, have their own loop. Others are processed tap by tap. Both loops process vectors
+ * of channels if these are contiguous (channels-last). Both compute maxima with pmax, one instruction that can lose a NaN. So they
+ * also sum the taps, and if the sum is NaN, `maxExact` computes the window again.
  */
 import { Input, Output, Pointer } from '../runtime/abi';
 import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
 import { lanes, splatIndex } from '../simd/vector';
 
-/** A max pool's images and windows. */
+/** The images and windows of a max pool. */
 @unmanaged
 export class MaxPoolArgs {
   C: i32;
@@ -38,28 +38,28 @@ class MaxPool2dArgs extends MaxPoolArgs {
   index: Output;
 }
 
-/** Lane-wide integers added, or subtracted. */
+/** a + b for integers as wide as an element of T. */
 // @ts-ignore: decorator
 @inline
 function plus<T>(a: v128, b: v128): v128 {
   return sizeof<T>() == 4 ? v128.add<i32>(a, b) : v128.add<i64>(a, b);
 }
 
-/** Where a and b have the same bits. */
+/** The mask of lanes in which a and b have the same bits. */
 // @ts-ignore: decorator
 @inline
 function same<T>(a: v128, b: v128): v128 {
   return sizeof<T>() == 4 ? v128.eq<i32>(a, b) : v128.eq<i64>(a, b);
 }
 
-/** The larger of two lane-wide integers ≥ 0. Those of 64 bits are in the order of the float64 numbers that have their bits. */
+/** The larger of two integers ≥ 0, as wide as an element of T. 64-bit integers have the order of the float64 numbers with the same bits. */
 // @ts-ignore: decorator
 @inline
 function later<T>(a: v128, b: v128): v128 {
   return sizeof<T>() == 4 ? v128.max<i32>(a, b) : v128.pmax<f64>(a, b);
 }
 
-/** Stores lane-wide integers as int32. */
+/** Stores integers as wide as an element of T as int32. */
 // @ts-ignore: decorator
 @inline
 function storeIndex<T>(p: usize, v: v128): void {
@@ -81,8 +81,8 @@ function sum4<T>(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 /**
- * The index of the largest of a, b and, below them, c, d, whose maxima are t, u and y. `at` is the index after a's, `below` that
- * after c's: comparisons are −1 where they hold.
+ * Returns the index of the maximum y of a, b and, below them, c, d. t is the maximum of a and b, u that of c and d. `at` is the index
+ * after a's, `below` the index after c's: a true comparison is −1.
  */
 // @ts-ignore: decorator
 @inline
@@ -91,12 +91,12 @@ function place<T>(at: v128, below: v128, a: v128, c: v128, t: v128, u: v128, y: 
 }
 
 /**
- * A row of 2×2 windows, `quads` times four vectors of channels: maxima of pairs, side by side, then of two pairs, one below the other,
- * in 14 operations a vector, 4 of them for the sum. Two vectors at a time, as their 8 taps fill the registers together with what is
- * computed from them, and sums left for later would be spilled.
- * @param x where the first tap lies, position its index · @param right, down bytes to the taps beside and below
+ * A row of 2×2 windows of `quads` times four vectors of channels: the maxima of horizontal pairs, then of the two pairs, in 14
+ * operations per vector, 4 of them for the sum. It processes two vectors at a time: their 8 taps and the results fill the registers, and
+ * a sum that is used later would be spilled.
+ * @param x address of the first tap, position its index · @param right, down bytes to the taps to the right and below
  * @param xStep, yStep, indexStep bytes from the end of a window's channels to the next window · @param step pixels to the next window
- * @returns false where it met a NaN and stopped
+ * @returns false if it stopped at a NaN
  */
 function maxSquares<T>(
   windows: i32, quads: i32, x: usize, right: usize, down: usize, xStep: usize, y: usize, yStep: usize, index: usize, indexStep: usize,
@@ -155,14 +155,14 @@ function maxSquares<T>(
   return true;
 }
 
-/** `here` where v is larger than best, else `where`: taps come in the order of their indices. */
+/** The new index of the maximum: `here` where v is larger than best, else `where`. Taps are visited in ascending order of index. */
 // @ts-ignore: decorator
 @inline
 function moved<T>(where: v128, here: v128, v: v128, best: v128): v128 {
   return later<T>(where, v128.andnot(here, v128.le<T>(v, best)));
 }
 
-/** The vectors at p, or one number in all lanes. */
+/** Loads the vector at p, or one number into all lanes if `vectors` is 0. */
 // @ts-ignore: decorator
 @inline
 function loadTap<T>(vectors: i32, p: usize): v128 {
@@ -170,9 +170,9 @@ function loadTap<T>(vectors: i32, p: usize): v128 {
 }
 
 /**
- * One window of `taps` taps in each of `rows` rows, at least one tap: 4 vectors of channels, 1, or (0) a single channel.
+ * One window of `rows` rows × `taps` taps, at least one tap, for 4 vectors of channels, 1, or (0) a single channel.
  * @param right, down bytes to the next tap, and to the next row · @param position index of the first tap; indexRight, indexDown likewise
- * @returns false where it met a NaN and wrote nothing
+ * @returns false if it met a NaN and wrote nothing
  */
 // @ts-ignore: decorator
 @inline
@@ -243,7 +243,7 @@ function maxWindow<T>(
   return true;
 }
 
-/** One window of one channel, NaN and all: a NaN wins, the last of several. Without taps −∞, and the index `position`. */
+/** One window of one channel. The last NaN takes precedence. A window without taps has maximum −∞ and index `position`. */
 function maxExact<T>(
   x: usize, rows: i32, down: usize, taps: i32, right: usize, position: i32, indexDown: i32, indexRight: i32, y: usize, index: usize,
 ): void {
@@ -265,7 +265,7 @@ function maxExact<T>(
 
 /**
  * A row of windows, channels c0 … C−1, of any shape and layout.
- * @param x, position address and index of the row's first pixel · @param rows how many rows of taps fall on the image
+ * @param x, position address and index of the row's first pixel · @param rows the number of rows of taps inside the image
  */
 function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
   const C = args.C;
@@ -321,7 +321,7 @@ function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: 
   }
 }
 
-/** y = max x over the window, index of the first; a NaN wins, the last of several. */
+/** y = max x over the window, with the index of the first maximum, or of the last NaN. */
 // @ts-ignore: decorator
 @inline
 function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
@@ -354,7 +354,7 @@ function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
     const n = row / OH;
     const oh = row - n * OH;
     const h = oh * strideH - paddingH;
-    // The taps i0 … i0 + rows − 1 fall on the image, vertically.
+    // The rows of taps i0 … i0 + rows − 1 are inside the image.
     const i0 = h < 0 ? (dh - 1 - h) / dh : 0;
     const rows = (h + (KH - 1) * dh < H ? KH : (H - h + dh - 1) / dh) - i0;
     const x = x0 + <usize>(n * xn + (h + i0 * dh) * xh) * sizeof<T>();

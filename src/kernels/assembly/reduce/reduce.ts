@@ -119,6 +119,27 @@ class ReducedLoop {
   xStride: usize;
 }
 
+/** Returns the offset in x of result `index`, from the kept loops. */
+// @ts-ignore: decorator
+@inline
+function keptOffsetX(loops: usize, count: i32, index: u32): usize {
+  return offsetOf(loops, count, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), index);
+}
+
+/** Returns the offset in y of result `index`, from the kept loops. */
+// @ts-ignore: decorator
+@inline
+function keptOffsetY(loops: usize, count: i32, index: u32): usize {
+  return offsetOf(loops, count, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), index);
+}
+
+/** Returns the offset in x of row `index`, from the reduced loops. */
+// @ts-ignore: decorator
+@inline
+function rowOffset(loops: usize, count: i32, index: u32): usize {
+  return offsetOf(loops, count, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), index);
+}
+
 /** The arguments that reductions by rows and by columns share. Partial results have type A. */
 @unmanaged
 class ReduceArgs {
@@ -177,18 +198,18 @@ function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32):
     const result = segments == 1 ? item : item / segments;
     let row = <u32>(item - result * segments) * rowsPerSegment;
     const stop = min(rows, row + rowsPerSegment);
-    const x0 = x + (kept <= 1 ? <usize>result * sKept : offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), result));
+    const x0 = x + (kept <= 1 ? <usize>result * sKept : keptOffsetX(keptLoops, kept, result));
     let acc = identity<A>(op);
     while (row < stop) {
       const sweepEnd = reduced == 1 ? rows : row - (row % sweep) + sweep;
       const sweepStop = min(stop, sweepEnd);
-      let p = x0 + (reduced == 1 ? <usize>row * sweepStride : offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row));
+      let p = x0 + (reduced == 1 ? <usize>row * sweepStride : rowOffset(reducedLoops, reduced, row));
       for (; row < sweepStop; row++) {
         acc = reduceRun<T, A>(op, acc, p, row + 1 == sweepEnd ? tail : run, sx);
         p += sweepStride;
       }
     }
-    if (segments == 1) store<T>(y + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), result), <T>acc);
+    if (segments == 1) store<T>(y + keptOffsetY(keptLoops, kept, result), <T>acc);
     else store<A>(partials + <usize>item * sizeof<A>(), acc);
   }
 }
@@ -324,17 +345,17 @@ function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last:
     const segment = index / outer;
     const result = index - segment * outer;
     const x0 =
-      args.x + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('xStride'), result) + <usize>column * sizeof<T>();
+      args.x + keptOffsetX(keptLoops, kept, result) + <usize>column * sizeof<T>();
     let out: usize;
     if (direct) {
-      out = args.y + offsetOf(keptLoops, kept, offsetof<KeptLoop>(), offsetof<KeptLoop>('yStride'), result) + <usize>column * sizeof<T>();
+      out = args.y + keptOffsetY(keptLoops, kept, result) + <usize>column * sizeof<T>();
     } else {
       out = args.partials + <usize>(index * columns + column) * sizeof<A>();
     }
     const start = <u32>segment * rowsPerSegment;
     const stop = min(rows, start + rowsPerSegment);
     for (let row = start; row < stop; ) {
-      const x = x0 + offsetOf(reducedLoops, reduced, offsetof<ReducedLoop>(), offsetof<ReducedLoop>('xStride'), row);
+      const x = x0 + rowOffset(reducedLoops, reduced, row);
       const count = min(<u32>BLOCK_ROWS, min(stop - row, sweep - (row % sweep)));
       reduceBlock<T, A>(op, out, x, n, count, s, row == start, direct);
       row += count;

@@ -29,7 +29,7 @@ export type Flag = i32;
  */
 const WHOLE: f64 = 6755399441055744.0;
 
-/** Not 0 if the code is compiled into 256-bit operations (src/kernels/wasm/turbo.ts). Micro-kernels for those need too many 128-bit registers. */
+/** Not 0 if the code is compiled into 256-bit operations (src/kernels/wasm/turbo.ts), for which larger micro-kernels fit the registers. */
 // @ts-ignore: decorator
 @external('env', 'wide')
 export declare const wide: i32;
