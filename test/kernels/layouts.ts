@@ -6,7 +6,7 @@ import { Random } from '../../src/core/random.ts';
 import { channelsLastStrides, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../../src/core/shape.ts';
 import { allocate, withTemporaries } from '../../src/kernels/memory/allocator.ts';
 import { elementView, readElements, viewOf } from '../../src/kernels/memory/wasm-memory.ts';
-import { at, walk } from '../../src/kernels/reference/walk.ts';
+import { at, forEachIndex } from '../../src/kernels/reference/strided.ts';
 import type { View } from '../../src/kernels/view.ts';
 
 export const LAYOUTS = ['row-major', 'channels-last', 'permuted', 'sliced'] as const;
@@ -45,7 +45,7 @@ export function view(shape: Shape, dtype: DType, layout: Layout = 'row-major', v
   if (values !== undefined) {
     const all = viewOf(dtype);
     let i = 0;
-    walk(shape, [at(v)], (p) => (all[p] = values[i++]!));
+    forEachIndex(shape, [at(v)], (p) => (all[p] = values[i++]!));
   }
   return v;
 }
@@ -54,7 +54,7 @@ export function view(shape: Shape, dtype: DType, layout: Layout = 'row-major', v
 export function read(v: View): number[] {
   const out: number[] = [];
   const all = viewOf(v.dtype);
-  walk(v.shape, [at(v)], (p) => out.push(all[p]!));
+  forEachIndex(v.shape, [at(v)], (p) => out.push(all[p]!));
   return out;
 }
 

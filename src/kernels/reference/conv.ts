@@ -4,7 +4,7 @@
 import type { ConvParams, Kernels } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
 import type { View } from '../view.ts';
-import { at, position, Sums, type Four, type Place } from './walk.ts';
+import { at, position, Sums, type Four, type Place } from './strided.ts';
 
 type Visit = (x: number, w: number, g: number) => void;
 

@@ -1,5 +1,5 @@
 /**
- * Elementwise reference kernels, and random numbers.
+ * Reference elementwise kernels and random numbers.
  */
 import type { DType } from '../../core/dtype.ts';
 import { threefry, uniform24, uniform53 } from '../../core/random.ts';
@@ -7,22 +7,22 @@ import { sizeOf } from '../../core/shape.ts';
 import { erf } from './erf.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
-import { at, walk } from './walk.ts';
+import { at, forEachIndex } from './strided.ts';
 
-/** Half to even: 0.5 → 0, 1.5 → 2, −2.5 → −2. */
+/** Rounds half to even: 0.5 → 0, 1.5 → 2, −2.5 → −2. */
 function round(x: number): number {
   const r = Math.round(x); // half up
   return Math.abs(x % 1) === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
 
-/** 1 / (1 + e^−x), written so that neither side overflows. */
+/** 1 / (1 + e^−x), written so that the exponential does not overflow. */
 function sigmoid(x: number): number {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
   const e = Math.exp(x);
   return e / (1 + e);
 }
 
-/** C's pow: 1 to any power is 1, NaN included, and (−1)^±∞ = 1; JavaScript gives NaN there. */
+/** C's pow: 1 to any power, NaN included, is 1, and (−1)^±∞ = 1. JavaScript returns NaN in these cases. */
 function pow(a: number, b: number): number {
   return a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b;
 }
@@ -71,14 +71,14 @@ const COMPARE: Record<CompareOp, (a: number, b: number) => boolean> = {
   ge: (a, b) => a >= b,
 };
 
-/** A number as an element of `dtype`. Storing it rounds to float32 and turns NaN into int32 0. */
+/** Converts a number to `dtype`, except that storing it rounds to float32 and turns NaN into int32 0. */
 function convert(x: number, dtype: DType): number {
   if (dtype === 'bool') return x !== 0 ? 1 : 0;
   if (dtype === 'int32') return Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x)));
   return x;
 }
 
-/** Products of int32 need all 64 bits before they wrap; a float64 product has 53. The other operations are exact in it. */
+/** int32 products need all 64 bits before they wrap, but a float64 product has 53. The other operations are exact in float64. */
 function binaryOf(op: BinaryOp, dtype: DType): (a: number, b: number) => number {
   return op === 'mul' && dtype === 'int32' ? Math.imul : BINARY[op];
 }
@@ -92,14 +92,14 @@ export const elementwise: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | '
   fill(value, y) {
     const Y = viewOf(y.dtype);
     const element = convert(value, y.dtype);
-    walk(y.shape, [at(y)], (j) => (Y[j] = element));
+    forEachIndex(y.shape, [at(y)], (j) => (Y[j] = element));
   },
 
   /** y = x in y's dtype */
   copy(x, y) {
     const X = viewOf(x.dtype);
     const Y = viewOf(y.dtype);
-    walk(y.shape, [at(x), at(y)], (i, j) => (Y[j] = convert(X[i]!, y.dtype)));
+    forEachIndex(y.shape, [at(x), at(y)], (i, j) => (Y[j] = convert(X[i]!, y.dtype)));
   },
 
   /** y = f(x) */
@@ -107,7 +107,7 @@ export const elementwise: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | '
     const f = unaryOf(op, y.dtype);
     const X = viewOf(x.dtype);
     const Y = viewOf(y.dtype);
-    walk(y.shape, [at(x), at(y)], (i, j) => (Y[j] = f(X[i]!)));
+    forEachIndex(y.shape, [at(x), at(y)], (i, j) => (Y[j] = f(X[i]!)));
   },
 
   /** y = f(a, b) */
@@ -116,7 +116,7 @@ export const elementwise: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | '
     const A = viewOf(a.dtype);
     const B = viewOf(b.dtype);
     const Y = viewOf(y.dtype);
-    walk(y.shape, [at(a), at(b), at(y)], (i, j, k) => (Y[k] = f(A[i]!, B[j]!)));
+    forEachIndex(y.shape, [at(a), at(b), at(y)], (i, j, k) => (Y[k] = f(A[i]!, B[j]!)));
   },
 
   /** y = a ∘ b, 0 or 1 */
@@ -125,7 +125,7 @@ export const elementwise: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | '
     const A = viewOf(a.dtype);
     const B = viewOf(b.dtype);
     const Y = viewOf(y.dtype);
-    walk(y.shape, [at(a), at(b), at(y)], (i, j, k) => (Y[k] = f(A[i]!, B[j]!) ? 1 : 0));
+    forEachIndex(y.shape, [at(a), at(b), at(y)], (i, j, k) => (Y[k] = f(A[i]!, B[j]!) ? 1 : 0));
   },
 
   /** y = c ? a : b */
@@ -134,7 +134,7 @@ export const elementwise: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | '
     const A = viewOf(a.dtype);
     const B = viewOf(b.dtype);
     const Y = viewOf(y.dtype);
-    walk(y.shape, [at(c), at(a), at(b), at(y)], (h, i, j, k) => (Y[k] = C[h] !== 0 ? A[i]! : B[j]!));
+    forEachIndex(y.shape, [at(c), at(a), at(b), at(y)], (h, i, j, k) => (Y[k] = C[h] !== 0 ? A[i]! : B[j]!));
   },
 
   /** y[i] = 24 bits (float32) or 53 bits (float64) of threefry(key, (i, stream)) as a fraction */

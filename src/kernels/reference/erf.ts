@@ -2,7 +2,7 @@
  * The error function in double precision, for the reference kernels.
  */
 
-/** e^(−x²). Squaring rounds, and e^ magnifies that; a 24-bit square is exact, and the rest of the exponent is small. */
+/** e^(−x²). The rounding error of x² would be magnified, so x is split: a number of 24 bits has an exact square, and the rest is small. */
 function gauss(x: number): number {
   const h = Math.fround(x);
   return Math.exp(-h * h) * Math.exp(-(x - h) * (x + h));

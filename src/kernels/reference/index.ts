@@ -1,7 +1,8 @@
 /**
- * Every kernel in plain TypeScript loops: its definition, its oracle, and a backend to step through with a debugger.
+ * The reference implementation: every kernel in plain TypeScript loops. It defines the kernels, tests compare with it, and a debugger can
+ * step through it.
  *
- * Results are rounded when they are stored; whatever happens in between is float64.
+ * All arithmetic is float64. Results are rounded when they are stored.
  */
 import type { Kernels } from '../interface.ts';
 import { convolutions } from './conv.ts';

@@ -4,11 +4,11 @@
 import type { Kernels } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
 import { adaptiveWindows, averageWindows, type Windows } from '../pool-windows.ts';
-import { at, position, Sums, type Four, type Place } from './walk.ts';
+import { at, position, Sums, type Four, type Place } from './strided.ts';
 import type { View } from '../view.ts';
 
-/** Average pools are linear: visits the terms x / divisor of every y, with the positions of x and y. */
-function averageTerms(y: View, w: Windows, X: Place, Y: Place, visit: (x: number, y: number, divisor: number) => void): void {
+/** Calls `fn` for each term x / divisor of every y, with the positions of x and y. The gradient has the same terms. */
+function averageTerms(y: View, w: Windows, X: Place, Y: Place, fn: (x: number, y: number, divisor: number) => void): void {
   const [N, C] = y.shape as Four;
   for (let n = 0; n < N; n++) {
     for (let c = 0; c < C; c++) {
@@ -17,7 +17,7 @@ function averageTerms(y: View, w: Windows, X: Place, Y: Place, visit: (x: number
           const o = position(Y, n, c, oh, ow);
           const divisor = w.divisor * row.size * column.size;
           for (let h = row.first; h < row.end; h++) {
-            for (let v = column.first; v < column.end; v++) visit(position(X, n, c, h, v), o, divisor);
+            for (let v = column.first; v < column.end; v++) fn(position(X, n, c, h, v), o, divisor);
           }
         });
       });
@@ -44,14 +44,16 @@ function averageGrad(g: View, dx: View, w: Windows): void {
 type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';
 
 export const pooling: Pick<Kernels, Pooling> = {
-  /** y = max x over the window, index of the first, or of the last NaN; a window that lies wholly in the padding gives −∞ and index 0 */
+  /** y = max x over the window, index of the first, or of the last NaN; −∞ and index 0 for a window without taps inside the image */
   maxPool2d(x, y, index, p) {
     const X = viewOf(x.dtype);
     const Y = viewOf(y.dtype);
     const I = viewOf(index.dtype);
     const [N, C, OH, OW] = y.shape as Four;
     const [, , H, W] = x.shape as Four;
-    const [px, py, pi] = [at(x), at(y), at(index)];
+    const px = at(x);
+    const py = at(y);
+    const pi = at(index);
     for (let n = 0; n < N; n++) {
       for (let c = 0; c < C; c++) {
         for (let oh = 0; oh < OH; oh++) {
@@ -79,24 +81,28 @@ export const pooling: Pick<Kernels, Pooling> = {
     }
   },
 
-  /** dx at index += g for each window, but one that lies wholly in the padding */
+  /** dx at index += g, for each window with a tap inside the image */
   maxPool2dGrad(g, index, dx, p) {
     const G = viewOf(g.dtype);
     const I = viewOf(index.dtype);
     const [, C, H, W] = dx.shape as Four;
-    const [pg, pi] = [at(g), at(index)];
+    const pg = at(g);
+    const pi = at(index);
     const sums = new Sums(dx);
-    /** Whether a window's place o along a dim of `size` has a tap on the image. */
-    const touches = (side: 0 | 1, o: number, size: number): boolean =>
+    /** Returns whether window o along a dim of `size` has a tap inside the image. */
+    const hasTap = (side: 0 | 1, o: number, size: number): boolean =>
       Array.from({ length: p.kernel[side] }, (_, i) => o * p.stride[side] - p.padding[side] + i * p.dilation[side]).some(
         (t) => t >= 0 && t < size,
       );
     const [N, , OH, OW] = g.shape as Four;
     for (let oh = 0; oh < OH; oh++) {
       for (let ow = 0; ow < OW; ow++) {
-        if (!touches(0, oh, H) || !touches(1, ow, W)) continue;
+        if (!hasTap(0, oh, H) || !hasTap(1, ow, W)) continue;
         for (let n = 0; n < N; n++) {
-          for (let c = 0; c < C; c++) sums.values[(n * C + c) * H * W + I[position(pi, n, c, oh, ow)]!]! += G[position(pg, n, c, oh, ow)]!;
+          for (let c = 0; c < C; c++) {
+            const target = (n * C + c) * H * W + I[position(pi, n, c, oh, ow)]!;
+            sums.values[target]! += G[position(pg, n, c, oh, ow)]!;
+          }
         }
       }
     }

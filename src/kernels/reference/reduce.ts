@@ -1,10 +1,10 @@
 /**
- * Reference kernels that reduce, scan or index along dims.
+ * Reference reductions, scans and indexing along dims.
  */
 import type { DType } from '../../core/dtype.ts';
 import type { Kernels, ReduceOp } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
-import { at, still, Sums, walk } from './walk.ts';
+import { at, fixedStrides, Sums, forEachIndex } from './strided.ts';
 
 const IDENTITY: Record<ReduceOp, number> = { sum: 0, prod: 1, amax: -Infinity, amin: Infinity };
 
@@ -15,21 +15,22 @@ const FLOAT: Record<ReduceOp, (a: number, b: number) => number> = {
   amin: Math.min,
 };
 
-/** int32 results wrap at every step. */
-function combine(op: ReduceOp, dtype: DType): (a: number, b: number) => number {
+/** Returns the function that combines two elements. int32 results wrap at every step. */
+function combinerOf(op: ReduceOp, dtype: DType): (a: number, b: number) => number {
   if (dtype !== 'int32') return FLOAT[op];
-  return op === 'sum' ? (a, b) => (a + b) | 0 : op === 'prod' ? Math.imul : FLOAT[op];
+  if (op === 'sum') return (a, b) => (a + b) | 0;
+  return op === 'prod' ? Math.imul : FLOAT[op];
 }
 
 export const reductions: Pick<Kernels, 'reduce' | 'argReduce' | 'cumsum' | 'gather' | 'scatterAdd'> = {
   /** y = x₁ ∘ x₂ ∘ … over the dims where y has size 1, in row-major order, in float64 */
   reduce(op, x, y) {
-    const f = combine(op, y.dtype);
+    const f = combinerOf(op, y.dtype);
     const X = viewOf(x.dtype);
     const acc = new Sums(y, IDENTITY[op]);
     const A = acc.values;
     const strides = acc.place.strides.map((s, d) => (y.shape[d] === 1 ? 0 : s));
-    walk(x.shape, [at(x), { start: 0, strides }], (i, j) => (A[j] = f(A[j]!, X[i]!)));
+    forEachIndex(x.shape, [at(x), { start: 0, strides }], (i, j) => (A[j] = f(A[j]!, X[i]!)));
     acc.storeIn(viewOf(y.dtype));
   },
 
@@ -40,7 +41,7 @@ export const reductions: Pick<Kernels, 'reduce' | 'argReduce' | 'cumsum' | 'gath
     const sign = op === 'argmax' ? 1 : -1;
     const step = x.strides[dim] ?? 0;
     const n = x.shape[dim] ?? 1;
-    walk(y.shape, [at(x), at(y)], (i, j) => {
+    forEachIndex(y.shape, [at(x), at(y)], (i, j) => {
       let best = 0;
       for (let k = 1; k < n; k++) {
         const top = X[i + best * step]!;
@@ -53,12 +54,12 @@ export const reductions: Pick<Kernels, 'reduce' | 'argReduce' | 'cumsum' | 'gath
 
   /** y[k] = y[k−1] + x[k] along dim, y[−1] = 0, in float64 */
   cumsum(x, dim, y) {
-    const add = combine('sum', y.dtype);
+    const add = combinerOf('sum', y.dtype);
     const X = viewOf(x.dtype);
     const Y = viewOf(y.dtype);
     const n = x.shape[dim] ?? 1;
     const lines = x.shape.map((size, d) => (d === dim ? Math.min(size, 1) : size));
-    walk(lines, [at(x), at(y)], (i, j) => {
+    forEachIndex(lines, [at(x), at(y)], (i, j) => {
       let sum = 0;
       for (let k = 0; k < n; k++) {
         sum = add(sum, X[i + k * (x.strides[dim] ?? 0)]!);
@@ -73,17 +74,17 @@ export const reductions: Pick<Kernels, 'reduce' | 'argReduce' | 'cumsum' | 'gath
     const I = viewOf(index.dtype);
     const Y = viewOf(y.dtype);
     const step = x.strides[dim] ?? 0;
-    const lines = still(x, (d) => d === dim);
-    walk(index.shape, [at(x, lines), at(index), at(y)], (i, k, j) => (Y[j] = X[i + I[k]! * step]!));
+    const lines = fixedStrides(x, (d) => d === dim);
+    forEachIndex(index.shape, [at(x, lines), at(index), at(y)], (i, k, j) => (Y[j] = X[i + I[k]! * step]!));
   },
 
-  /** y[.., index[.., i, ..], ..] += x[.., i, ..], one after another */
+  /** y[.., index[.., i, ..], ..] += x[.., i, ..], in row-major order of index */
   scatterAdd(x, dim, index, y) {
     const X = viewOf(x.dtype);
     const I = viewOf(index.dtype);
     const Y = viewOf(y.dtype);
     const step = y.strides[dim] ?? 0;
-    const lines = still(y, (d) => d === dim);
-    walk(index.shape, [at(x), at(index), at(y, lines)], (i, k, j) => (Y[j + I[k]! * step]! += X[i]!));
+    const lines = fixedStrides(y, (d) => d === dim);
+    forEachIndex(index.shape, [at(x), at(index), at(y, lines)], (i, k, j) => (Y[j + I[k]! * step]! += X[i]!));
   },
 };
