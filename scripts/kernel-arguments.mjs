@@ -138,9 +138,10 @@ function render(classes, kernels) {
   const names = [...classes.keys()];
   const kernelsOf = new Map(names.map((name) => [name, kernels.filter((k) => k.args === name)]));
   const taken = names.filter((name) => kernelsOf.get(name).length > 0);
-  // A class that is only the base of others is never stored by itself.
+  // A class that only serves as the base of others is never stored by itself.
   const bases = new Set([...classes.values()].map((c) => c.base));
-  const stored = names.filter((name) => taken.includes(name) || !bases.has(name));
+  const records = new Set([...classes.values()].flatMap((c) => c.fields.map((f) => f.type.of)));
+  const stored = names.filter((name) => taken.includes(name) || records.has(name) || !bases.has(name));
   const withViews = taken.filter((name) => hasViews(classes.get(name)));
   return [
     [
