@@ -62,10 +62,7 @@ export function collectArguments() {
       }
     },
   };
-  const text = () => {
-    const withClass = kernels.filter((k) => k.args !== null);
-    return render(layOut(classes), withClass);
-  };
+  const text = () => render(layOut(classes), kernels);
   return { transform, text };
 }
 
@@ -90,10 +87,9 @@ function isKernel(statement) {
   return parameters.length === 3 && parameters[1].name.text === 'first' && parameters[2].name.text === 'last';
 }
 
-/** Returns a kernel's name and the class of its arguments; null for a kernel that reads slots at an address (usize). */
+/** Returns a kernel's name and the class of its arguments. */
 function readKernel(statement) {
-  const type = statement.signature.parameters[0].type.name.identifier.text;
-  return { name: statement.name.text, args: type === 'usize' ? null : type };
+  return { name: statement.name.text, args: statement.signature.parameters[0].type.name.identifier.text };
 }
 
 // — Step 2: compute offsets —

@@ -3,7 +3,7 @@
  */
 import type { KernelArguments } from './arguments.generated.ts';
 import { kernelModule, kernelOf, type KernelEntry } from './module.ts';
-import { ARGS, ARGS_BYTES, memoryViews } from '../memory/wasm-memory.ts';
+import { ARGS, memoryViews } from '../memory/wasm-memory.ts';
 import { runShared, tuning } from '../threads/pool.ts';
 
 /** How a kernel call's work is divided. Both numbers depend on the problem alone, never on the number of threads. */
@@ -39,12 +39,4 @@ export function launchStored(name: KernelName, split: Split): void {
 function runChunks(name: string, { id, run }: KernelEntry, { chunks, work }: Split): void {
   if (chunks > 1 && work >= tuning.leastWork) runShared(kernelModule, name, id, run, chunks, work);
   else run(ARGS, 0, chunks);
-}
-
-/** Runs all chunks of a kernel whose arguments are float64 slots instead of the fields of a class. */
-export function launchSlots(name: string, split: Split, ...args: number[]): void {
-  if (args.length * 8 > ARGS_BYTES) throw new Error(`${name}: ${args.length} arguments do not fit`);
-  const { f64 } = memoryViews();
-  for (let i = 0; i < args.length; i++) f64[ARGS / 8 + i] = args[i]!;
-  runChunks(name, kernelOf(name), split);
 }

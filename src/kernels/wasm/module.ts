@@ -26,7 +26,7 @@ export interface KernelEntry {
   /** The number by which workers call the kernel. */
   readonly id: number;
   readonly run: Kernel;
-  /** Null for kernels whose arguments are float64 slots. */
+  /** Null for heapBase, which is not a kernel. */
   readonly args: AnyArgumentClass | null;
 }
 

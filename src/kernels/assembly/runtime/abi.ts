@@ -23,37 +23,10 @@ export type Pointer<T> = usize;
 /** A boolean; here 0 for false. */
 export type Flag = i32;
 
-/**
- * 1.5·2⁵²: adding it to a whole number below 2⁵¹ leaves that number in the low bits. A saturating conversion would give the same result,
- * but V8 repeats it inside the loops that use the result.
- */
-const WHOLE: f64 = 6755399441055744.0;
-
 /** Not 0 if the code is compiled into 256-bit operations (src/kernels/wasm/turbo.ts), for which larger micro-kernels fit the registers. */
 // @ts-ignore: decorator
 @external('env', 'wide')
 export declare const wide: i32;
-
-/** Returns slot i of float64 arguments as a pointer. */
-// @ts-ignore: decorator
-@inline
-export function ptrArg(args: usize, i: i32): usize {
-  return <usize>reinterpret<u64>(load<f64>(args + (<usize>i << 3)) + WHOLE);
-}
-
-/** Returns slot i of float64 arguments as a whole number. */
-// @ts-ignore: decorator
-@inline
-export function intArg(args: usize, i: i32): i32 {
-  return <i32>reinterpret<i64>(load<f64>(args + (<usize>i << 3)) + WHOLE);
-}
-
-/** Returns slot i of float64 arguments. */
-// @ts-ignore: decorator
-@inline
-export function floatArg(args: usize, i: i32): f64 {
-  return load<f64>(args + (<usize>i << 3));
-}
 
 /** Returns the address of the first byte after the kernels' static data. */
 export function heapBase(): usize {
