@@ -7,7 +7,7 @@ import { channelsLastStrides, rowMajorStrides, sizeOf, stridesInOrder, type Shap
 import { allocate, withTemporaries } from '../../src/kernels/memory/allocator.ts';
 import { elementView, readElements, viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { at, forEachIndex } from '../../src/kernels/reference/strided.ts';
-import type { View } from '../../src/kernels/view.ts';
+import { materialize, type View } from '../../src/kernels/view.ts';
 
 export const LAYOUTS = ['row-major', 'channels-last', 'permuted', 'sliced'] as const;
 export type Layout = (typeof LAYOUTS)[number];
@@ -60,6 +60,7 @@ export function read(v: View): number[] {
 
 /** Returns the whole storage: the elements, and those that no kernel may write. */
 export function raw(v: View): number[] {
+  materialize(v, 'read');
   return Array.from(readElements(v.storage.ptr, v.dtype, v.storage.bytes / ITEM_SIZE[v.dtype]));
 }
 

@@ -9,7 +9,7 @@ import { newArray, type FloatDType } from '../../core/dtype.ts';
 import { sizeOf, type Shape } from '../../core/shape.ts';
 import { kernelBytes, kernelModule, useKernels } from './module.ts';
 import { elementView, TURBO_SECTION, type CompiledKernels } from '../memory/wasm-memory.ts';
-import { empty, emptyChannelsLast, type View } from '../view.ts';
+import { addressOf, empty, emptyChannelsLast, type View } from '../view.ts';
 import { wasm, wasmFused } from './index.ts';
 
 /** Compiles everything at once with the optimizing compiler, so that the tested code is the code that runs. DEFAULTS undoes it. */
@@ -81,9 +81,10 @@ function selfTest(): Uint8Array {
     runElementwiseAndFused(rowMajor, image);
     runOptimizers(rowMajor);
     for (const v of made) {
-      results.push(...new Uint8Array(elementView(v.storage.ptr, dtype, sizeOf(v.shape)).slice().buffer));
-      v.storage.free();
+      // addressOf runs deferred calls, of which some have not run yet.
+      results.push(...new Uint8Array(elementView(addressOf(v), dtype, sizeOf(v.shape)).slice().buffer));
     }
+    for (const v of made) v.storage.free();
   }
   return Uint8Array.from(results);
 }
