@@ -72,9 +72,9 @@ function randomView(random: Random, shape: Shape, dtype: DType, broadcasts = tru
 /** Makes two outputs of equal contents in the same random layout. */
 function outputs(random: Random, shape: Shape, dtype: DType): [View, View] {
   const y = randomView(random, shape, dtype, false);
-  const twin = { ...y, storage: allocate(y.storage.bytes) };
-  elementView(twin.storage.ptr, dtype, raw(y).length).set(raw(y));
-  return [y, twin];
+  const expected = { ...y, storage: allocate(y.storage.bytes) };
+  elementView(expected.storage.ptr, dtype, raw(y).length).set(raw(y));
+  return [y, expected];
 }
 
 /** Runs both implementations and compares the whole storages of their outputs, which shows writes outside an output too. */
@@ -85,10 +85,10 @@ function agree(
   run: (k: Implementation, y: View) => void,
   [atol, rtol]: readonly [number, number] = SAME,
 ): void {
-  const [y, twin] = outputs(new Random(seed, 1), shape, dtype);
+  const [y, expected] = outputs(new Random(seed, 1), shape, dtype);
   run(fast, y);
-  run(reference, twin);
-  const found = difference(raw(y), raw(twin), atol, rtol);
+  run(reference, expected);
+  const found = difference(raw(y), raw(expected), atol, rtol);
   if (found !== null) expect.fail(found); // calling `expect` in every case would take most of the time
 }
 
@@ -221,7 +221,7 @@ describe('binary', () => {
       ] as const) {
         const shape = [N, C, 5, 3];
         const images = () => restride(view([15 * N * C], dtype), shape, channelsLastStrides(shape));
-        const [x, y, twin] = [images(), images(), images()];
+        const [x, y, expected] = [images(), images(), images()];
         elementView(x.storage.ptr, dtype, 15 * N * C).forEach((_, i, all) => (all[i] = i));
         const v = restride(
           view(
@@ -238,8 +238,8 @@ describe('binary', () => {
           [v, x],
         ] as const) {
           fast.binary('sub', a, b, y);
-          reference.binary('sub', a, b, twin);
-          expect(difference(raw(y), raw(twin), 0)).toBeNull();
+          reference.binary('sub', a, b, expected);
+          expect(difference(raw(y), raw(expected), 0)).toBeNull();
         }
       }
     }
@@ -309,11 +309,11 @@ describe('fill and copy', () => {
         [1600, 1],
       ],
     ] as const) {
-      const [y, twin] = [view([5001], dtype), view([5001], dtype)];
+      const [y, expected] = [view([5001], dtype), view([5001], dtype)];
       const from = restride(x, shape, strides, 1);
       fast.copy(from, restride(y, shape, strides, 1));
-      reference.copy(from, restride(twin, shape, strides, 1));
-      expect(difference(raw(y), raw(twin), 0)).toBeNull();
+      reference.copy(from, restride(expected, shape, strides, 1));
+      expect(difference(raw(y), raw(expected), 0)).toBeNull();
     }
   });
 
@@ -377,10 +377,10 @@ describe('fill and copy', () => {
         stridesInOrder(shape, xOrder),
         1,
       );
-      const [y, twin] = [view([n], dtype), view([n], dtype)];
+      const [y, expected] = [view([n], dtype), view([n], dtype)];
       fast.copy(x, restride(y, shape, stridesInOrder(shape, yOrder)));
-      reference.copy(x, restride(twin, shape, stridesInOrder(shape, yOrder)));
-      expect(difference(raw(y), raw(twin), 0)).toBeNull();
+      reference.copy(x, restride(expected, shape, stridesInOrder(shape, yOrder)));
+      expect(difference(raw(y), raw(expected), 0)).toBeNull();
     }
   });
 });
@@ -561,15 +561,15 @@ describe('along a dim', () => {
 describe('uniform', () => {
   test.each(FLOATS)('%s numbers are bitwise identical to those of core/random', (dtype) => {
     for (const n of [...Array.from({ length: 68 }, (_, i) => i), 40_000]) {
-      const [y, twin] = [view([n], dtype), view([n], dtype)];
+      const [y, expected] = [view([n], dtype), view([n], dtype)];
       for (const [key, stream] of [
         [[0, 0], 0],
         [[-5, 2 ** 21 - 1], 7],
         [[123456789, 3], -2],
       ] as const) {
         fast.uniform(key, stream, y);
-        reference.uniform(key, stream, twin);
-        expect(difference(raw(y), raw(twin), 0)).toBeNull();
+        reference.uniform(key, stream, expected);
+        expect(difference(raw(y), raw(expected), 0)).toBeNull();
       }
     }
   });

@@ -50,7 +50,7 @@ function params([v, h]: [Side, Side]): PoolParams {
 }
 
 /** Returns the storages that `run` writes with the WebAssembly kernel and with the reference. */
-function twins(shape: Shape, type: FloatDType, to: Layout, run: (k: typeof wasm, y: View) => void): [number[], number[]] {
+function bothResults(shape: Shape, type: FloatDType, to: Layout, run: (k: typeof wasm, y: View) => void): [number[], number[]] {
   const [y, want] = [view(shape, type, to), view(shape, type, to)];
   run(wasm, y);
   run(reference, want);
@@ -67,7 +67,7 @@ test('maxPool2d is bitwise identical to the reference: values and indices, NaN, 
       const x = view(shape, im.dtype, im.from, values);
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
       const [i, j] = [view(out, 'int32', indexLayout), view(out, 'int32', indexLayout)];
-      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
+      const [y, want] = bothResults(out, im.dtype, im.to, (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
       expect(difference(y, want, 0)).toBeNull();
       expect(raw(i)).toEqual(raw(j));
     });
@@ -92,7 +92,7 @@ test('maxPool2d of channels-last images, with 2×2 and any other windows, is bit
       );
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
       const [i, j] = [view(out, 'int32', 'channels-last'), view(out, 'int32', 'channels-last')];
-      const [y, want] = twins(out, im.dtype, 'channels-last', (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
+      const [y, want] = bothResults(out, im.dtype, 'channels-last', (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
       expect(difference(y, want, 0)).toBeNull();
       expect(raw(i)).toEqual(raw(j));
     });
@@ -110,7 +110,7 @@ test('maxPool2dGrad equals the reference within 2e-6 (float32), 4e-15 (float64),
       const index = view(out, 'int32', of);
       reference.maxPool2d(view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed)), view(out, im.dtype), index, p);
       const g = view(out, im.dtype, from, numbers(sizeOf(out), im.seed + 1, im.special));
-      const [dx, want] = twins(shape, im.dtype, to, (k, dx) => k.maxPool2dGrad(g, index, dx, p));
+      const [dx, want] = bothResults(shape, im.dtype, to, (k, dx) => k.maxPool2dGrad(g, index, dx, p));
       expect(difference(dx, want, tolerance(im.dtype))).toBeNull();
     });
   });
@@ -126,7 +126,7 @@ test('avgPool2d equals the reference within 2e-6 (float32), 4e-15 (float64)', ()
       const x = view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed, im.special));
       const p: AvgPoolParams = { ...params(sides), ...average };
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
-      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.avgPool2d(x, to, p));
+      const [y, want] = bothResults(out, im.dtype, im.to, (k, to) => k.avgPool2d(x, to, p));
       expect(difference(y, want, tolerance(im.dtype))).toBeNull();
     });
   });
@@ -139,7 +139,7 @@ test('avgPool2dGrad equals the reference within 2e-6 (float32), 4e-15 (float64)'
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
       const g = view(out, im.dtype, im.from, numbers(sizeOf(out), im.seed, im.special));
       const p: AvgPoolParams = { ...params(sides), ...average };
-      const [dx, want] = twins([im.N, im.C, im.H, im.W], im.dtype, im.to, (k, to) => k.avgPool2dGrad(g, to, p));
+      const [dx, want] = bothResults([im.N, im.C, im.H, im.W], im.dtype, im.to, (k, to) => k.avgPool2dGrad(g, to, p));
       expect(difference(dx, want, tolerance(im.dtype))).toBeNull();
     });
   });
@@ -154,10 +154,10 @@ test('adaptiveAvgPool2d and its gradient equal the reference within 2e-6 (float3
         [im.N, im.C, OH, OW],
       ];
       const x = view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed, im.special));
-      const [y, want] = twins(out, im.dtype, im.to, (k, to) => k.adaptiveAvgPool2d(x, to));
+      const [y, want] = bothResults(out, im.dtype, im.to, (k, to) => k.adaptiveAvgPool2d(x, to));
       expect(difference(y, want, tolerance(im.dtype))).toBeNull();
       const g = view(out, im.dtype, im.to, numbers(sizeOf(out), im.seed, im.special));
-      const [dx, wantDx] = twins(shape, im.dtype, im.from, (k, to) => k.adaptiveAvgPool2dGrad(g, to));
+      const [dx, wantDx] = bothResults(shape, im.dtype, im.from, (k, to) => k.adaptiveAvgPool2dGrad(g, to));
       expect(difference(dx, wantDx, tolerance(im.dtype))).toBeNull();
     });
   });
