@@ -7,7 +7,7 @@ import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../interface.ts';
 import type { View } from '../view.ts';
 import type { TransposeLoop } from './arguments.generated.ts';
 import { exportsOf } from './export-names.ts';
-import { isEmpty, launchNest, launchViews } from './iteration-plan.ts';
+import { isEmpty, launchNest, launchViews, NEST } from './iteration-plan.ts';
 import { launch } from './launch.ts';
 import { itemsPerChunk, NANOSECONDS_PER_ELEMENT } from './work.ts';
 
@@ -84,7 +84,7 @@ function transpose(x: View, y: View, plan: Plan): boolean {
 export const elementwiseKernels: Pick<Kernels, 'fill' | 'copy' | 'unary' | 'binary' | 'compare' | 'where'> = {
   fill(value, y) {
     const stored = y.dtype === 'bool' ? Number(value !== 0) : value;
-    launchViews(fillExport('fill', y.dtype), { value: stored }, [y]);
+    launchViews(fillExport('fill', y.dtype), { value: stored, nest: NEST }, [y]);
   },
 
   copy(x, y) {

@@ -41,33 +41,58 @@ function softmaxRows(x: View): { rows: RowsArgs; split: Split } {
 }
 
 export const fusedKernels: FusedKernels = {
-  batchNormStats(x, eps, w, b, variance, norm) {
+  batchNormStats(x, eps, w, b, variance, { mean, invstd, scale, offset }) {
     const { matrix, chunks, pass, combination } = channelRows(x);
+    const { M, C, rowsPerChunk } = matrix;
     withWorkspaces((workspace) => {
-      const partials = workspace(float64Bytes(chunks * matrix.C * 3)).ptr;
-      launch(`batchNormMoments${suffix(x)}`, pass, { ...matrix, x, partials });
-      const results = { ...norm, variance, channelsPerChunk: CHANNELS_PER_CHUNK };
-      launch(`combineMoments${suffix(x)}`, combination, { ...matrix, ...results, partials, eps, w, b });
+      const partials = workspace(float64Bytes(chunks * C * 3)).ptr;
+      launch(`batchNormMoments${suffix(x)}`, pass, { M, C, rowsPerChunk, x, partials });
+      launch(`combineMoments${suffix(x)}`, combination, {
+        M,
+        C,
+        rowsPerChunk,
+        partials,
+        channelsPerChunk: CHANNELS_PER_CHUNK,
+        eps,
+        w,
+        b,
+        mean,
+        variance,
+        invstd,
+        scale,
+        offset,
+      });
     });
   },
 
   batchNormApply(x, scale, offset, y, relu = false) {
     const { matrix, pass } = channelRows(x);
-    launch(`batchNormApply${suffix(x)}`, pass, { ...matrix, x, scale, offset, y, floor: relu ? 0 : -Infinity });
+    const { M, C, rowsPerChunk } = matrix;
+    launch(`batchNormApply${suffix(x)}`, pass, { M, C, rowsPerChunk, x, scale, offset, y, floor: relu ? 0 : -Infinity });
   },
 
   batchNormGrad(g, x, { mean, invstd, scale, offset }, dx, dw, db, relu = false) {
     const { matrix, chunks, pass, combination } = channelRows(x);
-    const { M, C } = matrix;
+    const { M, C, rowsPerChunk } = matrix;
     const kind = relu ? 'Relu' : '';
     withWorkspaces((workspace) => {
       const partials = workspace(float64Bytes((chunks + 1) * C * 2)).ptr;
       const line = partials + float64Bytes(chunks * C * 2);
-      const inputs = { ...matrix, g, x, scale, offset };
-      launch(`batchNormGradSums${kind}${suffix(x)}`, pass, { ...inputs, mean, partials });
-      const sums = { partials, rows: chunks, M, C, channelsPerChunk: CHANNELS_PER_CHUNK };
-      launch(`combineGradSums${suffix(x)}`, combination, { ...sums, mean, invstd, scale, dw, db, line });
-      if (dx !== null) launch(`batchNormGradX${kind}${suffix(x)}`, pass, { ...inputs, line, dx });
+      launch(`batchNormGradSums${kind}${suffix(x)}`, pass, { M, C, rowsPerChunk, g, x, scale, offset, mean, partials });
+      launch(`combineGradSums${suffix(x)}`, combination, {
+        partials,
+        rows: chunks,
+        M,
+        C,
+        channelsPerChunk: CHANNELS_PER_CHUNK,
+        mean,
+        invstd,
+        scale,
+        dw,
+        db,
+        line,
+      });
+      if (dx !== null) launch(`batchNormGradX${kind}${suffix(x)}`, pass, { M, C, rowsPerChunk, g, x, scale, offset, line, dx });
     });
   },
 
@@ -82,24 +107,30 @@ export const fusedKernels: FusedKernels = {
 
   softmax(log, x, y) {
     const { rows, split } = softmaxRows(x);
-    const args = { ...rows, x, y, xStride: x.strides[0]!, yStride: y.strides[0]! };
+    const { M, K, rowsPerChunk } = rows;
+    const args = { M, K, rowsPerChunk, x, y, xStride: x.strides[0]!, yStride: y.strides[0]! };
     launch(`${log ? 'logSoftmax' : 'softmax'}${suffix(x)}`, split, args);
   },
 
   softmaxGrad(log, g, y, dx) {
     const { rows, split } = softmaxRows(g);
-    launch(`${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`, split, { ...rows, g, y, dx });
+    const { M, K, rowsPerChunk } = rows;
+    launch(`${log ? 'logSoftmaxGrad' : 'softmaxGrad'}${suffix(g)}`, split, { M, K, rowsPerChunk, g, y, dx });
   },
 
   crossEntropy(x, target, loss, logp) {
     const { rows, split } = softmaxRows(x);
-    const strides = { targetStride: target.strides[0]!, lossStride: loss.strides[0]! };
-    launch(`crossEntropy${suffix(x)}`, split, { ...rows, ...strides, x, target, loss, logp });
+    const { M, K, rowsPerChunk } = rows;
+    const targetStride = target.strides[0]!;
+    const lossStride = loss.strides[0]!;
+    launch(`crossEntropy${suffix(x)}`, split, { M, K, rowsPerChunk, x, target, loss, logp, targetStride, lossStride });
   },
 
   crossEntropyGrad(scale, logp, target, dx) {
     const { rows, split } = softmaxRows(logp);
-    const strides = { scaleStride: scale.strides[0]!, targetStride: target.strides[0]! };
-    launch(`crossEntropyGrad${suffix(logp)}`, split, { ...rows, ...strides, scale, logp, target, dx });
+    const { M, K, rowsPerChunk } = rows;
+    const scaleStride = scale.strides[0]!;
+    const targetStride = target.strides[0]!;
+    launch(`crossEntropyGrad${suffix(logp)}`, split, { M, K, rowsPerChunk, scale, logp, target, dx, scaleStride, targetStride });
   },
 };

@@ -4,7 +4,7 @@
 import { planIteration } from '../../core/plan.ts';
 import type { Kernels } from '../interface.ts';
 import { exportsOf } from './export-names.ts';
-import { byteStride, isEmpty, launchLines, launchNest, lengthOf } from './iteration-plan.ts';
+import { byteStride, isEmpty, launchLines, launchNest, lengthOf, NEST } from './iteration-plan.ts';
 import { SCALAR_COST } from './work.ts';
 
 const cumsumExport = exportsOf<'', 'cumsum'>('');
@@ -15,12 +15,12 @@ const GATHER = { float32: 'gather_32', float64: 'gather_64', int32: 'gather_32',
 
 export const indexingKernels: Pick<Kernels, 'argReduce' | 'cumsum' | 'gather' | 'scatterAdd'> = {
   argReduce(op, x, dim, y) {
-    const line = { length: lengthOf(x.shape, dim), xStride: byteStride(x, dim) };
+    const line = { length: lengthOf(x.shape, dim), xStride: byteStride(x, dim), nest: NEST };
     launchLines(argExport(op, x.dtype), line, [y, x], x.shape, dim);
   },
 
   cumsum(x, dim, y) {
-    const line = { length: lengthOf(x.shape, dim), yStride: byteStride(y, dim), xStride: byteStride(x, dim) };
+    const line = { length: lengthOf(x.shape, dim), yStride: byteStride(y, dim), xStride: byteStride(x, dim), nest: NEST };
     launchLines(cumsumExport('cumsum', y.dtype), line, [y, x], x.shape, dim);
   },
 
@@ -28,7 +28,7 @@ export const indexingKernels: Pick<Kernels, 'argReduce' | 'cumsum' | 'gather' | 
     const xStrides = x.strides.map((s, d) => (d === dim ? 0 : s));
     const plan = planIteration(y.shape, [y.strides, index.strides, xStrides]);
     if (isEmpty(plan)) return;
-    launchNest(GATHER[y.dtype], { dimStride: byteStride(x, dim) }, [y, index, x], plan, { cost: SCALAR_COST });
+    launchNest(GATHER[y.dtype], { dimStride: byteStride(x, dim), nest: NEST }, [y, index, x], plan, { cost: SCALAR_COST });
   },
 
   scatterAdd(x, dim, index, y) {
@@ -41,6 +41,7 @@ export const indexingKernels: Pick<Kernels, 'argReduce' | 'cumsum' | 'gather' | 
       xStride,
       yStride: byteStride(y, dim),
       linesInner,
+      nest: NEST,
     };
     launchLines(scatterExport('scatter_add', y.dtype), line, [x, index, y], index.shape, dim, 2);
   },

@@ -13,11 +13,11 @@ import { CHUNK_ELEMENTS, itemsPerChunk, NANOSECONDS_PER_ELEMENT, SCALAR_COST } f
 /** The kernels whose arguments are a nest, and those with a nest among other arguments. */
 type NestKernel = { [K in KernelName]: KernelArguments[K] extends Nest | { readonly nest: number } ? K : never }[KernelName];
 
-/** A kernel's arguments besides its nest; null if it has none. */
-export type OtherArguments<K extends NestKernel> = KernelArguments[K] extends Nest ? null : Omit<KernelArguments[K], 'nest'>;
+/** The arguments of a kernel whose nest is one of several, with NEST as its address; null if the nest is all. */
+export type ArgumentsAroundNest<K extends NestKernel> = KernelArguments[K] extends Nest ? null : KernelArguments[K];
 
 /** The address of a nest that is one of several arguments: behind the longest of the others. */
-const NEST_AFTER_ARGUMENTS = ARGS + 256;
+export const NEST = ARGS + 256;
 
 export interface NestOptions {
   /** The number of elements that the kernel processes per element of the nest. Default 1. */
@@ -31,7 +31,7 @@ export interface NestOptions {
 /** Runs a kernel over a planned nest of `views`. */
 export function launchNest<K extends NestKernel>(
   name: K,
-  others: OtherArguments<K>,
+  args: ArgumentsAroundNest<K>,
   views: readonly View[],
   plan: Plan,
   { weight = 1, cost = 1, output = 0 }: NestOptions = {},
@@ -50,7 +50,7 @@ export function launchNest<K extends NestKernel>(
   const loops = cut ? last + 1 : last;
   const tail = length - (pieces - 1) * run;
   materializeAll(views, output);
-  let word = storeNest(others === null ? ARGS : NEST_AFTER_ARGUMENTS, { rows, rowsPerChunk, run, tail, loops }, views, plan);
+  let word = storeNest(args === null ? ARGS : NEST, { rows, rowsPerChunk, run, tail, loops }, views, plan);
   const { i32 } = memoryViews();
   const strideOf = (k: number, d: number): number => strides[k]![d]! * ITEM_SIZE[views[k]!.dtype];
   if (cut) {
@@ -61,7 +61,7 @@ export function launchNest<K extends NestKernel>(
     i32[word++] = sizes[d]!;
     for (let k = 0; k < views.length; k++) i32[word++] = strideOf(k, d);
   }
-  runNest(name, others, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS_PER_ELEMENT });
+  runNest(name, args, { chunks: Math.ceil(rows / rowsPerChunk), work: rows * run * weight * cost * NANOSECONDS_PER_ELEMENT });
 }
 
 /** Stores a nest and its operands at `at`. Returns the index of the word after them, where the loops begin. */
@@ -85,9 +85,9 @@ function materializeAll(views: readonly View[], output: number): void {
   for (let k = 0; k < views.length; k++) materialize(views[k]!, k === output ? 'write' : 'read');
 }
 
-function runNest<K extends NestKernel>(name: K, others: OtherArguments<K>, split: Split): void {
-  if (others === null) launchStored(name, split);
-  else launch(name, split, { ...others, nest: NEST_AFTER_ARGUMENTS } as unknown as KernelArguments[K]);
+function runNest<K extends NestKernel>(name: K, args: ArgumentsAroundNest<K>, split: Split): void {
+  if (args === null) launchStored(name, split);
+  else launch(name, split, args as KernelArguments[K]);
 }
 
 const ONE_CHUNK: Split = { chunks: 1, work: 0 };
@@ -96,13 +96,13 @@ const ONE_CHUNK: Split = { chunks: 1, work: 0 };
  * Runs a kernel over at most one chunk of elements if each view is row-major or repeats one element; otherwise returns false. Stores the
  * nest of one row that launchNest would store, but without planning, which takes longer than a small kernel.
  */
-function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, views: readonly View[]): boolean {
+function launchSmall<K extends NestKernel>(name: K, args: ArgumentsAroundNest<K>, views: readonly View[]): boolean {
   let n = 1;
   for (const size of views[0]!.shape) n *= size;
   if (n === 0 || n > CHUNK_ELEMENTS) return false;
   for (const v of views) if (smallStride(v) < 0) return false;
   materializeAll(views, 0);
-  const at = others === null ? ARGS : NEST_AFTER_ARGUMENTS;
+  const at = args === null ? ARGS : NEST;
   const memory = memoryViews();
   const { i32 } = memory;
   writeNest({ rows: 1, rowsPerChunk: itemsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
@@ -113,7 +113,7 @@ function launchSmall<K extends NestKernel>(name: K, others: OtherArguments<K>, v
   }
   i32[word++] = 1;
   for (const v of views) i32[word++] = smallStride(v) * n;
-  runNest(name, others, ONE_CHUNK);
+  runNest(name, args, ONE_CHUNK);
   return true;
 }
 
@@ -131,19 +131,19 @@ export function isEmpty(plan: Plan): boolean {
 }
 
 /** Runs a kernel over whole views of one shape, output first. */
-export function launchViews<K extends NestKernel>(name: K, others: OtherArguments<K>, views: readonly View[], cost = 1): void {
-  if (launchSmall(name, others, views)) return;
+export function launchViews<K extends NestKernel>(name: K, args: ArgumentsAroundNest<K>, views: readonly View[], cost = 1): void {
+  if (launchSmall(name, args, views)) return;
   const plan = planIteration(
     views[0]!.shape,
     views.map((v) => v.strides),
   );
-  if (!isEmpty(plan)) launchNest(name, others, views, plan, { cost });
+  if (!isEmpty(plan)) launchNest(name, args, views, plan, { cost });
 }
 
 /** Runs a kernel over the lines of `views` along `dim`. Each element of the nest is one line. */
 export function launchLines<K extends NestKernel>(
   name: K,
-  others: OtherArguments<K>,
+  args: ArgumentsAroundNest<K>,
   views: readonly View[],
   shape: Shape,
   dim: number,
@@ -155,7 +155,7 @@ export function launchLines<K extends NestKernel>(
   );
   const length = lengthOf(shape, dim);
   if (length === 0 || isEmpty(plan)) return;
-  launchNest(name, others, views, plan, { weight: length, cost: SCALAR_COST, output });
+  launchNest(name, args, views, plan, { weight: length, cost: SCALAR_COST, output });
 }
 
 /** Returns the size of a dim; 1 for dim 0 of a 0-d view. */

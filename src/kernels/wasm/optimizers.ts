@@ -93,7 +93,8 @@ const sgdTable: TableOf<SgdEntry, SgdRow> = {
   write: writeSgdRow,
   views: ({ param, grad, velocity }) => [param, grad, velocity],
   rowOf: ({ param, grad, velocity, first, options }, start) => ({
-    ...start,
+    elements: start.elements,
+    firstChunk: start.firstChunk,
     param,
     grad,
     velocity,
@@ -117,7 +118,8 @@ const adamTable: TableOf<AdamEntry, AdamRow> = {
     const { lr, betas, eps, weightDecay, decoupled, maximize } = options;
     const [beta1, beta2] = betas;
     return {
-      ...start,
+      elements: start.elements,
+      firstChunk: start.firstChunk,
       param,
       grad,
       expAvg,
@@ -141,7 +143,7 @@ const blendTable: TableOf<BlendEntry, TableRow & BlendEntry> = {
   bytes: BYTES.BlendRow,
   write: writeBlendRow,
   views: ({ x, y }) => [x, y],
-  rowOf: (entry, start) => ({ ...start, x: entry.x, y: entry.y, keep: entry.keep, take: entry.take }),
+  rowOf: ({ x, y, keep, take }, { elements, firstChunk }) => ({ elements, firstChunk, x, y, keep, take }),
 };
 
 /** Returns Σ x² over all views. The kernel writes partial sums, which are added in order. */
@@ -160,7 +162,7 @@ function sumSquares(views: readonly View[]): number {
       rowOf: (x, start) => {
         const own = end;
         end += float64Bytes(divideUp(start.elements, ELEMENTS_PER_CHUNK));
-        return { ...start, x, partials: own };
+        return { elements: start.elements, firstChunk: start.firstChunk, x, partials: own };
       },
     };
     run(table, views, (others) => {

@@ -141,9 +141,18 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
 
 /** Combines partial results in the order of their segments, and writes y. */
 function combine(op: ReduceOp, y: View, sums: Omit<CombineArgs, 'y' | 'loopCount' | 'loops'>, kept: readonly KeptLoop[]): void {
-  const { results, segments } = sums;
+  const { partials, results, segments, resultStride, segmentStride } = sums;
   const split = { chunks: Math.ceil(results / COMBINED_RESULTS), work: results * segments * NANOSECONDS_PER_ELEMENT };
-  launch(combineExport(op, y.dtype), split, { ...sums, y, loopCount: kept.length, loops: kept });
+  launch(combineExport(op, y.dtype), split, {
+    y,
+    partials,
+    results,
+    segments,
+    resultStride,
+    segmentStride,
+    loopCount: kept.length,
+    loops: kept,
+  });
 }
 
 export const reductionKernels: Pick<Kernels, 'reduce'> = {
