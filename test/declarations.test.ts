@@ -51,7 +51,7 @@ export const statics: Record<keyof typeof Tensor, true> = { prototype: true };
 export const silu = defineOp({
   name: 'silu',
   forward: (_, x: Tensor) => scope(() => x.mul(x.sigmoid())),
-  save: (_, x, y) => ({ x, y }),
+  save: (_, [x], [y]) => ({ x, y }),
   backward: (g, { x, y }) => [g.mul(x.sigmoid().add(y.mul(x.sigmoid().neg().add(1))))],
 });
 `;
