@@ -269,7 +269,7 @@ const NONE: never[] = [];
 /** Takes one step: computes the gradients of the visit's inputs from the gradient that has accumulated at its node. */
 function takeStep(visit: Visit, accumulated: Tensor, walk: Walk): WalkStep {
   const { node, inputs, hasInputs } = visit;
-  checkNotReleased(node);
+  checkNotDropped(node);
   const grad = afterHooks(node, accumulated, walk);
   visit.grad = null;
   instrumentation?.visiting?.(node);
@@ -279,8 +279,8 @@ function takeStep(visit: Visit, accumulated: Tensor, walk: Walk): WalkStep {
 }
 
 /** Throws if code between two steps has freed the node. */
-function checkNotReleased(node: Node): void {
-  if (!node.released) return;
+function checkNotDropped(node: Node): void {
+  if (!node.dropped) return;
   throw new GraphConsumedError(`backward: ${node.name} ${formatShape(node.output.shape)} was freed in the middle of this walk`);
 }
 

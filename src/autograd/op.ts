@@ -214,7 +214,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   if (typeof inputs === 'string') {
     const node = new Node(op, [], y);
     node.consumedBy = inputs;
-    node.released = true;
+    node.dropped = true;
     y.attach(node);
     return;
   }

@@ -21,7 +21,7 @@ export class Scope {
   adopt(t: Tensor): Tensor {
     // In a long scope around many backwards most entries are freed tensors. They are dropped whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
-      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUnreleasedNode));
+      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUndroppedNode));
       this.#compactAt = Math.max(256, this.tensors.length * 2);
     }
     t.scope = this;
@@ -56,7 +56,7 @@ export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?:
     if (t.scope !== s) continue;
     t.scope = null;
     if (t.isOwned) continue;
-    if (t.hasUnreleasedNode) t.node!.consume(s.kind);
+    if (t.hasUndroppedNode) t.node!.consume(s.kind);
     t.free(s.kind);
   }
   s.tensors = [];

@@ -63,8 +63,8 @@ export class Node {
   visit: Visit | null = null;
   /** What consumed it. Set when a consuming backward starts, so that no other walk can visit it meanwhile. */
   consumedBy: FreedBy | null = null;
-  /** Whether it has released its saved tensors and inputs. */
-  released = false;
+  /** Whether it has dropped its saved tensors and inputs. */
+  dropped = false;
   #tape: Tape | null = null;
 
   constructor(op: RecordedOp | null, inputs: readonly (Node | null)[], output: Tensor) {
@@ -143,7 +143,7 @@ export class Node {
   /** Marks the node consumed and releases everything except its output's handle. */
   consume(by: FreedBy): void {
     this.consumedBy ??= by;
-    this.released = true;
+    this.dropped = true;
     this.dropSaved();
     this.inputs = NONE;
     this.users = NONE;
@@ -247,7 +247,7 @@ function retire(node: Node, by: FreedBy): void {
 export function consume(nodes: Iterable<Node>, by: FreedBy): void {
   const stack = [...nodes];
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (node.op === null || node.released) continue;
+    if (node.op === null || node.dropped) continue;
     for (const user of node.users) stack.push(user);
     retire(node, by);
   }

@@ -282,10 +282,10 @@ export class Tensor implements View {
     return n !== null && n.op !== null && n.consumedBy === null && n.output === this;
   }
 
-  /** @internal Whether it is the output of a node that has not released its memory. */
-  get hasUnreleasedNode(): boolean {
+  /** @internal Whether it is the output of a node that has not dropped its saved values. */
+  get hasUndroppedNode(): boolean {
     const n = this.node;
-    return n !== null && n.op !== null && !n.released && n.output === this;
+    return n !== null && n.op !== null && !n.dropped && n.output === this;
   }
 
   /** @internal Releases the storage and frees the gradient. A 0-d tensor retains its value. */

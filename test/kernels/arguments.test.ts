@@ -117,9 +117,9 @@ describe('a launched kernel', () => {
       { size: 3, xStride: 8, yStride: 8 },
       { size: 2, xStride: 48, yStride: 24 },
     ];
-    const items = { items: 6, itemsPerChunk: 6, rowsPerSegment: 2, rows: 2, segments: 1, run: 1, tail: 1, runStride: 8 };
+    const tasks = { tasks: 6, tasksPerChunk: 6, rowsPerSegment: 2, rows: 2, segments: 1, run: 1, tail: 1, runStride: 8 };
     const loops = { kept, keptCount: 2, reduced: [{ size: 2, xStride: 24 }], reducedCount: 1 };
-    launch('reduce_rows_sum_f64', one, { x, y, partials: 0, ...items, ...loops });
+    launch('reduce_rows_sum_f64', one, { x, y, partials: 0, ...tasks, ...loops });
     expect(read(y)).toEqual([3, 5, 7, 15, 17, 19]);
   });
 

@@ -10,14 +10,13 @@ import { backwardAxes, correlationArgs, forwardAxis, weightGradArgs, type Axis }
 import { usesWinograd, winogradCorrelation, winogradGradW } from './conv-winograd.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { launch } from './launch.ts';
-import { storeRecords } from './records.ts';
+import { storeRecords } from './tables.ts';
+import { packingWork, productWork } from './work-estimates.ts';
 import {
   CHUNKS,
   divideUp,
   LARGE,
   NO_SCRATCH,
-  packingWork,
-  productWork,
   scratchAreas,
   suffix,
   VECTOR,

@@ -2,14 +2,14 @@
  * Elementwise kernels and copies.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
-import { planIteration, type Plan } from '../../core/plan.ts';
+import { planIteration, type Plan } from '../../core/iteration-plan.ts';
 import type { BinaryOp, CompareOp, Kernels, UnaryOp } from '../interface.ts';
 import type { View } from '../view.ts';
 import type { TransposeLoop } from './arguments.generated.ts';
 import { exportsOf } from './export-names.ts';
-import { isEmpty, launchNest, launchViews, NEST } from './iteration-plan.ts';
+import { isEmpty, launchNest, launchViews, NEST } from './launch-nest.ts';
 import { launch } from './launch.ts';
-import { itemsPerChunk, NANOSECONDS_PER_ELEMENT } from './work.ts';
+import { partsPerChunk, NANOSECONDS_PER_ELEMENT } from './work-estimates.ts';
 
 /**
  * Rows × columns of the blocks of a transpose; see assembly/elementwise/copy.ts. A block has few lines of the operand whose lines lie
@@ -61,7 +61,7 @@ function transpose(x: View, y: View, plan: Plan): boolean {
     loops.push({ size: sizes[d]!, yStride: ys[d]! * size, xStride: xs[d]! * size });
     allStrips *= sizes[d]!;
   }
-  const stripsPerChunk = itemsPerChunk(blockP * sizes[q]!);
+  const stripsPerChunk = partsPerChunk(blockP * sizes[q]!);
   const split = { chunks: Math.ceil(allStrips / stripsPerChunk), work: allStrips * blockP * sizes[q]! * NANOSECONDS_PER_ELEMENT };
   launch(TRANSPOSE[y.dtype], split, {
     y,

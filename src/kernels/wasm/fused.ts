@@ -6,7 +6,7 @@ import type { FusedKernels } from '../interface.ts';
 import type { View } from '../view.ts';
 import type { MatrixArgs, RowsArgs } from './arguments.generated.ts';
 import { launch, type Split } from './launch.ts';
-import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work.ts';
+import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work-estimates.ts';
 import { suffix, withWorkspaces } from './workspace.ts';
 
 /** The number of channels whose partial sums one chunk combines. */

@@ -1,11 +1,11 @@
 /**
  * Gathering and scattering, and kernels that process whole lines along one dim.
  */
-import { planIteration } from '../../core/plan.ts';
+import { planIteration } from '../../core/iteration-plan.ts';
 import type { Kernels } from '../interface.ts';
 import { exportsOf } from './export-names.ts';
-import { byteStride, isEmpty, launchLines, launchNest, lengthOf, NEST } from './iteration-plan.ts';
-import { SCALAR_COST } from './work.ts';
+import { byteStride, isEmpty, launchLines, launchNest, lengthOf, NEST } from './launch-nest.ts';
+import { SCALAR_COST } from './work-estimates.ts';
 
 const cumsumExport = exportsOf<'', 'cumsum'>('');
 const scatterExport = exportsOf<'', 'scatter_add'>('');

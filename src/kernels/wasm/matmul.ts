@@ -10,19 +10,9 @@ import { BYTES, writeMatmulEntry, writeMatvecEntry, writePackingEntry } from './
 import { convKernels } from './conv.ts';
 import { elementwiseKernels } from './elementwise.ts';
 import { launch } from './launch.ts';
-import { storeRecords } from './records.ts';
-import {
-  CHUNKS,
-  divideUp,
-  LARGE,
-  packingWork,
-  productWork,
-  suffix,
-  VECTOR,
-  vectorBytes,
-  withWorkspaces,
-  type Workspaces,
-} from './workspace.ts';
+import { storeRecords } from './tables.ts';
+import { packingWork, productWork } from './work-estimates.ts';
+import { CHUNKS, divideUp, LARGE, suffix, VECTOR, vectorBytes, withWorkspaces, type Workspaces } from './workspace.ts';
 
 /** Rows and columns of a product that one chunk computes, and the fewest. */
 const ROW_BLOCK = { most: 64, least: 16 };

@@ -17,7 +17,7 @@ import {
   writeSumSquaresRow,
 } from './arguments.generated.ts';
 import { launch } from './launch.ts';
-import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work.ts';
+import { float64Bytes, NANOSECONDS_PER_ELEMENT } from './work-estimates.ts';
 import { divideUp, suffix, withWorkspaces } from './workspace.ts';
 
 /** Elements that one chunk updates. */

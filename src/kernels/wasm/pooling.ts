@@ -16,7 +16,7 @@ import {
   writeWindowSpan,
 } from './arguments.generated.ts';
 import { launch, type Split } from './launch.ts';
-import { storeRecords } from './records.ts';
+import { storeRecords } from './tables.ts';
 import { suffix, withWorkspaces } from './workspace.ts';
 
 type Pooling = 'maxPool2d' | 'maxPool2dGrad' | 'avgPool2d' | 'avgPool2dGrad' | 'adaptiveAvgPool2d' | 'adaptiveAvgPool2dGrad';

@@ -6,7 +6,7 @@ import { RANDOM_CHUNK } from '../assembly/constants.ts';
 import type { Kernels } from '../interface.ts';
 import { exportsOf } from './export-names.ts';
 import { launch } from './launch.ts';
-import { NANOSECONDS_PER_ELEMENT } from './work.ts';
+import { NANOSECONDS_PER_ELEMENT } from './work-estimates.ts';
 
 const uniformExport = exportsOf<'', 'uniform'>('');
 /** The cost of a random number as a multiple of an addition's. */

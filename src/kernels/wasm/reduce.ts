@@ -3,7 +3,7 @@
  * assembly/reduce/reduce.ts.
  */
 import { ITEM_SIZE, type DType } from '../../core/dtype.ts';
-import { planIteration } from '../../core/plan.ts';
+import { planIteration } from '../../core/iteration-plan.ts';
 import { BLOCK_ROWS, COMBINED_RESULTS } from '../assembly/constants.ts';
 import type { Kernels, ReduceOp } from '../interface.ts';
 import { allocate } from '../memory/allocator.ts';
@@ -12,7 +12,7 @@ import type { CombineArgs, KeptLoop, ReducedLoop } from './arguments.generated.t
 import { elementwiseKernels } from './elementwise.ts';
 import { exportsOf } from './export-names.ts';
 import { launch } from './launch.ts';
-import { CHUNK_ELEMENTS, itemsPerChunk, NANOSECONDS_PER_ELEMENT } from './work.ts';
+import { CHUNK_ELEMENTS, partsPerChunk, NANOSECONDS_PER_ELEMENT } from './work-estimates.ts';
 
 /** The most columns in one piece of a reduction by columns. */
 const MOST_COLUMNS = 2048;
@@ -67,19 +67,19 @@ function reduceRows(op: ReduceOp, x: View, y: View, { kept, reduced: all }: Redu
   const rows = countOf(reduced);
   const results = countOf(kept);
   const whole = results >= ENOUGH_RESULTS || rows * run <= 2 * CHUNK_ELEMENTS;
-  const rowsPerSegment = whole ? rows : itemsPerChunk(run);
+  const rowsPerSegment = whole ? rows : partsPerChunk(run);
   const segments = Math.ceil(rows / rowsPerSegment);
-  const items = results * segments;
-  const perChunk = itemsPerChunk(rowsPerSegment * run);
-  const partials = segments > 1 ? allocate(items * PARTIAL_SIZE[x.dtype]) : null;
-  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * run * NANOSECONDS_PER_ELEMENT };
+  const tasks = results * segments;
+  const tasksPerChunk = partsPerChunk(rowsPerSegment * run);
+  const partials = segments > 1 ? allocate(tasks * PARTIAL_SIZE[x.dtype]) : null;
+  const split = { chunks: Math.ceil(tasks / tasksPerChunk), work: results * rows * run * NANOSECONDS_PER_ELEMENT };
   try {
     launch(rowsExport(op, x.dtype), split, {
       x,
       y: partials === null ? y : null,
       partials: partials?.ptr ?? 0,
-      items,
-      itemsPerChunk: perChunk,
+      tasks,
+      tasksPerChunk,
       rowsPerSegment,
       rows,
       keptCount: kept.length,
@@ -109,18 +109,18 @@ function reduceColumns(op: ReduceOp, x: View, y: View, { kept, reduced }: Reduce
   const whole = direct || outerResults * pieces >= ENOUGH_RESULTS;
   const rowsPerSegment = whole ? rows : Math.ceil(CHUNK_ELEMENTS / width / BLOCK_ROWS) * BLOCK_ROWS;
   const segments = Math.ceil(rows / rowsPerSegment);
-  const items = segments * outerResults * pieces;
-  const perChunk = itemsPerChunk(width * rowsPerSegment);
+  const tasks = segments * outerResults * pieces;
+  const tasksPerChunk = partsPerChunk(width * rowsPerSegment);
   const results = outerResults * columns;
   const partials = direct ? null : allocate(segments * results * PARTIAL_SIZE[x.dtype]);
-  const split = { chunks: Math.ceil(items / perChunk), work: results * rows * NANOSECONDS_PER_ELEMENT };
+  const split = { chunks: Math.ceil(tasks / tasksPerChunk), work: results * rows * NANOSECONDS_PER_ELEMENT };
   try {
     launch(columnsExport(op, x.dtype), split, {
       x,
       y: direct ? y : null,
       partials: partials?.ptr ?? 0,
-      items,
-      itemsPerChunk: perChunk,
+      tasks,
+      tasksPerChunk,
       rowsPerSegment,
       rows,
       keptCount: outer.length,

@@ -1,5 +1,5 @@
 /**
- * Helpers of the matrix product and convolution kernels: workspaces and estimates of work.
+ * Workspaces and scratch areas, and helpers of the matrix product and convolution kernels.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
 import { allocate } from '../memory/allocator.ts';
@@ -47,16 +47,6 @@ export function scratchAreas(chunks: number, bytes: number, workspace: Workspace
 /** Bytes of `n` elements of v's dtype, rounded up to whole vectors. */
 export function vectorBytes(n: number, v: View): number {
   return divideUp(n * ITEM_SIZE[v.dtype], VECTOR) * VECTOR;
-}
-
-/** About how many nanoseconds `n` multiplications and additions of v's dtype take. */
-export function productWork(n: number, v: View): number {
-  return (n * ITEM_SIZE[v.dtype]) / 64;
-}
-
-/** About how many nanoseconds the packing of n elements takes. */
-export function packingWork(n: number): number {
-  return n / 2;
 }
 
 /** The ending of the names of kernels for v's dtype. */

@@ -148,9 +148,9 @@ class ReduceArgs {
   y: OptionalOutput;
   /** Partial results; 0 if the kernel writes y. */
   partials: usize;
-  /** The number of items of work, in all and per chunk. */
-  items: i32;
-  itemsPerChunk: i32;
+  /** The number of tasks: segments of results or of runs of results. */
+  tasks: i32;
+  tasksPerChunk: i32;
   /** The number of rows of a segment, and of the whole reduction. */
   rowsPerSegment: u32;
   rows: u32;
@@ -171,15 +171,15 @@ class ReduceRowsArgs extends ReduceArgs {
   runStride: usize;
 }
 
-/** An item is one segment of one result: result · segments + segment. */
+/** A task is one segment of one result: result · segments + segment. */
 // @ts-ignore: decorator
 @inline
 function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32): void {
   const x = args.x;
   const y = args.y;
   const partials = args.partials;
-  const itemsPerChunk = args.itemsPerChunk;
-  const end = min(args.items, last * itemsPerChunk);
+  const tasksPerChunk = args.tasksPerChunk;
+  const end = min(args.tasks, last * tasksPerChunk);
   const segments = args.segments;
   const rowsPerSegment = args.rowsPerSegment;
   const rows = args.rows;
@@ -193,10 +193,10 @@ function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32):
   const sweep = load<u32>(reducedLoops);
   const sweepStride = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
   const sKept: usize = kept > 0 ? load<usize>(keptLoops, offsetof<KeptLoop>('xStride')) : 0;
-  for (let item = first * itemsPerChunk; item < end; item++) {
+  for (let task = first * tasksPerChunk; task < end; task++) {
     // Reductions of many short rows are common, so divisions are avoided where there is at most one loop of a kind.
-    const result = segments == 1 ? item : item / segments;
-    let row = <u32>(item - result * segments) * rowsPerSegment;
+    const result = segments == 1 ? task : task / segments;
+    let row = <u32>(task - result * segments) * rowsPerSegment;
     const stop = min(rows, row + rowsPerSegment);
     const x0 = x + (kept <= 1 ? <usize>result * sKept : keptOffsetX(keptLoops, kept, result));
     let acc = identity<A>(op);
@@ -210,7 +210,7 @@ function reduceRows<T, A>(op: i32, args: ReduceRowsArgs, first: i32, last: i32):
       }
     }
     if (segments == 1) store<T>(y + keptOffsetY(keptLoops, kept, result), <T>acc);
-    else store<A>(partials + <usize>item * sizeof<A>(), acc);
+    else store<A>(partials + <usize>task * sizeof<A>(), acc);
   }
 }
 
@@ -319,7 +319,7 @@ class ReduceColumnsArgs extends ReduceArgs {
   direct: Flag;
 }
 
-/** An item is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece. */
+/** A task is one segment of one piece of columns of one outer result: ((segment · outer) + result) · pieces + piece. */
 // @ts-ignore: decorator
 @inline
 function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last: i32): void {
@@ -327,8 +327,8 @@ function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last:
   const perPiece = args.columnsPerPiece;
   const pieces = args.pieces;
   const outer = args.outerResults;
-  const itemsPerChunk = args.itemsPerChunk;
-  const end = min(args.items, last * itemsPerChunk);
+  const tasksPerChunk = args.tasksPerChunk;
+  const end = min(args.tasks, last * tasksPerChunk);
   const rowsPerSegment = args.rowsPerSegment;
   const rows = args.rows;
   const direct = args.direct != 0;
@@ -338,9 +338,9 @@ function reduceColumns<T, A>(op: i32, args: ReduceColumnsArgs, first: i32, last:
   const reducedLoops = args.reduced;
   const sweep = load<u32>(reducedLoops);
   const s = load<usize>(reducedLoops, offsetof<ReducedLoop>('xStride'));
-  for (let item = first * itemsPerChunk; item < end; item++) {
-    const index = item / pieces;
-    const column = (item - index * pieces) * perPiece;
+  for (let task = first * tasksPerChunk; task < end; task++) {
+    const index = task / pieces;
+    const column = (task - index * pieces) * perPiece;
     const n = min(perPiece, columns - column);
     const segment = index / outer;
     const result = index - segment * outer;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { planIteration, type Plan } from '../../src/core/plan.ts';
+import { planIteration, type Plan } from '../../src/core/iteration-plan.ts';
 import { broadcastStrides, channelsLastStrides, rowMajorStrides, stridesInOrder } from '../../src/core/shape.ts';
 
 /** The positions that a plan visits: for each element, one position per operand. */

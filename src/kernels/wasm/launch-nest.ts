@@ -2,13 +2,13 @@
  * Runs kernels over nests of strided loops. assembly/runtime/strided.ts describes the layout of a nest in memory.
  */
 import { ITEM_SIZE } from '../../core/dtype.ts';
-import { planIteration, type Plan } from '../../core/plan.ts';
+import { planIteration, type Plan } from '../../core/iteration-plan.ts';
 import { isRowMajor, type Shape } from '../../core/shape.ts';
 import { ARGS, ARGS_BYTES, memoryViews } from '../memory/wasm-memory.ts';
 import { materialize, materializedAddressOf, type View } from '../view.ts';
 import { BYTES, type KernelArguments, type Nest, writeNest, writeNestOperand } from './arguments.generated.ts';
 import { launch, type KernelName, launchStored, type Split } from './launch.ts';
-import { CHUNK_ELEMENTS, itemsPerChunk, NANOSECONDS_PER_ELEMENT, SCALAR_COST } from './work.ts';
+import { CHUNK_ELEMENTS, partsPerChunk, NANOSECONDS_PER_ELEMENT, SCALAR_COST } from './work-estimates.ts';
 
 /** The kernels whose arguments are a nest, and those with a nest among other arguments. */
 type NestKernel = { [K in KernelName]: KernelArguments[K] extends Nest | { readonly nest: number } ? K : never }[KernelName];
@@ -44,7 +44,7 @@ export function launchNest<K extends NestKernel>(
   const run = pieces > 1 ? longest : length;
   let rows = pieces;
   for (let d = 0; d < last; d++) rows *= sizes[d]!;
-  const rowsPerChunk = itemsPerChunk(run * weight);
+  const rowsPerChunk = partsPerChunk(run * weight);
   // The nest needs at least one loop over rows.
   const cut = pieces > 1 || last === 0;
   const loops = cut ? last + 1 : last;
@@ -105,7 +105,7 @@ function launchSmall<K extends NestKernel>(name: K, args: ArgumentsAroundNest<K>
   const at = args === null ? ARGS : NEST;
   const memory = memoryViews();
   const { i32 } = memory;
-  writeNest({ rows: 1, rowsPerChunk: itemsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
+  writeNest({ rows: 1, rowsPerChunk: partsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
   let word = (at + BYTES.Nest) >> 2;
   for (const v of views) {
     i32[word++] = materializedAddressOf(v);
