@@ -1,9 +1,9 @@
 /**
  * npx tsx bench/winograd-error.ts
  *
- * Prints two tables of docs/numerics.md: rounding errors of Winograd's and of direct convolution in float32, for the layers of the
- * tiny SE-CNN and of SE-ResNet-20 that use Winograd; and the loss of the tiny SE-CNN trained with either, from the same weights
- * and on the same batches.
+ * Prints two tables of docs/numerics.md. The first has the rounding errors of Winograd's and of direct convolution in float32, for the
+ * layers of the tiny SE-CNN and of SE-ResNet-20 that use Winograd. The second has the loss of the tiny SE-CNN trained with either, from
+ * the same weights and on the same batches.
  */
 import { grad, manualSeed, randn, scope, setConvAlgorithm, type ConvAlgorithm, type Tensor } from 'chainrule';
 import { DataLoader, syntheticCifar } from 'chainrule/data';

@@ -1,9 +1,9 @@
 /**
  * The primitive kernels: their interface, and the implementation in use.
  *
- * Kernels write into views that the caller has allocated. They never allocate results, never check shapes (operations do, with
- * texts for the user), and never throw. Views may have any strides, 0 included, unless a kernel's comment restricts them. An
- * output never overlaps an input unless both are the same view.
+ * Kernels write into views that the caller has allocated. They never allocate results and never check shapes (operations do, with
+ * texts for the user). They throw only if memory runs out or a worker fails. Views may have any strides, 0 included, unless a kernel's
+ * comment restricts them. An output never overlaps an input unless both are the same view.
  *
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
  */
