@@ -168,8 +168,10 @@ function root(op: string, t: Tensor, gradient: Tensor | null | undefined): Root 
 }
 
 /**
- * Finds the nodes to visit and checks all of them. Returns the visits that the walk `starts` with (null for a root that depends on no
- * wanted node), the `order` of visits, newest first, and the nodes it goes `through`, whose operations it consumes.
+ * Finds the nodes to visit and checks all of them. Returns
+ *   - starts: the visit of each root; null if the root is older than every wanted node or has no node;
+ *   - order: the visits in the order of the walk, newest first;
+ *   - through: the nodes whose operations are differentiated. The walk consumes them.
  */
 function plan(roots: readonly Root[], { wanted, stopAtInputs, rejectUnused }: Walk) {
   // A node older than every wanted node cannot depend on one.
@@ -312,9 +314,9 @@ function seed([tensor, gradient]: Root): Tensor {
 }
 
 /**
- * Accumulates the gradients at the inputs. Returns whether ownership of the handle of `g` was transferred: to an input, or before to
- * the collected gradients. Each pending gradient needs its own handle, so a gradient that is `g` itself, or that goes to two inputs,
- * gets further handles.
+ * Accumulates the gradients at the inputs. Returns whether the handle of `g` has a new owner: an input, or the collected gradients if
+ * `collected`. Each pending gradient needs a handle of its own. So further handles are made if a gradient is `g` itself and that handle
+ * is taken, or if a gradient goes to two inputs.
  */
 function propagate({ inputs }: Visit, g: Tensor, grads: readonly (Tensor | null)[], collected: boolean, walk: Walk): boolean {
   let transferred = collected;
@@ -428,7 +430,7 @@ export function atNeeded<T>(needs: readonly boolean[], items: readonly T[]): (T 
 function unpack({ saved, savedTensors }: Node): Readonly<Record<string, unknown>> {
   let values = saved ?? {};
   for (const { key, tensor, storage } of savedTensors) {
-    // A 0-d tensor that was freed and made anew has other memory.
+    // A freed 0-d tensor that was recreated has other memory.
     if (!tensor.isReleased && tensor.storage === storage) continue;
     const { offset, shape, strides, dtype, node } = tensor;
     const t = Tensor.fromView({ storage, offset, shape, strides, dtype });

@@ -136,8 +136,11 @@ function run<I extends FunctionInputs, R>(
 }
 
 /**
- * Returns the point at which derivatives are taken: `xs`, the tensors that stand for the inputs; `call`, which evaluates the function
- * there; `scalar`, which also checks that the value is one; `like`, which puts one item for each input into the inputs' structure.
+ * Returns the point at which derivatives are taken:
+ *   - `xs`: the tensors that stand for the inputs;
+ *   - `call`: evaluates the function there;
+ *   - `scalar`: does too, and checks that the value is a scalar;
+ *   - `like`: puts one item for each input into the inputs' structure.
  */
 function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inputs: I, createGraph: boolean) {
   const given = tensorsOf(name, inputs);

@@ -47,14 +47,14 @@ export interface SimpleOpSpec<A extends readonly unknown[], V extends Views, S e
 
 /** An operation with kernels of its own for the result and for the first-order gradients. */
 export interface FusedOpSpec<A extends readonly unknown[], V extends Views, S extends object> extends OpSpecBase<A, V, S> {
-  /** Checks shapes and computes the result, as that of a simple operation. */
+  /** Checks shapes and computes the result, as in SimpleOpSpec. */
   readonly forward: (k: Kernels & FusedKernels, ...args: A) => V;
   /**
    * Computes the gradients of the arguments into new views; null where there is none. It records nothing. Under createGraph
    * the engine differentiates `definition` instead.
    */
   readonly gradKernel: (k: Kernels & FusedKernels, g: View, saved: SavedViews<S>, needs: Needs) => readonly (View | null)[];
-  /** The same operation in simple operations. The reference kernels run it, and higher derivatives are those of it. */
+  /** The same operation in simple operations. The reference kernels run it, and higher derivatives are derived from it. */
   readonly definition: (...args: A) => Result<V>;
   readonly backward?: undefined;
 }
@@ -171,7 +171,7 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   );
 }
 
-/** Computes the result and frees temporaries; where it throws, everything that it allocated. */
+/** Computes the result and frees temporaries; if it throws, frees everything that it allocated. */
 function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   return withTemporaries(op.name, () =>
     withGradMode(false, () => {

@@ -45,8 +45,9 @@ function standIn(x: unknown, createGraph: boolean): unknown {
  * Returns `fn(...args)` and retains only the result and the arguments: backward calls `fn` a second time. The bits are the same, with
  * less memory and more time. The second call draws the same random numbers, and does not write to older tensors (batch norm's
  * statistics). Gradients reach the arguments, and the parameters that `fn` reads. Calls nest, and have derivatives of any order.
- * Backward throws if an argument, or a leaf that requires a gradient, was written to in between. It does not notice a write to a
- * constant that `fn` closes over: the gradient is then that of the new value, as in PyTorch. Pass such a constant as an argument.
+ * Backward throws if an argument, or a leaf that requires a gradient, was written to in between. A write to a
+ * constant that `fn` closes over is not detected: the gradient is then that of the new value, as in PyTorch. Pass such a constant
+ * as an argument.
  * Throws: ArgumentError if `fn` returns no tensor; AutogradError if it reads the result of a recorded operation that is not an argument
  * @example y = recompute((x) => this.block.forward(x), x)
  */

@@ -163,7 +163,7 @@ export class Visit {
   readonly node: Node;
   /** The visits of its inputs by argument position; null where no gradient flows. */
   inputs: readonly (Visit | null)[] = [];
-  /** Whether its gradient is wanted, or that of a node that it depends on. */
+  /** Whether the walk needs its gradient: it is a requested node or depends on one. */
   wanted = true;
   /** The gradient accumulated so far. */
   grad: Tensor | null = null;

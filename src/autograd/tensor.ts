@@ -73,7 +73,7 @@ export class Tensor implements View {
     return new Tensor(v);
   }
 
-  /** @internal The memory. Throws ReleasedError if it was released, but a 0-d tensor whose graph is consumed is made anew as a constant. */
+  /** @internal The memory. Throws ReleasedError if it was released, but a 0-d tensor whose graph is consumed is recreated as a constant. */
   get storage(): Storage {
     if (this.#freedBy !== null) this.#revive();
     return this.#storage;
@@ -266,7 +266,7 @@ export class Tensor implements View {
     return this.#freedBy !== null;
   }
 
-  /** @internal Throws ReleasedError if the memory was released and cannot be made anew as a constant's. */
+  /** @internal Throws ReleasedError if the memory was released and the tensor cannot be recreated as a constant. */
   checkReadable(): void {
     if (this.#freedBy !== null) this.#revive();
   }
@@ -370,7 +370,7 @@ export class Tensor implements View {
     this.#claim = null;
   }
 
-  /** Makes a freed 0-d tensor anew from its value, as a constant. Throws ReleasedError for other tensors and for live graphs. */
+  /** Recreates a freed 0-d tensor from its value, as a constant. Throws ReleasedError for other tensors and for live graphs. */
   #revive(): void {
     const by = this.node?.consumedBy;
     const consumed = this.node === null || by === 'backward' || by === 'dispose';

@@ -32,7 +32,7 @@ export interface DataLoaderOptions {
   readonly transform?: Transform;
 }
 
-/** The position of a loader, and the options that give it its meaning. */
+/** The position of a loader, and the options it depends on. */
 export interface DataLoaderState {
   /** The epoch of the current or next batch, from 0. */
   readonly epoch: number;

@@ -24,7 +24,7 @@ export interface RecordExcitationsOptions {
 /**
  * Runs the model on all batches in evaluation mode; returns, for each channel gate, the mean and spread of its scales by class.
  * Source: Hu et al. 2017, arXiv:1709.01507, fig. 6 (means of classes) and 7 (spread within a class)
- * Throws: ArgumentError if the model has no ChannelGate (SqueezeExcite, ECA, EffectiveSE or your own), if the loader gives no
+ * Throws: ArgumentError if the model has no ChannelGate (SqueezeExcite, ECA, EffectiveSE or your own), if the loader yields no
  *         batch, or if a label is not a class
  * @example for (const { block, mean } of recordExcitations(model, loader)) console.log(block, mean.toArray());
  */

@@ -15,7 +15,7 @@ export interface ProfileRow {
   /** The innermost module that called it, such as `blocks.0.conv (Conv2d)`; '' outside all modules. */
   readonly module: string;
   readonly calls: number;
-  /** A deferred call counts where its result is read: batch norm's last pass at the ReLU behind it, for example. */
+  /** A deferred call is counted where its result is read: batch norm's last pass at the ReLU after it, for example. */
   readonly seconds: number;
   /** Bytes of the results. For a backward: of the results of its operations (gradients from fused kernels are not counted). */
   readonly bytes: number;

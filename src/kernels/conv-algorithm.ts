@@ -8,7 +8,7 @@ export type ConvAlgorithm = 'auto' | 'direct';
 
 /** Outputs along each side of a tile in Winograd's algorithm. */
 export const TILE = 4;
-/** The fewest input channels, and output channels, for which it pays. */
+/** The fewest input channels, and output channels, for which Winograd is faster. */
 const LEAST_CHANNELS = 4;
 
 let algorithm: ConvAlgorithm = 'auto';
@@ -31,7 +31,7 @@ export function setConvAlgorithm(choice: ConvAlgorithm): void {
 }
 
 /**
- * Returns whether Winograd's algorithm pays for N images of height × width outputs. It takes at least 4 input and 4 output channels, and
+ * Returns whether Winograd's algorithm is used for N images of height × width outputs. It needs at least 4 input and 4 output channels, and
  * enough tiles, and full enough ones, to outweigh the transform of the weights and the outputs beyond the edges. For square images:
  *
  *   side         1, 2, 3, 5   4, 6   9   7, 8, 10 and more

@@ -279,7 +279,7 @@ function addHook<H>(hooks: Map<object, H>, hook: H): () => void {
   return () => hooks.delete(key);
 }
 
-/** Replaces the property of a buffer by an accessor that refuses plain tensors. */
+/** Replaces the property of a buffer by an accessor that throws for plain tensors. */
 function guardBuffer(owner: string, { holder, key, path }: Registered<Module>, buffer: BufferTensor): void {
   if (Object.getOwnPropertyDescriptor(holder, key)?.get !== undefined) return;
   let value: unknown = buffer;

@@ -65,6 +65,7 @@ export class Adam extends Optimizer<AdamGroup> {
         options: { ...group, decoupled: this.decoupled },
       };
     });
+    // The kernel computes the whole step, bias correction included: kernels/wasm/optimizers.ts.
     kernels.adam(entries);
     for (const { count, step } of entries) kernels.fill(step, count);
   }

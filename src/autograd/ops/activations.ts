@@ -15,8 +15,8 @@ import { add, clamp, div, erf, expm1, mul, neg, square, sub } from './elementwis
 import { arithmetic, expandTo, floating, toFloat, withOperands } from './operands.ts';
 
 /**
- * Makes the operation dx = name(g, y): the gradient of a unary op in one pass over memory. It is linear in g; `dy` gives
- * ∂y = dy(h ⊙ g, y), and is null where dx does not depend on y.
+ * Makes the operation dx = name(g, y): the gradient of a unary op in one pass over memory. It is linear in g. `dy`
+ * computes the gradient for y, dy(h ⊙ g, y), and is null where dx does not depend on y.
  */
 function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
   const op: Binary = binary(name, floating, {

@@ -1,5 +1,5 @@
 /**
- * Builders of elementwise operations. An operation gives its formulas; the kernel call, shapes and dtypes are the same for all.
+ * Builders of elementwise operations. An operation supplies its formulas; the kernel call, shapes and dtypes are the same for all.
  */
 import type { DType } from '../../core/dtype.ts';
 import { broadcastShapes } from '../../core/shape.ts';

@@ -182,7 +182,7 @@ export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {})
 
 type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tensor;
 
-/** Makes a loss from that of each element. */
+/** Makes a reduced loss from an elementwise one. */
 function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>): Loss<O> {
   return (x, target, options = {} as O) => {
     const read = withDefaults(op, options, defaults);

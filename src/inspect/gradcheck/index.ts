@@ -78,9 +78,12 @@ const FAST_LIMIT = 4096;
  * Compares the gradients of `fn` at `inputs` with central differences, in every element of every input that requires a gradient.
  * Of a module it also checks every parameter, by name.
  *
- * It further checks that two evaluations and two backwards agree, that backward is linear in the incoming gradient and works from
- * each of several outputs alone, and that gradients add up where inputs tie. The report's table shows each input's error; its
- * diagnosis describes the kind of error.
+ * It further checks that
+ *   - two evaluations and two backwards agree;
+ *   - backward is linear in the incoming gradient;
+ *   - backward works from each of several outputs alone;
+ *   - gradients add up where inputs tie.
+ * The report's table shows each input's error; its diagnosis describes the kind of error.
  *
  * Inputs are moved in place and restored bitwise, so `fn` may also read them through its closure. A copy replaces an input that is
  * not a leaf, or whose elements share memory (expanded inputs, two views of one tensor). int32 and bool tensors are passed

@@ -1,6 +1,9 @@
 /**
- * The parts of a gradient check beyond single elements: whether the function is deterministic, whether backward is linear in the
- * incoming gradient and works for each output alone, and whether gradients at a tie add up.
+ * The parts of a gradient check beyond single elements:
+ *   - the function is deterministic;
+ *   - backward is linear in the incoming gradient;
+ *   - backward works for each output alone;
+ *   - gradients at a tie add up.
  */
 import type { ElementArray } from '../../core/dtype.ts';
 import { AutogradError } from '../../core/errors.ts';
@@ -142,8 +145,8 @@ function checkOutputsAlone(run: Run, analysis: Analysis, outputs: readonly Tenso
 /**
  * Compares gradients with the slope at a kink, along the direction in which all elements move alike.
  *
- * Tied elements stay tied along it, so no branch changes and the slope exists. No other probe sees a gradient that gives each of
- * the tied elements the whole instead of a share.
+ * Tied elements stay tied along it, so no branch changes and the slope exists. No other probe detects a gradient that assigns the
+ * whole, not a share, to each tied element.
  */
 export function probeTie(run: Run, analysis: Analysis, kink: ElementLocation): ProbeResult {
   const { eps, atol, rtol } = run.settings;

@@ -12,7 +12,7 @@ export const RANDOM_CHUNK = 16384;
 export const MATVEC_ROWS = 64;
 /** Bytes of a cell: four vectors of channels of one tile, in one plane of Winograd's algorithm. */
 export const CELL = 64;
-/** Most tiles in a block of a Winograd correlation, an even number. */
+/** Maximum number of tiles in a block of a Winograd correlation, an even number. */
 export const TILES = 16;
-/** Most tiles in a block of a Winograd weight gradient: twice as many, because its products sum over tiles. */
+/** Maximum number of tiles in a block of a Winograd weight gradient: twice as many, because its products sum over tiles. */
 export const GRAD_TILES = 32;

@@ -11,7 +11,7 @@ import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } fro
 class GatherArgs {
   /** x's stride along the dim in bytes. */
   dimStride: usize;
-  /** The nest of y, index and x. x's stride along the dim is 0 in it. */
+  /** The loops over y, index and x, see runtime/strided.ts. x's stride along the dim is 0 in them. */
   nest: Nest;
 }
 
@@ -68,7 +68,7 @@ class ScatterAddArgs {
   yStride: usize;
   /** Whether the inner loop is over the dim. */
   linesInner: Flag;
-  /** The nest of x, index and y. */
+  /** The loops over x, index and y, see runtime/strided.ts. */
   nest: Nest;
 }
 
@@ -120,7 +120,7 @@ class CumsumArgs {
   /** Strides along the dim in bytes. */
   yStride: usize;
   xStride: usize;
-  /** The nest of y and x. */
+  /** The loops over y and x, see runtime/strided.ts. */
   nest: Nest;
 }
 
@@ -160,7 +160,7 @@ class ArgReduceArgs {
   length: i32;
   /** x's stride along the dim in bytes. */
   xStride: usize;
-  /** The nest of y and x. */
+  /** The loops over y and x, see runtime/strided.ts. */
   nest: Nest;
 }
 

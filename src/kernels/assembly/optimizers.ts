@@ -8,8 +8,9 @@ import { lanes } from './simd/vector';
 /** The first fields of every row of a table. */
 @unmanaged
 class TableRow {
-  /** The number of elements of the parameter, and the index of its first chunk. */
+  /** The number of elements of the parameter. */
   elements: i32;
+  /** The index of its first chunk. */
   firstChunk: i32;
 }
 

@@ -40,7 +40,7 @@ function uniform<T>(args: UniformArgs, first: i32, last: i32): void {
     let c = i32x4.add(counter, i32x4(4, 5, 6, 7));
     let b = start;
     let d = start;
-    // Five times: four rounds, then addition of two key words, which take turns, and of the number of the turn.
+    // Five blocks of four rounds. After each, two of the three key words and the block's number are added.
     a = i32x4.add(a, b);
     c = i32x4.add(c, d);
     b = mix(a, b, 13);

@@ -19,12 +19,12 @@ const MAX_THREADS = 64;
 /** Average number of work items per thread: enough that all threads finish at about the same time, few enough to cost nothing. */
 const WORK_ITEMS_PER_THREAD = 16;
 /**
- * Nanoseconds of work in a work item at most, if chunks are small enough. The end of a work item is the only sign of progress that the
- * calling thread sees.
+ * Nanoseconds of work in a work item at most, if chunks are small enough. The calling thread detects progress only when a work item ends.
  */
 const MOST_WORK_PER_ITEM = 20e6;
-/** Milliseconds of one wait for workers, and the number of waits in a row without progress after which the pool gives up. */
+/** Milliseconds of one wait for workers. */
 const WAIT = 100;
+/** The number of waits in a row without progress after which the pool throws. */
 const WAITS = 10;
 
 export class Pool {
@@ -151,7 +151,7 @@ export class Pool {
     const c = this.control;
     for (const i of this.#busy()) {
       const thread = c[i + CONTROL.thread]!;
-      // If the platform cannot tell, one wait must do: a stopped thread ends at the next turn of any loop.
+      // Without a thread number, wait once: a terminated thread stops at its next loop iteration.
       let runs = threadRuns(thread);
       if (runs === null) Atomics.wait(c, CONTROL.never, 0, WAIT);
       for (let waits = 0; runs === true && waits < 1000; waits++) {

@@ -25,7 +25,7 @@ export const CONTROL = {
   started: 80,
   /** Not 0 if a worker caught an error; `message` holds its text. */
   failed: 81,
-  /** Always 0: a number to wait on until a time limit. */
+  /** Always 0. Atomics.wait on it is a sleep with a time limit. */
   never: 82,
   message: 96,
   messageLength: 160,
@@ -104,7 +104,7 @@ function work({ module, memory, control: c, index }) {
 const NODE_PROGRAM = `${PROGRAM}
 const { workerData } = process.getBuiltinModule('node:worker_threads');
 const { readlinkSync } = process.getBuiltinModule('node:fs');
-// Without /proc, or permission to read it, the number stays 0: unknown.
+// Without /proc, or permission to read it, the number stays 0, which means unknown.
 try {
   workerData.control[${CONTROL.workers + CONTROL.thread} + ${CONTROL.workerSize} * workerData.index] = Number(readlinkSync('/proc/thread-self').split('/').pop());
 } catch {}

@@ -13,9 +13,9 @@ import { CHUNKS, divideUp, LARGE, scratchAreas, suffix, vectorBytes, type Worksp
 
 /** The places of a transformed tile, each of which is a plane. */
 const PLANES = 36;
-/** Bytes of the input channels, and of the output channels, whose weight gradient one chunk sums. */
+/** The size of a weight-gradient chunk along C and along O, in bytes of channels. */
 const CHUNK_BYTES = 256;
-/** Most bytes of a weight gradient's partial sums. */
+/** Maximum number of bytes of a weight gradient's partial sums. */
 const PARTIAL_BYTES = 2.5e6;
 
 /** Returns whether Winograd's algorithm computes a convolution of N images with C to O channels along these axes. */
@@ -26,11 +26,13 @@ export function usesWinograd(N: number, C: number, O: number, groups: number, ve
 
 /** How the tiles of a batch of images are cut into blocks. */
 interface TileBlocks {
-  /** Rows of tiles of a block, and tiles of each. */
+  /** Rows of tiles of a block. */
   readonly rows: number;
+  /** Tiles of a row of a block. */
   readonly tiles: number;
-  /** Blocks in all, and tiles in all. */
+  /** Blocks in all. */
   readonly count: number;
+  /** Tiles in all. */
   readonly allTiles: number;
 }
 

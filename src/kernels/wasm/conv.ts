@@ -25,10 +25,11 @@ import {
   type Workspaces,
 } from './workspace.ts';
 
-/** Input channels of a chunk of a weight gradient, and blocks of four vectors of output channels. */
+/** Input channels of a chunk of a weight gradient. */
 const CHANNEL_BLOCK = 16;
+/** Blocks of four vectors of output channels of a chunk of a weight gradient. */
 const OUTPUT_BLOCKS = 4;
-/** Most output channels for which assembly/conv/few-channels.ts is faster. */
+/** Maximum number of output channels for which assembly/conv/few-channels.ts is faster. */
 const FEW_CHANNELS = 3;
 /** Bytes of images that a pass reads over and over: they should stay in the L1 cache. */
 const PASS_BYTES = 24576;
@@ -42,8 +43,9 @@ interface Correlation {
   readonly w: View;
   readonly y: View;
   readonly groups: number;
-  /** The dim of the weights that is x's channels, and the one that is y's. */
+  /** The dim of the weights that is x's channels. */
   readonly from: 0 | 1;
+  /** The dim of the weights that is y's channels. */
   readonly to: 0 | 1;
   readonly vertical: Axis;
   readonly horizontal: Axis;
@@ -293,11 +295,13 @@ function gradWDirectly(c: WeightGradient, workspace: Workspaces): void {
 
 /** How convGradW goes over its images. */
 interface GradientPasses {
-  /** Rows of g, and images, of one pass. */
+  /** Rows of g of one pass. */
   readonly rows: number;
+  /** Images of one pass. */
   readonly images: number;
-  /** Whether a pass packs x, and g. */
+  /** Whether a pass packs x. */
   readonly packsX: boolean;
+  /** Whether a pass packs g. */
   readonly packsG: boolean;
   readonly scratch: ScratchAreas;
 }

@@ -8,7 +8,7 @@ import { runShared, tuning } from '../threads/pool.ts';
 
 /** How a kernel call's work is divided. Both numbers depend on the problem alone, never on the number of threads. */
 export interface Split {
-  /** The number of chunks, of about equal work: a good dozen for a large problem, none of more than 50 milliseconds. */
+  /** The number of chunks, of about equal work: about 16 for a large problem, none of more than 50 milliseconds. */
   readonly chunks: number;
   /** An estimate of the nanoseconds one thread takes for all chunks. Calls with little work are not shared among threads. */
   readonly work: number;
@@ -18,9 +18,9 @@ export interface Split {
 export type KernelName = keyof KernelArguments;
 
 /**
- * Runs all chunks of a kernel, on all threads if that pays. Materializes the tensors among its arguments before it stores them: a
- * deferred call that runs then stores its own arguments at the same address. Callers pass one object literal: V8 takes microseconds to
- * spread objects into a new one, longer than a small kernel.
+ * Runs all chunks of a kernel, on all threads if the work is at least `tuning.leastWork`. Materializes the tensors among its arguments before
+ * it stores them: a deferred call that runs then stores its own arguments at the same address. Callers pass one object literal: V8 takes
+ * microseconds to spread objects into a new one, longer than a small kernel.
  *
  * Throws: WorkerError, see threads/pool.ts
  */

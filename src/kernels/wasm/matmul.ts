@@ -14,8 +14,9 @@ import { storeRecords } from './tables.ts';
 import { packingWork, productWork } from './work-estimates.ts';
 import { CHUNKS, divideUp, LARGE, suffix, VECTOR, vectorBytes, withWorkspaces, type Workspaces } from './workspace.ts';
 
-/** Rows and columns of a product that one chunk computes, and the fewest. */
+/** The most and the fewest rows of a product that one chunk computes. */
 const ROW_BLOCK = { most: 64, least: 16 };
+/** The most and the fewest columns of a product that one chunk computes. */
 const COLUMN_BLOCK = { most: 256, least: 64 };
 /** Products of fewer multiplications are not cut into more chunks. */
 const SMALL = 2 ** 18;
@@ -109,7 +110,10 @@ function packedPanels(b: View, offsets: readonly BatchOffsets[], workspace: Work
   return new Map(distinct.map((offset, i) => [offset, entries[i]!.panels]));
 }
 
-/** The size of the blocks of `entries` products, one a chunk: smaller ones where there would be too few chunks, or too large ones. */
+/**
+ * Returns the block that one chunk computes, and the number of chunks of `entries` products. Blocks shrink while there are too few chunks or a
+ * chunk takes too long.
+ */
 function productBlocks(entries: number, M: number, N: number, K: number): { rows: number; columns: number; chunks: number } {
   let rows = ROW_BLOCK.most;
   let columns = COLUMN_BLOCK.most;

@@ -22,7 +22,7 @@ import { divideUp, suffix, withWorkspaces } from './workspace.ts';
 
 /** Elements that one chunk updates. */
 const ELEMENTS_PER_CHUNK = 16384;
-/** An estimate of the nanoseconds per element that takes a root and a division. */
+/** Estimated nanoseconds per element of an update with a square root and a division. */
 const NANOSECONDS_PER_ROOT = 1;
 
 /** Describes how a kernel's table is made from entries. */

@@ -12,7 +12,9 @@ import { elementView, TURBO_SECTION, type CompiledKernels } from '../memory/wasm
 import { addressOf, empty, emptyChannelsLast, type View } from '../view.ts';
 import { wasm, wasmFused } from './index.ts';
 
-/** Compiles everything at once with the optimizing compiler, so that the tested code is the code that runs. DEFAULTS undoes it. */
+/**
+ * Compiles everything at once with the optimizing compiler, so that the tested code is the code that runs. DEFAULTS restores V8's settings.
+ */
 const FLAGS = ['experimental-wasm-revectorize', 'no-liftoff', 'no-wasm-lazy-compilation'];
 const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-compilation'];
 

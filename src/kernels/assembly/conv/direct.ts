@@ -24,7 +24,7 @@ class ConvArgs extends CorrelationArgs {
   wGroup: usize;
   /** Output rows of one pass. */
   rowsPerPass: i32;
-  /** Where passes pack their rows; the count is 0 where they do not. */
+  /** Scratch for the packed rows of a pass; its count is 0 if passes do not pack. */
   scratch: Pointer<ScratchAreas>;
 }
 
@@ -32,8 +32,8 @@ class ConvArgs extends CorrelationArgs {
  * Computes y = x ⋆ w. A chunk is a pair of images × some output rows. The two rows of a register block are the same pixel of two images, so
  * that both have the same taps.
  *
- * With scratch, a chunk runs in passes of a few output rows, and packs what a group reads for them first: the pixels and rows of one group
- * are far apart and map to few cache sets.
+ * With scratch, a chunk runs in passes of a few output rows. A pass first packs the pixels that a group reads: unpacked, they are far apart and
+ * map to few cache sets.
  */
 // @ts-ignore: decorator
 @inline
@@ -58,7 +58,7 @@ function conv<T>(args: ConvArgs, first: i32, last: i32): void {
   const packed = scratches > 0;
   const pixel = packed ? <usize>C * size : xPixel;
   const row = packed ? <usize>sizeX * pixel : xRow;
-  // Where taps are neighbours and the pixels of a group touch, the taps of a kernel row are one run.
+  // If dilation is 1 and a group's pixels are contiguous, the taps of a kernel row are read as one run.
   const joined = tapStepX == 1 && pixel == <usize>C * size;
   const aNext = <usize>stepX * pixel;
   for (let chunk = first; chunk < last; chunk++) {

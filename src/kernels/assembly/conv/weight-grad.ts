@@ -61,22 +61,25 @@ class ConvGradWArgs extends WeightGradArgs {
   blockC: i32;
   /** Blocks of 4 vectors of output channels that one chunk computes at most. */
   outputBlocks: i32;
-  /** Rows of g, and images, of one pass. */
+  /** Rows of g of one pass. */
   rowsPerPass: i32;
+  /** Images of one pass. */
   imagesPerPass: i32;
-  /** Whether a pass packs x, and g; it must pack g unless O is whole vectors. */
+  /** Whether a pass packs x. */
   packsX: Flag;
+  /** Whether a pass packs g; it must unless O is whole vectors. */
   packsG: Flag;
   scratch: Pointer<ScratchAreas>;
 }
 
 /**
  * Computes dw = Σ over images and pixels of x ⊗ g as partial sums
- * [part, G, block of C, block of O, tap, C of the block, O of the block], so that what one chunk writes is contiguous. A chunk is one part of
- * the images × a group × a block of input channels × up to `outputBlocks` blocks of 4 vectors of output channels. It sums in image order.
+ * [part, G, block of C, block of O, tap, C of the block, O of the block]. What one chunk writes is contiguous in this order. A chunk is one
+ * part of the images × a group × a block of input channels × up to `outputBlocks` blocks of 4 vectors of output channels. It sums in image
+ * order.
  *
- * A chunk runs in passes over some rows of one image, or over some whole images, that stay in the L1 cache while all taps read them. A pass
- * first packs what would map to few cache sets: x into planes (see packPlanes), g into one plane per block.
+ * A chunk runs in passes over some rows of one image, or over some whole images. They stay in the L1 cache while all taps read them. A pass
+ * first packs what would map to few cache sets. x is packed into planes (see packPlanes), g into one plane per block.
  */
 // @ts-ignore: decorator
 @inline
@@ -166,7 +169,7 @@ function convGradW<T>(args: ConvGradWArgs, first: i32, last: i32): void {
             const a = packsX
               ? from + <usize>(h % stepY * stepX + fx) * plane + <usize>(h / stepY - top / stepY) * aRun + <usize>(v / stepX) * pixel
               : xAt + <usize>h * xRow + <usize>v * xPixel;
-            // Rows that touch are one run.
+            // Contiguous rows are read as one run.
             const joined = aRun == <usize>run * aStep && bRun == <usize>run * bStep;
             const steps = joined ? run * runs : run;
             const times = joined ? 1 : runs;

@@ -136,9 +136,11 @@ class TransposeArgs {
   /** Rows and columns of a block. */
   blockP: i32;
   blockQ: i32;
-  /** The number of strips of blockP rows in a matrix, in all matrices, and in a chunk. */
+  /** The number of strips of blockP rows in a matrix. */
   strips: i32;
+  /** The number of strips in all matrices. */
   allStrips: i32;
+  /** The number of strips in a chunk. */
   stripsPerChunk: i32;
   /** Loops over matrices, innermost first. */
   loopCount: i32;

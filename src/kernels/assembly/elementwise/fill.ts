@@ -6,7 +6,7 @@ import { Nest, endRow, firstRow, rowPointer, rowStride, runStride, sweepOf } fro
 @unmanaged
 class FillArgs {
   value: f64;
-  /** The nest of y. */
+  /** The loops over y, see runtime/strided.ts. */
   nest: Nest;
 }
 

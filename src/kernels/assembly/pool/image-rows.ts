@@ -12,7 +12,9 @@ export class ImageStrides {
   w: i32;
 }
 
-/** Returns how many of C channels are processed as vectors: none unless they are `neighbours`. */
+/**
+ * Returns the number of channels processed as vectors: C rounded down to whole vectors if channels are contiguous (`neighbours`), else 0.
+ */
 // @ts-ignore: decorator
 @inline
 export function vectorChannels<T>(C: i32, neighbours: bool): i32 {

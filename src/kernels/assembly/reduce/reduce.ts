@@ -150,9 +150,11 @@ class ReduceArgs {
   partials: usize;
   /** The number of tasks: segments of results or of runs of results. */
   tasks: i32;
+  /** The number of tasks that one chunk computes. */
   tasksPerChunk: i32;
-  /** The number of rows of a segment, and of the whole reduction. */
+  /** The number of rows of a segment. */
   rowsPerSegment: u32;
+  /** The number of rows of the whole reduction. */
   rows: u32;
   /** Loops, innermost first. */
   keptCount: i32;
@@ -164,8 +166,9 @@ class ReduceArgs {
 @unmanaged
 class ReduceRowsArgs extends ReduceArgs {
   segments: i32;
-  /** Elements of a row, and of the last row of a sweep, which is one pass of the innermost reduced loop. */
+  /** Elements of a row. */
   run: i32;
+  /** Elements of the last row of a sweep, which is one pass of the innermost reduced loop. */
   tail: i32;
   /** Bytes from element to element of a row. */
   runStride: usize;
@@ -376,8 +379,9 @@ class CombineArgs {
   partials: usize;
   results: i32;
   segments: i32;
-  /** The number of partial results from result to result, and from segment to segment. */
+  /** The number of partial results from result to result. */
   resultStride: i32;
+  /** The number of partial results from segment to segment. */
   segmentStride: i32;
   /** Loops over y, innermost first. */
   loopCount: i32;

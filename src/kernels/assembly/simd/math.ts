@@ -6,8 +6,8 @@
 const ROUNDER: f32 = 12582912.0;
 
 /**
- * eˣ of four floats, relative error 2e-7: x = n·ln 2 + r with ln 2 in two parts (Cody–Waite), a polynomial of degree 5 for
- * (eʳ − 1 − r)/r² (Cephes' expf), and 2ⁿ in two factors so that overflow and subnormal results are right.
+ * eˣ of four floats, relative error 2e-7. It is decomposed as x = n·ln 2 + r, with ln 2 in two parts (Cody–Waite). A polynomial of degree 5
+ * approximates (eʳ − 1 − r)/r² (Cephes' expf). 2ⁿ is multiplied in two factors, so that overflow and subnormal results are right.
  */
 // @ts-ignore: decorator
 @inline

@@ -50,8 +50,8 @@ export function loadSome<T>(p: usize, n: i32): v128 {
 }
 
 /**
- * Stores or adds the first `columns` columns of one row of a register block. Whole rows are added first, then stored by adjacent
- * instructions: V8 builds its 256-bit code from consecutive stores to neighbouring addresses.
+ * Stores the first `columns` columns of one row of a register block, or adds them to memory. For a full row of 4 vectors, all additions
+ * come before all stores: V8 forms 256-bit stores from consecutive ones.
  */
 // @ts-ignore: decorator
 @inline

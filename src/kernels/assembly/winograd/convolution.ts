@@ -6,8 +6,8 @@
  * A plane is one of the 6×6 places of a tile. The sum over channels is, for each plane, a matrix product of tiles × channels with
  * channels × outputs. A block of up to TILES tiles goes through transform, products and output transform while it is in the L1 and L2 caches.
  *
- * Transformed values lie in cells of 64 bytes, [4 vectors of channels][plane][tile], so that distances inside are constants of the code.
- * Planes are 64 bytes further apart than they need to be, because powers of two collide in the caches.
+ * Transformed values are stored in cells of 64 bytes, [4 vectors of channels][plane][tile], so that all offsets are compile-time constants.
+ * Planes have 64 bytes of padding: at distances that are powers of two they would map to the same cache sets.
  *
  * Letters: N images, C input channels, O output channels.
  */

@@ -12,7 +12,8 @@ import { CELL, CELLS } from './tile-blocks';
 function winogradMicroKernel<T>(
   rows: i32, vectors: i32, byTiles: bool, a: usize, b: usize, run: i32, runs: i32, lastRun: i32, c: usize, count: i32,
 ): void {
-  // Rows of A are tiles and its steps channels, or the other way round. The strides are those of A's cell, and of B's panel or cell.
+  // If `byTiles`, rows of A are tiles and steps are channels; otherwise rows are channels and steps are tiles. The strides are those of A's
+  // cell, and of B's panel or cell.
   const element = sizeof<T>();
   const aStep: usize = byTiles ? element : CELL, aRow: usize = byTiles ? CELL : element;
   const bStep: usize = byTiles ? <usize>vectors * 16 : CELL;

@@ -9,8 +9,9 @@ import { gradientLine, inputLine, outputEnd, outputLine } from './transforms';
 
 /** Bytes of a cell. */
 export const CELL: usize = CELL_BYTES;
-/** Bytes from one plane of transformed values to the next, and of all planes. */
+/** Bytes from one plane of transformed values to the next. */
 export const PLANE: usize = TILES * CELL + 64;
+/** Bytes of all planes. */
 export const CELLS: usize = 36 * PLANE;
 
 /** Arguments that the kernels over blocks of tiles share. Strides are in bytes. */
@@ -23,15 +24,21 @@ export class TileArgs {
   N: i32;
   C: i32;
   O: i32;
-  /** Height and width of x, the position in x that output 0's first tap reads, and height and width of the output. */
+  /** Height of x. */
   H: i32;
+  /** The row of x that output 0's first tap reads. */
   startY: i32;
+  /** Height of the output. */
   OH: i32;
+  /** Width of x. */
   W: i32;
+  /** The column of x that output 0's first tap reads. */
   startX: i32;
+  /** Width of the output. */
   OW: i32;
-  /** Rows of tiles of a block, and tiles of each. */
+  /** Rows of tiles of a block. */
   blockRows: i32;
+  /** Tiles of a row of a block. */
   blockTiles: i32;
   /** Zeros that are read instead of rows outside an image. */
   zeros: usize;

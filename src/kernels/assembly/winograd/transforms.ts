@@ -87,7 +87,7 @@ export function weightLine<T>(p: usize, s: usize, q: usize, t: usize): void {
   v128.store(q + 5 * t, w2);
 }
 
-/** Aᵀ m: row i is pⁱ; the last row has a 1 for ∞ too. */
+/** Aᵀ m. Row i of Aᵀ holds pⁱ for each point p; the last row also has a 1 for ∞. */
 // @ts-ignore: decorator
 @inline
 export function outputLine<T>(vectors: i32, p: usize, s: usize, q: usize, t: usize): void {

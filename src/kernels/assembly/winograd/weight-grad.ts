@@ -11,8 +11,9 @@ import { multiplyChannels } from './micro-kernel';
 import { CELL, gradientTiles, inputTiles, TileArgs } from './tile-blocks';
 import { weightGradLine } from './transforms';
 
-/** Bytes from one plane of transformed values to the next, and of all planes. */
+/** Bytes from one plane of transformed values to the next. */
 const PLANE: usize = GRAD_TILES * CELL + 64;
+/** Bytes of all planes. */
 const CELLS: usize = 36 * PLANE;
 
 /** Bytes from plane to plane of the sums of 4 vectors of input × 4 vectors of output channels. */
