@@ -3,6 +3,7 @@
  *
  * A message names the operation, both numbers, all shapes and the remedy.
  */
+import { oneLine } from './text.ts';
 
 /** The base of every error of this library. */
 export class ChainruleError extends Error {
@@ -47,11 +48,18 @@ export class WorkerError extends ChainruleError {}
 /** A gradient check found a wrong gradient. */
 export class GradcheckError extends ChainruleError {}
 
+/** The base of errors that quote a file. Their messages stay on one line, whatever the quoted names and paths contain. */
+class OneLineError extends ChainruleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(oneLine(message), options);
+  }
+}
+
 /** A file or folder that is missing, damaged, or not what was expected. */
-export class FileError extends ChainruleError {}
+export class FileError extends OneLineError {}
 
 /** A state dict that does not match: missing names, unexpected names or wrong shapes. */
-export class StateDictError extends ChainruleError {}
+export class StateDictError extends OneLineError {}
 
 /** Creates the error for a state that does not match `owner`. */
 export function stateDictMismatch(owner: string, problem: string): StateDictError {

@@ -1,7 +1,7 @@
 /**
  * Reads files through Node's file system. Errors name the missing file or folder.
  */
-import { FileError } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { nodeModules } from './node.ts';
 
 /** The modules of Node that read and write files. */
@@ -18,9 +18,21 @@ export function fileSystem(op: string): FileSystem {
   return { fs: load('node:fs'), path: load('node:path'), zlib: load('node:zlib') };
 }
 
-/** Returns Node's code of a failed system call (`ENOENT`), or the whole message of another error. */
+/**
+ * Returns Node's code of a failed system call (`ENOENT`), or the whole text of another error. The error may come from another
+ * realm, as Node's do in Jest's environment: there, `instanceof Error` fails.
+ */
 export function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  const code: unknown = Object(error).code;
+  return typeof code === 'string' ? code : String(error);
+}
+
+/** Throws unless `path` is a text. Node would take a number for an open file, 0 for its standard input. */
+export function checkPath(op: string, path: unknown): void {
+  if (typeof path !== 'string' || path === '') {
+    const got = path === '' ? 'an empty one' : kindOf(path);
+    throw new ArgumentError(`${op}: the path must be a text that is not empty, got ${got}`);
+  }
 }
 
 /**
@@ -30,10 +42,43 @@ export function errorCode(error: unknown): string {
  */
 export function readFile(op: string, path: string, hint = ''): Uint8Array {
   const node = fileSystem(op);
+  checkPath(op, path);
   try {
-    return node.fs.readFileSync(path);
+    return readWhole(node.fs, path);
   } catch (error) {
     throw readError(op, path, hint, node, error);
+  }
+}
+
+/** Bytes per read and per write; Node's limit is 2³¹ − 1. */
+export const MAX_TRANSFER = 2 ** 30;
+
+/** The code of the error with which Node's readFileSync refuses files from 2 GiB on. */
+const TOO_LARGE = 'ERR_FS_FILE_TOO_LARGE';
+
+function readWhole(fs: FileSystem['fs'], path: string): Uint8Array {
+  try {
+    return fs.readFileSync(path);
+  } catch (error) {
+    if (errorCode(error) !== TOO_LARGE) throw error;
+    return readLarge(fs, path);
+  }
+}
+
+/** Reads a file of any size that one array can hold, piece by piece. */
+function readLarge(fs: FileSystem['fs'], path: string): Uint8Array {
+  const file = fs.openSync(path, 'r');
+  try {
+    const bytes = new Uint8Array(fs.fstatSync(file).size);
+    let length = 0;
+    while (length < bytes.length) {
+      const count = fs.readSync(file, bytes, length, Math.min(MAX_TRANSFER, bytes.length - length), null);
+      if (count === 0) break;
+      length += count;
+    }
+    return bytes.subarray(0, length);
+  } finally {
+    fs.closeSync(file);
   }
 }
 
@@ -66,6 +111,7 @@ function readError(op: string, path: string, hint: string, node: FileSystem, cau
 }
 
 function describeReadError(path: string, code: string, node: FileSystem): string {
+  if (code === 'ENOTDIR') return `${node.path.dirname(path)} is not a folder, so there is no file ${path}`;
   if (code === 'EISDIR') return `${path} is a folder, expected a file`;
   if (code !== 'ENOENT') return `cannot read ${path} (${code})`;
   const folder = node.path.dirname(path);

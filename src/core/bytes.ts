@@ -1,0 +1,19 @@
+import { ArgumentError, kindOf } from './errors.ts';
+
+/**
+ * Returns the bytes of a typed array, a Buffer or a DataView, without copying them. The value may come from another realm, where
+ * `instanceof Uint8Array` fails: from Jest's environment, a vm context or a frame.
+ * Throws: ArgumentError for any other value, whose bytes would be missing silently
+ */
+export function bytesOf(op: string, name: string, value: unknown): Uint8Array {
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  const kind = Object.prototype.toString.call(value);
+  const isBuffer = kind === '[object ArrayBuffer]' || kind === '[object SharedArrayBuffer]';
+  const got = isBuffer ? `an ${kind.slice('[object '.length, -1)}; write new Uint8Array(buffer)` : `${kindOf(value)}${remedyFor(value)}`;
+  throw new ArgumentError(`${op}: ${name} must be a Uint8Array, got ${got}`);
+}
+
+function remedyFor(value: unknown): string {
+  if (typeof value === 'string') return '; encode it with new TextEncoder().encode(text)';
+  return Array.isArray(value) ? '; write Uint8Array.from(numbers)' : '';
+}
