@@ -5,12 +5,15 @@
  *   N bytes   JSON {"name": {"dtype": "F32", "shape": [2,3], "data_offsets": [begin, end]}, …, "__metadata__": {"key": "text"}}
  *   the rest  the elements, row-major, little-endian; the offsets are relative to its start and cover it without hole or overlap
  *
- * Reading is strict: it rejects any file that two readers could interpret differently.
+ * Reading is strict: it rejects any file that two readers could interpret differently, and accepts what the reference implementation
+ * writes and reads.
  */
 import type { ArrayData } from '../core/array-data.ts';
+import { bytesOf } from '../core/bytes.ts';
 import { type DType, type ElementArray, newArray } from '../core/dtype.ts';
-import { ArgumentError, FileError } from '../core/errors.ts';
-import { formatShape, MAX_ELEMENTS, sizeOf } from '../core/shape.ts';
+import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
+import { brief, oneLine } from '../core/text.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
 
 /** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit integers, PyTorch's type of `num_batches_tracked`. */
@@ -22,6 +25,14 @@ export interface SafetensorsEntry extends ArrayData {
 export interface SafetensorsFile {
   readonly entries: Map<string, ArrayData>;
   readonly metadata: Map<string, string>;
+  /** The tensors that no dtype can represent, by name, with the reason: an 8-bit float, an integer beyond int32. */
+  readonly skipped: Map<string, string>;
+}
+
+/** Options of decodeSafetensors. */
+export interface DecodeOptions {
+  /** The names of the tensors to decode; all by default. The file must have each of them. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** Maximum header length in bytes, as in the reference implementation. */
@@ -56,23 +67,74 @@ const READERS = new Map<string, Reader>([
   ['U64', { size: 8, dtype: 'int32', read: (view, at) => view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true) }],
 ]);
 
+/** The stored types that exist, but that no dtype can represent, and their bits per element. */
+const UNSUPPORTED_BITS = new Map([
+  ['F4', 4],
+  ['F6_E2M3', 6],
+  ['F6_E3M2', 6],
+  ['F8_E4M3', 8],
+  ['F8_E5M2', 8],
+  ['F8_E8M0', 8],
+  ['F8_E4M3FNUZ', 8],
+  ['F8_E5M2FNUZ', 8],
+  ['C64', 64],
+]);
+
+/** Maximum number of dims, as in PyTorch and NumPy: time and messages grow with it. */
+const MAX_DIMS = 64;
+
+/** One more than the largest count that the reference implementation can compute. */
+const COUNT_LIMIT = 2n ** 64n;
+
+/** Maximum length of names and shapes in a message: a damaged file may contain megabytes in one. */
+const IN_MESSAGE = 200;
+
+const shapeText = (shape: Shape): string => brief(formatShape(shape), IN_MESSAGE);
+
 /**
  * Encodes named arrays as a safetensors file.
  *
  * float32, float64, int32 and bool become F32, F64, I32 and BOOL. The header retains the given order. The elements are stored
  * widest type first, so that all are aligned. Equal input gives equal bytes.
- * Throws: ArgumentError on a duplicate name, the name `__metadata__`, a lone surrogate, or data that does not fit shape and dtype
+ * Throws: ArgumentError on a duplicate name, the name `__metadata__`, a lone surrogate, a metadata value that is no text, or data
+ * that does not fit shape and dtype
  */
 export function encodeSafetensors(
   entries: Iterable<readonly [string, SafetensorsEntry]>,
   metadata: Iterable<readonly [string, string]> = [],
 ): Uint8Array {
+  const pieces = encodePieces(entries, metadata);
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const file = allocateFile(length);
+  let at = 0;
+  for (const piece of pieces) {
+    file.set(piece, at);
+    at += piece.length;
+  }
+  return file;
+}
+
+function allocateFile(length: number): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    const remedy = 'saveSafetensors and saveCheckpoint write it without';
+    throw new ArgumentError(`encodeSafetensors: the file has ${length} bytes, more than one array can hold; ${remedy}`, { cause });
+  }
+}
+
+/** Returns the bytes of encodeSafetensors as pieces, the arrays' own memory among them: large files need no second copy. */
+export function encodePieces(
+  entries: Iterable<readonly [string, SafetensorsEntry]>,
+  metadata: Iterable<readonly [string, string]>,
+): Uint8Array[] {
   const texts = [...metadata];
   const tensors = Array.from(entries, ([name, entry]) => ({ name, begin: 0, ...encodeEntry(name, entry) }));
   checkNames(texts.map(([key]) => key));
   checkNames([METADATA, ...tensors.map(({ name }) => name)]);
+  const inFile = [...tensors].sort((a, b) => b.itemSize - a.itemSize);
   let dataLength = 0;
-  for (const tensor of [...tensors].sort((a, b) => b.itemSize - a.itemSize)) {
+  for (const tensor of inFile) {
     tensor.begin = dataLength;
     dataLength += tensor.bytes.length;
   }
@@ -81,36 +143,40 @@ export function encodeSafetensors(
     name,
     JSON.stringify({ dtype, shape, data_offsets: [begin, begin + bytes.length] }),
   ]);
-  if (texts.length > 0) members.unshift([METADATA, jsonObject(texts.map(([key, text]) => [key, jsonText(text)]))]);
+  if (texts.length > 0) members.unshift([METADATA, jsonObject(texts.map(([key, text]) => [key, jsonText(text, key)]))]);
   const header = new TextEncoder().encode(jsonObject(members));
   const headerLength = Math.ceil(header.length / 8) * 8;
   if (headerLength > MAX_HEADER)
     throw new ArgumentError(`encodeSafetensors: the header has ${headerLength} bytes, at most ${MAX_HEADER} fit`);
 
-  const dataStart = 8 + headerLength;
-  const file = new Uint8Array(dataStart + dataLength);
-  new DataView(file.buffer).setUint32(0, headerLength, true);
-  file.fill(SPACE, 8, dataStart);
-  file.set(header, 8);
-  for (const { begin, bytes } of tensors) file.set(bytes, dataStart + begin);
-  return file;
+  const start = new Uint8Array(8 + headerLength).fill(SPACE, 8);
+  new DataView(start.buffer).setUint32(0, headerLength, true);
+  start.set(header, 8);
+  return [start, ...inFile.map(({ bytes }) => bytes)];
 }
 
 /** Checks an entry; returns its bytes as the file stores them, its stored type and shape, and the bytes per element. */
 function encodeEntry(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry) {
+  const fail = (what: string): never => {
+    throw new ArgumentError(`encodeSafetensors: ${oneLine(brief(String(name), IN_MESSAGE))}: ${what}`);
+  };
   const size = sizeOf(shape, 'encodeSafetensors');
-  if (data.length !== size || data.constructor !== newArray(dtype, 0).constructor) {
-    throw new ArgumentError(
-      `encodeSafetensors: ${name}: ${dtype} ${formatShape(shape)} needs ${size} elements in ` +
-        `${newArray(dtype, 0).constructor.name}, got ${data.length} in ${data.constructor.name}`,
-    );
+  if (shape.length > MAX_DIMS) fail(`it has ${shape.length} dims, at most ${MAX_DIMS} can be read`);
+  const [wanted, given] = [typeName(newArray(dtype, 0)), ArrayBuffer.isView(data) ? typeName(data) : kindOf(data)];
+  if (given !== wanted || data.length !== size) {
+    fail(`${dtype} ${formatShape(shape)} needs ${size} elements in ${wanted}, got ${data?.length} in ${given}`);
   }
-  if (storeAs !== undefined && dtype !== 'int32') {
-    throw new ArgumentError(`encodeSafetensors: ${name}: only int32 can be stored as ${storeAs}, got ${dtype}`);
-  }
+  if (storeAs !== undefined && dtype !== 'int32') fail(`only int32 can be stored as ${storeAs}, got ${dtype}`);
+  const notBool = dtype === 'bool' ? data.findIndex((v) => v > 1) : -1;
+  if (notBool >= 0) fail(`element ${notBool}: expected 0 or 1, got ${data[notBool]}`);
   const array = storeAs === undefined ? data : BigInt64Array.from(data as Int32Array, BigInt);
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   return { dtype: storeAs ?? STORED_TYPES[dtype], shape, bytes, itemSize: array.BYTES_PER_ELEMENT };
+}
+
+/** Returns `Float32Array` for one of any realm, whose constructor is another than this realm's. */
+function typeName(array: object): string {
+  return Object.prototype.toString.call(array).slice('[object '.length, -1);
 }
 
 function checkNames(names: readonly string[]): void {
@@ -129,7 +195,12 @@ function jsonObject(members: readonly (readonly [key: string, json: string])[]):
   return `{${members.map(([key, json]) => `${jsonText(key)}:${json}`).join(',')}}`;
 }
 
-function jsonText(text: string): string {
+/** @param key the key of the text, if it is a metadata value */
+function jsonText(text: string, key?: string): string {
+  if (typeof text !== 'string') {
+    const what = key === undefined ? 'a name' : `metadata ${JSON.stringify(key)}`;
+    throw new ArgumentError(`encodeSafetensors: ${what} must be a text, got ${kindOf(text)}; write String(value)`);
+  }
   if (hasLoneSurrogate(text)) throw new ArgumentError(`encodeSafetensors: ${JSON.stringify(text)} is no Unicode text`);
   return JSON.stringify(text);
 }
@@ -138,26 +209,38 @@ function jsonText(text: string): string {
  * Decodes a safetensors file.
  *
  * F32, F64, I32 and BOOL keep their type. F16 and BF16 become float32. All other integers become range-checked int32, U8 too:
- * bool would lose its values. The result shares no memory with `bytes`.
+ * bool would lose its values. The result shares no memory with `bytes`. Tensors that no dtype can represent are in `skipped`.
  * @param file the file's name, for error messages
- * Throws: FileError if the file is not strictly valid, or has a type that no dtype can represent
+ * Throws: FileError if the file is not valid, or if it lacks one of `names`, or no dtype can represent it
  */
-export function decodeSafetensors(bytes: Uint8Array, file: string): SafetensorsFile {
+export function decodeSafetensors(bytes: Uint8Array, file = 'bytes', { names }: DecodeOptions = {}): SafetensorsFile {
   const fail = (what: string): never => {
     throw new FileError(`decodeSafetensors: ${file}: ${what}`);
   };
-  const { text, start } = headerText(bytes, fail);
+  const content = bytesOf('decodeSafetensors', 'bytes', bytes);
+  const { text, start } = headerText(content, fail);
   const header = parseHeader(text, (what) => fail(`header: ${what}`));
-  checkOffsets(header.entries, bytes.length - start, fail);
+  checkOffsets(header.entries, content.length - start, fail);
+  const wanted = names === undefined ? null : wantedNames(names, header.entries, fail);
   const entries = new Map<string, ArrayData>();
+  const skipped = new Map<string, string>();
   for (const [name, entry] of header.entries) {
+    const failEntry = (what: string): never => fail(`${brief(name, IN_MESSAGE)}: ${what}`);
+    checkSpan(entry, failEntry);
+    if (wanted !== null && !wanted.has(name)) continue;
     const [begin, end] = entry.offsets;
-    entries.set(
-      name,
-      decodeEntry(entry, bytes.subarray(start + begin, start + end), (what) => fail(`${name}: ${what}`)),
-    );
+    const decoded = decodeEntry(entry, content.subarray(start + begin, start + end), failEntry);
+    if (typeof decoded !== 'string') entries.set(name, decoded);
+    else if (wanted === null) skipped.set(name, decoded);
+    else failEntry(decoded);
   }
-  return { entries, metadata: header.metadata };
+  return { entries, metadata: header.metadata, skipped };
+}
+
+function wantedNames(names: readonly string[], entries: ReadonlyMap<string, StoredEntry>, fail: Fail): Set<string> {
+  const missing = names.filter((name) => !entries.has(name));
+  if (missing.length > 0) fail(`it does not have ${missing.join(', ')}; it has ${brief([...entries.keys()].join(', '), IN_MESSAGE)}`);
+  return new Set(names);
 }
 
 /** Throws a FileError about what is wrong with the file. */
@@ -185,7 +268,8 @@ function checkOffsets(entries: Map<string, StoredEntry>, length: number, fail: F
   const inOrder = [...entries].sort(([, { offsets: a }], [, { offsets: b }]) => a[0] - b[0] || a[1] - b[1]);
   for (const [name, { offsets }] of inOrder) {
     const [begin, next] = offsets;
-    if (begin !== end || next < begin) fail(`${name}: data_offsets [${begin},${next}] must begin at ${end}, without hole or overlap`);
+    if (begin !== end || next < begin)
+      fail(`${brief(name, IN_MESSAGE)}: data_offsets [${begin},${next}] must begin at ${end}, without hole or overlap`);
     end = next;
   }
   if (end !== length) {
@@ -194,37 +278,55 @@ function checkOffsets(entries: Map<string, StoredEntry>, length: number, fail: F
   }
 }
 
-function decodeEntry({ dtype: type, shape, offsets: [begin, end] }: StoredEntry, bytes: Uint8Array, fail: Fail): ArrayData {
-  const reader = READERS.get(type) ?? fail(`dtype ${type} is not supported (expected ${[...READERS.keys()].join(', ')})`);
-  const { size, dtype, read } = reader;
-  const count = shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, 1);
-  if (count > MAX_ELEMENTS) fail(`shape ${formatShape(shape)} has ${count} elements, at most ${MAX_ELEMENTS} fit`);
-  if (count * size !== end - begin) {
-    fail(`${type} ${formatShape(shape)} needs ${count * size} bytes, data_offsets [${begin},${end}] span ${end - begin}`);
+/** Checks that the tensor's type exists and that its elements take the bytes that the offsets span. */
+function checkSpan({ dtype, shape, offsets: [begin, end] }: StoredEntry, fail: Fail): void {
+  const reader = READERS.get(dtype);
+  const bits = reader === undefined ? UNSUPPORTED_BITS.get(dtype) : 8 * reader.size;
+  if (bits === undefined) return fail(`dtype ${brief(dtype)} is unknown (expected ${[...READERS.keys()].join(', ')})`);
+  let count = 1n;
+  for (const size of shape) {
+    count *= BigInt(size);
+    if (count >= COUNT_LIMIT) fail(`shape ${shapeText(shape)} has more elements than a 64-bit integer can count`);
   }
+  const needed = count * BigInt(bits);
+  if (needed === 8n * BigInt(end - begin)) return;
+  fail(`${dtype} ${shapeText(shape)} needs ${Number(needed) / 8} bytes, data_offsets [${begin},${end}] span ${end - begin}`);
+}
+
+/** Decodes a tensor, or returns the reason why no dtype can represent it. */
+function decodeEntry({ dtype: type, shape }: StoredEntry, bytes: Uint8Array, fail: Fail): ArrayData | string {
+  const reader = READERS.get(type);
+  if (reader === undefined) return `dtype ${type} is not supported (expected ${[...READERS.keys()].join(', ')})`;
+  if (shape.length > MAX_DIMS) return `it has ${shape.length} dims, at most ${MAX_DIMS} are supported`;
+  const { size, dtype, read } = reader;
+  const count = bytes.length / size;
+  if (count > MAX_ELEMENTS) return `shape ${shapeText(shape)} has ${count} elements, at most ${MAX_ELEMENTS} fit`;
   const data = newArray(dtype, count);
-  if (read) readElements(bytes, type, size, read, data, fail);
-  else new Uint8Array(data.buffer).set(bytes);
+  if (read) {
+    const misfit = readElements(bytes, size, read, data);
+    if (misfit !== null) return `element ${misfit.at}: ${type} ${misfit.value} does not fit int32`;
+  } else {
+    new Uint8Array(data.buffer).set(bytes);
+  }
   const notBool = dtype === 'bool' ? data.findIndex((v) => v > 1) : -1;
   if (notBool >= 0) fail(`element ${notBool}: expected 0 or 1, got ${data[notBool]}`);
   return { data, shape, dtype };
 }
 
-/** Reads every element with `read`; calls `fail` if a value does not fit int32. */
+/** Reads every element with `read`. Stops at a value that does not fit int32 and returns it. */
 function readElements(
   bytes: Uint8Array,
-  type: string,
   size: number,
   read: (view: DataView, at: number) => number,
   out: ElementArray,
-  fail: Fail,
-): void {
+): { readonly at: number; readonly value: number } | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let i = 0; i < out.length; i++) {
     const value = read(view, i * size);
     out[i] = value;
-    if (out instanceof Int32Array && out[i] !== value) fail(`element ${i}: ${type} ${value} does not fit int32`);
+    if (out instanceof Int32Array && out[i] !== value) return { at: i, value };
   }
+  return null;
 }
 
 const bits = new DataView(new ArrayBuffer(4));

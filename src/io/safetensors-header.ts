@@ -3,8 +3,10 @@
  *
  * JSON.parse is too lenient: it keeps the last of two equal keys, rounds large integers, and accepts 1.0 and 1e2 as integers.
  * In its result, `__proto__` has a special meaning.
- * This parser accepts only what a header may contain: objects, strings, arrays of natural numbers.
+ * This parser accepts what the reference implementation does: objects, strings, arrays of natural numbers. The metadata may be null,
+ * as some writers leave it, and an entry may have further keys, whose values are ignored.
  */
+import { brief } from '../core/text.ts';
 
 /** The header's description of one tensor. */
 export interface StoredEntry {
@@ -28,10 +30,17 @@ export function hasLoneSurrogate(text: string): boolean {
   return LONE_SURROGATE.test(text);
 }
 
-/** Truncates a string to 40 characters for a message: a damaged file may contain megabytes in one string. */
-function brief(literal: string): string {
-  return literal.length > 40 ? `${literal.slice(0, 40)}…` : literal;
-}
+/** Maximum length of a name in a message. */
+const NAME_IN_MESSAGE = 200;
+
+/** The keys of an entry that are read. */
+const ENTRY_KEYS = ['dtype', 'shape', 'data_offsets'];
+
+/** Levels of nesting in a value that is ignored, as in the reference implementation. */
+const MAX_DEPTH = 128;
+
+/** A number, null, true or false in JSON. */
+const SCALAR = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|null|true|false)(?![\w.+-])/y;
 
 /** Parses the header's text. On an error it calls `fail`, which throws, with the problem and its position. */
 export function parseHeader(text: string, fail: (what: string) => never): Header {
@@ -61,9 +70,14 @@ class HeaderReader {
     return { entries, metadata: metadata ?? new Map() };
   }
 
-  /** Reads the metadata: an object whose values are strings. */
+  /** Reads the metadata: an object whose values are strings, or null for none. */
   #texts(): Map<string, string> {
     const texts = new Map<string, string>();
+    this.#skipSpace();
+    if (this.#text.startsWith('null', this.#position)) {
+      this.#position += 'null'.length;
+      return texts;
+    }
     this.#object((key) => texts.set(key, this.#string()));
     return texts;
   }
@@ -77,21 +91,37 @@ class HeaderReader {
       if (key === 'dtype') dtype = this.#string();
       else if (key === 'shape') shape = this.#numbers();
       else if (key === 'data_offsets') offsets = this.#numbers();
-      else this.#fail(`${name}: unknown key ${JSON.stringify(key)}`);
-    });
+      else this.#skipValue(0);
+    }, ENTRY_KEYS);
     if (dtype === undefined || shape === undefined || offsets?.length !== 2) {
-      return this.#fail(`${name}: expected dtype, shape and two data_offsets`);
+      return this.#fail(`${brief(name, NAME_IN_MESSAGE)}: expected dtype, shape and two data_offsets`);
     }
     return { dtype, shape, offsets: [offsets[0]!, offsets[1]!] };
   }
 
-  /** Reads `{"key": value, …}`; calls `readValue` at each value, which must consume it. */
-  #object(readValue: (key: string) => void): void {
+  /** Skips a value of any type that is valid JSON. */
+  #skipValue(depth: number): void {
+    if (depth > MAX_DEPTH) this.#fail(`values are nested more than ${MAX_DEPTH} levels deep`);
+    this.#skipSpace();
+    const next = this.#text[this.#position];
+    if (next === '{') return this.#object(() => this.#skipValue(depth + 1), []);
+    if (next === '[') return this.#list('[', ']', () => this.#skipValue(depth + 1));
+    if (next === '"') return void this.#string();
+    SCALAR.lastIndex = this.#position;
+    const scalar = SCALAR.exec(this.#text) ?? this.#failExpected('a value');
+    this.#position += scalar[0].length;
+  }
+
+  /**
+   * Reads `{"key": value, …}`; calls `readValue` at each value, which must consume it. Keys in `unique`, by default all, may appear
+   * once only.
+   */
+  #object(readValue: (key: string) => void, unique?: readonly string[]): void {
     const keys = new Set<string>();
     this.#list('{', '}', () => {
       const key = this.#string();
-      if (keys.has(key)) this.#fail(`key ${JSON.stringify(key)} appears twice`);
-      keys.add(key);
+      if (keys.has(key)) this.#fail(`key ${JSON.stringify(brief(key, NAME_IN_MESSAGE))} appears twice`);
+      if (unique === undefined || unique.includes(key)) keys.add(key);
       this.#expect(':');
       readValue(key);
     });

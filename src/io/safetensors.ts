@@ -1,12 +1,13 @@
 /**
  * Reads and writes named tensors in safetensors files, the format that PyTorch's and other tools share.
  */
-import { checkTensors, isTensor, tensor, type Tensor } from '../autograd/index.ts';
+import { checkTensors, isTensor, scope, tensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkOptions, withDefaults } from '../core/options.ts';
+import { oneLine } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
-import { decodeSafetensors, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
+import { decodeSafetensors, encodePieces, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 
 /** Options of saveSafetensors and tensorsToBytes. */
 export interface SafetensorsOptions {
@@ -26,27 +27,42 @@ const BATCH_COUNTER = /(^|\.)num_batches_tracked$/;
  * @example saveSafetensors('model.safetensors', model.stateDict())
  */
 export function saveSafetensors(path: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): void {
-  writeFileAtomic(path, bytesOf('saveSafetensors', tensors, options));
+  writeFileAtomic(path, encodePieces(...contentOf('saveSafetensors', tensors, options)));
+}
+
+/** Options of loadSafetensors and tensorsFromBytes. */
+export interface LoadSafetensorsOptions {
+  /** The names of the tensors to load, as `safe_open(…).get_tensor(name)` does in PyTorch. Default: all that can be represented. */
+  readonly names?: readonly string[];
 }
 
 /**
  * Reads the tensors of a file, without gradient. The enclosing scope owns them; `keep()` makes the user their owner.
  *
- * F16 and BF16 become float32, integers range-checked int32. For metadata, use `decodeSafetensors(readBytes(path), path).metadata`.
- * Throws: FileError if the file is missing or damaged, or has a type that no dtype can represent
+ * F16 and BF16 become float32, integers range-checked int32. A tensor that no dtype can represent (8-bit floats, integers beyond
+ * int32) is left out, with a warning that names it. For metadata, use `decodeSafetensors(readBytes(path), path).metadata`.
+ * Throws: FileError if the file is missing or damaged, or if one of `names` is not in it or cannot be represented
  * @example model.loadStateDict(loadSafetensors('model.safetensors'))
  */
-export function loadSafetensors(path: string): Record<string, Tensor> {
-  return tensorsFromBytes(readBytes(path), path);
+export function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): Record<string, Tensor> {
+  const { names } = readOptions('loadSafetensors', options);
+  return tensorsOf('loadSafetensors', readBytes(path), path, names);
 }
 
 /** Returns the bytes of the file that saveSafetensors writes, for platforms without files. */
 export function tensorsToBytes(tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): Uint8Array {
-  return bytesOf('tensorsToBytes', tensors, options);
+  return encodeSafetensors(...contentOf('tensorsToBytes', tensors, options));
 }
 
-function bytesOf(op: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions): Uint8Array {
+function contentOf(
+  op: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  options: SafetensorsOptions,
+): [entries: [string, SafetensorsEntry][], metadata: [string, string][]] {
   const { metadata } = withDefaults(op, options, { metadata: {} });
+  if (Object(metadata) !== metadata || Symbol.iterator in metadata) {
+    throw new ArgumentError(`${op}: metadata must be a record of texts, got ${kindOf(metadata)}`);
+  }
   // An array, a Map or a number would write a file with wrong names or none.
   if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors) {
     throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
@@ -56,7 +72,7 @@ function bytesOf(op: string, tensors: Readonly<Record<string, Tensor>>, options:
     name,
     asStored(name, { data: t.data(), shape: t.shape, dtype: t.dtype }),
   ]);
-  return encodeSafetensors(entries, Object.entries(metadata));
+  return [entries, Object.entries(metadata)];
 }
 
 /**
@@ -64,10 +80,28 @@ function bytesOf(op: string, tensors: Readonly<Record<string, Tensor>>, options:
  *
  * @param file the file's name, for error messages
  */
-export function tensorsFromBytes(bytes: Uint8Array, file = 'bytes'): Record<string, Tensor> {
-  const { entries } = decodeSafetensors(bytes, file);
-  // A tensor may be called __proto__, which an assignment would lose; Object.fromEntries does not.
-  return Object.fromEntries(Array.from(entries, ([name, array]) => [name, toTensor(array)]));
+export function tensorsFromBytes(bytes: Uint8Array, file = 'bytes', options: LoadSafetensorsOptions = {}): Record<string, Tensor> {
+  const { names } = readOptions('tensorsFromBytes', options);
+  return tensorsOf('tensorsFromBytes', bytes, file, names);
+}
+
+function readOptions(op: string, options: LoadSafetensorsOptions): { readonly names: readonly string[] | undefined } {
+  checkOptions(op, options, ['names']);
+  const { names } = options;
+  if (names === undefined) return { names };
+  const wrong = Array.isArray(names) ? names.find((name) => typeof name !== 'string') : names;
+  if (wrong !== undefined) throw new ArgumentError(`${op}: names must be an array of texts, got ${kindOf(wrong)}`);
+  return { names };
+}
+
+function tensorsOf(op: string, bytes: Uint8Array, file: string, names: readonly string[] | undefined): Record<string, Tensor> {
+  const { entries, skipped } = decodeSafetensors(bytes, file, { names });
+  if (skipped.size > 0) {
+    const list = Array.from(skipped, ([name, reason]) => `${name} (${reason})`).join(', ');
+    console.warn(oneLine(`${op}: ${file}: left out ${list}`));
+  }
+  // Frees the tensors already made if memory runs out. A tensor may be called __proto__, which an assignment would lose.
+  return scope(() => Object.fromEntries(Array.from(entries, ([name, array]) => [name, toTensor(array)])));
 }
 
 /** Copies the array into a new tensor. */

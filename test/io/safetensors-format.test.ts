@@ -1,3 +1,4 @@
+import vm from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ArrayData } from '../../src/core/array-data.ts';
@@ -44,7 +45,7 @@ describe('encode', () => {
   test('an empty file is valid', () => {
     const bytes = encodeSafetensors([]);
     expect(bytes).toEqual(file('{}      '));
-    expect(read(bytes)).toEqual({ entries: new Map(), metadata: new Map() });
+    expect(read(bytes)).toEqual({ entries: new Map(), metadata: new Map(), skipped: new Map() });
   });
 
   const ok: ArrayData = { data: Float32Array.of(1), shape: [1], dtype: 'float32' };
@@ -60,9 +61,31 @@ describe('encode', () => {
     [[['\ud800', ok]], 'encodeSafetensors: "\\ud800" is no Unicode text'],
     [[['a', { ...ok, shape: [2] }]], 'encodeSafetensors: a: float32 [2] needs 2 elements in Float32Array, got 1 in Float32Array'],
     [[['a', { ...ok, dtype: 'int32' }]], 'encodeSafetensors: a: int32 [1] needs 1 elements in Int32Array, got 1 in Float32Array'],
+    [[['a', { ...ok, data: [1] as never }]], 'encodeSafetensors: a: float32 [1] needs 1 elements in Float32Array, got 1 in an array'],
+    [[['a', { data: Uint8Array.of(2), shape: [1], dtype: 'bool' }]], 'encodeSafetensors: a: element 0: expected 0 or 1, got 2'],
+    [[[5 as never, ok]], 'encodeSafetensors: a name must be a text, got a number; write String(value)'],
     [[['a', { ...ok, storeAs: 'I64' }]], 'encodeSafetensors: a: only int32 can be stored as I64, got float32'],
   ] as [[string, ArrayData][], string][])('refuses, case %#', (entries, message) => {
     expect(() => encodeSafetensors(entries)).toThrow(new ArgumentError(message));
+  });
+
+  test('rejects a metadata value that is no text: no reader would accept the file', () => {
+    for (const [value, got] of [
+      [5, 'a number'],
+      [null, 'null'],
+      [true, 'a boolean'],
+      [{ a: 1 }, 'an object'],
+    ] as const) {
+      expect(() => encodeSafetensors([], [['step', value as never]])).toThrow(
+        new ArgumentError(`encodeSafetensors: metadata "step" must be a text, got ${got}; write String(value)`),
+      );
+    }
+  });
+
+  test('takes arrays of another realm', () => {
+    const data: Float32Array = vm.runInNewContext('Float32Array.of(1, 2)');
+    const array: ArrayData = { data, shape: [2], dtype: 'float32' };
+    expect(read(encodeSafetensors([['a', array]])).entries.get('a')!.data).toEqual(Float32Array.of(1, 2));
   });
 
   test('rejects a duplicate metadata key', () => {
@@ -111,10 +134,68 @@ describe('decode: types', () => {
     ['I64', new BigInt64Array([-(2n ** 31n) - 1n]), 'x: element 0: I64 -2147483649 does not fit int32'],
     ['U64', new BigUint64Array([2n ** 63n]), 'x: element 0: U64 9223372036854776000 does not fit int32'],
     ['U32', Uint32Array.of(2 ** 31), 'x: element 0: U32 2147483648 does not fit int32'],
-    ['BOOL', Uint8Array.of(1, 0, 2), 'x: element 2: expected 0 or 1, got 2'],
-  ] as const)('%s out of range throws', (type, values, message) => {
-    const bytes = new Uint8Array(values.buffer);
-    expect(() => readOne(type, bytes, values.length)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
+  ] as const)('a tensor of %s out of range is skipped; asked for by name, it throws', (type, values, message) => {
+    const bytes = file(one(type, `[${values.length}]`, values.byteLength), new Uint8Array(values.buffer));
+    expect(read(bytes)).toEqual({ entries: new Map(), metadata: new Map(), skipped: new Map([['x', message.slice(3)]]) });
+    expect(() => decodeSafetensors(bytes, 'm.safetensors', { names: ['x'] })).toThrow(
+      new FileError(`decodeSafetensors: m.safetensors: ${message}`),
+    );
+  });
+
+  test('a bool other than 0 and 1 throws', () => {
+    expect(() => readOne('BOOL', Uint8Array.of(1, 0, 2), 3)).toThrow(
+      new FileError('decodeSafetensors: m.safetensors: x: element 2: expected 0 or 1, got 2'),
+    );
+  });
+
+  test('types that no dtype can represent are skipped, and their spans are checked all the same', () => {
+    const types: [string, number][] = [
+      ['F8_E4M3', 4],
+      ['F8_E5M2', 4],
+      ['F8_E8M0', 4],
+      ['F8_E4M3FNUZ', 4],
+      ['F8_E5M2FNUZ', 4],
+      ['F4', 2],
+      ['F6_E2M3', 3],
+      ['F6_E3M2', 3],
+      ['C64', 32],
+    ];
+    const known = 'F32, F64, I32, BOOL, F16, BF16, U8, I8, U16, I16, U32, I64, U64';
+    for (const [type, span] of types) {
+      const text = `{"x":{"dtype":"${type}","shape":[4],"data_offsets":[4,${4 + span}]},"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`;
+      const { entries, skipped } = read(file(text, [0, 0, 128, 63, ...Array<number>(span).fill(1)]));
+      expect([...entries]).toEqual([['w', { data: Float32Array.of(1), shape: [], dtype: 'float32' }]]);
+      expect([...skipped]).toEqual([['x', `dtype ${type} is not supported (expected ${known})`]]);
+      expect(() => read(file(one(type, '[4]', span + 1), Array<number>(span + 1).fill(1)))).toThrow(
+        new FileError(
+          `decodeSafetensors: m.safetensors: x: ${type} [4] needs ${span} bytes, data_offsets [0,${span + 1}] span ${span + 1}`,
+        ),
+      );
+    }
+  });
+
+  test('only the named tensors are decoded; a name that the file lacks throws', () => {
+    const bytes = encodeSafetensors(
+      ['a', 'b', '__proto__'].map((name, i) => [name, { data: Int32Array.of(i), shape: [], dtype: 'int32' }]),
+    );
+    const names = (...list: string[]) => [...decodeSafetensors(bytes, 'm.safetensors', { names: list }).entries.keys()];
+    expect(names('__proto__', 'a')).toEqual(['a', '__proto__']);
+    expect(names()).toEqual([]);
+    expect(() => names('b', 'c', 'toString')).toThrow(
+      new FileError('decodeSafetensors: m.safetensors: it does not have c, toString; it has a, b, __proto__'),
+    );
+  });
+
+  test('takes bytes of any realm and view, and refuses what is no bytes', () => {
+    const bytes = encodeSafetensors([['a', { data: Int32Array.of(7), shape: [], dtype: 'int32' }]]);
+    const foreign: Uint8Array = vm.runInNewContext('n => new Uint8Array(n)')(bytes.length);
+    foreign.set(bytes);
+    for (const given of [foreign, Buffer.from(bytes), new DataView(bytes.buffer)]) {
+      expect(read(given as Uint8Array).entries.get('a')!.data).toEqual(Int32Array.of(7));
+    }
+    expect(() => read(bytes.buffer as unknown as Uint8Array)).toThrow(
+      new ArgumentError('decodeSafetensors: bytes must be a Uint8Array, got an ArrayBuffer; write new Uint8Array(buffer)'),
+    );
   });
 
   test('elements need not be aligned, and the result shares no memory with the file', () => {
@@ -147,6 +228,20 @@ describe('decode: names', () => {
       ['__proto__', 'text'],
       ['0', ''],
     ]);
+  });
+
+  test('accepts what the reference implementation does: null as metadata, further keys in an entry', () => {
+    const x = '"dtype":"U8","shape":[],"data_offsets":[0,1]';
+    const expected = new Map([['x', { data: Int32Array.of(3), shape: [], dtype: 'int32' }]]);
+    for (const header of [
+      `{"__metadata__":null,"x":{${x}}}`,
+      `{"x":{${x}},"__metadata__" : null }`,
+      `{"x":{"comment":"a\\"}",${x}}}`,
+      `{"x":{${x},"__proto__":[],"more":{"dtype":1,"dtype":[null,true,{"a":-1.5e+3}]},"more":false}}`,
+      `{"x":{"deep":${'['.repeat(100)}${']'.repeat(100)},${x}}}`,
+    ]) {
+      expect(read(file(header, [3]))).toEqual({ entries: expected, metadata: new Map(), skipped: new Map() });
+    }
   });
 
   test('accepts escapes and white space', () => {
@@ -188,7 +283,16 @@ describe('decode: rejects files that are not strictly valid', () => {
     ['a key twice', file(`{"a":{${entry},"dtype":"F32"}}`, x4), 'header: key "dtype" appears twice'],
     ['metadata twice', file('{"__metadata__":{},"__metadata__":{}}'), 'header: key "__metadata__" appears twice'],
     ['metadata that is no text', file('{"__metadata__":{"a":1}}'), 'header: expected a string at character 21, got "1}}"'],
-    ['an unknown key', file(`{"a":{${entry},"__proto__":[]}}`, x4), 'header: a: unknown key "__proto__"'],
+    ['null as an entry’s key', file('{"a":{null:1}}'), 'header: expected a string at character 6, got "null:1}}"'],
+    ['an unknown value', file(`{"a":{${entry},"b":nulls}}`, x4), 'header: expected a value at character 57, got "nulls}}"'],
+    ['01 as an unknown value', file(`{"a":{${entry},"b":01}}`, x4), 'header: expected a value at character 57, got "01}}"'],
+    ['a lone minus', file(`{"a":{${entry},"b":-}}`, x4), 'header: expected a value at character 57, got "-}}"'],
+    ['an unknown value that ends early', file(`{"a":{${entry},"b":[1,`, x4), 'header: expected a value at character 60, got the end'],
+    [
+      'an unknown value that is too deep',
+      file(`{"a":{${entry},"b":${'['.repeat(200)}${']'.repeat(200)}}}`, x4),
+      'header: values are nested more than 128 levels deep',
+    ],
     ['a missing key', file('{"a":{"dtype":"F32","shape":[1]}}', x4), 'header: a: expected dtype, shape and two data_offsets'],
     [
       'one offset',
@@ -205,19 +309,24 @@ describe('decode: rejects files that are not strictly valid', () => {
     [
       'too many elements',
       file(one('F32', '[65536,65536]', 4), x4),
-      'x: shape [65536,65536] has 4294967296 elements, at most 2147483647 fit',
+      'x: F32 [65536,65536] needs 17179869184 bytes, data_offsets [0,4] span 4',
     ],
     [
       'a product beyond all numbers',
       file(one('F32', `[${Array(40).fill('9007199254740991').join()}]`, 4), x4),
-      `x: shape [${Array(40).fill('9007199254740991').join()}] has Infinity elements, at most 2147483647 fit`,
+      `x: shape ${`[${Array(40).fill('9007199254740991').join()}]`.slice(0, 200)}… has more elements than a 64-bit integer can count`,
+    ],
+    [
+      'a product that overflows before a zero',
+      file(one('F32', '[4294967296,4294967296,0]', 0)),
+      'x: shape [4294967296,4294967296,0] has more elements than a 64-bit integer can count',
     ],
     ['a span that does not fit', file(one('F32', '[2]', 4), x4), 'x: F32 [2] needs 8 bytes, data_offsets [0,4] span 4'],
     ['a zero size with a span', file(one('F32', '[0,3]', 4), x4), 'x: F32 [0,3] needs 0 bytes, data_offsets [0,4] span 4'],
     [
       'an unknown type',
-      file(one('F8_E4M3', '[4]', 4), x4),
-      'x: dtype F8_E4M3 is not supported (expected F32, F64, I32, BOOL, F16, BF16, U8, I8, U16, I16, U32, I64, U64)',
+      file(one('F9', '[4]', 4), x4),
+      'x: dtype F9 is unknown (expected F32, F64, I32, BOOL, F16, BF16, U8, I8, U16, I16, U32, I64, U64)',
     ],
     ['missing data', file(one('F32', '[1]', 4), [0, 0]), 'data: expected 4 bytes, got 2; the file is truncated'],
     ['bytes too many', file(one('F32', '[1]', 4), [0, 0, 0, 0, 0]), 'data: expected 4 bytes, got 5; the file has bytes too many'],
@@ -243,6 +352,42 @@ describe('decode: rejects files that are not strictly valid', () => {
     ],
   ])('%s', (_, bytes, message) => {
     expect(() => read(bytes)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
+  });
+
+  test('a zero before the product overflows makes it 0, as in the reference implementation', () => {
+    const { entries } = read(file(one('F32', '[0,4294967296,4294967296]', 0)));
+    expect(entries.get('x')).toEqual({ data: new Float32Array(0), shape: [0, 4294967296, 4294967296], dtype: 'float32' });
+  });
+
+  test('more than 64 dims are skipped, and not written', () => {
+    const shape = (n: number): number[] => Array<number>(n).fill(1);
+    const { entries, skipped } = read(file(one('F32', JSON.stringify(shape(200_000)), 4), x4));
+    expect([entries.size, ...skipped]).toEqual([0, ['x', 'it has 200000 dims, at most 64 are supported']]);
+    const encode = (n: number) => encodeSafetensors([['x', { data: Float32Array.of(1), shape: shape(n), dtype: 'float32' }]]);
+    expect(read(encode(64)).entries.get('x')!.shape).toEqual(shape(64));
+    expect(() => encode(65)).toThrow(new ArgumentError('encodeSafetensors: x: it has 65 dims, at most 64 can be read'));
+  });
+
+  test('messages stay on one line and short, whatever a name holds', () => {
+    const name = 'a\n\u001b[2J\u2028\u202e';
+    const shown = 'a\\n\\u001b[2J\\u2028\\u202e';
+    const bad = (key: string) => file(`{${JSON.stringify(key)}:{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, x4);
+    expect(() => read(bad(name))).toThrow(
+      new FileError(`decodeSafetensors: m.safetensors: ${name}: F32 [2] needs 8 bytes, data_offsets [0,4] span 4`),
+    );
+    const messageOf = (act: () => unknown): string => {
+      try {
+        act();
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return 'no error';
+    };
+    expect(messageOf(() => read(bad(name)))).toContain(`: ${shown}: F32`);
+    expect(messageOf(() => read(bad('n'.repeat(1e6)))).length).toBeLessThan(400);
+    expect(messageOf(() => encodeSafetensors([[name, { data: Float32Array.of(1), shape: [2], dtype: 'float32' }]]))).toBe(
+      `encodeSafetensors: ${shown}: float32 [2] needs 2 elements in Float32Array, got 1 in Float32Array`,
+    );
   });
 
   test('accepts long texts', () => {

@@ -1,10 +1,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { arange, type DType, FileError, memory, randn, scope, type Tensor, tensor, zeros } from 'chainrule';
+import { ArgumentError, arange, type DType, FileError, memory, randn, scope, type Tensor, tensor, zeros } from 'chainrule';
 import { decodeSafetensors, loadSafetensors, readBytes, saveSafetensors, tensorsFromBytes, tensorsToBytes } from 'chainrule/io';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 let dir: string;
 let file: string;
@@ -98,6 +98,64 @@ test('num_batches_tracked is I64 in the file and int32 here', () => {
     ['int32', 3],
     ['float32', 1.5],
   ]);
+});
+
+describe('tensors that no dtype can represent', () => {
+  const header = JSON.stringify({
+    a: { dtype: 'F8_E4M3', shape: [1], data_offsets: [12, 13] },
+    w: { dtype: 'F32', shape: [], data_offsets: [8, 12] },
+    'n\n': { dtype: 'I64', shape: [], data_offsets: [0, 8] },
+  });
+  const bytes = new Uint8Array(8 + header.length + 13);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  bytes.set(new TextEncoder().encode(header), 8);
+  new DataView(bytes.buffer).setBigInt64(8 + header.length, 2n ** 40n, true);
+
+  test('are left out, and a warning names them and the reasons', () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    fs.writeFileSync(file, bytes);
+    expect(Object.keys(loadSafetensors(file))).toEqual(['w']);
+    expect(warn.mock.calls).toEqual([
+      [
+        `loadSafetensors: ${file}: left out a (dtype F8_E4M3 is not supported (expected F32, F64, I32, BOOL, F16, BF16, U8, I8, U16, ` +
+          'I16, U32, I64, U64)), n\\n (element 0: I64 1099511627776 does not fit int32)',
+      ],
+    ]);
+    warn.mockClear();
+    expect(Object.keys(loadSafetensors(file, { names: ['w'] }))).toEqual(['w']);
+    expect(warn).not.toHaveBeenCalled();
+    warn.mockRestore();
+  });
+
+  test('throw if they are asked for by name', () => {
+    const load = (...names: unknown[]) => tensorsFromBytes(bytes, 'm', { names: names as string[] });
+    expect(() => load('w', 'n\n')).toThrow(new FileError('decodeSafetensors: m: n\n: element 0: I64 1099511627776 does not fit int32'));
+    expect(() => load('v')).toThrow(new FileError('decodeSafetensors: m: it does not have v; it has a, w, n\n'));
+    expect(() => load(5)).toThrow(new ArgumentError('tensorsFromBytes: names must be an array of texts, got a number'));
+    expect(() => tensorsFromBytes(bytes, 'm', { name: ['w'] } as object)).toThrow(
+      new ArgumentError("tensorsFromBytes: unknown option 'name'; the options are names"),
+    );
+  });
+});
+
+test('metadata must be a record of texts', () => {
+  const save = (metadata: unknown) => () => saveSafetensors(file, { w: tensor([1]) }, { metadata: metadata as Record<string, string> });
+  expect(save({ step: 5 })).toThrow(
+    new ArgumentError('encodeSafetensors: metadata "step" must be a text, got a number; write String(value)'),
+  );
+  expect(save('pt')).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got a string'));
+  expect(save(new Map([['a', 'b']]))).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got an object'));
+  expect(save(null)).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got null'));
+  expect(fs.existsSync(file)).toBe(false);
+});
+
+test.skipIf(process.env.CHAINRULE_LONG !== '1')('a file of more than 2 GiB is written and read', { timeout: 300_000 }, () => {
+  // float64 elements are stored before float32, so `last` lies beyond 2 GiB.
+  const large = zeros([2 ** 28 + 8], { dtype: 'float64' });
+  saveSafetensors(file, { large, last: tensor([1, 2, 3]) });
+  large.dispose();
+  expect(fs.statSync(file).size).toBeGreaterThan(2 ** 31);
+  expect(loadSafetensors(file, { names: ['last'] }).last!.toArray()).toEqual([1, 2, 3]);
 });
 
 describe('memory', () => {
