@@ -6,13 +6,15 @@
  */
 import { defaultGenerator, withGradMode } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, FileError } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
+import { brief } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
 import { asStored } from './safetensors.ts';
-import { decodeSafetensors, encodeSafetensors } from './safetensors-format.ts';
-import { type Json, Packer, typeText, Unpacker } from './state-tree.ts';
+import { decodeSafetensors, encodePieces, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
+import { type Fail, isRecord, type Json, Packer, typeText, Unpacker } from './state-tree.ts';
 
 /** Options of loadCheckpoint. */
 export interface LoadCheckpointOptions {
@@ -51,7 +53,7 @@ interface CheckpointJson {
  * @example saveCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }, { step })
  */
 export function saveCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, extra?: unknown): void {
-  writeFileAtomic(path, checkpointToBytes(record, extra));
+  writeFileAtomic(path, encodePieces(...contentOf(record, extra)));
 }
 
 /**
@@ -62,22 +64,32 @@ export function saveCheckpoint(path: string, record: Readonly<Record<string, Sta
  * @example const { step } = loadCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }) as { step: number }
  */
 export function loadCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, options: LoadCheckpointOptions = {}): unknown {
+  checkArguments(record, options);
   return checkpointFromBytes(readBytes(path), record, options, path);
 }
 
 /** Returns the bytes of the file that saveCheckpoint writes, for platforms without files. */
 export function checkpointToBytes(record: Readonly<Record<string, Stateful>>, extra?: unknown): Uint8Array {
-  checkStateful('saveCheckpoint', record);
+  return encodeSafetensors(...contentOf(record, extra));
+}
+
+/** Returns the entries and the metadata of the file. */
+function contentOf(
+  record: Readonly<Record<string, Stateful>>,
+  extra: unknown,
+): [entries: (readonly [string, SafetensorsEntry])[], metadata: [string, string][]] {
+  checkRecord('saveCheckpoint', record);
   const arrays = new Map<string, ArrayData>();
   const states = pack({ ...record, [GENERATOR]: defaultGenerator }, arrays);
   const json: CheckpointJson = extra === undefined ? { states } : { states, extra: new Packer(null).pack(extra, 'extra') };
   const text = JSON.stringify(json);
   const entries = Array.from(arrays, ([name, array]) => [name, asStored(name, array)] as const);
-  return encodeSafetensors(entries, [
+  const metadata: [string, string][] = [
     [FORMAT_KEY, VERSION],
     [STATE_KEY, text],
     [CHECKSUM_KEY, checksum(text, arrays)],
-  ]);
+  ];
+  return [entries, metadata];
 }
 
 /**
@@ -88,58 +100,87 @@ export function checkpointToBytes(record: Readonly<Record<string, Stateful>>, ex
 export function checkpointFromBytes(
   bytes: Uint8Array,
   record: Readonly<Record<string, Stateful>>,
-  { strict = true }: LoadCheckpointOptions = {},
+  options: LoadCheckpointOptions = {},
   file = 'bytes',
 ): unknown {
-  const fail = (what: string, cause?: unknown): never => {
+  const fail: Fail = (what, cause) => {
     throw new FileError(`loadCheckpoint: ${file}: ${what}`, { cause });
   };
-  checkStateful('loadCheckpoint', record);
+  const { strict } = checkArguments(record, options);
   const { json, arrays } = parse(bytes, file, fail);
   checkNames(Object.keys(record), Object.keys(json.states), strict, fail);
   const targets = Object.entries<Stateful>(strict ? { ...record, [GENERATOR]: defaultGenerator } : record);
-  const unpacker = new Unpacker(arrays, (name) => fail(`${STATE_KEY}: there is no tensor ${name}; the file is damaged`));
+  const failState: Fail = (what) => fail(`${STATE_KEY}: ${what}`);
+  const unpacker = new Unpacker(arrays, failState);
   try {
     // All states are unpacked, and restore copies the present ones, before anything changes.
-    const extra = json.extra === undefined ? undefined : unpacker.unpack(json.extra);
+    const extra = json.extra === undefined ? undefined : new Unpacker(null, failState).unpack(json.extra);
     const states = new Map(targets.map(([name]) => [name, unpacker.unpack(json.states[name]!)]));
-    restore(targets, states, fail);
+    restore(targets, states, unpacker, fail);
     return extra;
   } finally {
     unpacker.dispose();
   }
 }
 
-/** Throws a FileError about what is wrong with the file. */
-type Fail = (what: string, cause?: unknown) => never;
+/** Checks the arguments of loadCheckpoint, before it reads a file; returns the options with defaults. */
+function checkArguments(record: Readonly<Record<string, Stateful>>, options: LoadCheckpointOptions): Required<LoadCheckpointOptions> {
+  checkRecord('loadCheckpoint', record);
+  return withDefaults('loadCheckpoint', options, { strict: true });
+}
 
 /** Decodes the file; checks that it is a checkpoint, its version and its checksum. */
 function parse(bytes: Uint8Array, file: string, fail: Fail): { json: CheckpointJson; arrays: Map<string, ArrayData> } {
-  const { entries: arrays, metadata } = decodeSafetensors(bytes, file);
+  const { entries: arrays, metadata, skipped } = decodeSafetensors(bytes, file);
   const version = metadata.get(FORMAT_KEY);
   if (version === undefined) fail(`the header has no ${FORMAT_KEY}: this is no checkpoint; read plain tensors with loadSafetensors`);
   if (version !== VERSION) {
-    fail(`${FORMAT_KEY}: expected version ${VERSION}, got ${version}; another version of chainrule wrote it, load it with that one`);
+    fail(
+      `${FORMAT_KEY}: expected version ${VERSION}, got ${brief(version!)}; another version of chainrule wrote it, load it with that one`,
+    );
   }
+  for (const [name, reason] of skipped) fail(`${brief(name)}: ${reason}`);
   const text = metadata.get(STATE_KEY) ?? fail(`the header has no ${STATE_KEY}; the file is damaged`);
   const expected = metadata.get(CHECKSUM_KEY);
   const got = checksum(text, arrays);
-  if (got !== expected) fail(`checksum: expected ${expected ?? 'one in the header'}, got ${got}; the file is damaged`);
-  return { json: JSON.parse(text) as CheckpointJson, arrays };
+  if (got !== expected) fail(`checksum: expected ${brief(expected ?? 'one in the header')}, got ${got}; the file is damaged`);
+  return { json: parseState(text, fail), arrays };
+}
+
+/** Parses the JSON of a checkpoint, and checks that it holds states by name. */
+function parseState(text: string, fail: Fail): CheckpointJson {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    fail(`${STATE_KEY}: it is no JSON; the file is damaged`, error);
+  }
+  const states: unknown = isPlainRecord(json) && Object.hasOwn(json, 'states') ? (json as { states: unknown }).states : undefined;
+  if (!isPlainRecord(states)) return fail(`${STATE_KEY}: expected a record with the record states; the file is damaged`);
+  return json as CheckpointJson;
+}
+
+function isPlainRecord(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && isRecord(value);
 }
 
 function checkNames(wanted: readonly string[], saved: readonly string[], strict: boolean, fail: Fail): void {
+  if (strict && !saved.includes(GENERATOR)) fail(`states: there is no ${GENERATOR}; the file is damaged`);
   const available = saved.filter((name) => name !== GENERATOR);
   const missing = wanted.filter((name) => !available.includes(name));
   const unexpected = strict ? available.filter((name) => !wanted.includes(name)) : [];
   if (missing.length + unexpected.length === 0) return;
   const problems: string[] = [];
   if (missing.length > 0) problems.push(`it does not have ${missing.join(', ')}`);
-  if (unexpected.length > 0) problems.push(`it also has ${unexpected.join(', ')} (strict: false would leave that out)`);
-  fail(`states: expected ${wanted.join(', ')}, got ${available.join(', ')}: ${problems.join('; ')}`);
+  if (unexpected.length > 0) problems.push(`it also has ${brief(unexpected.join(', '), 200)} (strict: false would leave that out)`);
+  fail(`states: expected ${wanted.join(', ')}, got ${brief(available.join(', '), 200)}: ${problems.join('; ')}`);
 }
 
-function checkStateful(op: string, record: Readonly<Record<string, Partial<Stateful> | null | undefined>>): void {
+function checkRecord(op: string, record: Readonly<Record<string, Partial<Stateful> | null | undefined>>): void {
+  if (typeof record !== 'object' || record === null || Symbol.iterator in record) {
+    throw new ArgumentError(`${op}: expected a record of what to save, such as { model, optimizer }, got ${kindOf(record)}`);
+  }
+  if (Object.hasOwn(record, GENERATOR)) throw new ArgumentError(`${op}: the name ${GENERATOR} is reserved`);
   for (const [name, object] of Object.entries(record)) {
     if (typeof object?.stateDict === 'function' && typeof object.loadStateDict === 'function') continue;
     throw new ArgumentError(`${op}: ${name}: expected something with stateDict() and loadStateDict(), got ${typeText(object)}`);
@@ -147,19 +188,28 @@ function checkStateful(op: string, record: Readonly<Record<string, Partial<State
 }
 
 /** Loads one state after the other; if a load throws, restores the previous state of that object and of all before it. */
-function restore(targets: readonly (readonly [string, Stateful])[], states: ReadonlyMap<string, unknown>, fail: Fail): void {
+function restore(
+  targets: readonly (readonly [string, Stateful])[],
+  states: ReadonlyMap<string, unknown>,
+  unpacker: Unpacker,
+  fail: Fail,
+): void {
   const arrays = new Map<string, ArrayData>();
   const before = pack(Object.fromEntries(targets), arrays);
   for (const [i, [name, target]] of targets.entries()) {
     try {
       load(target, states.get(name));
     } catch (error) {
-      const unpacker = new Unpacker(arrays, fail);
-      const rollBack = ([name, target]: readonly [string, Stateful]): void => load(target, unpacker.unpack(before[name]!));
-      const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
+      // Makes room: memory may have run out.
       unpacker.dispose();
+      const previous = new Unpacker(arrays, fail);
+      const rollBack = ([name, target]: readonly [string, Stateful]): void => load(target, previous.unpack(before[name]!));
+      const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
+      previous.dispose();
       const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
-      fail(`${name}: ${error instanceof Error ? error.message : String(error)} (${outcome})`, error);
+      // The error may come from another realm, and its message may have several lines, of which the first says what happened.
+      const [problem] = String(Object(error).message ?? error).split('\n');
+      fail(`${name}: ${problem} (${outcome})`, error);
     }
   }
 }

@@ -1,7 +1,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import vm from 'node:vm';
+import zlib from 'node:zlib';
 import { ArgumentError, FileError, manualSeed, memory, rand, randn, type Stateful, scope, tensor, type Tensor, zeros } from 'chainrule';
+import type { ArrayData } from '../../src/core/array-data.ts';
 import { DataLoader, syntheticCifar, transforms } from 'chainrule/data';
 import {
   checkpointFromBytes,
@@ -83,6 +86,22 @@ function seen(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(seen);
   return Object.entries(value).map(([key, v]) => [key, seen(v)]);
 }
+
+/** Makes a checkpoint of any text and arrays, with the right checksum, as an attacker can. */
+function forge(text: string, arrays: readonly (readonly [string, ArrayData])[] = []): Uint8Array {
+  let crc = zlib.crc32(text);
+  for (const [name, { data, shape, dtype }] of arrays) {
+    crc = zlib.crc32(`${name} ${dtype} [${shape.join(',')}]`, crc);
+    crc = zlib.crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), crc);
+  }
+  return encodeSafetensors(arrays, [
+    ['chainrule.checkpoint', '1'],
+    ['chainrule.state', text],
+    ['chainrule.crc32', crc.toString(16).padStart(8, '0')],
+  ]);
+}
+
+const GENERATOR = '"chainrule.generator":{"seed":0,"draws":0}';
 
 describe('saved state', () => {
   test('is restored bitwise, tensors and numbers', () => {
@@ -375,6 +394,173 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     expect(() => checkpointFromBytes(damaged, { box: target })).toThrow(
       /^loadCheckpoint: bytes: checksum: expected [0-9a-f]{8}, got [0-9a-f]{8}; the file is damaged$/,
     );
+  });
+
+  test('a header changed from [2,3] to [3,2] fails the checksum', () => {
+    const bytes = checkpointToBytes({ box: new Box(zeros([2, 3])) });
+    const text = Buffer.from(bytes).toString('latin1');
+    const damaged = Buffer.from(text.replace('"shape":[2,3]', '"shape":[3,2]'), 'latin1');
+    expect(damaged.equals(bytes)).toBe(false);
+    const box = new Box(1);
+    expect(() => checkpointFromBytes(damaged, { box })).toThrow(
+      /^loadCheckpoint: bytes: checksum: expected [0-9a-f]{8}, got [0-9a-f]{8}; the file is damaged$/,
+    );
+    expect(box.tree).toBe(1);
+  });
+
+  test.each([
+    ['', 'it is no JSON; the file is damaged'],
+    ['{"states":', 'it is no JSON; the file is damaged'],
+    ['null', 'expected a record with the record states; the file is damaged'],
+    ['{}', 'expected a record with the record states; the file is damaged'],
+    ['[]', 'expected a record with the record states; the file is damaged'],
+    ['5', 'expected a record with the record states; the file is damaged'],
+    ['{"__proto__":{"states":{}}}', 'expected a record with the record states; the file is damaged'],
+    ['{"states":null}', 'expected a record with the record states; the file is damaged'],
+    ['{"states":[]}', 'expected a record with the record states; the file is damaged'],
+    [
+      `{"states":{"box":${'['.repeat(30_000)}${']'.repeat(30_000)},${GENERATOR}}}`,
+      'it is nested more than 1000 levels deep; the file is damaged',
+    ],
+    [
+      `{"states":{"box":${'{"a":'.repeat(30_000)}1${'}'.repeat(30_000)},${GENERATOR}}}`,
+      'it is nested more than 1000 levels deep; the file is damaged',
+    ],
+    [
+      `{"states":{"box":1,${GENERATOR}},"extra":${'['.repeat(30_000)}${']'.repeat(30_000)}}`,
+      'it is nested more than 1000 levels deep; the file is damaged',
+    ],
+    [`{"states":{"box":{"$tensor":"w"},${GENERATOR}}}`, 'there is no tensor "w"; the file is damaged'],
+    [`{"states":{"box":{"$tensor":[[1]]},${GENERATOR}}}`, 'there is no tensor an array; the file is damaged'],
+    [`{"states":{"box":1,${GENERATOR}},"extra":{"$tensor":"w"}}`, 'there is no tensor "w"; the file is damaged'],
+    [`{"states":{"box":{"$number":"12"},${GENERATOR}}}`, '$number is "12"; the file is damaged'],
+    [`{"states":{"box":{"$number":null},${GENERATOR}}}`, '$number is null; the file is damaged'],
+    [`{"states":{"box":{"$number":"NaN","a":1},${GENERATOR}}}`, 'it has the key "$number"; the file is damaged'],
+    [`{"states":{"box":{"$x":1},${GENERATOR}}}`, 'it has the key "$x"; the file is damaged'],
+  ])('a file with the state %.40s', (text, problem) => {
+    const box = new Box(7);
+    const before = memory().tensors;
+    expect(() => checkpointFromBytes(forge(text), { box })).toThrow(new FileError(`loadCheckpoint: bytes: chainrule.state: ${problem}`));
+    expect([box.tree, memory().tensors]).toEqual([7, before]);
+  });
+
+  test('a file without the state of the generator, or with a tensor that no dtype can represent', () => {
+    const box = new Box(7);
+    expect(() => checkpointFromBytes(forge('{"states":{"box":{"tree":1}}}'), { box })).toThrow(
+      new FileError('loadCheckpoint: bytes: states: there is no chainrule.generator; the file is damaged'),
+    );
+    const header = JSON.stringify({
+      x: { dtype: 'F8_E4M3', shape: [1], data_offsets: [0, 1] },
+      __metadata__: { 'chainrule.checkpoint': '1', 'chainrule.state': '{"states":{}}', 'chainrule.crc32': '00000000' },
+    });
+    const bytes = new Uint8Array(8 + header.length + 1);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+    bytes.set(new TextEncoder().encode(header), 8);
+    expect(() => checkpointFromBytes(bytes, { box })).toThrow(/^loadCheckpoint: bytes: x: dtype F8_E4M3 is not supported/);
+    expect(box.tree).toBe(7);
+  });
+
+  test('a tensor that states refer to many times takes the memory of one', () => {
+    const array: ArrayData = { data: new Float32Array(2 ** 16), shape: [2 ** 16], dtype: 'float32' };
+    const references = Array<string>(2000).fill('{"$tensor":"w"}').join();
+    const bytes = forge(`{"states":{"a":{"list":[${references}]},${GENERATOR}}}`, [['w', array]]);
+    const before = memory();
+    let held = 0;
+    const a: Stateful = {
+      stateDict: () => ({}),
+      loadStateDict: ({ list }: { list: Tensor[] }) => {
+        expect([list.length, list[1999]!.shape]).toEqual([2000, [2 ** 16]]);
+        held = memory().bytes - before.bytes;
+      },
+    };
+    checkpointFromBytes(bytes, { a });
+    expect(held).toBe(2 ** 18);
+    expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+  });
+
+  test('a scheduler’s state with a foreign key is refused, and the states before it are rolled back', () => {
+    const make = () => {
+      const optimizer = new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 0.5 });
+      return { scheduler: new optim.ReduceLROnPlateau(optimizer), box: new Box(1) };
+    };
+    const saved = make();
+    saved.scheduler.step(3);
+    const text = JSON.stringify({
+      states: {
+        box: { tree: 2 },
+        scheduler: { ...saved.scheduler.stateDict(), extra: { $tensor: 'w' } },
+        'chainrule.generator': { seed: 0, draws: 0 },
+      },
+    });
+    const { scheduler, box } = make();
+    scheduler.step(5);
+    const before = { ...scheduler.stateDict() };
+    const bytes = forge(text, [['w', { data: Float32Array.of(1), shape: [1], dtype: 'float32' }]]);
+    expect(() => checkpointFromBytes(bytes, { box, scheduler })).toThrow(
+      new FileError(
+        "loadCheckpoint: bytes: scheduler: loadStateDict: the state does not fit ReduceLROnPlateau: it has 'extra', which is no part " +
+          'of it (nothing was changed)',
+      ),
+    );
+    expect([scheduler.stateDict(), box.tree]).toEqual([before, 1]);
+  });
+
+  test('errors of other realms and of several lines are told in one line', () => {
+    saveCheckpoint(file, { a: new Box(1), b: new Box(2) });
+    let failing = true;
+    const b: Stateful = {
+      stateDict: () => ({}),
+      loadStateDict: () => {
+        if (failing) throw vm.runInNewContext("new RangeError('no room\\nat all')");
+      },
+    };
+    const a: Stateful = {
+      stateDict: () => ({}),
+      loadStateDict: () => {
+        failing = true;
+      },
+    };
+    expect(() => loadCheckpoint(file, { a, b })).toThrow(failure('b: no room (b could not be put back)'));
+  });
+
+  test('what is no record of objects with a state throws', () => {
+    for (const [record, got] of [
+      [null, 'null'],
+      [[new Box()], 'an array'],
+      ['model', 'a string'],
+    ] as const) {
+      const message = `expected a record of what to save, such as { model, optimizer }, got ${got}`;
+      expect(() => saveCheckpoint(file, record as never)).toThrow(new ArgumentError(`saveCheckpoint: ${message}`));
+      expect(() => checkpointFromBytes(new Uint8Array(9), record as never)).toThrow(new ArgumentError(`loadCheckpoint: ${message}`));
+    }
+    expect(() => saveCheckpoint(file, { 'chainrule.generator': new Box() })).toThrow(
+      new ArgumentError('saveCheckpoint: the name chainrule.generator is reserved'),
+    );
+    expect(() => loadCheckpoint(file, {}, { stric: false } as object)).toThrow(
+      new ArgumentError("loadCheckpoint: unknown option 'stric'; the options are strict"),
+    );
+  });
+
+  test('a tree as deep as can be read is saved; a deeper one is refused', () => {
+    const nested = (depth: number, leaf: unknown = tensor([1])): unknown => {
+      let tree = leaf;
+      for (let d = 0; d < depth; d++) tree = [tree];
+      return tree;
+    };
+    const box = new Box();
+    // Box adds a level.
+    checkpointFromBytes(checkpointToBytes({ box: new Box(nested(999)) }), { box });
+    expect(seen(box.tree)).toEqual(seen(nested(999)));
+    expect(() => checkpointToBytes({ box: new Box(nested(1000)) })).toThrow(
+      new ArgumentError(`saveCheckpoint: ${`box.tree${'.0'.repeat(30)}`.slice(0, 40)}…: it is nested more than 1000 levels deep`),
+    );
+    expect(() => checkpointToBytes({}, nested(30_000, 1))).toThrow(ArgumentError);
+  });
+
+  test('records of another realm are saved', () => {
+    const box = new Box();
+    checkpointFromBytes(checkpointToBytes({ box: new Box(vm.runInNewContext("({ a: [1, { b: 'c' }] })")) }), { box });
+    expect(box.tree).toEqual({ a: [1, { b: 'c' }] });
   });
 
   test('values that cannot be saved throw; the old file stays', () => {
