@@ -136,7 +136,7 @@ function parse(bytes: Uint8Array, file: string, fail: Fail): { json: CheckpointJ
   if (version === undefined) fail(`the header has no ${FORMAT_KEY}: this is no checkpoint; read plain tensors with loadSafetensors`);
   if (version !== VERSION) {
     fail(
-      `${FORMAT_KEY}: expected version ${VERSION}, got ${brief(version!)}; another version of chainrule wrote it, load it with that one`,
+      `${FORMAT_KEY}: expected version ${VERSION}, got ${brief(version)}; another version of chainrule wrote it, load it with that one`,
     );
   }
   for (const [name, reason] of skipped) fail(`${brief(name)}: ${reason}`);

@@ -10,7 +10,7 @@
  */
 import type { ArrayData } from '../core/array-data.ts';
 import { bytesOf } from '../core/bytes.ts';
-import { type DType, type ElementArray, newArray } from '../core/dtype.ts';
+import { checkDType, type DType, type ElementArray, newArray } from '../core/dtype.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
 import { brief, oneLine } from '../core/text.ts';
@@ -157,9 +157,11 @@ export function encodePieces(
 
 /** Checks an entry; returns its bytes as the file stores them, its stored type and shape, and the bytes per element. */
 function encodeEntry(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry) {
+  checkText(name, 'a name');
   const fail = (what: string): never => {
-    throw new ArgumentError(`encodeSafetensors: ${oneLine(brief(String(name), IN_MESSAGE))}: ${what}`);
+    throw new ArgumentError(`encodeSafetensors: ${oneLine(brief(name, IN_MESSAGE))}: ${what}`);
   };
+  checkDType('encodeSafetensors', dtype);
   const size = sizeOf(shape, 'encodeSafetensors');
   if (shape.length > MAX_DIMS) fail(`it has ${shape.length} dims, at most ${MAX_DIMS} can be read`);
   const [wanted, given] = [typeName(newArray(dtype, 0)), ArrayBuffer.isView(data) ? typeName(data) : kindOf(data)];
@@ -195,12 +197,14 @@ function jsonObject(members: readonly (readonly [key: string, json: string])[]):
   return `{${members.map(([key, json]) => `${jsonText(key)}:${json}`).join(',')}}`;
 }
 
+function checkText(text: unknown, what: string): void {
+  if (typeof text === 'string') return;
+  throw new ArgumentError(`encodeSafetensors: ${what} must be a text, got ${kindOf(text)}; write String(value)`);
+}
+
 /** @param key the key of the text, if it is a metadata value */
 function jsonText(text: string, key?: string): string {
-  if (typeof text !== 'string') {
-    const what = key === undefined ? 'a name' : `metadata ${JSON.stringify(key)}`;
-    throw new ArgumentError(`encodeSafetensors: ${what} must be a text, got ${kindOf(text)}; write String(value)`);
-  }
+  checkText(text, key === undefined ? 'a name' : `metadata ${JSON.stringify(key)}`);
   if (hasLoneSurrogate(text)) throw new ArgumentError(`encodeSafetensors: ${JSON.stringify(text)} is no Unicode text`);
   return JSON.stringify(text);
 }
