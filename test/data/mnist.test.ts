@@ -31,6 +31,14 @@ describe('parseIdx', () => {
       Uint8Array.of(0x1f, 0x8b, 8, 0, 0),
       'magic: expected 0x000008 and the number of dims, got 0x1f8b0800; this is no IDX file of bytes (still packed?)',
     ],
+    [
+      Uint8Array.of(0, 1, 8, 1, 0, 0, 0, 1, 5),
+      'magic: expected 0x000008 and the number of dims, got 0x00010801; this is no IDX file of bytes (still packed?)',
+    ],
+    [
+      Uint8Array.of(1, 0, 8, 1, 0, 0, 0, 1, 5),
+      'magic: expected 0x000008 and the number of dims, got 0x01000801; this is no IDX file of bytes (still packed?)',
+    ],
     [idx([1], [0], 13), 'magic: expected 0x000008 and the number of dims, got 0x00000d01; this is no IDX file of bytes (still packed?)'],
     [idx([], []), 'magic: expected 0x000008 and the number of dims, got 0x00000800; this is no IDX file of bytes (still packed?)'],
     [idx([1, 1], [0]).subarray(0, 9), 'dims: expected 8 bytes, got 5; the file is truncated, fetch it again'],
