@@ -157,9 +157,12 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const groups = this.#readSavedGroups(saved);
     const params = this.#params();
     const indices = saved.paramGroups.flatMap((g) => g.params);
+    const twice = indices.find((index, i) => indices.indexOf(index) < i);
+    if (twice !== undefined) throw this.#mismatch(`parameter ${twice} appears twice in its groups`);
     const state = new Map<Tensor, ParamState>();
     for (const [index, entries] of Object.entries(saved.state)) {
-      const param = params[indices.indexOf(Number(index))];
+      const position = indices.findIndex((i) => String(i) === index);
+      const param = params[position];
       if (param === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
       this.#checkSavedState(index, param, entries);
       state.set(param, entries);
@@ -199,11 +202,15 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     }
     return ownGroups.map((group, i) => {
       const { params, ...options } = savedGroups[i] ?? {};
-      if (params?.length !== group.params.length) {
-        throw this.#mismatch(`group ${i} has ${params?.length ?? 'no'} parameters, the optimizer's ${group.params.length}`);
-      }
-      const foreign = Object.keys(options).find((key) => !(key in group) && key !== 'initialLr');
+      const count = Array.isArray(params) ? params.length : 'no';
+      if (count !== group.params.length) throw this.#mismatch(`group ${i} has ${count} parameters, the optimizer's ${group.params.length}`);
+      // Own options only: every object has __proto__ and toString.
+      const foreign = Object.keys(options).find((key) => !Object.hasOwn(group, key) && key !== 'initialLr');
       if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
+      const { initialLr } = options;
+      if (initialLr !== undefined && !Number.isFinite(initialLr)) {
+        throw this.#mismatch(`initialLr of group ${i} is ${String(initialLr)}, expected a finite number`);
+      }
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;

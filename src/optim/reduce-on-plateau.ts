@@ -91,6 +91,8 @@ export class ReduceLROnPlateau implements Stateful {
   loadStateDict(state: PlateauState): void {
     const wrong = Object.keys(this.#state).find((key) => typeof state?.[key as keyof PlateauState] !== 'number');
     if (wrong !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${wrong} is no number`);
+    const unknown = Object.keys(state).find((key) => !Object.hasOwn(this.#state, key));
+    if (unknown !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `it has '${unknown}', which is no part of it`);
     this.#state = { ...state };
   }
 }

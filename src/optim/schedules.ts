@@ -173,7 +173,13 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
     const own = this.options.schedulers;
     const saved = state?.schedulers ?? [];
     if (own.length !== saved.length) throw stateDictMismatch('SequentialLR', `expected ${own.length} schedulers, got ${saved.length}`);
-    super.loadStateDict(state);
-    own.forEach((s, i) => s.loadStateDict(saved[i]!));
+    const before = own.map((s) => s.stateDict());
+    try {
+      own.forEach((s, i) => s.loadStateDict(saved[i]!));
+      super.loadStateDict(state);
+    } catch (error) {
+      own.forEach((s, i) => s.loadStateDict(before[i]!));
+      throw error;
+    }
   }
 }

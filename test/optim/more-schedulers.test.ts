@@ -157,6 +157,29 @@ test('errors leave the optimizer as it was', () => {
   expect(() => plateau.loadStateDict({ ...plateau.stateDict(), best: null } as never)).toThrow(
     new StateDictError('loadStateDict: the state does not fit ReduceLROnPlateau: best is no number'),
   );
+  const present = plateau.stateDict();
+  for (const key of ['extra', '__proto__', 'toString']) {
+    expect(() => plateau.loadStateDict({ ...present, best: 3, [key]: zeros([1]) } as never)).toThrow(
+      new StateDictError(`loadStateDict: the state does not fit ReduceLROnPlateau: it has '${key}', which is no part of it`),
+    );
+  }
+  expect(plateau.stateDict()).toEqual(present);
+});
+
+test('SequentialLR loads the states of all its schedulers or of none', () => {
+  const optimizer = twoGroups();
+  const parts = [new optim.StepLR(optimizer, { stepSize: 2 }), new optim.ExponentialLR(optimizer, { gamma: 0.5 })];
+  const sequence = new optim.SequentialLR(optimizer, { schedulers: parts, milestones: [3] });
+  const saved = sequence.stateDict();
+  sequence.step();
+  const before = sequence.stateDict();
+  for (const bad of [
+    { ...saved, schedulers: [saved.schedulers[0]!, { ...saved.schedulers[1]!, lastEpoch: -1 }] },
+    { ...saved, lastEpoch: -1 },
+  ]) {
+    expect(() => sequence.loadStateDict(bad)).toThrow(StateDictError);
+    expect(sequence.stateDict()).toEqual(before);
+  }
 });
 
 test('every schedule refuses a value that is not a state', () => {

@@ -246,6 +246,58 @@ describe('state', () => {
     copies.forEach((p, i) => expect(p.data()).toEqual(params[i]!.data()));
   });
 
+  test('is matched by the numbers of its groups, whatever they are', () => {
+    const params = start();
+    const optimizer = new optim.SGD(params, options);
+    const saved = (...numbers: number[]): optim.OptimizerState => ({
+      state: Object.fromEntries(
+        [...numbers].reverse().map((n) => [n, { momentumBuffer: zeros(params[numbers.indexOf(n)]!.shape).add(n) }]),
+      ),
+      paramGroups: [{ ...options, params: numbers }],
+    });
+    for (const numbers of [
+      [4, 9],
+      [9, 4],
+      [1, 0],
+    ]) {
+      optimizer.loadStateDict(saved(...numbers));
+      const { state } = optimizer.stateDict();
+      expect(Object.values(state).map((s) => s.momentumBuffer!.data()[0])).toEqual(numbers);
+    }
+  });
+
+  test('a state with foreign keys, numbers or values throws and changes nothing', () => {
+    const params = start();
+    const optimizer = new optim.SGD(params, options);
+    const { paramGroups, state } = optimizer.stateDict();
+    const before = JSON.stringify(optimizer.paramGroups[0]);
+    const prototype = Object.getPrototypeOf(optimizer.paramGroups[0]);
+    const group = paramGroups[0]!;
+    const velocity = zeros(params[0]!.shape);
+    const foreign = (key: string): string => `group 0 has the option '${key}', which is another optimizer's`;
+    const cases: [unknown, string][] = [
+      [{ state, paramGroups: [{ ...group, ['__proto__']: { lr: 5 } }] }, foreign('__proto__')],
+      [{ state, paramGroups: [{ ...group, toString: 1 }] }, foreign('toString')],
+      [{ state, paramGroups: [{ ...group, constructor: 1 }] }, foreign('constructor')],
+      [{ state, paramGroups: [{ ...group, params: 'ab' }] }, "group 0 has no parameters, the optimizer's 2"],
+      [{ state, paramGroups: [{ ...group, params: [3, 3] }] }, 'parameter 3 appears twice in its groups'],
+      [{ state, paramGroups: [{ ...group, initialLr: 'x' }] }, 'initialLr of group 0 is x, expected a finite number'],
+      [{ state: { ' 0': { momentumBuffer: velocity } }, paramGroups }, 'there is state for parameter  0, which is in no group'],
+      [{ state: { '': { momentumBuffer: velocity } }, paramGroups }, 'there is state for parameter , which is in no group'],
+      [
+        { state: { ['__proto__']: { momentumBuffer: velocity } }, paramGroups },
+        'there is state for parameter __proto__, which is in no group',
+      ],
+    ];
+    for (const [saved, problem] of cases) {
+      expect(() => optimizer.loadStateDict(saved as optim.OptimizerState)).toThrow(
+        new StateDictError(`loadStateDict: the state does not fit SGD: ${problem}`),
+      );
+    }
+    expect(JSON.stringify(optimizer.paramGroups[0])).toBe(before);
+    expect(Object.getPrototypeOf(optimizer.paramGroups[0])).toBe(prototype);
+  });
+
   test('a state that does not match throws and changes nothing', () => {
     const params = start();
     const optimizer = new optim.SGD(params, options);
