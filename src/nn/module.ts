@@ -193,7 +193,11 @@ export class Module implements Stateful {
    */
   loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
     const findTarget: FindTarget = (name, value) => resolve(this, name, value, isModule);
-    return loadInto(this.constructor.name, this.stateDict(), findTarget, state, options);
+    const optional = new Set<string>();
+    for (const [path, module] of this.namedModules()) {
+      for (const name of module.optionalState()) optional.add(path === '' ? name : `${path}.${name}`);
+    }
+    return loadInto(this.constructor.name, this.stateDict(), optional, findTarget, state, options);
   }
 
   /**
@@ -202,6 +206,11 @@ export class Module implements Stateful {
    */
   adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {
     return [name, value];
+  }
+
+  /** Returns this module's own names that a state may lack, as states of older versions do. `loadStateDict` leaves these as they are. */
+  optionalState(): readonly string[] {
+    return [];
   }
 
   /** Converts all float parameters, gradients and buffers in place, so optimizers stay valid. Returns the module. */

@@ -1,4 +1,4 @@
-import { batchNorm, groupNorm, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
+import { batchNorm, groupNorm, isTensor, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
 import { ShapeError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
@@ -72,6 +72,17 @@ export class BatchNorm2d extends NormLayer {
     this.num_batches_tracked = track(() => zeros([], { dtype: 'int32' }));
     // Registers the buffers now: from here on, replacing one by a plain tensor throws.
     this.namedModules();
+  }
+
+  /** As in PyTorch, whose oldest states have no counter. */
+  override optionalState(): readonly string[] {
+    return this.num_batches_tracked === null ? [] : ['num_batches_tracked'];
+  }
+
+  /** As in PyTorch, the counter may have any dtype, as in averaged states, and the shape [1], as in its oldest states. */
+  override adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {
+    if (name !== 'num_batches_tracked' || !isTensor(value) || value.numel !== 1 || value.ndim > 1) return [name, value];
+    return [name, value.reshape([]).to('int32')];
   }
 
   forward(x: Tensor): Tensor {

@@ -28,10 +28,14 @@ export interface LoadReport {
 /** Returns the tensor that `name` leads to, or undefined, and the entry's value in the module's own shape. */
 export type FindTarget = (name: string, value: Tensor) => [target: Tensor | undefined, value: Tensor];
 
-/** Copies `state` into the module's own tensors, all or nothing. `owner` names the module in errors. */
+/**
+ * Copies `state` into the module's own tensors, all or nothing. `owner` names the module in errors. The state may lack the tensors
+ * whose names are in `optional`; they keep their values.
+ */
 export function loadInto(
   owner: string,
   ownTensors: StateDict,
+  optional: ReadonlySet<string>,
   findTarget: FindTarget,
   state: StateDict,
   { strict = true, rename = (name) => name }: LoadOptions,
@@ -52,7 +56,7 @@ export function loadInto(
       if (problem !== null) problems.push(problem);
       valueOfTarget.set(target, value);
     }
-    const missing = Object.keys(ownTensors).filter((name) => !valueOfTarget.has(ownTensors[name]!));
+    const missing = Object.keys(ownTensors).filter((name) => !valueOfTarget.has(ownTensors[name]!) && !optional.has(name));
     if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
     if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
     if (problems.length > 0) throw stateDictMismatch(owner, problems.join('; '));

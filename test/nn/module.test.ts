@@ -338,6 +338,45 @@ describe('state dict', () => {
   });
 });
 
+describe('batch norm’s states load as in PyTorch', () => {
+  const saved = (counter: Tensor | null): nn.StateDict => {
+    const { '0.num_batches_tracked': _, ...rest } = new nn.Sequential(new nn.BatchNorm2d(2)).stateDict();
+    return counter === null ? rest : { ...rest, '0.num_batches_tracked': counter };
+  };
+  const load = (counter: Tensor | null): number => {
+    const net = new nn.Sequential(new nn.BatchNorm2d(2));
+    noGrad(() => net.buffers()[2]!.fill_(3));
+    expect(net.loadStateDict(saved(counter))).toEqual({ missing: [], unexpected: [] });
+    return net.buffers()[2]!.item();
+  };
+
+  test('without num_batches_tracked, which then stays', () => {
+    expect(load(null)).toBe(3);
+    const bare = new nn.BatchNorm2d(2);
+    const { num_batches_tracked: _, ...rest } = bare.stateDict();
+    expect(bare.loadStateDict(rest)).toEqual({ missing: [], unexpected: [] });
+  });
+
+  test.each([
+    ['float32', tensor(7)],
+    ['averaged', tensor(7.75)],
+    ['float64', tensor(7, { dtype: 'float64' })],
+    ['[1]', tensor([7], { dtype: 'int32' })],
+    ['float32 [1]', tensor([7])],
+  ])('with num_batches_tracked as %s', (_, counter) => {
+    expect(load(counter.keep())).toBe(7);
+  });
+
+  test('other counters, and other missing names, are refused', () => {
+    const text = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit Sequential: ${what}`);
+    expect(() => load(tensor([7, 8], { dtype: 'int32' }))).toThrow(
+      text('0.num_batches_tracked has shape [2] in the state, [] in the module'),
+    );
+    const { '0.running_mean': __, ...rest } = saved(null);
+    expect(() => new nn.Sequential(new nn.BatchNorm2d(2)).loadStateDict(rest)).toThrow(text('missing 0.running_mean'));
+  });
+});
+
 describe('to', () => {
   test('converts parameters, gradients and float buffers; the objects stay', () => {
     scope(() => {
