@@ -3,7 +3,7 @@
  */
 export { Module, type ForwardHook, type ForwardPreHook, type Layer } from './module.ts';
 export { Parameter, buffer, type BufferOptions, type LayerOptions, type ParameterOptions } from './parameter.ts';
-export type { LoadOptions, LoadReport, StateDict } from './state-dict.ts';
+export { cloneStateDict, disposeStateDict, type LoadOptions, type LoadReport, type StateDict } from './state-dict.ts';
 export * from './function-layers.ts';
 export { ChannelGate, ECA, EffectiveSE, type ECAOptions, type EffectiveSEOptions, type Gate } from './channel-gate.ts';
 export { recordExcitations, type Excitation, type RecordExcitationsOptions } from '../inspect/index.ts';

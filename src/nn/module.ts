@@ -181,7 +181,7 @@ export class Module implements Stateful {
 
   // — state —
 
-  /** Returns the live parameters and persistent buffers by path. Copy them to preserve their values. */
+  /** Returns the live parameters and persistent buffers by path. `cloneStateDict` copies it, to preserve the values. */
   stateDict(): StateDict {
     return Object.fromEntries(this.#collect().tensors.filter(([, t]) => !(t instanceof BufferTensor) || t.persistent));
   }

@@ -3,7 +3,7 @@
  */
 import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
-import { kindOf, stateDictMismatch } from '../core/errors.ts';
+import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -76,4 +76,72 @@ function problemOf(name: string, target: Tensor, value: Tensor): string | null {
   const converts = target.dtype === value.dtype || (isFloat(target.dtype) && isFloat(value.dtype));
   if (!converts) return `${name} is ${value.dtype} in the state, ${target.dtype} in the module`;
   return null;
+}
+
+/** The tensors of each copy that cloneStateDict has made. */
+const tensorsOfCopy = new WeakMap<object, readonly Tensor[]>();
+
+/**
+ * Returns a deep copy of a state dict, as `copy.deepcopy(model.state_dict())` does in PyTorch: the best weights so far, for example.
+ * Takes the state of anything: a module, an optimizer, a scheduler.
+ *
+ * No scope frees the copy's tensors. `disposeStateDict` does, or `using best = cloneStateDict(…)`. Without either, the garbage
+ * collector frees them once the copy is unreachable, but not during a synchronous loop.
+ * Throws: ArgumentError for a value in it that is no tensor, record, array or plain value
+ * @example
+ * let best = cloneStateDict(model.stateDict());
+ * // … when a later epoch is better: disposeStateDict(best); best = cloneStateDict(model.stateDict());
+ * model.loadStateDict(best);
+ */
+export function cloneStateDict<S extends object>(state: S): S {
+  if (typeof state !== 'object' || state === null || isTensor(state)) {
+    throw new ArgumentError(`cloneStateDict: expected a state dict, such as model.stateDict(), got ${kindOf(state)}`);
+  }
+  const tensors: Tensor[] = [];
+  // The scope frees the copies already made if memory runs out.
+  const copy = noGrad(() => copyTree(state, new Map(), tensors)) as S;
+  for (const t of tensors) t.keep();
+  tensorsOfCopy.set(copy, tensors);
+  if (typeof Symbol.dispose === 'symbol') {
+    Object.defineProperty(copy, Symbol.dispose, { value: () => disposeStateDict(copy), configurable: true });
+  }
+  return copy;
+}
+
+/** Frees the tensors of a copy that cloneStateDict has made. Throws: ArgumentError for any other value, such as a live state dict */
+export function disposeStateDict(copy: object): void {
+  const tensors = typeof copy === 'object' && copy !== null ? tensorsOfCopy.get(copy) : undefined;
+  if (tensors === undefined) {
+    throw new ArgumentError('disposeStateDict: expected what cloneStateDict has returned; to free a model, call model.dispose()');
+  }
+  for (const t of tensors) t.dispose();
+}
+
+/** Copies a tree. What appears in it several times is copied once, as structuredClone does. */
+function copyTree(value: unknown, copies: Map<object, unknown>, tensors: Tensor[]): unknown {
+  if (typeof value !== 'object' || value === null) {
+    if (typeof value !== 'function') return value;
+    throw new ArgumentError('cloneStateDict: expected tensors, records, arrays and plain values, got a function');
+  }
+  if (copies.has(value)) return copies.get(value);
+  if (isTensor(value)) {
+    const copy = value.clone();
+    tensors.push(copy);
+    copies.set(value, copy);
+    return copy;
+  }
+  // A typed array, as an ArrayData has one.
+  if (ArrayBuffer.isView(value) && 'slice' in value) return (value as Float32Array).slice();
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isRecord = prototype === null || Object.getPrototypeOf(prototype) === null;
+  if (!Array.isArray(value) && !isRecord) {
+    throw new ArgumentError(`cloneStateDict: expected tensors, records, arrays and plain values, got a ${value.constructor?.name}`);
+  }
+  const copy: object = Array.isArray(value) ? [] : {};
+  copies.set(value, copy);
+  // Not by assignment: a tensor may be called __proto__.
+  for (const [key, v] of Object.entries(value)) {
+    Object.defineProperty(copy, key, { value: copyTree(v, copies, tensors), enumerable: true, configurable: true, writable: true });
+  }
+  return copy;
 }

@@ -17,6 +17,7 @@ import {
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
+import { refuses } from '../support/refuses.ts';
 
 class Block extends nn.Module {
   readonly conv = new nn.Conv2d(3, 4, 3);
@@ -374,6 +375,73 @@ describe('batch norm’s states load as in PyTorch', () => {
     );
     const { '0.running_mean': __, ...rest } = saved(null);
     expect(() => new nn.Sequential(new nn.BatchNorm2d(2)).loadStateDict(rest)).toThrow(text('missing 0.running_mean'));
+  });
+});
+
+describe('cloneStateDict', () => {
+  const bits = (t: Tensor) => [t.dtype, t.shape, [...t.data()]];
+
+  test('copies a model’s state: later training leaves it, and it loads again', () => {
+    const net = new nn.Sequential(new nn.Linear(3, 2), new nn.BatchNorm2d(2));
+    const before = Object.entries(net.stateDict()).map(([name, t]) => [name, bits(t)]);
+    const live = memory();
+    const best = scope(() => nn.cloneStateDict(net.stateDict()));
+    expect(memory().tensors).toBe(live.tensors + before.length);
+    expect(Object.values(best).every((t) => !t.requiresGrad)).toBe(true);
+    noGrad(() => net.stateDict()['0.weight']!.fill_(9));
+    expect(Object.entries(best).map(([name, t]) => [name, bits(t)])).toEqual(before);
+    expect(net.loadStateDict(best)).toEqual({ missing: [], unexpected: [] });
+    expect(Object.entries(net.stateDict()).map(([name, t]) => [name, bits(t)])).toEqual(before);
+    nn.disposeStateDict(best);
+    nn.disposeStateDict(best);
+    expect(memory()).toMatchObject({ bytes: live.bytes, tensors: live.tensors });
+    net.dispose();
+  });
+
+  test('copies any state: an optimizer’s, nested records, arrays, names such as __proto__', () => {
+    const shared = tensor([1, 2]);
+    const list = [shared, { shared, step: 3 }];
+    const state = { list, array: Float32Array.of(1, 2).subarray(1), ['__proto__']: tensor([5]), none: null, again: list };
+    const copy = nn.cloneStateDict(state);
+    noGrad(() => shared.fill_(0));
+    expect(Object.keys(copy)).toEqual(Object.keys(state));
+    expect(Object.getPrototypeOf(copy)).toBe(Object.prototype);
+    expect((copy.list[0] as Tensor).toArray()).toEqual([1, 2]);
+    expect((copy.list[1] as { shared: Tensor }).shared).toBe(copy.list[0]);
+    expect([copy.again, copy.array, copy.none]).toEqual([copy.list, Float32Array.of(2), null]);
+    expect(copy.again).toBe(copy.list);
+    expect(copy.array.buffer.byteLength).toBe(4);
+    nn.disposeStateDict(copy);
+    expect(() => (copy.list[0] as Tensor).toArray()).toThrow(ReleasedError);
+    expect(shared.toArray()).toEqual([0, 0]);
+  });
+
+  test('has the disposer of `using`', () => {
+    const copy = nn.cloneStateDict({ w: ones([2]) });
+    expect(Object.keys(copy)).toEqual(['w']);
+    (copy as unknown as Record<symbol, () => void>)[Symbol.dispose]!();
+    expect(() => copy.w.toArray()).toThrow(ReleasedError);
+  });
+
+  test('what is no state dict is refused, and nothing of it stays; a live state cannot be disposed of', () => {
+    const net = new nn.Linear(2, 2);
+    const w = ones([2]);
+    const values = 'expected tensors, records, arrays and plain values, got';
+    refuses(
+      () => nn.cloneStateDict(null as never),
+      ArgumentError,
+      'cloneStateDict: expected a state dict, such as model.stateDict(), got null',
+    );
+    refuses(() => nn.cloneStateDict(w), ArgumentError, 'cloneStateDict: expected a state dict, such as model.stateDict(), got an object');
+    refuses(() => nn.cloneStateDict({ w, f: () => 0 }), ArgumentError, `cloneStateDict: ${values} a function`);
+    refuses(() => nn.cloneStateDict({ w, m: new Map() }), ArgumentError, `cloneStateDict: ${values} a Map`);
+    refuses(() => nn.cloneStateDict(net), ArgumentError, `cloneStateDict: ${values} a Linear`);
+    refuses(
+      () => nn.disposeStateDict(net.stateDict()),
+      ArgumentError,
+      'disposeStateDict: expected what cloneStateDict has returned; to free a model, call model.dispose()',
+    );
+    expect(net.weight.toArray()).toHaveLength(2);
   });
 });
 
