@@ -18,6 +18,8 @@ export { scopedAsyncIterator, scopedIterator } from './scoped-loops.ts';
 export { checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 /** @internal */
 export { owned, untracked } from './tensor.ts';
+/** @internal */
+export { copyAll_ } from './ops/inplace.ts';
 export { moduleStack, placeOf, titleOf } from './instrumentation.ts';
 export * from './ops/activations.ts';
 export * from './ops/batch-norm.ts';

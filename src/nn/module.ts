@@ -213,17 +213,22 @@ export class Module implements Stateful {
     return [];
   }
 
-  /** Converts all float parameters, gradients and buffers in place, so optimizers stay valid. Returns the module. */
+  /**
+   * Converts all float parameters, gradients and buffers in place, so optimizers stay valid; all, or if memory runs out none.
+   * Returns the module.
+   */
   to(dtype: FloatDType): this {
     if (!isFloat(dtype)) throw new DTypeError(`to: parameters can be float32 or float64, not ${String(dtype)}`);
-    for (const [, t] of this.#collect().tensors) {
-      if (!isFloat(t.dtype) || t.dtype === dtype) continue;
-      noGrad(() => {
-        const grad = t.grad?.detach().to(dtype) ?? null;
-        t.replace(t.to(dtype));
-        t.grad = grad;
-      });
-    }
+    const tensors = this.#collect().tensors.map(([, t]) => t);
+    noGrad(() => {
+      const changed = tensors.filter((t) => isFloat(t.dtype) && t.dtype !== dtype);
+      const converted = changed.map((t) => ({ t, value: t.to(dtype), grad: t.grad?.detach().to(dtype) ?? null }));
+      // From here on nothing is allocated.
+      for (const { t, value, grad } of converted) {
+        t.replace(value);
+        t.adoptGrad(grad?.keep() ?? null);
+      }
+    });
     return this;
   }
 

@@ -1,7 +1,7 @@
 /**
  * Loads a state dict: checks all of it before the first write.
  */
-import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
+import { copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
@@ -60,7 +60,7 @@ export function loadInto(
     if (strict && unexpected.length > 0) problems.unshift(`unexpected ${unexpected.join(', ')}`);
     if (strict && missing.length > 0) problems.unshift(`missing ${missing.join(', ')}`);
     if (problems.length > 0) throw stateDictMismatch(owner, problems.join('; '));
-    for (const [target, value] of valueOfTarget) target.copy_(value);
+    copyAll_('loadStateDict', [...valueOfTarget]);
     return { missing, unexpected };
   });
 }

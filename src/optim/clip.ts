@@ -1,7 +1,7 @@
 /**
  * Gradient clipping, called between backward and the optimizer's step.
  */
-import { checkTensors, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
+import { checkTensors, copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkNotNegative, withDefaults } from '../core/options.ts';
 import { kernels } from '../kernels/index.ts';
@@ -49,10 +49,14 @@ export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number,
   return total;
 }
 
-/** Clamps every element of the gradients to [−value, value] in place. */
+/** Clamps every element of the gradients to [−value, value] in place; all gradients, or if memory runs out none. */
 export function clipGradValue(params: Iterable<Tensor> | Tensor, value: number): void {
   checkNotNegative('clipGradValue', 'value', value);
   noGrad(() => {
-    for (const g of gradientsOf('clipGradValue', params)) g.copy_(g.clamp(-value, value));
+    const grads = gradientsOf('clipGradValue', params);
+    copyAll_(
+      'clipGradValue',
+      grads.map((g) => [g, g.clamp(-value, value)]),
+    );
   });
 }

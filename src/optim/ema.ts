@@ -1,7 +1,7 @@
 /**
  * An average of the weights over the course of training. It often generalises better than the final weights.
  */
-import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -38,7 +38,8 @@ export class EMA implements Stateful {
     this.#params = isTensor(params) ? [] : [...params];
     if (this.#params.length === 0 || !this.#params.every(isTensor))
       throw new ArgumentError('EMA: expected parameters, such as model.parameters()');
-    this.#averages = noGrad(() => this.#params.map((p) => p.clone().keep()));
+    // Kept only when all exist: if memory runs out on the way, the scope frees those already made.
+    this.#averages = noGrad(() => this.#params.map((p) => p.clone())).map((a) => a.keep());
   }
 
   /** Updates the averages with the parameters' current values. Call it after each step of the optimizer. */
@@ -49,7 +50,7 @@ export class EMA implements Stateful {
   /** Runs a synchronous `fn` with the averages as the parameters' values. Then restores the weights, also if `fn` throws. */
   use<T>(fn: () => T): T {
     return scope(() => {
-      const weights = noGrad(() => this.#params.map((p) => p.clone().keep()));
+      const weights = noGrad(() => this.#params.map((p) => p.clone()));
       this.copyTo();
       try {
         return fn();
@@ -66,7 +67,12 @@ export class EMA implements Stateful {
   }
 
   #write(values: readonly Tensor[]): void {
-    noGrad(() => this.#params.forEach((p, i) => p.copy_(values[i]!)));
+    noGrad(() =>
+      copyAll_(
+        'EMA',
+        this.#params.map((p, i) => [p, values[i]!]),
+      ),
+    );
   }
 
   /** Returns the averages themselves, not copies. */
@@ -85,7 +91,12 @@ export class EMA implements Stateful {
       const expected = formatShape(shape);
       if (got !== expected) throw stateDictMismatch('EMA', `average ${i} is ${got}, expected ${expected}`);
     });
-    noGrad(() => own.forEach((a, i) => a.copy_(saved[i])));
+    noGrad(() =>
+      copyAll_(
+        'EMA',
+        own.map((a, i) => [a, saved[i]]),
+      ),
+    );
   }
 
   /** Frees the averages. The parameters stay. */

@@ -122,7 +122,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const previousTensor = previousState?.[name];
     if (previousTensor !== undefined && (name === 'step' || previousTensor.dtype === p.dtype))
       return { tensor: previousTensor, fresh: false };
-    const tensor = zeroState(p, name);
+    const tensor = zeroState(p, name).keep();
     this.#undoLog.push({ param: p, previousState, previousTensor, tensor });
     this.#state.set(p, { ...previousState, [name]: tensor });
     // The parameter's dtype has changed since the last step: convert the state.
@@ -169,7 +169,10 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     }
     const copies = noGrad(() => [...state].map(([param, entries]) => [param, copyState(param, entries)] as const));
     this.dispose();
-    for (const [param, entries] of copies) this.#state.set(param, entries);
+    for (const [param, entries] of copies) {
+      for (const t of Object.values(entries)) t.keep();
+      this.#state.set(param, entries);
+    }
     groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
   }
 
@@ -247,8 +250,7 @@ function overlapInMemory(a: Tensor, b: Tensor): boolean {
 
 /** Creates a state tensor of zeros. */
 function zeroState(p: Tensor, name: string): Tensor {
-  const tensor = name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p);
-  return tensor.keep();
+  return name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p);
 }
 
 function copyState(p: Tensor, entries: ParamState): ParamState {

@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { OutOfMemoryError, type Tensor, grad, manualSeed, memory, noGrad, randn, recompute, scope, tensor } from '../../src/index.ts';
 import { isTensor } from '../../src/autograd/index.ts';
 import { kernels } from '../../src/kernels/index.ts';
+import { tensorsFromBytes, tensorsToBytes } from '../../src/io/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as optim from '../../src/optim/index.ts';
@@ -151,6 +152,48 @@ describe('memory may run out', () => {
       expect(exhaust(step, state)).toBeGreaterThan(2);
       optimizer.dispose();
     });
+  });
+
+  test('in loading, converting and averaging: all tensors change or none', () => {
+    manualSeed(4);
+    const make = (): nn.Sequential => new nn.Sequential(new nn.Linear(3, 2), new nn.BatchNorm2d(2));
+    const wide = (t: Tensor): Tensor => t.detach().to('float64').add(1).keep();
+    const [model, other] = [make(), make()];
+    const params = model.parameters();
+    for (const p of params) p.grad = p;
+    const ema = new optim.EMA(params, { decay: 0.5 });
+    const sgd = new optim.SGD(params, { lr: 0.1, momentum: 0.9 });
+    sgd.step();
+    const optimizerState = sgd.stateDict();
+    const wideState = Object.fromEntries(Object.entries(other.stateDict()).map(([k, t]) => [k, t.dtype === 'float32' ? wide(t) : t]));
+    const wideAverages = { averages: ema.stateDict().averages.map(wide) };
+    const bytes = tensorsToBytes(wideState);
+    const state = (): unknown =>
+      [
+        ...Object.values(model.stateDict()),
+        ...ema.stateDict().averages,
+        ...Object.values(sgd.stateDict().state).flatMap(Object.values),
+      ].map((t: Tensor) => [t.dtype, t.data(), t.storage.version, t.grad?.data()]);
+    const calls: [name: string, call: () => unknown, least: number][] = [
+      ['loadStateDict', () => model.loadStateDict(wideState), 6],
+      ['EMA.loadStateDict', () => ema.loadStateDict(wideAverages), 4],
+      ['EMA.copyTo', () => ema.copyTo(), 0],
+      ['EMA.use', () => ema.use(() => 0), 4],
+      ['clipGradValue', () => optim.clipGradValue(params, 0.1), 4],
+      ['optimizer.loadStateDict', () => sgd.loadStateDict(optimizerState), 4],
+      ['cloneStateDict', () => nn.disposeStateDict(nn.cloneStateDict({ a: model.stateDict(), b: sgd.stateDict() })), 8],
+      ['new EMA', () => new optim.EMA(params).dispose(), 4],
+      ['tensorsFromBytes', () => tensorsFromBytes(bytes), 7],
+      ['to', () => model.to('float64'), 8],
+      ['EMA.copyTo, converting', () => ema.copyTo(), 4],
+    ];
+    for (const [name, call, least] of calls)
+      expect(
+        exhaust(() => void call(), state, name),
+        name,
+      ).toBeGreaterThanOrEqual(least);
+    expect(model.parameters().map((p) => [p.dtype, p.grad!.dtype])).toEqual(params.map(() => ['float64', 'float64']));
+    for (const made of [model, other, ema, sgd, ...Object.values(wideState), ...wideAverages.averages]) made.dispose();
   });
 
   test('in clipping: all gradients are scaled or none', () => {

@@ -445,6 +445,20 @@ describe('cloneStateDict', () => {
   });
 });
 
+test('a state that refers to the module’s own tensors is read before it is overwritten', () => {
+  class Pair extends nn.Module {
+    readonly a = new nn.Parameter(tensor([1, 2]));
+    readonly b = new nn.Parameter(tensor([3, 4]));
+  }
+  const pair = new Pair();
+  pair.loadStateDict(pair.stateDict(), { rename: (name) => (name === 'a' ? 'b' : 'a') });
+  expect([pair.a.toArray(), pair.b.toArray()]).toEqual([
+    [3, 4],
+    [1, 2],
+  ]);
+  pair.dispose();
+});
+
 describe('to', () => {
   test('converts parameters, gradients and float buffers; the objects stay', () => {
     scope(() => {

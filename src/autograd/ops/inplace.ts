@@ -89,6 +89,27 @@ export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, val
 /** x ← 0. Not recorded. Returns x. */
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
 
+/**
+ * Each target ← its value, converted and broadcast to it. Not recorded. All or nothing: memory is taken before the first write. A value
+ * that is itself one of the targets is read before it is written.
+ */
+export function copyAll_(op: string, entries: readonly (readonly [target: Tensor, value: Tensor])[]): void {
+  for (const [x, y] of entries) checkWritable(op, x, y);
+  const open = entries.filter(([x]) => !isOlderThanReplay(x));
+  const written = new Set(open.map(([x]) => x.storage));
+  withTemporaries(op, () => {
+    const views = open.map(([x, y]) => {
+      const v = operandView('copy_', x, y);
+      if (y === x || v.storage !== y.storage || !written.has(y.storage)) return v;
+      const copy = emptyLike(v);
+      kernels.copy(v, copy);
+      return copy;
+    });
+    open.forEach(([x], i) => kernels.copy(views[i]!, x));
+  });
+  for (const [x] of open) x.storage.version++;
+}
+
 /** One pair of tensors of a moving average. */
 export interface Blend {
   readonly x: Tensor;
