@@ -1,6 +1,7 @@
 /**
  * Reads CIFAR-10 from its binary batches.
  */
+import { bytesOf } from '../core/bytes.ts';
 import { ArgumentError, FileError } from '../core/errors.ts';
 import { readFileIn } from '../platform/files.ts';
 import { ArrayDataset } from './dataset.ts';
@@ -20,7 +21,8 @@ const RECORD_BYTES = 1 + IMAGE_BYTES;
  * Throws: FileError if a file is not a whole number of records, or holds a label above 9
  */
 export function parseCifar10(batches: Uint8Array | readonly Uint8Array[], files: string | readonly string[]): ArrayDataset {
-  const parts = batches instanceof Uint8Array ? [batches] : batches;
+  const list: readonly Uint8Array[] = Array.isArray(batches) ? batches : [batches];
+  const parts = list.map((bytes, i) => bytesOf('parseCifar10', `batch ${i}`, bytes));
   const names = typeof files === 'string' ? [files] : files;
   parts.forEach((bytes, i) => checkRecords(bytes, names[i] ?? `batch ${i}`));
   const count = parts.reduce((sum, bytes) => sum + bytes.length / RECORD_BYTES, 0);

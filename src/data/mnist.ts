@@ -1,6 +1,7 @@
 /**
  * Reads MNIST from its IDX files.
  */
+import { bytesOf } from '../core/bytes.ts';
 import { ArgumentError, FileError } from '../core/errors.ts';
 import { readFileIn } from '../platform/files.ts';
 import { formatShape } from '../core/shape.ts';
@@ -21,7 +22,8 @@ export interface IdxArray {
  * @param file the file's name, for error messages
  * Throws: FileError on another magic number, or if the file is longer or shorter than its shape requires
  */
-export function parseIdx(bytes: Uint8Array, file: string): IdxArray {
+export function parseIdx(content: Uint8Array, file: string): IdxArray {
+  const bytes = bytesOf('parseIdx', 'content', content);
   const fail = (what: string): never => {
     throw new FileError(`parseIdx: ${file}: ${what}`);
   };

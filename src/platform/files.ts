@@ -44,7 +44,9 @@ export function readFile(op: string, path: string, hint = ''): Uint8Array {
   const node = fileSystem(op);
   checkPath(op, path);
   try {
-    return readWhole(node.fs, path);
+    const bytes = readWhole(node.fs, path);
+    // Not a Buffer: in Jest's environment that is of another realm.
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   } catch (error) {
     throw readError(op, path, hint, node, error);
   }
@@ -89,6 +91,7 @@ function readLarge(fs: FileSystem['fs'], path: string): Uint8Array {
  */
 export function readFileIn(op: string, folders: readonly string[], name: string, hint: string): { bytes: Uint8Array; file: string } {
   const node = fileSystem(op);
+  checkPath(op, folders[0]);
   for (const folder of folders) {
     const file = node.path.join(folder, name);
     if (node.fs.existsSync(file)) return { bytes: readFile(op, file, hint), file };

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import vm from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ArgumentError, FileError } from '../../src/core/errors.ts';
 import { loadCifar10, parseCifar10 } from '../../src/data/cifar.ts';
@@ -35,6 +36,15 @@ describe('parseCifar10', () => {
   ])('refuses, case %#', (bytes, message) => {
     expect(() => parseCifar10(bytes, 'data_batch_1.bin')).toThrow(new FileError(`parseCifar10: data_batch_1.bin: ${message}`));
   });
+});
+
+test('parseCifar10 takes bytes of another realm, as Jest’s Buffers are, and refuses what is no bytes', () => {
+  const foreign: Uint8Array = vm.runInNewContext('n => new Uint8Array(n)')(3073);
+  foreign.set(record(4));
+  for (const given of [foreign, [foreign]]) expect(parseCifar10(given, 'f').getBatch([0])[1].data).toEqual(Int32Array.of(4));
+  expect(() => parseCifar10(foreign.buffer as unknown as Uint8Array, 'f')).toThrow(
+    new ArgumentError('parseCifar10: batch 0 must be a Uint8Array, got an ArrayBuffer; write new Uint8Array(buffer)'),
+  );
 });
 
 describe('loadCifar10', () => {

@@ -23,6 +23,9 @@ describe('parseIdx', () => {
     shifted.set(bytes);
     expect(parseIdx(shifted, 'f')).toEqual({ data: Uint8Array.of(1, 2, 3, 4, 5, 255), shape: [2, 1, 3] });
     expect(parseIdx(idx([0, 28], []), 'f').shape).toEqual([0, 28]);
+    expect(() => parseIdx(bytes.buffer as unknown as Uint8Array, 'f')).toThrow(
+      new ArgumentError('parseIdx: content must be a Uint8Array, got an ArrayBuffer; write new Uint8Array(buffer)'),
+    );
   });
 
   test.each([
