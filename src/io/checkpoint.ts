@@ -135,9 +135,7 @@ function parse(bytes: Uint8Array, file: string, fail: Fail): { json: CheckpointJ
   const version = metadata.get(FORMAT_KEY);
   if (version === undefined) fail(`the header has no ${FORMAT_KEY}: this is no checkpoint; read plain tensors with loadSafetensors`);
   if (version !== VERSION) {
-    fail(
-      `${FORMAT_KEY}: expected version ${VERSION}, got ${brief(version)}; another version of chainrule wrote it, load it with that one`,
-    );
+    fail(`${FORMAT_KEY}: expected version ${VERSION}, got ${brief(version)}; another version of chainrule wrote it, load it with that one`);
   }
   for (const [name, reason] of skipped) fail(`${brief(name)}: ${reason}`);
   const text = metadata.get(STATE_KEY) ?? fail(`the header has no ${STATE_KEY}; the file is damaged`);
@@ -202,10 +200,15 @@ function restore(
     } catch (error) {
       // Makes room: memory may have run out.
       unpacker.dispose();
-      const previous = new Unpacker(arrays, fail);
-      const rollBack = ([name, target]: readonly [string, Stateful]): void => load(target, previous.unpack(before[name]!));
+      const rollBack = ([name, target]: readonly [string, Stateful]): void => {
+        const previous = new Unpacker(arrays, fail);
+        try {
+          load(target, previous.unpack(before[name]!));
+        } finally {
+          previous.dispose();
+        }
+      };
       const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
-      previous.dispose();
       const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
       // The error may come from another realm, and its message may have several lines, of which the first says what happened.
       const [problem] = String(Object(error).message ?? error).split('\n');

@@ -156,13 +156,15 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   loadStateDict(saved: OptimizerState): void {
     const groups = this.#readSavedGroups(saved);
     const params = this.#params();
-    const indices = saved.paramGroups.flatMap((g) => g.params);
-    const twice = indices.find((index, i) => indices.indexOf(index) < i);
-    if (twice !== undefined) throw this.#mismatch(`parameter ${twice} appears twice in its groups`);
+    const numbers = saved.paramGroups.flatMap((g) => g.params.map(String));
+    const paramOf = new Map(numbers.map((number, i) => [number, params[i]!]));
+    if (paramOf.size < numbers.length) {
+      const twice = numbers.find((number, i) => numbers.indexOf(number) < i);
+      throw this.#mismatch(`parameter ${twice} appears twice in its groups`);
+    }
     const state = new Map<Tensor, ParamState>();
     for (const [index, entries] of Object.entries(saved.state)) {
-      const position = indices.findIndex((i) => String(i) === index);
-      const param = params[position];
+      const param = paramOf.get(index);
       if (param === undefined) throw this.#mismatch(`there is state for parameter ${index}, which is in no group`);
       this.#checkSavedState(index, param, entries);
       state.set(param, entries);
