@@ -12,6 +12,13 @@ export class ChainruleError extends Error {
   }
 }
 
+/** The base of errors that quote files and arguments. Their messages stay on one line, whatever the quoted texts contain. */
+class OneLineError extends ChainruleError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(oneLine(message), options);
+  }
+}
+
 /** Shapes, dims or element counts that do not match. */
 export class ShapeError extends ChainruleError {}
 
@@ -19,7 +26,7 @@ export class ShapeError extends ChainruleError {}
 export class DTypeError extends ChainruleError {}
 
 /** An option or argument outside its allowed values. */
-export class ArgumentError extends ChainruleError {}
+export class ArgumentError extends OneLineError {}
 
 /** A gradient was requested that does not exist: no graph, not a scalar, an integer tensor, … */
 export class AutogradError extends ChainruleError {}
@@ -47,13 +54,6 @@ export class WorkerError extends ChainruleError {}
 
 /** A gradient check found a wrong gradient. */
 export class GradcheckError extends ChainruleError {}
-
-/** The base of errors that quote a file. Their messages stay on one line, whatever the quoted names and paths contain. */
-class OneLineError extends ChainruleError {
-  constructor(message: string, options?: ErrorOptions) {
-    super(oneLine(message), options);
-  }
-}
 
 /** A file or folder that is missing, damaged, or not what was expected. */
 export class FileError extends OneLineError {}

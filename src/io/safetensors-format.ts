@@ -13,7 +13,7 @@ import { bytesOf } from '../core/bytes.ts';
 import { checkDType, type DType, type ElementArray, newArray } from '../core/dtype.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
-import { brief, oneLine } from '../core/text.ts';
+import { brief } from '../core/text.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
 
 /** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit integers, PyTorch's type of `num_batches_tracked`. */
@@ -159,7 +159,7 @@ export function encodePieces(
 function encodeEntry(name: string, { data, shape, dtype, storeAs }: SafetensorsEntry) {
   checkText(name, 'a name');
   const fail = (what: string): never => {
-    throw new ArgumentError(`encodeSafetensors: ${oneLine(brief(name, IN_MESSAGE))}: ${what}`);
+    throw new ArgumentError(`encodeSafetensors: ${brief(name, IN_MESSAGE)}: ${what}`);
   };
   checkDType('encodeSafetensors', dtype);
   const size = sizeOf(shape, 'encodeSafetensors');

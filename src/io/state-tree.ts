@@ -8,7 +8,7 @@
 import { isTensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
-import { brief, oneLine } from '../core/text.ts';
+import { brief } from '../core/text.ts';
 import { toTensor } from './safetensors.ts';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -36,9 +36,9 @@ export class Packer {
     if (typeof value !== 'object') return throwUnsupported(path, value);
     const array = toArrayData(value);
     if (array !== null) return { $tensor: this.#store(array, path) };
-    if (this.#ancestors.has(value)) throw new ArgumentError(`saveCheckpoint: ${oneLine(path)}: it contains itself`);
+    if (this.#ancestors.has(value)) throw new ArgumentError(`saveCheckpoint: ${path}: it contains itself`);
     if (this.#ancestors.size >= MAX_DEPTH) {
-      throw new ArgumentError(`saveCheckpoint: ${oneLine(path.slice(0, 40))}…: it is nested more than ${MAX_DEPTH} levels deep`);
+      throw new ArgumentError(`saveCheckpoint: ${path.slice(0, 40)}…: it is nested more than ${MAX_DEPTH} levels deep`);
     }
     this.#ancestors.add(value);
     const json = this.#packChildren(value, path);
@@ -57,7 +57,7 @@ export class Packer {
   /** Stores the array under its path; returns the name it got. */
   #store(array: ArrayData, path: string): string {
     if (this.#arrays === null) {
-      throw new ArgumentError(`saveCheckpoint: ${oneLine(path)}: a tensor cannot be part of extra; put it into a state, or use toArray()`);
+      throw new ArgumentError(`saveCheckpoint: ${path}: a tensor cannot be part of extra; put it into a state, or use toArray()`);
     }
     let name = path;
     // { 'a.b': x, a: { b: y } } has the same path twice.
@@ -89,9 +89,7 @@ function toArrayData(value: object): ArrayData | null {
 }
 
 function throwUnsupported(path: string, value: unknown): never {
-  throw new ArgumentError(
-    `saveCheckpoint: ${oneLine(path)}: expected a tensor, a record, an array or a JSON value, got ${typeText(value)}`,
-  );
+  throw new ArgumentError(`saveCheckpoint: ${path}: expected a tensor, a record, an array or a JSON value, got ${typeText(value)}`);
 }
 
 /** Describes the type of a value for a message: `a Map`, `a string`, `null`. */

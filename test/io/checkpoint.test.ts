@@ -437,7 +437,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     [`{"states":{"box":{"$number":null},${GENERATOR}}}`, '$number is null; the file is damaged'],
     [`{"states":{"box":{"$number":"NaN","a":1},${GENERATOR}}}`, 'it has the key "$number"; the file is damaged'],
     [`{"states":{"box":{"$x":1},${GENERATOR}}}`, 'it has the key "$x"; the file is damaged'],
-  ])('a file with the state %.40s', (text, problem) => {
+  ])('a file with a state that nothing writes, case %#', (text, problem) => {
     const box = new Box(7);
     const before = memory().tensors;
     expect(() => checkpointFromBytes(forge(text), { box })).toThrow(new FileError(`loadCheckpoint: bytes: chainrule.state: ${problem}`));

@@ -145,6 +145,7 @@ test('metadata must be a record of texts', () => {
   );
   expect(save('pt')).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got a string'));
   expect(save(new Map([['a', 'b']]))).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got an object'));
+  expect(() => saveSafetensors(file, { 'a\n': 5 as never })).toThrow(/^saveSafetensors: a\\n must be a tensor, got a number$/);
   expect(save(null)).toThrow(new ArgumentError('saveSafetensors: metadata must be a record of texts, got null'));
   expect(fs.existsSync(file)).toBe(false);
 });
