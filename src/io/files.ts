@@ -3,7 +3,7 @@
  */
 import { bytesOf } from '../core/bytes.ts';
 import { FileError } from '../core/errors.ts';
-import { checkPath, errorCode, fileSystem, MAX_TRANSFER, readFile, type FileSystem } from '../platform/files.ts';
+import { attempt, checkPath, errorCode, fileSystem, MAX_TRANSFER, readFile, type FileSystem } from '../platform/files.ts';
 
 type Fs = FileSystem['fs'];
 
@@ -68,16 +68,6 @@ function describeWriteError(path: string, folder: string, code: string): string 
   return `cannot write ${path} (${code})`;
 }
 
-/** Runs a step of the clean-up after an error; a second error must not hide the first. */
-function attempt(step: () => void): boolean {
-  try {
-    step();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** What the new file takes from the old one. */
 interface Replaced {
   readonly mode: number;
@@ -116,7 +106,7 @@ function writeTemporary(fs: Fs, temporary: string, pieces: readonly Uint8Array[]
   const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
   // Node's permission model forbids fsync. There, each write waits for the disk instead.
   const mustSync = process.permission !== undefined && O_SYNC !== undefined;
-  const flags = O_WRONLY | O_CREAT | O_EXCL | (mustSync ? O_SYNC : 0);
+  const flags = mustSync ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : 'wx';
   const file = fs.openSync(temporary, flags, replaced === null ? 0o666 : replaced.mode & 0o600);
   try {
     for (const piece of pieces) writeAll(fs, file, piece);

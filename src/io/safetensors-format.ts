@@ -12,6 +12,7 @@ import type { ArrayData } from '../core/array-data.ts';
 import { bytesOf } from '../core/bytes.ts';
 import { checkDType, type DType, type ElementArray, newArray } from '../core/dtype.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
 import { brief } from '../core/text.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
@@ -217,7 +218,11 @@ function jsonText(text: string, key?: string): string {
  * @param file the file's name, for error messages
  * Throws: FileError if the file is not valid, or if it lacks one of `names`, or no dtype can represent it
  */
-export function decodeSafetensors(bytes: Uint8Array, file = 'bytes', { names }: DecodeOptions = {}): SafetensorsFile {
+export function decodeSafetensors(bytes: Uint8Array, file = 'bytes', options: DecodeOptions = {}): SafetensorsFile {
+  // Options in its place would be ignored silently.
+  if (typeof file !== 'string') throw new ArgumentError(`decodeSafetensors: the file's name must be a text, got ${kindOf(file)}`);
+  checkOptions('decodeSafetensors', options, ['names']);
+  const { names } = options;
   const fail = (what: string): never => {
     throw new FileError(`decodeSafetensors: ${file}: ${what}`);
   };

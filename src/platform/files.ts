@@ -80,7 +80,17 @@ function readLarge(fs: FileSystem['fs'], path: string): Uint8Array {
     }
     return bytes.subarray(0, length);
   } finally {
-    fs.closeSync(file);
+    attempt(() => fs.closeSync(file));
+  }
+}
+
+/** Runs a step of the clean-up, whose error must not hide an earlier one; returns whether it succeeded. */
+export function attempt(step: () => void): boolean {
+  try {
+    step();
+    return true;
+  } catch {
+    return false;
   }
 }
 

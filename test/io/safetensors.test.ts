@@ -131,6 +131,9 @@ describe('tensors that no dtype can represent', () => {
     const load = (...names: unknown[]) => tensorsFromBytes(bytes, 'm', { names: names as string[] });
     expect(() => load('w', 'n\n')).toThrow(new FileError('decodeSafetensors: m: n\n: element 0: I64 1099511627776 does not fit int32'));
     expect(() => load('v')).toThrow(new FileError('decodeSafetensors: m: it does not have v; it has a, w, n\n'));
+    expect(() => tensorsFromBytes(bytes, { names: ['w'] } as never)).toThrow(
+      new ArgumentError("decodeSafetensors: the file's name must be a text, got an object"),
+    );
     expect(() => load(5)).toThrow(new ArgumentError('tensorsFromBytes: names must be an array of texts, got a number'));
     expect(() => tensorsFromBytes(bytes, 'm', { name: ['w'] } as object)).toThrow(
       new ArgumentError("tensorsFromBytes: unknown option 'name'; the options are names"),
