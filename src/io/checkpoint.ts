@@ -176,7 +176,7 @@ function checkNames(wanted: readonly string[], saved: readonly string[], strict:
 
 function checkRecord(op: string, record: Readonly<Record<string, Partial<Stateful> | null | undefined>>): void {
   if (typeof record !== 'object' || record === null || Symbol.iterator in record) {
-    throw new ArgumentError(`${op}: expected a record of what to save, such as { model, optimizer }, got ${kindOf(record)}`);
+    throw new ArgumentError(`${op}: expected a record such as { model, optimizer }, got ${kindOf(record)}`);
   }
   if (Object.hasOwn(record, GENERATOR)) throw new ArgumentError(`${op}: the name ${GENERATOR} is reserved`);
   for (const [name, object] of Object.entries(record)) {

@@ -13,6 +13,12 @@ export interface EMAOptions {
   readonly decay?: number;
 }
 
+/** Frees a tensor for another in its place; returns that one. */
+function replaced(old: Tensor, value: Tensor): Tensor {
+  old.dispose();
+  return value.keep();
+}
+
 /** The state of EMA: one average for each parameter, in order. */
 export interface EMAState {
   readonly averages: readonly Tensor[];
@@ -30,7 +36,7 @@ export interface EMAState {
 export class EMA implements Stateful {
   readonly decay: number;
   readonly #params: readonly Tensor[];
-  readonly #averages: readonly Tensor[];
+  #averages: readonly Tensor[];
 
   constructor(params: Iterable<Tensor>, options: EMAOptions = {}) {
     const spec = { decay: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 0.999] } as const;
@@ -42,9 +48,20 @@ export class EMA implements Stateful {
     this.#averages = noGrad(() => this.#params.map((p) => p.clone())).map((a) => a.keep());
   }
 
-  /** Updates the averages with the parameters' current values. Call it after each step of the optimizer. */
+  /**
+   * Updates the averages with the parameters' current values, all or, if memory runs out, none. Call it after each step of the
+   * optimizer. An average of a parameter whose dtype has changed since takes the new one, as an optimizer's state does.
+   */
   update(): void {
-    noGrad(() => this.#averages.forEach((a, i) => a.add_(this.#params[i]!.sub(a).mul(1 - this.decay))));
+    noGrad(() => {
+      const next = this.#averages.map((a, i) => {
+        const p = this.#params[i]!;
+        const old = a.to(p.dtype);
+        return old.add(p.sub(old).mul(1 - this.decay));
+      });
+      this.#averages.forEach((a, i) => a.dtype === next[i]!.dtype && a.copy_(next[i]!));
+      this.#averages = this.#averages.map((a, i) => (a.dtype === next[i]!.dtype ? a : replaced(a, next[i]!)));
+    });
   }
 
   /** Runs a synchronous `fn` with the averages as the parameters' values. Then restores the weights, also if `fn` throws. */

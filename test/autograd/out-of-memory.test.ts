@@ -177,6 +177,7 @@ describe('memory may run out', () => {
     const calls: [name: string, call: () => unknown, least: number][] = [
       ['loadStateDict', () => model.loadStateDict(wideState), 6],
       ['EMA.loadStateDict', () => ema.loadStateDict(wideAverages), 4],
+      ['EMA.update', () => ema.update(), 4],
       ['EMA.copyTo', () => ema.copyTo(), 0],
       ['EMA.use', () => ema.use(() => 0), 4],
       ['clipGradValue', () => optim.clipGradValue(params, 0.1), 4],
@@ -186,6 +187,7 @@ describe('memory may run out', () => {
       ['tensorsFromBytes', () => tensorsFromBytes(bytes), 7],
       ['to', () => model.to('float64'), 8],
       ['EMA.copyTo, converting', () => ema.copyTo(), 4],
+      ['EMA.update, converting', () => ema.update(), 8],
     ];
     for (const [name, call, least] of calls)
       expect(

@@ -529,7 +529,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
       [[new Box()], 'an array'],
       ['model', 'a string'],
     ] as const) {
-      const message = `expected a record of what to save, such as { model, optimizer }, got ${got}`;
+      const message = `expected a record such as { model, optimizer }, got ${got}`;
       expect(() => saveCheckpoint(file, record as never)).toThrow(new ArgumentError(`saveCheckpoint: ${message}`));
       expect(() => checkpointFromBytes(new Uint8Array(9), record as never)).toThrow(new ArgumentError(`loadCheckpoint: ${message}`));
     }
