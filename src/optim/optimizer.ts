@@ -155,6 +155,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
    */
   loadStateDict(saved: OptimizerState): void {
     const groups = this.#readSavedGroups(saved);
+    groups.forEach((g, i) => this.#checkOptionTypes(g, i));
     const params = this.#params();
     const numbers = saved.paramGroups.flatMap((g) => g.params.map(String));
     const paramOf = new Map(numbers.map((number, i) => [number, params[i]!]));
@@ -176,6 +177,19 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       this.#state.set(param, entries);
     }
     groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
+  }
+
+  /** Throws unless the options of group `i` in a saved state have the types of the present ones. */
+  #checkOptionTypes(saved: Group, i: number): void {
+    const group = this.paramGroups[i]!;
+    for (const [key, value] of Object.entries(saved)) {
+      // The first scheduler adds initialLr to a group.
+      const own = key === 'initialLr' ? group.lr : group[key];
+      if (key === 'params' || isAlike(own, value)) continue;
+      const got = typeof value === 'number' ? String(value) : kindOf(value);
+      const expected = Array.isArray(own) ? `an array like [${own}]` : kindOf(own);
+      throw this.#mismatch(`${key} of group ${i} is ${got}, expected ${expected}`);
+    }
   }
 
   /** Throws unless `entries` can be the state of `param`, which has the number `index` in the saved state. */
@@ -212,10 +226,6 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       // Own options only: every object has __proto__ and toString.
       const foreign = Object.keys(options).find((key) => !Object.hasOwn(group, key) && key !== 'initialLr');
       if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
-      const { initialLr } = options;
-      if (initialLr !== undefined && !Number.isFinite(initialLr)) {
-        throw this.#mismatch(`initialLr of group ${i} is ${String(initialLr)}, expected a finite number`);
-      }
       const merged = { ...group, ...options, params: group.params };
       this.checkGroup(merged);
       return merged;
@@ -276,6 +286,14 @@ function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params:
     }
     return { ...(g as GroupSpec<O>), params: list };
   });
+}
+
+/** Returns whether a saved option has the type of the present one: numbers but NaN, booleans, texts, arrays of these. */
+function isAlike(own: unknown, saved: unknown): boolean {
+  if (Array.isArray(own)) return Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]));
+  // An option of another kind is a subclass's own. A state's tensors do not outlive the loading.
+  if (typeof own === 'object' || own === undefined) return !isTensor(saved);
+  return typeof own === typeof saved && !Number.isNaN(saved);
 }
 
 function isIterable(v: unknown): v is Iterable<unknown> {

@@ -91,6 +91,8 @@ export abstract class Scheduler implements Stateful {
       const got = `got ${lastEpoch} and ${baseLrs?.length}`;
       throw stateDictMismatch(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
     }
+    const wrong = [...baseLrs, ...lastLr].find((lr) => !Number.isFinite(lr));
+    if (wrong !== undefined) throw stateDictMismatch(this.constructor.name, `a learning rate is ${String(wrong)}, no finite number`);
     this.lastEpoch = lastEpoch!;
     this.baseLrs = [...baseLrs];
     this.#lastLr = [...lastLr];

@@ -2,7 +2,6 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import vm from 'node:vm';
-import zlib from 'node:zlib';
 import { ArgumentError, FileError, manualSeed, memory, rand, randn, type Stateful, scope, tensor, type Tensor, zeros } from 'chainrule';
 import type { ArrayData } from '../../src/core/array-data.ts';
 import { DataLoader, syntheticCifar, transforms } from 'chainrule/data';
@@ -21,6 +20,7 @@ import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { forgeCheckpoint } from '../support/forge.ts';
 
 let dir: string;
 let file: string;
@@ -85,20 +85,6 @@ function seen(value: unknown): unknown {
   if ('clone' in value) return bits(value as Tensor);
   if (Array.isArray(value)) return value.map(seen);
   return Object.entries(value).map(([key, v]) => [key, seen(v)]);
-}
-
-/** Makes a checkpoint of any text and arrays, with the right checksum, as an attacker can. */
-function forge(text: string, arrays: readonly (readonly [string, ArrayData])[] = []): Uint8Array {
-  let crc = zlib.crc32(text);
-  for (const [name, { data, shape, dtype }] of arrays) {
-    crc = zlib.crc32(`${name} ${dtype} [${shape.join(',')}]`, crc);
-    crc = zlib.crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), crc);
-  }
-  return encodeSafetensors(arrays, [
-    ['chainrule.checkpoint', '1'],
-    ['chainrule.state', text],
-    ['chainrule.crc32', crc.toString(16).padStart(8, '0')],
-  ]);
 }
 
 const GENERATOR = '"chainrule.generator":{"seed":0,"draws":0}';
@@ -440,13 +426,15 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
   ])('a file with a state that nothing writes, case %#', (text, problem) => {
     const box = new Box(7);
     const before = memory().tensors;
-    expect(() => checkpointFromBytes(forge(text), { box })).toThrow(new FileError(`loadCheckpoint: bytes: chainrule.state: ${problem}`));
+    expect(() => checkpointFromBytes(forgeCheckpoint(text), { box })).toThrow(
+      new FileError(`loadCheckpoint: bytes: chainrule.state: ${problem}`),
+    );
     expect([box.tree, memory().tensors]).toEqual([7, before]);
   });
 
   test('a file without the state of the generator, or with a tensor that no dtype can represent', () => {
     const box = new Box(7);
-    expect(() => checkpointFromBytes(forge('{"states":{"box":{"tree":1}}}'), { box })).toThrow(
+    expect(() => checkpointFromBytes(forgeCheckpoint('{"states":{"box":{"tree":1}}}'), { box })).toThrow(
       new FileError('loadCheckpoint: bytes: states: there is no chainrule.generator; the file is damaged'),
     );
     const header = JSON.stringify({
@@ -463,7 +451,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
   test('a tensor that states refer to many times takes the memory of one', () => {
     const array: ArrayData = { data: new Float32Array(2 ** 16), shape: [2 ** 16], dtype: 'float32' };
     const references = Array<string>(2000).fill('{"$tensor":"w"}').join();
-    const bytes = forge(`{"states":{"a":{"list":[${references}]},${GENERATOR}}}`, [['w', array]]);
+    const bytes = forgeCheckpoint(`{"states":{"a":{"list":[${references}]},${GENERATOR}}}`, [['w', array]]);
     const before = memory();
     let held = 0;
     const a: Stateful = {
@@ -495,7 +483,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     const { scheduler, box } = make();
     scheduler.step(5);
     const before = { ...scheduler.stateDict() };
-    const bytes = forge(text, [['w', { data: Float32Array.of(1), shape: [1], dtype: 'float32' }]]);
+    const bytes = forgeCheckpoint(text, [['w', { data: Float32Array.of(1), shape: [1], dtype: 'float32' }]]);
     expect(() => checkpointFromBytes(bytes, { box, scheduler })).toThrow(
       new FileError(
         "loadCheckpoint: bytes: scheduler: loadStateDict: the state does not fit ReduceLROnPlateau: it has 'extra', which is no part " +

@@ -281,7 +281,10 @@ describe('state', () => {
       [{ state, paramGroups: [{ ...group, constructor: 1 }] }, foreign('constructor')],
       [{ state, paramGroups: [{ ...group, params: 'ab' }] }, "group 0 has no parameters, the optimizer's 2"],
       [{ state, paramGroups: [{ ...group, params: [3, 3] }] }, 'parameter 3 appears twice in its groups'],
-      [{ state, paramGroups: [{ ...group, initialLr: 'x' }] }, 'initialLr of group 0 is x, expected a finite number'],
+      [{ state, paramGroups: [{ ...group, initialLr: 'x' }] }, 'initialLr of group 0 is a string, expected a number'],
+      [{ state, paramGroups: [{ ...group, initialLr: Number.NaN }] }, 'initialLr of group 0 is NaN, expected a number'],
+      [{ state, paramGroups: [{ ...group, nesterov: velocity }] }, 'nesterov of group 0 is an object, expected a boolean'],
+      [{ state, paramGroups: [{ ...group, maximize: 'false' }] }, 'maximize of group 0 is a string, expected a boolean'],
       [{ state: { ' 0': { momentumBuffer: velocity } }, paramGroups }, 'there is state for parameter  0, which is in no group'],
       [{ state: { '': { momentumBuffer: velocity } }, paramGroups }, 'there is state for parameter , which is in no group'],
       [
