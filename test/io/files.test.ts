@@ -229,6 +229,11 @@ describe('writeFileAtomic', () => {
     expect(() => readBytes(below)).toThrow(new FileError(`readBytes: ${plain} is not a folder, so there is no file ${below}`));
     refused(long, `cannot write ${long} (ENAMETOOLONG): the name is too long for the file system`);
     refused(dir, `${dir} is a folder, expected a file or nothing`);
+    const unsearchable = path.join(dir, 'private', 'out.bin');
+    vi.spyOn(fs, 'statSync').mockImplementationOnce(() => {
+      throw systemError('EACCES');
+    });
+    refused(unsearchable, `cannot write ${unsearchable} (EACCES)`);
     expect(fs.readdirSync(dir)).toEqual(['plain']);
   });
 
@@ -395,5 +400,6 @@ test('a process killed while it saves leaves the complete old or new file', { ti
     // The last reported number is saved; the next one may be saved too.
     expect([said & 255, (said + 1) & 255]).toContain(bytes[0]);
   }
-  expect(saves).toBeGreaterThan(8);
+  // Each round waits for one save at least; how many more there are depends on the machine's speed.
+  expect(saves).toBeGreaterThanOrEqual(6);
 });
