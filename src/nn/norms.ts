@@ -79,10 +79,9 @@ export class BatchNorm2d extends NormLayer {
     return this.num_batches_tracked === null ? [] : ['num_batches_tracked'];
   }
 
-  /** As in PyTorch, the counter may have any dtype, as in averaged states, and the shape [1], as in its oldest states. */
+  /** As in PyTorch, the counter may have any dtype: that of an average of states is a float. */
   override adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {
-    if (name !== 'num_batches_tracked' || !isTensor(value) || value.numel !== 1 || value.ndim > 1) return [name, value];
-    return [name, value.reshape([]).to('int32')];
+    return [name, name === 'num_batches_tracked' && isTensor(value) ? value.to('int32') : value];
   }
 
   forward(x: Tensor): Tensor {

@@ -47,11 +47,14 @@ export function loadInto(
   return noGrad(() => {
     for (const [key, given] of Object.entries(state)) {
       const name = rename(key);
-      const [target, value] = findTarget(name, given);
+      const [target, found] = findTarget(name, given);
       if (target === undefined) {
         unexpected.push(key);
         continue;
       }
+      // As in PyTorch, whose oldest versions stored numbers as [1].
+      const isNumber = isTensor(found) && target.ndim === 0 && found.ndim === 1 && found.numel === 1;
+      const value = isNumber ? found.reshape([]) : found;
       const problem = problemOf(name, target, value);
       if (problem !== null) problems.push(problem);
       valueOfTarget.set(target, value);

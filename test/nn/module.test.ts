@@ -368,6 +368,18 @@ describe('batch norm’s states load as in PyTorch', () => {
     expect(load(counter.keep())).toBe(7);
   });
 
+  test('any number may have the shape [1]', () => {
+    class Scale extends nn.Module {
+      readonly scale = new nn.Parameter(tensor(1));
+    }
+    const module = new Scale();
+    module.loadStateDict({ scale: tensor([5]) });
+    expect([module.scale.shape, module.scale.item()]).toEqual([[], 5]);
+    expect(() => module.loadStateDict({ scale: tensor([[5]]) })).toThrow(
+      new StateDictError('loadStateDict: the state does not fit Scale: scale has shape [1,1] in the state, [] in the module'),
+    );
+  });
+
   test('other counters, and other missing names, are refused', () => {
     const text = (what: string): StateDictError => new StateDictError(`loadStateDict: the state does not fit Sequential: ${what}`);
     expect(() => load(tensor([7, 8], { dtype: 'int32' }))).toThrow(
