@@ -60,7 +60,7 @@ function apply(json: Json, { place, key, value }: { readonly place: number; read
   const name = key === null || Array.isArray(holder) ? own : key;
   if (value === undefined) delete holder[name];
   // Not by assignment, which would set the prototype.
-  else Object.defineProperty(holder, name, { value, enumerable: true, configurable: true, writable: true });
+  else Object.defineProperty(holder, name, { value: structuredClone(value), enumerable: true, configurable: true, writable: true });
 }
 
 test('any change to the states of a checkpoint', { timeout: 300_000 }, () => {
