@@ -40,7 +40,7 @@ export function recordExcitations(
   const run = (): void => {
     for (const [x, y] of loader) {
       noGrad(() => void model.forward(x));
-      labels.push(...y.data());
+      for (const label of y.data()) labels.push(label);
     }
   };
   const recordScales = (module: ObservedModule, [x]: readonly unknown[]): void => {
@@ -50,7 +50,7 @@ export function recordExcitations(
   };
   withForwardHooks(modules, recordScales, run);
   if (labels.length === 0) throw new ArgumentError('recordExcitations: the loader gave no batch');
-  const classes = numClasses ?? Math.max(...labels) + 1;
+  const classes = numClasses ?? labels.reduce((most, label) => Math.max(most, label), -Infinity) + 1;
   const invalid = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
   if (invalid !== undefined) throw new ArgumentError(`recordExcitations: labels must be classes 0 … ${classes - 1}, got ${invalid}`);
   return noGrad(() => {

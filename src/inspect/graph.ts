@@ -212,7 +212,7 @@ function graphText(nodes: readonly GraphNode[]): string {
     n.value === null ? '(freed)' : preview(n.value),
     n.grad === null ? '' : `grad ${preview(n.grad)}`,
   ]);
-  const widths = [0, 1, 2, 3].map((c) => Math.max(...rows.map((r) => r[c]!.length)));
+  const widths = [0, 1, 2, 3].map((c) => rows.reduce((most, r) => Math.max(most, r[c]!.length), 0));
   const lines = rows.map((row) => {
     const [name, definition, type, value, grad] = row.map((cell, c) => cell.padEnd(widths[c] ?? 0));
     return `${name} = ${definition}   ${type}   ${value}   ${grad}`.trimEnd();

@@ -184,6 +184,10 @@ describe('fastMode', () => {
     expect(String(found)).toMatch(/\n {2}input 0 {2}\[5000\] +1 +1 {2}projection /);
   });
 
+  test.runIf(process.env.CHAINRULE_LONG === '1')('checks inputs of 200,000 elements', () => {
+    expect(gradcheck((a) => a.square(), randn([200_000], leaf), { fastMode: true })).toMatchObject({ ok: true, checked: 1 });
+  });
+
   test('kinks, empty inputs and second order', () => {
     expect(gradcheck((a) => a.relu(), tensor([0, 1], leaf), { fastMode: true }).resampled).toBeGreaterThan(0);
     expect(gradcheck((a) => a.exp(), ones([0], leaf), { fastMode: true })).toMatchObject({ ok: true, checked: 0 });

@@ -217,3 +217,11 @@ describe('backwardSteps', () => {
     expect(() => backwardSteps(ones([2])).next()).toThrow(AutogradError);
   });
 });
+
+test.runIf(process.env.CHAINRULE_LONG === '1')('a graph of 150,000 nodes has a text', () => {
+  scope(() => {
+    let y: Tensor = tensor(1, leaf);
+    for (let i = 0; i < 150_000; i++) y = y.neg();
+    expect(String(graph(y)).split('\n').length).toBe(150_001);
+  });
+});

@@ -7,6 +7,7 @@ import {
   gradgradcheck,
   memory,
   noGrad,
+  ones,
   scope,
   tensor,
   zeros,
@@ -290,6 +291,19 @@ describe('recordExcitations', () => {
         [25, 49],
       ]); // prettier-ignore
       expect(nn.recordExcitations(model, batches(), { numClasses: 5 })[0]!.mean.shape).toEqual([5, 2]);
+    });
+  });
+
+  test('200,000 images in one batch', () => {
+    scope(() => {
+      const model = new nn.Sequential(new Own(2));
+      const images = 200_000;
+      const x = ones([images, 2, 1, 1]);
+      const labels = tensor(new Int32Array(images).fill(1));
+      expect(nn.recordExcitations(model, [[x, labels]])[0]!.mean.toArray()).toEqual([
+        [NaN, NaN],
+        [1, 1],
+      ]);
     });
   });
 

@@ -128,7 +128,7 @@ export function compareProjection(run: Run, analysis: Analysis, k: number): Comp
   if (p.numel === 0) return { ...comparedInput(run, p, []), numeric: null };
   const random = new Random(seed, 3 + k);
   const drawn = Float64Array.from({ length: p.numel }, () => random.normal());
-  const length = Math.hypot(...drawn);
+  const length = Math.sqrt(drawn.reduce((sum, x) => sum + x * x, 0));
   const u = drawn.map((x) => x / length);
   const above = p.withAllMoved(u, eps, () => evaluate(run, analysis));
   const below = p.withAllMoved(u, -eps, () => evaluate(run, analysis));
