@@ -7,6 +7,7 @@
  *
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
  */
+import { ArgumentError } from '../core/errors.ts';
 import type { FusedKernels, Kernels } from './interface.ts';
 import { reference } from './reference/index.ts';
 import { startTurbo } from './wasm/turbo.ts';
@@ -15,8 +16,8 @@ import { wasm, wasmFused } from './wasm/index.ts';
 export type * from './interface.ts';
 
 const wanted = typeof process === 'object' ? process.env?.CHAINRULE_KERNELS : undefined;
-if (wanted !== undefined && wanted !== 'wasm' && wanted !== 'reference') {
-  throw new Error(`CHAINRULE_KERNELS must be wasm or reference, got ${wanted}`);
+if (wanted !== undefined && !['', 'wasm', 'reference'].includes(wanted)) {
+  throw new ArgumentError(`CHAINRULE_KERNELS: expected wasm or reference, got '${wanted}'`);
 }
 
 /** The kernels in use: SIMD WebAssembly, or the reference implementation with `CHAINRULE_KERNELS=reference`. */
