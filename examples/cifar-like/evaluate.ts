@@ -38,8 +38,8 @@ export async function evaluate(
     noGrad(() => {
       const logits = model.forward(x);
       loss += F.crossEntropy(logits, y, { reduction: 'sum' }).item();
-      predictions.push(...logits.argmax(1).data());
-      labels.push(...y.data());
+      for (const prediction of logits.argmax(1).data()) predictions.push(prediction);
+      for (const label of y.data()) labels.push(label);
     });
   }
   const correct = predictions.filter((p, i) => p === labels[i]).length;

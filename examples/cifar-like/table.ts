@@ -2,6 +2,7 @@
  * The table that a run prints at its end, and the numbers in it.
  */
 import { clock } from './display.ts';
+import { printable } from './text.ts';
 
 /** A number for each class and channel; null for a class without images. */
 type ByClass = readonly (readonly (number | null)[])[];
@@ -70,7 +71,7 @@ export function count(n: number): string {
 
 /** Returns the results as lines of text with aligned columns. */
 export function textTable(results: readonly Result[]): string {
-  const rows = [[...COLUMNS], ...results.map(cells)];
+  const rows = [[...COLUMNS], ...results.map(cells)].map((row) => row.map(printable));
   const widths = COLUMNS.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
   // The names are aligned to the left, the numbers to the right.
   const pad = (cell: string, c: number) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!));

@@ -101,8 +101,8 @@ interface Axis {
 
 /** Makes an axis of round numbers from 0 to 100 that covers `values`. */
 function axisFor(values: readonly number[]): Axis {
-  const least = Math.min(...values);
-  const greatest = Math.max(...values);
+  const least = values.reduce((a, b) => Math.min(a, b));
+  const greatest = values.reduce((a, b) => Math.max(a, b));
   // The smallest step that gives at most six intervals.
   const step = [1, 2, 5, 10, 20].find((s) => (greatest - least) / s <= 6) ?? 20;
   // 0.3 of a step is the least margin on each side.

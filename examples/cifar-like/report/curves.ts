@@ -1,7 +1,7 @@
 /**
  * Turns metrics.jsonl into the curves of the report's charts.
  */
-import type { Metric } from '../run-folder.ts';
+import type { Metric } from '../metrics.ts';
 import type { Result } from '../table.ts';
 
 /** The values of a curve at the steps of a chart; null where it has none. */
@@ -31,7 +31,7 @@ const POINTS = 500;
 export const SMOOTHING_SHARE = 0.03;
 
 export function curvesOf(metrics: readonly Metric[], results: readonly Result[]): Curves {
-  const last = Math.max(...metrics.map((m) => m.step), 1);
+  const last = metrics.reduce((most, { step }) => Math.max(most, step), 1);
   const steps = chartSteps(metrics, last);
   const window = Math.max(1, Math.round(last * SMOOTHING_SHARE));
   const curves = results.map(({ net, title }) => {
@@ -44,8 +44,8 @@ export function curvesOf(metrics: readonly Metric[], results: readonly Result[])
     return {
       net,
       title,
-      loss: at(steps, smooth(losses, window)),
-      accuracy: at(steps, smooth(accuracies, window)),
+      loss: smoothAt(steps, losses, window),
+      accuracy: smoothAt(steps, accuracies, window),
       lr: at(steps, learningRates),
       testLoss: steps.map((s) => test.get(s)?.testLoss ?? null),
       testAccuracy: steps.map((s) => percentage(test.get(s)?.testAccuracy)),
@@ -74,15 +74,18 @@ function at(steps: readonly number[], values: readonly number[]): Column {
   return steps.map((s) => values[s - 1] ?? null);
 }
 
-/** Returns the means over a centred window, which is shorter near both ends. */
-function smooth(values: readonly number[], window: number): number[] {
-  // sums[i] is the sum of the first i values, so that each mean takes one subtraction.
-  const sums = [0];
-  for (const v of values) sums.push(sums.at(-1)! + v);
+/**
+ * Returns the means over a centred window at the steps that are drawn; the window is shorter near both ends. Each mean is summed by
+ * itself: a difference of running sums would lose every value after a spike.
+ */
+function smoothAt(steps: readonly number[], values: readonly number[], window: number): Column {
   const half = Math.floor(window / 2);
-  return values.map((_, i) => {
-    const from = Math.max(0, i - half);
-    const to = Math.min(values.length, i + half + 1);
-    return (sums[to]! - sums[from]!) / (to - from);
+  return steps.map((step) => {
+    if (step > values.length) return null;
+    const from = Math.max(0, step - 1 - half);
+    const to = Math.min(values.length, step + half);
+    let sum = 0;
+    for (let i = from; i < to; i++) sum += values[i]!;
+    return sum / (to - from);
   });
 }
