@@ -1,6 +1,7 @@
 /**
  * The training and test images of a run, and their transforms.
  */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
@@ -46,7 +47,36 @@ export function chooseData(settings: Settings): Data {
   if (settings.batchSize > train.length) {
     throw new UsageError(`--batch-size: expected at most the ${train.length} training images, got ${settings.batchSize}; make it smaller`);
   }
+  checkSteps(train.length, settings);
   return { ...source, train, test, shape: imageOf(test, 0).shape };
+}
+
+/** Images per block that `digestOf` hashes. */
+const BLOCK = 500;
+
+/**
+ * Returns the SHA-256 of the images and labels of a run, so that a run does not go on with others; null for generated images, which
+ * the settings determine.
+ */
+export function digestOf({ train, test }: Data, { data }: Settings): string | null {
+  if (data === 'synthetic') return null;
+  const hash = createHash('sha256');
+  for (const dataset of [train, test]) {
+    hash.update(`${dataset.length} `);
+    for (let start = 0; start < dataset.length; start += BLOCK) {
+      const indices = Array.from({ length: Math.min(BLOCK, dataset.length - start) }, (_, i) => start + i);
+      for (const { data: values } of batchOf(dataset, indices)) hash.update(values);
+    }
+  }
+  return hash.digest('hex');
+}
+
+/** Throws a UsageError for more steps than can be counted. */
+function checkSteps(images: number, { epochs, batchSize, maxSteps }: Settings): void {
+  const steps = Math.floor(images / batchSize);
+  if (maxSteps !== null || Number.isSafeInteger(epochs * steps)) return;
+  const most = Math.floor(Number.MAX_SAFE_INTEGER / steps);
+  throw new UsageError(`--epochs: expected at most ${most} of ${steps} steps, got ${epochs}; make it smaller`);
 }
 
 function loadSource(settings: Settings): Source {
@@ -62,12 +92,17 @@ function loadSource(settings: Settings): Source {
 
 /** Returns one image as it is stored, before any transform. */
 export function imageOf(dataset: Dataset<ImageAndLabel>, index: number): { data: Float32Array; shape: readonly number[]; label: number } {
-  if (!dataset.getBatch) throw new TypeError('imageOf: the datasets of this example make batches');
-  // The datasets of this example draw no random numbers, so the generator must not be called.
-  const [image, label] = dataset.getBatch([index], () => {
-    throw new TypeError('imageOf: this dataset draws random numbers');
-  });
+  const [image, label] = batchOf(dataset, [index]);
   return { data: image.data, shape: image.shape.slice(1), label: label.data[0]! };
+}
+
+/** Returns images as they are stored, and their labels. */
+function batchOf(dataset: Dataset<ImageAndLabel>, indices: readonly number[]): ImageAndLabel {
+  if (!dataset.getBatch) throw new TypeError('batchOf: the datasets of this example make batches');
+  // The datasets of this example draw no random numbers, so the generator must not be called.
+  return dataset.getBatch(indices, () => {
+    throw new TypeError('batchOf: this dataset draws random numbers');
+  });
 }
 
 /** Returns the first `count` images; all of them if `count` is null. */

@@ -14,8 +14,9 @@ export interface Display {
   end(): void;
 }
 
-export function makeDisplay(output: NodeJS.WriteStream): Display {
-  return output.isTTY ? new BarDisplay(output) : new LineDisplay(output);
+/** A bar needs escape codes, which a terminal with TERM=dumb does not have. */
+export function makeDisplay(output: NodeJS.WriteStream, terminal = process.env.TERM): Display {
+  return output.isTTY && terminal !== 'dumb' ? new BarDisplay(output) : new LineDisplay(output);
 }
 
 /** Exponential moving averages of loss and accuracy, and the speed of recent steps. */
@@ -81,7 +82,7 @@ class BarDisplay implements Display {
     this.end();
     const format = `${net.padEnd(10)} {bar} {value}/{total}  loss {loss}  acc {accuracy}  {speed} images/s  {left} left`;
     // The figures need 74 columns; the bar gets the rest.
-    const barsize = Math.min(40, Math.max(8, this.#output.columns - 74));
+    const barsize = Math.min(40, Math.max(8, (this.#output.columns || 80) - 74));
     // No graceful exit: the run handles Ctrl-C itself, because it saves first.
     const bar = new SingleBar(
       { format, barsize, fps: 10, stream: this.#output, hideCursor: true, gracefulExit: false },

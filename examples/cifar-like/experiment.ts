@@ -2,6 +2,7 @@
  * A run: trains and tests one net after the other, records metrics, and saves checkpoints from which a stopped run resumes.
  */
 import type { Stateful } from 'chainrule';
+import { extraOf, netsOf, type Saved } from './checkpoint.ts';
 import type { Data } from './data.ts';
 import type { Display } from './display.ts';
 import { RunError } from './errors.ts';
@@ -9,40 +10,11 @@ import { evaluate } from './evaluate.ts';
 import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
 import { excitationsOf } from './excitations.ts';
 import { makeModel, parameterCount, titleOf } from './model.ts';
-import type { Settings } from './options.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
 
-/** What a checkpoint stores beside the states of net, optimizer, schedule and loader. */
-interface CheckpointExtra {
-  /** Index of the net being trained, in the order of `netsOf`. */
-  readonly phase: number;
-  readonly step: number;
-  readonly seconds: number;
-  /** `evaluatedAt` of the Progress. Files have the older name. */
-  readonly glancedAt: number;
-  /** Results of the nets that are finished. */
-  readonly results: readonly Result[];
-}
-
-function extraOf(phase: number, { step, seconds, evaluatedAt }: Progress, results: readonly Result[]): CheckpointExtra {
-  return { phase, step, seconds, glancedAt: evaluatedAt, results };
-}
-
-/** Returns the progress stored in a checkpoint; that of a net not yet trained if there is none. */
-function progressIn(extra: CheckpointExtra | null): Progress {
-  if (extra === null) return { step: 0, seconds: 0, evaluatedAt: 0 };
-  return { step: extra.step, seconds: extra.seconds, evaluatedAt: extra.glancedAt };
-}
-
 /** Time between two checkpoints within an epoch, in milliseconds. The end of every epoch has one as well. */
 const SAVE_INTERVAL_MS = 10_000;
-
-/** Returns the nets of a run in the order in which they are trained. */
-function netsOf({ se }: Settings): Result['net'][] {
-  if (se === null) return ['plain', 'se'];
-  return se ? ['se'] : ['plain'];
-}
 
 /**
  * Trains the nets that the run in `folder` has not finished, and returns the results of all. Returns null if it was stopped; its
@@ -57,39 +29,51 @@ export async function runExperiment(
   stopRequested: () => boolean,
 ): Promise<Result[] | null> {
   const { settings } = folder;
-  const saved = folder.rewind() as CheckpointExtra | null;
+  const saved = folder.readCheckpoint();
   const results = [...(saved?.results ?? [])];
   const nets = netsOf(settings);
   for (let phase = saved?.phase ?? 0; phase < nets.length; phase++) {
     const net = nets[phase]!;
     const training = prepare(makeModel(settings, net === 'se', data.shape[0]!), data, settings);
     const resumed = saved?.phase === phase ? saved : null;
-    if (resumed !== null) folder.restore(statesOf(training));
-    const progress = progressIn(resumed);
+    const progress: Progress = resumed?.progress ?? { step: 0, seconds: 0, evaluatedAt: 0 };
     const save = (): void => {
       checkFinite(training, progress.step);
-      folder.save(statesOf(training), extraOf(phase, progress, results));
+      folder.save(statesOf(training), extraOf(settings, phase, progress, results));
     };
     try {
-      // Skipped if the checkpoint was written after this net had been tested.
-      if (results.length === phase) {
-        const result = await trainNet(net, { training, progress, data, folder, display, save, stopRequested });
-        if (result === null) {
-          save();
-          return null;
-        }
-        results.push(result);
-        folder.saveWeights(net, training.model.stateDict());
-        save();
-      }
+      begin(training, resumed, folder);
+      // Before the first metric: from here on, metrics without a checkpoint mean that the checkpoint was lost.
+      if (saved === null) save();
+      // A net is skipped if the checkpoint was written after it had been tested.
+      const isFinished =
+        results.length > phase || (await finishNet(net, { training, progress, data, folder, display, save, stopRequested }, results));
+      if (!isFinished) return null;
     } catch (error) {
-      if (!(error instanceof NotFinite)) throw error;
-      throw runErrorFor(error, titleOf(settings.model, net === 'se'), folder);
+      throw error instanceof NotFinite ? runErrorFor(error, titleOf(settings.model, net === 'se'), folder) : error;
     }
     training.model.dispose();
     training.optimizer.dispose();
   }
   return results;
+}
+
+/** Trains and tests one net, saves it, and adds its result; returns false if it was stopped, after saving too. */
+async function finishNet(net: Result['net'], run: NetRun, results: Result[]): Promise<boolean> {
+  const result = await trainNet(net, run);
+  if (result !== null) {
+    results.push(result);
+    run.folder.saveWeights(net, run.training.model.stateDict());
+  }
+  run.save();
+  return result !== null;
+}
+
+/** Puts the training back to its checkpoint, if there is one. Metrics are cut only when the checkpoint has proved to fit. */
+function begin(training: Training, saved: Saved | null, folder: RunFolder): void {
+  if (saved === null) return;
+  folder.restore(statesOf(training));
+  folder.cutMetrics(saved.metricsBytes);
 }
 
 function statesOf({ model, optimizer, scheduler, loader }: Training): Record<string, Stateful> {
@@ -165,7 +149,7 @@ function checkFinite({ model }: Training, step: number): void {
 
 /** Returns the error for the user: where the number appeared, which checkpoint is left, and what to change. */
 function runErrorFor({ step, message }: NotFinite, title: string, folder: RunFolder): RunError {
-  const kept = folder.hasCheckpoint ? `the last good checkpoint is kept in ${folder.dir}` : 'there was no checkpoint yet';
+  const kept = folder.hasProgress ? `the last good checkpoint is kept in ${folder.dir}` : 'there was no checkpoint yet';
   return new RunError(
     `${title}, step ${step}: ${message}, expected a finite number; ${kept}; start again with a --lr below ${folder.settings.lr}`,
   );

@@ -1,19 +1,28 @@
 /**
  * The command `npm start`, from its arguments to its exit code.
  */
-import { ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
-import { chooseData, type Data } from './data.ts';
+import { resolve as absolute } from 'node:path';
+import { AnomalyError, ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
+import { chooseData, type Data, digestOf } from './data.ts';
 import { makeDisplay } from './display.ts';
-import { RunError, UsageError } from './errors.ts';
+import { report, RunError, UsageError } from './errors.ts';
 import { runExperiment } from './experiment.ts';
-import { type Command, flagOf, helpText, parseCommand, type Settings } from './options.ts';
+import { prepare } from './loop.ts';
+import { makeModel } from './model.ts';
+import { checkNpm, type Command, flagOf, helpText, optionNames, parseCommand, type Settings } from './options.ts';
 import { writeReport } from './report/report.ts';
-import { RunFolder } from './run-folder.ts';
+import { resumeCommand, RunFolder } from './run-folder.ts';
+import { outputSettled, StopRequest } from './stop.ts';
 import { textTable } from './table.ts';
+import { printable } from './text.ts';
 
-/** Runs the command and returns its exit code: 0 finished, 1 cannot continue, 2 bad options, 130 stopped by Ctrl-C. */
+/**
+ * Runs the command and returns its exit code: 0 finished, 1 cannot continue, 2 bad options. A run that a signal stopped returns
+ * the code of a shell: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+ */
 export async function main(args: readonly string[]): Promise<number> {
   try {
+    checkNpm('start', optionNames());
     const command = parseCommand(args);
     if (command.kind === 'help') {
       console.log(helpText());
@@ -22,9 +31,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (command.threads !== null) setNumThreads(command.threads);
     return await run(command);
   } catch (error) {
-    if (error instanceof UsageError) return fail(error, 2);
-    if (error instanceof RunError || error instanceof ChainruleError) return fail(error, 1);
-    throw error;
+    return report(error, { ChainruleError, AnomalyError });
   }
 }
 
@@ -38,55 +45,79 @@ async function run(command: Exclude<Command, { kind: 'help' }>): Promise<number>
   }
 }
 
-function fail({ message }: Error, code: number): number {
-  console.error(`error: ${message}`);
-  return code;
-}
-
-/** Starts a new run. Data is loaded before the folder is made, so that a run without data leaves no folder behind. */
+/** Starts a new run. Everything that depends on options is made before the folder, so that a run that cannot start leaves none. */
 async function start({ dir: requested, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
   const dir = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
   RunFolder.checkNew(dir);
   const data = chooseData(settings);
-  return runIn(RunFolder.create(dir, settings), data);
+  checkTrainable(settings, data);
+  return runIn(RunFolder.create(dir, settings, digestOf(data, settings)), data);
 }
 
-/** Continues a run. Options given again must equal those in its config.json. */
+/** Throws what the settings make net, optimizer or schedule throw. */
+function checkTrainable(settings: Settings, data: Data): void {
+  const { model, optimizer } = prepare(makeModel(settings, true, data.shape[0]!), data, settings);
+  model.dispose();
+  optimizer.dispose();
+}
+
+/** Continues a run. Options given again must equal those in its config.json; only the folder of equal data may be another. */
 async function resume({ dir, given, out }: Extract<Command, { kind: 'resume' }>): Promise<number> {
   const folder = RunFolder.open(dir);
+  try {
+    checkGiven(folder, given, out);
+    const settings = { ...folder.settings, dataDir: given.dataDir ?? folder.settings.dataDir };
+    const data = chooseData(settings);
+    folder.checkData(digestOf(data, settings));
+    return await runIn(folder, data);
+  } finally {
+    folder.close();
+  }
+}
+
+function checkGiven(folder: RunFolder, given: Partial<Settings>, out: string | null): void {
+  const { dir, settings } = folder;
   for (const key of Object.keys(given) as (keyof Settings)[]) {
-    const stored = folder.settings[key];
+    const stored = settings[key];
     const value = given[key];
-    if (value === stored) continue;
+    const mayDiffer = key === 'dataDir' && folder.dataDigest !== null;
+    if (value === stored || mayDiffer) continue;
     throw new UsageError(
       `${flagOf(key)}: expected ${String(stored)}, as in ${folder.path('config.json')}, got ${String(value)}; leave it out to go on`,
     );
   }
-  if (out !== null && out !== dir) throw new UsageError(`--out: expected ${dir}, the folder to resume, got ${out}; leave --out out`);
-  return runIn(folder, chooseData(folder.settings));
+  if (out === null || absolute(out) === absolute(dir)) return;
+  throw new UsageError(`--out: expected ${dir}, the folder to resume, got ${out}; leave --out out`);
 }
 
+/** Trains what the run in `folder` has not finished, writes the report, and closes the folder. */
 async function runIn(folder: RunFolder, data: Data): Promise<number> {
   const display = makeDisplay(process.stdout);
-  let stoppedAt: number | null = null;
-  const stop = (): void => {
-    // A second Ctrl-C exits at once; the last checkpoint is complete. Signals within a second count as one, as npm sends each twice.
-    if (stoppedAt !== null && performance.now() - stoppedAt > 1000) process.exit(130);
-    stoppedAt ??= performance.now();
-  };
-  process.on('SIGINT', stop);
-  try {
-    const results = await runExperiment(folder, data, display, () => stoppedAt !== null);
-    if (results === null) {
-      display.note(`Stopped and saved. Go on with: npm start -- --resume ${folder.dir}`);
-      return 130;
-    }
-    const report = writeReport(folder, results, data);
-    display.note(`\n${textTable(results)}\n\nReport: ${report}`);
-    return 0;
-  } finally {
+  const leave = (): void => {
     display.end();
-    process.off('SIGINT', stop);
     folder.close();
+  };
+  const stop = new StopRequest(leave);
+  try {
+    const results = await runExperiment(folder, data, display, () => stop.isSet);
+    if (results !== null) {
+      const path = writeReport(folder, results, data);
+      display.note(`\n${textTable(results)}\n\nReport: ${printable(path)}`);
+    } else if (stop.outputProblem === null) {
+      display.note(`Stopped and saved. Go on with: ${resumeCommand(folder.dir)}`);
+    }
+    await outputSettled();
+    if (stop.outputProblem !== null) throw outputError(stop.outputProblem, folder, results !== null);
+    return results === null ? stop.code : 0;
+  } finally {
+    leave();
+    stop.dispose();
   }
+}
+
+function outputError(problem: string, folder: RunFolder, isFinished: boolean): RunError {
+  const state = isFinished
+    ? `the run is finished, its report is in ${folder.dir}`
+    : `stopped and saved, go on with ${resumeCommand(folder.dir)}`;
+  return new RunError(`standard output: cannot write (${problem}); ${state}`);
 }

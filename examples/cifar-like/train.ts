@@ -4,6 +4,6 @@
  *   npm start
  *   npm start -- --help
  */
-import { main } from './main.ts';
+import { launch } from './launch.ts';
 
-process.exitCode = await main(process.argv.slice(2));
+await launch(async () => (await import('./main.ts')).main);

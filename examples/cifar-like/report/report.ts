@@ -8,6 +8,7 @@ import { INTERIM_IMAGES } from '../loop.ts';
 import { flagOf, matters, type Settings } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
 import { cells, COLUMNS, count, gain, percent, points, type Result } from '../table.ts';
+import { shellWord } from '../text.ts';
 import { confusionOf } from './confusion.ts';
 import { curvesOf, SMOOTHING_SHARE } from './curves.ts';
 import { embeddedJson, Html, html } from './html.ts';
@@ -20,7 +21,7 @@ const packageFile = (name: string): Html => new Html(readFileSync(createRequire(
 
 /** Writes the report into the run's folder and returns its path. */
 export function writeReport(folder: RunFolder, results: readonly Result[], data: Data): string {
-  return folder.writeText('report.html', page(folder, results, data).text);
+  return folder.writeReport(page(folder, results, data).text);
 }
 
 function page(folder: RunFolder, results: readonly Result[], data: Data): Html {
@@ -198,7 +199,7 @@ function commandOf(settings: Settings): string {
   const words = ['npm start --'];
   if (se !== null) words.push(se ? '--se' : '--no-se');
   for (const key of Object.keys(others) as (keyof typeof others)[]) {
-    if (others[key] !== null && matters(key, settings)) words.push(`${flagOf(key)} ${others[key]}`);
+    if (others[key] !== null && matters(key, settings)) words.push(`${flagOf(key)} ${shellWord(String(others[key]))}`);
   }
   return words.join(' ');
 }
