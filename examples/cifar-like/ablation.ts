@@ -4,6 +4,6 @@
  *   npm run ablation
  *   npm run ablation -- --help
  */
-import { ablate } from './ablation/run.ts';
+import { launch } from './launch.ts';
 
-process.exitCode = await ablate(process.argv.slice(2));
+await launch(async () => (await import('./ablation/run.ts')).ablate);

@@ -15,19 +15,24 @@ export interface Cell {
 }
 
 /**
- * Trains and tests a net as `npm start` does, and frees it.
+ * Trains and tests a net as `npm start` does, and frees it; returns null if it was stopped.
  *
  * Throws: NotFinite if the loss becomes NaN or infinite
  */
-export async function measure(settings: Settings, make: (inChannels: number) => Net): Promise<Cell> {
+export async function measure(
+  settings: Settings,
+  make: (inChannels: number) => Net,
+  stopRequested: () => boolean = () => false,
+): Promise<Cell | null> {
   const data = chooseData(settings);
   const model = make(data.shape[0]!);
   const training = prepare(model, data, settings);
   try {
     const progress = { step: 0, seconds: 0, evaluatedAt: 0 };
-    await train(training, { ...data, test: null }, settings, progress, {});
-    const tested = await evaluate(model, data.test, { batchSize: settings.batchSize, transform: data.testTransform });
-    return { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested!.accuracy };
+    if (!(await train(training, { ...data, test: null }, settings, progress, { stopRequested }))) return null;
+    const { batchSize } = settings;
+    const tested = await evaluate(model, data.test, { batchSize, transform: data.testTransform, stopRequested });
+    return tested && { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested.accuracy };
   } finally {
     training.optimizer.dispose();
     model.dispose();

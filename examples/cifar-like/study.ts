@@ -81,7 +81,7 @@ for (const seed of SEEDS) {
     if (!isSelected || existsSync(fileOf(variant, seed))) continue;
     const start = performance.now();
     const settings: Settings = { ...defaultSettings(), context: variant.context, seed, dataSeed: seed };
-    const cell = await measure(settings, () => variant.make(seed));
+    const cell = (await measure(settings, () => variant.make(seed)))!;
     writeFileAtomic(fileOf(variant, seed), new TextEncoder().encode(`${JSON.stringify(cell)}\n`));
     console.log(`${name}: ${(100 * cell.testAccuracy).toFixed(2)} % in ${((performance.now() - start) / 1000).toFixed(0)} s`);
   }

@@ -3,7 +3,7 @@
  */
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors.ts';
-import { GATES, parseCommand, type Settings, SQUEEZES } from '../options.ts';
+import { checkNpm, GATES, optionNames, parseCommand, type Settings, SQUEEZES } from '../options.ts';
 import { PLACEMENTS } from '../resnet.ts';
 
 /** The properties that an ablation varies, and their values. */
@@ -32,14 +32,16 @@ export interface Plan {
 const OWN_OPTIONS = { factors: 'string', seeds: 'string', out: 'string', full: 'boolean', help: 'boolean' } as const;
 
 /** Options of `npm start` that this command rejects, and what to write instead. */
-const REJECTED_OPTIONS: Readonly<Record<string, string>> = {
-  seed: 'write --seeds 0,1,2',
-  'data-seed': 'each seed fixes the images too; write --seeds 0,1,2',
-  se: 'the net without SE is a row of its own; leave it out',
-  'no-se': 'the net without SE is a row of its own; leave it out',
-  resume: 'the same command goes on where it stopped; leave it out',
-  'detect-anomaly': 'find the NaN with npm start; leave it out',
-};
+const REJECTED_OPTIONS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    seed: 'write --seeds 0,1,2',
+    'data-seed': 'each seed fixes the images too; write --seeds 0,1,2',
+    se: 'the net without SE is a row of its own; leave it out',
+    'no-se': 'the net without SE is a row of its own; leave it out',
+    resume: 'the same command goes on where it stopped; leave it out',
+    'detect-anomaly': 'find the NaN with npm start; leave it out',
+  }),
+);
 
 const DEFAULT_MODEL = ['--model', 'resnet20'];
 /** A limit of steps in place of whole epochs, so that the default plan takes a reasonable time. */
@@ -54,6 +56,10 @@ type OwnValues = Partial<Record<keyof typeof OWN_OPTIONS, string>>;
  * Throws: UsageError with a one-line message: option, expected, got, what to do
  */
 export function planOf(args: readonly string[]): Plan | null {
+  checkNpm(
+    'ablation',
+    [...Object.keys(OWN_OPTIONS), ...optionNames()].filter((name) => name !== 'help'),
+  );
   const { own, rest } = split(args);
   if (own.help !== undefined) return null;
   const given = (name: string): boolean => rest.some((arg) => arg === name || arg.startsWith(`${name}=`));
@@ -79,9 +85,8 @@ function split(args: readonly string[]): { own: OwnValues; rest: string[] } {
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     const { name, value, index, inlineValue } = token;
-    if (REJECTED_OPTIONS[name] !== undefined) {
-      throw new UsageError(`--${name}: expected an option of the ablation, got one of a single run; ${REJECTED_OPTIONS[name]}`);
-    }
+    const instead = REJECTED_OPTIONS.get(name);
+    if (instead !== undefined) throw new UsageError(`--${name}: expected an option of the ablation, got one of a single run; ${instead}`);
     if (!isOwn(name)) continue;
     if (OWN_OPTIONS[name] === 'string' && (value === undefined || value === '' || value.startsWith('--'))) {
       const got = value === undefined ? 'nothing' : `'${value}'`;

@@ -2,20 +2,23 @@
  * The command `npm run ablation`, from its arguments to its exit code.
  */
 import { join } from 'node:path';
-import { ChainruleError, setNumThreads } from 'chainrule';
+import { AnomalyError, ChainruleError, setNumThreads } from 'chainrule';
 import { writeFileAtomic } from 'chainrule/io';
+import { chooseData, digestOf } from '../data.ts';
 import { clock } from '../display.ts';
-import { RunError, UsageError } from '../errors.ts';
+import { report, RunError } from '../errors.ts';
 import { NotFinite } from '../loop.ts';
 import { measure } from '../measure.ts';
-import { makeModel, titleOf } from '../model.ts';
+import { makeModel, type Net, titleOf } from '../model.ts';
+import { outputSettled, StopRequest } from '../stop.ts';
+import { printable } from '../text.ts';
 import { helpText, type Plan, planOf, type Variant } from './plan.ts';
 import { type Outcome, Results, settingsOf } from './results.ts';
 import { chart, markdownTable } from './show.ts';
 
 /**
  * Trains the unfinished cells of the plan, and writes table and chart after each. Returns the exit code: 0 finished, 1 cannot
- * continue, 2 bad options.
+ * continue, 2 bad options, or that of a shell if a signal stopped it (130 for Ctrl-C).
  */
 export async function ablate(args: readonly string[]): Promise<number> {
   try {
@@ -25,40 +28,63 @@ export async function ablate(args: readonly string[]): Promise<number> {
       return 0;
     }
     if (plan.threads !== null) setNumThreads(plan.threads);
-    const results = new Results(plan.dir);
-    await runMissing(plan, results);
-    const files = write(plan, results);
-    console.log(`\n${markdownTable(results.rows(plan), plan)}\n\n${files.join('\n')}`);
-    return 0;
+    return await run(plan);
   } catch (error) {
-    if (!(error instanceof UsageError || error instanceof RunError || error instanceof ChainruleError)) throw error;
-    console.error(`error: ${error.message}`);
-    return error instanceof UsageError ? 2 : 1;
+    return report(error, { ChainruleError, AnomalyError });
   }
 }
 
-/** Trains all variants with one seed, then with the next, so that a plan stopped early has compared all variants. */
-async function runMissing(plan: Plan, results: Results): Promise<void> {
+async function run(plan: Plan): Promise<number> {
+  // Before the folder is made, so that a plan without data leaves none.
+  const { settings } = plan.variants[0]!;
+  const results = new Results(plan.dir, digestOf(chooseData(settings), settings));
+  const stop = new StopRequest(() => results.close());
+  const goOn = 'repeat the command to train the cells that are missing';
+  try {
+    const isFinished = await runMissing(plan, results, stop);
+    if (isFinished) print(`\n${markdownTable(results.rows(plan), plan)}\n\n${write(plan, results).map(printable).join('\n')}`);
+    else if (stop.outputProblem === null) print(`Stopped. Finished cells are kept; ${goOn}`);
+    await outputSettled();
+    if (stop.outputProblem === null) return isFinished ? 0 : stop.code;
+    throw new RunError(`standard output: cannot write (${stop.outputProblem}); finished cells are kept in ${plan.dir}, ${goOn}`);
+  } finally {
+    results.close();
+    stop.dispose();
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/**
+ * Trains all variants with one seed, then with the next, so that a plan stopped early has compared all variants. Returns false if it
+ * was stopped.
+ */
+async function runMissing(plan: Plan, results: Results, stop: StopRequest): Promise<boolean> {
   const cells = plan.seeds.flatMap((seed) => plan.variants.map((variant) => ({ seed, variant })));
   for (const [i, { seed, variant }] of cells.entries()) {
     // Finished earlier. The standard net occurs once for every factor.
     if (results.get(variant, seed) !== undefined) continue;
     const start = performance.now();
-    const outcome = await outcomeOf(variant, seed);
+    const outcome = await outcomeOf(variant, seed, stop);
+    if (outcome === null) return false;
     results.add(variant, seed, outcome);
     write(plan, results);
     const result = 'testAccuracy' in outcome ? `${(100 * outcome.testAccuracy).toFixed(2)} %` : `diverged at step ${outcome.divergedAt}`;
     const name = `${variant.group}: ${variant.label}, seed ${seed}`;
     const seconds = (performance.now() - start) / 1000;
-    console.log(`${i + 1}/${cells.length}  ${name}: ${result} in ${clock(seconds)}`);
+    print(`${i + 1}/${cells.length}  ${name}: ${result} in ${clock(seconds)}`);
   }
+  return true;
 }
 
-/** Trains and tests the net of one cell. */
-async function outcomeOf(variant: Variant, seed: number): Promise<Outcome> {
+/** Trains and tests the net of one cell; returns null if it was stopped. */
+async function outcomeOf(variant: Variant, seed: number, stop: StopRequest): Promise<Outcome | null> {
   const settings = settingsOf(variant, seed);
+  const make = (inChannels: number): Net => makeModel(settings, variant.se, inChannels);
   try {
-    return await measure(settings, (inChannels) => makeModel(settings, variant.se, inChannels));
+    return await measure(settings, make, () => stop.isSet);
   } catch (error) {
     // Some gates diverge at a learning rate that suits the others. That is a result as well.
     if (error instanceof NotFinite) return { divergedAt: error.step };
