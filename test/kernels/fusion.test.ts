@@ -122,6 +122,19 @@ describe('batch norm, ReLU and their gradients', () => {
     });
   });
 
+  test('an input without references is not freed by a call that was deferred', () => {
+    const o = operands([8, 16, 2, 2], 'float32', 1, false);
+    // As for a caller of kernels outside operations.
+    for (const v of [o.x, o.norm.scale, o.norm.offset]) v.storage.refs = 0;
+    deferring.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.y);
+    const y = read(o.y);
+    expect([o.x, o.norm.scale, o.norm.offset].map((v) => v.storage.freed)).toEqual([false, false, false]);
+    eager.batchNormApply(o.x, o.norm.scale, o.norm.offset, o.z);
+    expect(y).toEqual(read(o.z));
+    for (const v of [o.x, o.norm.scale, o.norm.offset]) v.storage.retain();
+    release(o);
+  });
+
   test('∞ − ∞ in batch norm lets the gradient through, as NaN does', () => {
     freed(() => {
       const results = [eager, deferring].map((k) => {

@@ -12,7 +12,7 @@ type Inputs = Readonly<Record<string, View>>;
 /** A kernel that reads `inputs` and writes y. It allocates nothing, as its caller may hold views of the whole memory. */
 type Kernel<I> = (inputs: I, y: View) => void;
 
-/** The pending call `kernel(inputs, y)`; see `deferCall`. */
+/** A call `kernel(inputs, y)`; see `deferCall`. */
 export class DeferredCall<I extends Inputs> implements PendingCall {
   readonly kernel: Kernel<I>;
   readonly y: View;
@@ -24,12 +24,17 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
     // Copies of the views, as the tensors may be released before the call runs.
     this.inputs = Object.fromEntries(Object.entries(inputs).map(([name, v]) => [name, copyOfView(v)])) as I;
     this.y = copyOfView(y);
-    for (const s of storagesOf(inputs)) s.retain();
-    this.#attach(inputs);
   }
 
   get output(): Storage {
     return this.y.storage;
+  }
+
+  /** Makes the call pending. */
+  defer(): void {
+    const inputs = this.inputs!;
+    for (const s of storagesOf(inputs)) s.retain();
+    this.#attach(inputs);
   }
 
   run(): void {
@@ -71,11 +76,16 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
 /**
  * Defers the call `kernel(inputs, y)` until y is read or written, or an input is written. The result is bitwise identical to that of an
  * immediate call. If y is freed first, the call is dropped. Until then the call retains its inputs.
+ *
+ * Deferring never shortens the life of an input. An input without references that no running operation owns would be freed when the call
+ * releases it, so the call then runs at once.
  */
-export function deferCall<I extends Inputs>(kernel: Kernel<I>, inputs: I, y: View): DeferredCall<I> {
+export function deferCall<I extends Inputs>(kernel: Kernel<I>, inputs: I, y: View): void {
   for (const v of Object.values(inputs)) materialize(v, 'read');
   materialize(y, 'write');
-  return new DeferredCall(kernel, inputs, y);
+  const canRetain = Object.values(inputs).every(({ storage }) => storage.refs > 0 || storage.isTemporary);
+  if (canRetain) new DeferredCall(kernel, inputs, y).defer();
+  else kernel(inputs, y);
 }
 
 /** Returns the pending call of `kernel` that writes exactly this view y, or null. */
