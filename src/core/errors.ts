@@ -49,6 +49,9 @@ export class AnomalyError extends ChainruleError {}
 /** WebAssembly memory is exhausted. */
 export class OutOfMemoryError extends ChainruleError {}
 
+/** With CHAINRULE_CHECKED_MEMORY=1: memory outside a block, or of a freed block, was accessed. A bug of this library. */
+export class CheckedMemoryError extends ChainruleError {}
+
 /** A worker thread failed, ended or stalled during a kernel. The values that the operation was writing are undefined. */
 export class WorkerError extends ChainruleError {}
 

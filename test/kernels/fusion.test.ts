@@ -56,7 +56,7 @@ type Operands = ReturnType<typeof operands>;
 /** Accesses that may come between two kernels. */
 const TOUCHES = {
   nothing: () => {},
-  'y is read': ({ y }: Operands) => void addressOf(y),
+  'y is read': ({ y }: Operands) => void (y.storage.freed || addressOf(y)),
   'z is read': ({ z }: Operands) => void addressOf(z),
   'the gradient is read': ({ dy }: Operands) => void addressOf(dy),
   'g and the gradient are added': ({ g, dy, dx }: Operands) => kernels.binary('add', g, dy, dx),

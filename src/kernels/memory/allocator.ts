@@ -5,6 +5,7 @@
  * list, best fit, and are coalesced when freed. A training step reuses the blocks that the previous step freed.
  */
 import { OutOfMemoryError } from '../../core/errors.ts';
+import { CheckedMemory, isMemoryChecked } from './checked-memory.ts';
 import { Storage } from './storage.ts';
 import { growMemory, MAX_PAGES, memoryPages, PAGE, STATIC_BASE } from './wasm-memory.ts';
 
@@ -35,6 +36,8 @@ let currentOp = 'tensor';
 /** Storages allocated by the calls of withTemporaries that are running, innermost last. */
 const temporaries: Storage[] = [];
 let openCalls = 0;
+/** Redzones and poison around all blocks; null unless CHAINRULE_CHECKED_MEMORY=1. */
+const checked = isMemoryChecked ? new CheckedMemory({ take: takeBlock, put: putBlock }) : null;
 
 /** Returns the bytes requested for live storages, their peak, and the memory's size in pages of 64 KiB. */
 export function memoryUse(): { bytes: number; peakBytes: number; pages: number } {
@@ -78,8 +81,9 @@ function classSize(c: number): number {
 export function allocate(n: number): Storage {
   // NaN would make every later count NaN.
   if (!(n >= 0)) throw new RangeError(`allocate: expected a number of bytes ≥ 0, got ${n}`);
-  const ptr = n < LARGE_BYTES ? takeSmall(n) : takeLarge(align(n));
+  const ptr = checked === null ? takeBlock(n) : checked.take(n, currentOp);
   const s = new Storage(ptr, n, currentOp, giveBack);
+  checked?.watch(s, operationInProgress);
   bytes += n;
   if (bytes > peakBytes) peakBytes = bytes;
   if (n >= LARGE_BYTES) liveLarge.add(s);
@@ -92,13 +96,36 @@ export function allocate(n: number): Storage {
 
 function giveBack(s: Storage): void {
   bytes -= s.bytes;
-  if (s.bytes < LARGE_BYTES) {
-    const c = sizeClass(s.bytes);
-    (freeSmall[c] ??= []).push(s.ptr);
-  } else {
-    liveLarge.delete(s);
-    putLarge(s.ptr, align(s.bytes));
-  }
+  if (s.bytes >= LARGE_BYTES) liveLarge.delete(s);
+  if (checked === null) putBlock(s.ptr, s.bytes);
+  else putChecked(checked, s);
+}
+
+/** Frees a block in checked memory. If an operation is running, its end reports what this finds. */
+function putChecked(memory: CheckedMemory, s: Storage): void {
+  memory.put(s, currentOp);
+  if (openCalls === 0) memory.report();
+}
+
+function operationInProgress(): string {
+  return currentOp;
+}
+
+/** With CHAINRULE_CHECKED_MEMORY=1: checks the memory around all blocks, live or freed. Throws CheckedMemoryError. */
+export function checkMemory(): void {
+  checked?.checkAll(currentOp);
+  checked?.report();
+}
+
+/** Returns the address of a block of at least `n` bytes. */
+function takeBlock(n: number): number {
+  return n < LARGE_BYTES ? takeSmall(n) : takeLarge(align(n));
+}
+
+/** Returns a block of `n` bytes to the list that `takeBlock` takes it from. */
+function putBlock(ptr: number, n: number): void {
+  if (n < LARGE_BYTES) (freeSmall[sizeClass(n)] ??= []).push(ptr);
+  else putLarge(ptr, align(n));
 }
 
 function takeSmall(n: number): number {
@@ -208,12 +235,14 @@ export function withTemporaries<T>(op: string, fn: () => T): T {
   try {
     return fn();
   } finally {
-    openCalls--;
-    currentOp = outerOp;
+    checked?.checkLive(op);
     while (temporaries.length > first) {
       const s = temporaries.pop()!;
       s.isTemporary = false;
       if (s.refs <= 0) s.free();
     }
+    openCalls--;
+    currentOp = outerOp;
+    if (openCalls === 0) checked?.report();
   }
 }

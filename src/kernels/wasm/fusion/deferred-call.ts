@@ -4,7 +4,10 @@
  * Pending calls are independent of each other. When a call is deferred, no pending call writes its inputs, and none reads or writes its
  * output; later accesses to these materialize it. So pending calls may run in any order.
  */
+import { CheckedMemoryError } from '../../../core/errors.ts';
+import { isMemoryChecked } from '../../memory/checked-memory.ts';
 import type { PendingCall, Storage } from '../../memory/storage.ts';
+import { memoryViews } from '../../memory/wasm-memory.ts';
 import { materialize, restride, type View } from '../../view.ts';
 
 type Inputs = Readonly<Record<string, View>>;
@@ -18,6 +21,8 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
   readonly y: View;
   /** The views that it reads; null once it has run or been dropped, so that an output does not retain earlier ones. */
   inputs: I | null;
+  /** A checksum of its inputs' memory, to detect a write that did not materialize the call. */
+  #checksum = 0;
 
   constructor(kernel: Kernel<I>, inputs: I, y: View) {
     this.kernel = kernel;
@@ -35,6 +40,7 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
     const inputs = this.inputs!;
     for (const s of storagesOf(inputs)) s.retain();
     this.#attach(inputs);
+    if (isMemoryChecked) this.#checksum = checksumOf(inputs);
   }
 
   run(): void {
@@ -42,6 +48,8 @@ export class DeferredCall<I extends Inputs> implements PendingCall {
     if (inputs === null) return;
     // This precedes the kernel, whose launch materializes the same storages.
     this.#detach(inputs);
+    if (isMemoryChecked && checksumOf(inputs) !== this.#checksum)
+      throw new CheckedMemoryError(`${this.output.op}: an input of its deferred call was written to without materialize`);
     try {
       this.kernel(inputs, this.y);
     } catch (error) {
@@ -105,6 +113,16 @@ export function hasSameLayout(a: View, b: View): boolean {
 
 function storagesOf(inputs: Inputs): Set<Storage> {
   return new Set(Object.values(inputs).map((v) => v.storage));
+}
+
+/** Returns a checksum of all words of the inputs' storages. */
+function checksumOf(inputs: Inputs): number {
+  const { u32 } = memoryViews();
+  let sum = 0;
+  for (const { ptr, bytes } of storagesOf(inputs)) {
+    for (let i = ptr / 4; i < Math.ceil((ptr + bytes) / 4); i++) sum = (Math.imul(sum, 31) + u32[i]!) | 0;
+  }
+  return sum;
 }
 
 function copyOfView(v: View): View {
