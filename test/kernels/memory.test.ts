@@ -57,6 +57,29 @@ describe('allocate', () => {
     expect(memoryUse().pages).toBe(pages);
   });
 
+  // Each step between two size classes, and between small and large blocks, with its neighbours.
+  const borders = [64, 80, 96, 112, 128, 160, 1024, 1280, 57_344, 65_536, 131_072, 262_144].flatMap((n) => [n - 1, n, n + 1]);
+
+  it.each([0, 1, ...borders])('reuses blocks of %i bytes', (n) => {
+    const first = allocate(n);
+    const { ptr } = first;
+    first.free();
+    const { bytes, pages } = memoryUse();
+    for (let i = 0; i < 2000; i++) {
+      const s = allocate(n);
+      if (s.ptr !== ptr) throw new Error(`the block after ${i} others is at ${s.ptr}, not at ${ptr}`);
+      s.free();
+    }
+    expect(memoryUse()).toMatchObject({ bytes, pages });
+  });
+
+  it('never lets blocks of neighbouring sizes overlap', () => {
+    const made = borders.flatMap((n) => [allocate(n), allocate(n)]);
+    const byAddress = made.toSorted((a, b) => a.ptr - b.ptr);
+    byAddress.forEach((s, i) => expect(s.ptr + s.bytes).toBeLessThanOrEqual(byAddress[i + 1]?.ptr ?? Infinity));
+    for (const s of made) s.free();
+  });
+
   it('joins neighbouring large blocks, whatever the order in which they are freed', () => {
     const parts = Array.from({ length: 8 }, () => allocate(1_000_000));
     for (const i of [1, 3, 5, 7, 0, 2, 6, 4]) parts[i]!.free();
@@ -78,11 +101,15 @@ describe('allocate', () => {
     s.free();
   });
 
-  it('stores the peak until it is reset', () => {
+  it.each([1, 40, 65_535, 65_536, 1_000_000])('stores the peak until it is reset, with blocks of %i bytes', (n) => {
     resetPeak();
     const before = memoryUse().bytes;
-    allocate(1_000_000).free();
-    expect(memoryUse()).toMatchObject({ bytes: before, peakBytes: before + 1_000_000 });
+    const [a, b] = [allocate(n), allocate(n)];
+    a.free();
+    const c = allocate(n);
+    expect(memoryUse()).toMatchObject({ bytes: before + 2 * n, peakBytes: before + 2 * n });
+    for (const s of [b, c]) s.free();
+    expect(memoryUse()).toMatchObject({ bytes: before, peakBytes: before + 2 * n });
     resetPeak();
     expect(memoryUse().peakBytes).toBe(before);
   });
