@@ -19,14 +19,41 @@ export interface Instrumentation {
   visited(node: Node, g: Tensor, grads: readonly (Tensor | null)[]): void;
 }
 
-/** The instrumentation in use, if any. */
+/** All instrumentation in use, as one; null if there is none. */
 export let instrumentation: Instrumentation | null = null;
 
-/** Replaces the instrumentation; returns the one before. */
-export function setInstrumentation(next: Instrumentation | null): Instrumentation | null {
-  const before = instrumentation;
-  instrumentation = next;
-  return before;
+/** What is in use, newest first: the newest sees an operation's result, and its time, before another has read the result. */
+let inUse: readonly Instrumentation[] = [];
+
+/** Adds instrumentation to what is in use. Returns a function that removes it. */
+export function addInstrumentation(added: Instrumentation): () => void {
+  use([added, ...inUse]);
+  return () => use(inUse.filter((other) => other !== added));
+}
+
+function use(next: readonly Instrumentation[]): void {
+  inUse = next;
+  instrumentation = next.length > 1 ? combine(next) : (next[0] ?? null);
+}
+
+function combine(all: readonly Instrumentation[]): Instrumentation {
+  return {
+    starting(op) {
+      for (const each of all) each.starting?.(op);
+    },
+    computed(op, args, results, insideBackward) {
+      for (const each of all) each.computed(op, args, results, insideBackward);
+    },
+    recorded(node) {
+      for (const each of all) each.recorded(node);
+    },
+    visiting(node) {
+      for (const each of all) each.visiting?.(node);
+    },
+    visited(node, g, grads) {
+      for (const each of all) each.visited(node, g, grads);
+    },
+  };
 }
 
 /** A module whose forward runs. */

@@ -11,7 +11,7 @@ import { addressOf, empty, type View } from '../kernels/view.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';
 import { isTensor, type Tensor } from '../autograd/tensor.ts';
-import { moduleStack, placeOf, setInstrumentation, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
+import { addInstrumentation, moduleStack, placeOf, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
 
 /**
  * Checks every forward result and every gradient for NaN and infinities: from now on (`true`), no longer (`false`), or while `fn`
@@ -24,10 +24,11 @@ export function detectAnomaly(on: boolean): void;
 export function detectAnomaly<T>(fn: () => T): T;
 export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
   if (typeof what === 'boolean') {
-    setInstrumentation(what ? anomalies : null);
+    switchTo(what);
     return;
   }
-  const before = setInstrumentation(anomalies);
+  const before = isOn();
+  switchTo(true);
   try {
     const result = what();
     if (result instanceof Promise) {
@@ -37,8 +38,21 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
     }
     return result;
   } finally {
-    setInstrumentation(before);
+    switchTo(before);
   }
+}
+
+/** Ends the check; null while it is off. */
+let end: (() => void) | null = null;
+
+function isOn(): boolean {
+  return end !== null;
+}
+
+function switchTo(on: boolean): void {
+  if (on === isOn()) return;
+  end?.();
+  end = on ? addInstrumentation(anomalies) : null;
 }
 
 /** The place where a recorded operation was called: the stack, and the modules whose forward was running. */

@@ -6,7 +6,7 @@ import { ArgumentError } from '../core/errors.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { View } from '../kernels/view.ts';
 import type { Node, RecordedOp } from '../autograd/tape.ts';
-import { moduleStack, placeOf, setInstrumentation, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
+import { addInstrumentation, moduleStack, placeOf, type ModuleFrame, type Instrumentation } from '../autograd/instrumentation.ts';
 
 /** All calls of one operation from one module, in one direction. */
 export interface ProfileRow {
@@ -74,7 +74,7 @@ interface EndedSpan extends Span {
  */
 export function profile<T>(fn: () => T): Profile<T> {
   const ended: EndedSpan[] = [];
-  const before = setInstrumentation(recorder(ended));
+  const stop = addInstrumentation(recorder(ended));
   const start = performance.now();
   try {
     const value = fn();
@@ -89,7 +89,7 @@ export function profile<T>(fn: () => T): Profile<T> {
       toChromeTrace: () => ({ traceEvents: ended.map((s) => eventOf(s, start)) }),
     };
   } finally {
-    setInstrumentation(before);
+    stop();
   }
 }
 

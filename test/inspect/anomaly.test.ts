@@ -2,12 +2,24 @@ import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { AnomalyError, ArgumentError, type Tensor, detectAnomaly, grad, manualSeed, memory, randn, scope, tensor } from 'chainrule';
+import {
+  AnomalyError,
+  ArgumentError,
+  type Tensor,
+  detectAnomaly,
+  grad,
+  manualSeed,
+  memory,
+  profile,
+  randn,
+  scope,
+  tensor,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { ITEM_SIZE, isFloat } from '../../src/core/dtype.ts';
 import { formatShape } from '../../src/core/shape.ts';
-import { setInstrumentation, type Instrumentation } from '../../src/autograd/instrumentation.ts';
+import { addInstrumentation, type Instrumentation } from '../../src/autograd/instrumentation.ts';
 import { anomalies } from '../../src/inspect/anomaly.ts';
 import { viewOf } from '../../src/kernels/memory/wasm-memory.ts';
 import { addressOf, type View } from '../../src/kernels/view.ts';
@@ -123,6 +135,41 @@ describe('detectAnomaly', () => {
     expect(x.log().item()).toBe(-Infinity);
   });
 
+  test('checks inside profile, which measures inside the check', () => {
+    const x = tensor([0, 1], { requiresGrad: true });
+    const forward = 'log: forward made 1 of 2 values not finite';
+    const backward = 'sqrt: backward made 1 of 2 values not finite';
+    expect(anomaly(() => detectAnomaly(() => profile(() => x.log())))).toContain(forward);
+    expect(anomaly(() => profile(() => detectAnomaly(() => x.log())))).toContain(forward);
+    expect(anomaly(() => detectAnomaly(() => profile(() => x.sqrt().sum().backward())))).toContain(backward);
+    expect(anomaly(() => profile(() => detectAnomaly(() => x.sqrt().sum().backward())))).toContain(backward);
+    const { rows } = detectAnomaly(() => profile(() => x.exp().sum().backward()));
+    const inner = profile(() => detectAnomaly(() => x.exp().sum().backward())).rows;
+    for (const of of [rows, inner]) {
+      expect(of.map((r) => `${r.phase} ${r.op} ${r.calls}`).sort()).toEqual([
+        'backward exp 1',
+        'backward sum 1',
+        'forward exp 1',
+        'forward sum 1',
+      ]);
+    }
+    // A profile inside a profile leaves the outer one whole.
+    const outer = profile(() => profile(() => x.exp()));
+    expect([outer.rows.length, outer.value.rows.length]).toEqual([1, 1]);
+    // All of them have ended.
+    expect(x.log().toArray()).toEqual([-Infinity, 0]);
+  });
+
+  test('switched within a function, it ends with the function', () => {
+    const x = tensor([0]);
+    detectAnomaly(() => detectAnomaly(true));
+    expect(x.log().item()).toBe(-Infinity);
+    expect(detectAnomaly(() => (detectAnomaly(false), x.log().item()))).toBe(-Infinity);
+    detectAnomaly(true);
+    detectAnomaly(() => detectAnomaly(false));
+    expect(() => x.log()).toThrow(AnomalyError);
+  });
+
   test('rejects an asynchronous function', () => {
     expect(() => detectAnomaly(async () => 1)).toThrow(
       new ArgumentError(
@@ -140,16 +187,44 @@ describe('detectAnomaly', () => {
     expect([memory().bytes, memory().tensors, x.grad!.toArray()]).toEqual([before.bytes, before.tensors, was]);
   });
 
+  /** Runs a program of its own with the given value of CHAINRULE_ANOMALY. */
+  const runProgram = (code: string, CHAINRULE_ANOMALY: string) =>
+    spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...process.env, CHAINRULE_ANOMALY },
+    });
+
   test('CHAINRULE_ANOMALY=1 switches it on', () => {
     const code = "import { tensor } from './src/index.ts'; tensor([0]).log();";
-    const run = (CHAINRULE_ANOMALY: string): string =>
-      spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
-        cwd: root,
-        encoding: 'utf8',
-        env: { ...process.env, CHAINRULE_ANOMALY },
-      }).stderr;
-    expect(run('1')).toContain('AnomalyError: log: forward made 1 of 1 values not finite');
-    expect(run('0')).toBe('');
+    expect(runProgram(code, '1').stderr).toContain('AnomalyError: log: forward made 1 of 1 values not finite');
+    expect(runProgram(code, '0').stderr).toBe('');
+  });
+
+  test('CHAINRULE_ANOMALY=1 trains the same weights', () => {
+    const code = `
+      import { createHash } from 'node:crypto';
+      import { manualSeed, randint, randn, scoped } from './src/index.ts';
+      import * as nn from './src/nn/index.ts';
+      import * as F from './src/nn/functional.ts';
+      import { SGD } from './src/optim/index.ts';
+      manualSeed(1);
+      const conv = (from, to) => new nn.Conv2d(from, to, 3, { padding: 1, bias: false });
+      const head = [new nn.SqueezeExcite(8, { reduction: 4 }), new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(8, 4)];
+      const model = new nn.Sequential(conv(3, 8), new nn.BatchNorm2d(8), new nn.ReLU(), conv(8, 8), new nn.BatchNorm2d(8), new nn.ReLU(), ...head);
+      const optimizer = new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+      for (const _ of scoped(4)) {
+        optimizer.zeroGrad();
+        F.crossEntropy(model.forward(randn([4, 3, 8, 8])), randint(0, 4, [4])).backward();
+        optimizer.step();
+      }
+      const hash = createHash('sha256');
+      for (const t of Object.values(model.stateDict())) hash.update(t.data());
+      console.log(hash.digest('hex'));`;
+    const [without, checked] = ['0', '1'].map((anomaly) => runProgram(code, anomaly));
+    expect(without!.stderr).toBe('');
+    expect(checked!.stdout).toBe(without!.stdout);
+    expect(without!.stdout).toMatch(/^[0-9a-f]{64}\n$/);
   });
 });
 
@@ -231,7 +306,7 @@ function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly st
   const poisoner = new Poisoner(phase, k);
   const net = new Criterion();
   const [x, classes] = [randn([2, 3, 4, 4]), tensor([0, 2], { dtype: 'int32' })];
-  const before = setInstrumentation(poisoner);
+  const stop = addInstrumentation(poisoner);
   try {
     scope(() => net.forward(x, classes).backward());
     return { seen: poisoner.seen, message: null };
@@ -239,7 +314,7 @@ function poisoned(phase: 'forward' | 'backward', k: number): { seen: readonly st
     if (!(e instanceof AnomalyError)) throw e;
     return { seen: poisoner.seen, message: e.message };
   } finally {
-    setInstrumentation(before);
+    stop();
     for (const made of [net, x, classes]) made.dispose();
   }
 }
