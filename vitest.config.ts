@@ -8,6 +8,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 const once = [
   'test/kernels/**',
   'test/scripts/**',
+  'test/inspect/looking.test.ts',
   'test/architecture.test.ts',
   'test/declarations.test.ts',
   'test/docs.test.ts',
@@ -15,6 +16,20 @@ const once = [
   'test/browser.test.ts',
 ];
 const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
+
+// Run again on checked memory: redzones, poisoned memory and a quarantine. Left out are tests of the memory's size, which the quarantine
+// changes, and long chains and finite differences in large nets, which take minutes with it.
+const onCheckedMemory = {
+  include: [
+    'test/autograd/**/*.test.ts',
+    'test/nn/**/*.test.ts',
+    'test/optim/**/*.test.ts',
+    'test/inspect/looking.test.ts',
+    'test/kernels/{fused,fusion,pooling,products}.test.ts',
+  ],
+  exclude: ['out-of-memory', 'scoped-loops', 'whole-nets'].map((name) => `test/autograd/${name}.test.ts`),
+  testNamePattern: /^(?!.*(a chain of|can have arguments))/,
+};
 
 export default defineConfig({
   resolve: {
@@ -39,6 +54,15 @@ export default defineConfig({
       {
         extends: true,
         test: { name: 'reference', include: ['test/**/*.test.ts'], exclude: once, env: { CHAINRULE_KERNELS: 'reference' } },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'checked',
+          ...onCheckedMemory,
+          env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CHECKED_MEMORY: '1', CHAINRULE_CASES: '8' },
+          setupFiles: 'test/support/check-memory.ts',
+        },
       },
       { extends: true, test: { name: 'threads', include: comparisons, setupFiles: 'test/support/share-everything.ts' } },
     ],
