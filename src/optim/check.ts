@@ -1,7 +1,16 @@
 import { ArgumentError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkNotNegative, checkRange, withDefaults } from '../core/options.ts';
 
-export { checkNotNegative, checkRange } from '../core/options.ts';
+export { checkNotNegative, checkRange };
+
+/** Throws unless `value` is a finite number. */
+export const checkFinite = checkRange('that is finite', Number.isFinite);
+
+/** Throws unless `value` is a finite number ≥ 0. */
+export function checkRate(name: string, option: string, value: unknown): void {
+  checkNotNegative(name, option, value);
+  checkFinite(name, option, value);
+}
 
 /** Makes a check that throws unless the value is `a` or `b`. */
 export const checkEither =

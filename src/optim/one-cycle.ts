@@ -1,6 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { checkEither, checkNotNegative, checkPerGroup, checkRange, readOptions } from './check.ts';
+import { checkEither, checkPerGroup, checkRange, checkRate, readOptions } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, groupsOf } from './scheduler.ts';
 
@@ -34,10 +34,13 @@ const checkIfGiven = (name: string, option: string, value: unknown): void => {
   if (value !== undefined) checkCount(name, option, value);
 };
 
+/** The options that may have a value for each group. */
+const PER_GROUP = ['maxLr', 'baseMomentum', 'maxMomentum'] as const;
+
 /** Checks one number, or one for each group. */
 const checkEach = (name: string, option: string, value: unknown, groups: number): void => {
   checkPerGroup(name, option, value, groups, 'values');
-  for (const v of [value].flat()) checkNotNegative(name, option, v);
+  for (const v of [value].flat()) checkRate(name, option, v);
 };
 
 /**
@@ -70,7 +73,9 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
     // As in PyTorch, the cycle starts from its own learning rate, not from the optimizer's.
     groups.forEach((g, i) => {
-      g.initialLr = valueForGroup(read.maxLr, i) / read.divFactor;
+      const initialLr = valueForGroup(read.maxLr, i) / read.divFactor;
+      checkRate('OneCycleLR', 'maxLr / divFactor', initialLr);
+      g.initialLr = initialLr;
     });
     super(optimizer, options);
   }
@@ -89,16 +94,20 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
 
   protected override next(group: ParamGroup, i: number): number {
     const { annealStrategy, cycleMomentum } = this.options;
+    // Again, as groups may have been added since.
+    for (const option of PER_GROUP) checkPerGroup('OneCycleLR', option, this.options[option], this.optimizer.paramGroups.length, 'values');
     const breakpoints = breakpointsOf(this.options, i);
     const last = breakpoints.length - 1;
     let end = 1;
     while (end < last && this.lastEpoch > breakpoints[end]!.step) end++;
     const from = breakpoints[end - 1]!;
     const to = breakpoints[end]!;
-    const share = (this.lastEpoch - from.step) / (to.step - from.step);
+    // A phase of no steps, as where pctStart · totalSteps = 1, is at its end at once.
+    const share = to.step === from.step ? 1 : (this.lastEpoch - from.step) / (to.step - from.step);
     const interpolate = INTERPOLATE[annealStrategy];
     if (cycleMomentum) setMomentum(group, interpolate(from.momentum, to.momentum, share));
-    return interpolate(from.lr, to.lr, share);
+    // One step beyond the cycle, PyTorch's line is below 0.
+    return Math.max(0, interpolate(from.lr, to.lr, share));
   }
 }
 

@@ -6,6 +6,7 @@ import { ArgumentError, AutogradError, kindOf, stateDictMismatch, type StateDict
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
+import { checkFinite } from './check.ts';
 
 /** Parameters that share options. Schedulers write the options, and `step` reads them. */
 export interface ParamGroup {
@@ -49,6 +50,8 @@ interface StateChange {
 /** The base of all optimizers. A subclass passes its defaults, checks options and updates parameters. */
 export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
   readonly paramGroups: Group[];
+  /** The options of a group that does not give them. */
+  readonly #defaults: Readonly<Record<string, unknown>>;
   readonly #state = new Map<Tensor, ParamState>();
   /** The changes to the state that the current step has made. */
   readonly #undoLog: StateChange[] = [];
@@ -64,8 +67,41 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       groups.flatMap((g) => g.params),
     );
     for (const g of groups) checkOptions(name, g, ['params', 'initialLr', ...known]);
-    this.paramGroups = groups.map((g) => ({ ...defaults, ...options, ...g }) as unknown as Group);
-    for (const g of this.paramGroups) this.checkGroup(g);
+    this.#defaults = { ...defaults, ...options };
+    this.paramGroups = groups.map((g) => ({ ...this.#defaults, ...g }) as unknown as Group);
+    for (const g of this.paramGroups) this.#checkOptions(g);
+  }
+
+  /**
+   * Adds a group of parameters during training, such as layers that were frozen before. Missing options are the optimizer's.
+   * Schedulers that exist apply to it from their next step on.
+   * Throws: as the constructor, and leaves the optimizer as it was
+   */
+  addParamGroup(group: GroupSpec<Omit<Group, 'params'>>): void {
+    const name = this.constructor.name;
+    const added = readGroups(name, [group])[0]!;
+    checkParameters(name, [...this.#params(), ...added.params]);
+    checkOptions(name, added, ['params', 'initialLr', 'lr', ...Object.keys(this.#defaults)]);
+    const complete = { ...this.#defaults, ...added } as unknown as Group;
+    this.#checkOptions(complete);
+    this.paramGroups.push(complete);
+  }
+
+  /** Throws for invalid options of a group, and for a rate that is not a finite number. */
+  #checkOptions(group: Group): void {
+    this.checkGroup(group);
+    this.#checkRates(group);
+  }
+
+  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite numbers. */
+  #checkRates(group: Group): void {
+    const name = this.constructor.name;
+    const isWithLr = this.paramGroups.some((g) => g.lr !== undefined);
+    for (const [option, fallback] of Object.entries({ lr: isWithLr ? 0 : null, ...this.#defaults })) {
+      const value = group[option];
+      if (typeof fallback === 'number') checkFinite(name, option, value);
+      else if (Array.isArray(fallback)) for (const [i, v] of [value].flat().entries()) checkFinite(name, `${option}[${i}]`, v);
+    }
   }
 
   /** Checks a group's options. Throws: ArgumentError for invalid values */
@@ -74,8 +110,12 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   /** Updates the parameters that have a gradient. Must call `stateOf` for all state before the first write. Runs under noGrad. */
   protected abstract update(ready: readonly Ready<Group>[]): void;
 
-  /** Updates every parameter that has a gradient, or none if memory runs out. */
+  /**
+   * Updates every parameter that has a gradient, or none if memory runs out.
+   * Throws: ArgumentError, and updates nothing, if a group's learning rate or another rate is not a finite number
+   */
   step(): void {
+    for (const g of this.paramGroups) this.#checkRates(g);
     const ready = this.#parametersWithGradient();
     // Throws for a released parameter before the first write.
     for (const { param } of ready) void param.storage;
@@ -227,7 +267,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       const foreign = Object.keys(options).find((key) => !Object.hasOwn(group, key) && key !== 'initialLr');
       if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
       const merged = { ...group, ...options, params: group.params };
-      this.checkGroup(merged);
+      this.#checkOptions(merged);
       return merged;
     });
   }

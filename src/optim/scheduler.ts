@@ -4,7 +4,7 @@
  */
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { readOptions, type OptionSpec } from './check.ts';
+import { checkFinite, readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
 
 /** The state of a scheduler. */
@@ -21,6 +21,12 @@ export function groupsOf(name: string, optimizer: Optimizer): ParamGroup[] {
   return optimizer.paramGroups;
 }
 
+/** Returns the initial learning rate of a group, and sets it if no scheduler has. */
+function baseLrOf(group: ParamGroup): number {
+  group.initialLr ??= group.lr;
+  return group.initialLr;
+}
+
 /** The base of all schedulers. A subclass computes the learning rate of a group after each step. */
 export abstract class Scheduler implements Stateful {
   readonly optimizer: Optimizer;
@@ -31,10 +37,7 @@ export abstract class Scheduler implements Stateful {
   #lastLr: readonly number[];
 
   constructor(optimizer: Optimizer) {
-    this.baseLrs = groupsOf(new.target.name, optimizer).map((g) => {
-      g.initialLr ??= g.lr;
-      return g.initialLr;
-    });
+    this.baseLrs = groupsOf(new.target.name, optimizer).map(baseLrOf);
     this.optimizer = optimizer;
     this.#lastLr = optimizer.paramGroups.map((g) => g.lr);
   }
@@ -61,21 +64,32 @@ export abstract class Scheduler implements Stateful {
   /** Restarts from the base learning rates. SequentialLR calls it when it switches to this scheduler. */
   restart(): void {
     this.lastEpoch = 0;
+    this.#includeNewGroups();
     this.optimizer.paramGroups.forEach((g, i) => {
       g.lr = this.baseLrs[i]!;
     });
     this.write();
   }
 
-  /** Writes the learning rates for `lastEpoch`. */
+  /**
+   * Writes the learning rates for `lastEpoch`. A group that was added after the scheduler was made joins the schedule from its own rate.
+   * Throws: ArgumentError, and writes no rate, if one is not finite
+   */
   protected write(): void {
+    this.#includeNewGroups();
     const groups = this.optimizer.paramGroups;
     // Computes all rates before the first write, as a user's function may throw.
     const lrs = groups.map((g, i) => this.next(g, i));
+    lrs.forEach((lr, i) => checkFinite(this.constructor.name, `the learning rate of group ${i} after ${this.lastEpoch} steps`, lr));
     groups.forEach((g, i) => {
       g.lr = lrs[i]!;
     });
     this.#lastLr = groups.map((g) => g.lr);
+  }
+
+  #includeNewGroups(): void {
+    const added = this.optimizer.paramGroups.slice(this.baseLrs.length);
+    this.baseLrs = [...this.baseLrs, ...added.map(baseLrOf)];
   }
 
   stateDict(): SchedulerState {

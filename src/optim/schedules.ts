@@ -3,7 +3,7 @@
  */
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { checkNotNegative, checkPerGroup, checkRange } from './check.ts';
+import { checkFinite, checkPerGroup, checkRange, checkRate } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
 
@@ -12,7 +12,7 @@ export type StepOptions = { readonly stepSize: number; readonly gamma?: number }
 
 /** Sets lr ← gamma·lr every stepSize steps. */
 export class StepLR extends FormulaLR<StepOptions> {
-  static override readonly spec = { stepSize: [checkCount], gamma: [checkNotNegative, 0.1] } as const;
+  static override readonly spec = { stepSize: [checkCount], gamma: [checkRate, 0.1] } as const;
 
   protected override next({ lr }: ParamGroup): number {
     const { stepSize, gamma } = this.options;
@@ -32,7 +32,7 @@ export type MultiStepOptions = { readonly milestones: readonly number[]; readonl
 
 /** Sets lr ← gamma·lr at every milestone. */
 export class MultiStepLR extends FormulaLR<MultiStepOptions> {
-  static override readonly spec = { milestones: [checkMilestones], gamma: [checkNotNegative, 0.1] } as const;
+  static override readonly spec = { milestones: [checkMilestones], gamma: [checkRate, 0.1] } as const;
 
   protected override next({ lr }: ParamGroup): number {
     const { milestones, gamma } = this.options;
@@ -43,7 +43,7 @@ export class MultiStepLR extends FormulaLR<MultiStepOptions> {
 
 /** Sets lr ← gamma·lr at every step. */
 export class ExponentialLR extends FormulaLR<{ readonly gamma: number }> {
-  static override readonly spec = { gamma: [checkNotNegative] } as const;
+  static override readonly spec = { gamma: [checkRate] } as const;
 
   protected override next({ lr }: ParamGroup): number {
     return this.lastEpoch === 0 ? lr : lr * this.options.gamma;
@@ -80,7 +80,7 @@ export type CosineAnnealingOptions = { readonly tMax: number; readonly etaMin?: 
  * Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, without restarts
  */
 export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
-  static override readonly spec = { tMax: [checkCount], etaMin: [checkNotNegative, 0] } as const;
+  static override readonly spec = { tMax: [checkCount], etaMin: [checkRate, 0] } as const;
 
   protected override next(group: ParamGroup, i: number): number {
     const { tMax, etaMin } = this.options;
@@ -112,9 +112,11 @@ export class LambdaLR extends FormulaLR<LambdaOptions> {
 
   protected override next(_: ParamGroup, i: number): number {
     const { lrLambda } = this.options;
+    // Again, as groups may have been added since.
+    checkPerGroup('LambdaLR', 'lrLambda', lrLambda, this.optimizer.paramGroups.length, 'functions');
     const factorAt = typeof lrLambda === 'function' ? lrLambda : lrLambda[i]!;
     const factor = factorAt(this.lastEpoch);
-    checkRange('that is finite', Number.isFinite)('LambdaLR', `lrLambda(${this.lastEpoch})`, factor);
+    checkFinite('LambdaLR', `lrLambda(${this.lastEpoch})`, factor);
     return this.baseLrs[i]! * factor;
   }
 }
