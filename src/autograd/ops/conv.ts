@@ -20,7 +20,10 @@ export function outputSize(size: number, kernel: number, stride: number, padding
   return Math.floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
 }
 
-/** y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v].   ∂x, ∂w: the next two operations */
+/**
+ * y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v].   ∂x, ∂w: the next two operations.
+ * The kernels assume that there is something to sum; an empty sum, of no channels or no images, is 0.
+ */
 const convOp = defineOp({
   name: 'conv2d',
   forward: (k, x: Tensor, w: Tensor, p: ConvParams) => {
@@ -29,7 +32,8 @@ const convOp = defineOp({
     const oh = outputSize(h, kh, p.stride[0], p.padding[0], p.dilation[0]);
     const ow = outputSize(wd, kw, p.stride[1], p.padding[1], p.dilation[1]);
     const y = emptyChannelsLast([n, o, oh, ow], x.dtype);
-    k.conv2d(x, w, y, p);
+    if (w.numel === 0) k.fill(0, y);
+    else k.conv2d(x, w, y, p);
     return y;
   },
   save: (needs, [x, w, p]) => ({ x: needs[1] ? x : null, w: needs[0] ? w : null, xShape: x.shape, wShape: w.shape, p }),
@@ -41,7 +45,8 @@ const convGradX = defineOp({
   name: 'conv2dGradX',
   forward: (k, g: Tensor, w: Tensor, shape: Shape, p: ConvParams) => {
     const dx = emptyChannelsLast(shape, g.dtype);
-    k.conv2dGradX(g, w, dx, p);
+    if (w.numel === 0 || g.numel === 0) k.fill(0, dx);
+    else k.conv2dGradX(g, w, dx, p);
     return dx;
   },
   save: (needs, [g, w, , p]) => ({ g: needs[1] ? g : null, w: needs[0] ? w : null, wShape: w.shape, p }),
@@ -53,7 +58,8 @@ const convGradW = defineOp({
   name: 'conv2dGradW',
   forward: (k, g: Tensor, x: Tensor, shape: Shape, p: ConvParams) => {
     const dw = empty(shape, g.dtype);
-    k.conv2dGradW(g, x, dw, p);
+    if (x.numel === 0 || g.numel === 0) k.fill(0, dw);
+    else k.conv2dGradW(g, x, dw, p);
     return dw;
   },
   save: (needs, [g, x, , p]) => ({ g: needs[1] ? g : null, x: needs[0] ? x : null, xShape: x.shape, p }),
