@@ -9,6 +9,7 @@ import { noGrad } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { toChannelsLast, toContiguous } from './dense-layouts.ts';
+import { eq, where } from './comparison.ts';
 import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';
 import { affine, channelShape, type NormOptions } from './normalization.ts';
@@ -18,7 +19,7 @@ import { reshape } from './views.ts';
 /**
  * Computes [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C. variance is the biased
  * one; the last three serve backward.
- *   y = (x − μ) / √(σ² + ε) · w + b = x · scale − offset
+ *   y = (x − μ) / √(σ² + ε) · w + b = x · scale − offset, and b where σ² + ε = 0, as in PyTorch
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1
  */
 export const batchNormOp = defineOp({
@@ -47,12 +48,19 @@ export const batchNormOp = defineOp({
     const mu = mean(x, dims, { keepdim: true });
     const centred = sub(x, mu);
     const variance = mean(square(centred), dims, { keepdim: true });
-    const normal = div(centred, sqrt(add(variance, eps)));
+    const normal = div(centred, deviation(variance, eps));
     const scaled = w === null ? normal : mul(normal, reshape(w, shape));
     const y = b === null ? scaled : add(scaled, reshape(b, shape));
     return [y, reshape(mu, [-1]), reshape(variance, [-1])];
   },
 });
+
+/** √(σ² + ε), but ∞ where that is 0, so that a constant channel is 0 after the division. */
+function deviation(variance: Tensor, eps: number): Tensor {
+  if (eps > 0) return sqrt(add(variance, eps));
+  const isFlat = eq(variance, 0);
+  return where(isFlat, Infinity, sqrt(where(isFlat, 1, variance)));
+}
 
 /** Options of batchNorm. */
 export interface BatchNormOptions extends NormOptions {

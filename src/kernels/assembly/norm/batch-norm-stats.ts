@@ -179,7 +179,7 @@ class CombineMomentsArgs extends MatrixArgs {
 }
 
 /**
- * From the chunks' moments, k ascending: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, invstd = 1 / √(σ² + eps); and for
+ * From the chunks' moments, k ascending: μ = Σ nₖ μₖ / M, σ² = Σ (Mₖ + nₖ (μₖ − μ)²) / M, invstd = 1 / √(σ² + eps), 0 where that is 1 / 0; and for
  * y = x·scale − offset, scale = invstd·w, offset = μ·scale − b. A missing w is 1, a missing b is 0. A chunk is a range of channels.
  */
 // @ts-ignore: decorator
@@ -203,7 +203,8 @@ function combineMoments<T>(args: CombineMomentsArgs, first: i32, last: i32): voi
     }
     const variance = squares / <f64>M;
     const to = <usize>c * sizeof<T>();
-    const invstd = <T>(1 / sqrt(variance + args.eps));
+    const divisor = sqrt(variance + args.eps);
+    const invstd = <T>(divisor == 0 ? 0 : 1 / divisor);
     const scale = w == 0 ? invstd : invstd * load<T>(w + to);
     store<T>(args.mean + to, <T>mean);
     store<T>(args.variance + to, <T>variance);
