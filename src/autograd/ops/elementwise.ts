@@ -6,7 +6,7 @@ import { DTypeError } from '../../core/errors.ts';
 import { broadcastShapes } from '../../core/shape.ts';
 import { defineOp } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { eq, ge, gt, le, logicalAnd, lt, where } from './comparison.ts';
+import { eq, ge, gt, isfinite, le, logicalAnd, logicalNot, lt, where } from './comparison.ts';
 import { binary, fromInput, fromOutput, unary, type Binary, type Unary } from './elementwise-builders.ts';
 import { arithmetic, expandTo, floating, emptyResult, withOperands, type Operand } from './operands.ts';
 
@@ -27,14 +27,15 @@ export const mul: Binary = binary('mul', arithmetic, {
 /** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
 export const div: Binary = binary('div', floating, {
   save: (needs, [a, b]) => ({ a: needs[1] ? a : null, b }),
-  backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(div(div(mul(g, a), b), b))],
+  // a / b² in two steps, then times g: no product on the way is larger than it must be.
+  backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(mul(g, div(div(a, b), b)))],
 });
 
 /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
 export const pow: Binary = binary('pow', floating, {
   save: (needs, [a, b], [y]) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => {
-    const da = needs[0] ? mul(g, mul(b, pow(a, exponentMinusOne(a, b)))) : null;
+    const da = needs[0] ? mul(g, mul(b, pow(baseOfGradient(a, b), sub(b, 1)))) : null;
     if (y === null) return [da, null];
     // Where a = 0 and b ≥ 0, y does not depend on b, and y · ln a would be NaN.
     const flat = logicalAnd(ge(b, 0), eq(a, 0));
@@ -43,12 +44,11 @@ export const pow: Binary = binary('pow', floating, {
   },
 });
 
-/** Returns b − 1, but 0 where a = b = 0: there b · a^(b−1) and its derivative must be 0, and 0 · a⁻¹ would be NaN. */
-function exponentMinusOne(a: Tensor, b: Tensor): Tensor {
-  const less = sub(b, 1);
-  if (b.numel === 1 && b.item() !== 0) return less;
-  const bothZero = where(eq(b, 0), eq(a, 0), 0);
-  return where(bothZero, 0, less);
+/** Returns a, but 1 where b = 0 and 1 / a is not finite: there b · a^(b−1) and its derivatives are 0, and 0 · a⁻¹ would be NaN. */
+function baseOfGradient(a: Tensor, b: Tensor): Tensor {
+  if (b.numel === 1 && b.item() !== 0) return a;
+  const isFlat = logicalAnd(eq(b, 0), logicalNot(isfinite(reciprocal(a))));
+  return where(isFlat, 1, a);
 }
 
 /** Makes maximum or minimum; `wins` is the strict comparison. */
@@ -89,8 +89,8 @@ export const square: Unary = fromInput('square', arithmetic, (g, x) => mul(g, mu
 /** y = eˣ.   ∂x = g ⊙ y */
 export const exp: Unary = fromOutput('exp', floating, (g, y) => mul(g, y));
 
-/** y = eˣ − 1, exact for small x.   ∂x = g ⊙ (y + 1) */
-export const expm1: Unary = fromOutput('expm1', floating, (g, y) => mul(g, add(y, 1)));
+/** y = eˣ − 1, exact for small x.   ∂x = g ⊙ eˣ, not y + 1, which cancels for x < 0 */
+export const expm1: Unary = fromInput('expm1', floating, (g, x) => mul(g, exp(x)));
 
 /** y = ln x.   ∂x = g / x */
 export const log: Unary = fromInput('log', floating, (g, x) => div(g, x));

@@ -182,14 +182,17 @@ export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {})
 
 type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tensor;
 
-/** Makes a reduced loss from an elementwise one. */
-function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>): Loss<O> {
+/** Makes a reduced loss from an elementwise one. Of two int32 or bool tensors it is computed in float64 and rounded to float32. */
+function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>, needsFloat = false): Loss<O> {
   return (x, target, options = {} as O) => {
     const read = withDefaults(op, options, defaults);
     checkTensors(op, { x, target });
+    if (needsFloat) requireFloat(op, x);
     if (!sameShape(x.shape, target.shape))
       throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
-    return applyReduction(op, loss(x, target, read), read.reduction);
+    if (isFloat(x.dtype) || isFloat(target.dtype)) return applyReduction(op, loss(x, target, read), read.reduction);
+    // Differences of int32 and their squares would wrap in int32. They have no gradient.
+    return scope(() => cast(applyReduction(op, loss(cast(x, 'float64'), cast(target, 'float64'), read), read.reduction), 'float32'));
   };
 }
 
@@ -213,8 +216,13 @@ export interface SmoothL1LossOptions extends LossOptions {
 export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...LOSS_DEFAULTS, beta: 1 }, (x, t, { beta }) => {
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   const size = abs(sub(x, t));
+  const rounded = size.dtype === 'float32' ? Math.fround(beta) : beta;
   // At β = 0 there is no parabola, and 1/β would make the gradient at 0 NaN.
-  return beta === 0 ? size : where(lt(size, beta), mul(square(size), 0.5 / beta), sub(size, beta / 2));
+  if (rounded === 0) return size;
+  const isSmall = lt(size, rounded);
+  // The parabola of a large or infinite size would overflow, and its gradient 0 · ∞ be NaN.
+  const small = where(isSmall, size, 0);
+  return where(isSmall, mul(mul(small, 0.5), div(small, rounded)), sub(size, rounded / 2));
 });
 
 /** Options of binaryCrossEntropy. */
@@ -254,13 +262,17 @@ const binaryCrossEntropyOp = defineOp({
  *   ∂x = w (x − t) / max(x (1 − x), 10⁻¹²) / n
  * Throws: ShapeError for shapes that do not fit; ArgumentError for x outside 0 … 1
  */
-export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED_DEFAULTS, (x, t, { weight }) => {
-  const op = 'binaryCrossEntropy';
-  requireFloat(op, x);
-  const outside = x.data().find((v) => !(v >= 0 && v <= 1));
-  if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, cast(t, x.dtype)), weight);
-  throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
-});
+export const binaryCrossEntropy = perElement(
+  'binaryCrossEntropy',
+  WEIGHTED_DEFAULTS,
+  (x, t, { weight }) => {
+    const op = 'binaryCrossEntropy';
+    const outside = x.data().find((v) => !(v >= 0 && v <= 1));
+    if (outside === undefined) return weighted(op, binaryCrossEntropyOp(x, cast(t, x.dtype)), weight);
+    throw new ArgumentError(`${op}: x must be probabilities from 0 to 1, got ${outside}; for logits there is binaryCrossEntropyWithLogits`);
+  },
+  true,
+);
 
 /**
  * −w (p t ln σ(x) + (1 − t) ln(1 − σ(x))), reduced; for logits x, targets t in [0, 1] and p = posWeight.
@@ -269,11 +281,8 @@ export const binaryCrossEntropy = perElement('binaryCrossEntropy', WEIGHTED_DEFA
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  let logLikelihood = logSigmoid(x);
-  if (posWeight !== null) {
-    // (p − 1) t + 1: p for positive targets, 1 for others.
-    const p = expand(posWeight, x.shape, op, 'posWeight');
-    logLikelihood = mul(logLikelihood, add(mul(t, sub(p, 1)), 1));
-  }
-  return weighted(op, sub(mul(sub(1, t), x), logLikelihood), weight);
+  // From ln σ(x) and ln σ(−x), which are exact in either tail. Where t is 0 or 1, a difference of the two would cancel.
+  const positive = mul(t, logSigmoid(x));
+  const logLikelihood = posWeight === null ? positive : mul(positive, expand(posWeight, x.shape, op, 'posWeight'));
+  return weighted(op, sub(mul(sub(t, 1), logSigmoid(neg(x))), logLikelihood), weight);
 });
