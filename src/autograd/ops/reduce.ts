@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor.ts';
 import { reducedView, sumOp } from './broadcasting.ts';
 import { eq, ne, where } from './comparison.ts';
 import { dropDims, keptShape, type Dims } from './dims.ts';
-import { abs, add, div, exp, log, mul, sqrt, square, sub } from './elementwise.ts';
+import { abs, add, clamp, div, exp, floor, log, mul, sqrt, square, sub } from './elementwise.ts';
 import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
 import { detach, identity, permute, reshape, squeeze } from './views.ts';
@@ -48,10 +48,21 @@ function throughFloat64(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tens
   });
 }
 
+/** So many int32 numbers have a sum that float64 holds exactly, whatever they are. */
+const EXACT_TERMS = 2 ** 22;
+
+/** Σ x of int32 numbers in float64, exact where it fits int32: the sums of the high and the low 16 bits are below 2⁵³. */
+function sumInHalves(x: Tensor, dims: readonly number[], keepdim: boolean): Tensor {
+  const high = floor(mul(x, 2 ** -16));
+  const low = sub(x, mul(high, 2 ** 16));
+  return add(mul(sumOp(high, dims, keepdim), 2 ** 16), sumOp(low, dims, keepdim));
+}
+
 /** y = Σ x. int32 and bool give int32, and throw where that overflows.   ∂x = g expanded */
 export function sum(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
   const dims = dimsOf('sum', x, dim, options);
-  return throughFloat64('sum', x, (t) => sumOp(t, dims, options.keepdim ?? false));
+  const total = isFloat(x.dtype) || x.numel <= EXACT_TERMS ? sumOp : sumInHalves;
+  return throughFloat64('sum', x, (t) => total(t, dims, options.keepdim ?? false));
 }
 
 /**
@@ -68,6 +79,8 @@ export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor
       // Pairs need an even number of factors: adds a 1 to an odd number, two to none.
       if (n % 2 === 1 || n === 0) y = pad(y, [0, n === 0 ? 2 : 1], { value: 1 });
       y = mul(slice(y, -1, 0, null, 2), slice(y, -1, 1, null, 2));
+      // Far beyond int32 only a factor 0 matters, and ∞ · 0 would be NaN.
+      if (!isFloat(x.dtype)) y = clamp(y, -1e150, 1e150);
     }
     return options.keepdim === true ? reshape(y, kept) : squeeze(y, -1);
   });
@@ -95,23 +108,65 @@ export interface VarOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** y = Σ (x − x̄)² / (n − correction). Floats only.   ∂x = 2 g ⊙ (x − x̄) / (n − correction) */
-export function variance(x: Tensor, dim?: Dims, options: VarOptions = {}, op = 'var'): Tensor {
-  requireFloat(op, x);
-  const dims = dimsOf(op, x, dim, options, ['correction', 'keepdim']);
-  const { correction = 1, keepdim = false } = options;
-  const centred = sub(x, mean(x, dims, { keepdim: true }));
-  return div(sum(square(centred), dims, { keepdim }), Math.max(0, countOf(x.shape, dims) - correction));
+/** Deviations from the mean, in float64: squares of float32 numbers would overflow and underflow in float32. */
+function deviations(x: Tensor, dims: readonly number[]): Tensor {
+  const wide = cast(x, 'float64');
+  return sub(wide, mean(wide, dims, { keepdim: true }));
 }
 
-/** √x.   ∂x = g / 2y, and 0 at x = 0, as in PyTorch, where √x has no derivative */
-function sqrtFlatAtZero(x: Tensor): Tensor {
-  const zero = eq(x, 0);
-  return where(zero, 0, sqrt(where(zero, 1, x)));
+/** n − correction, at least 0, for n elements along `dims`. */
+const degreesOfFreedom = (shape: Shape, dims: readonly number[], correction: number): number =>
+  Math.max(0, countOf(shape, dims) - correction);
+
+/** Σ (x − x̄)² / (n − correction), in float64 */
+function variance64(x: Tensor, dims: readonly number[], correction: number, keepdim: boolean): Tensor {
+  return div(sum(square(deviations(x, dims)), dims, { keepdim }), degreesOfFreedom(x.shape, dims, correction));
 }
 
-/** y = √var.   The gradient is 0 where y = 0 */
-export const std = (x: Tensor, dim?: Dims, options?: VarOptions): Tensor => sqrtFlatAtZero(variance(x, dim, options, 'std'));
+const varianceOp = defineOp({
+  name: 'var',
+  forward: (_, x: Tensor, dims: readonly number[], correction: number, keepdim: boolean) =>
+    scope(() => cast(variance64(x, dims, correction, keepdim), x.dtype)),
+  save: (_, [x, dims, correction]) => ({ x, dims, correction }),
+  backward: (g, { x, dims, correction }): Grads => {
+    const factor = mul(cast(g, 'float64'), 2 / degreesOfFreedom(x.shape, dims, correction));
+    return [cast(mul(deviations(x, dims), reshape(factor, keptShape(x.shape, dims))), x.dtype)];
+  },
+});
+
+const stdOp = defineOp({
+  name: 'std',
+  forward: (_, x: Tensor, dims: readonly number[], correction: number, keepdim: boolean) =>
+    scope(() => cast(sqrt(variance64(x, dims, correction, keepdim)), x.dtype)),
+  save: (_, [x, dims, correction], [y]) => ({ x, dims, correction, y }),
+  backward: (g, { x, dims, correction, y }): Grads => {
+    const divisor = mul(cast(nonzero(y), 'float64'), degreesOfFreedom(x.shape, dims, correction));
+    const factor = div(cast(zeroWhereZero(y, g), 'float64'), divisor);
+    return [cast(mul(deviations(x, dims), reshape(factor, keptShape(x.shape, dims))), x.dtype)];
+  },
+  branch: (_, [y]) => eq(y, 0),
+});
+
+/** y, but 1 where it is 0. */
+const nonzero = (y: Tensor): Tensor => where(eq(y, 0), 1, y);
+/** g, but 0 where y is 0: there a root of a sum of squares has no derivative, and PyTorch's is 0. */
+const zeroWhereZero = (y: Tensor, g: Tensor): Tensor => where(eq(y, 0), 0, g);
+
+type Spread = (x: Tensor, dim?: Dims, options?: VarOptions) => Tensor;
+
+const spread =
+  (name: string, op: typeof varianceOp): Spread =>
+  (x, dim, options = {}) => {
+    requireFloat(name, x);
+    const dims = dimsOf(name, x, dim, options, ['correction', 'keepdim']);
+    return op(x, dims, options.correction ?? 1, options.keepdim ?? false);
+  };
+
+/** y = Σ (x − x̄)² / (n − correction), computed in float64. Floats only.   ∂x = 2 g ⊙ (x − x̄) / (n − correction) */
+export const variance: Spread = spread('var', varianceOp);
+
+/** y = √var.   ∂x = g ⊙ (x − x̄) / ((n − correction) y), and 0 where y = 0 */
+export const std: Spread = spread('std', stdOp);
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
 export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
@@ -124,6 +179,18 @@ export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): T
   return add(y, reshape(shift, y.shape));
 }
 
+const norm2 = defineOp({
+  name: 'norm',
+  forward: (_, x: Tensor, dims: readonly number[], keepdim: boolean) =>
+    scope(() => cast(sqrt(sum(square(cast(x, 'float64')), dims, { keepdim })), x.dtype)),
+  save: (_, [x, dims], [y]) => ({ x, dims, y }),
+  backward: (g, { x, dims, y }): Grads => {
+    const kept = keptShape(x.shape, dims);
+    return [mul(div(x, reshape(nonzero(y), kept)), reshape(zeroWhereZero(y, g), kept))];
+  },
+  branch: (_, [y]) => eq(y, 0),
+});
+
 /** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
 export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}): Tensor {
   requireFloat('norm', x);
@@ -131,7 +198,7 @@ export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}):
   const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);
-  return sqrtFlatAtZero(sum(square(x), dims, options));
+  return norm2(x, dims, options.keepdim ?? false);
 }
 
 /** A reduction over any dims. */
