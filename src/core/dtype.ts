@@ -50,6 +50,36 @@ export function promote(a: DType, b: DType): DType {
   return RANK[a] >= RANK[b] ? a : b;
 }
 
+/** Returns the element of `dtype` next to its element `x`, in the direction of +∞ or −∞. */
+function neighbour(x: number, dtype: FloatDType, direction: 1 | -1): number {
+  if (x === 0) return direction * (dtype === 'float64' ? Number.MIN_VALUE : 2 ** -149);
+  // The bits of positive floats, read as a whole number, are in the floats' order; those of negative ones in the reverse.
+  const away = x > 0 ? direction : -direction;
+  if (dtype === 'float64') {
+    const bits = new BigInt64Array(Float64Array.of(x).buffer);
+    bits[0] = bits[0]! + BigInt(away);
+    return new Float64Array(bits.buffer)[0]!;
+  }
+  const bits = new Int32Array(Float32Array.of(x).buffer);
+  bits[0] = bits[0]! + away;
+  return new Float32Array(bits.buffer)[0]!;
+}
+
+/** Returns the smallest element of `dtype` that is at least `x`. */
+export function roundUp(x: number, dtype: FloatDType): number {
+  const near = dtype === 'float64' ? x : Math.fround(x);
+  return near < x ? neighbour(near, dtype, 1) : near;
+}
+
+/** Returns the largest element of `dtype` that is at most `x`. */
+export const roundDown = (x: number, dtype: FloatDType): number => -roundUp(-x, dtype);
+
+/** Returns the largest element of `dtype` that is less than `x`. */
+export function below(x: number, dtype: FloatDType): number {
+  const y = roundDown(x, dtype);
+  return y < x ? y : neighbour(y, dtype, -1);
+}
+
 const ARRAYS = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array };
 
 /** Creates a typed array of `length` zeros for elements of `dtype`. */

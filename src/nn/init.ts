@@ -2,8 +2,23 @@
  * In-place initialisation with PyTorch's formulas. Numbers are drawn in float64 and rounded to the tensor's dtype. So float32 and
  * float64 models of one seed differ only by rounding.
  */
-import { defaultGenerator, eye, noGrad, rand, randn, scoped, where, zeros, type Generator, type Tensor } from '../autograd/index.ts';
+import {
+  defaultGenerator,
+  eye,
+  full,
+  noGrad,
+  rand,
+  randn,
+  scoped,
+  tensor,
+  where,
+  zeros,
+  type Generator,
+  type Tensor,
+} from '../autograd/index.ts';
+import { below, isFloat, roundDown, roundUp } from '../core/dtype.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 
 /** Options of functions that draw random numbers. */
@@ -17,16 +32,37 @@ function fill<T extends Tensor>(t: T, values: () => Tensor): T {
   return t;
 }
 
-/** Fills t with draws from U(low, high). Returns t. */
+/** y, but at least `least` and at most `most`: rounding to t's dtype could lead out of an interval whose elements these are. */
+function within(t: Tensor, y: Tensor, least: number, most: number): Tensor {
+  return isFloat(t.dtype) && least <= most ? y.clamp(least, most) : y;
+}
+
+/**
+ * Fills t with draws from U(low, high): low ≤ y < high, also after rounding to t's dtype. Returns t.
+ * Throws: ArgumentError for low > high, or bounds that are not finite in t's dtype
+ */
 export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
+  // Nothing to draw: the bounds of kaimingUniform_ may be infinite then.
+  if (t.numel === 0) return t;
+  const dtype = isFloat(t.dtype) ? t.dtype : 'float64';
+  const [least, most] = [roundUp(low, dtype), below(high, dtype)];
+  if (!Number.isFinite(low) || !Number.isFinite(high) || !Number.isFinite(least))
+    throw new ArgumentError(`uniform_: low and high must be finite in ${t.dtype}, got ${low} and ${high}`);
   const width = high - low;
-  return fill(t, () => rand(t.shape, { dtype: 'float64', generator }).mul(width).add(low));
+  return fill(t, () => {
+    const u = rand(t.shape, { dtype: 'float64', generator });
+    const y = Number.isFinite(width) ? u.mul(width).add(low) : u.mul(high).add(u.mul(-1).add(1).mul(low));
+    return within(t, y, least, most);
+  });
 }
 
 /** Fills t with draws from N(mean, std²). Returns t. */
 export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, { generator = defaultGenerator }: InitOptions = {}): T {
   if (!(std >= 0)) throw new ArgumentError(`normal_: std must be ≥ 0, got ${std}`);
+  if (t.numel === 0) return t;
+  if (!Number.isFinite(mean) || !Number.isFinite(std))
+    throw new ArgumentError(`normal_: mean and std must be finite, got ${mean} and ${std}`);
   return fill(t, () => randn(t.shape, { dtype: 'float64', generator }).mul(std).add(mean));
 }
 
@@ -68,21 +104,76 @@ export function dirac_<T extends Tensor>(t: T, groups = 1): T {
   return t;
 }
 
+/** With bounds further apart than so many deviations, and the mean between them, half of all draws or more lie inside. */
+const WIDE = 2.5;
+
 /**
- * Fills t with draws from N(mean, std²) truncated to [a, b]: draws outside are repeated. Returns t.
- * Throws: ArgumentError if some draw still lies outside after 1,000 rounds
+ * Fills t with draws from N(mean, std²) truncated to [a, b], also far from the mean. Returns t.
+ * Source: Robert 1995, "Simulation of truncated normal variables", arXiv:0907.4010, section 2, in the tails
+ * Throws: ArgumentError for a > b, std < 0, or a mean outside [a, b] at std 0
  */
 export function truncNormal_<T extends Tensor>(t: T, mean = 0, std = 1, a = -2, b = 2, options: InitOptions = {}): T {
+  if (!(a <= b)) throw new ArgumentError(`truncNormal_: a must be at most b, got ${a} and ${b}`);
+  if (!(std >= 0) || !Number.isFinite(mean))
+    throw new ArgumentError(`truncNormal_: std must be ≥ 0 and mean finite, got std ${std} and mean ${mean}`);
+  if (std === 0 && !(a <= mean && mean <= b))
+    throw new ArgumentError(`truncNormal_: with std 0 the mean must lie from ${a} to ${b}, got ${mean}`);
+  const dtype = isFloat(t.dtype) ? t.dtype : 'float64';
+  const [least, most] = [roundUp(a, dtype), roundDown(b, dtype)];
+  const [low, high] = [(a - mean) / std, (b - mean) / std];
+  const values = (): Tensor => {
+    // Everything lies at the mean, or at the bound next to it.
+    if (std === 0 || low === Infinity || high === -Infinity) return full(t.shape, Math.min(Math.max(mean, a), b), { dtype: 'float64' });
+    if (low < 0 && high > 0 && high - low > WIDE) return redrawn(t, mean, std, a, b, options);
+    return tensor(truncated(t.numel, mean, std, low, high, options), { shape: t.shape });
+  };
+  return fill(t, () => within(t, values(), least, most));
+}
+
+/** Draws from N(mean, std²), repeated where outside [a, b]: few rounds, where most lie inside. */
+function redrawn(t: Tensor, mean: number, std: number, a: number, b: number, options: InitOptions): Tensor {
   const draw = (): Tensor => normal_(zeros(t.shape, { dtype: 'float64' }), mean, std, options);
   const isInside = (y: Tensor): Tensor => y.ge(a).logicalAnd(y.le(b));
-  return fill(t, () => {
-    let y = draw();
-    for (let round = 0; isInside(y).all().item() === 0; round++) {
-      if (round === 1000) throw new ArgumentError(`truncNormal_: from ${a} to ${b} lies too little of N(${mean}, ${std}²)`);
-      y = where(isInside(y), y, draw());
+  let y = draw();
+  while (isInside(y).all().item() === 0) y = where(isInside(y), y, draw());
+  return y;
+}
+
+/** Returns n draws of mean + std · z, z standard normal in [low, high]. */
+function truncated(
+  n: number,
+  mean: number,
+  std: number,
+  low: number,
+  high: number,
+  { generator = defaultGenerator }: InitOptions,
+): Float64Array {
+  const { key, stream } = generator.draw();
+  const random = new Random(key, stream);
+  const z = standardDraw(low, high);
+  return Float64Array.from({ length: n }, () => mean + std * z(random));
+}
+
+/** Returns a function that draws from N(0, 1) truncated to [low, high]. */
+function standardDraw(low: number, high: number): (random: Random) => number {
+  if (low >= 0) return (random) => tailDraw(random, low, high);
+  if (high <= 0) return (random) => -tailDraw(random, -high, -low);
+  return (random) => {
+    for (;;) {
+      const z = low + (high - low) * random.uniform();
+      if (random.uniform() < Math.exp((-z * z) / 2)) return z;
     }
-    return y;
-  });
+  };
+}
+
+/** Draws from N(0, 1) truncated to [low, high], low ≥ 0: takes exponential draws with Robert's rate, cut at `high`, and rejects some. */
+function tailDraw(random: Random, low: number, high: number): number {
+  const rate = (low + Math.hypot(low, 2)) / 2;
+  const peak = Math.min(rate, high) - rate;
+  for (;;) {
+    const z = low - Math.log1p(random.uniform() * Math.expm1(-rate * (high - low))) / rate;
+    if (random.uniform() < Math.exp((peak * peak - (z - rate) ** 2) / 2)) return z;
+  }
 }
 
 /**
