@@ -5,7 +5,7 @@
  */
 import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError } from '../core/errors.ts';
-import { Random, seedKey } from '../core/random.ts';
+import { Random, seedKey, STREAMS } from '../core/random.ts';
 import { withDefaults } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -41,16 +41,36 @@ export class Generator implements Stateful {
   /** Restarts from `seed`; returns the generator. */
   manualSeed(seed: number): this {
     seedKey(seed);
+    this.#beforeChange();
     this.#seed = seed;
     this.#draws = 0;
     return this;
   }
 
-  /** Returns the key and stream of the next draw. */
+  /**
+   * Returns the key and stream of the next draw.
+   * Throws: ArgumentError after 2³² draws, as the next would repeat the first
+   */
   draw(): Draw {
-    const draw: Draw = replayed?.next().value ?? { key: seedKey(this.#seed), stream: this.#draws++ };
+    const draw: Draw = replayed?.draws.next().value ?? this.#next();
     recorded?.push(draw);
     return draw;
+  }
+
+  #next(): Draw {
+    if (this.#draws >= STREAMS)
+      throw new ArgumentError(`generator: seed ${this.#seed} has no draws left after 2^32; call manualSeed with another seed`);
+    return { key: seedKey(this.#seed), stream: this.#draws++ };
+  }
+
+  /** In a replay, notes the state to which the generator returns at the end of it. */
+  #beforeChange(): void {
+    if (replayed === null || replayed.undo.has(this)) return;
+    const [seed, draws] = [this.#seed, this.#draws];
+    replayed.undo.set(this, () => {
+      this.#seed = seed;
+      this.#draws = draws;
+    });
   }
 
   stateDict(): GeneratorState {
@@ -59,9 +79,10 @@ export class Generator implements Stateful {
 
   loadStateDict(state: GeneratorState): void {
     seedKey(state.seed);
-    if (!Number.isSafeInteger(state.draws) || state.draws < 0) {
-      throw new ArgumentError(`generator: draws must be a whole number ≥ 0, got ${state.draws}`);
+    if (!Number.isSafeInteger(state.draws) || state.draws < 0 || state.draws > STREAMS) {
+      throw new ArgumentError(`generator: draws must be a whole number from 0 to 2^32, got ${state.draws}`);
     }
+    this.#beforeChange();
     this.#seed = state.seed;
     this.#draws = state.draws;
   }
@@ -69,16 +90,34 @@ export class Generator implements Stateful {
 
 /** The list that draws are recorded to; null while no call is to be replayed. */
 let recorded: Draw[] | null = null;
-/** The recorded draws that a replay takes; null outside of replays. */
-let replayed: Iterator<Draw> | null = null;
+/** A replay: the recorded draws that it takes, and for each generator that it has seeded a function that undoes this. */
+interface Replay {
+  readonly draws: Iterator<Draw>;
+  readonly undo: Map<Generator, () => void>;
+}
 
-/** Calls `fn`; returns its result, and a function that calls `fn` again with the same draws, independent of later draws. */
+/** The current replay; null outside of replays. */
+let replayed: Replay | null = null;
+
+/**
+ * Calls `fn`; returns its result, and a function that calls `fn` again with the same draws, independent of later draws. A generator that the
+ * second call seeds has its state back afterwards: the first call has seeded it, and others may have drawn from it since.
+ */
 export function replayable<I, T>(fn: (inputs: I) => T, inputs: I): [T, (inputs: I) => T] {
   const list = recorded ?? [];
   const first = list.length;
   const result = withDraws(list, replayed, () => fn(inputs));
   const draws = list.slice(first);
-  return [result, (other) => withDraws(null, draws.values(), () => fn(other))];
+  return [result, (other) => replay(draws, () => fn(other))];
+}
+
+function replay<T>(draws: readonly Draw[], fn: () => T): T {
+  const undo = new Map<Generator, () => void>();
+  try {
+    return withDraws(null, { draws: draws.values(), undo }, fn);
+  } finally {
+    for (const restore of undo.values()) restore();
+  }
 }
 
 /** Runs `fn` while draws are recorded to one list and taken from another. */

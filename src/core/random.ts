@@ -43,6 +43,9 @@ export function seedKey(seed: number): readonly [number, number] {
   return [seed | 0, Math.floor(seed / 2 ** 32)];
 }
 
+/** So many streams a seed has, and numbers a stream: the words of a counter have 32 bits, beyond which they would repeat. */
+export const STREAMS = 2 ** 32;
+
 /** A stream of random numbers. Its whole state is (key, stream, counter). */
 export class Random {
   readonly #key: readonly [number, number];
@@ -54,6 +57,8 @@ export class Random {
    * @param stream The number of one of the seed's 2³² independent streams.
    */
   constructor(seed: number | readonly [number, number], stream = 0) {
+    if (!(stream >= 0 && stream < STREAMS))
+      throw new ArgumentError(`random: stream must be a whole number from 0 to 2^32 − 1, got ${stream}`);
     this.#key = typeof seed === 'number' ? seedKey(seed) : seed;
     this.#stream = stream | 0;
   }
@@ -67,6 +72,7 @@ export class Random {
 
   /** Draws the next uniform number in [0, 1). */
   uniform(): number {
+    if (this.#counter === STREAMS) throw new ArgumentError('random: the stream has no numbers left after 2^32; take another stream');
     const [a, b] = threefry(this.#key[0], this.#key[1], this.#counter++, this.#stream);
     return uniform53(a, b);
   }

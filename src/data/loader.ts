@@ -174,6 +174,10 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
   *#batches(): Generator<Batch<T>, void> {
     if (this.#epochStarted) this.#nextEpoch();
+    if (!Number.isSafeInteger(this.#epoch))
+      throw new ArgumentError(
+        `DataLoader: there is no epoch after 2^53 − 1: its order and augmentation would repeat. Make a loader with another seed`,
+      );
     this.#epochStarted = true;
     const loop = {};
     this.#activeLoop = loop;

@@ -232,3 +232,38 @@ describe('recompute', () => {
     expect([memory().bytes, memory().tensors]).toEqual([before.bytes, before.tensors]);
   });
 });
+
+test('a function that seeds a generator does so once: the second call leaves it as it is by then', () => {
+  const own = new Generator(1);
+  const seeding = (x: Tensor): Tensor => {
+    manualSeed(9);
+    own.loadStateDict({ seed: 4, draws: 7 });
+    return x.mul(rand([3])).add(rand([3], { generator: own }));
+  };
+  /** Two draws after the forward, one after the backward, and the gradient. */
+  const run = (call: Call): number[][] => {
+    manualSeed(2);
+    own.manualSeed(3);
+    const x = tensor([1, 2, 3], { requiresGrad: true });
+    const y = call(seeding, x);
+    const before = [rand([2]), rand([2], { generator: own })];
+    y.square().sum().backward();
+    const after = [rand([2]), rand([2], { generator: own })];
+    return [...before, ...after, x.grad!].map((t) => [...t.data()]);
+  };
+  expect(run(again)).toEqual(run(plainly));
+  // Also where calls nest, and the inner one seeds.
+  expect(run((fn, x) => recompute((a) => recompute(fn, a).mul(1), x))).toEqual(run(plainly));
+  // And where the second call throws.
+  let calls = 0;
+  const x = tensor([1], { requiresGrad: true });
+  const y = recompute((a) => {
+    manualSeed(9);
+    if (++calls === 2) throw new RangeError('mine');
+    return a.mul(2);
+  }, x);
+  manualSeed(6);
+  const state = defaultGenerator.stateDict();
+  expect(() => y.backward()).toThrow(new RangeError('mine'));
+  expect(defaultGenerator.stateDict()).toEqual(state);
+});

@@ -27,6 +27,14 @@ describe('Random', () => {
     }
   });
 
+  it('refuses a stream beyond 2³² − 1, which would repeat another', () => {
+    expect(new Random(1, 2 ** 32 - 1).uniform()).not.toBe(new Random(1, 0).uniform());
+    for (const stream of [2 ** 32, -1, NaN])
+      expect(() => new Random(1, stream)).toThrow(
+        new ArgumentError(`random: stream must be a whole number from 0 to 2^32 − 1, got ${stream}`),
+      );
+  });
+
   it('splits into streams that differ by every word', () => {
     const root = new Random(7);
     const first = [root.split(1), root.split(2), root.split(1, 2), root.split(2, 1), new Random(7, 1), new Random(8)].map((r) =>

@@ -131,6 +131,19 @@ describe('order and random numbers', () => {
     `);
   });
 
+  test('epochs differ up to the last that a number can count, and then end with an error', () => {
+    const loader = new DataLoader(batched(10), { batchSize: 4, shuffle: true, seed: 1 });
+    const orders = [0, 1, 2 ** 32, 2 ** 32 + 1, 2 ** 33, Number.MAX_SAFE_INTEGER].map((epoch) => {
+      loader.loadStateDict({ ...loader.stateDict(), epoch, position: 0 });
+      return String(indicesOf(loader));
+    });
+    expect(new Set(orders).size).toBe(orders.length);
+    const error = new ArgumentError(
+      'DataLoader: there is no epoch after 2^53 − 1: its order and augmentation would repeat. Make a loader with another seed',
+    );
+    for (let i = 0; i < 2; i++) expect(() => indicesOf(loader)).toThrow(error);
+  });
+
   test('a sample’s random numbers depend on seed, epoch and index alone', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 12 }), fc.boolean(), fc.boolean(), (batchSize, shuffle, one) => {

@@ -83,7 +83,7 @@ function snapToWhole(c: number): number {
 
 /** Returns whether analytic = c · numeric holds at another point too. */
 export function factorHoldsElsewhere({ input }: Evidence, run: Run, c: number): boolean {
-  const random = new Random(run.settings.seed, -1);
+  const random = new Random(run.settings.seed, 2 ** 32 - 1);
   const directions = run.perturbed.map((p) => Float64Array.from(p.values, (x) => (1 + Math.abs(x)) * (0.5 + random.uniform())));
   return withAllInputsMoved(run, directions, 0.01, () => {
     const there = analyse('gradcheck', run);
