@@ -175,9 +175,11 @@ export class Tensor implements View {
     if (this.node === null) throw new AutogradError('registerHook: the tensor does not require a gradient');
     if (typeof hook !== 'function') throw new ArgumentError(`registerHook: expected a function, got ${kindOf(hook)}`);
     const node = this.node;
-    node.hooks = [...(node.hooks ?? []), hook];
+    // A function of its own, as one hook may be registered several times, and each is removed by itself.
+    const registered: Hook = (grad) => hook(grad);
+    node.hooks = [...(node.hooks ?? []), registered];
     return () => {
-      node.hooks = node.hooks?.filter((h) => h !== hook) ?? null;
+      node.hooks = node.hooks?.filter((h) => h !== registered) ?? null;
     };
   }
 
