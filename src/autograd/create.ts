@@ -144,7 +144,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
     throw new ArgumentError(`arange: expected finite numbers and a step ≠ 0, got start ${from}, end ${to}, step ${step}`);
   }
-  const n = Math.ceil((to - from) / step);
+  const range = to - from;
+  const n = Math.ceil(Number.isFinite(range) ? range / step : to / step - from / step);
   if (n < 0) throw new ArgumentError(`arange: step ${step} leads from start ${from} away from end ${to}`);
   const whole = Number.isInteger(from) && Number.isInteger(step);
   const values = Float64Array.from({ length: sizeOf([n], 'arange') }, (_, i) => from + i * step);
@@ -157,10 +158,13 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   sizeOf([steps], 'linspace');
   const intervals = Math.max(steps - 1, 1);
+  // Where i · (end − start) overflows, the distance between neighbours comes first, though it rounds.
+  const overflows = !Number.isFinite(intervals * (end - start));
+  const distance = (i: number): number => (overflows ? i * (end / intervals - start / intervals) : (i * (end - start)) / intervals);
   const values = Float64Array.from({ length: steps }, (_, i) => {
     // From both ends, so that the last is exactly `end`.
-    if (i < steps / 2) return start + (i * (end - start)) / intervals;
-    return end - ((steps - 1 - i) * (end - start)) / intervals;
+    if (i < steps / 2) return start + distance(i);
+    return end - distance(steps - 1 - i);
   });
   const dtype = dtypeOf('linspace', options, 'float32');
   checkValues('linspace', values, dtype);

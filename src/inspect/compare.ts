@@ -39,5 +39,7 @@ export function allclose(a: Tensor, b: Tensor, options: AllcloseOptions = {}): b
 /** Returns whether a and b have the same shape and equal elements, whatever their dtypes. NaN equals nothing. */
 export function equal(a: Tensor, b: Tensor): boolean {
   checkTensors('equal', { a, b });
-  return sameShape(a.shape, b.shape) && noGrad(() => all(eq(a, b)).item() === 1);
+  // float64 holds the elements of every dtype; float32 would round those of int32.
+  const wide = (t: Tensor): Tensor => (a.dtype === b.dtype ? t : t.to('float64'));
+  return sameShape(a.shape, b.shape) && noGrad(() => all(eq(wide(a), wide(b))).item() === 1);
 }
