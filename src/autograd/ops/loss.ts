@@ -2,7 +2,7 @@
  * Losses. Letters: N samples, K classes; M = all samples, over N and the dims after the classes. Which losses count in a mean,
  * and the values at the edges, are as in PyTorch.
  */
-import { isFloat } from '../../core/dtype.ts';
+import { isFloat, promote } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
@@ -10,14 +10,14 @@ import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { logSigmoid } from './activations.ts';
+import { logSigmoid, relu, sigmoid } from './activations.ts';
 import { expand } from './broadcasting.ts';
 import { eq, logicalNot, lt, where } from './comparison.ts';
 import { toRows } from './dense-layouts.ts';
 import type { Unary } from './elementwise-builders.ts';
-import { abs, add, clamp, div, log, log1p, mul, neg, square, sub } from './elementwise.ts';
+import { abs, add, clamp, div, exp, log, log1p, mul, neg, square, sub } from './elementwise.ts';
 import { checkIndex, gatherUnchecked } from './indexing.ts';
-import { cast } from './operands.ts';
+import { cast, floating } from './operands.ts';
 import { mean, requireFloat, sum } from './reduce.ts';
 import { logSoftmax } from './softmax.ts';
 import { movedim, reshape, squeeze, unsqueeze } from './views.ts';
@@ -275,14 +275,38 @@ export const binaryCrossEntropy = perElement(
 );
 
 /**
+ * y = −p t ln σ(x) − (1 − t) ln σ(−x), p of x's shape, or null for 1.
+ *   ∂x = g ((1 − t) σ(x) − p t σ(−x)),   ∂t = g (ln σ(−x) − p ln σ(x)),   ∂p = −g t ln σ(x)
+ * Both logarithms are exact in either tail. Their difference is x, so any formula with one of them and x cancels in a tail.
+ */
+const withLogitsOp = defineOp({
+  name: 'binaryCrossEntropyWithLogits',
+  forward: (_, x: Tensor, t: Tensor, p: Tensor | null) =>
+    scope(() => {
+      // −ln σ(±x) = max(∓x, 0) + ln(1 + e^−|x|)
+      const tail = log1p(exp(neg(abs(x))));
+      const positive = mul(t, add(relu(neg(x)), tail));
+      return add(p === null ? positive : mul(p, positive), mul(sub(1, t), add(relu(x), tail)));
+    }),
+  save: (needs, [x, t, p]) => ({ x, t, p: needs[0] || needs[1] ? p : null }),
+  backward: (g, { x, t, p }, needs) => {
+    const times = (y: Tensor): Tensor => (p === null ? y : mul(p, y));
+    return [
+      needs[0] ? mul(g, sub(mul(sub(1, t), sigmoid(x)), times(mul(t, sigmoid(neg(x)))))) : null,
+      needs[1] ? mul(g, sub(logSigmoid(neg(x)), times(logSigmoid(x)))) : null,
+      needs[2] ? neg(mul(g, mul(t, logSigmoid(x)))) : null,
+    ];
+  },
+});
+
+/**
  * −w (p t ln σ(x) + (1 − t) ln(1 − σ(x))), reduced; for logits x, targets t in [0, 1] and p = posWeight.
  *   ∂x = w ((1 − t) σ(x) − p t σ(−x)) / n
  * Throws: ShapeError for shapes that do not fit
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  // From ln σ(x) and ln σ(−x), which are exact in either tail. Where t is 0 or 1, a difference of the two would cancel.
-  const positive = mul(t, logSigmoid(x));
-  const logLikelihood = posWeight === null ? positive : mul(positive, expand(posWeight, x.shape, op, 'posWeight'));
-  return weighted(op, sub(mul(sub(t, 1), logSigmoid(neg(x))), logLikelihood), weight);
+  const dtype = [t, ...(posWeight === null ? [] : [posWeight])].reduce((d, { dtype: other }) => promote(d, other), floating(x.dtype));
+  const p = posWeight === null ? null : cast(expand(posWeight, x.shape, op, 'posWeight'), dtype);
+  return weighted(op, withLogitsOp(cast(x, dtype), cast(t, dtype), p), weight);
 });
