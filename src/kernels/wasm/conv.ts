@@ -29,6 +29,8 @@ import {
 const CHANNEL_BLOCK = 16;
 /** Blocks of four vectors of output channels of a chunk of a weight gradient. */
 const OUTPUT_BLOCKS = 4;
+/** Channels whose partial sums one chunk of a depthwise weight gradient adds. */
+const CHANNELS_PER_CHUNK = 16;
 /** Maximum number of output channels for which assembly/conv/few-channels.ts is faster. */
 const FEW_CHANNELS = 3;
 /** Bytes of images that a pass reads over and over: they should stay in the L1 cache. */
@@ -245,50 +247,64 @@ function conv2dGradW(g: View, x: View, dw: View, p: ConvParams): void {
     if (usesWinograd(N, channels, outputs, p.groups, vertical, horizontal)) {
       winogradGradW(gradients, images, dw, vertical, horizontal, workspace);
     } else {
-      gradWDirectly({ x: images, g: gradients, dw, groups: p.groups, vertical, horizontal }, workspace);
+      const gradWOf = channels === p.groups && outputs === p.groups ? gradWDepthwise : gradWDirectly;
+      gradWOf({ x: images, g: gradients, dw, groups: p.groups, vertical, horizontal }, workspace);
     }
   });
+}
+
+/** The parts into which a weight gradient's N images are cut, given the blocks of channels of a part, and the products of an image. */
+function gradientParts(N: number, blocks: number, products: number): { parts: number; imagesPerPart: number } {
+  const most = Math.max(1, Math.floor((LARGE * blocks) / products));
+  const imagesPerPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
+  return { parts: Math.max(1, divideUp(N, imagesPerPart)), imagesPerPart };
+}
+
+function gradWDepthwise({ x, g, dw, vertical, horizontal }: WeightGradient, workspace: Workspaces): void {
+  const [N, C] = x.shape as Four;
+  const taps = vertical.taps * horizontal.taps;
+  const blocks = divideUp(C * ITEM_SIZE[dw.dtype], 4 * VECTOR);
+  const products = vertical.count * horizontal.count * taps * C;
+  const { parts, imagesPerPart } = gradientParts(N, blocks, products);
+  const padded = vectorBytes(C, dw) / ITEM_SIZE[dw.dtype];
+  const sums = workspace(parts * taps * padded * ITEM_SIZE.float64).ptr;
+  const split = { chunks: parts * blocks, work: 4 * productWork(N * products, dw) };
+  const args = weightGradArgs(x, g, sums, vertical, horizontal, imagesPerPart);
+  launch(`depthwiseGradW${suffix(dw)}`, split, Object.assign(args, { C }));
+  const addition = { chunks: divideUp(C, CHANNELS_PER_CHUNK), work: parts * sizeOf(dw.shape) };
+  launch(`depthwiseGradWSum${suffix(dw)}`, addition, { sums, dw, parts, C, taps, channelsPerChunk: CHANNELS_PER_CHUNK });
 }
 
 function gradWDirectly(c: WeightGradient, workspace: Workspaces): void {
   const { x, g, dw, vertical, horizontal } = c;
   const N = x.shape[0]!;
-  const channels = x.shape[1]!;
-  const outputs = g.shape[1]!;
   const size = ITEM_SIZE[dw.dtype];
-  const isDepthwise = channels === c.groups && outputs === c.groups;
-  const G = isDepthwise ? 1 : c.groups;
-  const C = isDepthwise ? 1 : channels / G;
-  const O = outputs / G;
+  const G = c.groups;
+  const C = x.shape[1]! / G;
+  const O = g.shape[1]! / G;
   const taps = vertical.taps * horizontal.taps;
-  const blockC = isDepthwise ? 1 : CHANNEL_BLOCK;
-  const blockO = (isDepthwise ? vectorBytes(O, dw) : 4 * VECTOR) / size;
-  const blocks = isDepthwise ? divideUp(O * size, 4 * VECTOR) : G * divideUp(C, blockC) * divideUp(O, OUTPUT_BLOCKS * blockO);
+  const blockC = CHANNEL_BLOCK;
+  const blockO = (4 * VECTOR) / size;
+  const blocks = G * divideUp(C, blockC) * divideUp(O, OUTPUT_BLOCKS * blockO);
   const products = vertical.count * horizontal.count * taps * G * C * O;
-  const most = Math.max(1, Math.floor((LARGE * blocks) / products));
-  const imagesPerPart = Math.max(1, Math.min(most, divideUp(N, Math.max(1, Math.floor(CHUNKS / blocks)))));
-  const parts = Math.max(1, divideUp(N, imagesPerPart));
+  const { parts, imagesPerPart } = gradientParts(N, blocks, products);
   const sums = workspace(parts * G * divideUp(C, blockC) * blockC * divideUp(O, blockO) * blockO * taps * size).ptr;
-  const split = { chunks: parts * blocks, work: (isDepthwise ? 4 : 1) * productWork(N * products, dw) };
+  const split = { chunks: parts * blocks, work: productWork(N * products, dw) };
+  const passes = gradientPasses(c, Math.min(C, blockC), O, imagesPerPart, split.chunks, workspace);
+  const own = {
+    G,
+    C,
+    O,
+    blockC,
+    outputBlocks: OUTPUT_BLOCKS,
+    rowsPerPass: passes.rows,
+    imagesPerPass: passes.images,
+    packsX: passes.packsX,
+    packsG: passes.packsG,
+    scratch: passes.scratch,
+  };
   const args = weightGradArgs(x, g, sums, vertical, horizontal, imagesPerPart);
-  if (isDepthwise) {
-    launch(`depthwiseGradW${suffix(dw)}`, split, Object.assign(args, { C: outputs }));
-  } else {
-    const passes = gradientPasses(c, Math.min(C, blockC), O, imagesPerPart, split.chunks, workspace);
-    const own = {
-      G,
-      C,
-      O,
-      blockC,
-      outputBlocks: OUTPUT_BLOCKS,
-      rowsPerPass: passes.rows,
-      imagesPerPass: passes.images,
-      packsX: passes.packsX,
-      packsG: passes.packsG,
-      scratch: passes.scratch,
-    };
-    launch(`convGradW${suffix(dw)}`, split, Object.assign(args, own));
-  }
+  launch(`convGradW${suffix(dw)}`, split, Object.assign(args, own));
   const addition = { chunks: G * divideUp(O, blockO), work: parts * sizeOf(dw.shape) };
   launch(`convGradWSum${suffix(dw)}`, addition, { sums, dw, parts, G, C, O, taps, blockC, blockO });
 }

@@ -1,9 +1,13 @@
 /**
  * Depthwise convolution (one input and one output channel per group): vectors of channels, multiplied element by element.
  */
-import { lanes, loadSome, panelVectors, putSome } from '../simd/vector';
+import { Output } from '../runtime/abi';
+import { addWide, lanes, loadSome, panelVectors, putSome } from '../simd/vector';
 import { CorrelationArgs, WeightGradArgs } from './geometry';
 import { endTap, firstAtLeast, firstTap } from './taps';
+
+/** Products of a weight gradient that are added in T before their sum is added in float64, so that its error does not grow with the image. */
+const BLOCK = 128;
 
 /**
  * Computes y = Σ over taps of x · w for one pixel and `vectors` vectors of channels. Of these, `columns` channels exist; all of them where
@@ -152,7 +156,7 @@ export function depthwise_f64(args: DepthwiseArgs, first: i32, last: i32): void 
   depthwise<f64>(args, first, last);
 }
 
-/** Adds Σ over a block of pixels of x · g to `sum`, for one tap and `vectors` vectors of channels as in pixelOf. */
+/** Adds Σ over a block of pixels of x · g to the float64 numbers at `sum`, for one tap and `vectors` vectors of channels as in pixelOf. */
 // @ts-ignore: decorator
 @inline
 function tapOf<T>(
@@ -161,31 +165,45 @@ function tapOf<T>(
 ): void {
   const rest = columns - (vectors - 1) * lanes<T>();
   const end: usize = (vectors - 1) * 16;
-  let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), c2 = v128.splat<T>(0), c3 = v128.splat<T>(0);
-  for (; runs > 0; runs--) {
-    let p = x;
-    let q = g;
-    for (let k = run; k > 0; k--) {
-      if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
-      if (vectors > 2) {
-        c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
-        c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+  const wide: usize = lanes<T>() * 8;
+  let left = run * runs;
+  let p = x, q = g;
+  // Products that are left of the current run.
+  let k = run;
+  while (left > 0) {
+    let c0 = v128.splat<T>(0), c1 = v128.splat<T>(0), c2 = v128.splat<T>(0), c3 = v128.splat<T>(0);
+    const stop = max(0, left - BLOCK);
+    while (left > stop) {
+      const n = min(k, left - stop);
+      for (let i = n; i > 0; i--) {
+        if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
+        if (vectors > 2) {
+          c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
+          c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+        }
+        const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
+        const g3 = whole ? v128.load(q + end) : loadSome<T>(q + end, rest);
+        c3 = v128.add<T>(c3, v128.mul<T>(x3, g3));
+        p += xStep;
+        q += gStep;
       }
-      const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
-      const g3 = whole ? v128.load(q + end) : loadSome<T>(q + end, rest);
-      c3 = v128.add<T>(c3, v128.mul<T>(x3, g3));
-      p += xStep;
-      q += gStep;
+      left -= n;
+      k -= n;
+      if (k == 0) {
+        x += xRow;
+        g += gRow;
+        p = x;
+        q = g;
+        k = run;
+      }
     }
-    x += xRow;
-    g += gRow;
+    if (vectors > 1) addWide<T>(sum, c0);
+    if (vectors > 2) {
+      addWide<T>(sum + wide, c1);
+      addWide<T>(sum + 2 * wide, c2);
+    }
+    addWide<T>(sum + (vectors - 1) * wide, c3);
   }
-  if (vectors > 1) v128.store(sum, v128.add<T>(v128.load(sum), c0));
-  if (vectors > 2) {
-    v128.store(sum, v128.add<T>(v128.load(sum, 16), c1), 16);
-    v128.store(sum, v128.add<T>(v128.load(sum, 32), c2), 32);
-  }
-  v128.store(sum + end, v128.add<T>(v128.load(sum + end), c3));
 }
 
 @unmanaged
@@ -194,8 +212,8 @@ class DepthwiseGradWArgs extends WeightGradArgs {
 }
 
 /**
- * Computes dw = Σ over images and pixels of x · g as partial sums [part, tap, C rounded up to whole vectors], which convGradWSum adds. A chunk
- * is one part of the images × 4 vectors of channels; it sums in image order.
+ * Computes dw = Σ over images and pixels of x · g as partial sums in float64 [part, tap, C rounded up to whole vectors], which depthwiseGradWSum
+ * adds. A chunk is one part of the images × 4 vectors of channels; it sums in image order.
  */
 // @ts-ignore: decorator
 @inline
@@ -217,9 +235,9 @@ function depthwiseGradW<T>(args: DepthwiseGradWArgs, first: i32, last: i32): voi
   for (let chunk = first; chunk < last; chunk++) {
     const i0 = (chunk % blocks) * block;
     const part = chunk / blocks;
-    const out = sums + <usize>(part * tapsY * tapsX * padded + i0) * sizeof<T>();
+    const out = sums + <usize>(part * tapsY * tapsX * padded + i0) * 8;
     const width = min(block, padded - i0);
-    for (let t = 0; t < tapsY * tapsX; t++) memory.fill(out + <usize>(t * padded) * sizeof<T>(), 0, <usize>width * sizeof<T>());
+    for (let t = 0; t < tapsY * tapsX; t++) memory.fill(out + <usize>(t * padded) * 8, 0, <usize>width * 8);
     const nEnd = min(N, (part + 1) * imagesPerPart);
     for (let n = part * imagesPerPart; n < nEnd; n++) {
       for (let ty = 0; ty < tapsY; ty++) {
@@ -234,11 +252,11 @@ function depthwiseGradW<T>(args: DepthwiseGradWArgs, first: i32, last: i32): voi
           if (run <= 0) continue;
           const a = x + <usize>n * xImage + <usize>(shiftY + p * stepY) * xRow + <usize>(shiftX + q * stepX) * xPixel;
           const b = g + <usize>n * gImage + <usize>p * gRow + <usize>q * gPixel;
-          const c = out + <usize>((ty * tapsX + tx) * padded) * sizeof<T>();
+          const c = out + <usize>((ty * tapsX + tx) * padded) * 8;
           for (let i = i0; i < i0 + width; ) {
             const vectors = panelVectors<T>(i0 + width - i);
             const offset = <usize>i * sizeof<T>();
-            const ci = c + <usize>(i - i0) * sizeof<T>();
+            const ci = c + <usize>(i - i0) * 8;
             if (C - i >= 4 * lanes<T>()) tapOf<T>(4, true, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
             else if (vectors == 4) tapOf<T>(4, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
             else if (vectors == 2) tapOf<T>(2, false, a + offset, xStep, nextRow, b + offset, gPixel, gRow, run, runs, ci, C - i);
@@ -257,4 +275,44 @@ export function depthwiseGradW_f32(args: DepthwiseGradWArgs, first: i32, last: i
 
 export function depthwiseGradW_f64(args: DepthwiseGradWArgs, first: i32, last: i32): void {
   depthwiseGradW<f64>(args, first, last);
+}
+
+@unmanaged
+class DepthwiseGradWSumArgs {
+  sums: usize;
+  dw: Output;
+  parts: i32;
+  C: i32;
+  taps: i32;
+  channelsPerChunk: i32;
+}
+
+/** Adds the partial sums of depthwiseGradW to dw [C, 1, taps], in the order of the parts. A chunk is a range of channels. */
+// @ts-ignore: decorator
+@inline
+function depthwiseGradWSum<T>(args: DepthwiseGradWSumArgs, first: i32, last: i32): void {
+  const sums = args.sums, dw = args.dw;
+  const parts = args.parts, C = args.C, taps = args.taps;
+  const padded = (C + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+  const part = <usize>(taps * padded) * 8;
+  const end = min(C, last * args.channelsPerChunk);
+  for (let c = first * args.channelsPerChunk; c < end; c++) {
+    for (let t = 0; t < taps; t++) {
+      let from = sums + <usize>(t * padded + c) * 8;
+      let sum: f64 = load<f64>(from);
+      for (let k = 1; k < parts; k++) {
+        from += part;
+        sum += load<f64>(from);
+      }
+      store<T>(dw + <usize>(c * taps + t) * sizeof<T>(), <T>sum);
+    }
+  }
+}
+
+export function depthwiseGradWSum_f32(args: DepthwiseGradWSumArgs, first: i32, last: i32): void {
+  depthwiseGradWSum<f32>(args, first, last);
+}
+
+export function depthwiseGradWSum_f64(args: DepthwiseGradWSumArgs, first: i32, last: i32): void {
+  depthwiseGradWSum<f64>(args, first, last);
 }

@@ -235,7 +235,7 @@ class ConvGradWSumArgs {
 }
 
 /**
- * Adds the partial sums of convGradW or depthwiseGradW to dw [G·O, C, taps], in the order of the parts. A chunk is one block of O of one
+ * Adds the partial sums of convGradW to dw [G·O, C, taps], in the order of the parts. A chunk is one block of O of one
  * group, in whole vectors.
  */
 // @ts-ignore: decorator

@@ -5,6 +5,9 @@ import { MATVEC_ROWS } from '../constants';
 import { lanes, loadSome, panelVectors, sumLanes } from '../simd/vector';
 import { microKernel1, microKernel2 } from './micro-kernel';
 
+/** Vectors of a dot product that are added in T before their sum is added in float64, so that its error does not grow with its length. */
+const DOT_BLOCK = 128;
+
 /** Steps of the sum per pass over the rows: a panel of B of this depth takes half of a 32 KiB L1 cache. */
 const DEPTH = 256;
 
@@ -121,30 +124,38 @@ function matvec<T>(args: MatvecArgs, first: i32, last: i32): void {
       const p1 = m + 1 < mEnd ? p0 + aRow : p0;
       const p2 = m + 2 < mEnd ? p1 + aRow : p1;
       const p3 = m + 3 < mEnd ? p2 + aRow : p2;
-      let c0 = v128.splat<T>(0), c1 = c0, c2 = c0, c3 = c0;
-      let k = 0;
+      let s0: f64 = 0, s1: f64 = 0, s2: f64 = 0, s3: f64 = 0;
       let at: usize = 0;
-      for (; k <= K - lanes<T>(); k += lanes<T>()) {
-        const x = v128.load(v + at);
-        c0 = v128.add<T>(c0, v128.mul<T>(x, v128.load(p0 + at)));
-        c1 = v128.add<T>(c1, v128.mul<T>(x, v128.load(p1 + at)));
-        c2 = v128.add<T>(c2, v128.mul<T>(x, v128.load(p2 + at)));
-        c3 = v128.add<T>(c3, v128.mul<T>(x, v128.load(p3 + at)));
-        at += 16;
-      }
-      const rest = K - k;
-      if (rest > 0) {
-        const x = loadSome<T>(v + at, rest);
-        c0 = v128.add<T>(c0, v128.mul<T>(x, loadSome<T>(p0 + at, rest)));
-        c1 = v128.add<T>(c1, v128.mul<T>(x, loadSome<T>(p1 + at, rest)));
-        c2 = v128.add<T>(c2, v128.mul<T>(x, loadSome<T>(p2 + at, rest)));
-        c3 = v128.add<T>(c3, v128.mul<T>(x, loadSome<T>(p3 + at, rest)));
+      for (let k = 0; k < K; ) {
+        let c0 = v128.splat<T>(0), c1 = c0, c2 = c0, c3 = c0;
+        const stop = min(K, k + DOT_BLOCK * lanes<T>());
+        for (; k <= stop - lanes<T>(); k += lanes<T>()) {
+          const x = v128.load(v + at);
+          c0 = v128.add<T>(c0, v128.mul<T>(x, v128.load(p0 + at)));
+          c1 = v128.add<T>(c1, v128.mul<T>(x, v128.load(p1 + at)));
+          c2 = v128.add<T>(c2, v128.mul<T>(x, v128.load(p2 + at)));
+          c3 = v128.add<T>(c3, v128.mul<T>(x, v128.load(p3 + at)));
+          at += 16;
+        }
+        const rest = stop - k;
+        if (rest > 0) {
+          const x = loadSome<T>(v + at, rest);
+          c0 = v128.add<T>(c0, v128.mul<T>(x, loadSome<T>(p0 + at, rest)));
+          c1 = v128.add<T>(c1, v128.mul<T>(x, loadSome<T>(p1 + at, rest)));
+          c2 = v128.add<T>(c2, v128.mul<T>(x, loadSome<T>(p2 + at, rest)));
+          c3 = v128.add<T>(c3, v128.mul<T>(x, loadSome<T>(p3 + at, rest)));
+          k = stop;
+        }
+        s0 += <f64>sumLanes<T>(c0);
+        s1 += <f64>sumLanes<T>(c1);
+        s2 += <f64>sumLanes<T>(c2);
+        s3 += <f64>sumLanes<T>(c3);
       }
       const to = y + <usize>m * sizeof<T>();
-      store<T>(to, sumLanes<T>(c0));
-      if (m + 1 < mEnd) store<T>(to, sumLanes<T>(c1), sizeof<T>());
-      if (m + 2 < mEnd) store<T>(to, sumLanes<T>(c2), 2 * sizeof<T>());
-      if (m + 3 < mEnd) store<T>(to, sumLanes<T>(c3), 3 * sizeof<T>());
+      store<T>(to, <T>s0);
+      if (m + 1 < mEnd) store<T>(to, <T>s1, sizeof<T>());
+      if (m + 2 < mEnd) store<T>(to, <T>s2, 2 * sizeof<T>());
+      if (m + 3 < mEnd) store<T>(to, <T>s3, 3 * sizeof<T>());
     }
   }
 }

@@ -3,8 +3,8 @@
  */
 import { Input, OptionalInput, Output } from '../runtime/abi';
 import { MatrixArgs } from './batch-norm';
-import { addWide, blockRows } from './row-statistics';
-import { lanes } from '../simd/vector';
+import { blockRows } from './row-statistics';
+import { addWide, lanes } from '../simd/vector';
 
 /** Returns x where it is finite, else 0. */
 // @ts-ignore: decorator

@@ -6,8 +6,8 @@
  * the loop, where it costs registers.
  */
 import { Input, Output } from '../runtime/abi';
-import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
-import { lanes } from '../simd/vector';
+import { blockRows, numberAt, vectorAt } from './row-statistics';
+import { addWide, lanes } from '../simd/vector';
 
 /** Returns the rows per block of a pass without sums: as blockRows, but all rows if the channels are exactly four vectors. */
 // @ts-ignore: decorator

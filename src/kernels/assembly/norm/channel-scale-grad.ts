@@ -2,8 +2,8 @@
  * The gradient of scaling each channel of each image by a number.
  */
 import { Input, OptionalOutput, Output } from '../runtime/abi';
-import { addWide, blockRows, numberAt, vectorAt } from './row-statistics';
-import { lanes } from '../simd/vector';
+import { blockRows, numberAt, vectorAt } from './row-statistics';
+import { addWide, lanes } from '../simd/vector';
 
 @unmanaged
 class ScaleChannelsGradArgs {

@@ -15,18 +15,6 @@ export function blockRows<T>(C: i32): i32 {
   return max(4, min(32, 2048 / (max(C, 1) * <i32>sizeof<T>())));
 }
 
-/** Adds the lanes of v to the float64 numbers at p. */
-// @ts-ignore: decorator
-@inline
-export function addWide<T>(p: usize, v: v128): void {
-  if (sizeof<T>() == 8) {
-    v128.store(p, v128.add<f64>(v128.load(p), v));
-  } else {
-    v128.store(p, v128.add<f64>(v128.load(p), f64x2.promote_low_f32x4(v)));
-    v128.store(p, v128.add<f64>(v128.load(p, 16), f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3))), 16);
-  }
-}
-
 /** Returns the vector at p of channels c, c + 1, … */
 // @ts-ignore: decorator
 @inline

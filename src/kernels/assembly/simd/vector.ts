@@ -95,3 +95,15 @@ export function sumLanes<T>(v: v128): T {
   if (sizeof<T>() == 4) sum += <T>(v128.extract_lane<f32>(v, 2) + v128.extract_lane<f32>(v, 3));
   return sum;
 }
+
+/** Adds the lanes of v to the float64 numbers at p. */
+// @ts-ignore: decorator
+@inline
+export function addWide<T>(p: usize, v: v128): void {
+  if (sizeof<T>() == 8) {
+    v128.store(p, v128.add<f64>(v128.load(p), v));
+  } else {
+    v128.store(p, v128.add<f64>(v128.load(p), f64x2.promote_low_f32x4(v)));
+    v128.store(p, v128.add<f64>(v128.load(p, 16), f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3))), 16);
+  }
+}
