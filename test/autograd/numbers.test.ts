@@ -2,7 +2,21 @@
  * Values and gradients far from 1: tails, overflow, underflow, cancellation, NaN and infinities. float32 results are compared with
  * float64's, and these with exact ones.
  */
-import { DTypeError, equal, grad, linspace, arange, ones, rand, tensor, zeros, type FloatDType, type Tensor } from 'chainrule';
+import {
+  arange,
+  DTypeError,
+  equal,
+  type FloatDType,
+  grad,
+  linspace,
+  noGrad,
+  ones,
+  rand,
+  setConvAlgorithm,
+  tensor,
+  type Tensor,
+  zeros,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import fc from 'fast-check';
@@ -317,6 +331,31 @@ describe('convolutions of no channels or no images', () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe.skipIf(process.env.CHAINRULE_KERNELS === 'reference')('Winograd beside a pixel of 10⁸', () => {
+  const spike = (): Tensor => {
+    const x = ones([1, 8, 12, 12]);
+    noGrad(() => x.select(1, 0).select(1, 5).select(1, 5).fill_(1e8));
+    return x;
+  };
+  /** Output channel 0 at the places whose 3×3 inputs do not hold the pixel. */
+  const unread = (y: Tensor): number[] =>
+    [...y.select(1, 0).data()].filter((_, i) => Math.abs(Math.floor(i / 10) - 4) > 1 || Math.abs((i % 10) - 4) > 1);
+
+  test('outputs that do not read it are within the documented bound, and exact when direct', () => {
+    const w = ones([8, 8, 3, 3]);
+    const bound = 13 * 2 ** -24 * 1e8 * 9;
+    const values = unread(F.conv2d(spike(), w));
+    expect(values.filter((v) => v !== 72).length).toBeGreaterThan(0);
+    for (const v of values) expect(Math.abs(v - 72)).toBeLessThan(bound);
+    setConvAlgorithm('direct');
+    try {
+      expect(new Set(unread(F.conv2d(spike(), w)))).toEqual(new Set([72]));
+    } finally {
+      setConvAlgorithm('auto');
+    }
   });
 });
 
