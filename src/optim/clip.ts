@@ -26,7 +26,8 @@ function gradientsOf(op: string, params: Iterable<Tensor> | Tensor): Tensor[] {
 function totalNorm(grads: readonly Tensor[], normType: number): number {
   if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
   if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
-  return grads.reduce((s, g) => s + g.abs().pow(normType).sum().item(), 0) ** (1 / normType);
+  // In float64, as the powers of float32 numbers may overflow.
+  return grads.reduce((s, g) => s + g.to('float64').abs().pow(normType).sum().item(), 0) ** (1 / normType);
 }
 
 /**

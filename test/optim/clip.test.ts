@@ -24,6 +24,16 @@ test('clipGradNorm scales all gradients to a total norm, and returns the norm be
   expect(optim.clipGradNorm(withGrads([1, -7], [2]), 100, { normType: Infinity })).toBe(7);
   expectClose([optim.clipGradNorm(withGrads([1, -2], [2]), 100, { normType: 3 })], [17 ** (1 / 3)]);
   expect(optim.clipGradNorm([], 1)).toBe(0);
+  // The powers overflow in float32.
+  const large = tensor([0, 0], { requiresGrad: true });
+  large.grad = tensor([3e20, 4e20]);
+  for (const [normType, norm] of [
+    [1, 7e20],
+    [2, 5e20],
+    [3, 91 ** (1 / 3) * 1e20],
+    [Infinity, 4e20],
+  ] as const)
+    expect(optim.clipGradNorm([large], 1e30, { normType }) / norm).toBeCloseTo(1, 6);
 });
 
 test('a norm that is not finite makes the gradients so, or throws', () => {
