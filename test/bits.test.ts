@@ -77,16 +77,16 @@ type Name = keyof typeof runs;
 const expected: Readonly<Record<Name, Record<FloatDType, string>>> = onReference
   ? {
       'tiny SE-CNN': {
-        float32: '8702ac2725d80acb634c91e1f7cc848a5506bb908dd7153e7d5daf6d90db5fdf',
-        float64: 'c791575d2a9d07026164d47d3cefbf15571dc46cd048303375f3d19c5797e919',
+        float32: '3675fb9eb4004a5f978060477f5b6db6e10a869cd10ce3f0f9e2a4fc77fe4b88',
+        float64: 'fdefd2abb7fd38f8d54c3fab134f4f4721e6cbe042a2fc95182ea60794c46089',
       },
       'SE-ResNet-20': {
-        float32: 'c3e8a87ec0e521823519d3ea1004077055171a8a5f44afd429253e3fd9214f18',
-        float64: '88842ef4e52c9c552532949c41a179474936927adcb81152ce393c2aae8776c2',
+        float32: '456b3c07e2418c5ef42f6bf2d98a54a7c5071886677f5eeefaf1f17d0796ecca',
+        float64: '7a5a7fa3ce449d81d409451ca73646be192dc5ab9236956d059ed26ce6a7a210',
       },
       'mixed net': {
-        float32: '80b983c9284c8a5afb530024e99e43d6b740f66b69a72a4039478566f4d3b723',
-        float64: '9c9ca24f7ad70bea902ba4c82da49bc79ce9114422dd274dbe1cf04c656e5384',
+        float32: '3432d6d654f809dd09526b8c0dc0fbfc7b9b21e0416ad40a46267876418dcbf4',
+        float64: 'b4e9ca82dff1c333fd1385ba91434c1427767ec08773b6404d4444d4ad61297f',
       },
     }
   : {
