@@ -3,6 +3,7 @@
  *
  * A message names the operation, both numbers, all shapes and the remedy.
  */
+import { foreignKind } from './copies.ts';
 import { oneLine } from './text.ts';
 
 /** The base of every error of this library. */
@@ -69,11 +70,21 @@ export function stateDictMismatch(owner: string, problem: string): StateDictErro
   return new StateDictError(`loadStateDict: the state does not fit ${owner}: ${problem}`);
 }
 
-/** Describes a value of the wrong kind for messages: `an array`, `a string`, `null`. */
+/** Describes a value of the wrong kind for messages: `an array`, `a string`, `null`, `a tensor of another copy of chainrule`. */
 export function kindOf(value: unknown): string {
   if (value == null) return String(value);
   if (Array.isArray(value)) return 'an array';
-  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+  return foreignKind(value) ?? `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+}
+
+/** Puts `prefix` before the message of an error, also in its stack. */
+export function prependMessage(e: Error, prefix: string): void {
+  const { message, stack } = e;
+  const longer = `${prefix}${message}`;
+  // Not by assignment: the message of a DOMException has no setter.
+  Object.defineProperty(e, 'message', { value: longer, configurable: true, writable: true });
+  if (message !== '')
+    Object.defineProperty(e, 'stack', { value: stack?.replace(message, () => longer) ?? '', configurable: true, writable: true });
 }
 
 /** Throws unless `value` is an array. PyTorch also takes sizes and dims as separate arguments. */

@@ -1,18 +1,88 @@
+import { brandedKind, isBranded } from './copies.ts';
 import { ArgumentError, kindOf } from './errors.ts';
 
-/** Throws for an unknown option, and for options that are not an object. Either would be ignored silently. */
-export function checkOptions(name: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw new ArgumentError(`${name}: expected an object of options (${known.join(', ')}), got ${kindOf(options)}`);
+/**
+ * Throws for an unknown option, for options that are not an object, and for a value other than true and false of an option in
+ * `booleans`. Each of them would be ignored silently, or read as its opposite.
+ */
+export function checkOptions(name: string, options: object, known: readonly string[], booleans: readonly string[] = []): void {
+  if (!isRecord(options))
+    throw new ArgumentError(`${name}: expected an object of options (${known.join(', ')}), got ${brandedKind(options) ?? kindOf(options)}`);
   const unknown = Object.keys(options).find((key) => !known.includes(key));
   if (unknown !== undefined) throw new ArgumentError(`${name}: unknown option '${unknown}'; the options are ${known.join(', ')}`);
+  for (const option of booleans) {
+    const value = (options as Readonly<Record<string, unknown>>)[option];
+    if (value !== undefined) checkBoolean(name, option, value);
+  }
 }
 
-/** Returns the options, with defaults for those that are missing or undefined. `defaults` must name every option. */
+/** Returns whether the value can name options: a plain object of any realm, or another object with properties of its own. */
+function isRecord(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || isBranded(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null || Object.keys(value).length > 0;
+}
+
+/** Returns whether the value is an object of options, rather than an argument. */
+export function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || isBranded(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/**
+ * Returns the options, with defaults for those that are missing or undefined. `defaults` must name every option. An option whose
+ * default is true or false, or an object of the library such as a generator, takes its like only.
+ */
 export function withDefaults<O extends object>(name: string, options: O, defaults: Required<O>): Required<O> {
   checkOptions(name, options, Object.keys(defaults));
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
+  const complete: Record<string, unknown> = { ...defaults };
+  for (const [option, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    const fallback = complete[option];
+    if (typeof fallback === 'boolean') checkBoolean(name, option, value);
+    else if (isBranded(fallback)) checkLike(name, option, value, brandedKind(fallback)!);
+    complete[option] = value;
+  }
+  return complete as Required<O>;
+}
+
+/**
+ * Throws for an object of options, or true or false, behind the arguments of a function that has no options: PyTorch's has, and here
+ * it would be ignored silently. Other values pass, as `list.map(fn)` gives an index and the list.
+ */
+export function refuseOptions(name: string, surplus: unknown): void {
+  if (typeof surplus === 'boolean' || isPlainObject(surplus))
+    throw new ArgumentError(`${name}: there are no options, got ${kindOf(surplus)}`);
+}
+
+/** Throws unless `value` is true or false. */
+export function checkBoolean(name: string, option: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw new ArgumentError(`${name}: ${option} must be true or false, got ${quoted(value)}`);
+}
+
+/** Throws unless `value` is of a kind that this copy of the library makes. */
+function checkLike(name: string, option: string, value: unknown, kind: string): void {
+  if (brandedKind(value) !== kind)
+    throw new ArgumentError(`${name}: ${option} must be ${kind}, got ${brandedKind(value) ?? kindOf(value)}`);
+}
+
+/** Throws unless `value` is a number; NaN is one. */
+export function checkNumber(name: string, option: string, value: unknown): void {
+  if (typeof value !== 'number') throw new ArgumentError(`${name}: ${option} must be a number, got ${quoted(value)}`);
+}
+
+/** Throws unless `value` is a function. */
+export function checkFunction(name: string, option: string, value: unknown): void {
+  if (typeof value !== 'function')
+    throw new ArgumentError(`${name}: ${option} must be a function, got ${brandedKind(value) ?? kindOf(value)}`);
+}
+
+/** Formats a wrong value: strings in quotes, objects by their kind. */
+function quoted(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'number' || value === undefined) return `${value}`;
+  return kindOf(value);
 }
 
 /** Throws unless `value` is a whole number ≥ 1. */
