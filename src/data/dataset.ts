@@ -4,8 +4,10 @@
  * Letters: B = samples of a batch, N = samples of a dataset.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import type { DType, ElementArray } from '../core/dtype.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { brandedKind, foreignKind } from '../core/copies.ts';
+import { checkDType, fits, isFloat, newArray, type DType, type ElementArray } from '../core/dtype.ts';
+import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
+import { checkFunction, refuseOptions } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 
@@ -61,15 +63,20 @@ const BYTE_TO_UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
  *
  * Bytes (Uint8Array) stay bytes, a quarter of the memory of float32; getBatch scales them to float32 in [0, 1].
  * Shape:  getBatch returns images [B, ...imageShape] float32 and labels [B] int32
- * Throws: ShapeError if the number of elements is not labels.length times the size of an image
+ * Throws: ShapeError if the number of elements is not labels.length times the size of an image; DTypeError for a label that is no int32
  */
 export class ArrayDataset implements BatchDataset<ImageAndLabel> {
   readonly length: number;
   readonly imageShape: readonly number[];
-  readonly #images: Float32Array | Uint8Array;
-  readonly #labels: ArrayLike<number>;
+  readonly #images: Float32Array | Uint8Array | Uint8ClampedArray;
+  readonly #labels: Int32Array;
 
-  constructor(images: Float32Array | Uint8Array, imageShape: readonly number[], labels: ArrayLike<number>) {
+  constructor(images: Float32Array | Uint8Array | Uint8ClampedArray, imageShape: readonly number[], labels: ArrayLike<number>) {
+    refuseOptions('ArrayDataset', arguments[3]);
+    if (!['Float32Array', 'Uint8Array', 'Uint8ClampedArray'].includes(arrayName(images)))
+      throw new ArgumentError(`ArrayDataset: images must be a Float32Array, or a Uint8Array of bytes, got ${itemKind(images)}`);
+    if (typeof labels !== 'object' || labels === null || foreignKind(labels) !== null || !Number.isSafeInteger(labels.length))
+      throw new ArgumentError(`ArrayDataset: labels must be an array of whole numbers, got ${itemKind(labels)}`);
     const size = sizeOf(imageShape, 'ArrayDataset');
     const expected = size * labels.length;
     if (images.length !== expected) {
@@ -79,7 +86,7 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
     this.length = labels.length;
     this.imageShape = imageShape;
     this.#images = images;
-    this.#labels = labels;
+    this.#labels = classes(labels);
   }
 
   getBatch(indices: ArrayLike<number>): ImageAndLabel {
@@ -89,7 +96,7 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
     for (let b = 0; b < indices.length; b++) {
       const i = checkIndex('ArrayDataset', indices[b]!, this.length);
       const image = this.#images.subarray(i * size, (i + 1) * size);
-      if (image instanceof Float32Array) {
+      if (image.BYTES_PER_ELEMENT > 1) {
         images.set(image, b * size);
       } else {
         for (let j = 0; j < size; j++) images[b * size + j] = BYTE_TO_UNIT[image[j]!]!;
@@ -101,6 +108,64 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
       { data: labels, shape: [indices.length], dtype: 'int32' },
     ];
   }
+}
+
+/** Returns a copy of the labels. Throws DTypeError for one that int32 would truncate or wrap. */
+function classes(labels: ArrayLike<number>): Int32Array {
+  const copy = new Int32Array(labels.length);
+  for (let i = 0; i < labels.length; i++) {
+    const label: unknown = labels[i];
+    if (typeof label !== 'number' || !fits(label, 'int32'))
+      throw new DTypeError(
+        `ArrayDataset: label ${i} must be a whole number that fits int32, got ${typeof label === 'number' ? label : itemKind(label)}`,
+      );
+    copy[i] = label;
+  }
+  return copy;
+}
+
+/** Returns the name of a typed array's class, the same in every realm; '' for another value. */
+function arrayName(value: unknown): string {
+  if (!ArrayBuffer.isView(value)) return '';
+  return String((value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag]);
+}
+
+/** Describes what is no item, for messages. */
+export function itemKind(value: unknown): string {
+  if (ArrayBuffer.isView(value)) return `a ${arrayName(value) === 'undefined' ? 'DataView' : arrayName(value)}`;
+  return brandedKind(value) ?? kindOf(value);
+}
+
+/** Throws unless `item` has elements, a shape and a dtype: a tensor, or an ArrayData. */
+export function checkItem(op: string, what: string, item: unknown): void {
+  const { data, shape, dtype } = Object(item) as { data?: unknown; shape?: unknown; dtype?: unknown };
+  const hasData = typeof data === 'function' || ArrayBuffer.isView(data) || Array.isArray(data);
+  if (hasData && Array.isArray(shape) && typeof dtype === 'string' && foreignKind(item) === null) {
+    checkDType(op, dtype as DType);
+    return;
+  }
+  throw new ArgumentError(`${op}: ${what} must be a tensor or { data, shape, dtype }, got ${itemKind(item)}`);
+}
+
+/** Typed arrays whose elements int32 holds without a check. */
+const SMALL_INTEGERS = ['Int32Array', 'Int16Array', 'Int8Array', 'Uint16Array', 'Uint8Array', 'Uint8ClampedArray'];
+
+/** Copies the elements of an item to position `at`. Throws DTypeError for one that the dtype would truncate or wrap. */
+export function copyElements(name: string, from: ArrayLike<number>, dtype: DType, to: ElementArray, at: number): void {
+  const canHold = isFloat(dtype) || (dtype === 'int32' && SMALL_INTEGERS.includes(arrayName(from)));
+  for (let i = 0; !canHold && i < from.length; i++)
+    if (!fits(from[i]!, dtype)) throw new DTypeError(`${name} holds ${from[i]} at position ${i}, which does not fit ${dtype}`);
+  to.set(from, at);
+}
+
+/** Returns the length of a dataset. Throws ArgumentError for what is no dataset. */
+export function lengthOf(op: string, dataset: unknown): number {
+  const { length, get, getBatch } = Object(dataset) as { length?: unknown; get?: unknown; getBatch?: unknown };
+  if (typeof get !== 'function' && typeof getBatch !== 'function')
+    throw new ArgumentError(`${op}: a dataset has length, and get or getBatch; got ${itemKind(dataset)}`);
+  if (!Number.isSafeInteger(length) || (length as number) < 0)
+    throw new ArgumentError(`${op}: dataset.length must be a whole number ≥ 0, got ${String(length)}`);
+  return length as number;
 }
 
 /** Returns `index` if it is a valid index of `length` samples; throws an ArgumentError that begins with `op` if not. */
@@ -117,7 +182,13 @@ export function checkIndex(op: string, index: number, length: number): number {
  * Throws: ArgumentError unless 0 ≤ start ≤ end ≤ dataset.length
  * @example const train = subset(data, 0, 50_000), valid = subset(data, 50_000, 60_000)
  */
-export function subset<T extends readonly Item[]>(dataset: Dataset<T>, start: number, end: number = dataset.length): Dataset<T> {
+export function subset<T extends readonly Item[]>(
+  dataset: Dataset<T>,
+  start: number,
+  end: number = lengthOf('subset', dataset),
+): Dataset<T> {
+  lengthOf('subset', dataset);
+  refuseOptions('subset', arguments[3]);
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
     throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${start} and end ${end}`);
   }
@@ -144,8 +215,14 @@ export type Transformed<T extends readonly Item[]> = T extends readonly [Item, .
  * @example withTransform(loadCifar10(dir), compose(randomCrop(32, { padding: 4 }), randomHorizontalFlip()))
  */
 export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, transform: Transform): Dataset<Transformed<T>> {
-  const { length } = dataset;
-  const replaceFirst = ([first, ...rest]: T, change: (images: ArrayData) => ArrayData) => {
+  const length = lengthOf('withTransform', dataset);
+  checkFunction('withTransform', 'transform', transform);
+  refuseOptions('withTransform', arguments[2]);
+  const replaceFirst = (sample: T, change: (images: ArrayData) => ArrayData) => {
+    // What is no sample is the loader's to refuse, by name.
+    if (!Array.isArray(sample)) return sample as unknown as Transformed<T>;
+    const [first, ...rest] = sample as unknown as readonly Item[];
+    checkItem('withTransform', 'the first item of a sample', first);
     const items: readonly Item[] = [change(toArrayData(first!)), ...rest];
     // TypeScript cannot follow a tuple of unknown length through the spread.
     return items as Transformed<T>;
@@ -153,7 +230,7 @@ export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, tr
   if (!dataset.getBatch) {
     return {
       length,
-      get: (index, random) => replaceFirst(dataset.get(index, random.split(0)), (image) => transform(image, random.split(1))),
+      get: (index, random) => replaceFirst(dataset.get(index, random.split(0)), (image) => checkImage(transform(image, random.split(1)))),
     };
   }
   return {
@@ -161,13 +238,32 @@ export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, tr
     getBatch: (indices, randomFor) =>
       replaceFirst(
         dataset.getBatch(indices, (index) => randomFor(index).split(0)),
-        (images) => mapImages(images, (image, b) => transform(image, randomFor(indices[b]!).split(1))),
+        (images) => mapImages(images, (image, b) => checkImage(transform(image, randomFor(indices[b]!).split(1)))),
       ),
   };
 }
 
+/** Throws unless a transform returned an image with as many elements as its shape; returns it. */
+function checkImage(image: ArrayData): ArrayData {
+  if (typeof (image as { readonly then?: unknown } | null | undefined)?.then === 'function')
+    throw new ArgumentError('withTransform: the transform returned a Promise, and the loader does not wait; read the data before the loop');
+  checkItem('withTransform', 'the image that the transform returned', image);
+  if (typeof image.data === 'function')
+    throw new ArgumentError('withTransform: the transform returned a tensor, expected { data, shape, dtype }');
+  const n = sizeOf(image.shape, 'withTransform');
+  if (image.data.length === n) return image;
+  throw new ShapeError(`withTransform: the transform returned ${image.data.length} elements for shape ${formatShape(image.shape)} (${n})`);
+}
+
 function toArrayData(item: Item): ArrayData {
-  return typeof item.data === 'function' ? { data: item.data(), shape: item.shape, dtype: item.dtype } : (item as ArrayData);
+  const { shape, dtype } = item;
+  if (typeof item.data === 'function') return { data: item.data(), shape, dtype };
+  if (ArrayBuffer.isView(item.data)) return item as ArrayData;
+  // Plain JavaScript may give an array of numbers, which has no subarray.
+  const numbers: ArrayLike<number> = item.data;
+  const data = newArray(dtype, numbers.length);
+  copyElements('withTransform: the first item of a sample', numbers, dtype, data, 0);
+  return { data, shape, dtype };
 }
 
 /** Applies `change` to every image of a batch [B, …] and stacks the results. */
@@ -177,8 +273,10 @@ function mapImages(images: ArrayData, change: (image: ArrayData, b: number) => A
   const changed = (b: number) => change({ data: images.data.subarray(b * size, (b + 1) * size), shape, dtype: images.dtype }, b);
   if (count === 0) return images;
   const first = changed(0);
-  const data = new (first.data.constructor as new (length: number) => ElementArray)(count * first.data.length);
-  data.set(first.data);
+  const data = newArray(first.dtype, count * first.data.length);
+  const copy = (image: ArrayData, b: number): void =>
+    copyElements('withTransform: the image that the transform returned', image.data, first.dtype, data, b * first.data.length);
+  copy(first, 0);
   for (let b = 1; b < count; b++) {
     const image = changed(b);
     if (!sameShape(image.shape, first.shape)) {
@@ -186,7 +284,9 @@ function mapImages(images: ArrayData, change: (image: ArrayData, b: number) => A
         `withTransform: images of one batch must agree, got ${formatShape(first.shape)} and ${formatShape(image.shape)}`,
       );
     }
-    data.set(image.data, b * first.data.length);
+    if (image.dtype !== first.dtype)
+      throw new DTypeError(`withTransform: images of one batch must agree, got ${first.dtype} and ${image.dtype}`);
+    copy(image, b);
   }
   return { data, shape: [count, ...first.shape], dtype: first.dtype };
 }

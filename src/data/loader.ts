@@ -6,11 +6,21 @@
 import { isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
 import { newArray, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, ScopeError, ShapeError, StateDictError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { type Dataset, type Item, type RandomFor, type Transform, withTransform } from './dataset.ts';
+import {
+  checkItem,
+  copyElements,
+  itemKind,
+  lengthOf,
+  type Dataset,
+  type Item,
+  type RandomFor,
+  type Transform,
+  withTransform,
+} from './dataset.ts';
 
 /** One batch: a tensor for each item of a sample, with first dim B. */
 export type Batch<T extends readonly Item[]> = { -readonly [K in keyof T]: Tensor };
@@ -29,7 +39,7 @@ export interface DataLoaderOptions {
   /** Seed of the order and of augmentation, independent of the default generator; 0 by default. */
   readonly seed?: number;
   /** Changes the first item of every sample, as withTransform does. */
-  readonly transform?: Transform;
+  readonly transform?: Transform | null;
 }
 
 /** The position of a loader, and the options it depends on. */
@@ -80,9 +90,9 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   #activeLoop: object | null = null;
 
   constructor(dataset: Dataset<T>, options: DataLoaderOptions = {}) {
-    checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed', 'transform']);
-    const { batchSize = 1, shuffle = false, dropLast = false, seed = 0, transform } = options;
-    const n = dataset.length;
+    const defaults = { batchSize: 1, shuffle: false, dropLast: false, seed: 0, transform: null };
+    const { batchSize, shuffle, dropLast, seed, transform } = withDefaults('DataLoader', options, defaults);
+    const n = lengthOf('DataLoader', dataset);
     requireWholeNumber('dataset.length', n, 0);
     requireWholeNumber('batchSize', batchSize, 1);
     requireWholeNumber('seed', seed, 0);
@@ -92,7 +102,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
           'Use a smaller batchSize, or dropLast: false',
       );
     }
-    this.#dataset = transform === undefined ? dataset : withTransform(dataset, transform);
+    this.#dataset = transform === null ? dataset : withTransform(dataset, transform);
     this.#samples = n;
     this.#shuffle = shuffle;
     this.#dropLast = dropLast;
@@ -234,10 +244,10 @@ function elements(item: Item): ElementArray {
 
 function makeItems(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] {
   if (!dataset.getBatch) {
-    const samples = Array.from(indices, (index) => dataset.get(index, randomFor(index)));
+    const samples = Array.from(indices, (index) => checkSample('get', `sample ${index}`, dataset.get(index, randomFor(index))));
     return stack(samples, indices);
   }
-  const items = dataset.getBatch(indices, randomFor);
+  const items = checkSample('getBatch', 'the batch', dataset.getBatch(indices, randomFor));
   for (const [i, { shape }] of items.entries()) {
     if (shape[0] === indices.length) continue;
     throw new ShapeError(
@@ -245,6 +255,17 @@ function makeItems(dataset: Dataset, indices: Int32Array, randomFor: RandomFor):
     );
   }
   return items;
+}
+
+/** Throws unless a dataset's `method` returned an array of items; returns it. */
+function checkSample(method: string, what: string, sample: unknown): readonly Item[] {
+  if (Array.isArray(sample)) {
+    sample.forEach((item, k) => checkItem('DataLoader', `item ${k} of ${what}`, item));
+    return sample as readonly Item[];
+  }
+  const isPromise = typeof (sample as { readonly then?: unknown } | null | undefined)?.then === 'function';
+  const got = isPromise ? 'a Promise; the loader does not wait: read the data before the loop' : itemKind(sample);
+  throw new ArgumentError(`DataLoader: ${method} must return an array of items, such as [image, label], got ${got}`);
 }
 
 /** Stacks the samples item by item along a new first dim. */
@@ -272,7 +293,7 @@ function stack(samples: readonly (readonly Item[])[], indices: Int32Array): Item
           `DataLoader: item ${k} of sample ${indices[b]} has ${values.length} elements, its shape ${formatShape(item.shape)} ${size}`,
         );
       }
-      data.set(values, b * size);
+      copyElements(`DataLoader: item ${k} of sample ${indices[b]}`, values, item.dtype, data, b * size);
     });
   });
   return stacked;

@@ -6,7 +6,7 @@
  * evidence; a squeeze-and-excitation gate can multiply it.
  * Sample i is a pure function of (seed, split, i), computed with operations that IEEE 754 specifies exactly.
  */
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
@@ -123,7 +123,7 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
   readonly #random: Random;
   readonly #context: boolean;
 
-  constructor(options: SyntheticOptions) {
+  constructor(options: SyntheticOptions = {}) {
     checkOptions('syntheticCifar', options, ['split', 'length', 'seed', 'context']);
     const { split = 'train', length = split === 'train' ? 50_000 : 10_000, seed = 0, context = 'distant' } = options;
     if (!Number.isSafeInteger(length) || length < 0) {
@@ -133,6 +133,7 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     if (context !== 'distant' && context !== 'none') {
       throw new ArgumentError(`syntheticCifar: context must be 'distant' or 'none', got '${context}'`);
     }
+    if (typeof seed !== 'number') throw new ArgumentError(`syntheticCifar: seed must be a whole number ≥ 0, got ${kindOf(seed)}`);
     this.length = length;
     this.#random = new Random(seed).split(split === 'train' ? 0 : 1);
     this.#context = context === 'distant';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ArgumentError, ShapeError } from '../../src/core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../src/core/errors.ts';
 import { Random } from '../../src/core/random.ts';
 import { type ArrayData, ArrayDataset, type BatchDataset, type ItemDataset, subset, withTransform } from '../../src/data/dataset.ts';
 
@@ -43,6 +43,40 @@ describe('ArrayDataset', () => {
       new Uint8Array(256),
     );
     expect(data.getBatch(Array.from({ length: 256 }, (_, b) => b))[0].data).toEqual(Float32Array.from({ length: 256 }, (_, b) => b / 255));
+  });
+
+  test.each([
+    [[0.7, -1.9], 'label 0 must be a whole number that fits int32, got 0.7'],
+    [[0, NaN], 'label 1 must be a whole number that fits int32, got NaN'],
+    [[0, 2 ** 40], 'label 1 must be a whole number that fits int32, got 1099511627776'],
+    [[0, 2 ** 31], 'label 1 must be a whole number that fits int32, got 2147483648'],
+    [Float32Array.of(1, 1.5), 'label 1 must be a whole number that fits int32, got 1.5'],
+    [[0, '1'], 'label 1 must be a whole number that fits int32, got a string'],
+    [[0, undefined], 'label 1 must be a whole number that fits int32, got undefined'],
+  ])('refuses the labels %o', (labels, message) => {
+    expect(() => new ArrayDataset(new Float32Array(2), [1], labels as number[])).toThrow(new DTypeError(`ArrayDataset: ${message}`));
+  });
+
+  test('takes labels of any whole numbers of int32, and keeps them when the list changes', () => {
+    const labels = [2 ** 31 - 1, -100];
+    const data = new ArrayDataset(new Float32Array(2), [1], labels);
+    labels[0] = 0.5;
+    expect(data.getBatch([0, 1])[1].data).toEqual(Int32Array.of(2 ** 31 - 1, -100));
+  });
+
+  test('takes the bytes of a canvas, and refuses what is neither floats nor bytes', () => {
+    expect(new ArrayDataset(Uint8ClampedArray.of(255, 51), [1], [0, 1]).getBatch([0, 1])[0].data).toEqual(Float32Array.of(1, 51 / 255));
+    const images = 'ArrayDataset: images must be a Float32Array, or a Uint8Array of bytes, got';
+    for (const [wrong, got] of [
+      [[1, 2], 'an array'],
+      [new Float64Array(2), 'a Float64Array'],
+      [new Uint16Array(2), 'a Uint16Array'],
+      [null, 'null'],
+    ] as const)
+      expect(() => new ArrayDataset(wrong as never, [1], [0, 1])).toThrow(new ArgumentError(`${images} ${got}`));
+    expect(() => new ArrayDataset(new Float32Array(2), [1], undefined as never)).toThrow(
+      new ArgumentError('ArrayDataset: labels must be an array of whole numbers, got undefined'),
+    );
   });
 
   test('rejects sizes and indices that do not fit', () => {
@@ -134,5 +168,64 @@ describe('withTransform', () => {
         ) as BatchDataset
       ).getBatch([0, 1], randomFor),
     ).toThrow(new ShapeError('withTransform: images of one batch must agree, got [1] and [2]'));
+  });
+});
+
+describe('what a transform returns is checked', () => {
+  const image: ArrayData = { data: new Float32Array(4), shape: [4], dtype: 'float32' };
+  const few: ArrayData = { data: Float32Array.of(1, 2, 3), shape: [4], dtype: 'float32' };
+  const byBatch: BatchDataset = { length: 2, getBatch: (indices) => [{ ...image, data: new Float32Array(8), shape: [indices.length, 4] }] };
+  const one: ItemDataset = { length: 2, get: () => [image] };
+
+  /** The errors of a batch dataset and of an item dataset, which must agree. */
+  const errorsOf = (transform: unknown): unknown[] =>
+    [byBatch, one].map((dataset) => {
+      const changed = withTransform(dataset, transform as never);
+      try {
+        if (changed.getBatch) changed.getBatch([0, 1], randomFor);
+        else changed.get(0, new Random(0));
+      } catch (e) {
+        return e;
+      }
+      return undefined;
+    });
+
+  test.each([
+    [() => few, new ShapeError('withTransform: the transform returned 3 elements for shape [4] (4)')],
+    [() => ({ ...few, shape: [2] }), new ShapeError('withTransform: the transform returned 3 elements for shape [2] (2)')],
+    [
+      () => undefined,
+      new ArgumentError('withTransform: the image that the transform returned must be a tensor or { data, shape, dtype }, got undefined'),
+    ],
+    [
+      () => few.data,
+      new ArgumentError(
+        'withTransform: the image that the transform returned must be a tensor or { data, shape, dtype }, got a Float32Array',
+      ),
+    ],
+    [
+      async () => few,
+      new ArgumentError('withTransform: the transform returned a Promise, and the loader does not wait; read the data before the loop'),
+    ],
+  ])('%o', (transform, error) => {
+    expect(errorsOf(transform)).toEqual([error, error]);
+  });
+
+  test('images of one batch that differ in dtype', () => {
+    let calls = 0;
+    const changing = (x: ArrayData): ArrayData => (calls++ === 0 ? x : { data: new Int32Array(4), shape: [4], dtype: 'int32' });
+    expect(errorsOf(changing)[0]).toEqual(new DTypeError('withTransform: images of one batch must agree, got float32 and int32'));
+  });
+
+  test('arguments that are no dataset and no function', () => {
+    expect(() => withTransform(byBatch, undefined as never)).toThrow(
+      new ArgumentError('withTransform: transform must be a function, got undefined'),
+    );
+    expect(() => withTransform([image] as never, (x) => x)).toThrow(
+      new ArgumentError('withTransform: a dataset has length, and get or getBatch; got an array'),
+    );
+    expect(() => subset(undefined as never, 0, 1)).toThrow(
+      new ArgumentError('subset: a dataset has length, and get or getBatch; got undefined'),
+    );
   });
 });

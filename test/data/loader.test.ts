@@ -1,4 +1,17 @@
-import { ArgumentError, memory, noGrad, ScopeError, scope, scoped, ShapeError, StateDictError, type Tensor, tensor, zip } from 'chainrule';
+import {
+  ArgumentError,
+  DTypeError,
+  memory,
+  noGrad,
+  ScopeError,
+  scope,
+  scoped,
+  ShapeError,
+  StateDictError,
+  type Tensor,
+  tensor,
+  zip,
+} from 'chainrule';
 import {
   type ArrayData,
   ArrayDataset,
@@ -371,6 +384,79 @@ describe('errors', () => {
   test('a dataset without a length', () => {
     expect(() => new DataLoader({ get: () => [] } as never)).toThrow(
       new ArgumentError('DataLoader: dataset.length must be a whole number ≥ 0, got undefined'),
+    );
+  });
+
+  test.each([
+    [
+      async () => [],
+      'get must return an array of items, such as [image, label], got a Promise; the loader does not wait: read the data before the loop',
+    ],
+    [() => Float32Array.of(1), 'get must return an array of items, such as [image, label], got a Float32Array'],
+    [() => undefined, 'get must return an array of items, such as [image, label], got undefined'],
+    [
+      () => ({ data: new Float32Array(1), shape: [1], dtype: 'float32' }),
+      'get must return an array of items, such as [image, label], got an object',
+    ],
+    [() => [Float32Array.of(1), 3], 'item 0 of sample 0 must be a tensor or { data, shape, dtype }, got a Float32Array'],
+    [
+      () => [{ data: new Float32Array(1), shape: [1], dtype: 'float32' }, 3],
+      'item 1 of sample 0 must be a tensor or { data, shape, dtype }, got a number',
+    ],
+    [() => [[1, 2, 3]], 'item 0 of sample 0 must be a tensor or { data, shape, dtype }, got an array'],
+    [() => [{ data: new Float32Array(1), shape: [1] }], 'item 0 of sample 0 must be a tensor or { data, shape, dtype }, got an object'],
+  ])('a get that is wrong: %o', (get, message) => {
+    for (const batchSize of [1, 2])
+      expect(() => new DataLoader({ length: 2, get } as never, { batchSize }).first()).toThrow(new ArgumentError(`DataLoader: ${message}`));
+  });
+
+  test('a getBatch that is wrong', () => {
+    const first = (getBatch: unknown) => () => new DataLoader({ length: 2, getBatch } as never).first();
+    expect(first(() => [3])).toThrow(
+      new ArgumentError('DataLoader: item 0 of the batch must be a tensor or { data, shape, dtype }, got a number'),
+    );
+    expect(first(async () => [])).toThrow(/^DataLoader: getBatch must return an array of items, such as \[image, label\], got a Promise/);
+  });
+
+  test('elements that the dtype of their item cannot hold, also behind a transform', () => {
+    const item = (values: ArrayLike<number>, dtype: 'int32' | 'bool'): unknown => ({ data: values, shape: [values.length], dtype });
+    const read =
+      (items: unknown, transform: unknown = null) =>
+      () =>
+        new DataLoader({ length: 2, get: () => [items] } as never, { batchSize: 2, transform } as never).first();
+    const fails = (act: () => unknown, message: string): void => expect(act).toThrow(new DTypeError(message));
+    fails(read(item(Float32Array.of(1, 0.5), 'int32')), 'DataLoader: item 0 of sample 0 holds 0.5 at position 1, which does not fit int32');
+    fails(read(item([2 ** 40], 'int32')), 'DataLoader: item 0 of sample 0 holds 1099511627776 at position 0, which does not fit int32');
+    fails(read(item(Uint8Array.of(1, 7), 'bool')), 'DataLoader: item 0 of sample 0 holds 7 at position 1, which does not fit bool');
+    const halved = (): unknown => item(Float32Array.of(0.5), 'int32');
+    fails(
+      read(item(Int32Array.of(1), 'int32'), halved),
+      'DataLoader: item 0 of sample 0 holds 0.5 at position 0, which does not fit int32',
+    );
+    const whole = { length: 2, getBatch: () => [{ data: Int32Array.of(1, 1), shape: [2, 1], dtype: 'int32' }] };
+    fails(
+      () => new DataLoader(whole as never, { batchSize: 2, transform: halved as never }).first(),
+      'withTransform: the image that the transform returned holds 0.5 at position 0, which does not fit int32',
+    );
+    const bytes = scope(() => (read(item(Uint8ClampedArray.of(0, 255), 'int32'))() as Tensor[])[0]!.toArray());
+    expect(bytes).toEqual([
+      [0, 255],
+      [0, 255],
+    ]);
+  });
+
+  test('what is no dataset, and what is no transform', () => {
+    const item: Item = { data: new Float32Array(1), shape: [1], dtype: 'float32' };
+    for (const [wrong, got] of [
+      [[item], 'an array'],
+      [undefined, 'undefined'],
+      [new Float32Array(3), 'a Float32Array'],
+    ] as const)
+      expect(() => new DataLoader(wrong as never)).toThrow(
+        new ArgumentError(`DataLoader: a dataset has length, and get or getBatch; got ${got}`),
+      );
+    expect(() => new DataLoader(batched(2), { transform: 'flip' } as never)).toThrow(
+      new ArgumentError('withTransform: transform must be a function, got a string'),
     );
   });
 

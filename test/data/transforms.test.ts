@@ -1,8 +1,9 @@
+import { scope, tensor } from 'chainrule';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ArgumentError, DTypeError, ShapeError } from '../../src/core/errors.ts';
 import { Random } from '../../src/core/random.ts';
-import type { ArrayData } from '../../src/data/dataset.ts';
+import { ArrayDataset, type ArrayData } from '../../src/data/dataset.ts';
 import { compose, normalize, randomCrop, randomHorizontalFlip } from '../../src/data/transforms.ts';
 
 const image = (...shape: number[]): ArrayData => ({
@@ -13,6 +14,22 @@ const image = (...shape: number[]): ArrayData => ({
 const random = () => new Random(3);
 
 describe('normalize', () => {
+  test.each([
+    [0.1307, 0.3081],
+    [0.5, 0.5],
+    [0.485, 0.229],
+  ])('gives the 256 grey levels the bits of float32 arithmetic, mean %d and std %d', (mean, std) => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, b) => b);
+    const [levels] = new ArrayDataset(bytes, [1, 16, 16], [0]).getBatch([0]);
+    const y = normalize(mean, std)({ ...levels, shape: [1, 16, 16] }, random());
+    expect(y.shape).toEqual([1, 16, 16]);
+    expect(y.dtype).toBe('float32');
+    // The engine's own float32 operations, which are PyTorch's: (x − mean) / std, rounded after each.
+    const expected = scope(() => tensor(levels.data).sub(mean).div(std).data());
+    expect(y.data).toEqual(expected);
+    expect(y.data[0]).toBe(Math.fround(Math.fround(-Math.fround(mean)) / Math.fround(std)));
+  });
+
   test('works per channel or with one number for all', () => {
     const x = image(2, 1, 2);
     expect(normalize([1, 3], [2, 0.5])(x, random()).data).toEqual(Float32Array.of(0, 0.5, 0, 2));
@@ -67,6 +84,27 @@ describe('randomCrop', () => {
     const seen = new Set<number>();
     for (let seed = 0; seed < 300; seed++) seen.add(crop(image(1, 1, 1), new Random(seed)).data[0]!);
     expect(seen).toEqual(new Set([0, 1]));
+  });
+
+  test('a crop larger than the image has the image in its middle, and the fill around it', () => {
+    const crop = randomCrop(5, { padding: 1, fill: 7 });
+    const x = image(1, 3, 3);
+    const around = (fill: number): Float32Array =>
+      Float32Array.from([Array(6).fill(fill), 1, 2, 3, fill, fill, 4, 5, 6, fill, fill, 7, 8, 9, Array(6).fill(fill)].flat());
+    for (let seed = 0; seed < 20; seed++) {
+      expect(crop(x, new Random(seed))).toEqual({ data: around(7), shape: [1, 5, 5], dtype: 'float32' });
+      expect(randomCrop(5, { padding: 1 })(x, new Random(seed)).data).toEqual(around(0));
+    }
+  });
+
+  test('a pair pads above and below by the first number, left and right by the second', () => {
+    const same = (seed: number): unknown => randomCrop(4, { padding: [1, 1] })(image(1, 4, 4), new Random(seed));
+    for (let seed = 0; seed < 20; seed++) expect(same(seed)).toEqual(randomCrop(4, { padding: 1 })(image(1, 4, 4), new Random(seed)));
+    const y = randomCrop([3, 6], { padding: [0, 2] })(image(1, 3, 2), random());
+    expect(y.data).toEqual(Float32Array.of(0, 0, 1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 5, 6, 0, 0));
+    expect(() => randomCrop(7, { padding: [0, 2] })(image(1, 3, 3), random())).toThrow(
+      new ShapeError('randomCrop: image [1,3,3] with padding [0,2] is smaller than the crop [7,7]'),
+    );
   });
 
   test('without padding and at full size it changes nothing', () => {
