@@ -5,8 +5,9 @@
  * the structure of the inputs. Inputs need not require a gradient, and no `.grad` changes. An input that the value does not depend
  * on has derivative zero. Without `createGraph` only the results survive the call.
  */
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkFunction, withDefaults } from '../core/options.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
@@ -14,7 +15,7 @@ import { scope } from './scopes.ts';
 import { cat } from './ops/joining.ts';
 import { detach, identity, reshape } from './ops/views.ts';
 import { withGradMode } from './grad-mode.ts';
-import { fromElements, isTensor, type Tensor } from './tensor.ts';
+import { checkTensor, fromElements, isTensor, type Tensor } from './tensor.ts';
 
 /** The point at which a derivative is taken. */
 export type FunctionInputs = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>;
@@ -55,6 +56,7 @@ export function vjp<const I extends FunctionInputs>(
   options: FunctionalOptions = {},
 ): [Tensor, LikeInputs<I>] {
   return run('vjp', fn, inputs, options, (point) => {
+    if (v !== null) checkTensor('vjp', 'v', v);
     const y = v === null ? point.scalar() : point.call();
     return [y, point.like(derivatives([y], point.xs, v === null ? null : [v], point.createGraph))];
   });
@@ -127,6 +129,7 @@ function run<I extends FunctionInputs, R>(
   compute: (point: Point<I>) => R,
 ): R {
   const { createGraph } = withDefaults(name, options, { createGraph: false });
+  checkFunction(name, 'fn', fn);
   return scope(() =>
     withGradMode(true, () => {
       const result = compute(pointOf(name, fn, inputs, createGraph));
@@ -150,7 +153,8 @@ function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inpu
   const call = (): Tensor => {
     // The arguments have the structure of the inputs, from which the function's type was derived.
     const y = (fn as (...args: unknown[]) => unknown)(...(Array.isArray(inputs) ? xs : [like(xs)]));
-    if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${y === null ? 'null' : typeof y}`);
+    if (!isTensor(y))
+      throw new ArgumentError(`${name}: the function must return a tensor, got ${foreignKind(y) ?? (y === null ? 'null' : typeof y)}`);
     return y;
   };
   const scalar = (): Tensor => {
@@ -162,9 +166,14 @@ function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inpu
 }
 
 function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
-  const found = isTensor(inputs) || Object(inputs) !== inputs ? [inputs] : Object.values(inputs);
-  if (!found.every(isTensor)) throw new ArgumentError(`${name}: inputs must be a tensor, or an array or record of tensors`);
-  return found;
+  const isOne = isTensor(inputs) || foreignKind(inputs) !== null || Object(inputs) !== inputs;
+  const found = isOne ? [inputs] : Object.values(inputs);
+  const other = found.find((x) => !isTensor(x));
+  if (found.length > 0 && found.every(isTensor)) return found;
+  const foreign = foreignKind(other);
+  throw new ArgumentError(
+    `${name}: inputs must be a tensor, or an array or record of tensors${foreign === null ? '' : `, got ${foreign}`}`,
+  );
 }
 
 /** Puts one item for each input into the inputs' structure. */
@@ -183,6 +192,8 @@ function withoutHistory(value: unknown): unknown {
 
 /** Returns the tensors of v in the inputs' order, which may differ from the order of its keys. */
 function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): readonly Tensor[] {
+  const foreign = foreignKind(v);
+  if (foreign !== null) throw new ArgumentError(`${name}: v must have the structure of the inputs, got ${foreign}`);
   const expected = structureOf(inputs);
   const got = structureOf(v);
   if (expected !== got) throw new ArgumentError(`${name}: v must have the structure of the inputs, ${expected}, got ${got}`);

@@ -15,12 +15,13 @@ export { recompute } from './recompute.ts';
 export { isGradEnabled, withGradMode } from './grad-mode.ts';
 export { currentScope } from './scope-stack.ts';
 export { scopedAsyncIterator, scopedIterator } from './scoped-loops.ts';
-export { checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
+export { checkTensor, checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 /** @internal */
 export { owned, untracked } from './tensor.ts';
 /** @internal */
 export { copyAll_ } from './ops/inplace.ts';
 export { moduleStack, placeOf, titleOf } from './instrumentation.ts';
+export * from './ops/options.ts';
 export * from './ops/activations.ts';
 export * from './ops/batch-norm.ts';
 export { broadcastTo, expand, sumTo } from './ops/broadcasting.ts';

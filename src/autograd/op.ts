@@ -1,15 +1,17 @@
 /**
  * Operations: each is one block, made with defineOp. All of them run through `apply`.
  */
+import { foreignKind } from '../core/copies.ts';
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
+import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { fused, kernels, type FusedKernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
 import { Node, freeExpiring, type FreedBy, type RecordedOp } from './tape.ts';
-import { Tensor, isTensor, untracked } from './tensor.ts';
+import { Tensor, checkTensor, isTensor, untracked } from './tensor.ts';
 import { instrumentation } from './instrumentation.ts';
 
 /** Which arguments need a gradient, by position. */
@@ -96,9 +98,19 @@ export function defineOp<A extends readonly unknown[], V extends Views | [], S e
 export function defineOp<A extends readonly unknown[], V extends Views, S extends object>(
   spec: OpSpec<A, V, S>,
 ): (...args: A) => Result<V> {
+  checkSpec(spec);
   // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
   const op = (spec.gradKernel === undefined ? spec : { ...spec, backward: backwardFromKernel(spec) }) as unknown as AnyOp;
   return (...args) => apply(op, args) as Result<V>;
+}
+
+const SPEC_KEYS = ['name', 'broadcasts', 'save', 'branch', 'forward', 'backward', 'gradKernel', 'definition'];
+
+/** Throws for a specification with a misspelt field, or without a name or forward. */
+function checkSpec(spec: { readonly name: unknown; readonly forward: unknown }): void {
+  checkOptions('defineOp', spec, SPEC_KEYS);
+  if (typeof spec.name !== 'string') throw new ArgumentError(`defineOp: name must be a string, got ${kindOf(spec.name)}`);
+  checkFunction('defineOp', `forward of ${spec.name}`, spec.forward);
 }
 
 /** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
@@ -128,9 +140,18 @@ function withBranchLog<T>(log: typeof branchLog, fn: () => T): T {
   }
 }
 
+/** Throws for a released tensor, and for one of another copy of the library, whose address means other elements here. */
+function checkArguments(op: AnyOp, args: readonly unknown[]): void {
+  for (let i = 0; i < args.length; i++) {
+    const a = args[i];
+    if (a instanceof Tensor) a.checkReadable();
+    else if (typeof a === 'object' && a !== null && !Array.isArray(a) && foreignKind(a) !== null) checkTensor(op.name, `argument ${i}`, a);
+  }
+}
+
 function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   // Before anything else, so that a released argument throws while nothing has changed.
-  for (const a of args) if (a instanceof Tensor) a.checkReadable();
+  checkArguments(op, args);
   if (op.definition !== undefined && fused === null) return op.definition(...args);
   const inputs = op.backward !== undefined && isGradEnabled() ? recordedInputs(op, args) : null;
   if (Array.isArray(inputs) && !isInsideBackward()) freeExpiring();

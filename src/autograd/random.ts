@@ -3,10 +3,11 @@
  *
  * Each draw uses the next stream of a counter-based generator: element i of draw d is a pure function of (seed, d, i).
  */
+import { brand } from '../core/copies.ts';
 import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
-import { ArgumentError, DTypeError } from '../core/errors.ts';
+import { ArgumentError, DTypeError, kindOf } from '../core/errors.ts';
 import { Random, seedKey, STREAMS } from '../core/random.ts';
-import { withDefaults } from '../core/options.ts';
+import { isPlainObject, refuseOptions, withDefaults } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { kernels } from '../kernels/index.ts';
@@ -26,10 +27,15 @@ interface Draw {
 
 /** Counts the draws from one seed. Its state is two numbers. */
 export class Generator implements Stateful {
+  static {
+    brand(Generator.prototype, 'a generator');
+  }
+
   #seed: number;
   #draws = 0;
 
   constructor(seed = 0) {
+    refuseOptions('Generator', arguments[1]);
     seedKey(seed);
     this.#seed = seed;
   }
@@ -78,6 +84,7 @@ export class Generator implements Stateful {
   }
 
   loadStateDict(state: GeneratorState): void {
+    if (!isPlainObject(state)) throw new ArgumentError(`generator: expected a state of stateDict(), got ${kindOf(state)}`);
     seedKey(state.seed);
     if (!Number.isSafeInteger(state.draws) || state.draws < 0 || state.draws > STREAMS) {
       throw new ArgumentError(`generator: draws must be a whole number from 0 to 2^32, got ${state.draws}`);
@@ -139,6 +146,7 @@ export const defaultGenerator: Generator = new Generator();
 
 /** Restarts the default generator from `seed` (a whole number from 0 to 2⁵³ − 1). */
 export function manualSeed(seed: number): void {
+  refuseOptions('manualSeed', arguments[1]);
   defaultGenerator.manualSeed(seed);
 }
 

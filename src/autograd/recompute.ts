@@ -2,6 +2,7 @@
  * Activation checkpointing: a forward's intermediate results are freed, and computed again when backward needs them.
  */
 import { ArgumentError, AutogradError, kindOf } from '../core/errors.ts';
+import { checkFunction } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { restride, type View } from '../kernels/view.ts';
 import { atNeeded, gradients } from './backward.ts';
@@ -52,6 +53,7 @@ function standIn(x: unknown, createGraph: boolean): unknown {
  * @example y = recompute((x) => this.block.forward(x), x)
  */
 export function recompute<A extends readonly unknown[]>(fn: (...args: A) => Tensor, ...args: A): Tensor {
+  checkFunction('recompute', 'fn', fn);
   return scope(() => {
     const first = nodeCount();
     const stands = isGradEnabled() ? args.map((x) => standIn(x, false)) : args;

@@ -1,7 +1,8 @@
 /**
  * The public functions for scopes and scoped loops, and the memory report.
  */
-import { ArgumentError, ScopeError } from '../core/errors.ts';
+import { ArgumentError, ScopeError, kindOf } from '../core/errors.ts';
+import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
 import { tensorCount } from './gc-fallback.ts';
 import { withGradMode } from './grad-mode.ts';
@@ -16,16 +17,19 @@ import { isTensor, type Tensor } from './tensor.ts';
  * Throws ScopeError if `fn` returns a Promise or an iterator.
  */
 export function scope<T>(fn: () => T): T {
+  refuseOptions('scope', arguments[1]);
   return runScoped('scope', fn);
 }
 
 /** Runs `fn` in a scope without recording operations: for evaluation, and for writing to parameters. */
 export function noGrad<T>(fn: () => T): T {
+  refuseOptions('noGrad', arguments[1]);
   return withGradMode(false, () => runScoped('noGrad', fn));
 }
 
 /** Runs `fn` in its own scope. Also closes scopes that loops inside `fn` have left open. */
 function runScoped<T>(name: string, fn: () => T): T {
+  checkFunction(name, 'fn', fn);
   const s = openScope('scope');
   let result: T | undefined;
   let results: Tensor[] = [];
@@ -80,7 +84,11 @@ export interface Unscoped<T> {
   unscoped(): Iterable<T>;
 }
 
-function plain<T>(source: Iterable<T>): Iterable<T> {
+function plain<T>(name: string, source: Iterable<T>): Iterable<T> {
+  if (typeof (source as Partial<Iterable<T>> | null | undefined)?.[Symbol.iterator] !== 'function')
+    throw new ArgumentError(
+      `${name}: expected ${name === 'scoped' ? 'a whole number ≥ 0 or an iterable' : 'two iterables'}, got ${kindOf(source)}`,
+    );
   const u = (source as Partial<Unscoped<T>>).unscoped;
   return typeof u === 'function' ? u.call(source) : source;
 }
@@ -92,12 +100,13 @@ function plain<T>(source: Iterable<T>): Iterable<T> {
 export function scoped(n: number): IterableIterator<number>;
 export function scoped<T>(source: Iterable<T>): IterableIterator<T>;
 export function scoped<T>(source: Iterable<T> | number): IterableIterator<T | number> {
+  refuseOptions('scoped', arguments[1]);
   if (typeof source === 'number') {
     if (!Number.isSafeInteger(source) || source < 0)
       throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${source}`);
     return scopedIterator(count(source));
   }
-  return scopedIterator(plain(source));
+  return scopedIterator(plain('scoped', source));
 }
 
 function* count(n: number): Generator<number> {
@@ -106,7 +115,8 @@ function* count(n: number): Generator<number> {
 
 /** Iterates over two iterables in one scoped loop, until the shorter ends. */
 export function zip<A, B>(a: Iterable<A>, b: Iterable<B>): IterableIterator<[A, B]> {
-  return scopedIterator(pairs(plain(a), plain(b)));
+  refuseOptions('zip', arguments[2]);
+  return scopedIterator(pairs(plain('zip', a), plain('zip', b)));
 }
 
 function* pairs<A, B>(a: Iterable<A>, b: Iterable<B>): Generator<[A, B]> {
@@ -136,7 +146,8 @@ export interface MemoryReport {
 
 /** Returns exact figures about the memory. `resetPeak` restarts the peak after reading it. */
 export function memory(options: { resetPeak?: boolean } = {}): MemoryReport {
+  const reset = withDefaults('memory', options, { resetPeak: false }).resetPeak;
   const report = { ...memoryUse(), tensors: tensorCount() };
-  if (options.resetPeak === true) resetPeak();
+  if (reset) resetPeak();
   return report;
 }

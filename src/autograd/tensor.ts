@@ -3,8 +3,10 @@
  *
  * Operations are methods too. methods.ts installs them, so that this file imports none of them.
  */
+import { brand, foreignKind } from '../core/copies.ts';
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
+import { checkBoolean } from '../core/options.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
@@ -33,6 +35,10 @@ export interface TensorOptions {
  * Operations return new tensors; views share memory. docs/architecture.md describes when memory is freed.
  */
 export class Tensor implements View {
+  static {
+    brand(Tensor.prototype, 'a tensor');
+  }
+
   readonly offset: number;
   readonly shape: Shape;
   readonly strides: readonly number[];
@@ -122,6 +128,7 @@ export class Tensor implements View {
 
   /** Switches gradients on or off for a leaf; returns the tensor. Throws for int32 and bool, and for results of operations. */
   requiresGrad_(flag = true): this {
+    checkBoolean('requiresGrad_', 'flag', flag);
     if (!this.isLeaf) throw new AutogradError(`requiresGrad_: the result of ${this.node!.name} is no leaf; use detach()`);
     if (flag && !isFloat(this.dtype)) {
       throw new DTypeError(`requiresGrad_: only float32 and float64 tensors have gradients, this one is ${this.dtype}`);
@@ -420,8 +427,14 @@ export function isTensor(v: unknown): v is Tensor {
 
 /** Throws unless all of `given`, by name, are tensors: plain JavaScript may pass anything. */
 export function checkTensors(op: string, given: Readonly<Record<string, unknown>>): void {
-  for (const [name, t] of Object.entries(given))
-    if (!isTensor(t)) throw new ArgumentError(`${op}: ${name} must be a tensor, got ${kindOf(t)}`);
+  for (const name of Object.keys(given)) checkTensor(op, name, given[name]);
+}
+
+/** Throws unless `t`, the argument `name`, is a tensor of this copy of the library. */
+export function checkTensor(op: string, name: string, t: unknown): asserts t is Tensor {
+  if (t instanceof Tensor) return;
+  const remedy = foreignKind(t) === null ? '' : '; load chainrule once, or copy the values by tensor(t.toArray())';
+  throw new ArgumentError(`${op}: ${name} must be a tensor, got ${kindOf(t)}${remedy}`);
 }
 
 /** @internal Returns a tensor that no scope or tape frees: parameters, buffers, gradients, optimizer state. */

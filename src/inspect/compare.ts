@@ -2,7 +2,7 @@
  * Compares the elements of two tensors: allclose and equal.
  */
 import { all, checkTensors, eq, noGrad, type Tensor } from '../autograd/index.ts';
-import { checkNotNegative, withDefaults } from '../core/options.ts';
+import { checkNotNegative, refuseOptions, withDefaults } from '../core/options.ts';
 import { sameShape } from '../core/shape.ts';
 
 /** Options of allclose. */
@@ -38,6 +38,7 @@ export function allclose(a: Tensor, b: Tensor, options: AllcloseOptions = {}): b
 
 /** Returns whether a and b have the same shape and equal elements, whatever their dtypes. NaN equals nothing. */
 export function equal(a: Tensor, b: Tensor): boolean {
+  refuseOptions('equal', arguments[2]);
   checkTensors('equal', { a, b });
   // float64 holds the elements of every dtype; float32 would round those of int32.
   const wide = (t: Tensor): Tensor => (a.dtype === b.dtype ? t : t.to('float64'));

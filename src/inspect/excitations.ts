@@ -1,8 +1,10 @@
 /**
  * nn.recordExcitations: statistics of the scales that channel gates compute, by class.
  */
-import { arange, isTensor, noGrad, tensor, type Tensor } from '../autograd/index.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { arange, checkTensors, isTensor, noGrad, tensor, type Tensor } from '../autograd/index.ts';
+import { foreignKind } from '../core/copies.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
+import { checkCount, withDefaults } from '../core/options.ts';
 import { type ObservedModule, withForwardHooks } from './summary.ts';
 
 /** Statistics of one gate's scales, by class. */
@@ -18,7 +20,7 @@ export interface Excitation {
 /** Options of recordExcitations. */
 export interface RecordExcitationsOptions {
   /** Default: the largest label plus one. */
-  readonly numClasses?: number;
+  readonly numClasses?: number | null;
 }
 
 /**
@@ -31,14 +33,23 @@ export interface RecordExcitationsOptions {
 export function recordExcitations(
   model: ObservedModule & { forward(x: Tensor): Tensor },
   loader: Iterable<readonly [x: Tensor, labels: Tensor]>,
-  { numClasses }: RecordExcitationsOptions = {},
+  options: RecordExcitationsOptions = {},
 ): Excitation[] {
+  const { numClasses } = withDefaults('recordExcitations', options, { numClasses: null });
+  if (numClasses !== null) checkCount('recordExcitations', 'numClasses', numClasses);
+  if (typeof model?.namedModules !== 'function') throw new ArgumentError(`recordExcitations: model must be a module, got ${kindOf(model)}`);
+  if (foreignKind(model) !== null) throw new ArgumentError(`recordExcitations: model must be a module, got ${kindOf(model)}`);
+  if (typeof loader?.[Symbol.iterator] !== 'function')
+    throw new ArgumentError(`recordExcitations: loader must be an iterable of [images, labels], got ${kindOf(loader)}`);
   const modules = model.namedModules();
   const gates = modules.flatMap(([block, module]) => (isGate(module) ? [{ block, gate: module, scales: [] as number[] }] : []));
   if (gates.length === 0) throw new ArgumentError(`recordExcitations: ${model.constructor.name} has no ChannelGate, such as SqueezeExcite`);
   const labels: number[] = [];
   const run = (): void => {
-    for (const [x, y] of loader) {
+    for (const batch of loader) {
+      if (!Array.isArray(batch)) throw new ArgumentError(`recordExcitations: the loader must give [images, labels], got ${kindOf(batch)}`);
+      const [x, y] = batch as readonly [Tensor, Tensor];
+      checkTensors('recordExcitations', { images: x, labels: y });
       noGrad(() => void model.forward(x));
       for (const label of y.data()) labels.push(label);
     }

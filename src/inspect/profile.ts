@@ -3,6 +3,7 @@
  */
 import { ITEM_SIZE } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
+import { checkFunction, refuseOptions } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { View } from '../kernels/view.ts';
 import type { Node, RecordedOp } from '../autograd/tape.ts';
@@ -73,6 +74,8 @@ interface EndedSpan extends Span {
  * @example console.log(`${profile(() => loss(model.forward(x), y).backward())}`)
  */
 export function profile<T>(fn: () => T): Profile<T> {
+  checkFunction('profile', 'fn', fn);
+  refuseOptions('profile', arguments[1]);
   const ended: EndedSpan[] = [];
   const stop = addInstrumentation(recorder(ended));
   const start = performance.now();

@@ -6,6 +6,7 @@
  */
 import { defaultGenerator, withGradMode } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
@@ -180,6 +181,7 @@ function checkRecord(op: string, record: Readonly<Record<string, Partial<Statefu
   }
   if (Object.hasOwn(record, GENERATOR)) throw new ArgumentError(`${op}: the name ${GENERATOR} is reserved`);
   for (const [name, object] of Object.entries(record)) {
+    if (foreignKind(object) !== null) throw new ArgumentError(`${op}: ${name} is ${foreignKind(object)}`);
     if (typeof object?.stateDict === 'function' && typeof object.loadStateDict === 'function') continue;
     throw new ArgumentError(`${op}: ${name}: expected something with stateDict() and loadStateDict(), got ${typeText(object)}`);
   }

@@ -7,6 +7,7 @@
  */
 import { isTensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { brief } from '../core/text.ts';
 import { toTensor } from './safetensors.ts';
@@ -95,7 +96,7 @@ function throwUnsupported(path: string, value: unknown): never {
 /** Describes the type of a value for a message: `a Map`, `a string`, `null`. */
 export function typeText(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  return typeof value === 'object' ? `a ${value.constructor?.name ?? 'record'}` : `a ${typeof value}`;
+  return foreignKind(value) ?? (typeof value === 'object' ? `a ${value.constructor?.name ?? 'record'}` : `a ${typeof value}`);
 }
 
 /** Writes a text from a file for a message; names the type of another value, which may be megabytes. */

@@ -2,6 +2,7 @@
  * The choice of a convolution's algorithm. It depends on shapes alone, so that results never depend on timing.
  */
 import { ArgumentError } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 
 /** The choices of setConvAlgorithm. */
 export type ConvAlgorithm = 'auto' | 'direct';
@@ -24,6 +25,7 @@ let algorithm: ConvAlgorithm = 'auto';
  * Throws: ArgumentError on anything else
  */
 export function setConvAlgorithm(choice: ConvAlgorithm): void {
+  refuseOptions('setConvAlgorithm', arguments[1]);
   if (choice !== 'auto' && choice !== 'direct') {
     throw new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got ${JSON.stringify(choice)}`);
   }

@@ -1,9 +1,9 @@
 /**
  * Channel attention: the base class, and two variants of squeeze-and-excitation, ECA and EffectiveSE.
  */
-import { defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
+import { checkTensor, defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './function-layers.ts';
 import { conv2d } from './functional.ts';
@@ -47,11 +47,14 @@ export abstract class ChannelGate extends Module {
   abstract excite(x: Tensor): Tensor;
 
   forward(x: Tensor): Tensor {
+    checkTensor(this.#op, 'x', x);
     if (x.ndim !== 4) throw new ShapeError(`${this.#op}: x must be [N,C,H,W], got ${formatShape(x.shape)}`);
     const channels = x.size(1);
     if (channels !== this.channels)
       throw new ShapeError(`${this.#op}: x has ${channels} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
-    return scaleChannels(x, this.excite(x));
+    const s: unknown = this.excite(x);
+    checkTensor(this.#op, 'result of excite', s);
+    return scaleChannels(x, s);
   }
 }
 
@@ -85,6 +88,8 @@ export class ECA extends ChannelGate {
   constructor(channels: number, options: ECAOptions = {}) {
     super(channels, 'eca');
     const { kernelSize, gamma, beta, gate, dtype, ...init } = withDefaults('ECA', options, ECA_DEFAULTS);
+    checkNumber('ECA', 'gamma', gamma);
+    checkNumber('ECA', 'beta', beta);
     // As in the authors' code: truncate, then take the next odd number. The minimum is timm's, as 1 would mix no channels.
     const truncated = Math.trunc(Math.abs((Math.log2(channels) + beta) / gamma));
     const nextOdd = truncated % 2 === 1 ? truncated : truncated + 1;

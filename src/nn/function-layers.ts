@@ -2,10 +2,22 @@
  * Layers that apply one function of the engine. The constructor takes the function's options. Only PReLU has a parameter.
  */
 import * as f from '../autograd/index.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
+import { checkCount, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { constant_ } from './init.ts';
 import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
+
+/** Checks the options of a layer, which its function reads at every forward, already now; undefined stands for none. */
+function checkGiven<O extends object>(layer: string, options: O | undefined, defaults: Required<O>): void {
+  if (options !== undefined) withDefaults(layer, options, defaults);
+}
+
+/** Throws unless `dim` is a whole number. Its range depends on x. */
+function checkDim(layer: string, dim: unknown): void {
+  if (!Number.isInteger(dim))
+    throw new ArgumentError(`${layer}: expected a dim, a whole number, got ${typeof dim === 'number' ? dim : kindOf(dim)}`);
+}
 
 /** The layer y = op(x, …options). Each subclass declares its own constructor, so that editors show its parameters. */
 abstract class FunctionLayer<Options extends unknown[] = []> extends Module {
@@ -29,6 +41,7 @@ abstract class FunctionLayer<Options extends unknown[] = []> extends Module {
 /** y = max(x, 0) */
 export class ReLU extends FunctionLayer {
   constructor() {
+    refuseOptions('ReLU', arguments[0]);
     super(f.relu);
   }
 }
@@ -36,6 +49,7 @@ export class ReLU extends FunctionLayer {
 /** y = tanh x */
 export class Tanh extends FunctionLayer {
   constructor() {
+    refuseOptions('Tanh', arguments[0]);
     super(f.tanh);
   }
 }
@@ -43,6 +57,7 @@ export class Tanh extends FunctionLayer {
 /** y = 1 / (1 + e⁻ˣ) */
 export class Sigmoid extends FunctionLayer {
   constructor() {
+    refuseOptions('Sigmoid', arguments[0]);
     super(f.sigmoid);
   }
 }
@@ -54,6 +69,8 @@ export class Sigmoid extends FunctionLayer {
 export class LeakyReLU extends FunctionLayer<[negativeSlope?: number | undefined]> {
   /** @param negativeSlope The slope where x ≤ 0. Default 0.01. */
   constructor(negativeSlope?: number) {
+    if (negativeSlope !== undefined) checkNumber('LeakyReLU', 'negativeSlope', negativeSlope);
+    refuseOptions('LeakyReLU', arguments[1]);
     super(f.leakyRelu, negativeSlope);
   }
 }
@@ -65,6 +82,8 @@ export class LeakyReLU extends FunctionLayer<[negativeSlope?: number | undefined
 export class ELU extends FunctionLayer<[alpha?: number | undefined]> {
   /** @param alpha y tends to −alpha for large negative x. Default 1. */
   constructor(alpha?: number) {
+    if (alpha !== undefined) checkNumber('ELU', 'alpha', alpha);
+    refuseOptions('ELU', arguments[1]);
     super(f.elu, alpha);
   }
 }
@@ -76,6 +95,7 @@ export class ELU extends FunctionLayer<[alpha?: number | undefined]> {
 export class GELU extends FunctionLayer<[options?: f.GeluOptions | undefined]> {
   /** @param options `approximate` selects the formula. Default: the exact one. */
   constructor(options?: f.GeluOptions) {
+    checkGiven('GELU: gelu', options, f.GELU_DEFAULTS);
     super(f.gelu, options);
   }
 }
@@ -83,6 +103,7 @@ export class GELU extends FunctionLayer<[options?: f.GeluOptions | undefined]> {
 /** y = x σ(x) */
 export class SiLU extends FunctionLayer {
   constructor() {
+    refuseOptions('SiLU', arguments[0]);
     super(f.silu);
   }
 }
@@ -90,6 +111,7 @@ export class SiLU extends FunctionLayer {
 /** y = x tanh(ln(1 + eˣ)) */
 export class Mish extends FunctionLayer {
   constructor() {
+    refuseOptions('Mish', arguments[0]);
     super(f.mish);
   }
 }
@@ -101,6 +123,7 @@ export class Mish extends FunctionLayer {
 export class Softplus extends FunctionLayer<[options?: f.SoftplusOptions | undefined]> {
   /** @param options `beta` and `threshold` of the formula. Default 1 and 20. */
   constructor(options?: f.SoftplusOptions) {
+    checkGiven('Softplus: softplus', options, f.SOFTPLUS_DEFAULTS);
     super(f.softplus, options);
   }
 }
@@ -108,6 +131,7 @@ export class Softplus extends FunctionLayer<[options?: f.SoftplusOptions | undef
 /** y = ln σ(x) */
 export class LogSigmoid extends FunctionLayer {
   constructor() {
+    refuseOptions('LogSigmoid', arguments[0]);
     super(f.logSigmoid);
   }
 }
@@ -119,6 +143,8 @@ export class LogSigmoid extends FunctionLayer {
 export class Softmax extends FunctionLayer<[dim: number]> {
   /** @param dim The dim that the sum runs along; a negative one counts from the last. */
   constructor(dim: number) {
+    checkDim('Softmax', dim);
+    refuseOptions('Softmax', arguments[1]);
     super(f.softmax, dim);
   }
 }
@@ -130,6 +156,8 @@ export class Softmax extends FunctionLayer<[dim: number]> {
 export class LogSoftmax extends FunctionLayer<[dim: number]> {
   /** @param dim The dim that softmax runs along; a negative one counts from the last. */
   constructor(dim: number) {
+    checkDim('LogSoftmax', dim);
+    refuseOptions('LogSoftmax', arguments[1]);
     super(f.logSoftmax, dim);
   }
 }
@@ -137,6 +165,7 @@ export class LogSoftmax extends FunctionLayer<[dim: number]> {
 /** y = min(max(x + 3, 0), 6) / 6 */
 export class Hardsigmoid extends FunctionLayer {
   constructor() {
+    refuseOptions('Hardsigmoid', arguments[0]);
     super(f.hardsigmoid);
   }
 }
@@ -144,6 +173,7 @@ export class Hardsigmoid extends FunctionLayer {
 /** y = x min(max(x + 3, 0), 6) / 6 */
 export class Hardswish extends FunctionLayer {
   constructor() {
+    refuseOptions('Hardswish', arguments[0]);
     super(f.hardswish);
   }
 }
@@ -158,6 +188,7 @@ export class MaxPool2d extends FunctionLayer<[kernelSize: f.Size2d, options?: f.
    * @param options `stride` (default: kernelSize), `padding`, `dilation` and `ceilMode`.
    */
   constructor(kernelSize: f.Size2d, options?: f.MaxPool2dOptions) {
+    checkGiven<f.MaxPool2dOptions>('MaxPool2d: maxPool2d', options, f.MAX_POOL_DEFAULTS);
     super(f.maxPool2d, kernelSize, options);
   }
 }
@@ -172,6 +203,7 @@ export class AvgPool2d extends FunctionLayer<[kernelSize: f.Size2d, options?: f.
    * @param options `stride` (default: kernelSize), `padding`, `ceilMode`, `countIncludePad` and `divisorOverride`.
    */
   constructor(kernelSize: f.Size2d, options?: f.AvgPool2dOptions) {
+    checkGiven('AvgPool2d: avgPool2d', options, f.AVG_POOL_DEFAULTS);
     super(f.avgPool2d, kernelSize, options);
   }
 }
@@ -180,6 +212,7 @@ export class AvgPool2d extends FunctionLayer<[kernelSize: f.Size2d, options?: f.
 export class AdaptiveAvgPool2d extends FunctionLayer<[outputSize: f.AdaptiveSize]> {
   /** @param outputSize One number for both dims, or [height, width]; null keeps the size of x. */
   constructor(outputSize: f.AdaptiveSize) {
+    refuseOptions('AdaptiveAvgPool2d', arguments[1]);
     super(f.adaptiveAvgPool2d, outputSize);
   }
 }
@@ -191,6 +224,7 @@ export class AdaptiveAvgPool2d extends FunctionLayer<[outputSize: f.AdaptiveSize
 export class Upsample extends FunctionLayer<[options?: f.InterpolateOptions | undefined]> {
   /** @param options The `size` of the output or its `scaleFactor`. */
   constructor(options?: f.InterpolateOptions) {
+    checkGiven('Upsample: interpolate', options, f.INTERPOLATE_DEFAULTS);
     super(f.interpolate, options);
   }
 }
@@ -205,14 +239,28 @@ export class Flatten extends FunctionLayer<[startDim?: number | undefined, endDi
    * @param endDim The last dim to join. Default −1, the last dim of x.
    */
   constructor(startDim?: number, endDim?: number) {
-    super((x, start = 1, end = -1) => f.flatten(x, start, end), startDim, endDim);
+    if (startDim !== undefined) checkDim('Flatten', startDim);
+    if (endDim !== undefined) checkDim('Flatten', endDim);
+    refuseOptions('Flatten', arguments[2]);
+    super(
+      (x, start = 1, end = -1) => {
+        f.checkTensor('flatten', 'x', x);
+        return f.flatten(x, start, end);
+      },
+      startDim,
+      endDim,
+    );
   }
 }
 
 /** y = x, the same tensor. */
 export class Identity extends FunctionLayer {
   constructor() {
-    super((x) => x);
+    refuseOptions('Identity', arguments[0]);
+    super((x) => {
+      f.checkTensor('identity', 'x', x);
+      return x;
+    });
   }
 }
 
@@ -260,6 +308,7 @@ export class StochasticDepth extends Dropout {
 
   constructor(p: number, mode: f.StochasticDepthMode, options: DropoutLayerOptions = {}) {
     super(p, options);
+    f.checkStochasticDepthMode('StochasticDepth', mode);
     this.mode = mode;
   }
 
@@ -285,6 +334,7 @@ export class PReLU extends Module {
     super();
     const { init, dtype } = withDefaults('PReLU', options, { init: 0.25, dtype: 'float32' });
     checkCount('PReLU', 'numParameters', numParameters);
+    checkNumber('PReLU', 'init', init);
     this.weight = parameter([numParameters], dtype, (t) => constant_(t, init));
   }
 

@@ -2,8 +2,9 @@
  * Layers as functions, with torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
  * channels, K kernel. Images may omit N.
  */
-import { arange, checkIndex, checkTensors, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { arange, checkIndex, checkTensor, checkTensors, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 import { sameShape, shapesOf } from '../core/shape.ts';
 
 export { binaryCrossEntropy, binaryCrossEntropyWithLogits, crossEntropy } from '../autograd/index.ts';
@@ -24,14 +25,19 @@ export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/
 /**
  * y = x Wᵀ + b
  * Shape:  x [...,I], w [O,I], b [O] → y [...,O]
- * Throws: ShapeError if the sizes do not fit
+ * Throws: ShapeError if the sizes do not fit; DTypeError if the dtypes differ
  */
 export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
+  refuseOptions('linear', arguments[3]);
   checkTensors('linear', { x, w, ...(b !== null && { b }) });
   const shapeError = (problem: string): ShapeError => new ShapeError(`linear: ${problem} ${shapesOf({ x, w, b })}`);
   if (w.ndim !== 2 || x.ndim === 0) throw shapeError('x must be [...,I] and w [O,I]');
   if (x.size(-1) !== w.size(1)) throw shapeError(`x has ${x.size(-1)} features, w expects ${w.size(1)}`);
   if (b !== null && !sameShape(b.shape, [w.size(0)])) throw shapeError(`b must be [${w.size(0)}]`);
+  // As convolutions and norms: a layer computes in the dtype of its parameters, and nothing is converted silently.
+  const other = [w, ...(b === null ? [] : [b])].find((t) => t.dtype !== x.dtype);
+  if (other !== undefined)
+    throw new DTypeError(`linear: x is ${x.dtype}, ${other === w ? 'w' : 'b'} ${other.dtype}; they must be equal, convert one with .to()`);
   const y = x.matmul(w.transpose(0, 1));
   return b === null ? y : y.add(b);
 }
@@ -41,6 +47,8 @@ export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
  * Shape:  index […] (int32) → y […,C]; C = numClasses, by default the largest index + 1
  */
 export function oneHot(index: Tensor, numClasses?: number): Tensor {
+  checkTensor('oneHot', 'index', index);
+  refuseOptions('oneHot', arguments[2]);
   if (numClasses === undefined && index.numel === 0)
     throw new ArgumentError('oneHot: an empty index has no largest class; give numClasses');
   const largestIndex = (): number => Array.from(index.data()).reduce((a, b) => Math.max(a, b), 0);

@@ -3,6 +3,7 @@
  * float64 models of one seed differ only by rounding.
  */
 import {
+  checkTensor,
   defaultGenerator,
   eye,
   full,
@@ -18,6 +19,7 @@ import {
 } from '../autograd/index.ts';
 import { below, isFloat, roundDown, roundUp } from '../core/dtype.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { checkCount, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 
@@ -25,6 +27,18 @@ import { formatShape, sizeOf } from '../core/shape.ts';
 export interface InitOptions {
   /** The generator that draws the numbers. Default: that of `manualSeed`. */
   readonly generator?: Generator;
+}
+
+/** Checks the tensor to fill, and reads the options of a function that draws. */
+function readInit(op: string, t: Tensor, options: InitOptions): Generator {
+  checkTensor(op, 't', t);
+  const { generator } = withDefaults(op, options, { generator: defaultGenerator });
+  return generator;
+}
+
+/** Throws unless every one of `numbers`, by name, is a number. */
+function checkNumbers(op: string, numbers: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(numbers)) checkNumber(op, name, value);
 }
 
 function fill<T extends Tensor>(t: T, values: () => Tensor): T {
@@ -41,7 +55,9 @@ function within(t: Tensor, y: Tensor, least: number, most: number): Tensor {
  * Fills t with draws from U(low, high): low ≤ y < high, also after rounding to t's dtype. Returns t.
  * Throws: ArgumentError for low > high, or bounds that are not finite in t's dtype
  */
-export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, options: InitOptions = {}): T {
+  const generator = readInit('uniform_', t, options);
+  checkNumbers('uniform_', { low, high });
   if (!(low <= high)) throw new ArgumentError(`uniform_: low must be at most high, got ${low} and ${high}`);
   // Nothing to draw: the bounds of kaimingUniform_ may be infinite then.
   if (t.numel === 0) return t;
@@ -58,7 +74,9 @@ export function uniform_<T extends Tensor>(t: T, low = 0, high = 1, { generator 
 }
 
 /** Fills t with draws from N(mean, std²). Returns t. */
-export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, options: InitOptions = {}): T {
+  const generator = readInit('normal_', t, options);
+  checkNumbers('normal_', { mean, std });
   if (!(std >= 0)) throw new ArgumentError(`normal_: std must be ≥ 0, got ${std}`);
   if (t.numel === 0) return t;
   if (!Number.isFinite(mean) || !Number.isFinite(std))
@@ -68,21 +86,34 @@ export function normal_<T extends Tensor>(t: T, mean = 0, std = 1, { generator =
 
 /** Fills t with `value`. Returns t. */
 export function constant_<T extends Tensor>(t: T, value: number): T {
+  checkTensor('constant_', 't', t);
+  checkNumber('constant_', 'value', value);
+  refuseOptions('constant_', arguments[2]);
   noGrad(() => t.fill_(value));
   return t;
 }
 
 /** Fills t with 0. Returns t. */
-export const zeros_ = <T extends Tensor>(t: T): T => constant_(t, 0);
+export function zeros_<T extends Tensor>(t: T): T {
+  checkTensor('zeros_', 't', t);
+  refuseOptions('zeros_', arguments[1]);
+  return constant_(t, 0);
+}
 
 /** Fills t with 1. Returns t. */
-export const ones_ = <T extends Tensor>(t: T): T => constant_(t, 1);
+export function ones_<T extends Tensor>(t: T): T {
+  checkTensor('ones_', 't', t);
+  refuseOptions('ones_', arguments[1]);
+  return constant_(t, 1);
+}
 
 /**
  * Fills t with the identity matrix; t need not be square. Returns t.
  * Throws: ShapeError unless t has 2 dims
  */
 export function eye_<T extends Tensor>(t: T): T {
+  checkTensor('eye_', 't', t);
+  refuseOptions('eye_', arguments[1]);
   if (t.ndim !== 2) throw new ShapeError(`eye_: expected 2 dims, got shape ${formatShape(t.shape)}`);
   return fill(t, () => eye(t.size(0), t.size(1)));
 }
@@ -92,6 +123,9 @@ export function eye_<T extends Tensor>(t: T): T {
  * Throws: ShapeError unless t has 3 to 5 dims and O is a multiple of `groups`
  */
 export function dirac_<T extends Tensor>(t: T, groups = 1): T {
+  checkTensor('dirac_', 't', t);
+  checkCount('dirac_', 'groups', groups);
+  refuseOptions('dirac_', arguments[2]);
   const outputsPerGroup = t.size(0) / groups;
   if (t.ndim < 3 || t.ndim > 5 || !Number.isInteger(outputsPerGroup))
     throw new ShapeError(`dirac_: expected 3 to 5 dims, the first a multiple of ${groups} groups, got shape ${formatShape(t.shape)}`);
@@ -113,6 +147,8 @@ const WIDE = 2.5;
  * Throws: ArgumentError for a > b, std < 0, or a mean outside [a, b] at std 0
  */
 export function truncNormal_<T extends Tensor>(t: T, mean = 0, std = 1, a = -2, b = 2, options: InitOptions = {}): T {
+  readInit('truncNormal_', t, options);
+  checkNumbers('truncNormal_', { mean, std, a, b });
   if (!(a <= b)) throw new ArgumentError(`truncNormal_: a must be at most b, got ${a} and ${b}`);
   if (!(std >= 0) || !Number.isFinite(mean))
     throw new ArgumentError(`truncNormal_: std must be ≥ 0 and mean finite, got std ${std} and mean ${mean}`);
@@ -182,7 +218,9 @@ function tailDraw(random: Random, low: number, high: number): number {
  * Source: Saxe et al. 2014, arXiv:1312.6120; uniform over all such matrices, as in PyTorch
  * Throws: ShapeError unless t has 2 dims or more
  */
-export function orthogonal_<T extends Tensor>(t: T, gain = 1, { generator = defaultGenerator }: InitOptions = {}): T {
+export function orthogonal_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
+  const generator = readInit('orthogonal_', t, options);
+  checkNumber('orthogonal_', 'gain', gain);
   if (t.ndim < 2) throw new ShapeError(`orthogonal_: expected at least 2 dims, got shape ${formatShape(t.shape)}`);
   const rows = t.size(0);
   const columns = sizeOf(t.shape.slice(1));
@@ -209,13 +247,17 @@ export type Nonlinearity = keyof typeof GAINS | 'leakyRelu';
  * leakyRelu. Default 0.01.
  */
 export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
+  checkNumber('calculateGain', 'slope', slope);
+  refuseOptions('calculateGain', arguments[2]);
   if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope ** 2));
   if (Object.hasOwn(GAINS, nonlinearity)) return GAINS[nonlinearity];
-  throw new ArgumentError(`calculateGain: unknown nonlinearity '${nonlinearity}'`);
+  throw new ArgumentError(`calculateGain: unknown nonlinearity '${nonlinearity as string}'`);
 }
 
 /** Returns fan-in and fan-out of a weight [O,I,…]: I and O times the kernel's number of elements. */
 export function calculateFan(t: Tensor): { fanIn: number; fanOut: number } {
+  checkTensor('calculateFan', 't', t);
+  refuseOptions('calculateFan', arguments[1]);
   if (t.ndim < 2) throw new ShapeError(`calculateFan: a weight needs at least 2 dims, got shape ${formatShape(t.shape)}`);
   const kernelElements = t.shape.slice(2).reduce((n, size) => n * size, 1);
   return { fanIn: t.shape[1]! * kernelElements, fanOut: t.shape[0]! * kernelElements };
@@ -231,8 +273,15 @@ export interface KaimingOptions extends InitOptions {
   readonly nonlinearity?: Nonlinearity;
 }
 
-function kaimingStd(t: Tensor, { a = 0, mode = 'fanIn', nonlinearity = 'leakyRelu' }: KaimingOptions): number {
-  return calculateGain(nonlinearity, a) / Math.sqrt(calculateFan(t)[mode]);
+const KAIMING_DEFAULTS: Required<KaimingOptions> = { a: 0, mode: 'fanIn', nonlinearity: 'leakyRelu', generator: defaultGenerator };
+
+/** Checks the arguments; returns the standard deviation, and the options of the draw. */
+function readKaiming(op: string, t: Tensor, options: KaimingOptions): readonly [std: number, init: InitOptions] {
+  const { a, mode, nonlinearity, generator } = withDefaults(op, options, KAIMING_DEFAULTS);
+  readInit(op, t, { generator });
+  checkNumber(op, 'a', a);
+  if (mode !== 'fanIn' && mode !== 'fanOut') throw new ArgumentError(`${op}: mode must be 'fanIn' or 'fanOut', got '${String(mode)}'`);
+  return [calculateGain(nonlinearity, a) / Math.sqrt(calculateFan(t)[mode]), { generator }];
 }
 
 /**
@@ -240,13 +289,15 @@ function kaimingStd(t: Tensor, { a = 0, mode = 'fanIn', nonlinearity = 'leakyRel
  * Source: He et al. 2015, arXiv:1502.01852, eq. 10
  */
 export function kaimingUniform_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
-  const k = Math.sqrt(3) * kaimingStd(t, options);
-  return uniform_(t, -k, k, options);
+  const [std, init] = readKaiming('kaimingUniform_', t, options);
+  const k = Math.sqrt(3) * std;
+  return uniform_(t, -k, k, init);
 }
 
 /** Fills t with draws from N(0, gain² / fan). Returns t. Source: as kaimingUniform_ */
 export function kaimingNormal_<T extends Tensor>(t: T, options: KaimingOptions = {}): T {
-  return normal_(t, 0, kaimingStd(t, options), options);
+  const [std, init] = readKaiming('kaimingNormal_', t, options);
+  return normal_(t, 0, std, init);
 }
 
 /**
@@ -254,6 +305,8 @@ export function kaimingNormal_<T extends Tensor>(t: T, options: KaimingOptions =
  * Source: Glorot & Bengio 2010, eq. 16
  */
 export function xavierUniform_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
+  readInit('xavierUniform_', t, options);
+  checkNumber('xavierUniform_', 'gain', gain);
   const { fanIn, fanOut } = calculateFan(t);
   const k = gain * Math.sqrt(6 / (fanIn + fanOut));
   return uniform_(t, -k, k, options);
@@ -261,6 +314,8 @@ export function xavierUniform_<T extends Tensor>(t: T, gain = 1, options: InitOp
 
 /** Fills t with draws from N(0, 2 gain² / (fanIn + fanOut)). Returns t. Source: as xavierUniform_ */
 export function xavierNormal_<T extends Tensor>(t: T, gain = 1, options: InitOptions = {}): T {
+  readInit('xavierNormal_', t, options);
+  checkNumber('xavierNormal_', 'gain', gain);
   const { fanIn, fanOut } = calculateFan(t);
   return normal_(t, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), options);
 }

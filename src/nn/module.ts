@@ -2,8 +2,10 @@
  * Module: a tree of parameters, buffers and other modules, with the operations on the whole tree.
  */
 import { moduleStack, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
+import { brand } from '../core/copies.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
-import { ArgumentError, ChainruleError, DTypeError } from '../core/errors.ts';
+import { ArgumentError, ChainruleError, DTypeError, prependMessage } from '../core/errors.ts';
+import { checkBoolean, checkFunction, refuseOptions } from '../core/options.ts';
 import type { Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { summarize } from '../inspect/index.ts';
@@ -38,6 +40,10 @@ const isModule = (v: unknown): v is Module => v instanceof Module;
  * @example class Net extends Module { fc = new Linear(4, 2); forward(x: Tensor) { return this.fc.forward(x); } }
  */
 export class Module implements Stateful {
+  static {
+    brand(Module.prototype, 'a module');
+  }
+
   /** Whether dropout is active and batch norm uses the batch's statistics; see `train` and `eval`. */
   training = true;
 
@@ -85,19 +91,17 @@ export class Module implements Stateful {
   #prependPath(e: ChainruleError): void {
     if (errorsWithPath.has(e)) return;
     errorsWithPath.add(e);
-    const { message, stack } = e;
-    e.message = `${placeOf(this)}: ${message}`;
-    e.stack = stack?.replace(message, () => e.message) ?? '';
+    prependMessage(e, `${placeOf(this)}: `);
   }
 
   /** Calls `hook` before every forward of this module. Returns a function that removes it. */
   registerForwardPreHook(hook: ForwardPreHook): () => void {
-    return addHook(this.#preHooks, hook);
+    return addHook('registerForwardPreHook', this.#preHooks, hook);
   }
 
   /** Calls `hook` after every forward of this module. Returns a function that removes it. */
   registerForwardHook(hook: ForwardHook): () => void {
-    return addHook(this.#hooks, hook);
+    return addHook('registerForwardHook', this.#hooks, hook);
   }
 
   // — the tree —
@@ -236,6 +240,7 @@ export class Module implements Stateful {
 
   /** Switches this module and its descendants to training, or to evaluation if `mode` is false; see `training`. Returns the module. */
   train(mode = true): this {
+    checkBoolean('train', 'mode', mode);
     for (const [, m] of this.namedModules()) m.training = mode;
     return this;
   }
@@ -252,6 +257,7 @@ export class Module implements Stateful {
 
   /** Calls `fn` on every descendant, then on this module, each once. Returns the module. */
   apply(fn: (module: Module) => void): this {
+    checkFunction('apply', 'fn', fn);
     for (const [, m] of this.namedModules().reverse()) fn(m);
     return this;
   }
@@ -272,6 +278,7 @@ export class Module implements Stateful {
    * convolutions and linear layers are counted, not elementwise operations.
    */
   summary(inputShape?: Shape): string {
+    refuseOptions('summary', arguments[1]);
     return summarize(this, inputShape);
   }
 
@@ -287,7 +294,8 @@ if (typeof Symbol.dispose === 'symbol') {
 }
 
 /** Adds `hook` under a new key: a hook that is added twice runs twice, and each addition is removed separately. */
-function addHook<H>(hooks: Map<object, H>, hook: H): () => void {
+function addHook<H>(op: string, hooks: Map<object, H>, hook: H): () => void {
+  checkFunction(op, 'hook', hook);
   const key = {};
   hooks.set(key, hook);
   return () => hooks.delete(key);

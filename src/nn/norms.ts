@@ -1,6 +1,6 @@
-import { batchNorm, groupNorm, isTensor, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
+import { batchNorm, checkTensor, groupNorm, isTensor, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
 import { ShapeError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, checkNotNegative, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 import { ones_, zeros_ } from './init.ts';
 import { Module } from './module.ts';
@@ -20,6 +20,7 @@ class NormLayer<Eps = number> extends Module {
     { dtype, eps }: Required<LayerOptions> & { readonly eps: Eps },
   ) {
     super();
+    if (eps !== null) checkNotNegative(name, 'eps', eps);
     for (const size of shape) checkCount(name, shape.length === 1 ? 'channels' : 'every size', size);
     this.weight = hasWeight ? parameter(shape, dtype, ones_) : null;
     this.bias = hasBias ? parameter(shape, dtype, zeros_) : null;
@@ -85,6 +86,7 @@ export class BatchNorm2d extends NormLayer {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor('batchNorm2d', 'x', x);
     if (x.ndim !== 4 || x.size(1) !== this.channels) {
       throw new ShapeError(`batchNorm2d: x must be [N,C,H,W] with ${this.channels} channels, got ${formatShape(x.shape)}`);
     }

@@ -5,6 +5,7 @@
 import { Tensor, checkTensors, noGrad, zeros } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { DTypeError } from '../core/errors.ts';
+import { withDefaults } from '../core/options.ts';
 import type { Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
@@ -21,7 +22,8 @@ export interface ParameterOptions {
  * @example this.scale = new Parameter(ones([1]))
  */
 export class Parameter extends Tensor {
-  constructor(data: Tensor, { requiresGrad = true }: ParameterOptions = {}) {
+  constructor(data: Tensor, options: ParameterOptions = {}) {
+    const { requiresGrad } = withDefaults('Parameter', options, { requiresGrad: true });
     checkTensors('Parameter', { data });
     if (!isFloat(data.dtype))
       throw new DTypeError(`Parameter: expected float32 or float64, got ${data.dtype}; use nn.buffer for ${data.dtype}`);
@@ -62,7 +64,8 @@ export class BufferTensor extends Tensor {
  * graph. Update a buffer in place (`copy_`, `add_`, …): replacing it by a plain tensor throws.
  * @example this.mean = nn.buffer(zeros([3]))
  */
-export function buffer(data: Tensor, { persistent = true }: BufferOptions = {}): Tensor {
+export function buffer(data: Tensor, options: BufferOptions = {}): Tensor {
+  const { persistent } = withDefaults('buffer', options, { persistent: true });
   return new BufferTensor(data, persistent);
 }
 

@@ -5,6 +5,7 @@
  * `Module` imports this file, so the functions take the type of modules as a parameter.
  */
 import type { Tensor } from '../autograd/index.ts';
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 
@@ -36,6 +37,7 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
       const value = holder[key];
       if (typeof value !== 'object' || value === null) continue;
       const path = prefix + key;
+      refuseForeign(owner, path, value);
       if (isRegistrable(value)) {
         if (key.includes('.')) throw dottedNameError(owner, key);
         found.push({ path, value, holder, key });
@@ -84,6 +86,12 @@ function isContainer(v: object): v is Record<string, unknown> {
   if (Array.isArray(v)) return true;
   const prototype: unknown = Object.getPrototypeOf(v);
   return prototype === Object.prototype || prototype === null;
+}
+
+/** Throws for a tensor or module of another copy of the library, which would be left out silently. */
+function refuseForeign(owner: object, path: string, value: object): void {
+  const foreign = foreignKind(value);
+  if (foreign !== null) throw new ArgumentError(`${owner.constructor.name}: ${path} is ${foreign}; load chainrule once`);
 }
 
 function dottedNameError(owner: object, key: string): ArgumentError {

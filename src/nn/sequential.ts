@@ -1,6 +1,11 @@
-import { currentScope, isGradEnabled, type Tensor } from '../autograd/index.ts';
+import { checkTensor, currentScope, isGradEnabled, isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { Module, type Layer } from './module.ts';
+
+/** Makes the error for a layer whose forward returned no tensor, most often for want of a `return`. */
+function noTensor(i: number, layer: Module, result: unknown): ArgumentError {
+  return new ArgumentError(`sequential: forward of layer ${i} (${layer.constructor.name}) must return a tensor, got ${kindOf(result)}`);
+}
 
 /**
  * Calls layers one after another: y = layerₙ(… layer₁(layer₀(x))). The layers are its properties 0, 1, …
@@ -38,9 +43,13 @@ export class Sequential extends Module implements Iterable<Layer> {
   forward(x: Tensor): Tensor {
     const scope = isGradEnabled() ? null : currentScope();
     let y = x;
+    checkTensor('sequential', 'x', x);
+    let i = 0;
     for (const layer of this) {
       const previous = y;
       y = layer.forward(previous);
+      if (!isTensor(y)) throw noTensor(i, layer, y);
+      i++;
       const isIntermediate = previous !== x && previous !== y;
       // No graph needs the previous output here, so inference holds only one layer's activations.
       if (scope !== null && isIntermediate && previous.scope === scope) previous.free('scope');

@@ -2,8 +2,10 @@
  * Loads a state dict: checks all of it before the first write.
  */
 import { copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
+import { foreignKind } from '../core/copies.ts';
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
+import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -38,8 +40,10 @@ export function loadInto(
   optional: ReadonlySet<string>,
   findTarget: FindTarget,
   state: StateDict,
-  { strict = true, rename = (name) => name }: LoadOptions,
+  options: LoadOptions,
 ): LoadReport {
+  const { strict, rename } = withDefaults('loadStateDict', options, { strict: true, rename: (name: string) => name });
+  checkFunction('loadStateDict', 'rename', rename);
   if (typeof state !== 'object' || state === null) throw stateDictMismatch(owner, `expected a record of tensors, got ${kindOf(state)}`);
   const valueOfTarget = new Map<Tensor, Tensor>();
   const unexpected: string[] = [];
@@ -97,6 +101,7 @@ const tensorsOfCopy = new WeakMap<object, readonly Tensor[]>();
  * model.loadStateDict(best);
  */
 export function cloneStateDict<S extends object>(state: S): S {
+  refuseOptions('cloneStateDict', arguments[1]);
   if (typeof state !== 'object' || state === null || isTensor(state)) {
     throw new ArgumentError(`cloneStateDict: expected a state dict, such as model.stateDict(), got ${kindOf(state)}`);
   }
@@ -113,6 +118,7 @@ export function cloneStateDict<S extends object>(state: S): S {
 
 /** Frees the tensors of a copy that cloneStateDict has made. Throws: ArgumentError for any other value, such as a live state dict */
 export function disposeStateDict(copy: object): void {
+  refuseOptions('disposeStateDict', arguments[1]);
   const tensors = typeof copy === 'object' && copy !== null ? tensorsOfCopy.get(copy) : undefined;
   if (tensors === undefined) {
     throw new ArgumentError('disposeStateDict: expected what cloneStateDict has returned; to free a model, call model.dispose()');
@@ -138,7 +144,8 @@ function copyTree(value: unknown, copies: Map<object, unknown>, tensors: Tensor[
   const prototype: unknown = Object.getPrototypeOf(value);
   const isRecord = prototype === null || Object.getPrototypeOf(prototype) === null;
   if (!Array.isArray(value) && !isRecord) {
-    throw new ArgumentError(`cloneStateDict: expected tensors, records, arrays and plain values, got a ${value.constructor?.name}`);
+    const kind = foreignKind(value) ?? `a ${value.constructor?.name}`;
+    throw new ArgumentError(`cloneStateDict: expected tensors, records, arrays and plain values, got ${kind}`);
   }
   const copy: object = Array.isArray(value) ? [] : {};
   copies.set(value, copy);

@@ -1,4 +1,4 @@
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
 import { checkNotNegative, checkRange, withDefaults } from '../core/options.ts';
 
 export { checkNotNegative, checkRange };
@@ -16,7 +16,10 @@ export function checkRate(name: string, option: string, value: unknown): void {
 export const checkEither =
   <T>(a: T, b: T) =>
   (name: string, option: string, value: unknown): void => {
-    const quote = (v: unknown): string => (typeof v === 'string' ? `'${v}'` : String(v));
+    const quote = (v: unknown): string => {
+      if (typeof v === 'string') return `'${v}'`;
+      return Object(v) === v ? kindOf(v) : String(v);
+    };
     if (value !== a && value !== b) throw new ArgumentError(`${name}: ${option} must be ${quote(a)} or ${quote(b)}, got ${quote(value)}`);
   };
 

@@ -3,7 +3,7 @@
  */
 import { checkTensors, copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { checkNotNegative, withDefaults } from '../core/options.ts';
+import { checkNotNegative, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { kernels } from '../kernels/index.ts';
 
 /** Options of clipGradNorm. */
@@ -37,6 +37,7 @@ function totalNorm(grads: readonly Tensor[], normType: number): number {
 export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number, options: ClipOptions = {}): number {
   const { normType, errorIfNonfinite } = withDefaults('clipGradNorm', options, { normType: 2, errorIfNonfinite: false });
   checkNotNegative('clipGradNorm', 'maxNorm', maxNorm);
+  checkNumber('clipGradNorm', 'normType', normType);
   if (!(normType > 0)) throw new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`);
   const grads = gradientsOf('clipGradNorm', params);
   const total = noGrad(() => totalNorm(grads, normType));
@@ -52,6 +53,7 @@ export function clipGradNorm(params: Iterable<Tensor> | Tensor, maxNorm: number,
 
 /** Clamps every element of the gradients to [−value, value] in place; all gradients, or if memory runs out none. */
 export function clipGradValue(params: Iterable<Tensor> | Tensor, value: number): void {
+  refuseOptions('clipGradValue', arguments[2]);
   checkNotNegative('clipGradValue', 'value', value);
   noGrad(() => {
     const grads = gradientsOf('clipGradValue', params);

@@ -2,7 +2,9 @@
  * An average of the weights over the course of training. It often generalises better than the final weights.
  */
 import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
+import { checkFunction } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkRange, readOptions } from './check.ts';
@@ -41,9 +43,12 @@ export class EMA implements Stateful {
   constructor(params: Iterable<Tensor>, options: EMAOptions = {}) {
     const spec = { decay: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 0.999] } as const;
     this.decay = (readOptions('EMA', options, spec) as Required<EMAOptions>).decay;
-    this.#params = isTensor(params) ? [] : [...params];
-    if (this.#params.length === 0 || !this.#params.every(isTensor))
-      throw new ArgumentError('EMA: expected parameters, such as model.parameters()');
+    const isList = !isTensor(params) && typeof (params as Partial<Iterable<Tensor>> | null | undefined)?.[Symbol.iterator] === 'function';
+    this.#params = isList ? [...params] : [];
+    const other = this.#params.findIndex((p) => !isTensor(p));
+    const foreign = foreignKind(isList ? this.#params[other] : params);
+    if (this.#params.length === 0 || other >= 0)
+      throw new ArgumentError(`EMA: expected parameters, such as model.parameters()${foreign === null ? '' : `, got ${foreign}`}`);
     // Kept only when all exist: if memory runs out on the way, the scope frees those already made.
     this.#averages = noGrad(() => this.#params.map((p) => p.clone())).map((a) => a.keep());
   }
@@ -66,6 +71,7 @@ export class EMA implements Stateful {
 
   /** Runs a synchronous `fn` with the averages as the parameters' values. Then restores the weights, also if `fn` throws. */
   use<T>(fn: () => T): T {
+    checkFunction('EMA.use', 'fn', fn);
     return scope(() => {
       const weights = noGrad(() => this.#params.map((p) => p.clone()));
       this.copyTo();

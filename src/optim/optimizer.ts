@@ -2,6 +2,7 @@
  * The base of all optimizers: parameter groups, state per parameter, and state dicts in PyTorch's layout.
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
+import { brand, foreignKind } from '../core/copies.ts';
 import { ArgumentError, AutogradError, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
@@ -49,6 +50,10 @@ interface StateChange {
 
 /** The base of all optimizers. A subclass passes its defaults, checks options and updates parameters. */
 export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implements Stateful {
+  static {
+    brand(Optimizer.prototype, 'an optimizer');
+  }
+
   readonly paramGroups: Group[];
   /** The options of a group that does not give them. */
   readonly #defaults: Readonly<Record<string, unknown>>;
@@ -220,7 +225,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   }
 
   /** Throws unless the options of group `i` in a saved state have the types of the present ones. */
-  #checkOptionTypes(saved: Group, i: number): void {
+  #checkOptionTypes(saved: Readonly<Record<string, unknown>>, i: number): void {
     const group = this.paramGroups[i]!;
     for (const [key, value] of Object.entries(saved)) {
       // The first scheduler adds initialLr to a group.
@@ -267,6 +272,9 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       const foreign = Object.keys(options).find((key) => !Object.hasOwn(group, key) && key !== 'initialLr');
       if (foreign !== undefined) throw this.#mismatch(`group ${i} has the option '${foreign}', which is another optimizer's`);
       const merged = { ...group, ...options, params: group.params };
+      // Before checkGroup, which takes what is no boolean for a user's mistake.
+      const booleans = Object.entries(merged).filter(([key]) => typeof group[key] === 'boolean');
+      this.#checkOptionTypes(Object.fromEntries(booleans), i);
       this.#checkOptions(merged);
       return merged;
     });
@@ -312,15 +320,17 @@ function copyState(p: Tensor, entries: ParamState): ParamState {
 /** Returns the checked groups of a constructor's first argument. */
 function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params: Tensor[] })[] {
   if (isTensor(params) || !isIterable(params)) {
-    const got = isTensor(params) ? 'one tensor; put it in an array' : typeof params;
+    const got = isTensor(params) ? 'one tensor; put it in an array' : (foreignKind(params) ?? typeof params);
     throw new ArgumentError(`${name}: expected parameters or groups of them, such as model.parameters(), got ${got}`);
   }
   const given: (Tensor | GroupSpec<O>)[] = [...params];
   if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
   if (given.every(isTensor)) return [{ params: given } as Partial<O> & { params: Tensor[] }];
+  for (const [i, g] of given.entries()) refuseForeign(name, `parameter ${i}`, g);
   const isGroup = (g: Tensor | GroupSpec<O>): g is GroupSpec<O> => !isTensor(g) && isIterable(g?.params);
   return given.map((g, i) => {
     const list = isGroup(g) ? [...g.params] : [];
+    for (const [k, p] of list.entries()) refuseForeign(name, `parameter ${k} of group ${i}`, p);
     if (list.length === 0 || !list.every(isTensor)) {
       throw new ArgumentError(`${name}: group ${i} must be { params, … } with at least one tensor in params, and nothing else`);
     }
@@ -334,6 +344,12 @@ function isAlike(own: unknown, saved: unknown): boolean {
   // An option of another kind is a subclass's own. A state's tensors do not outlive the loading.
   if (typeof own === 'object' || own === undefined) return !isTensor(saved);
   return typeof own === typeof saved && !Number.isNaN(saved);
+}
+
+/** Throws for what another copy of the library made: its parameters lie in other memory. */
+function refuseForeign(name: string, what: string, value: unknown): void {
+  const foreign = foreignKind(value);
+  if (foreign !== null) throw new ArgumentError(`${name}: ${what} must be a tensor, got ${foreign}`);
 }
 
 function isIterable(v: unknown): v is Iterable<unknown> {

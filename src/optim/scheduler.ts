@@ -2,6 +2,7 @@
  * The base of all learning rate schedulers. A scheduler writes `lr` (and perhaps momentum) into the optimizer's groups, once in
  * its constructor and once per `step`. Several may act on one optimizer, each on the values that the previous one wrote.
  */
+import { brand } from '../core/copies.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkFinite, readOptions, type OptionSpec } from './check.ts';
@@ -29,6 +30,10 @@ function baseLrOf(group: ParamGroup): number {
 
 /** The base of all schedulers. A subclass computes the learning rate of a group after each step. */
 export abstract class Scheduler implements Stateful {
+  static {
+    brand(Scheduler.prototype, 'a scheduler');
+  }
+
   readonly optimizer: Optimizer;
   /** The number of calls of `step`. */
   lastEpoch = 0;

@@ -1,8 +1,9 @@
 /**
  * Short schedules. All except LambdaLR compute the next learning rate from the current one, so that they chain with others.
  */
+import { foreignKind } from '../core/copies.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
-import { checkCount } from '../core/options.ts';
+import { checkCount, checkOptions } from '../core/options.ts';
 import { checkFinite, checkPerGroup, checkRange, checkRate } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
@@ -128,8 +129,12 @@ export type SequentialOptions = { readonly schedulers: readonly Scheduler[]; rea
 export type SequentialState = SchedulerState & { readonly schedulers: readonly SchedulerState[] };
 
 function checkSchedulers(name: string, option: string, value: unknown): void {
-  if (!Array.isArray(value) || value.length === 0 || !value.every((s) => s instanceof Scheduler))
-    throw new ArgumentError(`${name}: ${option} must be an array of schedulers that step without a metric`);
+  const list: readonly unknown[] = Array.isArray(value) ? value : [];
+  const foreign = list.map(foreignKind).find((kind) => kind !== null);
+  if (list.length === 0 || !list.every((s) => s instanceof Scheduler))
+    throw new ArgumentError(
+      `${name}: ${option} must be an array of schedulers that step without a metric${foreign === undefined ? '' : `, got ${foreign}`}`,
+    );
 }
 
 /**
@@ -140,6 +145,7 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
   static override readonly spec = { schedulers: [checkSchedulers], milestones: [checkMilestones] } as const;
 
   constructor(optimizer: Optimizer, options: SequentialOptions) {
+    if (options !== undefined) checkOptions('SequentialLR', options, Object.keys(SequentialLR.spec));
     const schedulers = [options?.schedulers].flat().filter((s) => s instanceof Scheduler);
     const milestones = [options?.milestones].flat();
     if (schedulers.some((s) => s.optimizer !== optimizer)) {

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
-import { checkNotNegative } from './check.ts';
+import { checkEither, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of SGD, for all parameters or for a group. */
@@ -40,6 +40,7 @@ export class SGD extends Optimizer<SGDGroup> {
 
   protected override checkGroup(g: SGDGroup): void {
     for (const option of ['lr', 'momentum', 'weightDecay']) checkNotNegative('SGD', option, g[option]);
+    for (const option of ['nesterov', 'maximize']) checkEither(true, false)('SGD', option, g[option]);
     if (typeof g.dampening !== 'number' || Number.isNaN(g.dampening))
       throw new ArgumentError(`SGD: dampening must be a number, got ${String(g.dampening)}`);
     if (g.nesterov && (g.momentum === 0 || g.dampening !== 0)) {

@@ -4,7 +4,8 @@
  */
 import fc, { type Arbitrary } from 'fast-check';
 import { isFloat, type DType } from '../core/dtype.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, kindOf } from '../core/errors.ts';
+import { checkCount, checkNumber, checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import type { Shape } from '../core/shape.ts';
 import { TensorSample, type Layout, type LayoutChoice } from './sample.ts';
@@ -45,6 +46,30 @@ export interface TensorsOptions {
   readonly requiresGrad?: boolean;
 }
 
+/** The names of the options. */
+export const SHAPE_OPTIONS = ['minRank', 'maxRank', 'minSize', 'maxSize'] as const;
+export const SAMPLE_OPTIONS = ['dtype', 'domain', 'layouts', 'min', 'max', 'requiresGrad'] as const;
+
+/** Checks options of shapes or tensors: those of `known`. */
+export function checkSampleOptions(name: string, options: object, known: readonly string[]): void {
+  const booleans = ['requiresGrad', 'unbatched', 'dilated'].filter((option) => known.includes(option));
+  checkOptions(name, options, known, booleans);
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const option of SHAPE_OPTIONS) if (given[option] !== undefined) checkWhole(name, option, given[option]);
+  for (const option of ['min', 'max']) if (given[option] !== undefined) checkNumber(name, option, given[option]);
+  const { layouts } = given;
+  if (
+    layouts !== undefined &&
+    (!Array.isArray(layouts) || layouts.length === 0 || !layouts.every((l) => ALL_LAYOUTS.includes(l as Layout)))
+  )
+    throw new ArgumentError(`${name}: layouts must be an array of ${ALL_LAYOUTS.join(', ')}, got ${kindOf(layouts)}`);
+}
+
+function checkWhole(name: string, option: string, value: unknown): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 0)
+    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 0, got ${typeof value === 'number' ? value : kindOf(value)}`);
+}
+
 /** Every layout. */
 export const ALL_LAYOUTS: readonly Layout[] = ['plain', 'transposed', 'sliced', 'expanded', 'channelsLast'];
 
@@ -65,7 +90,9 @@ function sizes(minSize: number, maxSize: number): Arbitrary<number> {
  * Draws shapes of a few small dims.
  * @example fc.property(shapes({ minRank: 2 }), (shape) => …)
  */
-export function shapes({ minRank = 0, maxRank = Math.max(3, minRank), minSize = 0, maxSize = 3 }: ShapeOptions = {}): Arbitrary<number[]> {
+export function shapes(options: ShapeOptions = {}): Arbitrary<number[]> {
+  checkSampleOptions('shapes', options, SHAPE_OPTIONS);
+  const { minRank = 0, maxRank = Math.max(3, minRank), minSize = 0, maxSize = 3 } = options;
   if (minRank > maxRank || minSize > maxSize) {
     throw new ArgumentError(`shapes: minRank ${minRank} and minSize ${minSize} must not exceed maxRank ${maxRank} and maxSize ${maxSize}`);
   }
@@ -77,6 +104,8 @@ export function shapes({ minRank = 0, maxRank = Math.max(3, minRank), minSize = 
  * @example fc.property(broadcastShapes(2), ([a, b]) => …)
  */
 export function broadcastShapes(count: number, options: ShapeOptions = {}): Arbitrary<number[][]> {
+  checkSampleOptions('broadcastShapes', options, SHAPE_OPTIONS);
+  checkCount('broadcastShapes', 'count', count);
   const rank = options.maxRank ?? Math.max(3, options.minRank ?? 0);
   // 0 to 5 drop no leading dim; a larger number n drops n − 5, at most as many as minRank allows.
   const droppedDims = fc.nat({ max: 5 + rank }).map((n) => Math.max(0, n - 5));
@@ -96,9 +125,11 @@ export function broadcastShapes(count: number, options: ShapeOptions = {}): Arbi
  * @example fc.property(tensors({ shape: [2, 3] }), (x) => x.tensor().exp().log()…)
  * @example tensors({ dtype: 'int32', min: 0, max: 9, shape: [4] })   // class indices
  */
-export function tensors({ shape = shapes(), ...options }: TensorsOptions = {}): Arbitrary<TensorSample> {
+export function tensors(options: TensorsOptions = {}): Arbitrary<TensorSample> {
+  checkSampleOptions('tensors', options, ['shape', ...SAMPLE_OPTIONS]);
+  const { shape = shapes(), ...rest } = options;
   const arbitraryShape = Array.isArray(shape) ? fc.constant(shape as Shape) : (shape as Arbitrary<readonly number[]>);
-  return fc.tuple(arbitraryShape, sampleMakers(options)).map(([s, make]) => make(s));
+  return fc.tuple(arbitraryShape, sampleMakers(rest)).map(([s, make]) => make(s));
 }
 
 /**
@@ -106,6 +137,8 @@ export function tensors({ shape = shapes(), ...options }: TensorsOptions = {}): 
  * @example gradientProperty((a, b) => a.mul(b), broadcastTensors(2, { dtype: 'float64' }))
  */
 export function broadcastTensors(count: number, options: BroadcastOptions = {}): Arbitrary<TensorSample[]> {
+  checkSampleOptions('broadcastTensors', options, [...SHAPE_OPTIONS, ...SAMPLE_OPTIONS]);
+  checkCount('broadcastTensors', 'count', count);
   const { minRank, maxRank, minSize, maxSize, ...rest } = options;
   const shapeOptions = Object.fromEntries(Object.entries({ minRank, maxRank, minSize, maxSize }).filter(([, v]) => v !== undefined));
   const makers = fc.array(sampleMakers(rest), { minLength: count, maxLength: count });

@@ -2,7 +2,7 @@
  * fast-check arbitraries of convolutions and poolings. All are valid by construction: at least one window fits into each image.
  */
 import fc, { type Arbitrary } from 'fast-check';
-import { sampleMakers, type TensorsOptions } from './arbitraries.ts';
+import { SAMPLE_OPTIONS, checkSampleOptions, sampleMakers, type TensorsOptions } from './arbitraries.ts';
 import type { TensorSample } from './sample.ts';
 
 /** A number for rows and one for columns. */
@@ -49,10 +49,11 @@ const orDefault = (value: Pair, others: Arbitrary<Pair>): Arbitrary<Pair> =>
  * Draws the arguments of a 2-d convolution: images [N,C,H,W], weights [O,C/groups,KH,KW], a bias [O] or null, and options.
  * @example gradientProperty(F.conv2d, convolutions({ dtype: 'float64' }))
  */
-export function convolutions({
-  unbatched = false,
-  ...options
-}: ConfigurationOptions = {}): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
+export function convolutions(
+  given: ConfigurationOptions = {},
+): Arbitrary<[x: TensorSample, w: TensorSample, b: TensorSample | null, options: ConvConfiguration]> {
+  checkSampleOptions('convolutions', given, ['unbatched', ...SAMPLE_OPTIONS]);
+  const { unbatched = false, ...options } = given;
   const counts = { n: batches(unbatched), groups: fc.integer({ min: 1, max: 2 }), channels: pairs(1, 2), room: pairs(0, 2) };
   // 3×3 with stride and dilation 1 is the most common kernel, and the one with fast algorithms.
   const kernel = fc.oneof({ withCrossShrink: true }, pairs(1, 3), fc.constant<Pair>([3, 3]));
@@ -76,11 +77,9 @@ export function convolutions({
  * Equal values can tie for the maximum; distinct values in NO_TIES layouts cannot.
  * @example gradientProperty((x, k, o) => F.maxPool2d(x, k, o), poolings({ dtype: 'float64', domain: 'distinct', layouts: NO_TIES }))
  */
-export function poolings({
-  unbatched = false,
-  dilated = true,
-  ...options
-}: PoolingOptions = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
+export function poolings(given: PoolingOptions = {}): Arbitrary<[x: TensorSample, kernel: Pair, options: PoolConfiguration]> {
+  checkSampleOptions('poolings', given, ['unbatched', 'dilated', ...SAMPLE_OPTIONS]);
+  const { unbatched = false, dilated = true, ...options } = given;
   const counts = { n: batches(unbatched), c: fc.integer({ min: 1, max: 2 }), room: pairs(0, 2), x: sampleMakers(options) };
   const window = {
     kernel: pairs(1, 3),

@@ -4,7 +4,9 @@
 import fc, { type Arbitrary, type IPropertyWithHooks } from 'fast-check';
 import { scope, type Tensor } from '../autograd/index.ts';
 import { isFloat } from '../core/dtype.ts';
-import { gradcheck, gradgradcheck, type CheckedModule, type GradcheckOptions } from '../inspect/index.ts';
+import { ArgumentError, checkArray, kindOf } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
+import { GRADCHECK_DEFAULTS, gradcheck, gradgradcheck, type CheckedModule, type GradcheckOptions } from '../inspect/index.ts';
 import { TensorSample } from './sample.ts';
 
 /** The type of arguments after a tensor is made of every sample among them. */
@@ -46,6 +48,7 @@ export function gradientProperty(
   arb: Arbitrary<TensorSample | readonly unknown[]>,
   options: GradientPropertyOptions = {},
 ): IPropertyWithHooks<[TensorSample | readonly unknown[]]> {
+  checkPropertyOptions('gradientProperty', op, options);
   return fc.property(arb, (drawn) => checkGradients(op, drawn instanceof TensorSample ? [drawn] : drawn, options));
 }
 
@@ -54,11 +57,10 @@ export function gradientProperty(
  * the first float sample does. Frees all tensors it makes.
  * Throws: GradcheckError with the report
  */
-export function checkGradients(
-  op: Differentiable<never[]>,
-  args: readonly unknown[],
-  { orders = [1, 2], ...options }: GradientPropertyOptions = {},
-): void {
+export function checkGradients(op: Differentiable<never[]>, args: readonly unknown[], given: GradientPropertyOptions = {}): void {
+  checkPropertyOptions('checkGradients', op, given);
+  checkArray('checkGradients', args);
+  const { orders = [1, 2], ...options } = given;
   scope(() => {
     const samplePositions = args.flatMap((a, i) => (a instanceof TensorSample ? [i] : []));
     const samples = samplePositions.map((i) => args[i] as TensorSample);
@@ -73,6 +75,16 @@ export function checkGradients(
     if (orders.includes(1)) gradcheck(checked, bases, options);
     if (orders.includes(2)) gradgradcheck(checked, bases, options);
   });
+}
+
+function checkPropertyOptions(name: string, op: Differentiable<never[]>, options: GradientPropertyOptions): void {
+  const known = Object.keys(GRADCHECK_DEFAULTS).filter((option) => option !== 'raise');
+  checkOptions(name, options, ['orders', ...known], ['fastMode', 'checkUndefinedGrad']);
+  if (options.orders !== undefined && (!Array.isArray(options.orders) || !options.orders.every((n) => n === 1 || n === 2)))
+    throw new ArgumentError(`${name}: orders must be an array of 1 and 2, got ${kindOf(options.orders)}`);
+  const { forward, namedParameters } = Object(op) as { forward?: unknown; namedParameters?: unknown };
+  if (typeof op !== 'function' && (typeof forward !== 'function' || typeof namedParameters !== 'function'))
+    throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(op)}`);
 }
 
 /** Returns the module with another forward. */

@@ -2,15 +2,17 @@
  * Activation functions. relu, sigmoid, tanh and logSigmoid are operations; the others are composed of operations. At a kink
  * the gradient is that of the side that PyTorch takes.
  */
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { isFloat } from '../../core/dtype.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { checkNumber, refuseOptions, withDefaults } from '../../core/options.ts';
 import { shapesOf } from '../../core/shape.ts';
 import type { OutputGradOp } from '../../kernels/index.ts';
 import { empty, emptyLike } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { gt, logicalAnd, lt, where } from './comparison.ts';
-import { binary, fromOutput, unary, type Binary, type Derivative, type Unary } from './elementwise-builders.ts';
+import { binary, checkUnary, fromOutput, unary, type Binary, type Derivative, type Unary } from './elementwise-builders.ts';
+import { GELU_DEFAULTS, SOFTPLUS_DEFAULTS, type GeluOptions, type SoftplusOptions } from './options.ts';
 import { add, clamp, div, erf, expm1, mul, neg, square, sub } from './elementwise.ts';
 import { arithmetic, expandTo, floating, toFloat, withOperands } from './operands.ts';
 
@@ -28,6 +30,14 @@ function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
     },
   });
   return op;
+}
+
+/** Makes a function that checks its only argument before it runs `fn`. */
+function composed(name: string, fn: Unary): Unary {
+  return function (x) {
+    checkUnary(name, x, arguments[1]);
+    return fn(x);
+  };
 }
 
 const reluGrad = outputGrad('reluGrad', null);
@@ -72,11 +82,13 @@ const logSigmoidOp = defineOp({
   backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
 });
 /** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
-export const logSigmoid: Unary = (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp);
+export const logSigmoid: Unary = composed('logSigmoid', (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp));
 
 /** y = x where x > 0, else negativeSlope · x */
 export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
-  const t = toFloat(x);
+  const t = toFloat('leakyRelu', x);
+  refuseOptions('leakyRelu', arguments[2]);
+  checkNumber('leakyRelu', 'negativeSlope', negativeSlope);
   return where(gt(t, 0), t, mul(t, negativeSlope));
 }
 
@@ -87,7 +99,9 @@ export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
  * Throws: ShapeError for other sizes
  */
 export function prelu(x: Tensor, w: Tensor): Tensor {
-  checkTensors('prelu', { w });
+  checkTensors('prelu', { x, w });
+  refuseOptions('prelu', arguments[2]);
+  if (isFloat(x.dtype) && x.dtype !== w.dtype) throw new DTypeError(`prelu: x is ${x.dtype}, w ${w.dtype}; they must be equal`);
   const channels = x.ndim < 2 ? 1 : x.size(1);
   if (w.ndim > 1 || (w.numel !== 1 && w.numel !== channels)) {
     throw new ShapeError(`prelu: x has ${channels} channels, w must be [1] or [${channels}] ${shapesOf({ x, w })}`);
@@ -103,15 +117,11 @@ export function prelu(x: Tensor, w: Tensor): Tensor {
  * Source: Clevert et al. 2015, arXiv:1511.07289, eq. 15
  */
 export function elu(x: Tensor, alpha = 1): Tensor {
-  const t = toFloat(x);
+  const t = toFloat('elu', x);
+  refuseOptions('elu', arguments[2]);
+  checkNumber('elu', 'alpha', alpha);
   const positive = gt(t, 0);
   return where(positive, t, mul(expm1(where(positive, 0, t)), alpha));
-}
-
-/** Options of gelu. */
-export interface GeluOptions {
-  /** Computes Φ by the error function, 'none' (default), or approximates it by tanh. */
-  readonly approximate?: 'none' | 'tanh';
 }
 
 /**
@@ -120,10 +130,10 @@ export interface GeluOptions {
  * Throws: ArgumentError for another `approximate`
  */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
-  const { approximate } = withDefaults('gelu', options, { approximate: 'none' });
+  const { approximate } = withDefaults('gelu', options, GELU_DEFAULTS);
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
-  const t = toFloat(x);
+  const t = toFloat('gelu', x);
   const bend = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanhBend(t);
   return mul(mul(t, 0.5), add(bend, 1));
 }
@@ -134,39 +144,33 @@ function tanhBend(x: Tensor): Tensor {
   return tanh(mul(cubic, Math.sqrt(2 / Math.PI)));
 }
 
-/** Options of softplus. */
-export interface SoftplusOptions {
-  /** Sharpness of the curve near 0; not 0. Default 1. */
-  readonly beta?: number;
-  /** Where βx > threshold, y = x. Default 20. */
-  readonly threshold?: number;
-}
-
 /**
  * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
  * Throws: ArgumentError for beta 0
  */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
-  const { beta, threshold } = withDefaults('softplus', options, { beta: 1, threshold: 20 });
+  const { beta, threshold } = withDefaults('softplus', options, SOFTPLUS_DEFAULTS);
+  checkNumber('softplus', 'beta', beta);
+  checkNumber('softplus', 'threshold', threshold);
   if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${beta}`);
-  const t = toFloat(x);
+  const t = toFloat('softplus', x);
   const scaled = mul(t, beta);
   return where(gt(scaled, threshold), t, div(logSigmoid(neg(scaled)), -beta));
 }
 
 /** y = x σ(x) */
-export const silu: Unary = (x) => mul(x, sigmoid(x));
+export const silu: Unary = composed('silu', (x) => mul(x, sigmoid(x)));
 
 /** y = x tanh(ln(1 + eˣ)) */
-export const mish: Unary = (x) => mul(x, neg(tanh(logSigmoid(neg(x)))));
+export const mish: Unary = composed('mish', (x) => mul(x, neg(tanh(logSigmoid(neg(x))))));
 
 /** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
-export const hardsigmoid: Unary = (x) => {
-  const t = toFloat(x);
+export const hardsigmoid: Unary = composed('hardsigmoid', (x) => {
+  const t = toFloat('hardsigmoid', x);
   // Outside −3 … 3, clamp gives the value 0 or 1 and no gradient. Its own kinks lie inside, where its result is not used.
   const outside = withoutBranches(() => clamp(t, 0, 1));
   return where(logicalAnd(gt(t, -3), lt(t, 3)), div(add(t, 3), 6), outside);
-};
+});
 
 /** y = x min(max(x + 3, 0), 6) / 6.   ∂x = g ⊙ (x / 3 + ½) where −3 ≤ x ≤ 3, g above */
-export const hardswish: Unary = (x) => mul(x, div(clamp(add(toFloat(x), 3), 0, 6), 6));
+export const hardswish: Unary = composed('hardswish', (x) => mul(x, div(clamp(add(toFloat('hardswish', x), 3), 0, 6), 6)));

@@ -2,7 +2,7 @@
  * Batch normalisation. Letters: N batch, C channels.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
 import { noGrad } from '../scopes.ts';
@@ -83,6 +83,7 @@ export interface BatchNormOptions extends NormOptions {
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
   const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
+  checkNotNegative('batchNorm', 'momentum', momentum);
   const frame = channelShape('batchNorm', x, { runningMean, runningVar, weight, bias }, eps);
   if (!training) {
     if (runningMean === null || runningVar === null)

@@ -6,7 +6,7 @@ import { broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '..
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import { dropDims, keptShape } from './dims.ts';
 import { reshape } from './views.ts';
 
@@ -40,6 +40,7 @@ const expandOp = defineOp({
 
 /** Broadcasts x to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
 export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
+  checkTensor(op, name, x);
   checkArray(op, shape);
   const lead = shape.length - x.ndim;
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));

@@ -3,10 +3,11 @@
  */
 import { checkFits, fits, type DType } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { broadcastShapes, formatShape } from '../../core/shape.ts';
 import type { CompareOp } from '../../kernels/index.ts';
 import { defineOp } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import type { Binary, Unary } from './elementwise-builders.ts';
 import { checkOperand, sameDType, expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
@@ -57,6 +58,8 @@ const whereOp = defineOp({
 
 /** y = a where c, else b; c bool.   ∂a = g where c,   ∂b = g where not c */
 export function where(c: Tensor, a: Operand, b: Operand): Tensor {
+  checkTensor('where', 'c', c);
+  refuseOptions('where', arguments[3]);
   if (typeof a === 'number' && typeof b === 'number') {
     throw new DTypeError('where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })');
   }
@@ -65,6 +68,7 @@ export function where(c: Tensor, a: Operand, b: Operand): Tensor {
 
 /** Replaces x by `value`, a number or a 0-d tensor, where the mask is true. mask is bool and broadcasts to x.   ∂x = g where not mask */
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
+  checkTensor('maskedFill', 'mask', mask);
   if (mask.dtype !== 'bool')
     throw new DTypeError(`maskedFill: the mask must be bool, got ${mask.dtype}; compare it first, e.g. mask.ne(0)`);
   checkOperand('maskedFill', value);

@@ -3,14 +3,15 @@
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../scopes.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import { ge } from './comparison.ts';
 import { mul } from './elementwise.ts';
 import { cast } from './operands.ts';
+import { checkStochasticDepthMode } from './options.ts';
 
 /** Options of dropout, dropout2d and stochasticDepth. */
 export interface DropoutOptions {
@@ -22,6 +23,7 @@ export interface DropoutOptions {
 
 /** Throws unless 0 ≤ p ≤ 1. */
 export function checkProbability(op: string, p: number): void {
+  checkNumber(op, 'p', p);
   if (!(p >= 0 && p <= 1)) throw new ArgumentError(`${op}: p must be from 0 to 1, got ${p}`);
 }
 
@@ -44,6 +46,7 @@ function masked(op: string, x: Tensor, p: number, shape: Shape, options: Dropout
  * Throws: ArgumentError for p outside 0 … 1
  */
 export function dropout(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor {
+  checkTensor('dropout', 'x', x);
   return masked('dropout', x, p, x.shape, options);
 }
 
@@ -54,6 +57,7 @@ export function dropout(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tenso
  * Throws: ShapeError for other ranks; ArgumentError for p outside 0 … 1
  */
 export function dropout2d(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tensor {
+  checkTensor('dropout2d', 'x', x);
   if (x.ndim !== 3 && x.ndim !== 4) throw new ShapeError(`dropout2d: x must be [N,C,H,W] or [C,H,W], got ${formatShape(x.shape)}`);
   const shape = x.shape.map((n, d) => (d < x.ndim - 2 ? n : 1));
   return masked('dropout2d', x, p, shape, options);
@@ -68,7 +72,8 @@ export type StochasticDepthMode = 'batch' | 'row';
  * Throws: ArgumentError for another mode or p outside 0 … 1
  */
 export function stochasticDepth(x: Tensor, p: number, mode: StochasticDepthMode, options: DropoutOptions = {}): Tensor {
-  if (mode !== 'batch' && mode !== 'row') throw new ArgumentError(`stochasticDepth: mode must be 'batch' or 'row', got '${String(mode)}'`);
+  checkTensor('stochasticDepth', 'x', x);
+  checkStochasticDepthMode('stochasticDepth', mode);
   const shape = x.shape.map((n, d) => (mode === 'row' && d === 0 ? n : 1));
   return masked('stochasticDepth', x, p, shape, options);
 }

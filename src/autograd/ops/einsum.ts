@@ -1,7 +1,7 @@
 /**
  * Einstein summation as products of matrices. A label names a dim; labels that the result does not name are summed over.
  */
-import { ArgumentError } from '../../core/errors.ts';
+import { ArgumentError, kindOf } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { slice } from './indexing.ts';
@@ -108,6 +108,7 @@ function resultLabels(right: string | undefined, labels: readonly string[], size
  * Throws: ArgumentError for an equation that is malformed or does not fit the operands
  */
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
+  if (typeof equation !== 'string') throw new ArgumentError(`einsum: expected an equation such as 'ij,jk->ik', got ${kindOf(equation)}`);
   operands.forEach((x, i) => checkTensors('einsum', { [`operand ${i}`]: x }));
   const fail = (why: string): never => {
     throw new ArgumentError(`einsum: "${equation}" ${why} (operands ${operands.map((t) => formatShape(t.shape)).join(', ')})`);

@@ -2,11 +2,12 @@
  * Builders of elementwise operations. An operation supplies its formulas; the kernel call, shapes and dtypes are the same for all.
  */
 import type { DType } from '../../core/dtype.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { broadcastShapes } from '../../core/shape.ts';
 import type { BinaryOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { defineOp, type SimpleOpSpec } from '../op.ts';
-import { Tensor } from '../tensor.ts';
+import { Tensor, checkTensor } from '../tensor.ts';
 import { expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
 /** An operation on one tensor. */
@@ -24,7 +25,16 @@ export function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, 
     return y;
   };
   const op = defineOp({ name, forward, ...formulas });
-  return (x) => withOperands(name, [x], to, op);
+  return function (x) {
+    checkUnary(name, x, arguments[1]);
+    return withOperands(name, [x], to, op);
+  };
+}
+
+/** Checks the argument of an operation on one tensor, which has no options. */
+export function checkUnary(name: string, x: unknown, surplus: unknown): asserts x is Tensor {
+  if (!(x instanceof Tensor)) checkTensor(name, 'x', x);
+  if (surplus !== undefined) refuseOptions(name, surplus);
 }
 
 /** A gradient as a function of g and the saved tensor. */
@@ -49,7 +59,8 @@ export function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType
     return y;
   };
   const op = defineOp({ name, broadcasts: true, forward, ...formulas });
-  return (a, b) => {
+  return function (a, b) {
+    if (arguments.length > 2) refuseOptions(name, arguments[2]);
     // The fast path of most calls: nothing to convert and nothing to free.
     if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
     return withOperands(name, [a, b], to, op);

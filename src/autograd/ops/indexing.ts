@@ -3,12 +3,12 @@
  */
 import { checkFits } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { arange } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
-import { checkTensors, type Tensor } from '../tensor.ts';
+import { checkTensor, checkTensors, type Tensor } from '../tensor.ts';
 import { expand } from './broadcasting.ts';
 import { ge, le, where } from './comparison.ts';
 import { areWhole, dimList, type Dims } from './dims.ts';
@@ -92,6 +92,7 @@ export function pad(x: Tensor, padding: readonly number[], options: { value?: nu
   if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p))) {
     throw new ArgumentError(`pad: padding must be pairs of whole numbers for at most ${x.ndim} dims, got ${formatShape(padding)}`);
   }
+  checkNumber('pad', 'value', value);
   checkFits('pad', value, x.dtype);
   const side = (s: number): number[] => x.shape.map((_, d) => padding[2 * (x.ndim - 1 - d) + s] ?? 0);
   const before = side(0);
@@ -157,6 +158,7 @@ export const scatterUnchecked = defineOp({
  * Throws: ShapeError for an index outside 0 … size − 1
  */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
+  checkTensor('gather', 'index', index);
   if (x.ndim === 0) return gather(reshape(x, [1]), dim, index);
   if (x.ndim === 1 && index.ndim === 0) return reshape(gather(x, dim, reshape(index, [1])), []);
   const d = normalizeDim('gather', dim, x.ndim);

@@ -1,22 +1,13 @@
 /**
  * Resizing of images. Letters: N batch, C channels, H W image, OH OW output.
  */
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, ShapeError, checkArray } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sizeOf } from '../../core/shape.ts';
 import { tensor } from '../create.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import { indexSelect } from './indexing.ts';
-
-/** Options of interpolate: `size` or `scaleFactor`, one number for all dims or one for each. */
-export interface InterpolateOptions {
-  /** The output's sizes. */
-  readonly size?: number | readonly number[] | null;
-  /** The output's sizes are ⌊size · scaleFactor⌋. */
-  readonly scaleFactor?: number | readonly number[] | null;
-  /** Default 'nearest', the only mode. */
-  readonly mode?: 'nearest';
-}
+import { INTERPOLATE_DEFAULTS, type InterpolateOptions } from './options.ts';
 
 /**
  * Resizes x by repeating or skipping elements: y[…,i,…] = x[…,⌊i · H/OH⌋,…] along every dim after the channels. With a
@@ -25,9 +16,11 @@ export interface InterpolateOptions {
  * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError for an empty output
  */
 export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
-  const { size, scaleFactor, mode } = withDefaults('interpolate', options, { size: null, scaleFactor: null, mode: 'nearest' });
+  const { size, scaleFactor, mode } = withDefaults('interpolate', options, INTERPOLATE_DEFAULTS);
+  checkTensor('interpolate', 'x', x);
   if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
   const given = size ?? scaleFactor;
+  if (given !== null && typeof given !== 'number') checkArray('interpolate', given);
   const from = x.shape.slice(2);
   const each = typeof given === 'number' ? from.map(() => given) : given;
   if (each === null || (size !== null && scaleFactor !== null)) throw new ArgumentError('interpolate: give either size or scaleFactor');

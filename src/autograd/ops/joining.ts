@@ -3,6 +3,7 @@
  */
 import { promote } from '../../core/dtype.ts';
 import { ArgumentError, ShapeError, checkArray, kindOf } from '../../core/errors.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { formatShape, normalizeDim, sameShape, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { emptyLike, restride } from '../../kernels/view.ts';
@@ -50,6 +51,7 @@ function checkTensorList(op: string, tensors: readonly Tensor[]): Tensor {
 
 /** Concatenates the tensors along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  refuseOptions('cat', arguments[2]);
   const first = checkTensorList('cat', tensors);
   const d = normalizeDim('cat', dim, first.ndim);
   const agree = tensors.every((t) => t.ndim === first.ndim && t.shape.every((n, i) => i === d || n === first.shape[i]));
@@ -73,6 +75,7 @@ function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
 
 /** Joins tensors of one shape along a new dim.   ∂xᵢ = its slice of g */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  refuseOptions('stack', arguments[2]);
   const first = checkTensorList('stack', tensors);
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);

@@ -4,7 +4,7 @@
  */
 import { isFloat, promote } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
@@ -18,23 +18,14 @@ import type { Unary } from './elementwise-builders.ts';
 import { abs, add, clamp, div, exp, log, log1p, mul, neg, square, sub } from './elementwise.ts';
 import { checkIndex, gatherUnchecked } from './indexing.ts';
 import { cast, floating } from './operands.ts';
+import { CROSS_ENTROPY_DEFAULTS, LOGITS_DEFAULTS, LOSS_DEFAULTS, NLL_DEFAULTS, SMOOTH_L1_DEFAULTS, WEIGHTED_DEFAULTS } from './options.ts';
+import type { CrossEntropyOptions, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from './options.ts';
 import { mean, requireFloat, sum } from './reduce.ts';
 import { logSoftmax } from './softmax.ts';
 import { movedim, reshape, squeeze, unsqueeze } from './views.ts';
 
-/** How the losses of elements or samples are reduced: not at all, to their mean, or to their sum. */
-export type Reduction = 'none' | 'mean' | 'sum';
-
-/** Options of every loss. */
-export interface LossOptions {
-  /** Default 'mean'. */
-  readonly reduction?: Reduction;
-}
-
 /** A loss of x against a target. */
 export type Loss<O extends LossOptions> = (x: Tensor, target: Tensor, options?: O) => Tensor;
-
-const LOSS_DEFAULTS: Required<LossOptions> = { reduction: 'mean' };
 
 /** Reduces the losses. The mean divides by `total`, by default the number of losses. */
 function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?: Tensor): Tensor {
@@ -49,22 +40,6 @@ const weighted = (op: string, loss: Tensor, weight: Tensor | null): Tensor =>
   weight === null ? loss : mul(loss, expand(weight, loss.shape, op, 'weight'));
 
 // — against classes —
-
-/** Options of nllLoss. */
-export interface NllLossOptions extends LossOptions {
-  /** A factor for each class [K]. The mean divides by the sum of the factors. */
-  readonly weight?: Tensor | null;
-  /** Samples of this class have no loss and do not count in the mean. Default −100. */
-  readonly ignoreIndex?: number;
-}
-
-/** Options of crossEntropy. */
-export interface CrossEntropyOptions extends NllLossOptions {
-  /** The share of each target that is spread evenly over all classes, 0 … 1. Default 0. */
-  readonly labelSmoothing?: number;
-}
-
-const NLL_DEFAULTS: Required<NllLossOptions> = { ...LOSS_DEFAULTS, weight: null, ignoreIndex: -100 };
 
 /** Returns x's shape without the dim of the classes: dim 1, or the only one. */
 const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 1);
@@ -148,8 +123,10 @@ export const crossEntropyOp = defineOp({
  *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
 export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const read = withDefaults('crossEntropy', options, { ...NLL_DEFAULTS, labelSmoothing: 0 });
+  const read = withDefaults('crossEntropy', options, CROSS_ENTROPY_DEFAULTS);
   const { weight, ignoreIndex, labelSmoothing } = read;
+  checkNumber('crossEntropy', 'ignoreIndex', ignoreIndex);
+  checkNumber('crossEntropy', 'labelSmoothing', labelSmoothing);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
   const rows = classRows('crossEntropy', x, weight);
@@ -173,7 +150,9 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
  */
 export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
   const read = withDefaults('nllLoss', options, NLL_DEFAULTS);
+  checkNumber('nllLoss', 'ignoreIndex', read.ignoreIndex);
   const rows = classRows('nllLoss', x, read.weight);
+  checkTensors('nllLoss', { target });
   checkClasses('nllLoss', x, target, read.ignoreIndex);
   return weightedNll('nllLoss', rows, target, { ...read, labelSmoothing: 0 });
 }
@@ -202,18 +181,13 @@ export const mseLoss = perElement('mseLoss', LOSS_DEFAULTS, (x, t) => square(sub
 /** |x − target|, reduced.   ∂x = sign(x − target) / n */
 export const l1Loss = perElement('l1Loss', LOSS_DEFAULTS, (x, t) => abs(sub(x, t)));
 
-/** Options of smoothL1Loss. */
-export interface SmoothL1LossOptions extends LossOptions {
-  /** The distance at which the parabola becomes a line, at least 0. Default 1. */
-  readonly beta?: number;
-}
-
 /**
  * d² / 2β where |d| < β, else |d| − β/2, for d = x − target; reduced.
  * Source: Girshick 2015, arXiv:1504.08083, eq. 3 (β = 1)
  * Throws: ArgumentError for beta < 0
  */
-export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ...LOSS_DEFAULTS, beta: 1 }, (x, t, { beta }) => {
+export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', SMOOTH_L1_DEFAULTS, (x, t, { beta }) => {
+  checkNumber('smoothL1Loss', 'beta', beta);
   if (!(beta >= 0)) throw new ArgumentError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   const size = abs(sub(x, t));
   const rounded = size.dtype === 'float32' ? Math.fround(beta) : beta;
@@ -224,21 +198,6 @@ export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', { ..
   const small = where(isSmall, size, 0);
   return where(isSmall, mul(mul(small, 0.5), div(small, rounded)), sub(size, rounded / 2));
 });
-
-/** Options of binaryCrossEntropy. */
-export interface BinaryCrossEntropyOptions extends LossOptions {
-  /** A factor for each loss; broadcasts to x's shape. */
-  readonly weight?: Tensor | null;
-}
-
-/** Options of binaryCrossEntropyWithLogits. */
-export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyOptions {
-  /** A factor for the losses of positive targets; broadcasts to x's shape. */
-  readonly posWeight?: Tensor | null;
-}
-
-const WEIGHTED_DEFAULTS: Required<BinaryCrossEntropyOptions> = { ...LOSS_DEFAULTS, weight: null };
-const LOGITS_DEFAULTS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED_DEFAULTS, posWeight: null };
 
 /** ln x, but at least −100: the loss stays finite where x is 0. */
 const clampedLog: Unary = (x) => clamp(log(x), -100);

@@ -5,7 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { checkCount, checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
-import { checkTensors, type Tensor } from '../tensor.ts';
+import { checkTensor, checkTensors, type Tensor } from '../tensor.ts';
 
 /** Options of every normalisation. */
 export interface NormOptions {
@@ -115,6 +115,7 @@ function checkOperands(op: string, x: Tensor, shape: Shape, operands: NamedTenso
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   for (const [name, t] of Object.entries(operands)) {
     if (t === null) continue;
+    checkTensor(op, name, t);
     if (!sameShape(t.shape, shape)) {
       throw new ShapeError(`${op}: ${name} must be ${formatShape(shape)} ${shapesOf({ x, [name]: t })}`);
     }

@@ -7,7 +7,7 @@ import { broadcastStrides, sameShape, sizeOf, type Shape } from '../../core/shap
 import { viewOf } from '../../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import { Tensor } from '../tensor.ts';
+import { Tensor, checkTensor } from '../tensor.ts';
 
 /** An operand: a tensor, or a number, which never changes the other operand's dtype. */
 export type Operand = Tensor | number;
@@ -98,5 +98,8 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   return x.dtype === dtype ? x : castOp(x, checkDType('to', dtype));
 }
 
-/** Returns x itself if it is float, else x as float32. */
-export const toFloat = (x: Tensor): Tensor => cast(x, floating(x.dtype));
+/** Returns x itself if it is float, else x as float32. Throws for what is no tensor. */
+export function toFloat(op: string, x: Tensor): Tensor {
+  checkTensor(op, 'x', x);
+  return cast(x, floating(x.dtype));
+}

@@ -2,14 +2,16 @@
  * Pooling over 2-d windows. Letters: N batch, C channels, H W image.
  */
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkNumber, refuseOptions, withDefaults } from '../../core/options.ts';
 import { formatShape, pair, type Shape } from '../../core/shape.ts';
 import type { AvgPoolParams, Kernels, PoolParams } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
+import { checkUnary } from './elementwise-builders.ts';
 import { withBatchDim, type Size2d } from './image-batch.ts';
 import { gatherUnchecked } from './indexing.ts';
+import { AVG_POOL_DEFAULTS, MAX_POOL_DEFAULTS, type AvgPool2dOptions, type MaxPool2dOptions } from './options.ts';
 import { requireFloat } from './reduce.ts';
 import { flatten, reshape } from './views.ts';
 
@@ -110,30 +112,6 @@ const adaptiveAvgPoolOp = linearPool<null>(
   (k, g, dx) => k.adaptiveAvgPool2dGrad(g, dx),
 );
 
-/** Options of all pools. */
-export interface PoolOptions {
-  /** Default: the kernel's size. */
-  readonly stride?: Size2d | null;
-  /** At most half the kernel. Default 0. */
-  readonly padding?: Size2d;
-  /** Keeps a last window that reaches over the edge, if it starts on the image or before it. Default false. */
-  readonly ceilMode?: boolean;
-}
-
-/** Options of maxPool2d. */
-export interface MaxPool2dOptions extends PoolOptions {
-  /** Distance between the window's taps. Default 1. */
-  readonly dilation?: Size2d;
-}
-
-/** Options of avgPool2d. */
-export interface AvgPool2dOptions extends PoolOptions {
-  /** Whether padding counts in the divisor. Default true. */
-  readonly countIncludePad?: boolean;
-  /** Divides by this instead of the window's size. */
-  readonly divisorOverride?: number | null;
-}
-
 /** Makes a max pool return [y, index]: index (int32) is the place h·W + w of each maximum in its image. */
 export interface WithIndices {
   /** Default false. */
@@ -152,8 +130,7 @@ export type AdaptiveSize = number | null | readonly [number | null, number | nul
 export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & WithIndices): [Tensor, Tensor];
 export function maxPool2d(x: Tensor, kernel: Size2d, options?: MaxPool2dOptions): Tensor;
 export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions & Partial<WithIndices> = {}): Tensor | [Tensor, Tensor] {
-  const defaults = { stride: null, padding: 0, dilation: 1, ceilMode: false, returnIndices: false };
-  const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, defaults);
+  const o = withDefaults<MaxPool2dOptions & { returnIndices?: boolean }>('maxPool2d', options, MAX_POOL_DEFAULTS);
   const results = withBatchDim('maxPool2d', x, (images) => {
     const { p, shape } = poolGeometry('maxPool2d', images, kernel, o);
     const [y, index] = maxPoolOp(images, p, shape) as [Tensor, Tensor];
@@ -170,9 +147,9 @@ export function maxPool2d(x: Tensor, kernel: Size2d, options: MaxPool2dOptions &
  * Throws: ShapeError for an empty image or a window larger than the padded one; ArgumentError for options outside their values
  */
 export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions = {}): Tensor {
-  const defaults = { stride: null, padding: 0, ceilMode: false, countIncludePad: true, divisorOverride: null };
-  const o = withDefaults('avgPool2d', options, defaults);
+  const o = withDefaults('avgPool2d', options, AVG_POOL_DEFAULTS);
   const divisor = o.divisorOverride;
+  if (divisor !== null) checkNumber('avgPool2d', 'divisorOverride', divisor);
   if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
   return withBatchDim('avgPool2d', x, (images) => {
     const { p, shape } = poolGeometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
@@ -185,6 +162,7 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW] for size [OH,OW]; null keeps a size
  */
 export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
+  refuseOptions('adaptiveAvgPool2d', arguments[2]);
   return withBatchDim('adaptiveAvgPool2d', x, (images) => {
     const [n, c, h, w] = imageSizes('adaptiveAvgPool2d', images, 2);
     const out = pair('adaptiveAvgPool2d', 'size', sizeOrImage(size, [h, w]), 0);
@@ -200,7 +178,14 @@ function sizeOrImage(size: AdaptiveSize, image: readonly [number, number]): numb
 }
 
 /** Computes the mean of every image.   x [N,C,H,W] → y [N,C,1,1] */
-export const globalAvgPool2d = (x: Tensor): Tensor => adaptiveAvgPool2d(x, 1);
+export function globalAvgPool2d(x: Tensor): Tensor {
+  checkUnary('globalAvgPool2d', x, arguments[1]);
+  return adaptiveAvgPool2d(x, 1);
+}
 
 /** Takes the largest element of every image.   x [N,C,H,W] → y [N,C,1,1] */
-export const globalMaxPool2d = (x: Tensor): Tensor => maxPool2d(x, [x.size(-2), x.size(-1)]);
+export function globalMaxPool2d(x: Tensor): Tensor {
+  checkUnary('globalMaxPool2d', x, arguments[1]);
+  if (x.ndim !== 3 && x.ndim !== 4) throw new ShapeError(`globalMaxPool2d: x must be [N,C,H,W] or [C,H,W], got ${formatShape(x.shape)}`);
+  return maxPool2d(x, [x.size(-2), x.size(-1)]);
+}

@@ -3,13 +3,13 @@
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { checkOptions, withDefaults } from '../../core/options.ts';
+import { checkNumber, checkOptions, withDefaults } from '../../core/options.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp, withoutBranches, type Grads } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import { reducedView, sumOp } from './broadcasting.ts';
 import { eq, ne, where } from './comparison.ts';
 import { dropDims, keptShape, type Dims } from './dims.ts';
@@ -26,7 +26,8 @@ export interface ReduceOptions {
 
 /** Checks the options of a reduction; returns its dims. */
 function dimsOf(op: string, x: Tensor, dim: Dims | undefined, options: object = {}, known: readonly string[] = ['keepdim']): number[] {
-  checkOptions(op, options, known);
+  checkTensor(op, 'x', x);
+  checkOptions(op, options, known, ['keepdim']);
   return normalizeDims(op, dim, x.ndim);
 }
 
@@ -99,6 +100,7 @@ function countOf(shape: Shape, dims: readonly number[]): number {
 
 /** Throws DTypeError for int32 and bool. */
 export function requireFloat(op: string, x: Tensor): void {
+  checkTensor(op, 'x', x);
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: expected float32 or float64, got ${x.dtype}; convert with .to('float32')`);
 }
 
@@ -159,7 +161,9 @@ const spread =
   (x, dim, options = {}) => {
     requireFloat(name, x);
     const dims = dimsOf(name, x, dim, options, ['correction', 'keepdim']);
-    return op(x, dims, options.correction ?? 1, options.keepdim ?? false);
+    const { correction = 1, keepdim = false } = options;
+    checkNumber(name, 'correction', correction);
+    return op(x, dims, correction, keepdim);
   };
 
 /** y = Σ (x − x̄)² / (n − correction), computed in float64. Floats only.   ∂x = 2 g ⊙ (x − x̄) / (n − correction) */
@@ -280,6 +284,7 @@ const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
     branch: (_, [y]) => y,
   });
   return (x, dim, options = {}) => {
+    checkTensor(name, 'x', x);
     const { keepdim } = withDefaults(name, options, { keepdim: false });
     const flat = dim === undefined || x.ndim === 0;
     const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);

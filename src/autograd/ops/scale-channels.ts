@@ -5,7 +5,7 @@ import { ShapeError } from '../../core/errors.ts';
 import { formatShape, sameShape } from '../../core/shape.ts';
 import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensors, type Tensor } from '../tensor.ts';
 import { toChannelsLast, toContiguous } from './dense-layouts.ts';
 import { mul } from './elementwise.ts';
 import { withOperands } from './operands.ts';
@@ -34,6 +34,7 @@ const scaleChannelsOp = defineOp({
  * Throws: ShapeError for other shapes
  */
 export function scaleChannels(x: Tensor, s: Tensor): Tensor {
+  checkTensors('scaleChannels', { x, s });
   if (x.ndim !== 4 || !sameShape(s.shape, x.shape.slice(0, 2)))
     throw new ShapeError(`scaleChannels: x must be [N,C,H,W] and s [N,C] (x ${formatShape(x.shape)}, s ${formatShape(s.shape)})`);
   return withOperands('scaleChannels', [x, s], (d) => d, scaleChannelsOp);

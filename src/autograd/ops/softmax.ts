@@ -2,10 +2,11 @@
  * Softmax and its logarithm: fused kernels for first-order gradients, definitions for higher orders.
  */
 import { isFloat } from '../../core/dtype.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { normalizeDim } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import { checkTensor, type Tensor } from '../tensor.ts';
 import { toRows } from './dense-layouts.ts';
 import { div, exp, log, sub } from './elementwise.ts';
 import { cast } from './operands.ts';
@@ -40,7 +41,9 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
 const softmaxRows = softmaxOp('softmax');
 const logSoftmaxRows = softmaxOp('logSoftmax');
 
-function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number): Tensor {
+function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number, surplus: unknown): Tensor {
+  checkTensor(name, 'x', x);
+  refuseOptions(name, surplus);
   const d = normalizeDim(name, dim, x.ndim);
   const t = isFloat(x.dtype) ? x : cast(x, 'float32');
   if (x.numel === 0) return clone(t);
@@ -50,10 +53,10 @@ function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: numb
 
 /** yᵢ = exp xᵢ / Σⱼ exp xⱼ along `dim`.   ∂x = y ⊙ (g − Σ g ⊙ y) */
 export function softmax(x: Tensor, dim: number): Tensor {
-  return alongLast('softmax', softmaxRows, x, dim);
+  return alongLast('softmax', softmaxRows, x, dim, arguments[2]);
 }
 
 /** yᵢ = xᵢ − ln Σⱼ exp xⱼ along `dim`.   ∂x = g − exp y ⊙ Σ g */
 export function logSoftmax(x: Tensor, dim: number): Tensor {
-  return alongLast('logSoftmax', logSoftmaxRows, x, dim);
+  return alongLast('logSoftmax', logSoftmaxRows, x, dim, arguments[2]);
 }

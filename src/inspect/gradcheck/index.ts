@@ -5,15 +5,16 @@
  * with the central difference (p(x + h) − p(x − h)) / 2h. A kink between x − h and x + h would make the difference
  * meaningless. Operations with kinks therefore log which branch every element took; where that changes, the point is moved.
  */
+import { foreignKind } from '../../core/copies.ts';
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, AutogradError, DTypeError, GradcheckError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { ArgumentError, AutogradError, DTypeError, GradcheckError, kindOf } from '../../core/errors.ts';
+import { checkNumber, withDefaults } from '../../core/options.ts';
 import { Random } from '../../core/random.ts';
 import { formatShape } from '../../core/shape.ts';
 import { grad } from '../../autograd/backward.ts';
 import { scope } from '../../autograd/scopes.ts';
 import { withGradMode } from '../../autograd/grad-mode.ts';
-import { isTensor, type Tensor } from '../../autograd/tensor.ts';
+import { checkTensor, isTensor, type Tensor } from '../../autograd/tensor.ts';
 import { diagnose } from './diagnosis.ts';
 import { perturbedInputs, withSameState, type Subject } from './perturbed-input.ts';
 import { explainRefusal, probe, probeTie, type ProbeResult } from './probes.ts';
@@ -70,6 +71,19 @@ export interface GradcheckOptions {
   /** Whether a failed check throws GradcheckError. Default true. */
   readonly raise?: boolean;
 }
+
+/** The defaults of the options. */
+export const GRADCHECK_DEFAULTS: Required<GradcheckOptions> = {
+  eps: 1e-6,
+  atol: 1e-5,
+  rtol: 1e-3,
+  nondetTol: 0,
+  fastMode: false,
+  checkUndefinedGrad: true,
+  seed: 0,
+  maxResamples: 20,
+  raise: true,
+};
 
 /** In fastMode, inputs with more elements than this are not checked element by element, even if they fail. */
 const FAST_LIMIT = 4096;
@@ -163,17 +177,8 @@ function differentiable(result: Tensor | readonly Tensor[]): Tensor[] {
 
 /** Fills in defaults and checks the options' ranges. */
 function settingsOf(name: string, options: GradcheckOptions): Settings {
-  const s: Settings = withDefaults(name, options, {
-    eps: 1e-6,
-    atol: 1e-5,
-    rtol: 1e-3,
-    nondetTol: 0,
-    fastMode: false,
-    checkUndefinedGrad: true,
-    seed: 0,
-    maxResamples: 20,
-    raise: true,
-  });
+  const s: Settings = withDefaults(name, options, GRADCHECK_DEFAULTS);
+  for (const option of ['eps', 'atol', 'rtol', 'nondetTol', 'seed', 'maxResamples'] as const) checkNumber(name, option, s[option]);
   if (!(s.eps > 0) || !(s.atol >= 0) || !(s.rtol >= 0) || !(s.nondetTol >= 0) || !(s.maxResamples >= 0)) {
     throw new ArgumentError(
       `${name}: eps must be > 0, atol, rtol, nondetTol and maxResamples ≥ 0; got ${s.eps}, ${s.atol}, ${s.rtol}, ${s.nondetTol} and ${s.maxResamples}`,
@@ -185,6 +190,9 @@ function settingsOf(name: string, options: GradcheckOptions): Settings {
 /** Makes a subject of a function or module; a module reads its parameters itself, so only the given inputs are arguments. */
 function subjectOf(name: string, fn: CheckedFunction | CheckedModule, inputs: Tensor | readonly Tensor[]): Subject {
   const xs = isTensor(inputs) ? [inputs] : inputs;
+  if (!Array.isArray(xs)) throw new ArgumentError(`${name}: inputs must be a tensor or an array of tensors, got ${kindOf(xs)}`);
+  xs.forEach((x, i) => checkTensor(name, `input ${i}`, x));
+  if (typeof fn !== 'function' && !isModule(fn)) throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(fn)}`);
   const module = typeof fn === 'function' ? null : fn;
   const parameters = module === null ? [] : [...module.namedParameters()].filter(([, p]) => !isFloat(p.dtype) || p.requiresGrad);
   xs.forEach((x, i) => requireFloat64(name, x, `input ${i}`, "use .to('float64')"));
@@ -200,9 +208,24 @@ function subjectOf(name: string, fn: CheckedFunction | CheckedModule, inputs: Te
     buffers: Array.from(module?.namedBuffers?.() ?? [], ([, buffer]) => buffer),
     call: (all) => {
       const args = all.slice(0, xs.length);
-      return module === null ? (fn as CheckedFunction)(...args) : module.forward(...args);
+      return checkedResult(name, module === null ? (fn as CheckedFunction)(...args) : module.forward(...args));
     },
   };
+}
+
+/** Returns whether the value has the methods of a module that the check calls. Those of another copy have its tensors. */
+function isModule(value: unknown): value is CheckedModule {
+  const { forward, namedParameters } = Object(value) as Partial<CheckedModule>;
+  return typeof forward === 'function' && typeof namedParameters === 'function' && foreignKind(value) === null;
+}
+
+/** Throws unless the result of a checked function is a tensor, or an array of them. */
+function checkedResult(name: string, result: Tensor | readonly Tensor[]): Tensor | readonly Tensor[] {
+  if (isTensor(result)) return result;
+  if (!Array.isArray(result))
+    throw new ArgumentError(`${name}: the function must return a tensor or an array of tensors, got ${kindOf(result)}`);
+  result.forEach((y, i) => checkTensor(name, `result ${i}`, y));
+  return result;
 }
 
 function requireFloat64(name: string, x: Tensor, what: string, remedy: string): void {

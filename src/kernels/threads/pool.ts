@@ -8,6 +8,7 @@
  * then sleep.
  */
 import { ArgumentError, WorkerError } from '../../core/errors.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { availableCpus } from '../../platform/cpus.ts';
 import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
@@ -194,6 +195,7 @@ function checked(what: string, n: number, got = String(n)): number {
  * Throws: ArgumentError unless n is a whole number from 1 to 64
  */
 export function setNumThreads(n: number): void {
+  refuseOptions('setNumThreads', arguments[1]);
   threads = checked('setNumThreads', n);
   usable = null;
   pool?.stop();

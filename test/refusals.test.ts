@@ -1,0 +1,158 @@
+import * as chainrule from 'chainrule';
+import { ChainruleError, memory, ones, scope } from 'chainrule';
+import { describe, expect, test } from 'vitest';
+import { HOMES, LAYERS, METHODS, invoke, receiver, type PublicCall } from './support/public-calls.ts';
+
+// What is wrong is refused, by name: a walk over the whole public surface.
+
+interface Walked extends PublicCall {
+  readonly title: string;
+  readonly fn: unknown;
+}
+
+const calls: readonly Walked[] = HOMES.flatMap(({ home, exports, calls: of }) =>
+  Object.entries(of).map(([name, call]) => ({ ...call, title: `${home} ${name}`, fn: exports[name] })),
+);
+
+/** Runs `act` in a scope and returns what it throws. A generator is run to its end. */
+function thrownBy(act: () => unknown): unknown {
+  try {
+    scope(() => {
+      const result = act();
+      if (Object.prototype.toString.call(result) === '[object Generator]') for (const step of result as Iterable<unknown>) void step;
+    });
+  } catch (e) {
+    return e;
+  }
+  return undefined;
+}
+
+/** Expects an error of the library that is one sentence without `undefined is not a function` and the like. */
+function refuses(title: string, act: () => unknown, says: RegExp | string): void {
+  const error = thrownBy(act);
+  expect(error, title).toBeInstanceOf(ChainruleError);
+  const { message } = error as Error;
+  if (typeof says === 'string') expect(message, title).toContain(says);
+  else expect(message, title).toMatch(says);
+}
+
+const replaced = (args: readonly unknown[], position: number, value: unknown): unknown[] => {
+  const changed = [...args];
+  while (changed.length < position) changed.push(undefined);
+  changed[position] = value;
+  return changed;
+};
+
+describe('the table', () => {
+  test.each(HOMES)('has every function and class of $home', ({ exports, calls: of, without }) => {
+    const isError = (v: unknown): boolean => typeof v === 'function' && v.prototype instanceof Error;
+    const names = Object.entries(exports).filter(([, v]) => typeof v === 'function' && !isError(v));
+    expect([...Object.keys(of), ...without].sort()).toEqual(names.map(([name]) => name).sort());
+  });
+
+  test.each(calls)('$title: the call is valid', ({ fn, args, title }) => {
+    const error = thrownBy(() => invoke(fn, args()));
+    // There is no file, and no folder to write to.
+    if (/loadCifar10|loadMnist|loadCheckpoint|Safetensors$/.test(title))
+      expect((error as Error).message).toMatch(/there is no|has no file/);
+    else expect(error).toBeUndefined();
+  });
+
+  test.each(LAYERS)('%s: the forward is valid', (_, make, inputs) => {
+    expect(thrownBy(() => (make() as unknown as { forward(...t: unknown[]): unknown }).forward(...inputs()))).toBeUndefined();
+  });
+
+  test.each(METHODS)('%s: the call is valid', (name, args) => {
+    const target = receiver() as unknown as Record<string, (...args: unknown[]) => unknown>;
+    expect(thrownBy(() => target[name]!(...args()))).toBeUndefined();
+  });
+});
+
+describe('options', () => {
+  const withOptions = calls.filter(({ takes = true }) => takes);
+  const without = calls.filter(({ takes = true }) => !takes);
+
+  test.each(withOptions)('$title refuses a misspelt one, true, a number, null, a text, a list, a tensor and a generator', (call) => {
+    const { fn, args, options, title } = call;
+    const misspelt = (given: unknown[]): unknown[] => replaced(given, options, { ...(given[options] as object | undefined), misspelt: 1 });
+    refuses(title, () => invoke(fn, misspelt(args())), /unknown option 'misspelt'; the options are /);
+    for (const wrong of [true, 3, null, 'text', [1]])
+      refuses(
+        `${title} ${JSON.stringify(wrong)}`,
+        () => invoke(fn, replaced(args(), options, wrong)),
+        /expected an object of options \(.+\), got /,
+      );
+    refuses(title, () => invoke(fn, replaced(args(), options, ones([1]))), /^(?!.*unknown option)/);
+    refuses(title, () => invoke(fn, replaced(args(), options, new chainrule.Generator())), 'got a generator');
+  });
+
+  test.each(without)('$title has none, and refuses them and true', ({ fn, args, title }) => {
+    const surplus = (value: unknown): unknown[] => [...args(), value];
+    for (const value of [{ misspelt: 1 }, true]) refuses(title, () => invoke(fn, surplus(value)), /got an? (object|boolean)/);
+  });
+});
+
+describe('what is no tensor', () => {
+  const wrong = [undefined, null, {}, 'text', [1, 2, 3]];
+  const named = (value: unknown): string => JSON.stringify(value) ?? 'undefined';
+
+  test.each(calls.filter(({ tensors = [], lists = [] }) => tensors.length + lists.length > 0))('$title', (call) => {
+    const { fn, args, tensors = [], lists = [], title } = call;
+    for (const value of wrong) {
+      for (const i of tensors) {
+        // A bias, a v and a scalar's gradient may be missing.
+        const mayBeMissing = /conv2d|convTranspose2d|linear/.test(title) ? i === 2 : title === 'chainrule vjp' && i === 2;
+        if (mayBeMissing && value == null) continue;
+        refuses(`${title}, argument ${i}: ${named(value)}`, () => invoke(fn, replaced(args(), i, value)), /: /);
+      }
+      for (const i of lists) {
+        refuses(`${title}, argument ${i}: ${named(value)}`, () => invoke(fn, replaced(args(), i, value)), /: /);
+        refuses(`${title}, argument ${i}: [${named(value)}]`, () => invoke(fn, replaced(args(), i, [value])), /: /);
+      }
+    }
+  });
+
+  test.each(calls.filter(({ tensorOptions = [] }) => tensorOptions.length > 0))('$title, options', (call) => {
+    const { fn, args, options, tensorOptions = [], title } = call;
+    for (const option of tensorOptions) {
+      for (const value of [{}, 'text', [1, 2, 3], 1]) {
+        const given = (): unknown[] => replaced(args(), options, { ...(args()[options] as object | undefined), [option]: value });
+        refuses(`${title}, ${option}: ${named(value)}`, () => invoke(fn, given()), /: /);
+      }
+    }
+  });
+
+  test.each(LAYERS)('%s', (title, make, inputs) => {
+    for (const value of wrong) {
+      for (const i of scope(() => inputs()).keys())
+        refuses(
+          `${title}, input ${i}: ${named(value)}`,
+          () => (make() as unknown as { forward(...t: unknown[]): unknown }).forward(...replaced(inputs(), i, value)),
+          /: /,
+        );
+    }
+  });
+
+  test.each(METHODS)('the method %s', (title, args, tensors) => {
+    for (const value of wrong) {
+      for (const i of tensors) {
+        // One bound of clamp may be missing.
+        refuses(
+          `${title}, argument ${i}: ${named(value)}`,
+          () => {
+            const target = receiver() as unknown as Record<string, (...args: unknown[]) => unknown>;
+            return target[title]!(...replaced(args(), i, value));
+          },
+          /: /,
+        );
+      }
+    }
+  });
+
+  test('nothing of it leaves a tensor', () => {
+    const { tensors } = memory();
+    for (const { fn, args, tensors: positions = [] } of calls)
+      for (const i of positions) thrownBy(() => invoke(fn, replaced(args(), i, {})));
+    expect(memory().tensors).toBe(tensors);
+  });
+});
