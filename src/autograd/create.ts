@@ -1,16 +1,50 @@
 /**
  * Functions that create tensors from numbers.
  */
-import { checkDType, fits, isFloat, type DType } from '../core/dtype.ts';
+import { brandedKind } from '../core/copies.ts';
+import { checkDType, fits, isFloat, promote, type DType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { checkNumber, checkOptions } from '../core/options.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
-import { checkTensors, fromElements, untracked, type Tensor, type TensorOptions } from './tensor.ts';
+import { checkTensor, fromElements, untracked, type Tensor, type TensorOptions } from './tensor.ts';
 
 /** Numbers or booleans, nested to any depth; the arrays of a level have one length. */
-export type TensorData = number | boolean | readonly TensorData[] | Float32Array | Float64Array | Int32Array | Uint8Array;
+export type TensorData = number | boolean | readonly TensorData[] | NumberArray;
+
+/** The typed arrays of numbers: those of every dtype, and those of pixels and other integers, which become int32. */
+export type NumberArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint8Array
+  | Int8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Uint32Array;
+
+/** The dtypes of typed arrays by their names, which are the same in every realm. */
+const DTYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
+  Float16Array: 'float32',
+  Float32Array: 'float32',
+  Float64Array: 'float64',
+  Int32Array: 'int32',
+  Uint8Array: 'int32',
+  Int8Array: 'int32',
+  Uint8ClampedArray: 'int32',
+  Int16Array: 'int32',
+  Uint16Array: 'int32',
+  Uint32Array: 'int32',
+};
+
+/** Returns the dtype of a typed array's elements; undefined for another value. */
+function dtypeOfArray(data: unknown): DType | undefined {
+  if (!ArrayBuffer.isView(data)) return undefined;
+  const name = (data as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
+  return typeof name === 'string' && Object.hasOwn(DTYPE_OF_ARRAY, name) ? DTYPE_OF_ARRAY[name] : undefined;
+}
 
 /** Options of `tensor`. */
 export interface FromDataOptions extends TensorOptions {
@@ -21,7 +55,7 @@ export interface FromDataOptions extends TensorOptions {
 /**
  * Returns a tensor with a copy of the given elements: a number, nested arrays, or flat data with a `shape`.
  *
- * dtype: as given, else that of a typed array (Uint8Array: int32), bool for booleans, float32 for numbers.
+ * dtype: as given, else that of the typed arrays (int32 for all integers), bool for booleans, float32 for numbers.
  * Throws ShapeError for ragged arrays or a count that does not fit; DTypeError for values the dtype cannot hold.
  * @example tensor([[1, 2], [3, 4]], { requiresGrad: true })
  */
@@ -42,44 +76,63 @@ interface Flat {
 }
 
 function flattenData(data: TensorData): Flat {
-  if (data instanceof Float32Array) return { values: data, shape: [data.length], dtype: 'float32' };
-  if (data instanceof Float64Array) return { values: data, shape: [data.length], dtype: 'float64' };
-  if (data instanceof Int32Array || data instanceof Uint8Array) return { values: data, shape: [data.length], dtype: 'int32' };
+  const own = dtypeOfArray(data);
+  if (own !== undefined) return { values: data as NumberArray, shape: [(data as NumberArray).length], dtype: own };
   const values: number[] = [];
   let shape: number[] | null = null;
-  let booleans = true;
+  let dtype: DType | null = null;
   const here: number[] = [];
-  const visit = (v: TensorData): void => {
+  const checkLevel = (): void => {
+    shape ??= [...here];
+    if (shape.length === here.length) return;
+    throw new ShapeError(`tensor: the arrays are ragged: element ${values.length - 1} lies ${here.length} deep, the first ${shape.length}`);
+  };
+  /** Reads a number, or a list of which `of` is the dtype, if it is a typed array. */
+  const visit = (v: TensorData, of: DType | null): void => {
     if (typeof v === 'number' || typeof v === 'boolean') {
-      booleans &&= typeof v === 'boolean';
+      dtype = merged(dtype, of ?? (typeof v === 'boolean' ? 'bool' : 'float32'));
       values.push(Number(v));
-      shape ??= [...here];
-      if (shape.length !== here.length)
-        throw new ShapeError(
-          `tensor: the arrays are ragged: element ${values.length - 1} lies ${here.length} deep, the first ${shape.length}`,
-        );
+      checkLevel();
       return;
     }
-    if (!Array.isArray(v))
-      throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${v === null ? 'null' : typeof v}`);
+    const row = dtypeOfArray(v) ?? null;
+    if (row === null && !Array.isArray(v))
+      throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${dataKind(v)}`);
+    const list = v as readonly TensorData[];
     const depth = here.length;
-    here.push(v.length);
-    if (shape !== null && shape[depth] !== v.length) {
+    here.push(list.length);
+    if (shape !== null && shape[depth] !== list.length) {
       throw new ShapeError(
-        `tensor: the arrays are ragged: ${v.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`,
+        `tensor: the arrays are ragged: ${list.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`,
       );
     }
-    v.forEach(visit);
-    if (v.length === 0) shape ??= [...here];
+    if (row !== null) dtype = merged(dtype, row);
+    // Not forEach, which skips holes.
+    for (const element of list) visit(element, row);
+    if (list.length === 0) shape ??= [...here];
     here.pop();
   };
-  visit(data);
-  return { values, shape: shape ?? [0], dtype: booleans && values.length > 0 ? 'bool' : 'float32' };
+  visit(data, null);
+  return { values, shape: shape ?? [0], dtype: dtype ?? 'float32' };
+}
+
+/** Returns the dtype of data with elements of both; null stands for no elements. */
+function merged(a: DType | null, b: DType): DType {
+  return a === null ? b : promote(a, b);
+}
+
+/** Describes what is no data of a tensor: `object`, `null`, `a tensor of another copy of chainrule`. */
+function dataKind(v: unknown): string {
+  if (v === null) return 'null';
+  if (ArrayBuffer.isView(v)) return `a ${String((v as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag])}`;
+  return brandedKind(v) ?? typeof v;
 }
 
 /** Checks the options; returns the dtype among them, or `own`. */
 function dtypeOf(op: string, options: TensorOptions, own: DType, more: readonly string[] = []): DType {
-  checkOptions(op, options, ['dtype', 'requiresGrad', 'label', ...more]);
+  checkOptions(op, options, ['dtype', 'requiresGrad', 'label', ...more], ['requiresGrad']);
+  const { label } = options;
+  if (label !== undefined && typeof label !== 'string') throw new ArgumentError(`${op}: label must be a string, got ${kindOf(label)}`);
   const dtype = checkDType(op, options.dtype ?? own);
   if (options.requiresGrad !== true || isFloat(dtype)) return dtype;
   throw new DTypeError(`${op}: only float32 and float64 tensors have gradients, this one is ${dtype}`);
@@ -124,7 +177,7 @@ export const zerosLike = (x: Tensor, options: TensorOptions = {}): Tensor => lik
 export const onesLike = (x: Tensor, options: TensorOptions = {}): Tensor => like('onesLike', x, 1, options);
 
 function like(op: string, x: Tensor, value: number, options: TensorOptions): Tensor {
-  checkTensors(op, { x });
+  checkTensor(op, 'x', x);
   const y = emptyLike(x, x.shape, dtypeOf(op, options, x.dtype));
   kernels.fill(value, y);
   return withOptions(untracked(y), options);
@@ -156,6 +209,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
 
 /** Returns `steps` evenly spaced numbers from start to end, both included; dtype float32 by default. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
+  checkNumber('linspace', 'start', start);
+  checkNumber('linspace', 'end', end);
   sizeOf([steps], 'linspace');
   const intervals = Math.max(steps - 1, 1);
   // Where i · (end − start) overflows, the distance between neighbours comes first, though it rounds.

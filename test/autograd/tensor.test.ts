@@ -1,6 +1,10 @@
 /** Tensors: creation, dtypes and promotion, memory order, views, printing, manual lifetimes. */
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import {
+  ArgumentError,
+  DTypeError,
+  ShapeError,
   type Tensor,
   arange,
   cat,
@@ -234,5 +238,50 @@ describe('manual lifetimes', () => {
     const x = ones([1]);
     x[Symbol.dispose as never as 'dispose']();
     expect(memory().tensors).toBe(before);
+  });
+});
+
+describe('typed arrays', () => {
+  it.each([
+    [Uint8ClampedArray.of(0, 255), 'int32'],
+    [Int8Array.of(-128, 127), 'int32'],
+    [Int16Array.of(-32768, 32767), 'int32'],
+    [Uint16Array.of(0, 65535), 'int32'],
+    [Uint32Array.of(0, 2 ** 31 - 1), 'int32'],
+    [Uint8Array.of(0, 255), 'int32'],
+    [Int32Array.of(-(2 ** 31), 2 ** 31 - 1), 'int32'],
+    [Float32Array.of(0.5, -0), 'float32'],
+    [Float64Array.of(0.1, 1e300), 'float64'],
+  ] as const)('%o become %s, alone and in a list', (values, dtype) => {
+    const flat = tensor(values);
+    expect([flat.dtype, flat.shape, flat.toArray()]).toEqual([dtype, [2], [...values]]);
+    const rows = tensor([values, values, values]);
+    expect([rows.dtype, rows.shape, rows.toArray()]).toEqual([dtype, [3, 2], [[...values], [...values], [...values]]]);
+  });
+
+  test('of several types promote, also with numbers and booleans', () => {
+    expect(tensor([Int8Array.of(1), Float64Array.of(0.1)]).dtype).toBe('float64');
+    expect(tensor([Int8Array.of(1), [2]]).dtype).toBe('float32');
+    expect(tensor([[true], Uint8Array.of(7)]).toArray()).toEqual([[1], [7]]);
+    expect(tensor([Float64Array.of(0.1)], { dtype: 'float32' }).dtype).toBe('float32');
+    expect(tensor([[Uint8Array.of(1, 2)], [Uint8Array.of(3, 4)]]).shape).toEqual([2, 1, 2]);
+    expect(tensor([new Uint8Array(0), new Uint8Array(0)]).shape).toEqual([2, 0]);
+  });
+
+  test('of another realm are read by their names', () => {
+    const foreign = runInNewContext('[new Uint8ClampedArray([1, 2]), new Float64Array([0.5, 1])]') as [Uint8ClampedArray, Float64Array];
+    expect(foreign[1]).not.toBeInstanceOf(Float64Array);
+    expect([tensor(foreign[0]).dtype, tensor(foreign[1]).dtype]).toEqual(['int32', 'float64']);
+  });
+
+  test('that do not fit are refused', () => {
+    expect(() => tensor(Uint32Array.of(1, 2 ** 31))).toThrow(new DTypeError('tensor: element 1 is 2147483648, which does not fit int32'));
+    expect(() => tensor([Uint8Array.of(1), Uint8Array.of(1, 2)])).toThrow(ShapeError);
+    expect(() => tensor([1, Uint8Array.of(1)])).toThrow(ShapeError);
+    const message = (got: string) => new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${got}`);
+    expect(() => tensor(BigInt64Array.of(1n) as never)).toThrow(message('a BigInt64Array'));
+    expect(() => tensor(new DataView(new ArrayBuffer(4)) as never)).toThrow(message('a DataView'));
+    // oxlint-disable-next-line no-sparse-arrays
+    expect(() => tensor([1, , 2] as never)).toThrow(message('undefined'));
   });
 });
