@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import * as chainrule from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as functional from 'chainrule/nn/functional';
+import * as data from 'chainrule/data';
 import { DataLoader, syntheticCifar } from 'chainrule/data';
 import * as files from 'chainrule/io';
 import * as optimizers from 'chainrule/optim';
@@ -17,7 +18,7 @@ const io = files as unknown as Functions;
 const layers = nn as unknown as Classes;
 const optim = optimizers as unknown as Classes;
 const file = '/nonexistent/x.safetensors';
-const { ArgumentError, AutogradError, DTypeError, defineOp, ones, tensor } = chainrule;
+const { ArgumentError, AutogradError, DTypeError, ShapeError, defineOp, ones, tensor } = chainrule;
 
 const x = ones([2, 3]);
 const one = ones([2]);
@@ -193,6 +194,100 @@ test('a model in a template string is its summary', () => {
   model.dispose();
 });
 
+describe('booleans are true or false', () => {
+  const loader = (options: object): unknown => new DataLoader(syntheticCifar({ length: 2 }), options);
+  const linear = new nn.Linear(2, 2);
+
+  test.each([
+    [() => loader({ shuffle: 'false' }), "DataLoader: shuffle must be true or false, got 'false'"],
+    [() => loader({ dropLast: 0 }), 'DataLoader: dropLast must be true or false, got 0'],
+    [() => new optim.SGD!([p], { lr: 0.1, maximize: 'false' }), "SGD: maximize must be true or false, got 'false'"],
+    [() => new optim.SGD!([{ params: [p], nesterov: 0 }], { lr: 0.1 }), 'SGD: nesterov must be true or false, got 0'],
+    [() => new optim.AdamW!([p], { amsgrad: 1 }), 'AdamW: amsgrad must be true or false, got 1'],
+    [() => new layers.Linear!(2, 2, { bias: null }), 'Linear: bias must be true or false, got null'],
+    [() => new layers.BatchNorm2d!(2, { affine: 'no' }), "BatchNorm2d: affine must be true or false, got 'no'"],
+    [() => c.ones!([2], { requiresGrad: 'no' }), "ones: requiresGrad must be true or false, got 'no'"],
+    [() => m.sum!(1, { keepdim: 1 }), 'sum: keepdim must be true or false, got 1'],
+    [() => F.dropout!(x, 0.5, { training: 'false' }), "dropout: training must be true or false, got 'false'"],
+    [
+      () => (p as unknown as Functions).backward!(one, { retainGraph: 'false' }),
+      "backward: retainGraph must be true or false, got 'false'",
+    ],
+    [() => c.memory!({ resetPeak: 1 }), 'memory: resetPeak must be true or false, got 1'],
+    [
+      () => linear.loadStateDict(linear.stateDict(), { strict: 'false' } as never),
+      "loadStateDict: strict must be true or false, got 'false'",
+    ],
+    [() => linear.train('false' as never), "train: mode must be true or false, got 'false'"],
+  ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));
+});
+
+/** The same for a call that makes arguments of its own, in a scope, which frees them. */
+const throwsText = (act: () => unknown, message: string | RegExp, kind: new (message: string) => Error = ArgumentError): void =>
+  chainrule.scope(() => {
+    let error: unknown;
+    try {
+      act();
+    } catch (e) {
+      error = e;
+    }
+    expect(error).toBeInstanceOf(kind);
+    if (typeof message === 'string') expect((error as Error).message).toBe(message);
+    else expect((error as Error).message).toMatch(message);
+  });
+
+describe('options that PyTorch spells otherwise', () => {
+  const linear = new nn.Linear(2, 2);
+  const w2 = ones([2, 2]);
+  const { init } = nn as unknown as { readonly init: Functions };
+  const { transforms } = data as unknown as { readonly transforms: Functions };
+  const state = linear.stateDict();
+
+  test.each([
+    [() => new layers.Parameter!(one, { requires_grad: false }), "Parameter: unknown option 'requires_grad'; the options are requiresGrad"],
+    [() => new layers.Parameter!(one, false), 'Parameter: expected an object of options (requiresGrad), got a boolean'],
+    [() => (nn as unknown as Functions).buffer!(one, false), 'buffer: expected an object of options (persistent), got a boolean'],
+    [
+      () => init.kaimingUniform_!(w2, Math.sqrt(5)),
+      'kaimingUniform_: expected an object of options (a, mode, nonlinearity, generator), got a number',
+    ],
+    [() => init.kaimingNormal_!(w2, { mode: 'fan_in' }), "kaimingNormal_: mode must be 'fanIn' or 'fanOut', got 'fan_in'"],
+    [() => init.normal_!(w2, 0, 1, chainrule.defaultGenerator), 'normal_: expected an object of options (generator), got a generator'],
+    [() => init.uniform_!(w2, 0, 1, { generator: 3 }), 'uniform_: generator must be a generator, got a number'],
+    [() => init.uniform_!(w2, { low: 0 }), 'uniform_: low must be a number, got an object'],
+    [() => linear.loadStateDict(state, false as never), 'loadStateDict: expected an object of options (strict, rename), got a boolean'],
+    [() => linear.loadStateDict(state, { stric: false } as never), "loadStateDict: unknown option 'stric'; the options are strict, rename"],
+    [() => (data as unknown as Functions).loadMnist!('/x', { train: false }), "loadMnist: unknown option 'train'; the options are split"],
+    [
+      () => (data as unknown as Functions).loadCifar10!('/x', { train: false }),
+      "loadCifar10: unknown option 'train'; the options are split",
+    ],
+    [() => transforms.randomCrop!(32, { pading: 4 }), "randomCrop: unknown option 'pading'; the options are padding, fill"],
+    [() => transforms.randomCrop!(32, 4), 'randomCrop: expected an object of options (padding, fill), got a number'],
+    [() => transforms.normalize!(), 'normalize: mean must be a number, or an array with one for each channel, got undefined'],
+    [() => transforms.normalize!(0.5), 'normalize: std must be a number, or an array with one for each channel, got undefined'],
+    [() => transforms.normalize!([0, '1'], 1), 'normalize: mean must be a number, or an array with one for each channel, got a string'],
+    [() => c.profile!(() => 1, { warmup: 3 }), 'profile: there are no options, got an object'],
+    [() => c.graph!(p.sum(), { dot: true }), 'graph: there are no options, got an object'],
+    [() => (linear as unknown as Functions).summary!([1, 2], { depth: 1 }), 'summary: there are no options, got an object'],
+    [() => F.relu!(x, true), 'relu: there are no options, got a boolean'],
+    [() => F.softmax!(x, 1, { dtype: 'float64' }), 'softmax: there are no options, got an object'],
+    [() => new layers.ReLU!({ inplace: true }), 'ReLU: there are no options, got an object'],
+    [() => new layers.LeakyReLU!({ negativeSlope: 0.2 }), 'LeakyReLU: negativeSlope must be a number, got an object'],
+    [() => new layers.GELU!('tanh'), 'GELU: gelu: expected an object of options (approximate), got a string'],
+    [
+      () => new layers.Upsample!({ scale_factor: 2 }),
+      "Upsample: interpolate: unknown option 'scale_factor'; the options are size, scaleFactor, mode",
+    ],
+    [() => new layers.MSELoss!('sum'), 'MSELoss: mseLoss: expected an object of options (reduction), got a string'],
+    [() => defineOp({ name: 'mine', forward: () => x, backwards: () => [] } as never), /^defineOp: unknown option 'backwards'/],
+  ] as [() => unknown, string | RegExp][])('%#: %s', throwsText);
+
+  test('a list of tensors maps over a function, which then gets an index and the list', () => {
+    expect(chainrule.scope(() => [one, one].map(F.relu!)).length).toBe(2);
+  });
+});
+
 describe('custom operations', () => {
   const gives = (forward: unknown, backward: unknown) => defineOp({ name: 'mine', forward, backward } as never) as () => chainrule.Tensor;
   const missing =
@@ -213,4 +308,113 @@ describe('custom operations', () => {
     refuses(() => (gives(() => 3, null) as (t: unknown) => unknown)(x), 'mine: forward must return a tensor, got a number');
     refuses(() => (gives(() => undefined, null) as (t: unknown) => unknown)(x), 'mine: forward must return a tensor, got undefined');
   });
+
+  test.each([
+    [
+      'of JavaScript',
+      () => (undefined as unknown as { readonly x: number }).x,
+      TypeError,
+      "Cannot read properties of undefined (reading 'x')",
+    ],
+    ['of the library', () => ones([2]).add(ones([3])), ShapeError, 'add: shapes [2] and [3] do not broadcast (2 against 3)'],
+    [
+      'that is not an Error',
+      () => {
+        // A user may throw anything.
+        // oxlint-disable-next-line typescript/only-throw-error
+        throw 'a text';
+      },
+      AutogradError,
+      'a text was thrown',
+    ],
+  ] as const)('an error %s in backward names the op, once, also in the stack', (_, backward, kind, message) => {
+    const op = gives(same, backward) as (t: unknown) => chainrule.Tensor;
+    const y = op(op(p)).sum();
+    let error: unknown;
+    try {
+      y.backward();
+    } catch (e) {
+      error = e;
+    }
+    expect(error).toBeInstanceOf(kind);
+    expect((error as Error).message).toBe(`backward of mine: ${message}`);
+    expect((error as Error).stack).toContain(`backward of mine: ${message}`);
+    expect(p.grad).toBeNull();
+  });
+});
+
+describe('backward with options only', () => {
+  test('retains the graph, as error texts propose', () => {
+    const y = p.square().sum();
+    y.backward({ retainGraph: true });
+    y.backward();
+    expect(p.grad!.toArray()).toEqual([4, 4]);
+    p.grad = null;
+    const z = p.square().sum();
+    for (const step of chainrule.backwardSteps(z, { retainGraph: true })) void step;
+    for (const step of chainrule.backwardSteps(z)) void step;
+    expect(p.grad!.toArray()).toEqual([4, 4]);
+    p.grad = null;
+  });
+
+  test('checks them', () => {
+    const message = "backward: unknown option 'retain_graph'; the options are retainGraph, createGraph";
+    throwsText(() => (p.sum() as unknown as Functions).backward!({ retain_graph: true }), message);
+    throwsText(() => c.backwardSteps!(p.sum(), { retain_graph: true }), message);
+    throwsText(
+      () => (p.sum() as unknown as Functions).backward!({ retainGraph: true }, { createGraph: true }),
+      'backward: gradient must be a tensor, got an object',
+    );
+  });
+});
+
+test('layers compute in the dtype of their parameters: another one is refused, not converted', () => {
+  const double = (shape: number[]): chainrule.Tensor => ones(shape, { dtype: 'float64' });
+  chainrule.scope(() => {
+    const linear = 'linear: x is float64, w float32; they must be equal, convert one with .to()';
+    throwsText(() => F.linear!(double([2, 3]), ones([4, 3])), linear, DTypeError);
+    throwsText(
+      () => F.linear!(x, ones([4, 3]), double([4])),
+      'linear: x is float32, b float64; they must be equal, convert one with .to()',
+      DTypeError,
+    );
+    throwsText(() => F.linear!(tensor([[1, 2, 3]], { dtype: 'int32' }), ones([4, 3])), linear.replace('float64', 'int32'), DTypeError);
+    throwsText(() => F.prelu!(double([2, 3]), ones([1])), 'prelu: x is float64, w float32; they must be equal', DTypeError);
+    const conv = 'conv2d: x and w must have the same float dtype, got float64 and float32';
+    throwsText(() => F.conv2d!(double([1, 2, 4, 4]), w), conv, DTypeError);
+    throwsText(
+      () => F.layerNorm!(double([2, 3]), 3, { weight: ones([3]) }),
+      'layerNorm: x is float64, weight float32; they must be equal',
+      DTypeError,
+    );
+    const model = new nn.Sequential(new nn.Linear(3, 4));
+    expect(() => model.forward(double([2, 3]))).toThrow(new DTypeError(`0 (Linear): ${linear}`));
+    expect(model.to('float64').forward(double([2, 3])).dtype).toBe('float64');
+    model.dispose();
+  });
+});
+
+describe('a forward without return', () => {
+  class Forgetful extends nn.Module {
+    forward(t: chainrule.Tensor): chainrule.Tensor {
+      void t.relu();
+      return undefined as unknown as chainrule.Tensor;
+    }
+  }
+  const none = (): chainrule.Tensor => undefined as unknown as chainrule.Tensor;
+
+  test.each([
+    [
+      () => new nn.Sequential(new nn.ReLU(), new Forgetful()).forward(x),
+      'Sequential: sequential: forward of layer 1 (Forgetful) must return a tensor, got undefined',
+    ],
+    [() => F.crossEntropy!(new Forgetful().forward(x), labels), 'crossEntropy: x must be a tensor, got undefined'],
+    [
+      () => chainrule.gradcheck(none, p.to('float64')),
+      'gradcheck: the function must return a tensor or an array of tensors, got undefined',
+    ],
+    [() => chainrule.jacobian(none, p), 'jacobian: the function must return a tensor, got undefined'],
+    [() => chainrule.recompute(none), 'recompute: the function must return a tensor, got undefined'],
+    [() => c.jacobian!(p, none), 'jacobian: fn must be a function, got a tensor'],
+  ] as [() => unknown, string][])('%#: %s', throwsText);
 });

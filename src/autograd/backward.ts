@@ -5,8 +5,18 @@
  * All checks come before the first step. The gradients of leaves are committed together after the last step, so that a walk that
  * stops early leaves every `.grad` unchanged.
  */
-import { ArgumentError, AutogradError, GraphConsumedError, ReleasedError, ShapeError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import {
+  AnomalyError,
+  ArgumentError,
+  AutogradError,
+  GraphConsumedError,
+  OutOfMemoryError,
+  ReleasedError,
+  ShapeError,
+  WorkerError,
+  prependMessage,
+} from '../core/errors.ts';
+import { checkOptions, isPlainObject } from '../core/options.ts';
 import { formatShape, isDense, sameShape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { emptyLike, type View } from '../kernels/view.ts';
@@ -16,7 +26,7 @@ import { add } from './ops/elementwise.ts';
 import { identity } from './ops/views.ts';
 import { duringBackward, isGradEnabled } from './grad-mode.ts';
 import { Scope, closeScope, currentScope, openScope } from './scope-stack.ts';
-import { Visit, consume, type Node } from './tape.ts';
+import { Visit, consume, type Node, type RecordedOp } from './tape.ts';
 import { Tensor, checkTensors, isTensor, untracked } from './tensor.ts';
 import { instrumentation } from './instrumentation.ts';
 
@@ -60,8 +70,17 @@ interface Walk {
  * Accumulates the gradient of `t` into the `grad` of every leaf that it depends on, and consumes the graph.
  * Throws if `t` is not a scalar and no gradient is given, if its graph was consumed before, or if a saved tensor has changed since.
  */
-export function backward(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): void {
+export function backward(t: Tensor, gradient?: Tensor | BackwardOptions | null, options?: BackwardOptions): void {
   runToEnd(steps(t, gradient, options));
+}
+
+/** Reads the arguments of `backward`. Options alone may be the first one, as a scalar needs no gradient. */
+export function readBackward(
+  gradient: Tensor | BackwardOptions | null | undefined,
+  options: BackwardOptions | undefined,
+): [gradient: Tensor | null | undefined, Pick<Walk, 'retainGraph' | 'createGraph'>] {
+  if (options === undefined && isPlainObject(gradient)) return [null, modes('backward', gradient as BackwardOptions)];
+  return [gradient as Tensor | null | undefined, modes('backward', options === undefined ? {} : options)];
 }
 
 function runToEnd(walk: Generator<WalkStep, void>): void {
@@ -69,20 +88,17 @@ function runToEnd(walk: Generator<WalkStep, void>): void {
 }
 
 /**
- * Returns the walk of `backward` as a generator of steps. Stopping early commits no gradient and consumes the graph.
+ * Returns the walk of `backward` as a generator of steps. The options may stand in the place of the gradient. Stopping early commits no gradient and consumes the graph.
  * `walkScope` owns the gradients in flight.
  */
 export function steps(
   t: Tensor,
-  gradient: Tensor | null | undefined,
-  options: BackwardOptions,
+  gradient: Tensor | BackwardOptions | null | undefined,
+  options: BackwardOptions | undefined,
   walkScope: Scope = new Scope('backward'),
 ): Generator<WalkStep, void> {
-  return run(
-    [root('backward', t, gradient)],
-    { ...modes('backward', options), wanted: null, stopAtInputs: false, rejectUnused: null, walkScope },
-    commit,
-  );
+  const [given, read] = readBackward(gradient, options);
+  return run([root('backward', t, given)], { ...read, wanted: null, stopAtInputs: false, rejectUnused: null, walkScope }, commit);
 }
 
 /**
@@ -139,7 +155,7 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
 
 /** Reads the options that `backward` and `grad` share. */
 function modes(op: string, options: BackwardOptions, more: readonly string[] = []): Pick<Walk, 'retainGraph' | 'createGraph'> {
-  checkOptions(op, options, ['retainGraph', 'createGraph', ...more]);
+  checkOptions(op, options, ['retainGraph', 'createGraph', ...more], ['retainGraph', 'createGraph', 'allowUnused']);
   const createGraph = options.createGraph ?? false;
   return { createGraph, retainGraph: options.retainGraph ?? createGraph };
 }
@@ -389,7 +405,7 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
   node.checkVersions();
   const saved = unpack(node);
   const needs = inputs.map((input) => input !== null);
-  const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : op.backward!(g, saved, needs);
+  const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : ownGrads(op, g, saved, needs);
   return inputs.map((input, i) => {
     if (input === null) return null;
     const x = raw[i];
@@ -407,6 +423,35 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
     }
     return reduced;
   });
+}
+
+/** Runs the op's backward. An error inside names the op, as the stack of the walk does not show where its forward was called. */
+function ownGrads(
+  op: RecordedOp,
+  g: Tensor,
+  saved: Readonly<Record<string, unknown>>,
+  needs: readonly boolean[],
+): readonly (Tensor | null)[] {
+  let grads: unknown;
+  try {
+    grads = op.backward!(g, saved, needs);
+  } catch (e) {
+    throw inBackwardOf(op.name, e);
+  }
+  // A user's op may return anything. The missing gradients are named below.
+  return Array.isArray(grads) ? grads : [];
+}
+
+/** Errors whose message already names the op in whose backward they occurred. */
+const named = new WeakSet<Error>();
+
+function inBackwardOf(op: string, e: unknown): unknown {
+  if (!(e instanceof Error)) return new AutogradError(`backward of ${op}: ${String(e)} was thrown`, { cause: e });
+  const isOfEngine = e instanceof OutOfMemoryError || e instanceof WorkerError || e instanceof AnomalyError;
+  if (isOfEngine || named.has(e) || e.message.startsWith(`backward of ${op}`)) return e;
+  named.add(e);
+  prependMessage(e, `backward of ${op}: `);
+  return e;
 }
 
 /** The gradient of a fused op, as the vector–Jacobian product of its definition. All of it is recorded, so that it is differentiable. */

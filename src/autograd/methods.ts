@@ -63,6 +63,8 @@ declare module './tensor.ts' {
       Methods<typeof activations> {
     /** Accumulates gradients into the `grad` of every leaf behind this tensor, and consumes the graph. A scalar needs no gradient. */
     backward(gradient?: Tensor | null, options?: BackwardOptions): void;
+    /** The same for a scalar, with options only: `loss.backward({ retainGraph: true })`. */
+    backward(options: BackwardOptions): void;
     /** x in another dtype; the same dtype gives x itself. The gradient is cast back. */
     to(dtype: DType): Tensor;
     /** y = variance of x over `dim`, all dims by default; divides by n − correction (1) */

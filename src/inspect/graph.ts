@@ -2,15 +2,16 @@
  * Shows the graph behind a tensor: as a list of nodes, as text, as a drawing (DOT), and as the steps of its backward.
  */
 import { ITEM_SIZE, type DType } from '../core/dtype.ts';
+import { refuseOptions } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 import { viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf } from '../kernels/view.ts';
-import { steps, type BackwardOptions } from '../autograd/backward.ts';
+import { readBackward, steps, type BackwardOptions } from '../autograd/backward.ts';
 import { whenCollected } from '../autograd/gc-fallback.ts';
 import { formatNumber } from '../autograd/format.ts';
 import { Scope, closeScope } from '../autograd/scope-stack.ts';
 import type { Node } from '../autograd/tape.ts';
-import type { Tensor } from '../autograd/tensor.ts';
+import { checkTensor, type Tensor } from '../autograd/tensor.ts';
 import { unravelIndex } from './unravel-index.ts';
 
 /** One node of a graph: a leaf, or the recorded result of an operation. */
@@ -74,6 +75,8 @@ export interface BackwardStepInput {
  * @example console.log(String(graph(loss)))
  */
 export function graph(t: Tensor): Graph {
+  checkTensor('graph', 't', t);
+  refuseOptions('graph', arguments[1]);
   const nodes = t.node === null ? [constantNode(t)] : graphNodes(t.node);
   return {
     nodes,
@@ -90,7 +93,14 @@ export function graph(t: Tensor): Graph {
  * Throws: what `backward` throws, at the first step
  * @example for (const step of backwardSteps(loss)) console.log(String(step))
  */
-export function backwardSteps(t: Tensor, gradient?: Tensor | null, options: BackwardOptions = {}): Generator<BackwardStep, void> {
+export function backwardSteps(
+  t: Tensor,
+  gradient?: Tensor | BackwardOptions | null,
+  options?: BackwardOptions,
+): Generator<BackwardStep, void> {
+  checkTensor('backwardSteps', 't', t);
+  // The walk itself begins at the first step, which is late to learn of a misspelt option.
+  readBackward(gradient, options);
   const walkScope = new Scope('backward');
   const walk = describedSteps(t, gradient, options, walkScope);
   // GC fallback for a generator that is dropped without being finished or closed.
@@ -101,8 +111,8 @@ export function backwardSteps(t: Tensor, gradient?: Tensor | null, options: Back
 /** Yields the steps of the walk with names and text. */
 function* describedSteps(
   t: Tensor,
-  gradient: Tensor | null | undefined,
-  options: BackwardOptions,
+  gradient: Tensor | BackwardOptions | null | undefined,
+  options: BackwardOptions | undefined,
   walkScope: Scope,
 ): Generator<BackwardStep, void> {
   // Names are computed first, as a visited node drops its inputs.
