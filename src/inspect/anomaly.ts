@@ -2,7 +2,8 @@
  * Finds the operation that produced the first NaN or infinity, by checking every forward result and every gradient.
  */
 import { isFloat, type ElementArray } from '../core/dtype.ts';
-import { AnomalyError, ArgumentError } from '../core/errors.ts';
+import { AnomalyError, ArgumentError, kindOf } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 import { formatShape, isDense, sizeOf } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
@@ -27,6 +28,8 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
     switchTo(what);
     return;
   }
+  if (typeof what !== 'function') throw new ArgumentError(`detectAnomaly: expected true, false or a function, got ${kindOf(what)}`);
+  refuseOptions('detectAnomaly', arguments[1]);
   const before = isOn();
   switchTo(true);
   try {
@@ -173,9 +176,10 @@ const FRAMES = 200;
 
 function currentStack(): string {
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = FRAMES;
+  // Not by assignment, which throws where intrinsics are frozen. There the stack has as many frames as the runtime gives.
+  Reflect.set(Error, 'stackTraceLimit', FRAMES);
   const stack = new Error('where an operation was called').stack ?? '';
-  Error.stackTraceLimit = limit;
+  Reflect.set(Error, 'stackTraceLimit', limit);
   return stack;
 }
 
