@@ -10,6 +10,7 @@ import { fused, kernels, type FusedKernels, type Kernels } from '../kernels/inde
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
+import { composed } from './scope-stack.ts';
 import { Node, freeExpiring, type FreedBy, type RecordedOp } from './tape.ts';
 import { Tensor, checkTensor, isTensor, untracked } from './tensor.ts';
 import { instrumentation } from './instrumentation.ts';
@@ -113,6 +114,13 @@ function checkSpec(spec: { readonly name: unknown; readonly forward: unknown }):
   checkFunction('defineOp', `forward of ${spec.name}`, spec.forward);
 }
 
+/**
+ * defineOp for operations of users, whose functions may compute with tensors: what these make is freed, except the result and what
+ * was saved.
+ */
+export const defineUserOp: typeof defineOp = (spec: OpSpec<readonly unknown[], Views, object>) =>
+  composed(defineOp(spec as SimpleOpSpec<readonly unknown[], Views, object>)) as never;
+
 /** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
 function backwardFromKernel<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
   return (g: Tensor, saved: SavedViews<S>, needs: Needs): Grads =>
@@ -158,7 +166,10 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   const result = forward(op, args);
   const outputs = isTensor(result) ? [result] : result;
   if (inputs !== null && isFloat(outputs[0]!.dtype)) attachOrFree(op, args, inputs, outputs);
-  for (const t of outputs) t.adoptIntoScope();
+  for (const t of outputs) {
+    if (t.ndim === 0) t.isScalarView = args.some((a) => a instanceof Tensor && a.storage === t.storage);
+    t.adoptIntoScope();
+  }
   if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
   return result;
 }

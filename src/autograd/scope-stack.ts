@@ -4,6 +4,11 @@
 import { nodeCount, type FreedBy, type Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
+/** Whether nothing is left to free: neither the tensor's memory nor what its node has saved. */
+function isGone(t: Tensor): boolean {
+  return t.isReleased && !t.hasUndroppedNode;
+}
+
 /** A list of tensors that are freed together. */
 export class Scope {
   readonly kind: FreedBy;
@@ -21,7 +26,7 @@ export class Scope {
   adopt(t: Tensor): Tensor {
     // In a long scope around many backwards most entries are freed tensors. They are dropped whenever the list has doubled.
     if (this.tensors.length >= this.#compactAt) {
-      this.tensors = this.tensors.filter((x) => x.scope === this && (!x.isReleased || x.hasUndroppedNode));
+      this.tensors = this.tensors.filter((x) => x.scope === this && !isGone(x));
       this.#compactAt = Math.max(256, this.tensors.length * 2);
     }
     t.scope = this;
@@ -68,6 +73,70 @@ export function closeScopeAndAbove(s: Scope, results: readonly Tensor[]): void {
   closeScope(s, results);
 }
 
+/**
+ * Returns `fn` as a function that leaves its result and nothing else. Afterwards its other tensors are freed, also if it throws,
+ * except those whose node the result's graph needs: they stay on their tape. For functions composed of several operations.
+ */
+/* @__NO_SIDE_EFFECTS__ */
+export function composed<A extends readonly unknown[], R>(fn: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    const s = openScope('dispose');
+    let result: R | null = null;
+    try {
+      result = fn(...args);
+      return result;
+    } finally {
+      closeComposed(s, result);
+    }
+  };
+}
+
+/** Frees what a composed function has made, except its result, a tensor or an array of them, and what a live graph needs. */
+function closeComposed(s: Scope, result: unknown): void {
+  const outer = leaveStack(s);
+  const left: Tensor[] = [];
+  // Newest first, so that a node is met after those that use it.
+  for (let i = s.tensors.length - 1; i >= 0; i--) {
+    const t = s.tensors[i]!;
+    if (t.scope !== s || isGone(t)) continue;
+    const isResult = t === result || (Array.isArray(result) && result.includes(t));
+    if (isResult || (t.hasLiveNode && t.node!.isUsed)) {
+      left.push(t);
+      continue;
+    }
+    drop(t, s);
+  }
+  for (let i = left.length - 1; i >= 0; i--) passOn(left[i]!, outer);
+}
+
+/** Frees a tensor, and what its node has saved. */
+function drop(t: Tensor, s: Scope): void {
+  if (t.hasLiveNode) t.node!.consume(s.kind);
+  t.free(s.kind);
+}
+
+/**
+ * Runs `fn`, whose tensors stay. Passes it a function that frees one of them, unless it has a node or is the user's own: for a
+ * layer that calls other layers and drops their results. If `fn` throws, the nodes that it recorded are freed.
+ */
+export function releasing<R>(fn: (release: (t: Tensor) => void) => R): R {
+  const s = openScope('scope');
+  const release = (t: Tensor): void => {
+    if (t.scope === s && t.node === null) t.free(s.kind);
+  };
+  let failed = true;
+  try {
+    const result = fn(release);
+    failed = false;
+    return result;
+  } finally {
+    const outer = leaveStack(s);
+    // Newest first, so that a node is met after those that use it.
+    if (failed) for (const t of s.tensors.toReversed()) if (t.scope === s && t.hasLiveNode && !t.node!.isUsed) drop(t, s);
+    for (const t of s.tensors) if (t.scope === s && !isGone(t)) passOn(t, outer);
+  }
+}
+
 /** Removes a scope from the stack and frees nothing: its tensors are transferred to the enclosing scope or the GC fallback. */
 export function dissolveScope(s: Scope): void {
   if (s.closed) return;
@@ -99,9 +168,14 @@ function transferResult(result: Tensor, s: Scope, outer: Scope | null): void {
   }
 }
 
-/** Transfers one tensor to the outer scope, or to its tape or the GC fallback if there is none. */
+/** Transfers one tensor to the outer scope, or to its tape or the GC fallback if there is none. An expiring one stays. */
 function transferTensor(t: Tensor, outer: Scope | null): void {
   t.isExpiring = false;
+  passOn(t, outer);
+}
+
+/** The same, but an expiring tensor stays expiring. */
+function passOn(t: Tensor, outer: Scope | null): void {
   if (outer !== null) outer.adopt(t);
   else t.leaveScopes();
 }

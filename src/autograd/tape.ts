@@ -96,6 +96,11 @@ export class Node {
     this.#tape.ring.join(this.claim);
   }
 
+  /** Whether a node that backward can still walk has taken its output. */
+  get isUsed(): boolean {
+    return this.users.some((u) => u.consumedBy === null);
+  }
+
   private addUser(user: Node): void {
     const { users } = this;
     const n = users.length;
@@ -227,7 +232,7 @@ export class Tape {
 /** Outputs of consumed nodes. They stay readable until the next recorded operation frees them. */
 let expiring: Tensor[] = [];
 
-/** Consumes one node. Its output, unless owned, becomes an expiring tensor. A 0-d output is freed at once, as it retains its value. */
+/** Consumes one node. Its output, unless owned, becomes an expiring tensor. A 0-d output that is no view is freed at once, as it retains its value. */
 function retire(node: Node, by: FreedBy): void {
   node.consume(by);
   const t = node.output;
@@ -235,7 +240,7 @@ function retire(node: Node, by: FreedBy): void {
   if (node.retainsGrad) {
     // Its `grad` may be read later, so it becomes a tensor without a tape.
     t.leaveTape();
-  } else if (t.ndim === 0) {
+  } else if (t.ndim === 0 && !t.isScalarView) {
     t.free(by);
   } else {
     t.isExpiring = true;
@@ -257,7 +262,7 @@ export function consume(nodes: Iterable<Node>, by: FreedBy): void {
 export function discard(node: Node, by: FreedBy): void {
   const stack = [node];
   for (let n = stack.pop(); n !== undefined; n = stack.pop()) {
-    if (n.op === null || n.consumedBy !== null || n.users.some((u) => u.consumedBy === null)) continue;
+    if (n.op === null || n.consumedBy !== null || n.isUsed) continue;
     if (n !== node && n.output.isOwned && !n.output.isReleased) continue;
     for (const input of n.inputs) if (input !== null) stack.push(input);
     retire(n, by);

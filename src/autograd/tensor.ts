@@ -52,10 +52,14 @@ export class Tensor implements View {
   scope: Scope | null = null;
   /** @internal Whether its graph is consumed, so that the next recorded operation frees the tensor. */
   isExpiring = false;
+  /** @internal Whether it is 0-d and lies in the memory of another tensor. A copy of its value cannot replace it in writes. */
+  isScalarView = false;
 
   #storage: Storage;
   #owned = false;
   #freedBy: FreedBy | null = null;
+  /** What freed the memory in whose place a 0-d tensor has a copy of its value. */
+  #revivedFrom: FreedBy | null = null;
   #claim: StorageClaim | null = null;
   #grad: Tensor | null = null;
   /** The value of a released 0-d tensor. */
@@ -280,6 +284,13 @@ export class Tensor implements View {
     if (this.#freedBy !== null) this.#revive();
   }
 
+  /** @internal Throws as checkReadable, and for a view of which only a copy is left: a write would not reach the other tensor. */
+  checkWritable(): void {
+    this.checkReadable();
+    const by = this.#revivedFrom;
+    if (by !== null && this.isScalarView) throw new ReleasedError(this.#releasedText(by));
+  }
+
   /** @internal Whether the user or a module owns it, so that only `dispose` frees it. */
   get isOwned(): boolean {
     return this.#owned;
@@ -383,7 +394,8 @@ export class Tensor implements View {
   #revive(): void {
     const by = this.node?.consumedBy;
     const consumed = this.node === null || by === 'backward' || by === 'dispose';
-    if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText());
+    if (this.ndim !== 0 || !consumed) throw new ReleasedError(this.#releasedText(this.#freedBy));
+    this.#revivedFrom = this.#freedBy;
     this.#storage = allocate(ITEM_SIZE[this.dtype]);
     (this as { offset: number }).offset = 0;
     viewOf(this.dtype)[this.#storage.ptr / ITEM_SIZE[this.dtype]] = this.#value;
@@ -395,9 +407,9 @@ export class Tensor implements View {
     this.adoptIntoScope();
   }
 
-  #releasedText(): string {
+  #releasedText(by: FreedBy | null): string {
     const what = `${this.label === null ? 'a tensor' : `'${this.label}'`} ${formatShape(this.shape)}`;
-    switch (this.#freedBy) {
+    switch (by) {
       case 'backward':
         return (
           `${what}${this.node === null ? '' : ` (result of ${this.node.name})`} was freed: backward consumed its graph, and a recorded operation ` +

@@ -1,7 +1,7 @@
 /**
  * Channel attention: the base class, and two variants of squeeze-and-excitation, ECA and EffectiveSE.
  */
-import { checkTensor, defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
+import { checkTensor, defaultGenerator, scaleChannels, type Tensor, composed, releasing } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { checkCount, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
@@ -52,9 +52,15 @@ export abstract class ChannelGate extends Module {
     const channels = x.size(1);
     if (channels !== this.channels)
       throw new ShapeError(`${this.#op}: x has ${channels} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
-    const s: unknown = this.excite(x);
-    checkTensor(this.#op, 'result of excite', s);
-    return scaleChannels(x, s);
+    return releasing((release) => {
+      const s: unknown = this.excite(x);
+      checkTensor(this.#op, 'result of excite', s);
+      try {
+        return scaleChannels(x, s);
+      } finally {
+        if (s !== x) release(s);
+      }
+    });
   }
 }
 
@@ -102,17 +108,21 @@ export class ECA extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
-    // A convolution along C: the channel means [N,C] as one-channel images [N,1,1,C].
-    const means = x.mean([2, 3]).unflatten(0, [-1, 1, 1]);
-    const w = this.conv.weight.unsqueeze(2);
-    const mixed = conv2d(means, w, null, { padding: [0, (w.size(-1) - 1) / 2] });
-    return this.gate.forward(mixed.flatten(0, 2));
+    return ecaScales(x, this.conv.weight, this.gate);
   }
 
   override multiplyAdds(x: Tensor): number {
     return x.size(0) * x.size(1) * this.conv.weight.numel;
   }
 }
+
+const ecaScales = composed((x: Tensor, weight: Tensor, gate: Layer): Tensor => {
+  // A convolution along C: the channel means [N,C] as one-channel images [N,1,1,C].
+  const means = x.mean([2, 3]).unflatten(0, [-1, 1, 1]);
+  const w = weight.unsqueeze(2);
+  const mixed = conv2d(means, w, null, { padding: [0, (w.size(-1) - 1) / 2] });
+  return gate.forward(mixed.flatten(0, 2));
+});
 
 /** Options of EffectiveSE. */
 export interface EffectiveSEOptions extends LayerOptions, InitOptions {
@@ -143,6 +153,10 @@ export class EffectiveSE extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
-    return this.gate.forward(this.fc.forward(x.mean([2, 3], { keepdim: true }))).flatten(1);
+    return effectiveScales(x, this.fc, this.gate);
   }
 }
+
+const effectiveScales = composed(
+  (x: Tensor, fc: Layer, gate: Layer): Tensor => gate.forward(fc.forward(x.mean([2, 3], { keepdim: true }))).flatten(1),
+);

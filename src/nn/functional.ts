@@ -2,7 +2,7 @@
  * Layers as functions, with torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
  * channels, K kernel. Images may omit N.
  */
-import { arange, checkIndex, checkTensor, checkTensors, type Tensor } from '../autograd/index.ts';
+import { arange, checkIndex, checkTensor, checkTensors, type Tensor, composed } from '../autograd/index.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
 import { sameShape, shapesOf } from '../core/shape.ts';
@@ -27,7 +27,7 @@ export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/
  * Shape:  x [...,I], w [O,I], b [O] → y [...,O]
  * Throws: ShapeError if the sizes do not fit; DTypeError if the dtypes differ
  */
-export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
+export const linear = composed(function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
   refuseOptions('linear', arguments[3]);
   checkTensors('linear', { x, w, ...(b !== null && { b }) });
   const shapeError = (problem: string): ShapeError => new ShapeError(`linear: ${problem} ${shapesOf({ x, w, b })}`);
@@ -40,13 +40,13 @@ export function linear(x: Tensor, w: Tensor, b: Tensor | null = null): Tensor {
     throw new DTypeError(`linear: x is ${x.dtype}, ${other === w ? 'w' : 'b'} ${other.dtype}; they must be equal, convert one with .to()`);
   const y = x.matmul(w.transpose(0, 1));
   return b === null ? y : y.add(b);
-}
+});
 
 /**
  * y[…, c] = 1 where c = index[…], else 0, in int32. No gradient.
  * Shape:  index […] (int32) → y […,C]; C = numClasses, by default the largest index + 1
  */
-export function oneHot(index: Tensor, numClasses?: number): Tensor {
+export const oneHot = composed(function oneHot(index: Tensor, numClasses?: number): Tensor {
   checkTensor('oneHot', 'index', index);
   refuseOptions('oneHot', arguments[2]);
   if (numClasses === undefined && index.numel === 0)
@@ -56,4 +56,4 @@ export function oneHot(index: Tensor, numClasses?: number): Tensor {
   if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`oneHot: numClasses must be a whole number ≥ 1, got ${count}`);
   checkIndex('oneHot', index, count);
   return index.unsqueeze(-1).eq(arange(count)).to('int32');
-}
+});

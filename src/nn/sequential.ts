@@ -1,4 +1,4 @@
-import { checkTensor, currentScope, isGradEnabled, isTensor, type Tensor } from '../autograd/index.ts';
+import { checkTensor, isTensor, releasing, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { Module, type Layer } from './module.ts';
 
@@ -10,7 +10,7 @@ function noTensor(i: number, layer: Module, result: unknown): ArgumentError {
 /**
  * Calls layers one after another: y = layerₙ(… layer₁(layer₀(x))). The layers are its properties 0, 1, …
  *
- * Under noGrad a layer's output is freed once the next layer has run. A layer that stores its input must `keep()` it.
+ * A layer's output that no graph needs is freed once the next layer has run. A layer that stores its input must `keep()` it.
  * @example new Sequential(new Linear(4, 8), new ReLU(), new Linear(8, 2))
  */
 export class Sequential extends Module implements Iterable<Layer> {
@@ -41,19 +41,24 @@ export class Sequential extends Module implements Iterable<Layer> {
   }
 
   forward(x: Tensor): Tensor {
-    const scope = isGradEnabled() ? null : currentScope();
-    let y = x;
     checkTensor('sequential', 'x', x);
-    let i = 0;
-    for (const layer of this) {
-      const previous = y;
-      y = layer.forward(previous);
-      if (!isTensor(y)) throw noTensor(i, layer, y);
-      i++;
-      const isIntermediate = previous !== x && previous !== y;
-      // No graph needs the previous output here, so inference holds only one layer's activations.
-      if (scope !== null && isIntermediate && previous.scope === scope) previous.free('scope');
-    }
-    return y;
+    return releasing((release) => {
+      let y = x;
+      let i = 0;
+      for (const layer of this) {
+        const previous = y;
+        let next: Tensor | null = null;
+        try {
+          next = layer.forward(previous);
+          if (!isTensor(next)) throw noTensor(i, layer, next);
+        } finally {
+          // So inference holds only one layer's activations.
+          if (next !== previous) release(previous);
+        }
+        y = next;
+        i++;
+      }
+      return y;
+    });
   }
 }

@@ -1,4 +1,4 @@
-import { defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
+import { composed, defaultGenerator, isTensor, releasing, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { ReLU } from './function-layers.ts';
@@ -15,7 +15,7 @@ export type Squeeze = 'avg' | 'max' | 'avg+max';
 const SQUEEZE_FUNCTIONS: Readonly<Record<Squeeze, (x: Tensor) => Tensor>> = {
   avg: (x) => x.mean([2, 3]),
   max: (x) => x.amax([2, 3]),
-  'avg+max': (x) => x.mean([2, 3]).add(x.amax([2, 3])),
+  'avg+max': composed((x: Tensor) => x.mean([2, 3]).add(x.amax([2, 3]))),
 };
 
 /** Options of SqueezeExcite. */
@@ -82,7 +82,14 @@ export class SqueezeExcite extends ChannelGate {
 
   override excite(x: Tensor): Tensor {
     const describe = SQUEEZE_FUNCTIONS[this.squeeze];
-    return this.fc.forward(describe(x));
+    return releasing((release) => {
+      const z = describe(x);
+      try {
+        return this.fc.forward(z);
+      } finally {
+        release(z);
+      }
+    });
   }
 
   override adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {

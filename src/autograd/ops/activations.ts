@@ -9,6 +9,7 @@ import { shapesOf } from '../../core/shape.ts';
 import type { OutputGradOp } from '../../kernels/index.ts';
 import { empty, emptyLike } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { gt, logicalAnd, lt, where } from './comparison.ts';
 import { binary, checkUnary, fromOutput, unary, type Binary, type Derivative, type Unary } from './elementwise-builders.ts';
@@ -33,10 +34,11 @@ function outputGrad(name: OutputGradOp, dy: Derivative | null): Derivative {
 }
 
 /** Makes a function that checks its only argument before it runs `fn`. */
-function composed(name: string, fn: Unary): Unary {
+function composedUnary(name: string, fn: Unary): Unary {
+  const run = composed(fn);
   return function (x) {
     checkUnary(name, x, arguments[1]);
-    return fn(x);
+    return run(x);
   };
 }
 
@@ -82,15 +84,15 @@ const logSigmoidOp = defineOp({
   backward: (g, { x }) => [mul(g, sigmoid(neg(x)))],
 });
 /** y = ln σ(x).   ∂x = g ⊙ σ(−x) */
-export const logSigmoid: Unary = composed('logSigmoid', (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp));
+export const logSigmoid: Unary = composedUnary('logSigmoid', (x) => withOperands('logSigmoid', [x], floating, logSigmoidOp));
 
 /** y = x where x > 0, else negativeSlope · x */
-export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
+export const leakyRelu = composed(function leakyRelu(x: Tensor, negativeSlope: number = 0.01): Tensor {
   const t = toFloat('leakyRelu', x);
   refuseOptions('leakyRelu', arguments[2]);
   checkNumber('leakyRelu', 'negativeSlope', negativeSlope);
   return where(gt(t, 0), t, mul(t, negativeSlope));
-}
+});
 
 /**
  * y = x where x > 0, else w ⊙ x, with one learned slope or one per channel
@@ -98,7 +100,7 @@ export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
  * Source: He et al. 2015, arXiv:1502.01852, eq. 1
  * Throws: ShapeError for other sizes
  */
-export function prelu(x: Tensor, w: Tensor): Tensor {
+export const prelu = composed(function prelu(x: Tensor, w: Tensor): Tensor {
   checkTensors('prelu', { x, w });
   refuseOptions('prelu', arguments[2]);
   if (isFloat(x.dtype) && x.dtype !== w.dtype) throw new DTypeError(`prelu: x is ${x.dtype}, w ${w.dtype}; they must be equal`);
@@ -110,33 +112,33 @@ export function prelu(x: Tensor, w: Tensor): Tensor {
   const positive = gt(x, 0);
   // Where x is positive, the slope multiplies 0 and not x: 0 · ∞ would give NaN in the gradient of w.
   return where(positive, x, mul(where(positive, 0, x), slopes));
-}
+});
 
 /**
  * y = x where x > 0, else alpha · (eˣ − 1)
  * Source: Clevert et al. 2015, arXiv:1511.07289, eq. 15
  */
-export function elu(x: Tensor, alpha = 1): Tensor {
+export const elu = composed(function elu(x: Tensor, alpha: number = 1): Tensor {
   const t = toFloat('elu', x);
   refuseOptions('elu', arguments[2]);
   checkNumber('elu', 'alpha', alpha);
   const positive = gt(t, 0);
   return where(positive, t, mul(expm1(where(positive, 0, t)), alpha));
-}
+});
 
 /**
  * y = x Φ(x), Φ the standard normal distribution: ½ (1 + erf(x / √2)), or ½ (1 + tanh(√(2/π) (x + 0.044715 x³)))
  * Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
  * Throws: ArgumentError for another `approximate`
  */
-export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
+export const gelu = composed(function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   const { approximate } = withDefaults('gelu', options, GELU_DEFAULTS);
   if (approximate !== 'none' && approximate !== 'tanh')
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
   const t = toFloat('gelu', x);
   const bend = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanhBend(t);
   return mul(mul(t, 0.5), add(bend, 1));
-}
+});
 
 /** tanh(√(2/π) (x + 0.044715 x³)), near erf(x / √2) */
 function tanhBend(x: Tensor): Tensor {
@@ -148,7 +150,7 @@ function tanhBend(x: Tensor): Tensor {
  * y = ln(1 + e^βx) / β where βx ≤ threshold, else x
  * Throws: ArgumentError for beta 0
  */
-export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
+export const softplus = composed(function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   const { beta, threshold } = withDefaults('softplus', options, SOFTPLUS_DEFAULTS);
   checkNumber('softplus', 'beta', beta);
   checkNumber('softplus', 'threshold', threshold);
@@ -156,16 +158,16 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   const t = toFloat('softplus', x);
   const scaled = mul(t, beta);
   return where(gt(scaled, threshold), t, div(logSigmoid(neg(scaled)), -beta));
-}
+});
 
 /** y = x σ(x) */
-export const silu: Unary = composed('silu', (x) => mul(x, sigmoid(x)));
+export const silu: Unary = composedUnary('silu', (x) => mul(x, sigmoid(x)));
 
 /** y = x tanh(ln(1 + eˣ)) */
-export const mish: Unary = composed('mish', (x) => mul(x, neg(tanh(logSigmoid(neg(x))))));
+export const mish: Unary = composedUnary('mish', (x) => mul(x, neg(tanh(logSigmoid(neg(x))))));
 
 /** y = min(max(x + 3, 0), 6) / 6.   ∂x = g / 6 where −3 < x < 3 */
-export const hardsigmoid: Unary = composed('hardsigmoid', (x) => {
+export const hardsigmoid: Unary = composedUnary('hardsigmoid', (x) => {
   const t = toFloat('hardsigmoid', x);
   // Outside −3 … 3, clamp gives the value 0 or 1 and no gradient. Its own kinks lie inside, where its result is not used.
   const outside = withoutBranches(() => clamp(t, 0, 1));
@@ -173,4 +175,4 @@ export const hardsigmoid: Unary = composed('hardsigmoid', (x) => {
 });
 
 /** y = x min(max(x + 3, 0), 6) / 6.   ∂x = g ⊙ (x / 3 + ½) where −3 ≤ x ≤ 3, g above */
-export const hardswish: Unary = composed('hardswish', (x) => mul(x, div(clamp(add(toFloat('hardswish', x), 3), 0, 6), 6)));
+export const hardswish: Unary = composedUnary('hardswish', (x) => mul(x, div(clamp(add(toFloat('hardswish', x), 3), 0, 6), 6)));

@@ -7,6 +7,7 @@ import { formatShape } from '../../core/shape.ts';
 import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
 import { noGrad } from '../scopes.ts';
 import { defineOp } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import type { Tensor } from '../tensor.ts';
 import { toChannelsLast, toContiguous } from './dense-layouts.ts';
 import { eq, where } from './comparison.ts';
@@ -14,7 +15,7 @@ import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';
 import { affine, channelShape, type NormOptions } from './normalization.ts';
 import { mean } from './reduce.ts';
-import { reshape } from './views.ts';
+import { clone, reshape } from './views.ts';
 
 /**
  * Computes [y, mean, variance, invstd, scale, offset] of x [N,C,…] with statistics over all dims but C. variance is the biased
@@ -80,7 +81,7 @@ export interface BatchNormOptions extends NormOptions {
  * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
  * Throws: ShapeError in training with one value per channel; ArgumentError without running statistics outside training
  */
-export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
+export const batchNorm = composed((x: Tensor, options: BatchNormOptions = {}): Tensor => {
   const defaults = { runningMean: null, runningVar: null, weight: null, bias: null, training: false, momentum: 0.1, eps: 1e-5 };
   const { runningMean, runningVar, weight, bias, training, momentum, eps } = withDefaults('batchNorm', options, defaults);
   checkNotNegative('batchNorm', 'momentum', momentum);
@@ -94,7 +95,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     return affine(x, scale, bias === null ? shift : shift.add(bias), frame);
   }
   // An empty x has no statistics, so the running ones stay.
-  if (x.numel === 0) return affine(x, weight, bias, frame);
+  if (x.numel === 0) return affine(clone(x), weight, bias, frame);
   const n = x.numel / x.size(1);
   if (n === 1) throw new ShapeError(`batchNorm: training needs more than 1 value per channel, got 1 (x ${formatShape(x.shape)})`);
   const [y, mean, variance, ...rest] = batchNormOp(x, weight, bias, eps) as [Tensor, Tensor, Tensor, Tensor];
@@ -105,4 +106,4 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   noGrad(() => blend_('batchNorm', averages));
   for (const t of [mean, variance, ...rest]) t.dispose();
   return y;
-}
+});

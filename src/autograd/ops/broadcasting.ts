@@ -7,6 +7,7 @@ import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { dropDims, keptShape } from './dims.ts';
 import { reshape } from './views.ts';
 
@@ -25,11 +26,14 @@ export const sumOp = defineOp({
 
 /** Sums g over the dims along which `shape` was broadcast: the adjoint of broadcasting. */
 export function sumTo(g: Tensor, shape: Shape): Tensor {
-  if (sameShape(g.shape, shape)) return g;
+  return sameShape(g.shape, shape) ? g : sumBroadcast(g, shape);
+}
+
+const sumBroadcast = composed((g: Tensor, shape: Shape): Tensor => {
   const lead = g.ndim - shape.length;
   const dims = g.shape.map((_, d) => d).filter((d) => d < lead || (shape[d - lead] === 1 && g.shape[d] !== 1));
   return reshape(sumOp(g, dims, true), shape);
-}
+});
 
 const expandOp = defineOp({
   name: 'expand',

@@ -8,6 +8,7 @@ import { broadcastShapes, formatShape } from '../../core/shape.ts';
 import type { CompareOp } from '../../kernels/index.ts';
 import { defineOp } from '../op.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import type { Binary, Unary } from './elementwise-builders.ts';
 import { checkOperand, sameDType, expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
@@ -98,4 +99,4 @@ export const logicalNot: Unary = (x) => eq(x, 0);
 /** y = (x is NaN), bool. No gradient. */
 export const isnan: Unary = (x) => ne(x, x);
 /** y = (x is neither NaN nor infinite), bool. No gradient. */
-export const isfinite: Unary = (x) => logicalAnd(gt(x, -Infinity), lt(x, Infinity));
+export const isfinite: Unary = composed((x: Tensor) => logicalAnd(gt(x, -Infinity), lt(x, Infinity)));

@@ -8,6 +8,7 @@ import { formatShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../scopes.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { ge } from './comparison.ts';
 import { mul } from './elementwise.ts';
 import { cast } from './operands.ts';
@@ -28,7 +29,7 @@ export function checkProbability(op: string, p: number): void {
 }
 
 /** y = x ⊙ m / (1 − p), m drawn in `shape`, which broadcasts to x's. */
-function masked(op: string, x: Tensor, p: number, shape: Shape, options: DropoutOptions): Tensor {
+const masked = composed((op: string, x: Tensor, p: number, shape: Shape, options: DropoutOptions): Tensor => {
   const { training, generator } = withDefaults(op, options, { training: true, generator: defaultGenerator });
   const { dtype } = x;
   checkProbability(op, p);
@@ -39,7 +40,7 @@ function masked(op: string, x: Tensor, p: number, shape: Shape, options: Dropout
   const y = mul(x, mask);
   mask.dispose();
   return y;
-}
+});
 
 /**
  * y = x ⊙ m / (1 − p), m = 0 with probability p, else 1. The mask depends on the draw and the element's index alone.

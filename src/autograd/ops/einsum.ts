@@ -3,11 +3,12 @@
  */
 import { ArgumentError, kindOf } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
+import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { slice } from './indexing.ts';
 import { matmul } from './linalg.ts';
 import { sum } from './reduce.ts';
-import { permute, reshape } from './views.ts';
+import { apartFrom, permute, reshape } from './views.ts';
 
 const TERM = String.raw`[a-zA-Z]*(?:\.{3})?[a-zA-Z]*`;
 const EQUATION = new RegExp(`^${TERM}(?:,${TERM})*(?:->${TERM})?$`);
@@ -107,7 +108,7 @@ function resultLabels(right: string | undefined, labels: readonly string[], size
  * in an operand takes its diagonal. Size 1 broadcasts. Operands are contracted from left to right.
  * Throws: ArgumentError for an equation that is malformed or does not fit the operands
  */
-export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
+export const einsum = composed(function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   if (typeof equation !== 'string') throw new ArgumentError(`einsum: expected an equation such as 'ij,jk->ik', got ${kindOf(equation)}`);
   operands.forEach((x, i) => checkTensors('einsum', { [`operand ${i}`]: x }));
   const fail = (why: string): never => {
@@ -128,5 +129,5 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
     return diagonal({ x: reshape(x, shape), labels: dims.map((d) => labels[i]![d]!) });
   });
   const product = plain.reduce((a, b, i) => contract(a, b, [...result, ...plain.slice(i + 1).flatMap((t) => t.labels)]));
-  return arranged(product, result);
-}
+  return apartFrom(operands[0]!, arranged(product, result));
+});

@@ -5,6 +5,7 @@ import { isFloat } from '../../core/dtype.ts';
 import { DTypeError } from '../../core/errors.ts';
 import { broadcastShapes } from '../../core/shape.ts';
 import { defineOp } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import type { Tensor } from '../tensor.ts';
 import { eq, ge, gt, isfinite, le, logicalAnd, logicalNot, lt, where } from './comparison.ts';
 import { binary, fromInput, fromOutput, unary, type Binary, type Unary } from './elementwise-builders.ts';
@@ -105,7 +106,7 @@ export const sqrt: Unary = fromOutput('sqrt', floating, (g, y) => div(g, mul(y, 
 export const reciprocal: Unary = fromOutput('reciprocal', floating, (g, y) => neg(mul(g, square(y))));
 
 /** y = 1 / √x */
-export const rsqrt: Unary = (x) => reciprocal(sqrt(x));
+export const rsqrt: Unary = composed((x: Tensor) => reciprocal(sqrt(x)));
 
 /** y = sin x.   ∂x = g ⊙ cos x */
 export const sin: Unary = fromInput('sin', floating, (g, x) => mul(g, cos(x)));

@@ -4,6 +4,7 @@
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
+import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { where } from './comparison.ts';
 import { checkIndex, gatherUnchecked } from './indexing.ts';
@@ -27,7 +28,7 @@ export function paddingRow(op: string, paddingIdx: number | null, rows: number):
  * Shape:  indices […] (int32), weight [V,D] → y […,D]
  * Throws: ShapeError for an index outside 0 … V − 1; DTypeError for other dtypes; ArgumentError for a padding row outside
  */
-export function embedding(indices: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
+export const embedding = composed((indices: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor => {
   const { paddingIdx } = withDefaults('embedding', options, { paddingIdx: null });
   checkTensors('embedding', { indices, weight });
   if (weight.ndim !== 2) throw new ShapeError(`embedding: weight must be [V,D], got ${formatShape(weight.shape)}`);
@@ -37,4 +38,4 @@ export function embedding(indices: Tensor, weight: Tensor, options: EmbeddingOpt
   const rows = indices.reshape([-1, 1]).expand([indices.numel, d]);
   const y = gatherUnchecked(weight, 0, rows).reshape([...indices.shape, d]);
   return padding === null ? y : where(indices.eq(padding).unsqueeze(-1), y.detach(), y);
-}
+});

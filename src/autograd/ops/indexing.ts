@@ -9,6 +9,7 @@ import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { arange } from '../create.ts';
 import { defineOp, type Grads } from '../op.ts';
 import { checkTensor, checkTensors, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { expand } from './broadcasting.ts';
 import { ge, le, where } from './comparison.ts';
 import { areWhole, dimList, type Dims } from './dims.ts';
@@ -71,7 +72,7 @@ export function slice(x: Tensor, dim: number, start = 0, end: number | null = nu
 }
 
 /** Returns the slice at `index` along `dim`, without that dim, as a view; negative indices count from the end.   ∂x = g placed in zeros */
-export function select(x: Tensor, dim: number, index: number): Tensor {
+export const select = composed((x: Tensor, dim: number, index: number): Tensor => {
   const d = normalizeDim('select', dim, x.ndim);
   const n = x.shape[d] ?? 0;
   if (!Number.isInteger(index) || index < -n || index >= n) {
@@ -79,13 +80,13 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
   }
   const i = index < 0 ? index + n : index;
   return squeeze(slice(x, d, i, i + 1), d);
-}
+});
 
 /**
  * Pads x with `value`. `padding` lists pairs from the last dim on, as in PyTorch: [left, right, top, bottom, …].
  * Negative numbers crop.   ∂x = g without the padding
  */
-export function pad(x: Tensor, padding: readonly number[], options: { value?: number } = {}): Tensor {
+export const pad = composed((x: Tensor, padding: readonly number[], options: { value?: number } = {}): Tensor => {
   checkTensors('pad', { x });
   const { value } = withDefaults('pad', options, { value: 0 });
   checkArray('pad', padding);
@@ -108,7 +109,7 @@ export function pad(x: Tensor, padding: readonly number[], options: { value?: nu
   const starts = before.map((p) => Math.max(p, 0));
   const steps = x.shape.map(() => 1);
   return padOp(cropped, shape, starts, steps, value);
-}
+});
 
 const flipOp = defineOp({
   name: 'flip',
@@ -157,7 +158,7 @@ export const scatterUnchecked = defineOp({
  * Shape:  x and index (int32) of equal rank, 0-d counts as 1-d; other sizes of index at most those of x; y as index
  * Throws: ShapeError for an index outside 0 … size − 1
  */
-export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
+export const gather = composed(function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   checkTensor('gather', 'index', index);
   if (x.ndim === 0) return gather(reshape(x, [1]), dim, index);
   if (x.ndim === 1 && index.ndim === 0) return reshape(gather(x, dim, reshape(index, [1])), []);
@@ -170,7 +171,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
     );
   }
   return gatherUnchecked(x, d, index);
-}
+});
 
 /** Throws unless `index` is int32 with values from 0 to size − 1, or `except`; returns whether `except` occurs. */
 export function checkIndex(op: string, index: Tensor, size: number, except?: number): boolean {
@@ -194,7 +195,7 @@ export function checkIndex(op: string, index: Tensor, size: number, except?: num
  *         those of x except along dim; y as x
  * Throws: ShapeError for an index outside 0 … size − 1
  */
-export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
+export const scatterAdd = composed((x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor => {
   checkTensors('scatterAdd', { index, src });
   if (x.ndim < 2 && [x, index, src].some((t) => t.ndim === 0)) {
     const atLeast1d = (t: Tensor): Tensor => (t.ndim === 0 ? reshape(t, [1]) : t);
@@ -211,14 +212,14 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
   if (x.dtype === 'bool') throw new DTypeError("scatterAdd: bool does not add up; convert with .to('int32')");
   const used = index.shape.reduce((t, n, i) => slice(t, i, 0, n), src);
   return add(x, scatterUnchecked(used, d, index, x.shape));
-}
+});
 
 /**
  * y[.., i, ..] = x[.., index[i], ..] along `dim`.   ∂x = g added up at index
  * Shape:  x [..,N,..], index [I] or [] (int32) → [..,I,..]; x [] takes one index
  * Throws: ShapeError for an index outside 0 … N − 1
  */
-export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
+export const indexSelect = composed((x: Tensor, dim: number, index: Tensor): Tensor => {
   checkTensors('indexSelect', { index });
   if (index.ndim > 1 || (x.ndim === 0 && index.numel !== 1)) {
     const shapes = `(x ${formatShape(x.shape)}, index ${formatShape(index.shape)})`;
@@ -229,15 +230,14 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   checkIndex('indexSelect', index, x.shape[d]!);
   const along = reshape(index, [-1, ...x.shape.slice(d + 1).map(() => 1)]);
   return gatherUnchecked(x, d, expand(along, x.shape.with(d, index.numel)));
-}
+});
 
-const triangle =
-  (name: string, keeps: Binary) =>
-  (x: Tensor, diagonal = 0): Tensor => {
+const triangle = (name: string, keeps: Binary): ((x: Tensor, diagonal?: number) => Tensor) =>
+  composed((x: Tensor, diagonal: number = 0): Tensor => {
     if (x.ndim < 2) throw new ShapeError(`${name}: x ${formatShape(x.shape)} needs at least 2 dims`);
     if (!areWhole(-Infinity, diagonal)) throw new ArgumentError(`${name}: diagonal must be a whole number, got ${diagonal}`);
     return where(keeps(sub(arange(x.size(-1)), unsqueeze(arange(x.size(-2)), 1)), diagonal), x, 0);
-  };
+  });
 
 /** y[.., i, j] = x[.., i, j] where j − i ≤ diagonal, else 0.   ∂x = g there */
 export const tril: (x: Tensor, diagonal?: number) => Tensor = triangle('tril', le);

@@ -6,6 +6,7 @@ import { withDefaults } from '../../core/options.ts';
 import { formatShape, sizeOf } from '../../core/shape.ts';
 import { tensor } from '../create.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { indexSelect } from './indexing.ts';
 import { INTERPOLATE_DEFAULTS, type InterpolateOptions } from './options.ts';
 
@@ -15,7 +16,7 @@ import { INTERPOLATE_DEFAULTS, type InterpolateOptions } from './options.ts';
  * Shape:  x [N,C,H,W] → y [N,C,OH,OW], likewise for one dim or three
  * Throws: ArgumentError unless size or scaleFactor is given, for all dims; ShapeError for an empty output
  */
-export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
+export const interpolate = composed(function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
   const { size, scaleFactor, mode } = withDefaults('interpolate', options, INTERPOLATE_DEFAULTS);
   checkTensor('interpolate', 'x', x);
   if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
@@ -37,4 +38,4 @@ export function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor
     const index = Array.from({ length: to[d]! }, (_, i) => Math.min(Math.floor(Math.fround(i * step)), n - 1));
     return indexSelect(y, d + 2, tensor(index, { dtype: 'int32' }));
   }, x);
-}
+});

@@ -8,12 +8,13 @@ import { formatShape, normalizeDim, sameShape, type Shape } from '../../core/sha
 import type { Kernels } from '../../kernels/index.ts';
 import { emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import { isTensor, type Tensor } from '../tensor.ts';
 import { expand } from './broadcasting.ts';
 import { areWhole, dimList, dimOf, type Dims } from './dims.ts';
 import { select, slice } from './indexing.ts';
 import { cast } from './operands.ts';
-import { reshape, unsqueeze } from './views.ts';
+import { apartFrom, reshape, unsqueeze } from './views.ts';
 
 const catOp = defineOp({
   name: 'cat',
@@ -50,7 +51,7 @@ function checkTensorList(op: string, tensors: readonly Tensor[]): Tensor {
 }
 
 /** Concatenates the tensors along `dim`; other sizes must agree, dtypes promote.   ∂xᵢ = its part of g */
-export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+export const cat = composed(function cat(tensors: readonly Tensor[], dim: number = 0): Tensor {
   refuseOptions('cat', arguments[2]);
   const first = checkTensorList('cat', tensors);
   const d = normalizeDim('cat', dim, first.ndim);
@@ -63,7 +64,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
   const alike = tensors.map((t) => cast(t, dtype));
   return catInGroups(d, alike);
-}
+});
 
 /** Concatenates at most 1,000 tensors at a time: they are arguments of a call, whose number is limited. */
 function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
@@ -74,7 +75,7 @@ function catInGroups(dim: number, xs: readonly Tensor[]): Tensor {
 }
 
 /** Joins tensors of one shape along a new dim.   ∂xᵢ = its slice of g */
-export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+export const stack = composed(function stack(tensors: readonly Tensor[], dim: number = 0): Tensor {
   refuseOptions('stack', arguments[2]);
   const first = checkTensorList('stack', tensors);
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
@@ -82,10 +83,10 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
   }
   const parts = tensors.map((t) => unsqueeze(t, dim));
   return cat(parts, normalizeDim('stack', dim, first.ndim + 1));
-}
+});
 
 /** Repeats x counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */
-export function repeat(x: Tensor, counts: Shape): Tensor {
+export const repeat = composed((x: Tensor, counts: Shape): Tensor => {
   checkArray('repeat', counts);
   const lead = counts.length - x.ndim;
   if (lead < 0 || !areWhole(0, ...counts)) {
@@ -95,11 +96,11 @@ export function repeat(x: Tensor, counts: Shape): Tensor {
   const once = shape.flatMap((n) => [1, n]);
   const often = shape.flatMap((n, d) => [counts[d]!, n]);
   const result = shape.map((n, d) => n * counts[d]!);
-  return reshape(expand(reshape(x, once), often), result);
-}
+  return apartFrom(x, reshape(expand(reshape(x, once), often), result));
+});
 
 /** Splits x along `dim` into views of `size` (the last may be smaller), or of several sizes.   ∂x = their g concatenated */
-export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
+export const split = composed((x: Tensor, size: Dims, dim: number = 0): Tensor[] => {
   const d = dimOf('split', x, dim);
   const n = x.shape[d]!;
   if (typeof size === 'number' && !areWhole(1, size)) throw new ArgumentError(`split: size must be a whole number ≥ 1, got ${size}`);
@@ -114,7 +115,7 @@ export function split(x: Tensor, size: Dims, dim = 0): Tensor[] {
     start += s;
     return part;
   });
-}
+});
 
 /** Splits x along `dim` into at most `chunks` views of equal size; the last may be smaller.   ∂x = their g concatenated */
 export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
@@ -124,13 +125,13 @@ export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
 }
 
 /** Returns all slices along `dim`, without that dim, as views.   ∂x = their g stacked */
-export function unbind(x: Tensor, dim = 0): Tensor[] {
+export const unbind = composed((x: Tensor, dim: number = 0): Tensor[] => {
   const d = dimOf('unbind', x, dim);
   return Array.from({ length: x.shape[d]! }, (_, i) => select(x, d, i));
-}
+});
 
 /** y[.., (i + shift) mod n, ..] = x[.., i, ..] along `dim`, or in the flattened tensor.   ∂x = g rolled back */
-export function roll(x: Tensor, shift: Dims, dim?: Dims): Tensor {
+export const roll = composed((x: Tensor, shift: Dims, dim?: Dims): Tensor => {
   if (dim === undefined) return reshape(roll(reshape(x, [-1]), shift, 0), x.shape);
   const shifts = dimList('roll', shift);
   const dims = dimList('roll', dim);
@@ -138,9 +139,10 @@ export function roll(x: Tensor, shift: Dims, dim?: Dims): Tensor {
     throw new ArgumentError(`roll: shifts ${formatShape(shifts)} must be whole numbers, one a dim of ${formatShape(dims)}`);
   }
   const natural = dims.map((d) => dimOf('roll', x, d));
-  return natural.reduce((y, d, i) => {
+  const rolled = natural.reduce((y, d, i) => {
     const n = Math.max(y.shape[d]!, 1);
     const cut = n - (((shifts[i]! % n) + n) % n);
     return cat([slice(y, d, cut), slice(y, d, 0, cut)], d);
   }, x);
-}
+  return apartFrom(x, rolled);
+});

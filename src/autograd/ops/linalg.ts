@@ -1,12 +1,13 @@
 /**
  * Matrix products. Letters: M×K · K×N, B… batch dims.
  */
-import { isFloat, promote } from '../../core/dtype.ts';
+import { isFloat, promote, type DType } from '../../core/dtype.ts';
 import { DTypeError, ShapeError } from '../../core/errors.ts';
 import { broadcastShapes, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, type View } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { mul } from './elementwise.ts';
 import { cast, expandTo } from './operands.ts';
@@ -43,13 +44,18 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (!isFloat(dtype))
     throw new DTypeError(`matmul: expected float32 or float64, got ${a.dtype} and ${b.dtype}; convert with .to('float32')`);
   broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+  // The fast path of most calls: one operation.
+  return a.ndim === 2 && b.ndim === 2 && a.dtype === b.dtype ? matmulOp(a, b) : matmulOfAny(a, b, dtype);
+}
 
+/** The product of operands of any rank, each cast to `dtype`. */
+const matmulOfAny = composed((a: Tensor, b: Tensor, dtype: DType): Tensor => {
   const x = cast(a.ndim === 1 ? unsqueeze(a, 0) : a, dtype);
   const w = cast(b.ndim === 1 ? unsqueeze(b, 1) : b, dtype);
   const y = w.ndim === 2 && x.ndim > 2 ? batchTimesMatrix(x, w) : matmulOp(x, w);
   const dropRow = a.ndim === 1 ? squeeze(y, -2) : y;
   return b.ndim === 1 ? squeeze(dropRow, -1) : dropRow;
-}
+});
 
 /** Multiplies a batch by one matrix as a single product. */
 function batchTimesMatrix(x: Tensor, w: Tensor): Tensor {
@@ -74,4 +80,9 @@ export const mv = ranked('mv', 2, 1, matmul);
 export const dot = ranked('dot', 1, 1, matmul);
 
 /** y[i, j] = a[i] · b[j].   ∂a = g · b,   ∂b = gᵀ · a.   Shape:  a [M], b [N] → [M,N] */
-export const outer = ranked('outer', 1, 1, (a, b) => mul(unsqueeze(a, 1), b));
+export const outer = ranked(
+  'outer',
+  1,
+  1,
+  composed((a: Tensor, b: Tensor) => mul(unsqueeze(a, 1), b)),
+);

@@ -9,6 +9,7 @@ import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core
 import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
+import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { logSigmoid, relu, sigmoid } from './activations.ts';
 import { expand } from './broadcasting.ts';
@@ -122,7 +123,7 @@ export const crossEntropyOp = defineOp({
  * Throws: DTypeError for float targets in the shape of classes; ShapeError for shapes that do not fit or a class outside
  *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
-export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+export const crossEntropy = composed(function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const read = withDefaults('crossEntropy', options, CROSS_ENTROPY_DEFAULTS);
   const { weight, ignoreIndex, labelSmoothing } = read;
   checkNumber('crossEntropy', 'ignoreIndex', ignoreIndex);
@@ -141,21 +142,21 @@ export function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOpt
   const [loss, logp] = crossEntropyOp(rows, x.ndim === 2 ? target : reshape(target, [-1])) as [Tensor, Tensor];
   if (!logp.requiresGrad) logp.dispose();
   return applyReduction('crossEntropy', x.ndim === 2 ? loss : reshape(loss, target.shape), read.reduction);
-}
+});
 
 /**
  * −w[t] x[t] for log-probabilities x and classes t, reduced.   ∂xᵢ = −w[tᵢ] onehot(tᵢ) / Σ w[t]
  * Shape:  x [N,K], [K] or [N,K,…]; target [N], [] or [N,…] (int32) → [], or a loss per sample
  * Throws: as crossEntropy
  */
-export function nllLoss(x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
+export const nllLoss = composed((x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor => {
   const read = withDefaults('nllLoss', options, NLL_DEFAULTS);
   checkNumber('nllLoss', 'ignoreIndex', read.ignoreIndex);
   const rows = classRows('nllLoss', x, read.weight);
   checkTensors('nllLoss', { target });
   checkClasses('nllLoss', x, target, read.ignoreIndex);
   return weightedNll('nllLoss', rows, target, { ...read, labelSmoothing: 0 });
-}
+});
 
 // — against targets of x's shape —
 
@@ -163,7 +164,7 @@ type ElementLoss<O> = (x: Tensor, target: Tensor, options: Required<O>) => Tenso
 
 /** Makes a reduced loss from an elementwise one. Of two int32 or bool tensors it is computed in float64 and rounded to float32. */
 function perElement<O extends LossOptions>(op: string, defaults: Required<O>, loss: ElementLoss<O>, needsFloat = false): Loss<O> {
-  return (x, target, options = {} as O) => {
+  return composed((x: Tensor, target: Tensor, options: O = {} as O) => {
     const read = withDefaults(op, options, defaults);
     checkTensors(op, { x, target });
     if (needsFloat) requireFloat(op, x);
@@ -172,7 +173,7 @@ function perElement<O extends LossOptions>(op: string, defaults: Required<O>, lo
     if (isFloat(x.dtype) || isFloat(target.dtype)) return applyReduction(op, loss(x, target, read), read.reduction);
     // Differences of int32 and their squares would wrap in int32. They have no gradient.
     return scope(() => cast(applyReduction(op, loss(cast(x, 'float64'), cast(target, 'float64'), read), read.reduction), 'float32'));
-  };
+  });
 }
 
 /** (x − target)², reduced.   ∂x = 2 (x − target) / n */

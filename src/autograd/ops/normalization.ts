@@ -6,6 +6,8 @@ import { DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
 import { checkCount, checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import { checkTensor, checkTensors, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
+import { clone } from './views.ts';
 
 /** Options of every normalisation. */
 export interface NormOptions {
@@ -23,11 +25,11 @@ export interface NormOptions {
  * Source: Ba et al. 2016, arXiv:1607.06450, eq. 3 and 4
  * Throws: ShapeError for an x that does not end in normalizedShape
  */
-export function layerNorm(x: Tensor, normalizedShape: number | Shape, options: NormOptions = {}): Tensor {
+export const layerNorm = composed((x: Tensor, normalizedShape: number | Shape, options: NormOptions = {}): Tensor => {
   const { weight, bias, eps } = withDefaults('layerNorm', options, { weight: null, bias: null, eps: 1e-5 });
   const dims = lastDims('layerNorm', x, normalizedShape, { weight, bias }, eps);
   return affine(divideByRms(x.sub(x.mean(dims, { keepdim: true })), dims, eps), weight, bias);
-}
+});
 
 /** Options of rmsNorm. */
 export interface RmsNormOptions {
@@ -43,11 +45,11 @@ export interface RmsNormOptions {
  * Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4
  * Throws: ShapeError for an x that does not end in normalizedShape
  */
-export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: RmsNormOptions = {}): Tensor {
+export const rmsNorm = composed((x: Tensor, normalizedShape: number | Shape, options: RmsNormOptions = {}): Tensor => {
   const { weight, eps } = withDefaults('rmsNorm', options, { weight: null, eps: null });
   const dims = lastDims('rmsNorm', x, normalizedShape, { weight }, eps ?? 0);
   return affine(divideByRms(x, dims, eps ?? (x.dtype === 'float64' ? 2 ** -52 : 2 ** -23)), weight, null);
-}
+});
 
 /**
  * y = (x − μ) / √(σ² + ε) · weight + bias, μ and σ² of each image and each group of C / numGroups channels
@@ -55,7 +57,7 @@ export function rmsNorm(x: Tensor, normalizedShape: number | Shape, options: Rms
  * Source: Wu & He 2018, arXiv:1803.08494, eq. 1, 2, 6 and 7
  * Throws: ShapeError for channels that do not divide into the groups, or one value in all
  */
-export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {}): Tensor {
+export const groupNorm = composed((x: Tensor, numGroups: number, options: NormOptions = {}): Tensor => {
   const { weight, bias, eps } = withDefaults('groupNorm', options, { weight: null, bias: null, eps: 1e-5 });
   checkCount('groupNorm', 'numGroups', numGroups);
   const frame = channelShape('groupNorm', x, { weight, bias }, eps);
@@ -63,7 +65,7 @@ export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {
   if (!Number.isInteger(size))
     throw new ShapeError(`groupNorm: ${x.size(1)} channels do not divide into ${numGroups} groups (x ${formatShape(x.shape)})`);
   if (x.numel === numGroups) throw new ShapeError(`groupNorm: more than 1 value per group is needed, got 1 (x ${formatShape(x.shape)})`);
-  if (x.numel === 0) return affine(x, weight, bias, frame);
+  if (x.numel === 0) return affine(clone(x), weight, bias, frame);
   // Averages each channel, then the channels of a group: fast in any memory order. The result has one mean per channel.
   const average = (t: Tensor): Tensor => {
     const each = x.ndim === 2 ? t : t.mean([...t.shape.keys()].slice(2), { keepdim: true });
@@ -73,7 +75,7 @@ export function groupNorm(x: Tensor, numGroups: number, options: NormOptions = {
   const centred = x.sub(average(x));
   const scale = average(centred.square()).add(eps).rsqrt();
   return affine(centred.mul(affine(scale, weight, null, frame)), null, bias, frame);
-}
+});
 
 /** y = x / √(mean x² + ε) over `dims` */
 function divideByRms(x: Tensor, dims: readonly number[], eps: number): Tensor {

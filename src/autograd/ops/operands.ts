@@ -67,11 +67,18 @@ export function withOperands<R>(name: string, operands: readonly Operand[], to: 
   const dtype = to(commonDType(name, operands));
   for (const n of operands) if (typeof n === 'number') checkFits(name, n, dtype);
   const tensors: Tensor[] = [];
+  let failed = true;
   try {
     for (const t of operands) tensors.push(toTensor(t, dtype));
-    return op(...tensors);
+    const result = op(...tensors);
+    failed = false;
+    return result;
   } finally {
-    for (const t of tensors) if (t.node === null && !operands.includes(t)) t.free('dispose');
+    for (const t of tensors) {
+      if (operands.includes(t) || (t.node !== null && !failed)) continue;
+      if (t.hasLiveNode) t.node!.consume('dispose');
+      t.free('dispose');
+    }
   }
 }
 

@@ -10,13 +10,14 @@ import { emptyLike, type View } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { reducedView, sumOp } from './broadcasting.ts';
 import { eq, ne, where } from './comparison.ts';
 import { dropDims, keptShape, type Dims } from './dims.ts';
 import { abs, add, clamp, div, exp, floor, log, mul, sqrt, square, sub } from './elementwise.ts';
 import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
-import { detach, identity, permute, reshape, squeeze } from './views.ts';
+import { apartFrom, clone, detach, permute, reshape, squeeze } from './views.ts';
 
 /** Options of every reduction. */
 export interface ReduceOptions {
@@ -70,7 +71,7 @@ export function sum(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor 
  * y = Π x, as a tree of products, whose gradient needs no division and so is right where factors are 0. int32 and bool give
  * int32, and throw where that overflows.   ∂xᵢ = g ⊙ Π xⱼ over j ≠ i
  */
-export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+export const prod = composed((x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   const dims = dimsOf('prod', x, dim, options);
   const order = [...x.shape.keys()].sort((a, b) => Number(dims.includes(a)) - Number(dims.includes(b)));
   const kept = keptShape(x.shape, dims);
@@ -83,16 +84,16 @@ export function prod(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor
       // Far beyond int32 only a factor 0 matters, and ∞ · 0 would be NaN.
       if (!isFloat(x.dtype)) y = clamp(y, -1e150, 1e150);
     }
-    return options.keepdim === true ? reshape(y, kept) : squeeze(y, -1);
+    return apartFrom(x, options.keepdim === true ? reshape(y, kept) : squeeze(y, -1));
   });
-}
+});
 
 /** y = Σ x / n. Floats only.   ∂x = g / n expanded */
-export function mean(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+export const mean = composed((x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   requireFloat('mean', x);
   const dims = dimsOf('mean', x, dim, options);
   return div(sum(x, dims, options), countOf(x.shape, dims));
-}
+});
 
 function countOf(shape: Shape, dims: readonly number[]): number {
   return dims.reduce((n, d) => n * shape[d]!, 1);
@@ -173,7 +174,7 @@ export const variance: Spread = spread('var', varianceOp);
 export const std: Spread = spread('std', stdOp);
 
 /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
-export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor {
+export const logsumexp = composed((x: Tensor, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   const dims = dimsOf('logsumexp', x, dim, options);
   if (x.numel === 0) return log(sum(exp(x), dims, options));
   const max = detach(withoutBranches(() => amax(x, dims, { keepdim: true })));
@@ -181,7 +182,7 @@ export function logsumexp(x: Tensor, dim?: Dims, options: ReduceOptions = {}): T
   const shift = withoutBranches(() => where(eq(sub(max, max), 0), max, 0));
   const y = log(sum(exp(sub(x, shift)), dims, options));
   return add(y, reshape(shift, y.shape));
-}
+});
 
 const norm2 = defineOp({
   name: 'norm',
@@ -196,25 +197,24 @@ const norm2 = defineOp({
 });
 
 /** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
-export function norm(x: Tensor, p = 2, dim?: Dims, options: ReduceOptions = {}): Tensor {
+export const norm = composed((x: Tensor, p: number = 2, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   requireFloat('norm', x);
   if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${p}`);
   const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);
   return norm2(x, dims, options.keepdim ?? false);
-}
+});
 
 /** A reduction over any dims. */
 type Reducer = (x: Tensor, dim?: Dims, options?: ReduceOptions) => Tensor;
 
 /** Counts the elements that pass `test` against 0, and tests that count against 0: ne gives any, eq gives all. */
-const compareCount =
-  (op: string, test: typeof ne): Reducer =>
-  (x, dim, options) => {
+const compareCount = (op: string, test: typeof ne): Reducer =>
+  composed((x: Tensor, dim?: Dims, options?: ReduceOptions) => {
     const dims = dimsOf(op, x, dim, options);
     return test(sum(test(x, 0), dims, options), 0);
-  };
+  });
 
 /** y = (any x ≠ 0), bool; NaN counts as ≠ 0. No gradient. */
 export const any: Reducer = compareCount('any', ne);
@@ -283,14 +283,14 @@ const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
     },
     branch: (_, [y]) => y,
   });
-  return (x, dim, options = {}) => {
+  return composed((x: Tensor, dim?: number, options: ReduceOptions = {}) => {
     checkTensor(name, 'x', x);
     const { keepdim } = withDefaults(name, options, { keepdim: false });
     const flat = dim === undefined || x.ndim === 0;
     const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
     const ones = x.shape.map(() => 1);
     return flat && keepdim ? reshape(y, ones) : y;
-  };
+  });
 };
 
 /** Returns the index (int32) of the first largest element along `dim`, or in the flattened tensor; NaN wins. No gradient. */
@@ -302,15 +302,14 @@ export const argmin: ArgReduction = argReduction('argmin');
 /** An extreme along one dim, and its index. */
 type ExtremeWithIndex = (x: Tensor, dim: number, options?: ReduceOptions) => [values: Tensor, indices: Tensor];
 
-const extremeWithIndex =
-  (name: string, indexOf: ArgReduction): ExtremeWithIndex =>
-  (x, dim, options = {}) => {
+const extremeWithIndex = (name: string, indexOf: ArgReduction): ExtremeWithIndex =>
+  composed((x: Tensor, dim: number, options: ReduceOptions = {}): [Tensor, Tensor] => {
     const { keepdim } = withDefaults(name, options, { keepdim: false });
     const d = normalizeDim(name, dim, x.ndim);
     const index = indexOf(x, d, { keepdim: true });
-    const y = x.ndim === 0 ? identity(x) : gatherUnchecked(x, d, index);
+    const y = x.ndim === 0 ? clone(x) : gatherUnchecked(x, d, index);
     return keepdim ? [y, index] : [squeeze(y, d), squeeze(index, d)];
-  };
+  });
 
 /** [max x along `dim`, index (int32) of its first place]; NaN wins.   ∂x = g at the index */
 export const max: ExtremeWithIndex = extremeWithIndex('max', argmax);

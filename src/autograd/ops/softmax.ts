@@ -7,6 +7,7 @@ import { normalizeDim } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
 import { defineOp, withoutBranches } from '../op.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
+import { composed } from '../scope-stack.ts';
 import { toRows } from './dense-layouts.ts';
 import { div, exp, log, sub } from './elementwise.ts';
 import { cast } from './operands.ts';
@@ -41,7 +42,7 @@ const softmaxOp = (name: 'softmax' | 'logSoftmax') => {
 const softmaxRows = softmaxOp('softmax');
 const logSoftmaxRows = softmaxOp('logSoftmax');
 
-function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number, surplus: unknown): Tensor {
+const alongLast = composed(function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: number, surplus: unknown): Tensor {
   checkTensor(name, 'x', x);
   refuseOptions(name, surplus);
   const d = normalizeDim(name, dim, x.ndim);
@@ -49,7 +50,7 @@ function alongLast(name: string, op: (x: Tensor) => Tensor, x: Tensor, dim: numb
   if (x.numel === 0) return clone(t);
   if (x.ndim === 0) return reshape(op(reshape(t, [1])), []);
   return d === x.ndim - 1 ? op(t) : transpose(op(transpose(t, d, -1)), d, -1);
-}
+});
 
 /** yᵢ = exp xᵢ / Σⱼ exp xⱼ along `dim`.   ∂x = y ⊙ (g − Σ g ⊙ y) */
 export function softmax(x: Tensor, dim: number): Tensor {

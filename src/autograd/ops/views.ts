@@ -17,7 +17,9 @@ export const identity = defineOp({
 
 /** Returns a tensor on the memory of x, without history: no gradient flows through it. */
 export function detach(x: Tensor): Tensor {
-  return untracked(x);
+  const y = untracked(x);
+  y.isScalarView = y.ndim === 0;
+  return y;
 }
 
 const reshapeOp = defineOp({
@@ -66,7 +68,7 @@ function inferSize(op: string, from: Shape, shape: Shape): Shape {
   return holes === 0 ? [...shape] : shape.map((s) => (s === -1 ? n / known : s));
 }
 
-/** Merges the dims `start` to `end` (inclusive, negative from the end).   ∂x = g in x's shape */
+/** Merges the dims `start` to `end` (inclusive, negative from the end). A view where possible.   ∂x = g in x's shape */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (x.ndim === 0) return reshape(x, [1]);
   const a = normalizeDim('flatten', start, x.ndim);
@@ -121,14 +123,14 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
   return permuteOp(x, dims);
 }
 
-/** Removes dims of size 1: all of them, or those named; named dims of another size stay.   ∂x = g in x's shape */
+/** Removes dims of size 1, as a view: all of them, or those named; named dims of another size stay.   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
   const dims = dim === undefined ? [...x.shape.keys()] : [dim].flat().map((d) => normalizeDim('squeeze', d, x.ndim));
   const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
   return reshapeOp(x, left);
 }
 
-/** Inserts a dim of size 1 before `dim`.   ∂x = g in x's shape */
+/** Inserts a dim of size 1 before `dim`, as a view.   ∂x = g in x's shape */
 export function unsqueeze(x: Tensor, dim: number): Tensor {
   const d = normalizeDim('unsqueeze', dim, x.ndim + 1);
   return reshapeOp(x, [...x.shape.slice(0, d), 1, ...x.shape.slice(d)]);
@@ -177,3 +179,8 @@ export const clone = defineOp({
   },
   backward: (g) => [g],
 });
+
+/** Returns y itself, or a copy where it lies in the memory of x: for results that are not documented as views. */
+export function apartFrom(x: Tensor, y: Tensor): Tensor {
+  return y.storage === x.storage ? clone(y) : y;
+}
