@@ -29,7 +29,7 @@ export {
   argmin,
   cat,
   defaultGenerator,
-  defineOp,
+  defineUserOp as defineOp,
   einsum,
   eye,
   full,

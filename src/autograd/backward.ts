@@ -23,7 +23,7 @@ import { emptyLike, type View } from '../kernels/view.ts';
 import { ARGUMENT, defineOp } from './op.ts';
 import { sumTo } from './ops/broadcasting.ts';
 import { add } from './ops/elementwise.ts';
-import { identity } from './ops/views.ts';
+import { clone, identity } from './ops/views.ts';
 import { duringBackward, isGradEnabled } from './grad-mode.ts';
 import { Scope, closeScope, currentScope, openScope } from './scope-stack.ts';
 import { Visit, consume, type Node, type RecordedOp } from './tape.ts';
@@ -146,8 +146,10 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
   const walk = { ...mode, wanted, stopAtInputs, walkScope: new Scope('backward'), rejectUnused: allowUnused ? null : rejectUnused };
   let found = new Map<Node, Tensor>();
   const finish = (grads: Map<Node, Tensor>): Tensor[] => {
-    found = grads;
-    return [...grads.values()];
+    // A gradient that passes through unchanged lies in the user's own memory.
+    const isGiven = (g: Tensor): boolean => given.some((own) => own != null && own.storage === g.storage);
+    found = new Map([...grads].map(([node, g]) => [node, isGiven(g) ? clone(g) : g]));
+    return [...found.values()];
   };
   runToEnd(run(roots, walk, finish));
   return xs.map((x) => found.get(x.node!) ?? null);

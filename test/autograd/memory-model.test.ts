@@ -52,6 +52,10 @@ interface MTensor {
   owned: boolean;
   isExpiring: boolean;
   scope: MScope | null;
+  /** Whether a copy of its value replaced its memory. Such a copy is not written to. */
+  revived: boolean;
+  /** Whether it lies in the memory of another tensor. */
+  isView: boolean;
   grad: number[] | null;
 }
 
@@ -89,10 +93,22 @@ class Model {
     if (--m.refs === 0) this.memories.delete(m);
   }
 
-  adoptIntoScope(m: Memory, scalar: boolean): MTensor {
+  adoptIntoScope(m: Memory, scalar: boolean, isView = false): MTensor {
     m.refs++;
     const top = this.scopes.at(-1) ?? null;
-    const t: MTensor = { memory: m, scalar, node: null, freedBy: null, value: 0, owned: false, isExpiring: false, scope: top, grad: null };
+    const t: MTensor = {
+      memory: m,
+      scalar,
+      node: null,
+      freedBy: null,
+      value: 0,
+      owned: false,
+      isExpiring: false,
+      scope: top,
+      revived: false,
+      isView,
+      grad: null,
+    };
     top?.made.push(t);
     this.all.push(t);
     return t;
@@ -134,6 +150,7 @@ class Model {
     if (t.freedBy === null) return;
     const history = t.node !== null && t.node.consumedBy !== 'backward' && t.node.consumedBy !== 'dispose';
     if (!t.scalar || history) throw new ModelError(ReleasedError);
+    t.revived = true;
     t.memory = this.newMemory([t.value]);
     t.memory.refs++;
     if (t.node !== null) t.memory.gradHandles++;
@@ -155,7 +172,7 @@ class Model {
     this.consumeNode(n, by);
     const t = n.out;
     if (t.freedBy !== null || t.owned) return;
-    if (t.scalar) this.free(t, by);
+    if (t.scalar && !t.isView) this.free(t, by);
     else {
       t.isExpiring = true;
       this.expiring.push(t);
@@ -187,7 +204,7 @@ class Model {
       for (const t of this.expiring) if (t.isExpiring && !t.owned) this.free(t, 'backward');
       this.expiring = [];
     }
-    const y = this.adoptIntoScope(result.memory ?? this.newMemory(result.data!), result.scalar);
+    const y = this.adoptIntoScope(result.memory ?? this.newMemory(result.data!), result.scalar, result.memory !== undefined);
     if (records) {
       const saved = saves(alive.map((n) => n !== null)).map((t) => t.memory);
       if (savesOutput) saved.push(y.memory);
@@ -289,11 +306,12 @@ class Model {
 
   detach(a: MTensor): MTensor {
     this.use(a);
-    return this.adoptIntoScope(a.memory, a.scalar);
+    return this.adoptIntoScope(a.memory, a.scalar, true);
   }
 
   addInPlace(a: MTensor, value: number): void {
     this.use(a);
+    if (a.revived && a.isView) throw new ModelError(ReleasedError);
     if (this.grad && a.memory.gradHandles > 0) throw new ModelError(InPlaceError);
     a.memory.data = a.memory.data.map((v) => v + value);
     a.memory.version++;

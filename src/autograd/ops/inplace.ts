@@ -14,7 +14,7 @@ import { checkOperand, expandTo, type Operand } from './operands.ts';
 
 /** Throws unless `target` may be written now. */
 function checkWritable(op: string, target: Tensor, operand: Operand): void {
-  target.checkReadable();
+  target.checkWritable();
   const cause = isGradEnabled() ? requiringGrad(target, operand) : null;
   if (cause !== null) {
     throw new InPlaceError(`${op}: ${cause}, and in-place operations are not recorded. Use the out-of-place form, or noGrad(() => …)`);
