@@ -54,7 +54,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
   platform: ['platform', 'core'],
   kernels: ['kernels', 'platform', 'core'],
-  autograd: ['autograd', 'kernels', 'core'],
+  autograd: ['autograd', 'kernels', 'platform', 'core'],
   inspect: ['inspect', 'autograd', 'kernels', 'core'],
   nn: ['nn', 'inspect', 'autograd', 'kernels', 'core'],
   optim: ['optim', 'autograd', 'kernels', 'core'],

@@ -1,6 +1,10 @@
 /**
  * A stack of scopes. Each scope owns the tensors that are created while it is on top.
+ *
+ * The scope of an iteration may be open across `await`, while code runs that has nothing to do with the loop. Such code must never
+ * lose a tensor to it. So the stack holds only scopes that belong to the synchronous code that runs now.
  */
+import { taskValue, type TaskValue } from '../platform/task-value.ts';
 import { nodeCount, type FreedBy, type Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -14,12 +18,18 @@ export class Scope {
   readonly kind: FreedBy;
   tensors: Tensor[] = [];
   closed = false;
+  /** Whether it has given up its tensors, as its loop waits in an asynchronous function. */
+  gaveUp = false;
   /** Nodes with this sequence number and above were made after the scope was opened. */
   readonly firstNode: number = nodeCount();
   #compactAt = 256;
 
   constructor(kind: FreedBy) {
     this.kind = kind;
+  }
+
+  close(): void {
+    this.closed = true;
   }
 
   /** Becomes the owner of `t`; returns `t`. */
@@ -39,8 +49,117 @@ const stack: Scope[] = [];
 
 /** Returns the scope on top, which owns new tensors; null if there is none. */
 export function currentScope(): Scope | null {
-  return stack.length === 0 ? null : stack[stack.length - 1]!;
+  return stack.length === 0 ? taskScope() : stack[stack.length - 1]!;
 }
+
+// — scopes across await —
+
+/** The task value holds the scope of an asynchronous loop's iteration for the code of its body. Null until the first such loop. */
+let tasks: TaskValue<TaskScope> | null = null;
+let knowsTasks = false;
+/** The number of open scopes that are values of a task. */
+let openTasks = 0;
+
+/** The scope of an iteration of an asynchronous loop. */
+class TaskScope extends Scope {
+  /** The open scope of the task before this one. */
+  outer: Scope | null = null;
+  /** Whether the first synchronous part of the loop's body runs, and nothing else. */
+  isRunning = false;
+  #isTaskValue = false;
+
+  override adopt(t: Tensor): Tensor {
+    if (this.isRunning && !this.#isTaskValue && tasks !== null) {
+      this.#isTaskValue = true;
+      openTasks++;
+      this.outer = taskScope();
+      tasks.set(this);
+    }
+    return super.adopt(t);
+  }
+
+  override close(): void {
+    if (!this.closed && this.#isTaskValue) openTasks--;
+    super.close();
+  }
+}
+
+/** Returns the scope of the task that runs; null where there is none, or where the platform cannot tell tasks apart. */
+function taskScope(): Scope | null {
+  if (openTasks === 0) return null;
+  let s: Scope | null = tasks?.get() ?? null;
+  while (s instanceof TaskScope && s.closed) s = s.outer;
+  return s;
+}
+
+/** Prepares for asynchronous loops. To be called by the code that loops. */
+export function followTasks(): void {
+  if (!knowsTasks) tasks = taskValue();
+  knowsTasks = true;
+}
+
+/** Opens the scope of an iteration of an asynchronous loop and calls `fn` in it. It stays open, and leaves the stack. */
+export function openTaskScope<T>(fn: (s: Scope) => T): T {
+  const s = new TaskScope('iteration');
+  stack.push(s);
+  try {
+    return fn(s);
+  } finally {
+    park(s);
+  }
+}
+
+/**
+ * Calls `resume`, which fulfils the promise that the loop waits for. The scope is on the stack while the loop's body runs, up to
+ * its first `await`: microtasks run in the order in which they were queued, so one runs just before the body, and one just after.
+ */
+export function resumeIn(s: Scope, resume: () => void): void {
+  queueMicrotask(() => {
+    if (!(s instanceof TaskScope) || s.closed) return;
+    stack.push(s);
+    s.isRunning = true;
+  });
+  resume();
+  queueMicrotask(() => park(s));
+}
+
+/** Takes the scope of an asynchronous iteration from the stack. */
+function park(s: Scope): void {
+  if (s instanceof TaskScope) s.isRunning = false;
+  const at = stack.lastIndexOf(s);
+  if (at >= 0) stack.splice(at, 1);
+}
+
+/** Whether a microtask is queued that runs when the synchronous code that runs now has ended. */
+let isWatching = false;
+
+/**
+ * Opens the scope of an iteration of a synchronous loop. If it is still open when the synchronous code ends, the loop waits in an
+ * asynchronous function. Then nothing tells whose code made its tensors, or will make others: the code that called this function
+ * runs on before the wait is over. So the scope gives up what it has, and owns nothing from then on.
+ */
+export function openIteration(): Scope {
+  if (!isWatching) queueMicrotask(giveUpIterations);
+  isWatching = true;
+  return openScope('iteration');
+}
+
+function giveUpIterations(): void {
+  isWatching = false;
+  for (const s of stack.filter((open) => open.kind === 'iteration' && !(open instanceof TaskScope))) {
+    leaveStack(s);
+    s.gaveUp = true;
+    for (const t of s.tensors) {
+      if (t.scope !== s || isGone(t)) continue;
+      // The next recorded operation frees an expiring tensor.
+      if (t.isExpiring) t.scope = null;
+      else t.leaveScopes();
+    }
+    s.tensors = [];
+  }
+}
+
+// — opening and closing —
 
 export function openScope(kind: FreedBy): Scope {
   const s = new Scope(kind);
@@ -109,6 +228,11 @@ function closeComposed(s: Scope, result: unknown): void {
   for (let i = left.length - 1; i >= 0; i--) passOn(left[i]!, outer);
 }
 
+/** Frees the recorded tensors of a scope that no other node uses. */
+function dropUnused(s: Scope): void {
+  for (const t of s.tensors.toReversed()) if (t.scope === s && t.hasLiveNode && !t.node!.isUsed) drop(t, s);
+}
+
 /** Frees a tensor, and what its node has saved. */
 function drop(t: Tensor, s: Scope): void {
   if (t.hasLiveNode) t.node!.consume(s.kind);
@@ -132,7 +256,7 @@ export function releasing<R>(fn: (release: (t: Tensor) => void) => R): R {
   } finally {
     const outer = leaveStack(s);
     // Newest first, so that a node is met after those that use it.
-    if (failed) for (const t of s.tensors.toReversed()) if (t.scope === s && t.hasLiveNode && !t.node!.isUsed) drop(t, s);
+    if (failed) dropUnused(s);
     for (const t of s.tensors) if (t.scope === s && !isGone(t)) passOn(t, outer);
   }
 }
@@ -147,11 +271,11 @@ export function dissolveScope(s: Scope): void {
 
 /** Removes a scope from any place of the stack; returns the enclosing one. */
 function leaveStack(s: Scope): Scope | null {
-  s.closed = true;
+  s.close();
   const at = stack.lastIndexOf(s);
   if (at === stack.length - 1) stack.pop();
   else if (at >= 0) stack.splice(at, 1);
-  return stack[at - 1] ?? null;
+  return stack[at - 1] ?? taskScope();
 }
 
 /** Transfers a result, and the graph that was recorded inside the scope, to the outer scope. */

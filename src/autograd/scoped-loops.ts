@@ -3,51 +3,42 @@
  */
 import { ScopeError } from '../core/errors.ts';
 import { whenCollected } from './gc-fallback.ts';
-import { closeScope, currentScope, dissolveScope, openScope, type Scope } from './scope-stack.ts';
+import { closeScope, currentScope, dissolveScope, followTasks, openIteration, openTaskScope, resumeIn, type Scope } from './scope-stack.ts';
 
 /** Steps through an iterator. The scope of an iteration opens before its value is made and closes before the next step. */
-class ScopedSteps<T> {
-  readonly #inner: Iterator<T>;
-  #scope: Scope | null = null;
+abstract class ScopedSteps<T> {
+  protected readonly inner: Iterator<T>;
+  protected scope: Scope | null = null;
   #done = false;
 
   constructor(inner: Iterator<T>) {
-    this.#inner = inner;
+    this.inner = inner;
   }
 
-  /** Ends the current iteration. Throws if its scope is not the innermost one. */
-  end(): void {
-    const s = this.#scope;
-    this.#scope = null;
-    if (s === null) return;
-    const nested = currentScope() === s;
-    const closedByOther = s.closed;
-    closeScope(s, []);
-    if (nested) return;
-    this.#done = true;
-    this.#inner.return?.();
-    throw new ScopeError(
-      closedByOther
-        ? 'scoped loop: the scope around this loop has ended before the loop did. Finish the loop inside it'
-        : 'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
-            'Run them one after the other, or walk both in one loop with zip(a, b)',
-    );
+  /** Whether the loop has ended. */
+  get isDone(): boolean {
+    return this.#done;
   }
+
+  /** Ends the current iteration. */
+  abstract end(): void;
+
+  /** Opens a scope and takes a step of the inner iterator in it. */
+  protected abstract open(): IteratorResult<T, unknown>;
 
   next(): IteratorResult<T, unknown> {
     this.end();
-    this.#scope = openScope('iteration');
-    // If next() throws, the iterator is finished, and return() must not be called.
+    // If the inner iterator throws, it is finished, and return() must not be called.
     this.#done = true;
-    const step = this.#inner.next();
+    const step = this.open();
     this.#done = step.done === true;
     return step;
   }
 
   /** Handles a loop that was dropped before its end: the iteration's tensors are transferred to the enclosing scope. */
   abandon(): void {
-    if (this.#scope !== null) dissolveScope(this.#scope);
-    this.#scope = null;
+    if (this.scope !== null) dissolveScope(this.scope);
+    this.scope = null;
     this.#done = true;
   }
 
@@ -58,15 +49,47 @@ class ScopedSteps<T> {
     try {
       this.end();
     } finally {
-      if (!done) this.#inner.return?.();
+      if (!done) this.inner.return?.();
     }
   }
 }
 
+/** The steps of a `for` loop. */
+class SyncSteps<T> extends ScopedSteps<T> {
+  /** Ends the current iteration. Throws if its scope is not the innermost one. */
+  override end(): void {
+    const s = this.scope;
+    this.scope = null;
+    if (s === null || s.gaveUp) return;
+    const nested = currentScope() === s;
+    const closedByOther = s.closed;
+    closeScope(s, []);
+    if (nested) return;
+    this.stop();
+    throw new ScopeError(
+      closedByOther
+        ? 'scoped loop: the scope around this loop has ended before the loop did. Finish the loop inside it'
+        : 'scoped loop: two scoped loops run at the same time, and one began an iteration inside the other’s. ' +
+            'Run them one after the other, or walk both in one loop with zip(a, b)',
+    );
+  }
+
+  protected override open(): IteratorResult<T, unknown> {
+    this.scope = openIteration();
+    return this.inner.next();
+  }
+}
+
+/** A scoped loop: `for … of` walks it, and in an asynchronous function `for await … of`. */
+export interface ScopedLoop<T> extends IterableIterator<T> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}
+
 /** Returns an iterator over `source` that runs each iteration in its own scope. */
-export function scopedIterator<T>(source: Iterable<T>): IterableIterator<T> {
-  const steps = new ScopedSteps(source[Symbol.iterator]());
-  return abandonWhenCollected(steps, loop(steps));
+export function scopedIterator<T>(source: Iterable<T>): ScopedLoop<T> {
+  const steps = new SyncSteps(source[Symbol.iterator]());
+  const iterator = abandonWhenCollected(steps, loop(steps));
+  return Object.assign(iterator, { [Symbol.asyncIterator]: () => scopedAsyncIterator(source) });
 }
 
 function* loop<T>(steps: ScopedSteps<T>): Generator<T, void> {
@@ -86,23 +109,85 @@ function abandonWhenCollected<I extends object>(steps: { abandon(): void }, iter
 /** The longest time between two turns of the event loop in an asynchronous scoped loop, in milliseconds. */
 const TURN_MS = 50;
 
-/** The same for `for await`. Lets the event loop turn between iterations, at most every 50 ms. */
-export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
-  const steps = new ScopedSteps(source[Symbol.iterator]());
-  return abandonWhenCollected(steps, loopInTurns(steps));
+type Settle<T> = (result: IteratorResult<T, void>) => void;
+
+/** The steps of a `for await` loop. */
+class AsyncSteps<T> extends ScopedSteps<T> {
+  #turned = performance.now();
+
+  override end(): void {
+    const s = this.scope;
+    this.scope = null;
+    if (s !== null) closeScope(s, []);
+  }
+
+  protected override open(): IteratorResult<T, unknown> {
+    return openTaskScope((s) => {
+      this.scope = s;
+      return this.inner.next();
+    });
+  }
+
+  /** Ends the iteration, and promises the next one: at once, or after a turn of the event loop. */
+  request(): Promise<IteratorResult<T, void>> {
+    this.end();
+    return new Promise((resolve, reject) => {
+      const deliver = (): void => this.#deliver(resolve, reject);
+      if (performance.now() - this.#turned < TURN_MS) queueMicrotask(deliver);
+      else setTimeout(() => this.#deliverAfterTurn(deliver), 0);
+    });
+  }
+
+  #deliverAfterTurn(deliver: () => void): void {
+    this.#turned = performance.now();
+    deliver();
+  }
+
+  #deliver(resolve: Settle<T>, reject: (error: unknown) => void): void {
+    try {
+      const step = this.isDone ? null : this.next();
+      const s = this.scope;
+      if (step === null || step.done === true || s === null) {
+        this.stop();
+        resolve({ done: true, value: undefined });
+      } else {
+        resumeIn(s, () => resolve(step));
+      }
+    } catch (error) {
+      this.stop();
+      reject(error);
+    }
+  }
 }
 
-async function* loopInTurns<T>(steps: ScopedSteps<T>): AsyncGenerator<T, void> {
-  let turned = performance.now();
-  try {
-    for (let step = steps.next(); step.done !== true; step = steps.next()) {
-      yield step.value;
-      steps.end();
-      if (performance.now() - turned < TURN_MS) continue;
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      turned = performance.now();
-    }
-  } finally {
-    steps.stop();
+/** The iterator of a `for await` loop. No async generator, as the promise must be fulfilled in a moment that `resumeIn` knows. */
+class AsyncLoop<T> implements AsyncIterableIterator<T, void> {
+  readonly #steps: AsyncSteps<T>;
+
+  constructor(steps: AsyncSteps<T>) {
+    this.#steps = steps;
   }
+
+  next(): Promise<IteratorResult<T, void>> {
+    return this.#steps.request();
+  }
+
+  async return(): Promise<IteratorResult<T, void>> {
+    this.#steps.stop();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/**
+ * The same for `for await`. Lets the event loop turn between iterations, at most every 50 ms. An iteration owns what its body makes
+ * before its first `await`, and in Node after it too; elsewhere the garbage collector frees that.
+ */
+export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
+  followTasks();
+  const steps = new AsyncSteps(source[Symbol.iterator]());
+  return abandonWhenCollected(steps, new AsyncLoop(steps));
 }

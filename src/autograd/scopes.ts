@@ -7,7 +7,7 @@ import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
 import { tensorCount } from './gc-fallback.ts';
 import { withGradMode } from './grad-mode.ts';
 import { closeScopeAndAbove, openScope } from './scope-stack.ts';
-import { scopedIterator } from './scoped-loops.ts';
+import { scopedIterator, type ScopedLoop } from './scoped-loops.ts';
 import { isTensor, type Tensor } from './tensor.ts';
 
 /**
@@ -95,11 +95,13 @@ function plain<T>(name: string, source: Iterable<T>): Iterable<T> {
 
 /**
  * Iterates over an iterable, or over 0 … n−1, with a scope for each iteration.
+ * In an asynchronous function write `for await`: then an iteration owns its tensors across `await`. A plain `for` whose body awaits
+ * leaves them to the garbage collector.
  * @example for (const step of scoped(1000)) { … }
  */
-export function scoped(n: number): IterableIterator<number>;
-export function scoped<T>(source: Iterable<T>): IterableIterator<T>;
-export function scoped<T>(source: Iterable<T> | number): IterableIterator<T | number> {
+export function scoped(n: number): ScopedLoop<number>;
+export function scoped<T>(source: Iterable<T>): ScopedLoop<T>;
+export function scoped<T>(source: Iterable<T> | number): ScopedLoop<T | number> {
   refuseOptions('scoped', arguments[1]);
   if (typeof source === 'number') {
     if (!Number.isSafeInteger(source) || source < 0)
@@ -114,7 +116,7 @@ function* count(n: number): Generator<number> {
 }
 
 /** Iterates over two iterables in one scoped loop, until the shorter ends. */
-export function zip<A, B>(a: Iterable<A>, b: Iterable<B>): IterableIterator<[A, B]> {
+export function zip<A, B>(a: Iterable<A>, b: Iterable<B>): ScopedLoop<[A, B]> {
   refuseOptions('zip', arguments[2]);
   return scopedIterator(pairs(plain('zip', a), plain('zip', b)));
 }

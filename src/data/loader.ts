@@ -63,8 +63,8 @@ const SAMPLES = 1;
 /**
  * Iterates over a dataset in batches: each `for` or `for await` loop is one epoch, each iteration a scope that frees its tensors.
  *
- * `for await` yields to the event loop between batches, at most every 50 ms. The random numbers of a sample depend only on
- * (seed, epoch, index), so augmentation depends on neither order nor batch size.
+ * `for await` yields to the event loop between batches, at most every 50 ms; use it where the body of the loop awaits. The random
+ * numbers of a sample depend only on (seed, epoch, index), so augmentation depends on neither order nor batch size.
  *
  * A batch counts as done once it is yielded. A loop that ends normally advances to the next epoch. After `break` or `throw`,
  * `stateDict()` returns the position; the next loop starts a new epoch, unless `loadStateDict` was called: then it resumes there.

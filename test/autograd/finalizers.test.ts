@@ -48,6 +48,18 @@ it('an iterator or a walk that is dropped before its end frees its memory, and n
   w.dispose();
 });
 
+it('what a plain loop leaves that waits in its body is freed', async () => {
+  const before = memory();
+  for (const i of scoped(3)) {
+    tensor([1, 2]).mul(i);
+    await Promise.resolve();
+    tensor([1, 2]).mul(i);
+  }
+  expect(memory().tensors).toBeGreaterThan(before.tensors);
+  await settle(before.tensors);
+  expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+});
+
 it('setting grad to a released tensor throws, and leaves nothing behind', () => {
   const x = tensor([1, 2]);
   const gone = tensor([1, 2]);

@@ -347,7 +347,7 @@ describe('overlapping loops', () => {
       'Run them one after the other, or walk both in one loop with zip(a, b)',
   );
 
-  test('if one of two asynchronous loops throws, the other continues', async () => {
+  test('two asynchronous loops do not disturb each other', async () => {
     const start = live();
     const seen = [0, 0];
     const run = async (which: 0 | 1) => {
@@ -358,11 +358,8 @@ describe('overlapping loops', () => {
         seen[which]!++;
       }
     };
-    const results = await Promise.allSettled([run(0), run(1)]);
-    const failed = results.filter((r) => r.status === 'rejected');
-    expect(failed.map((r) => r.reason)).toEqual([overlap]);
-    expect(Math.max(...seen)).toBe(10);
-    expect(Math.min(...seen)).toBe(1);
+    await Promise.all([run(0), run(1)]);
+    expect(seen).toEqual([10, 10]);
     expect(live()).toEqual(start);
   });
 

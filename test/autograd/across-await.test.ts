@@ -1,0 +1,41 @@
+/** Ownership across `await`, where the platform tells tasks apart. */
+import { memory, ones, scoped } from 'chainrule';
+import { describe, expect, test } from 'vitest';
+import { testInnocentCode } from '../support/across-await.ts';
+
+testInnocentCode();
+
+describe('a for await loop owns what its body makes after it has waited', () => {
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+  test('also in a function that the body calls, and in loops within', async () => {
+    const helper = async (): Promise<void> => {
+      ones([2]).exp();
+      await sleep(1);
+      ones([2]).exp();
+    };
+    const before = memory().tensors;
+    for await (const i of scoped(3)) {
+      ones([2]);
+      for await (const j of scoped(2)) {
+        ones([2]).mul(j);
+        await sleep(1);
+        ones([2]).mul(j);
+      }
+      await helper();
+      ones([2]).gelu().mul(i);
+    }
+    expect(memory().tensors).toBe(before);
+  });
+
+  test('and nothing of what the function makes after the loop', async () => {
+    for await (const i of scoped(2)) {
+      ones([2]).mul(i);
+      await sleep(1);
+    }
+    const after = ones([2]);
+    for await (const i of scoped(2)) ones([2]).mul(i);
+    expect(after.toArray()).toEqual([1, 1]);
+    after.dispose();
+  });
+});
