@@ -264,6 +264,8 @@ export class Tensor implements View {
     this.isExpiring = false;
     this.#dropTapeClaim();
     this.#registerClaim();
+    // No scope consumes its node any more.
+    if (this.hasLiveNode) this.node!.tape?.registerForGc();
     return this;
   }
 

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
-import { type Tensor, backwardSteps, memory, scoped, tensor } from 'chainrule';
+import { type Tensor, backwardSteps, memory, scope, scoped, tensor } from 'chainrule';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -58,6 +58,37 @@ it('what a plain loop leaves that waits in its body is freed', async () => {
   expect(memory().tensors).toBeGreaterThan(before.tensors);
   await settle(before.tensors);
   expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+});
+
+it('a graph from outside that was joined to one made in a scope is freed when both are abandoned', async () => {
+  const w = tensor([1, 2, 3], { requiresGrad: true });
+  const v = tensor([1, 2, 3], { requiresGrad: true });
+  const before = memory();
+  const abandon = (): void => {
+    for (let i = 0; i < 20; i++) {
+      const outside = w.exp();
+      scope(() => void v.exp().mul(outside));
+      scope(() => void outside.mul(v.exp()));
+    }
+  };
+  abandon();
+  expect(memory().tensors).toBe(before.tensors + 20);
+  await settle(before.tensors);
+  expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+  for (const t of [w, v]) t.dispose();
+});
+
+it('a result kept from a scope, and what its graph has saved, is freed when it is abandoned', async () => {
+  const w = tensor([1, 2, 3], { requiresGrad: true });
+  const before = memory();
+  const abandon = (): void => {
+    for (let i = 0; i < 20; i++) scope(() => void w.mul(2).exp().keep());
+  };
+  abandon();
+  expect(memory().tensors).toBe(before.tensors + 20);
+  await settle(before.tensors);
+  expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+  w.dispose();
 });
 
 it('setting grad to a released tensor throws, and leaves nothing behind', () => {
