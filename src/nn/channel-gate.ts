@@ -1,10 +1,11 @@
 /**
  * Channel attention: the base class, and two variants of squeeze-and-excitation, ECA and EffectiveSE.
  */
-import { checkTensor, defaultGenerator, scaleChannels, type Tensor, composed, releasing } from '../autograd/index.ts';
+import { checkTensor, composed, defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { checkCount, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
+import { chain } from './chain.ts';
 import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './function-layers.ts';
 import { conv2d } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
@@ -52,15 +53,12 @@ export abstract class ChannelGate extends Module {
     const channels = x.size(1);
     if (channels !== this.channels)
       throw new ShapeError(`${this.#op}: x has ${channels} channels, expected ${this.channels} (x ${formatShape(x.shape)})`);
-    return releasing((release) => {
-      const s: unknown = this.excite(x);
+    const excite = (t: Tensor): Tensor => {
+      const s: unknown = this.excite(t);
       checkTensor(this.#op, 'result of excite', s);
-      try {
-        return scaleChannels(x, s);
-      } finally {
-        if (s !== x) release(s);
-      }
-    });
+      return s;
+    };
+    return chain(x, [excite, (s) => scaleChannels(x, s)]);
   }
 }
 
@@ -108,7 +106,7 @@ export class ECA extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
-    return ecaScales(x, this.conv.weight, this.gate);
+    return chain(x, [(t) => mixChannels(t, this.conv.weight), (t) => this.gate.forward(t)]);
   }
 
   override multiplyAdds(x: Tensor): number {
@@ -116,12 +114,12 @@ export class ECA extends ChannelGate {
   }
 }
 
-const ecaScales = composed((x: Tensor, weight: Tensor, gate: Layer): Tensor => {
+/** Convolves the channel means of x with w. */
+const mixChannels = composed((x: Tensor, weight: Tensor): Tensor => {
   // A convolution along C: the channel means [N,C] as one-channel images [N,1,1,C].
   const means = x.mean([2, 3]).unflatten(0, [-1, 1, 1]);
   const w = weight.unsqueeze(2);
-  const mixed = conv2d(means, w, null, { padding: [0, (w.size(-1) - 1) / 2] });
-  return gate.forward(mixed.flatten(0, 2));
+  return conv2d(means, w, null, { padding: [0, (w.size(-1) - 1) / 2] }).flatten(0, 2);
 });
 
 /** Options of EffectiveSE. */
@@ -153,10 +151,11 @@ export class EffectiveSE extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
-    return effectiveScales(x, this.fc, this.gate);
+    return chain(x, [
+      (t) => t.mean([2, 3], { keepdim: true }),
+      (t) => this.fc.forward(t),
+      (t) => this.gate.forward(t),
+      (t) => t.flatten(1),
+    ]);
   }
 }
-
-const effectiveScales = composed(
-  (x: Tensor, fc: Layer, gate: Layer): Tensor => gate.forward(fc.forward(x.mean([2, 3], { keepdim: true }))).flatten(1),
-);

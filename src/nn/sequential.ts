@@ -1,5 +1,6 @@
-import { checkTensor, isTensor, releasing, type Tensor } from '../autograd/index.ts';
+import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
+import { chain } from './chain.ts';
 import { Module, type Layer } from './module.ts';
 
 /** Makes the error for a layer whose forward returned no tensor, most often for want of a `return`. */
@@ -42,23 +43,13 @@ export class Sequential extends Module implements Iterable<Layer> {
 
   forward(x: Tensor): Tensor {
     checkTensor('sequential', 'x', x);
-    return releasing((release) => {
-      let y = x;
-      let i = 0;
-      for (const layer of this) {
-        const previous = y;
-        let next: Tensor | null = null;
-        try {
-          next = layer.forward(previous);
-          if (!isTensor(next)) throw noTensor(i, layer, next);
-        } finally {
-          // So inference holds only one layer's activations.
-          if (next !== previous) release(previous);
-        }
-        y = next;
-        i++;
-      }
-      return y;
-    });
+    const call =
+      (layer: Layer, i: number) =>
+      (t: Tensor): Tensor => {
+        const y: unknown = layer.forward(t);
+        if (!isTensor(y)) throw noTensor(i, layer, y);
+        return y;
+      };
+    return chain(x, Array.from(this, call));
   }
 }

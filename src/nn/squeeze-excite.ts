@@ -1,6 +1,7 @@
-import { composed, defaultGenerator, isTensor, releasing, type Tensor } from '../autograd/index.ts';
+import { composed, defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
+import { chain } from './chain.ts';
 import { ReLU } from './function-layers.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
@@ -81,15 +82,7 @@ export class SqueezeExcite extends ChannelGate {
   }
 
   override excite(x: Tensor): Tensor {
-    const describe = SQUEEZE_FUNCTIONS[this.squeeze];
-    return releasing((release) => {
-      const z = describe(x);
-      try {
-        return this.fc.forward(z);
-      } finally {
-        release(z);
-      }
-    });
+    return chain(x, [SQUEEZE_FUNCTIONS[this.squeeze], (z) => this.fc.forward(z)]);
   }
 
   override adopt(name: string, value: Tensor): readonly [name: string, value: Tensor] {

@@ -368,11 +368,19 @@ describe('a layer of layers', () => {
     }
   }
   beforeEach(() => void notes.splice(0));
-  afterEach(() => notes.forEach((t) => t.dispose()));
+  afterEach(() => {
+    for (const t of notes) t.dispose();
+    recordSomething();
+  });
 
-  test('frees no tensor of a user’s layer', () => {
+  test('frees no tensor of a user’s layer or hook', () => {
     const net = new nn.Sequential(new nn.ReLU(), new Remembers(), new nn.ReLU());
     net.forward(x).dispose();
+    const gate = new nn.EffectiveSE(4);
+    gate.gate.registerForwardHook((_module, _args, output) => void notes.push((output as Tensor).detach()));
+    gate.forward(image).dispose();
+    expect(notes[1]!.shape).toEqual([2, 4, 1, 1]);
+    gate.dispose();
     expect(notes[0]!.toArray()).toEqual([
       [0, 1, 4],
       [0, 6, 0],
