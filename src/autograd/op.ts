@@ -101,7 +101,7 @@ export function defineOp<A extends readonly unknown[], V extends Views, S extend
 ): (...args: A) => Result<V> {
   checkSpec(spec);
   // The engine calls every op with its own arguments and saved values: within one block the types hold by construction.
-  const op = (spec.gradKernel === undefined ? spec : { ...spec, backward: backwardFromKernel(spec) }) as unknown as AnyOp;
+  const op = (spec.gradKernel === undefined ? spec : fusedOp(spec)) as unknown as AnyOp;
   return (...args) => apply(op, args) as Result<V>;
 }
 
@@ -120,6 +120,11 @@ function checkSpec(spec: { readonly name: unknown; readonly forward: unknown }):
  */
 export const defineUserOp: typeof defineOp = (spec: OpSpec<readonly unknown[], Views, object>) =>
   composed(defineOp(spec as SimpleOpSpec<readonly unknown[], Views, object>)) as never;
+
+/** The parts of a fused op that the engine runs. */
+function fusedOp<A extends readonly unknown[], V extends Views, S extends object>(spec: FusedOpSpec<A, V, S>) {
+  return { ...spec, backward: backwardFromKernel(spec), definition: composed(spec.definition) };
+}
 
 /** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
 function backwardFromKernel<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
@@ -166,10 +171,7 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
   const result = forward(op, args);
   const outputs = isTensor(result) ? [result] : result;
   if (inputs !== null && isFloat(outputs[0]!.dtype)) attachOrFree(op, args, inputs, outputs);
-  for (const t of outputs) {
-    if (t.ndim === 0) t.isScalarView = args.some((a) => a instanceof Tensor && a.storage === t.storage);
-    t.adoptIntoScope();
-  }
+  for (const t of outputs) adoptOutput(t, args);
   if (branchLog !== null && op.branch !== undefined) logBranch(op.branch, branchLog, args, outputs);
   return result;
 }
@@ -201,6 +203,11 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
     `${op.name}: the argument ${formatShape(consumed.shape)} (result of ${consumed.node!.name}) belongs to a graph that ${consumer} has consumed, ` +
       `and another argument still wants a gradient. detach() it if it is a constant here, or ${remedy}`,
   );
+}
+
+function adoptOutput(t: Tensor, args: readonly unknown[]): void {
+  if (t.ndim === 0) t.isScalarView = args.some((a) => a instanceof Tensor && a.storage === t.storage);
+  t.adoptIntoScope();
 }
 
 /** Computes the result and frees temporaries; if it throws, frees everything that it allocated. */

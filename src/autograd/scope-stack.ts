@@ -228,15 +228,16 @@ function closeComposed(s: Scope, result: unknown): void {
   for (let i = left.length - 1; i >= 0; i--) passOn(left[i]!, outer);
 }
 
-/** Frees the recorded tensors of a scope that no other node uses. */
-function dropUnused(s: Scope): void {
-  for (const t of s.tensors.toReversed()) if (t.scope === s && t.hasLiveNode && !t.node!.isUsed) drop(t, s);
-}
-
 /** Frees a tensor, and what its node has saved. */
 function drop(t: Tensor, s: Scope): void {
   if (t.hasLiveNode) t.node!.consume(s.kind);
   t.free(s.kind);
+}
+
+/** Frees the nodes that no other live node uses. */
+function dropUnused(s: Scope): void {
+  // Newest first, so that a node is met after those that use it.
+  for (const t of s.tensors.toReversed()) if (t.scope === s && t.hasLiveNode && !t.node!.isUsed) drop(t, s);
 }
 
 /**
@@ -255,7 +256,6 @@ export function releasing<R>(fn: (release: (t: Tensor) => void) => R): R {
     return result;
   } finally {
     const outer = leaveStack(s);
-    // Newest first, so that a node is met after those that use it.
     if (failed) dropUnused(s);
     for (const t of s.tensors) if (t.scope === s && !isGone(t)) passOn(t, outer);
   }

@@ -8,7 +8,8 @@ import { checkTensors, type Tensor } from '../tensor.ts';
 import { slice } from './indexing.ts';
 import { matmul } from './linalg.ts';
 import { sum } from './reduce.ts';
-import { apartFrom, permute, reshape } from './views.ts';
+import { apartFrom } from './own-memory.ts';
+import { permute, reshape } from './views.ts';
 
 const TERM = String.raw`[a-zA-Z]*(?:\.{3})?[a-zA-Z]*`;
 const EQUATION = new RegExp(`^${TERM}(?:,${TERM})*(?:->${TERM})?$`);

@@ -14,7 +14,8 @@ import { expand } from './broadcasting.ts';
 import { areWhole, dimList, dimOf, type Dims } from './dims.ts';
 import { select, slice } from './indexing.ts';
 import { cast } from './operands.ts';
-import { apartFrom, reshape, unsqueeze } from './views.ts';
+import { apartFrom } from './own-memory.ts';
+import { reshape, unsqueeze } from './views.ts';
 
 const catOp = defineOp({
   name: 'cat',

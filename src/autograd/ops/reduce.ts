@@ -17,7 +17,8 @@ import { dropDims, keptShape, type Dims } from './dims.ts';
 import { abs, add, clamp, div, exp, floor, log, mul, sqrt, square, sub } from './elementwise.ts';
 import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
-import { apartFrom, clone, detach, permute, reshape, squeeze } from './views.ts';
+import { apartFrom } from './own-memory.ts';
+import { clone, detach, permute, reshape, squeeze } from './views.ts';
 
 /** Options of every reduction. */
 export interface ReduceOptions {

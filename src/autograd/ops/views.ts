@@ -179,8 +179,3 @@ export const clone = defineOp({
   },
   backward: (g) => [g],
 });
-
-/** Returns y itself, or a copy where it lies in the memory of x: for results that are not documented as views. */
-export function apartFrom(x: Tensor, y: Tensor): Tensor {
-  return y.storage === x.storage ? clone(y) : y;
-}
