@@ -109,12 +109,18 @@ function abandonWhenCollected<I extends object>(steps: { abandon(): void }, iter
 /** The longest time between two turns of the event loop in an asynchronous scoped loop, in milliseconds. */
 const TURN_MS = 50;
 
+/** When a loop last gave the event loop a turn: one time for all loops, as many short ones would else give none. */
+let lastTurn = performance.now();
+
 type Settle<T> = (result: IteratorResult<T, void>) => void;
+
+function deliverAfterTurn(deliver: () => void): void {
+  lastTurn = performance.now();
+  deliver();
+}
 
 /** The steps of a `for await` loop. */
 class AsyncSteps<T> extends ScopedSteps<T> {
-  #turned = performance.now();
-
   override end(): void {
     const s = this.scope;
     this.scope = null;
@@ -133,14 +139,9 @@ class AsyncSteps<T> extends ScopedSteps<T> {
     this.end();
     return new Promise((resolve, reject) => {
       const deliver = (): void => this.#deliver(resolve, reject);
-      if (performance.now() - this.#turned < TURN_MS) queueMicrotask(deliver);
-      else setTimeout(() => this.#deliverAfterTurn(deliver), 0);
+      if (performance.now() - lastTurn < TURN_MS) queueMicrotask(deliver);
+      else setTimeout(() => deliverAfterTurn(deliver), 0);
     });
-  }
-
-  #deliverAfterTurn(deliver: () => void): void {
-    this.#turned = performance.now();
-    deliver();
   }
 
   #deliver(resolve: Settle<T>, reject: (error: unknown) => void): void {

@@ -39,3 +39,12 @@ describe('a for await loop owns what its body makes after it has waited', () => 
     after.dispose();
   });
 });
+
+test('many short loops in a row give the event loop turns, as one long loop does', async () => {
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const end = performance.now() + 300;
+  while (performance.now() < end) for await (const i of scoped(2)) ones([2]).mul(i);
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(0);
+});
