@@ -8,6 +8,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 const once = [
   'test/kernels/**',
   'test/scripts/**',
+  'test/runtimes/**',
   'test/inspect/looking.test.ts',
   'test/architecture.test.ts',
   'test/declarations.test.ts',

@@ -55,7 +55,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   platform: ['platform', 'core'],
   kernels: ['kernels', 'platform', 'core'],
   autograd: ['autograd', 'kernels', 'platform', 'core'],
-  inspect: ['inspect', 'autograd', 'kernels', 'core'],
+  inspect: ['inspect', 'autograd', 'kernels', 'platform', 'core'],
   nn: ['nn', 'inspect', 'autograd', 'kernels', 'core'],
   optim: ['optim', 'autograd', 'kernels', 'core'],
   data: ['data', 'autograd', 'kernels', 'platform', 'core'],

@@ -8,6 +8,7 @@
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel, M×K · K×N matrix product.
  */
 import { ArgumentError } from '../core/errors.ts';
+import { environment } from '../platform/node.ts';
 import type { FusedKernels, Kernels } from './interface.ts';
 import { reference } from './reference/index.ts';
 import { startTurbo } from './wasm/turbo.ts';
@@ -15,7 +16,7 @@ import { wasm, wasmFused } from './wasm/index.ts';
 
 export type * from './interface.ts';
 
-const wanted = typeof process === 'object' ? process.env?.CHAINRULE_KERNELS : undefined;
+const wanted = environment('CHAINRULE_KERNELS');
 if (wanted !== undefined && !['', 'wasm', 'reference'].includes(wanted)) {
   throw new ArgumentError(`CHAINRULE_KERNELS: expected wasm or reference, got '${wanted}'`);
 }

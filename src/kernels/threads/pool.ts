@@ -10,6 +10,7 @@
 import { ArgumentError, WorkerError } from '../../core/errors.ts';
 import { refuseOptions } from '../../core/options.ts';
 import { availableCpus } from '../../platform/cpus.ts';
+import { environment } from '../../platform/node.ts';
 import { ARGS, wasmMemory, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 import { canThread, CONTROL, SPIN, startWorker, threadRuns } from './worker.ts';
 
@@ -175,7 +176,7 @@ let usable: boolean | null = null;
 let pool: Pool | null = null;
 
 function fromEnvironment(): number | null {
-  const text = typeof process === 'object' ? process.env?.CHAINRULE_THREADS : undefined;
+  const text = environment('CHAINRULE_THREADS');
   if (text === undefined || text === '') return null;
   return checked('CHAINRULE_THREADS', /^\d+$/.test(text) ? Number(text) : NaN, `'${text}'`);
 }

@@ -4,7 +4,7 @@
  * V8's flag for it works from Node 24 on. It is experimental and off by default. So turbo is opt-in and self-tested: the kernels that use
  * it most run once, and if one bit of their results differs, the 128-bit kernels stay in use.
  */
-import { nodeModules } from '../../platform/node.ts';
+import { environment, nodeModules } from '../../platform/node.ts';
 import { newArray, type FloatDType } from '../../core/dtype.ts';
 import { sizeOf, type Shape } from '../../core/shape.ts';
 import { kernelBytes, kernelModule, useKernels } from './module.ts';
@@ -32,7 +32,7 @@ export function turboKernelBytes(): Uint8Array<ArrayBuffer> {
 /** Switches to 256-bit kernels if CHAINRULE_TURBO=1 is set, the platform supports them and they pass the self-test. */
 export function startTurbo(): void {
   const load = nodeModules();
-  if (load === undefined || process.env.CHAINRULE_TURBO !== '1') return;
+  if (load === undefined || environment('CHAINRULE_TURBO') !== '1') return;
   if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
     process.emitWarning(`CHAINRULE_TURBO needs Node ${OLDEST_NODE} or later, this is ${process.versions.node}: going on without`);
     return;
