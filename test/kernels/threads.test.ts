@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import workerThreads from 'node:worker_threads';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
 import { quotaOf } from '../../src/platform/cpus.ts';
 import { BYTES, writeMatvecEntry } from '../../src/kernels/wasm/arguments.generated.ts';
@@ -33,10 +33,13 @@ class Recorded extends Worker {
 }
 
 beforeAll(() => {
+  // The pool warns once where no worker can start; test/runtimes/forbidden-workers.test.ts reads the warning.
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
   workerThreads.Worker = Recorded;
 });
 
 afterAll(() => {
+  vi.restoreAllMocks();
   workerThreads.Worker = Worker;
 });
 

@@ -174,6 +174,7 @@ let threads: number | null = fromEnvironment();
 /** Whether workers can be made; null while that has not been tried. */
 let usable: boolean | null = null;
 let pool: Pool | null = null;
+let hasWarned = false;
 
 function fromEnvironment(): number | null {
   const text = environment('CHAINRULE_THREADS');
@@ -190,7 +191,7 @@ function checked(what: string, n: number, got = String(n)): number {
  * Sets how many threads compute, the calling thread included. Results are bitwise identical for any number. Workers start with the
  * first call that is large enough to share (in a browser once the caller returns to its event loop, as `for await` over a loader does).
  * A change of the number ends them. Where workers are impossible (a page's main thread, or a page that is not `crossOriginIsolated`) the
- * calling thread computes alone.
+ * calling thread computes alone. Where a policy or a permission forbids them it does too, and a warning says so once.
  *
  * Default: `CHAINRULE_THREADS`, else one per processor, less where a control group grants fewer.
  * Throws: ArgumentError unless n is a whole number from 1 to 64
@@ -205,6 +206,7 @@ export function setNumThreads(n: number): void {
 
 /** Returns how many threads compute, the calling thread included; 1 where workers are impossible. See setNumThreads. */
 export function getNumThreads(): number {
+  dropEndedPool();
   usable ??= canThread();
   threads ??= Math.min(availableCpus(), MAX_THREADS);
   return usable ? threads : 1;
@@ -212,21 +214,34 @@ export function getNumThreads(): number {
 
 /** Returns the pool in use, and starts one if there is none; null where the calling thread computes alone. */
 export function poolFor(module: CompiledKernels): Pool | null {
-  if (pool?.ended === true) {
-    // A platform that ends workers before they start would do so again.
-    if (pool.started === 0) usable = false;
-    pool.stop();
-    pool = null;
-  }
-  if (pool === null && getNumThreads() > 1) {
+  if (getNumThreads() > 1 && pool === null) {
     try {
       pool = new Pool(module, wasmMemory, getNumThreads() - 1);
     } catch {
-      // A permission or policy forbids workers: proceed as on a platform without them.
-      usable = false;
+      proceedAlone();
     }
   }
   return pool;
+}
+
+/** Forgets a pool of which a worker has ended. The next call starts a new one, unless no worker of the old one had started. */
+function dropEndedPool(): void {
+  if (pool?.ended !== true) return;
+  // A platform that ends workers before they start would do so again.
+  if (pool.started === 0) proceedAlone();
+  pool.stop();
+  pool = null;
+}
+
+/** Proceeds as on a platform without workers, where a permission or a policy forbids them. Says so once: it costs speed, not results. */
+function proceedAlone(): void {
+  usable = false;
+  if (hasWarned) return;
+  hasWarned = true;
+  console.warn(
+    'chainrule: no worker thread could start, so one thread computes. A Content-Security-Policy must allow worker-src blob:, ' +
+      "Node's permission model --allow-worker; setNumThreads(1) does without workers",
+  );
 }
 
 /** Runs all chunks of a kernel on all threads; see Pool.run. */
