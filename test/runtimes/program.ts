@@ -1,0 +1,50 @@
+/**
+ * The program that test/runtimes/runtimes.test.ts runs on each runtime.
+ */
+import { getNumThreads, manualSeed, rand, randint, scoped } from '../../src/index.ts';
+import * as nn from '../../src/nn/index.ts';
+import * as F from '../../src/nn/functional.ts';
+import * as optim from '../../src/optim/index.ts';
+
+export interface Trained {
+  /** The SHA-256 of the bytes of all weights and statistics. */
+  readonly digest: string;
+  readonly threads: number;
+}
+
+function block(from: number, to: number): nn.Layer[] {
+  return [
+    new nn.Conv2d(from, to, 3, { padding: 1, bias: false }),
+    new nn.BatchNorm2d(to),
+    new nn.ReLU(),
+    new nn.SqueezeExcite(to, { reduction: 4 }),
+  ];
+}
+
+/** Trains a small SE-CNN for 20 steps on random images; it yields to the event loop, where browsers start workers. */
+export async function run(): Promise<Trained> {
+  manualSeed(5);
+  const head = [
+    new nn.AdaptiveAvgPool2d(1),
+    new nn.Flatten(),
+    new nn.Dropout(0.2),
+    new nn.Linear(32, 32),
+    new nn.GELU(),
+    new nn.Linear(32, 10),
+  ];
+  const model = new nn.Sequential(...block(3, 16), new nn.MaxPool2d(2), ...block(16, 32), ...head);
+  const optimizer = new optim.AdamW(model.parameters(), { lr: 0.01, weightDecay: 0.01 });
+  for (const _ of scoped(20)) {
+    const x = rand([16, 3, 16, 16]);
+    const y = randint(0, 10, [16]);
+    const loss = F.crossEntropy(model.forward(x), y);
+    optimizer.zeroGrad();
+    loss.backward();
+    optimizer.step();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  const tensors = Object.values(model.stateDict()).map((t) => t.data());
+  const bytes = tensors.flatMap((t) => [...new Uint8Array(t.buffer, t.byteOffset, t.byteLength)]);
+  const hash = await crypto.subtle.digest('SHA-256', Uint8Array.from(bytes));
+  return { digest: Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join(''), threads: getNumThreads() };
+}

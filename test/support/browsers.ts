@@ -1,0 +1,148 @@
+/**
+ * Runs a program of the tests in browsers: in a page or in its worker.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Rollup } from 'vite';
+
+export interface Browser {
+  readonly name: string;
+  /** Undefined where the browser is not installed. */
+  readonly path: string | undefined;
+  /** Whether its isolated pages have SharedArrayBuffer. */
+  readonly canShare: boolean;
+  readonly args: (profile: string) => string[];
+}
+
+/** Returns the first path that is there: that of the variable, or one of the usual ones. */
+function installed(variable: string, ...usual: string[]): string | undefined {
+  return [process.env[variable] ?? '', ...usual].find((path) => path !== '' && existsSync(path));
+}
+
+const WEBKIT_FOLDERS = ['webkit2gtk-4.1', 'webkitgtk-6.0'].map((name) => `/usr/lib/x86_64-linux-gnu/${name}`);
+
+/** WebKitGTK's MiniBrowser needs a display, for which Xvfb stands in. */
+export const BROWSERS: readonly Browser[] = [
+  {
+    name: 'Chromium',
+    path: installed('CHROMIUM', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'),
+    canShare: true,
+    args: (profile) => ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${profile}`],
+  },
+  {
+    name: 'Firefox',
+    path: installed('FIREFOX', '/usr/bin/firefox', '/usr/bin/firefox-esr'),
+    canShare: true,
+    args: (profile) => ['--headless', '--no-remote', '--profile', profile],
+  },
+  {
+    name: 'WebKitGTK',
+    path: installed('MINIBROWSER', ...WEBKIT_FOLDERS.map((folder) => `${folder}/MiniBrowser`)),
+    canShare: false,
+    args: () => [],
+  },
+];
+
+/** How a program is loaded. */
+export interface Visit {
+  /** In a worker of the page, not on its main thread. */
+  readonly worker: boolean;
+  /** Cross-origin isolated. */
+  readonly isolated: boolean;
+  /** The Content-Security-Policy of the page and of its worker. */
+  readonly policy?: string;
+}
+
+const PAGE = `<!doctype html><script type="module">
+  const send = (body) => fetch('/result', { method: 'POST', body: JSON.stringify(body) });
+  if (new URLSearchParams(location.search).has('worker')) {
+    const worker = new Worker('./worker.js', { type: 'module' });
+    worker.onmessage = (e) => send(e.data);
+    worker.onerror = (e) => send({ error: e.message });
+  } else send(await (await import('./bundle.js')).run());
+</script>`;
+
+const WORKER = "import { run } from './bundle.js'; postMessage(await run());";
+
+/** Bundles a file of test/ for browsers and other runtimes; returns the code of an ECMAScript module. */
+export async function bundle(file: string): Promise<string> {
+  const entry = fileURLToPath(new URL(`../${file}`, import.meta.url));
+  const made = await build({
+    configFile: false,
+    logLevel: 'error',
+    build: { write: false, lib: { entry, formats: ['es'], fileName: 'bundle' } },
+  });
+  return ((made as Rollup.RollupOutput[])[0]!.output[0] as Rollup.OutputChunk).code;
+}
+
+/** Serves one program, whose export `run` returns a promise of what it has to report. */
+export class Pages {
+  readonly #server: Server;
+  #headers: Readonly<Record<string, string>> = {};
+  #received: (text: string) => void = () => {};
+
+  /** Serves a bundle on a free port of this machine. */
+  static async serve(code: string): Promise<Pages> {
+    const pages = new Pages(code);
+    await new Promise<void>((resolve) => pages.#server.listen(0, '127.0.0.1', resolve));
+    return pages;
+  }
+
+  private constructor(code: string) {
+    const files: Readonly<Record<string, readonly [type: string, text: string]>> = {
+      '/': ['text/html', PAGE],
+      '/worker.js': ['text/javascript', WORKER],
+      '/bundle.js': ['text/javascript', code],
+    };
+    this.#server = createServer((request, response) => {
+      const { pathname } = new URL(request.url!, 'http://localhost');
+      if (pathname === '/result') {
+        let body = '';
+        request.on('data', (text) => (body += text));
+        request.on('end', () => {
+          response.end();
+          this.#received(body);
+        });
+        return;
+      }
+      const file = files[pathname];
+      if (file === undefined) return response.writeHead(404).end();
+      return response.writeHead(200, { 'Content-Type': file[0], ...this.#headers }).end(file[1]);
+    });
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+
+  /** Opens the program in a browser and returns what it reports. */
+  async visit({ path, args }: Browser, { worker, isolated, policy }: Visit): Promise<unknown> {
+    const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+    this.#headers = { ...(isolated ? isolation : {}), ...(policy === undefined ? {} : { 'Content-Security-Policy': policy }) };
+    const profile = mkdtempSync(join(tmpdir(), 'browser-'));
+    const report = new Promise<string>((resolve) => (this.#received = resolve));
+    const url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/${worker ? '?worker' : ''}`;
+    const needsDisplay = path!.endsWith('MiniBrowser') && process.env.DISPLAY === undefined;
+    const command = [...(needsDisplay ? ['xvfb-run', '-a'] : []), path!, ...args(profile), url];
+    const env = { ...process.env, HOME: profile, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1' };
+    // Detached, so that the browser's processes form a group that can be killed as a whole. They write to the profile until the
+    // last of them has ended.
+    const browser = spawn(command[0]!, command.slice(1), { stdio: 'ignore', detached: true, env });
+    const failed = new Promise<never>((_, reject) => browser.once('error', reject));
+    const ended = new Promise((resolve) => browser.once('exit', resolve));
+    try {
+      return JSON.parse(await Promise.race([report, failed]));
+    } finally {
+      if (browser.pid !== undefined) {
+        process.kill(-browser.pid, 'SIGKILL');
+        await ended;
+      }
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
+    }
+  }
+}
