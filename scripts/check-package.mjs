@@ -1,6 +1,7 @@
 // Checks the package as others will get it: packs it, weighs and lints the tarball, and installs it offline in a throwaway project,
 // which must print no warning. Looks at the installed files: the links of the documents, the maps that lead to the sources, the
 // manifest's paths. Runs the README's example in JavaScript by import and by require, and in TypeScript against the packed declarations.
+// Compiles CommonJS against the declarations, and all entries with the older compilers that TYPESCRIPTS names (a list of their folders).
 // Looks at the names and lines that errors and stacks show. Bundles programs for the browser, weighs them, and looks at what got in.
 //
 //   npm run check:package
@@ -8,7 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'vite';
@@ -237,6 +238,58 @@ const BUNDLES = [
   },
 ];
 
+/**
+ * The declarations name no type that TypeScript 5.4 lacks: typed arrays are generic from 5.7 on, where skipLibCheck: false also reports them.
+ */
+function checkOldTypes(folder, files) {
+  const faults = [];
+  for (const file of files.filter((f) => f.endsWith('.d.ts') && f.startsWith('dist/'))) {
+    const code = readFileSync(join(folder, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+    const generic = /\b(?:(?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array|DataView|Buffer)</.exec(code);
+    if (generic !== null) faults.push(`${file}: ${generic[0]}…>, which TypeScript 5.4 does not know`);
+  }
+  report('no generic typed arrays in the declarations', faults);
+}
+
+/** All entries, with no library file left unchecked, by each compiler that TYPESCRIPTS names. */
+function checkOldCompilers(project, compilerOptions) {
+  const folders = (process.env.TYPESCRIPTS ?? '').split(delimiter).filter((folder) => folder !== '');
+  if (folders.length === 0) process.stdout.write('--  older compilers: TYPESCRIPTS names none\n');
+  const resolutions = { nodenext: 'nodenext', esnext: 'bundler' };
+  for (const folder of folders) {
+    const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    for (const [module, moduleResolution] of Object.entries(resolutions)) {
+      const options = { ...compilerOptions, target: 'es2022', module, moduleResolution, skipLibCheck: false };
+      writeFileSync(join(project, 'tsconfig.old.json'), JSON.stringify({ compilerOptions: options, files: ['surface.ts'] }));
+      node(`all entries with TypeScript ${version}, ${moduleResolution}`, join(folder, 'bin/tsc'), ['-p', 'tsconfig.old.json'], project);
+    }
+  }
+}
+
+/** CommonJS type-checks as README.md says: import and require under nodenext, a dynamic import alone under node16. */
+function checkCommonJs(project, compilerOptions) {
+  const required =
+    "import { tensor } from 'chainrule';\nimport nn = require('chainrule/nn');\nexport const y = new nn.Linear(1, 1).forward(tensor([[1]]));\n";
+  const imported = "export const y = async () => (await import('chainrule')).tensor([1]);\n";
+  writeFileSync(join(project, 'required.cts'), required);
+  writeFileSync(join(project, 'imported.cts'), imported);
+  const tsc = (module, file) => {
+    writeFileSync(join(project, 'tsconfig.cjs.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, module }, files: [file] }));
+    return spawnSync(process.execPath, [bin('typescript/bin/tsc'), '-p', 'tsconfig.cjs.json'], { cwd: project, encoding: 'utf8' }).stdout;
+  };
+  const faults = [
+    ['nodenext', 'required.cts', []],
+    ['nodenext', 'imported.cts', []],
+    ['node16', 'imported.cts', []],
+    ['node16', 'required.cts', ['TS1479', 'TS1471']],
+  ].flatMap(([module, file, expected]) => {
+    const printed = tsc(module, file);
+    const got = [...printed.matchAll(/error (TS\d+)/g)].map((m) => m[1]);
+    return got.join() === expected.join() ? [] : [`${file} under ${module}: expected the errors [${expected}], got:\n${printed}`];
+  });
+  report('CommonJS against the declarations', faults);
+}
+
 /** The one entry that needs a package, with that package beside it. */
 function checkTesting(project, compilerOptions) {
   for (const name of ['fast-check', 'pure-rand']) symlinkSync(bin(name), join(project, 'node_modules', name), 'junction');
@@ -301,6 +354,9 @@ async function check(temp) {
   if (new Set(printed).size !== 1) throw new Error(`the example printed different things:\n${printed.join('\n')}`);
   node('README example against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.json'], project);
   node('all entries against the declarations', bin('typescript/bin/tsc'), ['-p', 'tsconfig.surface.json'], project);
+  checkOldTypes(installed, files);
+  checkOldCompilers(project, plain.compilerOptions);
+  checkCommonJs(project, plain.compilerOptions);
   checkTesting(project, options);
   checkNames(
     project,

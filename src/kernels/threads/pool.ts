@@ -31,7 +31,7 @@ const WAITS = 10;
 
 export class Pool {
   /** The control block. */
-  readonly control = new Int32Array(new SharedArrayBuffer(4 * (CONTROL.workers + CONTROL.workerSize * MAX_THREADS)));
+  readonly control: Int32Array = new Int32Array(new SharedArrayBuffer(4 * (CONTROL.workers + CONTROL.workerSize * MAX_THREADS)));
   readonly #stop: (() => void)[] = [];
   readonly #threads: number;
   #ended = false;
