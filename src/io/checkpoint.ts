@@ -54,7 +54,7 @@ interface CheckpointJson {
  * @example saveCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }, { step })
  */
 export function saveCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, extra?: unknown): void {
-  writeFileAtomic(path, encodePieces(...contentOf(record, extra)));
+  writeFileAtomic(path, encodePieces(...checkpointContent(record, extra)));
 }
 
 /**
@@ -71,11 +71,11 @@ export function loadCheckpoint(path: string, record: Readonly<Record<string, Sta
 
 /** Returns the bytes of the file that saveCheckpoint writes, for platforms without files. */
 export function checkpointToBytes(record: Readonly<Record<string, Stateful>>, extra?: unknown): Uint8Array {
-  return encodeSafetensors(...contentOf(record, extra));
+  return encodeSafetensors(...checkpointContent(record, extra));
 }
 
 /** Returns the entries and the metadata of the file. */
-function contentOf(
+function checkpointContent(
   record: Readonly<Record<string, Stateful>>,
   extra: unknown,
 ): [entries: (readonly [string, SafetensorsEntry])[], metadata: [string, string][]] {
