@@ -426,7 +426,8 @@ describe('an operation of a user’s own', () => {
   });
 });
 
-test('a plain loop does not warn about the garbage collector', () => {
+// Checked memory keeps freed blocks in a quarantine, so its memory grows.
+test.skipIf(process.env.CHAINRULE_CHECKED_MEMORY === '1')('a plain loop neither grows the memory nor warns', () => {
   const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
   const pages = memory().pages;
   for (let i = 0; i < 3000; i++) F.layerNorm(x, 3).dispose();
