@@ -20,7 +20,7 @@ const once = [
 const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
 
 // Run again on checked memory: redzones, poisoned memory and a quarantine. Left out are tests of the memory's size, which the quarantine
-// changes, and long chains and finite differences in large nets, which take minutes with it.
+// changes, and long chains, repeated calls and finite differences in large nets, which take long with it.
 const onCheckedMemory = {
   include: [
     'test/autograd/**/*.test.ts',
@@ -29,7 +29,7 @@ const onCheckedMemory = {
     'test/inspect/looking.test.ts',
     'test/kernels/{fused,fusion,pooling,products}.test.ts',
   ],
-  exclude: ['out-of-memory', 'scoped-loops', 'whole-nets'].map((name) => `test/autograd/${name}.test.ts`),
+  exclude: ['out-of-memory', 'scoped-loops', 'temporaries', 'whole-nets'].map((name) => `test/autograd/${name}.test.ts`),
   testNamePattern: /^(?!.*(a chain of|can have arguments))/,
 };
 
