@@ -33,7 +33,7 @@ function page(folder: RunFolder, results: readonly Result[], data: Data): Html {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${headline(results)}</title>
-<style>${packageFile('uplot/dist/uPlot.min.css')}${ownFile('style.css')}</style>
+<style>${packageFile('uplot/dist/uPlot.min.css')}${ownFile('colors.css')}${ownFile('style.css')}</style>
 </head>
 <body>
 <main>
