@@ -15,6 +15,7 @@ const once = [
   'test/docs.test.ts',
   'test/threads.test.ts',
   'test/browser.test.ts',
+  'test/playground/**',
   'test/realms.test.ts',
 ];
 const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);

@@ -120,6 +120,14 @@ describe('layers', () => {
       .filter((i) => !(i.file.startsWith('bench/') && /^(src\/(kernels|core)|examples\/cifar-like)\//.test(i.target!)));
     expect(wrong.map(show)).toEqual([]);
   });
+
+  test('the playground imports the public surface, its own files and the main example', () => {
+    const fine = (i: Import): boolean => /^(playground|examples\/cifar-like)\//.test(i.target!);
+    const wrong = filesUnder('playground')
+      .flatMap((f) => importsOf(f))
+      .filter((i) => i.target !== null && !fine(i));
+    expect(wrong.map(show)).toEqual([]);
+  });
 });
 
 /** Import cycles, each as the files along it. */

@@ -1,0 +1,18 @@
+/**
+ * The page's only script. It runs in the page, which it builds, and in the page's workers.
+ */
+import { graphPanel } from './graph/panel.ts';
+import { startPage } from './page.ts';
+import type { WorkerProgram, WorkerScope } from './workers.ts';
+
+const panels = [graphPanel];
+
+/** The programs of workers by name. */
+const programs: Readonly<Record<string, WorkerProgram>> = {};
+
+if (typeof document === 'undefined') {
+  const scope = globalThis as unknown as WorkerScope & { readonly name: string };
+  programs[scope.name]!(scope);
+} else {
+  startPage(document.getElementById('root')!, panels);
+}

@@ -1,0 +1,90 @@
+/**
+ * A line chart, drawn by uPlot in the colours of the page.
+ */
+import uPlot from 'uplot';
+import { h } from './dom.ts';
+import { color, onThemeChange } from './theme.ts';
+
+export interface Series {
+  readonly label: string;
+  /** A colour of the style sheet, such as `se`. */
+  readonly color: string;
+  /** Dots without a line. Default: a line. */
+  readonly dots?: boolean;
+}
+
+export interface LineChartOptions {
+  readonly title: string;
+  /** What the horizontal axis counts. */
+  readonly x: string;
+  readonly series: readonly Series[];
+  /** A logarithmic axis. Default: both linear. */
+  readonly log?: { readonly x?: boolean; readonly y?: boolean };
+  /** The range of the vertical axis for data between `low` and `high`. Default: that of uPlot. */
+  readonly range?: (low: number, high: number) => [number, number];
+  /** In pixels. Default 200. */
+  readonly height?: number;
+}
+
+/** A number for each position on the horizontal axis; null: none. */
+export type Samples = readonly (number | null)[];
+
+export interface LineChart {
+  readonly element: HTMLElement;
+  /** Shows these samples: the positions, then one list for each series. `description` says in words what the chart shows. */
+  readonly update: (x: readonly number[], samples: readonly Samples[], description: string) => void;
+}
+
+export function lineChart(options: LineChartOptions): LineChart {
+  const holder = h('div', { class: 'chart', role: 'img', 'aria-label': options.title });
+  let data: uPlot.AlignedData = [[], ...options.series.map(() => [])];
+  let chart: uPlot | null = null;
+  const draw = (): void => {
+    if (holder.clientWidth === 0) return;
+    chart?.destroy();
+    chart = new uPlot(chartOptions(options, holder.clientWidth), data, holder);
+  };
+  onThemeChange(draw);
+  new ResizeObserver(() => {
+    if (chart === null) draw();
+    else if (holder.clientWidth > 0) chart.setSize({ width: holder.clientWidth, height: options.height ?? 200 });
+  }).observe(holder);
+  return {
+    element: h('figure', { class: 'panel-figure' }, h('figcaption', {}, options.title), holder),
+    update: (x, samples, description) => {
+      data = [[...x], ...samples.map((s) => [...s])];
+      holder.setAttribute('aria-label', `${options.title}: ${description}`);
+      chart?.setData(data);
+    },
+  };
+}
+
+function chartOptions({ x, series, log = {}, range, height = 200 }: LineChartOptions, width: number): uPlot.Options {
+  const axis = { stroke: color('muted'), ticks: { stroke: color('rule'), size: 5 }, grid: { stroke: color('rule'), width: 1 } };
+  // 3 is uPlot.Scale.Distr.Logarithmic, a constant enum, which isolated modules cannot read.
+  const logarithmic: uPlot.Scale = { distr: 3, log: 10 };
+  return {
+    width,
+    height,
+    scales: {
+      x: { time: false, ...(log.x ? logarithmic : {}) },
+      y: { ...(log.y ? logarithmic : {}), ...(range ? { range: (_: uPlot, low: number, high: number) => range(low, high) } : {}) },
+    },
+    axes: [
+      { ...axis, label: x, labelSize: 18, size: 34 },
+      { ...axis, size: 52 },
+    ],
+    series: [
+      { label: x },
+      ...series.map((s) => ({
+        label: s.label,
+        stroke: color(s.color),
+        width: s.dots ? 0 : 1.5,
+        spanGaps: true,
+        points: { show: s.dots === true, size: 7, fill: color(s.color) },
+      })),
+    ],
+    legend: { show: series.length > 1 },
+    cursor: { drag: { x: false, y: false } },
+  };
+}

@@ -1,0 +1,78 @@
+// Builds the playground: one self-contained file, site/dist/playground.html.
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { rolldown } from 'rolldown';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const read = (path) => readFile(join(root, path), 'utf8');
+
+/** The entries of the package, as the page imports them. */
+const alias = {
+  'chainrule/nn/functional': join(root, 'src/nn/functional.ts'),
+  'chainrule/nn': join(root, 'src/nn/index.ts'),
+  'chainrule/optim': join(root, 'src/optim/index.ts'),
+  'chainrule/data': join(root, 'src/data/index.ts'),
+  'chainrule/io': join(root, 'src/io/index.ts'),
+  chainrule: join(root, 'src/index.ts'),
+};
+
+/** Returns the text of the page. */
+export async function playgroundPage() {
+  const [template, script, style] = await Promise.all([read('playground/index.html'), bundle(), styleSheet()]);
+  const parts = { policy: policy(script, style), script, style };
+  // A function, as `$&` in a script must not be read as a pattern.
+  return template.replace(/\{\{(\w+)\}\}/g, (_, name) => parts[name]);
+}
+
+/** Writes the page and returns its path. */
+export async function buildPlayground() {
+  const page = await playgroundPage();
+  const path = join(root, 'site/dist/playground.html');
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, page);
+  return { path, bytes: page.length, packed: gzipSync(page).length };
+}
+
+async function bundle() {
+  const build = await rolldown({
+    cwd: root,
+    input: join(root, 'playground/main.ts'),
+    platform: 'browser',
+    resolve: { alias },
+    transform: { target: 'es2022' },
+  });
+  const { output } = await build.generate({ format: 'iife', minify: true, comments: { legal: false, jsdoc: false, annotation: false } });
+  await build.close();
+  if (output.length !== 1) throw new Error(`the playground must be one file, got ${output.map((file) => file.fileName).join(', ')}`);
+  // Neither may end the element that holds the script, or hide its end.
+  return output[0].code.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
+}
+
+async function styleSheet() {
+  const chart = await readFile(require.resolve('uplot/dist/uPlot.min.css'), 'utf8');
+  return [chart, await read('examples/cifar-like/report/colors.css'), await read('playground/style.css')].join('\n');
+}
+
+/** Returns the page's Content-Security-Policy: its own script and style, WebAssembly, workers from its own script, and no network. */
+function policy(script, style) {
+  const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  return [
+    "default-src 'none'",
+    `script-src ${hash(script)} 'wasm-unsafe-eval'`,
+    `style-src ${hash(style)}`,
+    'worker-src blob:',
+    'img-src data: blob:',
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { path, packed } = await buildPlayground();
+  process.stdout.write(`${path}: ${(packed / 1000).toFixed(0)} kB gzipped\n`);
+}
