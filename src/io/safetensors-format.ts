@@ -10,11 +10,12 @@
  */
 import type { ArrayData } from '../core/array-data.ts';
 import { bytesOf } from '../core/bytes.ts';
-import { checkDType, type DType, type ElementArray, newArray } from '../core/dtype.ts';
+import { checkDType, type DType, newArray } from '../core/dtype.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
 import { brief } from '../core/text.ts';
+import { ELEMENT_TYPES, readElements } from './element-types.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
 
 /** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit integers, PyTorch's type of `num_batches_tracked`. */
@@ -44,29 +45,6 @@ const SPACE = 0x20;
 
 /** The stored type of each dtype. */
 const STORED_TYPES: Record<DType, string> = { float32: 'F32', float64: 'F64', int32: 'I32', bool: 'BOOL' };
-
-/** How to read a stored type: bytes per element, the resulting dtype, and a function for one element. Without it, bytes are copied. */
-interface Reader {
-  readonly size: number;
-  readonly dtype: DType;
-  readonly read?: (view: DataView, at: number) => number;
-}
-
-const READERS = new Map<string, Reader>([
-  ['F32', { size: 4, dtype: 'float32' }],
-  ['F64', { size: 8, dtype: 'float64' }],
-  ['I32', { size: 4, dtype: 'int32' }],
-  ['BOOL', { size: 1, dtype: 'bool' }],
-  ['F16', { size: 2, dtype: 'float32', read: (view, at) => fromHalf(view.getUint16(at, true)) }],
-  ['BF16', { size: 2, dtype: 'float32', read: (view, at) => fromBits(view.getUint16(at, true) << 16) }],
-  ['U8', { size: 1, dtype: 'int32', read: (view, at) => view.getUint8(at) }],
-  ['I8', { size: 1, dtype: 'int32', read: (view, at) => view.getInt8(at) }],
-  ['U16', { size: 2, dtype: 'int32', read: (view, at) => view.getUint16(at, true) }],
-  ['I16', { size: 2, dtype: 'int32', read: (view, at) => view.getInt16(at, true) }],
-  ['U32', { size: 4, dtype: 'int32', read: (view, at) => view.getUint32(at, true) }],
-  ['I64', { size: 8, dtype: 'int32', read: (view, at) => view.getInt32(at + 4, true) * 2 ** 32 + view.getUint32(at, true) }],
-  ['U64', { size: 8, dtype: 'int32', read: (view, at) => view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true) }],
-]);
 
 /** The stored types that exist, but that no dtype can represent, and their bits per element. */
 const UNSUPPORTED_BITS = new Map([
@@ -289,9 +267,9 @@ function checkOffsets(entries: Map<string, StoredEntry>, length: number, fail: F
 
 /** Checks that the tensor's type exists and that its elements take the bytes that the offsets span. */
 function checkSpan({ dtype, shape, offsets: [begin, end] }: StoredEntry, fail: Fail): void {
-  const reader = READERS.get(dtype);
+  const reader = ELEMENT_TYPES.get(dtype);
   const bits = reader === undefined ? UNSUPPORTED_BITS.get(dtype) : 8 * reader.size;
-  if (bits === undefined) return fail(`dtype ${brief(dtype)} is unknown (expected ${[...READERS.keys()].join(', ')})`);
+  if (bits === undefined) return fail(`dtype ${brief(dtype)} is unknown (expected ${[...ELEMENT_TYPES.keys()].join(', ')})`);
   let count = 1n;
   for (const size of shape) {
     count *= BigInt(size);
@@ -304,53 +282,15 @@ function checkSpan({ dtype, shape, offsets: [begin, end] }: StoredEntry, fail: F
 
 /** Decodes a tensor, or returns the reason why no dtype can represent it. */
 function decodeEntry({ dtype: type, shape }: StoredEntry, bytes: Uint8Array, fail: Fail): ArrayData | string {
-  const reader = READERS.get(type);
-  if (reader === undefined) return `dtype ${type} is not supported (expected ${[...READERS.keys()].join(', ')})`;
+  const reader = ELEMENT_TYPES.get(type);
+  if (reader === undefined) return `dtype ${type} is not supported (expected ${[...ELEMENT_TYPES.keys()].join(', ')})`;
   if (shape.length > MAX_DIMS) return `it has ${shape.length} dims, at most ${MAX_DIMS} are supported`;
-  const { size, dtype, read } = reader;
+  const { size, dtype } = reader;
   const count = bytes.length / size;
   if (count > MAX_ELEMENTS) return `shape ${shapeText(shape)} has ${count} elements, at most ${MAX_ELEMENTS} fit`;
-  const data = newArray(dtype, count);
-  if (read) {
-    const misfit = readElements(bytes, size, read, data);
-    if (misfit !== null) return `element ${misfit.at}: ${type} ${misfit.value} does not fit int32`;
-  } else {
-    new Uint8Array(data.buffer).set(bytes);
-  }
+  const data = readElements(reader, bytes);
+  if (typeof data === 'string') return data;
   const notBool = dtype === 'bool' ? data.findIndex((v) => v > 1) : -1;
   if (notBool >= 0) fail(`element ${notBool}: expected 0 or 1, got ${data[notBool]}`);
   return { data, shape, dtype };
-}
-
-/** Reads every element with `read`. Stops at a value that does not fit int32 and returns it. */
-function readElements(
-  bytes: Uint8Array,
-  size: number,
-  read: (view: DataView, at: number) => number,
-  out: ElementArray,
-): { readonly at: number; readonly value: number } | null {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let i = 0; i < out.length; i++) {
-    const value = read(view, i * size);
-    out[i] = value;
-    if (out instanceof Int32Array && out[i] !== value) return { at: i, value };
-  }
-  return null;
-}
-
-const bits = new DataView(new ArrayBuffer(4));
-
-/** Returns the float32 with these 32 bits. */
-function fromBits(word: number): number {
-  bits.setInt32(0, word);
-  return bits.getFloat32(0);
-}
-
-/** Returns the value of an IEEE 754 half: sign, 5 bits of exponent, 10 of fraction. */
-function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
