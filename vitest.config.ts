@@ -7,6 +7,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 // once. Comparisons of the two run again with every call shared among threads.
 const once = [
   'test/kernels/**',
+  'test/interop/**',
   'test/scripts/**',
   'test/runtimes/**',
   'test/inspect/looking.test.ts',
@@ -39,7 +40,7 @@ export default defineConfig({
     alias: [
       { find: /^chainrule$/, replacement: src('index.ts') },
       { find: /^chainrule\/nn\/functional$/, replacement: src('nn/functional.ts') },
-      { find: /^chainrule\/(nn|optim|data|io|testing)$/, replacement: src('$1/index.ts') },
+      { find: /^chainrule\/(nn|optim|data|io|interop|testing)$/, replacement: src('$1/index.ts') },
     ],
   },
   test: {

@@ -2,9 +2,12 @@
  * A valid call of every public function and class, and which of its arguments are tensors or options. Tests replace these
  * arguments by what is wrong, and compare the names with the exports.
  */
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as chainrule from 'chainrule';
 import { ones, tensor, type Tensor } from 'chainrule';
 import * as data from 'chainrule/data';
+import * as interop from 'chainrule/interop';
 import * as io from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
@@ -280,6 +283,20 @@ const IO: Calls = {
   tensorsToBytes: takes(1, () => [{ t: x() }]),
 };
 
+/** Bytes of a .npz file without arrays: an empty zip file. */
+const emptyNpz = (): Uint8Array => Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<number>(18).fill(0)]);
+
+const INTEROP: Calls = {
+  loadNpy: plain(() => ['/nonexistent']),
+  loadNpz: takes(1, () => ['/nonexistent']),
+  npyFromBytes: plain(() => [interop.npyToBytes(x()), 'file']),
+  npyToBytes: plain(() => [x()], [0]),
+  npzFromBytes: takes(2, () => [emptyNpz(), 'file']),
+  npzToBytes: takes(1, () => [{ t: x() }]),
+  saveNpy: plain(() => ['/nonexistent/x.npy', x()], [1]),
+  saveNpz: takes(2, () => [join(tmpdir(), 'chainrule-public-calls.npz'), { t: x() }]),
+};
+
 const sample = (): testing.TensorSample =>
   new testing.TensorSample({
     dtype: 'float64',
@@ -330,6 +347,7 @@ export const HOMES: readonly Home[] = [
     // The last argument of saveCheckpoint and checkpointToBytes is any value. The others read and write bytes.
     without: ['checkpointToBytes', 'decodeSafetensors', 'encodeSafetensors', 'readBytes', 'saveCheckpoint', 'writeFileAtomic'],
   },
+  { home: 'interop', exports: interop, calls: INTEROP, without: [] },
   { home: 'testing', exports: testing, calls: TESTING, without: ['TensorSample'] },
 ];
 
