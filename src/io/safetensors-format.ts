@@ -238,6 +238,9 @@ function headerText(bytes: Uint8Array, fail: Fail): { text: string; start: numbe
   if (bytes.length < 8) fail(`expected at least 8 bytes, got ${bytes.length}; the file is truncated`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+  if (bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3) {
+    fail('it is a zip file, no safetensors file; loadTorch of chainrule/interop reads those of torch.save');
+  }
   if (length > MAX_HEADER) fail(`header length: expected at most ${MAX_HEADER} bytes, got ${length}; this is no safetensors file`);
   if (length > bytes.length - 8) fail(`header: expected ${length} bytes, got ${bytes.length - 8}; the file is truncated`);
   try {

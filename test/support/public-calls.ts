@@ -289,6 +289,8 @@ const emptyNpz = (): Uint8Array => Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<n
 const INTEROP: Calls = {
   loadNpy: plain(() => ['/nonexistent']),
   loadNpz: takes(1, () => ['/nonexistent']),
+  loadTorch: plain(() => ['/nonexistent']),
+  loadTorchStateDict: takes(1, () => ['/nonexistent']),
   npyFromBytes: plain(() => [interop.npyToBytes(x()), 'file']),
   npyToBytes: plain(() => [x()], [0]),
   npzFromBytes: takes(2, () => [emptyNpz(), 'file']),
