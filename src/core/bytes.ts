@@ -17,3 +17,19 @@ function remedyFor(value: unknown): string {
   if (typeof value === 'string') return '; encode it with new TextEncoder().encode(text)';
   return Array.isArray(value) ? '; write Uint8Array.from(numbers)' : '';
 }
+
+/** Returns the bytes of all pieces, one after the other, in one array. */
+export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(lengthOf(pieces));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
+
+/** Returns how many bytes all pieces have. */
+export function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0);
+}

@@ -5,13 +5,13 @@
  * all is read, so that a damaged file leaves none.
  */
 import { checkTensors, isTensor, scope, type Tensor } from '../autograd/index.ts';
-import { bytesOf } from '../core/bytes.ts';
+import { bytesOf, joinBytes } from '../core/bytes.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from '../io/index.ts';
 import { decodeNpy, encodeNpy, failIn, type StoredArray, toTensor } from './npy.ts';
-import { joined, readZip, unpack, writeZip } from './zip.ts';
+import { readZip, unpack, writeZip } from './zip.ts';
 
 /** Options of loadNpz and npzFromBytes. */
 export interface LoadNpzOptions {
@@ -61,7 +61,7 @@ export function saveNpz(path: string, tensors: Readonly<Record<string, Tensor>>,
 
 /** Returns the bytes of the file that saveNpz writes. */
 export function npzToBytes(tensors: Readonly<Record<string, Tensor>>, options: NpzOptions = {}): Promise<Uint8Array> {
-  return write('npzToBytes', tensors, options).then(joined);
+  return write('npzToBytes', tensors, options).then(joinBytes);
 }
 
 function readNames(op: string, options: LoadNpzOptions): readonly string[] | null {

@@ -3,6 +3,7 @@
  *
  * Stored and deflated members, and the 64-bit extension. Reading is strict: sizes, checks and both copies of each name must agree.
  */
+import { joinBytes, lengthOf } from '../core/bytes.ts';
 import { crc32 } from './crc.ts';
 
 /** Throws a FileError about what is wrong with the file. */
@@ -219,22 +220,7 @@ export async function writeZip(inputs: readonly ZipInput[], compressed: boolean)
 async function deflate(content: Uint8Array): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   for await (const piece of throughStream(content, new CompressionStream('deflate-raw'))) pieces.push(piece);
-  return joined(pieces);
-}
-
-/** Returns the bytes of all pieces in one array. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(lengthOf(pieces));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
-}
-
-function lengthOf(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.length, 0);
+  return joinBytes(pieces);
 }
 
 interface Entry {

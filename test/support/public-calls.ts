@@ -287,6 +287,7 @@ const IO: Calls = {
 const emptyNpz = (): Uint8Array => Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<number>(18).fill(0)]);
 
 const INTEROP: Calls = {
+  SummaryWriter: takes(1, () => [join(tmpdir(), 'chainrule-public-calls')]),
   loadNpy: plain(() => ['/nonexistent']),
   loadNpz: takes(1, () => ['/nonexistent']),
   loadTorch: plain(() => ['/nonexistent']),
