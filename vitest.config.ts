@@ -8,6 +8,7 @@ const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, imp
 const once = [
   'test/kernels/**',
   'test/interop/**',
+  'test/train/**',
   'test/scripts/**',
   'test/runtimes/**',
   'test/inspect/looking.test.ts',
@@ -40,7 +41,7 @@ export default defineConfig({
     alias: [
       { find: /^chainrule$/, replacement: src('index.ts') },
       { find: /^chainrule\/nn\/functional$/, replacement: src('nn/functional.ts') },
-      { find: /^chainrule\/(nn|optim|data|io|interop|testing)$/, replacement: src('$1/index.ts') },
+      { find: /^chainrule\/(nn|optim|data|io|train|interop|testing)$/, replacement: src('$1/index.ts') },
     ],
   },
   test: {

@@ -38,6 +38,7 @@ describe('a platform that forbids the environment has the defaults', () => {
     () => import('../../src/optim/index.ts'),
     () => import('../../src/data/index.ts'),
     () => import('../../src/io/index.ts'),
+    () => import('../../src/train/index.ts'),
     () => import('../../src/interop/index.ts'),
     () => import('../../src/testing/index.ts'),
   ];

@@ -13,6 +13,7 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import * as testing from 'chainrule/testing';
+import * as train from 'chainrule/train';
 
 export interface PublicCall {
   /** Makes valid arguments. */
@@ -283,6 +284,35 @@ const IO: Calls = {
   tensorsToBytes: takes(1, () => [{ t: x() }]),
 };
 
+const trainingLoader = (): data.DataLoader<data.ImageAndLabel> => {
+  const dataset = new data.ArrayDataset(new Float32Array(4), [2], [0, 1]);
+  return new data.DataLoader(dataset, { batchSize: 2 });
+};
+const training = (): [nn.Linear, object] => {
+  const net = new nn.Linear(2, 2);
+  const parts = { loader: trainingLoader(), optimizer: new optim.SGD(net.parameters(), { lr: 0.1 }), loss: F.crossEntropy };
+  return [net, { ...parts, epochs: 1 }];
+};
+const log = join(tmpdir(), 'chainrule-public-calls.log');
+
+const TRAIN: Calls = {
+  AUC: layer,
+  Accuracy: takes(0, () => []),
+  ConfusionMatrix: plain(() => [3]),
+  Fit: takes(1, training),
+  HardestExamples: plain(() => [4]),
+  Mean: layer,
+  earlyStopping: takes(0, () => []),
+  fit: takes(1, training),
+  latestCheckpoint: plain(() => ['/nonexistent']),
+  logCsv: plain(() => [log]),
+  logJsonLines: plain(() => [log]),
+  logProgress: takes(0, () => []),
+  logScalars: plain(() => [{ addScalar: () => {} }]),
+  saveBest: takes(1, () => [log]),
+  saveCheckpoints: takes(1, () => [tmpdir()]),
+};
+
 /** Bytes of a .npz file without arrays: an empty zip file. */
 const emptyNpz = (): Uint8Array => Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<number>(18).fill(0)]);
 
@@ -349,6 +379,13 @@ export const HOMES: readonly Home[] = [
     calls: IO,
     // The last argument of saveCheckpoint and checkpointToBytes is any value. The others read and write bytes.
     without: ['checkpointToBytes', 'decodeSafetensors', 'encodeSafetensors', 'readBytes', 'saveCheckpoint', 'writeFileAtomic'],
+  },
+  {
+    home: 'train',
+    exports: train,
+    calls: TRAIN,
+    // Promises reject; test/train calls these with what is wrong.
+    without: ['evaluate', 'lrFinder'],
   },
   { home: 'interop', exports: interop, calls: INTEROP, without: [] },
   { home: 'testing', exports: testing, calls: TESTING, without: ['TensorSample'] },

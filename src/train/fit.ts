@@ -1,0 +1,442 @@
+/**
+ * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
+ */
+import { isTensor, scope } from '../autograd/index.ts';
+import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError } from '../core/errors.ts';
+import { checkFunction, checkOptions } from '../core/options.ts';
+import { formatShape } from '../core/shape.ts';
+import type { Stateful } from '../core/stateful.ts';
+import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
+import { clipGradNorm, clipGradValue, EMA, Optimizer, ReduceLROnPlateau, type Scheduler } from '../optim/index.ts';
+import {
+  checkLoader,
+  checkModel,
+  evaluate,
+  type Evaluation,
+  type EvaluateOptions,
+  type LossFunction,
+  type Model,
+  readBatch,
+  type TrainingBatch,
+} from './evaluate.ts';
+import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, StepEvent } from './events.ts';
+import { checkMetrics } from './metrics.ts';
+
+/** Yields the batches of one epoch per loop and knows its place among them, as DataLoader does. */
+export interface TrainingLoader extends AsyncIterable<TrainingBatch>, Stateful {
+  /** Number of batches in an epoch. */
+  readonly length: number;
+  /** Number of batches of the current epoch already yielded. */
+  readonly position: number;
+}
+
+/** When to evaluate, and with what. */
+export interface FitEvaluation extends Omit<EvaluateOptions, 'loss'> {
+  /** After each epoch or after so many steps, and after the last step. Default 'epoch'. */
+  readonly every?: 'epoch' | number;
+  /** Default: the loss of the training. */
+  readonly loss?: LossFunction;
+}
+
+/** Options of fit. Give `epochs` or `maxSteps`; of both, what comes first ends the run. */
+export interface FitOptions {
+  readonly loader: TrainingLoader;
+  readonly optimizer: Optimizer;
+  /** The mean loss of a batch, such as `F.crossEntropy`. */
+  readonly loss: LossFunction;
+  readonly epochs?: number;
+  /** Steps of the optimizer. */
+  readonly maxSteps?: number;
+  /** Steps with the optimizer; ReduceLROnPlateau with each evaluation's loss. Default null: none. */
+  readonly scheduler?: Scheduler | ReduceLROnPlateau | null;
+  /** Whether the scheduler steps after each step or each epoch. Default 'step'. */
+  readonly schedulePer?: 'step' | 'epoch';
+  /** Batches whose gradients are averaged for one step. Default 1. The last step of an epoch may have fewer. */
+  readonly accumulate?: number;
+  /** Scales the gradients down to this norm. Default null: no clipping. */
+  readonly clipNorm?: number | null;
+  /** Clips each element of the gradients to ± this. Default null: no clipping. */
+  readonly clipValue?: number | null;
+  /** An average of the weights, updated after each step; evaluations use it. Default null. */
+  readonly ema?: EMA | null;
+  /** Evaluations during the run. Default null: none. */
+  readonly evaluation?: FitEvaluation | null;
+  /** Called with each event, in this order. Default: none. */
+  readonly callbacks?: readonly Callback[];
+  /** Ends the run after the current step when it is aborted. Default null. */
+  readonly signal?: AbortSignal | null;
+}
+
+const OPTIONS = [
+  'loader',
+  'optimizer',
+  'loss',
+  'epochs',
+  'maxSteps',
+  'scheduler',
+  'schedulePer',
+  'accumulate',
+  'clipNorm',
+  'clipValue',
+  'ema',
+  'evaluation',
+  'callbacks',
+  'signal',
+] as const satisfies readonly (keyof FitOptions)[];
+
+/** A batch gave a loss that is NaN or infinite. The weights are those before the step. */
+export class NonFiniteLossError extends ChainruleError {
+  readonly step: number;
+
+  constructor(step: number, loss: number) {
+    super(`fit: step ${step}: the loss is ${loss}; the weights are those of the step before. Try a lower learning rate, or clipNorm`);
+    this.step = step;
+  }
+}
+
+/** How far the run has come. */
+interface Progress {
+  step: number;
+  /** The current epoch, from 0. */
+  epoch: number;
+  /** The sum of the losses of the epoch's samples so far, and their number. */
+  lossSum: number;
+  samples: number;
+  /** The step of the last evaluation; −1: none. */
+  evaluatedAt: number;
+  reason: string | null;
+  ended: boolean;
+}
+
+/** The state of a run. */
+export interface FitState {
+  readonly model: object;
+  readonly optimizer: object;
+  readonly loader: object;
+  readonly scheduler: object | null;
+  readonly ema: object | null;
+  /** Null for a callback without state. */
+  readonly callbacks: readonly (object | null)[];
+  readonly progress: Readonly<Progress>;
+  /** An event that the callbacks from number `next` on have not received; null: none. */
+  readonly pending: { readonly event: FitEvent; readonly next: number } | null;
+}
+
+/**
+ * Trains a model: returns a run, which yields an event after each step, epoch and evaluation, and one at the end.
+ *
+ *   for each batch:  zeroGrad, forward, loss, backward, clip, optimizer.step, scheduler.step
+ *
+ * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
+ * in the same way, end with the same bits as a run that was never interrupted.
+ * Throws: NonFiniteLossError before a step whose loss is NaN or infinite
+ * @example
+ * const run = fit(model, { loader, optimizer, loss: F.crossEntropy, epochs: 10, callbacks: [logProgress()] });
+ * for await (const event of run) if (event.type === 'epoch') console.log(event.loss);
+ */
+export function fit(model: Model, options: FitOptions): Fit {
+  return new Fit(model, options);
+}
+
+/** A training run; see fit. */
+export class Fit implements FitRun, AsyncIterable<FitEvent> {
+  readonly model: Model;
+  readonly optimizer: Optimizer;
+  /** The names of the evaluations' metrics. */
+  readonly metricNames: readonly string[];
+  readonly #options: FitOptions;
+  readonly #callbacks: readonly Callback[];
+  readonly #accumulate: number;
+  #progress: Progress = { step: 0, epoch: 0, lossSum: 0, samples: 0, evaluatedAt: -1, reason: null, ended: false };
+  #pending: FitState['pending'] = null;
+  #group: Group = { losses: 0, samples: 0, batches: 0, size: 0 };
+  #isRunning = false;
+
+  /** As fit. */
+  constructor(model: Model, options: FitOptions) {
+    checkModel('fit', model);
+    checkOptions('fit', options, OPTIONS);
+    checkFit(options);
+    const { evaluation, callbacks = [], accumulate = 1 } = options;
+    this.model = model;
+    this.optimizer = options.optimizer;
+    this.metricNames = Object.keys(evaluation?.metrics ?? {});
+    this.#options = options;
+    this.#callbacks = [...callbacks];
+    this.#accumulate = accumulate;
+  }
+
+  /** Steps done so far. */
+  get step(): number {
+    return this.#progress.step;
+  }
+
+  /** The current epoch, from 0. */
+  get epoch(): number {
+    return this.#progress.epoch;
+  }
+
+  /** Batches of an epoch. */
+  get batches(): number {
+    return this.#options.loader.length;
+  }
+
+  /** Steps of the whole run. */
+  get totalSteps(): number {
+    const { epochs = Infinity, maxSteps = Infinity, loader } = this.#options;
+    return Math.min(maxSteps, epochs * Math.ceil(loader.length / this.#accumulate));
+  }
+
+  /** Ends the run after the current event. The end event gives the reason. */
+  stop(reason: string): void {
+    if (typeof reason !== 'string' || reason === '')
+      throw new ArgumentError(`stop: the reason must be a text that is not empty, got ${kindOf(reason)}`);
+    this.#progress.reason ??= reason;
+  }
+
+  /** Runs to the end and returns the last event. */
+  async finish(): Promise<EndEvent> {
+    let last: FitEvent | null = null;
+    for await (const event of this) last = event;
+    if (last?.type === 'end') return last;
+    throw new ArgumentError('finish: the run has ended already');
+  }
+
+  /**
+   * Yields the events from here on. Leaving the loop pauses the run: another loop goes on after the last event.
+   * Throws: ArgumentError if another loop over the run is active
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<FitEvent, void> {
+    if (this.#isRunning) throw new ArgumentError('fit: another loop over this run is active');
+    this.#isRunning = true;
+    try {
+      yield* this.#events();
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** Returns the state. Throws: StateDictError between two batches of one step, whose gradients are no part of it */
+  stateDict(): FitState {
+    if (this.#group.batches > 0) throw new StateDictError('fit.stateDict: a step has only some of its batches; save the run at an event');
+    const { loader, scheduler, ema } = this.#options;
+    return {
+      model: this.model.stateDict(),
+      optimizer: this.optimizer.stateDict(),
+      loader: loader.stateDict(),
+      scheduler: scheduler?.stateDict() ?? null,
+      ema: ema?.stateDict() ?? null,
+      callbacks: this.#callbacks.map((callback) => callback.stateDict?.() ?? null),
+      progress: { ...this.#progress },
+      pending: this.#pending,
+    };
+  }
+
+  /** Restores a state. Throws: StateDictError if the run was made in another way, before anything changes */
+  loadStateDict(state: FitState): void {
+    const { loader, scheduler = null, ema = null } = this.#options;
+    const parts: [name: string, part: Partial<Stateful> | null, saved: object | null][] = [
+      ['model', this.model, state.model],
+      ['optimizer', this.optimizer, state.optimizer],
+      ['loader', loader, state.loader],
+      ['scheduler', scheduler, state.scheduler],
+      ['ema', ema, state.ema],
+      ...this.#callbacks.map((c, i): [string, Partial<Stateful>, object | null] => [`callback ${i}`, c, state.callbacks[i] ?? null]),
+    ];
+    if (this.#isRunning) throw new StateDictError('fit.loadStateDict: a loop over this run is active; leave it first');
+    if (state.callbacks.length !== this.#callbacks.length)
+      throw new StateDictError(`fit.loadStateDict: the state has ${state.callbacks.length} callbacks, the run ${this.#callbacks.length}`);
+    for (const [name, part, saved] of parts) {
+      if ((part?.loadStateDict === undefined) !== (saved === null))
+        throw new StateDictError(
+          `fit.loadStateDict: ${name}: the state has ${saved === null ? 'none' : 'one'}, the run ${saved === null ? 'has one' : 'has none'}`,
+        );
+    }
+    for (const [, part, saved] of parts) if (saved !== null) part!.loadStateDict!(saved as never);
+    this.#progress = { ...state.progress };
+    this.#pending = state.pending;
+  }
+
+  // — the loop —
+
+  async *#events(): AsyncGenerator<FitEvent, void> {
+    const { loader } = this.#options;
+    if (this.#progress.ended) return;
+    if (this.#pending !== null) yield* this.#deliver(this.#pending.event, this.#pending.next);
+    yield* this.#due();
+    // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
+    if (loader.position > 0) loader.loadStateDict(loader.stateDict() as never);
+    while (!this.#isDone()) yield* this.#epochEvents();
+    this.#progress.ended = true;
+    const { step, epoch, reason } = this.#progress;
+    yield* this.#deliver({ type: 'end', step, epoch, reason });
+  }
+
+  async *#epochEvents(): AsyncGenerator<FitEvent, void> {
+    const { loader } = this.#options;
+    this.#group = { losses: 0, samples: 0, batches: 0, size: 0 };
+    for await (const batch of loader) {
+      const event = scope(() => this.#train(batch, this.#group));
+      if (event === null) continue;
+      yield* this.#deliver(event);
+      yield* this.#due();
+      if (this.#isDone()) return;
+    }
+  }
+
+  #isDone(): boolean {
+    const { epochs = Infinity, maxSteps = Infinity, signal } = this.#options;
+    if (signal?.aborted === true) this.#progress.reason ??= 'aborted';
+    const { step, epoch, reason } = this.#progress;
+    return reason !== null || step >= maxSteps || epoch >= epochs;
+  }
+
+  /** Calls the callbacks from number `first` on, then yields the event. */
+  async *#deliver(event: FitEvent, first = 0): AsyncGenerator<FitEvent, void> {
+    for (let i = first; i < this.#callbacks.length; i++) {
+      // A callback that saves the run has received the event, those behind it have not.
+      this.#pending = { event, next: i + 1 };
+      await this.#callbacks[i]!(event, this);
+    }
+    this.#pending = null;
+    yield event;
+  }
+
+  /** The events that are due after a step: the end of an epoch, and an evaluation. */
+  async *#due(): AsyncGenerator<FitEvent, void> {
+    const { loader, scheduler, schedulePer = 'step' } = this.#options;
+    const progress = this.#progress;
+    const isEpochEnd = progress.samples > 0 && (loader.position === 0 || loader.position === loader.length);
+    if (isEpochEnd) {
+      const { step, epoch, lossSum, samples } = progress;
+      if (schedulePer === 'epoch' && scheduler && !(scheduler instanceof ReduceLROnPlateau)) scheduler.step();
+      Object.assign(progress, { epoch: epoch + 1, lossSum: 0, samples: 0 });
+      yield* this.#deliver({ type: 'epoch', step, epoch, loss: lossSum / samples });
+    }
+    if (!this.#isEvaluationDue()) return;
+    const event = await this.#evaluate();
+    progress.evaluatedAt = progress.step;
+    if (scheduler instanceof ReduceLROnPlateau) scheduler.step(event.loss);
+    yield* this.#deliver(event);
+  }
+
+  #isEvaluationDue(): boolean {
+    const { evaluation } = this.#options;
+    const { step, evaluatedAt, samples } = this.#progress;
+    if (!evaluation || step === 0 || evaluatedAt === step) return false;
+    const { every = 'epoch' } = evaluation;
+    // Between two epochs no sample of the next one is counted yet.
+    const isDue = every === 'epoch' ? samples === 0 : step % every === 0;
+    return isDue || step >= this.totalSteps;
+  }
+
+  async #evaluate(): Promise<EvaluationEvent> {
+    const { loss, ema } = this.#options;
+    const { every: _, ...options } = { loss, ...this.#options.evaluation! };
+    const { step, epoch } = this.#progress;
+    const run = (): Promise<Evaluation> => evaluate(this.model, options);
+    const { loss: value, metrics } = ema ? await withAverages(this.model, ema, run) : await run();
+    return { type: 'evaluation', step, epoch, loss: value, metrics };
+  }
+
+  /** Trains on a batch. Returns the event of the step; null if the step needs more batches. */
+  #train(batch: TrainingBatch, group: Group): StepEvent | null {
+    const { optimizer, loss: lossOf, loader } = this.#options;
+    const { count, input, target } = readBatch('fit', batch);
+    if (group.batches === 0) {
+      group.size = Math.min(this.#accumulate, loader.length - loader.position + 1);
+      optimizer.zeroGrad();
+      this.model.train();
+    }
+    const loss = lossOf(this.model.forward(input), target);
+    if (!isTensor(loss) || loss.numel !== 1)
+      throw new ShapeError(`fit: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
+    const value = loss.item();
+    if (!Number.isFinite(value)) throw new NonFiniteLossError(this.step + 1, value);
+    (group.size === 1 ? loss : loss.div(group.size)).backward();
+    group.losses += value;
+    group.samples += count;
+    this.#progress.lossSum += value * count;
+    this.#progress.samples += count;
+    return ++group.batches < group.size ? null : this.#takeStep(group);
+  }
+
+  #takeStep(group: Group): StepEvent {
+    const { optimizer, scheduler, schedulePer = 'step', clipNorm, clipValue, ema } = this.#options;
+    const lr = optimizer.paramGroups[0]!.lr;
+    const params = optimizer.paramGroups.flatMap((g) => [...g.params]);
+    const gradNorm = clipNorm == null ? null : clipGradNorm(params, clipNorm);
+    if (clipValue != null) clipGradValue(params, clipValue);
+    optimizer.step();
+    ema?.update();
+    if (schedulePer === 'step' && scheduler && !(scheduler instanceof ReduceLROnPlateau)) scheduler.step();
+    const { losses, samples, batches } = group;
+    Object.assign(group, { losses: 0, samples: 0, batches: 0 });
+    const step = ++this.#progress.step;
+    return { type: 'step', step, epoch: this.#progress.epoch, loss: losses / batches, lr, gradNorm, samples };
+  }
+}
+
+/** The batches of one step. */
+interface Group {
+  losses: number;
+  samples: number;
+  batches: number;
+  /** Batches of the whole group. */
+  size: number;
+}
+
+/** Runs `evaluation` with the averages as the model's weights; then restores these, also if it throws. */
+async function withAverages<T>(model: Model, ema: EMA, evaluation: () => Promise<T>): Promise<T> {
+  const weights = cloneStateDict(model.stateDict());
+  try {
+    ema.copyTo();
+    return await evaluation();
+  } finally {
+    model.loadStateDict(weights);
+    disposeStateDict(weights);
+  }
+}
+
+function checkFit(options: FitOptions): void {
+  const { loader, optimizer, loss, epochs, maxSteps, accumulate = 1, evaluation, callbacks = [] } = options;
+  checkLoader('fit', 'loader', loader);
+  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, loader[name]);
+  if (!(optimizer instanceof Optimizer))
+    throw new ArgumentError(`fit: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got ${kindOf(optimizer)}`);
+  checkFunction('fit', 'loss', loss);
+  if (epochs === undefined && maxSteps === undefined) throw new ArgumentError('fit: give epochs or maxSteps, or the run never ends');
+  for (const [name, value] of Object.entries({ epochs, maxSteps, accumulate })) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
+      throw new ArgumentError(`fit: ${name} must be an integer from 1 on, got ${value}`);
+  }
+  if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
+  if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be an array of functions, got ${kindOf(callbacks)}`);
+  callbacks.forEach((callback, i) => checkFunction('fit', `callback ${i}`, callback));
+  checkChoices(options);
+  if (evaluation != null) checkEvaluation(evaluation);
+}
+
+function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal }: FitOptions): void {
+  if (schedulePer !== 'step' && schedulePer !== 'epoch')
+    throw new ArgumentError(`fit: schedulePer must be 'step' or 'epoch', got ${kindOf(schedulePer)}`);
+  for (const [name, value] of Object.entries({ clipNorm, clipValue })) {
+    if (value != null && !(value > 0)) throw new ArgumentError(`fit: ${name} must be a number above 0, got ${value}`);
+  }
+  if (ema != null && !(ema instanceof EMA)) throw new ArgumentError(`fit: ema must be an EMA, got ${kindOf(ema)}`);
+  if (scheduler != null) checkFunction('fit', 'scheduler.step', scheduler.step);
+  if (signal != null && typeof signal.aborted !== 'boolean')
+    throw new ArgumentError(`fit: signal must be an AbortSignal, got ${kindOf(signal)}`);
+}
+
+function checkEvaluation(evaluation: FitEvaluation): void {
+  checkOptions('fit: evaluation', evaluation, ['loader', 'loss', 'metrics', 'every']);
+  const { loader, loss, metrics = {}, every = 'epoch' } = evaluation;
+  checkLoader('fit: evaluation', 'loader', loader);
+  if (loss !== undefined) checkFunction('fit: evaluation', 'loss', loss);
+  checkMetrics('fit: evaluation', metrics);
+  if (every === 'epoch' || (Number.isSafeInteger(every) && every >= 1)) return;
+  throw new ArgumentError(
+    `fit: evaluation: every must be 'epoch' or a number of steps, got ${typeof every === 'number' ? every : kindOf(every)}`,
+  );
+}

@@ -1,0 +1,21 @@
+/**
+ * chainrule/train: a training loop as a sequence of events, callbacks, metrics.
+ */
+export { earlyStopping, latestCheckpoint, logCsv, logJsonLines, logProgress, logScalars, saveBest, saveCheckpoints } from './callbacks.ts';
+export type {
+  EarlyStoppingOptions,
+  LogProgressOptions,
+  MonitorOptions,
+  SaveBestOptions,
+  SaveCheckpointsOptions,
+  ScalarWriter,
+} from './callbacks.ts';
+export { evaluate } from './evaluate.ts';
+export type { EvaluateOptions, Evaluation, LossFunction, Model, TrainingBatch } from './evaluate.ts';
+export type { Callback, EndEvent, EpochEvent, EvaluationEvent, FitEvent, FitRun, StepEvent } from './events.ts';
+export { Fit, fit, NonFiniteLossError } from './fit.ts';
+export type { FitEvaluation, FitOptions, FitState, TrainingLoader } from './fit.ts';
+export { lrFinder } from './lr-finder.ts';
+export type { LrCurve, LrFinderOptions } from './lr-finder.ts';
+export { Accuracy, AUC, ConfusionMatrix, HardestExamples, Mean } from './metrics.ts';
+export type { AccuracyOptions, Average, HardExample, Metric } from './metrics.ts';

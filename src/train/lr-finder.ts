@@ -1,0 +1,110 @@
+/**
+ * The range test for learning rates.
+ */
+import { defaultGenerator, scope } from '../autograd/index.ts';
+import { ArgumentError } from '../core/errors.ts';
+import { checkFunction, checkOptions } from '../core/options.ts';
+import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
+import type { Optimizer } from '../optim/index.ts';
+import { checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
+import type { TrainingLoader } from './fit.ts';
+
+/** Options of lrFinder. */
+export interface LrFinderOptions {
+  readonly loader: TrainingLoader;
+  readonly optimizer: Optimizer;
+  readonly loss: LossFunction;
+  /** The first rate. Default 1e-6. */
+  readonly minLr?: number;
+  /** The last rate. Default 10. */
+  readonly maxLr?: number;
+  /** Default 100. */
+  readonly steps?: number;
+  /** The share of the old average in the smoothed loss. Default 0.9. */
+  readonly smoothing?: number;
+  /** The test ends when the smoothed loss is so many times its minimum. Default 4. */
+  readonly divergence?: number;
+}
+
+/** The curve of a range test. */
+export interface LrCurve {
+  readonly lrs: readonly number[];
+  /** The loss at each rate. */
+  readonly losses: readonly number[];
+  /** The moving average of the losses, corrected for its start. */
+  readonly smoothed: readonly number[];
+  /** The rate where the smoothed loss falls most steeply over the logarithm of the rate; null if it never falls. */
+  readonly suggestion: number | null;
+}
+
+/**
+ * Trains for some steps with a learning rate that grows exponentially, and returns the curve of the loss. Then restores the model, the
+ * optimizer, the loader and the default generator, also if it throws.
+ *
+ * Source: Smith 2017, arXiv:1506.01186, section 3.3; the smoothing and the end as in fastai
+ * @example const { suggestion } = await lrFinder(model, { loader, optimizer, loss: F.crossEntropy })
+ */
+export async function lrFinder(model: Model, options: LrFinderOptions): Promise<LrCurve> {
+  checkModel('lrFinder', model);
+  checkOptions('lrFinder', options, ['loader', 'optimizer', 'loss', 'minLr', 'maxLr', 'steps', 'smoothing', 'divergence']);
+  const { loader, optimizer, minLr = 1e-6, maxLr = 10, steps = 100 } = options;
+  checkFunction('lrFinder', 'loss', options.loss);
+  if (!(minLr > 0 && minLr < maxLr && maxLr < Infinity))
+    throw new ArgumentError(`lrFinder: expected 0 < minLr < maxLr, got ${minLr} and ${maxLr}`);
+  if (!Number.isSafeInteger(steps) || steps < 2) throw new ArgumentError(`lrFinder: steps must be an integer from 2 on, got ${steps}`);
+  const parts = { model, optimizer, loader, generator: defaultGenerator };
+  const saved = Object.entries(parts).map(([, part]) => [part, cloneStateDict(part.stateDict())] as const);
+  const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
+  try {
+    return await rangeTest(model, { ...options, minLr, maxLr, steps });
+  } finally {
+    optimizer.zeroGrad();
+    for (const [part, state] of saved) {
+      part.loadStateDict(state as never);
+      disposeStateDict(state);
+    }
+    for (const [module, mode] of modes) module.training = mode;
+  }
+}
+
+async function rangeTest(model: Model, options: LrFinderOptions & { minLr: number; maxLr: number; steps: number }): Promise<LrCurve> {
+  const { loader, optimizer, loss: lossOf, minLr, maxLr, steps, smoothing = 0.9, divergence = 4 } = options;
+  const [lrs, losses, smoothed]: [number[], number[], number[]] = [[], [], []];
+  let average = 0;
+  model.train();
+  for (;;) {
+    for await (const batch of loader) {
+      const lr = minLr * (maxLr / minLr) ** (lrs.length / (steps - 1));
+      for (const group of optimizer.paramGroups) group.lr = lr;
+      const loss = scope(() => step(model, optimizer, lossOf, batch));
+      // A loss that is not finite ends the curve before it.
+      if (!Number.isFinite(loss)) return curve(lrs, losses, smoothed);
+      average = smoothing * average + (1 - smoothing) * loss;
+      lrs.push(lr);
+      losses.push(loss);
+      smoothed.push(average / (1 - smoothing ** lrs.length));
+      if (lrs.length === steps || smoothed.at(-1)! > divergence * Math.min(...smoothed)) return curve(lrs, losses, smoothed);
+    }
+  }
+}
+
+function step(model: Model, optimizer: Optimizer, lossOf: LossFunction, batch: Parameters<typeof readBatch>[1]): number {
+  const { input, target } = readBatch('lrFinder', batch);
+  optimizer.zeroGrad();
+  const loss = lossOf(model.forward(input), target);
+  const value = loss.item();
+  if (!Number.isFinite(value)) return value;
+  loss.backward();
+  optimizer.step();
+  return value;
+}
+
+function curve(lrs: readonly number[], losses: readonly number[], smoothed: readonly number[]): LrCurve {
+  let suggestion: number | null = null;
+  let steepest = 0;
+  for (let i = 1; i < lrs.length; i++) {
+    const slope = (smoothed[i]! - smoothed[i - 1]!) / Math.log(lrs[i]! / lrs[i - 1]!);
+    if (slope < steepest) [steepest, suggestion] = [slope, lrs[i]!];
+  }
+  return { lrs, losses, smoothed, suggestion };
+}

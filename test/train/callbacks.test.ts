@@ -1,0 +1,242 @@
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ArgumentError, FileError, memory } from 'chainrule';
+import { checkpointFromBytes, checkpointToBytes, loadCheckpoint, loadSafetensors } from 'chainrule/io';
+import * as F from 'chainrule/nn/functional';
+import {
+  earlyStopping,
+  evaluate,
+  latestCheckpoint,
+  logCsv,
+  logJsonLines,
+  logProgress,
+  logScalars,
+  lrFinder,
+  saveBest,
+  saveCheckpoints,
+  type Callback,
+  type FitEvent,
+} from 'chainrule/train';
+import { afterAll, describe, expect, test } from 'vitest';
+import { eventsOf, makeRun, parts, weightsOf } from './support.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const withCallbacks = (callbacks: readonly Callback[], epochs = 3, seed = 1) => makeRun(() => ({ callbacks, epochs }), seed);
+
+/** Passes evaluations with these losses to a callback, until it stops the run. Returns the reason and the evaluations until then. */
+async function evaluations(callback: Callback, losses: readonly number[]): Promise<[reason: string | null, count: number]> {
+  const { run } = withCallbacks([]);
+  let reason: string | null = null;
+  Object.defineProperty(run, 'stop', { value: (r: string) => (reason ??= r) });
+  for (const [step, loss] of losses.entries()) {
+    await callback({ type: 'evaluation', step, epoch: 0, loss, metrics: { accuracy: -loss } }, run);
+    if (reason !== null) return [reason, step + 1];
+  }
+  return [reason, losses.length];
+}
+
+describe('early stopping', () => {
+  test.each([
+    [{ patience: 2 }, [3, 2, 2.5, 2, 1], ['no better loss than 2 in 2 evaluations', 4]],
+    [{ patience: 2 }, [3, 2, 2.5, 1, 1.5], [null, 5]],
+    [{ patience: 1, minDelta: 0.5 }, [3, 2.6], ['no better loss than 3 in 1 evaluations', 2]],
+    [{ patience: 1, monitor: 'accuracy', mode: 'max' as const }, [3, 2, 1, 1.5], ['no better accuracy than -1 in 1 evaluations', 4]],
+    [{ patience: 2 }, [NaN, NaN], ['no better loss than null in 2 evaluations', 2]],
+  ] as const)('%j with %j', async (options, losses, expected) => {
+    expect(await evaluations(earlyStopping(options), losses)).toEqual(expected);
+  });
+
+  test('restores the weights of the best evaluation at the end, and keeps no copy', async () => {
+    const { run, made } = withCallbacks([earlyStopping({ patience: 1, minDelta: 100, restoreBest: true })], 9);
+    const { tensors } = memory();
+    let best: number[][] = [];
+    for await (const event of run) if (event.type === 'evaluation' && event.step === 7) best = weightsOf(made.model);
+    expect(run.step).toBe(14);
+    expect(weightsOf(made.model)).toEqual(best);
+    // What remains is the optimizer's state.
+    expect(memory().tensors - tensors).toBe(Object.keys(made.model.stateDict()).length * 2);
+  });
+
+  test('a metric that is not there names those that are', async () => {
+    const { run } = withCallbacks([earlyStopping({ monitor: 'f1' })]);
+    await expect(run.finish()).rejects.toThrow("earlyStopping: the evaluation has no metric 'f1'; it has loss, accuracy");
+  });
+});
+
+test('saveBest writes the weights of the best evaluation only', async () => {
+  const path = join(folder, 'best.safetensors');
+  const { run, made } = withCallbacks([saveBest(path)], 5);
+  let lowest = Infinity;
+  let best: number[][] = [];
+  for await (const event of run) {
+    if (event.type !== 'evaluation' || event.loss >= lowest) continue;
+    lowest = event.loss;
+    best = weightsOf(made.model);
+  }
+  made.model.loadStateDict(loadSafetensors(path));
+  expect(weightsOf(made.model)).toEqual(best);
+});
+
+test('saveCheckpoints keeps the latest, and a run goes on from there with the same bits', async () => {
+  const dir = join(folder, 'checkpoints');
+  mkdirSync(dir);
+  writeFileSync(join(dir, 'notes.txt'), 'mine');
+  expect(latestCheckpoint(dir)).toBe(null);
+  const whole = withCallbacks([saveCheckpoints(dir, { every: 4, keep: 2 })]);
+  for await (const event of whole.run) if (event.step === 13) break;
+  expect(readdirSync(dir).sort()).toEqual(['notes.txt', 'step-000000008.safetensors', 'step-000000012.safetensors']);
+  const rest = await eventsOf(whole.run);
+  expect(readdirSync(dir).sort()).toEqual(['notes.txt', 'step-000000020.safetensors', 'step-000000021.safetensors']);
+  const second = withCallbacks([saveCheckpoints(dir, { every: 4, keep: 2 })], 3, 5);
+  loadCheckpoint(join(dir, 'step-000000020.safetensors'), { run: second.run });
+  const events = await eventsOf(second.run);
+  // The event during which it was saved comes again, as the first loop had not received it.
+  expect(events).toEqual(rest.slice(-events.length));
+  expect(events[0]).toMatchObject({ type: 'step', step: 20 });
+  expect(weightsOf(second.made.model)).toEqual(weightsOf(whole.made.model));
+  expect(latestCheckpoint(join(folder, 'none'))).toBe(null);
+});
+
+describe('logs', () => {
+  test('lines of JSON are the events', async () => {
+    const path = join(folder, 'events.jsonl');
+    const { run } = withCallbacks([logJsonLines(path)]);
+    const events = await eventsOf(run);
+    expect(
+      readFileSync(path, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as FitEvent),
+    ).toEqual(events); // prettier-ignore
+  });
+
+  test('comma-separated values have a header and a column for each metric', async () => {
+    const path = join(folder, 'events.csv');
+    await withCallbacks([logCsv(path)], 1).run.finish();
+    const rows = readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((row) => row.split(',')); // prettier-ignore
+    expect(rows[0]).toEqual(['type', 'step', 'epoch', 'loss', 'lr', 'gradNorm', 'samples', 'accuracy']);
+    expect(rows[1]!.slice(0, 3)).toEqual(['step', '1', '0']);
+    expect(rows.map((row) => [row[0], row.length])).toEqual(
+      ['type', ...Array(7).fill('step'), 'epoch', 'evaluation', 'end'].map((type) => [type, 8]),
+    ); // prettier-ignore
+    expect(Number(rows.at(-2)![7])).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ['logJsonLines', logJsonLines],
+    ['logCsv', logCsv],
+  ])('%s: after a kill the file continues at the restored event, without a cut line', async (name, log) => {
+    const path = join(folder, `${name}.txt`);
+    const whole = withCallbacks([log(join(folder, `${name}-whole.txt`))]);
+    await whole.run.finish();
+    const first = withCallbacks([log(path)]);
+    let saved: Uint8Array | null = null;
+    for await (const event of first.run) {
+      if (event.type === 'step' && event.step === 9) saved = checkpointToBytes({ run: first.run });
+      if (event.step === 12) break;
+    }
+    appendFileSync(path, '{"type":"st');
+    const second = withCallbacks([log(path)], 3, 5);
+    checkpointFromBytes(saved!, { run: second.run });
+    await second.run.finish();
+    expect(readFileSync(path, 'utf8')).toBe(readFileSync(join(folder, `${name}-whole.txt`), 'utf8'));
+    const state = second.run.stateDict();
+    writeFileSync(path, '');
+    expect(() => second.run.loadStateDict(state)).toThrow(/has 0 bytes, the restored run had written \d+; give the file of that run/);
+  });
+
+  test('a file that cannot be written', async () => {
+    const { run } = withCallbacks([logJsonLines(join(folder, 'none/x.jsonl'))]);
+    await expect(run.finish()).rejects.toThrow(FileError);
+  });
+
+  test('scalars go to a writer', async () => {
+    const scalars: [string, number, number][] = [];
+    const writer = { addScalar: (tag: string, value: number, step: number) => void scalars.push([tag, value, step]) };
+    const events = await eventsOf(withCallbacks([logScalars(writer)], 1).run);
+    const evaluation = events.find((e) => e.type === 'evaluation')!;
+    expect(scalars.filter(([tag]) => tag === 'train/loss').map(([, value]) => value)).toEqual(
+      events.flatMap((e) => (e.type === 'step' ? [e.loss] : [])),
+    ); // prettier-ignore
+    expect(scalars.slice(-2)).toEqual([
+      ['evaluation/loss', evaluation.loss, 7],
+      ['evaluation/accuracy', evaluation.metrics.accuracy, 7],
+    ]);
+  });
+
+  test('the progress is one line per evaluation and one that is rewritten', async () => {
+    const texts: string[] = [];
+    await withCallbacks([logProgress({ write: (text) => void texts.push(text), every: 4 })], 1).run.finish();
+    expect(texts.map((t) => t.replace(/\d+\.\d+/g, 'x'))).toEqual([
+      '\r█████████████░░░░░░░░░░░ 4/7  loss x',
+      '\r████████████████████████ 7/7  loss x',
+      '\rstep 7, epoch 1:  loss x  accuracy x\n',
+      '\n',
+    ]);
+    const stopped: string[] = [];
+    const stop: Callback = (_, run) => run.stop('enough');
+    await withCallbacks([stop, logProgress({ write: (text) => void stopped.push(text) })]).run.finish();
+    expect(stopped.at(-1)).toBe('\nstopped at step 1: enough\n');
+  });
+});
+
+test.each([
+  [() => earlyStopping({ patience: 0 }), 'earlyStopping: patience must be an integer from 1 on, got 0'],
+  [() => earlyStopping({ mode: 'low' as never }), "earlyStopping: mode must be 'min' or 'max'"],
+  [() => earlyStopping({ minDelta: NaN }), 'earlyStopping: minDelta must be a number from 0 on, got NaN'],
+  [() => saveBest(''), 'saveBest: the path must be a text that is not empty'],
+  [() => saveCheckpoints(folder, { every: 'step' as never }), 'saveCheckpoints: every must be an integer from 1 on, got step'],
+  [() => saveCheckpoints(folder, { keep: 0 }), 'saveCheckpoints: keep must be an integer from 1 on, got 0'],
+  [() => logScalars({} as never), 'logScalars: expected a writer with addScalar, got an object'],
+  [() => logProgress({ every: -1 }), 'logProgress: every must be an integer from 1 on, got -1'],
+])('%s is refused', (act, message) => {
+  expect(act).toThrow(message);
+  expect(act).toThrow(ArgumentError);
+});
+
+describe('lrFinder', () => {
+  test('returns the curve and leaves everything as it was', async () => {
+    const { model, optimizer, loader, test: evaluation } = parts();
+    const { model: twin, optimizer: twinOptimizer, loader: twinLoader } = parts();
+    const { tensors } = memory();
+    const curve = await lrFinder(model, { loader, optimizer, loss: F.crossEntropy, minLr: 1e-4, maxLr: 100, steps: 40 });
+    expect(memory().tensors).toBe(tensors);
+    expect(curve.lrs[0]).toBe(1e-4);
+    expect(curve.lrs.length).toBeLessThanOrEqual(40);
+    expect(curve.losses).toHaveLength(curve.lrs.length);
+    curve.lrs.forEach((lr, i) => expect(lr).toBeCloseTo(1e-4 * 10 ** ((6 * i) / 39), 10));
+    expect(curve.suggestion! > 1e-4 && curve.suggestion! < 100).toBe(true);
+    expect(weightsOf(model)).toEqual(weightsOf(twin));
+    expect(optimizer.stateDict()).toEqual(twinOptimizer.stateDict());
+    expect(loader.stateDict()).toEqual(twinLoader.stateDict());
+    const { loss } = await evaluate(model, { loader: evaluation, loss: F.crossEntropy });
+    expect(loss).toBe((await evaluate(twin, { loader: evaluation, loss: F.crossEntropy })).loss);
+  });
+
+  test('ends before a loss that is not finite, and refuses a range that is none', async () => {
+    const { model, optimizer, loader } = parts();
+    const curve = await lrFinder(model, {
+      loader,
+      optimizer,
+      loss: F.crossEntropy,
+      minLr: 1,
+      maxLr: 1e30,
+      steps: 30,
+      divergence: Infinity,
+    });
+    expect(curve.losses.every(Number.isFinite)).toBe(true);
+    await expect(lrFinder(model, { loader, optimizer, loss: F.crossEntropy, minLr: 1, maxLr: 0.1 })).rejects.toThrow(
+      'lrFinder: expected 0 < minLr < maxLr, got 1 and 0.1',
+    );
+    await expect(lrFinder(model, { loader, optimizer, loss: F.crossEntropy, steps: 1 })).rejects.toThrow(
+      'lrFinder: steps must be an integer from 2 on, got 1',
+    );
+    expect(existsSync(folder)).toBe(true);
+  });
+});
