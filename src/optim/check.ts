@@ -29,6 +29,17 @@ export function checkPerGroup(name: string, option: string, value: unknown, grou
     throw new ArgumentError(`${name}: ${option} has ${value.length} ${things}, the optimizer ${groups} groups`);
 }
 
+/** Checks one number, or one for each group. */
+export function checkEach(name: string, option: string, value: unknown, groups: number): void {
+  checkPerGroup(name, option, value, groups, 'values');
+  for (const v of [value].flat()) checkRate(name, option, v);
+}
+
+/** Returns the value for group i of an option that is one number, or one for each group. */
+export function valueForGroup(value: number | readonly number[], i: number): number {
+  return typeof value === 'number' ? value : value[i]!;
+}
+
 /** Throws unless `value` is valid for `option` of `name`, in an optimizer with `groups` groups. */
 type Check = (name: string, option: string, value: unknown, groups: number) => void;
 

@@ -1,8 +1,8 @@
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
-import { checkEither, checkPerGroup, checkRange, checkRate, readOptions } from './check.ts';
+import { checkEach, checkEither, checkPerGroup, checkRange, checkRate, readOptions, valueForGroup } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
-import { FormulaLR, groupsOf } from './scheduler.ts';
+import { FormulaLR, groupsOf, hasMomentum, setMomentum } from './scheduler.ts';
 
 /** Options of OneCycleLR. */
 export interface OneCycleOptions {
@@ -37,12 +37,6 @@ const checkIfGiven = (name: string, option: string, value: unknown): void => {
 /** The options that may have a value for each group. */
 const PER_GROUP = ['maxLr', 'baseMomentum', 'maxMomentum'] as const;
 
-/** Checks one number, or one for each group. */
-const checkEach = (name: string, option: string, value: unknown, groups: number): void => {
-  checkPerGroup(name, option, value, groups, 'values');
-  for (const v of [value].flat()) checkRate(name, option, v);
-};
-
 /**
  * The one-cycle policy, stepped after every batch. The learning rate rises from maxLr / divFactor to maxLr, then falls far below
  * its first value; momentum mirrors it. As in PyTorch, it overrides the optimizer's momentum from the start.
@@ -69,7 +63,7 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
     const groups = groupsOf('OneCycleLR', optimizer);
     const read = readOptions('OneCycleLR', options, OneCycleLR.spec, groups.length) as Required<OneCycleOptions>;
     totalStepsOf(read);
-    if (read.cycleMomentum && !groups.every((g) => 'momentum' in g || 'betas' in g))
+    if (read.cycleMomentum && !groups.every(hasMomentum))
       throw new ArgumentError(`OneCycleLR: ${optimizer.constructor.name} has no momentum to cycle; set cycleMomentum: false`);
     // As in PyTorch, the cycle starts from its own learning rate, not from the optimizer's.
     groups.forEach((g, i) => {
@@ -136,19 +130,9 @@ const INTERPOLATE = {
   linear: (from: number, to: number, share: number): number => (to - from) * share + from,
 };
 
-function setMomentum(group: ParamGroup, value: number): void {
-  if ('momentum' in group) group.momentum = value;
-  else group.betas = [value, ...(group.betas as readonly number[]).slice(1)];
-}
-
 function totalStepsOf({ totalSteps, epochs, stepsPerEpoch }: OneCycleOptions): number {
   if (totalSteps !== undefined) return totalSteps;
   if (epochs === undefined || stepsPerEpoch === undefined)
     throw new ArgumentError('OneCycleLR: give totalSteps, or both epochs and stepsPerEpoch');
   return epochs * stepsPerEpoch;
-}
-
-/** Returns the value for group i of an option that is one number, or one for each group. */
-function valueForGroup(value: number | readonly number[], i: number): number {
-  return typeof value === 'number' ? value : value[i]!;
 }

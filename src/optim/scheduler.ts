@@ -28,6 +28,17 @@ function baseLrOf(group: ParamGroup): number {
   return group.initialLr;
 }
 
+/** Returns whether a group has a momentum that a schedule can change: SGD's, or the first of Adam's betas. */
+export function hasMomentum(group: ParamGroup): boolean {
+  return 'momentum' in group || 'betas' in group;
+}
+
+/** Writes a group's momentum. */
+export function setMomentum(group: ParamGroup, value: number): void {
+  if ('momentum' in group) group.momentum = value;
+  else group.betas = [value, ...(group.betas as readonly number[]).slice(1)];
+}
+
 /** The base of all schedulers. A subclass computes the learning rate of a group after each step. */
 export abstract class Scheduler implements Stateful {
   static {

@@ -20,6 +20,8 @@ const make = {
   ExponentialLR: (o: optim.Optimizer, options: { gamma: number }) => new optim.ExponentialLR(o, options),
   LinearLR: (o: optim.Optimizer, options: optim.LinearOptions) => new optim.LinearLR(o, options),
   CosineAnnealingLR: (o: optim.Optimizer, options: optim.CosineAnnealingOptions) => new optim.CosineAnnealingLR(o, options),
+  CosineAnnealingWarmRestarts: (o: optim.Optimizer, options: optim.WarmRestartOptions) => new optim.CosineAnnealingWarmRestarts(o, options),
+  CyclicLR: (o: optim.Optimizer, options: optim.CyclicOptions) => new optim.CyclicLR(o, options),
   LambdaLR: (o: optim.Optimizer, { two }: { two: boolean }) =>
     new optim.LambdaLR(o, { lrLambda: two ? [(t) => 0.95 ** t, (t) => 1 / (1 + t)] : (t) => 1 / (t + 1) ** 0.5 }),
   SequentialLR: (o: optim.Optimizer, { schedulers, milestones }: { schedulers: Named[]; milestones: number[] }): optim.Scheduler =>

@@ -5,7 +5,7 @@ import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
 import { expectClose } from '../nn/fixture.ts';
 
-const parameter = (): Tensor => tensor([1], { requiresGrad: true });
+const parameter = (): Tensor => tensor([[1]], { requiresGrad: true });
 const sgd = (lr = 0.1): optim.SGD => new optim.SGD([parameter()], { lr, momentum: 0.9 });
 
 /** Every exported scheduler, with the options of some edge cases. */
@@ -19,6 +19,17 @@ const SCHEDULES: Readonly<Record<string, readonly ((o: optim.Optimizer) => optim
     (o) => new optim.LinearLR(o, { startFactor: 1, endFactor: 0, totalIters: 3 }),
   ],
   CosineAnnealingLR: [1, 2, 3, 7].map((tMax) => (o: optim.Optimizer) => new optim.CosineAnnealingLR(o, { tMax })),
+  CosineAnnealingWarmRestarts: [1, 2, 3, 7].flatMap((t0) =>
+    [1, 2].map((tMult) => (o: optim.Optimizer) => new optim.CosineAnnealingWarmRestarts(o, { t0, tMult })),
+  ),
+  CyclicLR: (['triangular', 'triangular2', 'expRange'] as const).flatMap((mode) =>
+    [1, 3].flatMap((stepSizeUp) =>
+      [null, 1, 4].map(
+        (stepSizeDown) => (o: optim.Optimizer) =>
+          new optim.CyclicLR(o, { baseLr: 0, maxLr: 1, stepSizeUp, stepSizeDown, mode, gamma: 0.5 }),
+      ),
+    ),
+  ),
   LambdaLR: [(o) => new optim.LambdaLR(o, { lrLambda: (t) => 0.5 ** t })],
   SequentialLR: [
     (o) =>
@@ -157,6 +168,8 @@ const OPTIMIZERS = {
   SGD: (options: object, p: Tensor) => new optim.SGD([p], { lr: 0.1, momentum: 0.5, ...options }),
   Adam: (options: object, p: Tensor) => new optim.Adam([p], options),
   AdamW: (options: object, p: Tensor) => new optim.AdamW([p], options),
+  RMSprop: (options: object, p: Tensor) => new optim.RMSprop([p], options),
+  Muon: (options: object, p: Tensor) => new optim.Muon([p], options),
 };
 
 describe('optimizers refuse rates that are not finite', () => {
