@@ -38,6 +38,8 @@ export interface SyntheticSample {
   /** The correct class. */
   readonly label: number;
   readonly side: (typeof SIDES)[number];
+  /** Column and row of the top left pixel of the shape's 9×9 pixels. */
+  readonly corner: readonly [x: number, y: number];
 }
 
 export interface SyntheticOptions {
@@ -141,8 +143,8 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
 
   /** Returns the random choices behind sample `index`, its label among them. */
   describe(index: number): SyntheticSample {
-    const { shape, context, side } = this.#choose(this.#randomFor(index));
-    return { shape, context, label: this.#label(shape, context), side: SIDES[side]! };
+    const { shape, context, side, corner } = choose(this.#randomFor(index));
+    return { shape, context, label: this.#label(shape, context), side: SIDES[side]!, corner: [corner % SIZE, Math.floor(corner / SIZE)] };
   }
 
   getBatch(indices: ArrayLike<number>): ImageAndLabel {
@@ -150,9 +152,9 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     const labels = new Int32Array(indices.length);
     for (let b = 0; b < indices.length; b++) {
       const random = this.#randomFor(indices[b]!);
-      const { shape, context, side } = this.#choose(random);
-      draw(images.subarray(b * 3 * AREA, (b + 1) * 3 * AREA), shape, context, side, random);
-      labels[b] = this.#label(shape, context);
+      const choice = choose(random);
+      draw(images.subarray(b * 3 * AREA, (b + 1) * 3 * AREA), choice, random);
+      labels[b] = this.#label(choice.shape, choice.context);
     }
     return [
       { data: images, shape: [indices.length, 3, SIZE, SIZE], dtype: 'float32' },
@@ -164,18 +166,31 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     return new FastRandom(this.#random.split(checkIndex('syntheticCifar', index, this.length)));
   }
 
-  #choose(random: FastRandom): { shape: number; context: 0 | 1; side: number } {
-    // The order of these draws is part of the dataset's definition.
-    const shape = random.integer(SHAPES.length);
-    const context = random.uniform() < 1 / 3 ? 1 : 0;
-    const side = random.integer(SIDES.length);
-    return { shape, context, side };
-  }
-
   #label(shape: number, context: 0 | 1): number {
     const swapped = this.#context && context === 1 && shape < 6;
     return swapped ? shape ^ 1 : shape;
   }
+}
+
+/** What is drawn. */
+interface Choice {
+  readonly shape: number;
+  readonly context: 0 | 1;
+  /** An index into SIDES. */
+  readonly side: number;
+  /** Offset y · SIZE + x of the shape's top left pixel. */
+  readonly corner: number;
+}
+
+/** Makes the choices of one sample. The order of the draws is part of the dataset's definition. */
+function choose(random: FastRandom): Choice {
+  const shape = random.integer(SHAPES.length);
+  const context = random.uniform() < 1 / 3 ? 1 : 0;
+  const side = random.integer(SIDES.length);
+  const edgeDistance = random.integer(2);
+  const along = random.integer(SIZE - SHAPE_SIZE + 1);
+  const across = side === 0 || side === 2 ? edgeDistance : SIZE - SHAPE_SIZE - edgeDistance;
+  return { shape, context, side, corner: side < 2 ? along * SIZE + across : across * SIZE + along };
 }
 
 /** Buffers that draw and drawBackground reuse for every plane. */
@@ -184,11 +199,7 @@ const grid = new Float32Array(GRID * GRID);
 const rows = new Float64Array(GRID * SIZE);
 
 /** Draws one sample into `image` [3,32,32]: background, band, shape, noise. */
-function draw(image: Float32Array, shape: number, context: number, side: number, random: FastRandom): void {
-  const edgeDistance = random.integer(2);
-  const along = random.integer(SIZE - SHAPE_SIZE + 1);
-  const across = side === 0 || side === 2 ? edgeDistance : SIZE - SHAPE_SIZE - edgeDistance;
-  const corner = side < 2 ? along * SIZE + across : across * SIZE + along;
+function draw(image: Float32Array, { shape, context, side, corner }: Choice, random: FastRandom): void {
   const brightness = random.uniform() < 0.5 ? 0.2 : 0.8;
   for (let c = 0; c < 3; c++) {
     const plane = image.subarray(c * AREA, (c + 1) * AREA);
