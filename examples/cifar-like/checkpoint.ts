@@ -2,10 +2,11 @@
  * What a checkpoint stores beside the states of net, optimizer, schedule and loader. A checkpoint is a file that may have been
  * damaged or exchanged, so every field is checked.
  */
+import type { GateStatistics } from './gates.ts';
 import type { Progress } from './loop.ts';
 import { titleOf } from './model.ts';
 import type { Settings } from './options.ts';
-import type { BlockExcitation, Result } from './table.ts';
+import type { Result } from './table.ts';
 import { excerpt } from './text.ts';
 
 /** A checkpoint's extra value. */
@@ -69,7 +70,11 @@ export function savedIn(extra: unknown, settings: Settings, fail: Fail, failSett
     phase,
     progress: { step: count('step'), seconds, evaluatedAt: count('glancedAt') },
     // Titles go to the terminal, so they are those of the settings.
-    results: (results as Result[]).map((r) => ({ ...r, title: titleOf(settings.model, r.net === 'se') })),
+    results: (results as (Result & { gates?: Result['gates'] })[]).map((r) => ({
+      ...r,
+      title: titleOf(settings.model, r.net === 'se'),
+      gates: r.gates ?? [],
+    })),
     metricsBytes: count('metricsBytes'),
   };
 }
@@ -94,15 +99,17 @@ const isNumber = (value: unknown): value is number => typeof value === 'number';
 function isResult(value: unknown, net: Result['net']): boolean {
   const r = recordIn(value);
   const keys = ['parameters', 'steps', 'seconds', 'imagesPerSecond', 'testLoss', 'testAccuracy'];
-  const { labels, predictions, excitations } = r;
+  // Older files have no gates by band.
+  const { labels, predictions, gates = [] } = r;
   const areDigits = (text: unknown): text is string => typeof text === 'string' && /^\d+$/.test(text);
   if (r.net !== net || !keys.every((key) => isNumber(r[key])) || !areDigits(labels) || !areDigits(predictions)) return false;
-  return labels.length === predictions.length && Array.isArray(excitations) && excitations.every(isExcitation);
+  return labels.length === predictions.length && Array.isArray(gates) && gates.every(isGate);
 }
 
-function isExcitation(value: unknown): value is BlockExcitation {
+function isGate(value: unknown): value is GateStatistics {
   const { block, means, deviations } = recordIn(value);
-  const isTable = (rows: unknown): boolean =>
-    Array.isArray(rows) && rows.every((row) => Array.isArray(row) && row.every((v) => v === null || isNumber(v)));
-  return typeof block === 'string' && isTable(means) && isTable(deviations);
+  const isList = (list: unknown, isItem: (item: unknown) => boolean): boolean => Array.isArray(list) && list.every(isItem);
+  const isRow = (row: unknown): boolean => row === null || isList(row, isNumber);
+  const isByGroup = (bands: unknown): boolean => isList(bands, (rows) => isList(rows, isRow));
+  return typeof block === 'string' && isByGroup(means) && isByGroup(deviations);
 }

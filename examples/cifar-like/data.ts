@@ -12,12 +12,13 @@ import {
   loadMnist,
   SHAPES,
   subset,
+  type SyntheticCifar,
   syntheticCifar,
   transforms,
 } from 'chainrule/data';
 import type { Transform } from 'chainrule/data';
 import { RunError, UsageError } from './errors.ts';
-import type { Settings } from './options.ts';
+import { defaultEpochs, type Settings } from './options.ts';
 
 export interface Data {
   readonly train: Dataset<ImageAndLabel>;
@@ -27,13 +28,19 @@ export interface Data {
   /** Normalisation alone. */
   readonly testTransform: Transform;
   readonly classes: readonly string[];
+  /** Names of the context bands by number; null: images without bands. */
+  readonly bands: readonly string[] | null;
+  /** All test images, of which `test` has the first, with what describes them; null for real data. */
+  readonly synthetic: SyntheticCifar | null;
   /** Shape of one image: [C,H,W]. */
   readonly shape: readonly number[];
   /** Describes the task in the report. */
   readonly about: string;
+  /** Steps of a run with the default number of epochs on all training images. */
+  readonly defaultSteps: number;
 }
 
-type Source = Omit<Data, 'shape'>;
+type Source = Omit<Data, 'shape' | 'defaultSteps'>;
 
 /**
  * Loads or generates the images that `settings` name.
@@ -48,7 +55,8 @@ export function chooseData(settings: Settings): Data {
     throw new UsageError(`--batch-size: expected at most the ${train.length} training images, got ${settings.batchSize}; make it smaller`);
   }
   checkSteps(train.length, settings);
-  return { ...source, train, test, shape: imageOf(test, 0).shape };
+  const defaultSteps = defaultEpochs(settings.data) * Math.floor(source.train.length / settings.batchSize);
+  return { ...source, train, test, shape: imageOf(test, 0).shape, defaultSteps };
 }
 
 /** Images per block that `digestOf` hashes. */
@@ -126,17 +134,22 @@ function synthetic({ dataSeed: seed, context, model }: Settings): Source {
       ? 'A warm band at the opposite edge turns six of the ten shapes into their partner; a cool band does not. ' +
         `${model === 'tiny' ? NARROW_FIELD : WIDE_FIELD} The task was built so that distant context decides. `
       : 'The label is the shape alone (the control: distant context means nothing here, and SE should gain nothing). ';
+  const test = syntheticCifar({ split: 'test', seed, context });
   return {
     train: syntheticCifar({ split: 'train', seed, context }),
-    test: syntheticCifar({ split: 'test', seed, context }),
+    test,
     trainTransform: normalize,
     testTransform: normalize,
     classes: SHAPES,
+    bands: ['cool', 'warm'],
+    synthetic: test,
     about:
       'Synthetic images, 32×32 in colour: a shape at one edge, a colour band at the opposite one. ' +
       `${rule}It says nothing about photographs.`,
   };
 }
+
+const WITHOUT_BANDS = { bands: null, synthetic: null };
 
 function mnist({ dataDir }: Settings): Source {
   const dir = dataDir ?? mnistPackage();
@@ -147,6 +160,7 @@ function mnist({ dataDir }: Settings): Source {
     trainTransform: normalize,
     testTransform: normalize,
     classes: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
+    ...WITHOUT_BANDS,
     about:
       'MNIST: 60,000 handwritten digits to train on, 10,000 to test on. An easy task by today’s measure: ' +
       'both nets are near its ceiling, and a difference of a tenth of a point between them is within the noise of one seed.',
@@ -172,6 +186,7 @@ function cifar10({ dataDir }: Settings): Source {
     trainTransform: transforms.compose(transforms.randomCrop(32, { padding: 4 }), transforms.randomHorizontalFlip(), normalize),
     testTransform: normalize,
     classes: CIFAR10_CLASSES,
+    ...WITHOUT_BANDS,
     about:
       'CIFAR-10: 50,000 photographs of ten kinds of things to train on, 10,000 to test on, ' +
       'augmented by flips and shifts of up to 4 pixels. ' +

@@ -8,7 +8,7 @@ import type { Display } from './display.ts';
 import { RunError } from './errors.ts';
 import { evaluate } from './evaluate.ts';
 import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
-import { excitationsOf } from './excitations.ts';
+import { gatesOf } from './excitations.ts';
 import { makeModel, parameterCount, titleOf } from './model.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
@@ -135,7 +135,7 @@ async function trainNet(
     testAccuracy: tested.accuracy,
     labels: tested.labels.join(''),
     predictions: tested.predictions.join(''),
-    excitations: net === 'se' ? excitationsOf(training.model, data, settings) : [],
+    gates: net === 'se' ? gatesOf(training.model, data, settings) : [],
   };
 }
 

@@ -10,7 +10,7 @@ import { runExperiment } from './experiment.ts';
 import { prepare } from './loop.ts';
 import { makeModel } from './model.ts';
 import { checkNpm, type Command, flagOf, helpText, optionNames, parseCommand, type Settings } from './options.ts';
-import { writeReport } from './report/report.ts';
+import { reportOf, writeReport } from './report/report.ts';
 import { resumeCommand, RunFolder } from './run-folder.ts';
 import { outputSettled, StopRequest } from './stop.ts';
 import { textTable } from './table.ts';
@@ -101,7 +101,7 @@ async function runIn(folder: RunFolder, data: Data): Promise<number> {
   try {
     const results = await runExperiment(folder, data, display, () => stop.isSet);
     if (results !== null) {
-      const path = writeReport(folder, results, data);
+      const path = writeReport(folder, reportOf(folder, results, data));
       display.note(`\n${textTable(results)}\n\nReport: ${printable(path)}`);
     } else if (stop.outputProblem === null) {
       display.note(`Stopped and saved. Go on with: ${resumeCommand(folder.dir)}`);

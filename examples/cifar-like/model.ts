@@ -12,12 +12,15 @@ import { type Attention, seResNet } from './resnet.ts';
 /** A module that maps images to logits. */
 export type Net = nn.Module & { forward(x: Tensor): Tensor };
 
+/** Channels of the three blocks of the tiny net, and of the three stages of the residual nets. */
+export const WIDTHS = [16, 32, 64] as const;
+
 export interface TinyCnnOptions {
   /** Channels of the images. */
   readonly inChannels: number;
   /** The last layer of each block; null: none. */
   readonly attention: Attention;
-  /** Channels after each block. Default 16, 32, 64. */
+  /** Channels after each block. Default WIDTHS. */
   readonly widths?: readonly [number, number, number];
 }
 
@@ -49,7 +52,7 @@ export class TinyCnn extends nn.Module {
   readonly blocks: readonly Block[];
   readonly fc: nn.Linear;
 
-  constructor({ inChannels, attention, widths = [16, 32, 64] }: TinyCnnOptions) {
+  constructor({ inChannels, attention, widths = WIDTHS }: TinyCnnOptions) {
     super();
     this.blocks = widths.map((width, i) => new Block(i === 0 ? inChannels : widths[i - 1]!, width, attention));
     this.fc = new nn.Linear(widths[2], 10);
@@ -76,7 +79,7 @@ export function makeModel(settings: NetSettings, se: boolean, inChannels: number
   const squeezeExcite = (channels: number) => new nn.SqueezeExcite(channels, { reduction, squeeze, gate });
   const make = (attention: Attention): Net => {
     if (model === 'tiny') return new TinyCnn({ inChannels, attention });
-    return seResNet(DEPTHS[model], { inChannels, placement, attention });
+    return seResNet(depthOf(model), { width: WIDTHS[0], inChannels, placement, attention });
   };
   manualSeed(seed);
   const withSE = make(squeezeExcite);
@@ -87,12 +90,15 @@ export function makeModel(settings: NetSettings, se: boolean, inChannels: number
   return plain;
 }
 
-const DEPTHS = { resnet20: 20, resnet32: 32, resnet56: 56 } as const;
+/** Returns the number of layers of a residual net. */
+export function depthOf(model: Exclude<Settings['model'], 'tiny'>): number {
+  return { resnet20: 20, resnet32: 32, resnet56: 56 }[model];
+}
 
 /** Returns the name of a net in tables and messages. */
 export function titleOf(model: Settings['model'], se: boolean): string {
   if (!se) return 'without SE';
-  return model === 'tiny' ? 'SE-CNN' : `SE-ResNet-${DEPTHS[model]}`;
+  return model === 'tiny' ? 'SE-CNN' : `SE-ResNet-${depthOf(model)}`;
 }
 
 export function parameterCount(model: nn.Module): number {

@@ -153,6 +153,11 @@ const PER_DATA = {
   cifar10: { epochs: 10, lr: 0.1 },
 } as const;
 
+/** Returns the number of epochs of a run without `--epochs`. */
+export function defaultEpochs(data: Settings['data']): number {
+  return PER_DATA[data].epochs;
+}
+
 /** A seed that trains well; about one seed in seven does not (README.md, "Seeds"). */
 export const DEFAULT_SEED = 0;
 

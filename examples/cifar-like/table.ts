@@ -2,17 +2,8 @@
  * The table that a run prints at its end, and the numbers in it.
  */
 import { clock } from './display.ts';
+import type { GateStatistics } from './gates.ts';
 import { printable } from './text.ts';
-
-/** A number for each class and channel; null for a class without images. */
-type ByClass = readonly (readonly (number | null)[])[];
-
-/** Scales that a block's gate gives to its channels: mean and standard deviation over the images of each class. */
-export interface BlockExcitation {
-  readonly block: string;
-  readonly means: ByClass;
-  readonly deviations: ByClass;
-}
 
 /** The result of a net that has been trained and tested. */
 export interface Result {
@@ -31,8 +22,8 @@ export interface Result {
   readonly labels: string;
   /** The predicted class of each test image, one digit an image. */
   readonly predictions: string;
-  /** Excitations of its SE blocks on test images; empty for a net without SE. */
-  readonly excitations: readonly BlockExcitation[];
+  /** Statistics of its gates on test images; empty for a net without SE. */
+  readonly gates: readonly GateStatistics[];
 }
 
 export const COLUMNS = ['model', 'parameters', 'steps', 'time', 'test accuracy', 'images/s'] as const;

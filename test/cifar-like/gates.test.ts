@@ -2,6 +2,7 @@ import { ArgumentError, memory, noGrad, tensor, type Tensor } from 'chainrule';
 import { DataLoader, subset, syntheticCifar, transforms } from 'chainrule/data';
 import * as nn from 'chainrule/nn';
 import { afterEach, expect, test } from 'vitest';
+import { savedIn } from '../../examples/cifar-like/checkpoint.ts';
 import { byBand, recordGates } from '../../examples/cifar-like/gates.ts';
 import { makeModel } from '../../examples/cifar-like/model.ts';
 import { defaultSettings } from '../../examples/cifar-like/options.ts';
@@ -94,6 +95,32 @@ test('a label or a band out of range is refused', () => {
     recordGates(new Net(), batchesOf([[1, 2]], [label]), { classes: 3, bands: 2, bandOf: () => band });
   for (const call of [record(3, 0), record(0, 2), record(-1, 0), record(0, -1)]) expect(call).toThrow(ArgumentError);
   expect(record(3, 1)).toThrow('recordGates: expected classes below 3 and bands below 2, got 3 and 1');
+});
+
+test('a checkpoint of an older version has no gates by band, and is read all the same', () => {
+  const settings = { ...defaultSettings(), se: true };
+  const old = {
+    net: 'se',
+    parameters: 1,
+    steps: 1,
+    seconds: 1,
+    imagesPerSecond: 1,
+    testLoss: 1,
+    testAccuracy: 1,
+    labels: '0',
+    predictions: '0',
+  };
+  const saved = (result: object) => {
+    const extra = { settings, phase: 0, step: 1, seconds: 1, glancedAt: 0, metricsBytes: 0, results: [result] };
+    const fail = (what: string): Error => new Error(what);
+    return savedIn(extra, settings, fail, fail).results[0]!.gates;
+  };
+  expect(saved({ ...old, excitations: [{ block: 'se', means: [[1]], deviations: [[0]] }] })).toEqual([]);
+  const gate = { block: 'se', means: [[[1], null]], deviations: [[[0], null]] };
+  expect(saved({ ...old, gates: [gate] })).toEqual([gate]);
+  for (const damaged of [{ ...gate, means: [[1]] }, { ...gate, deviations: [[['x']]] }, { ...gate, block: 1 }, null]) {
+    expect(() => saved({ ...old, gates: [damaged] })).toThrow('results: expected the result of the net se, got ');
+  }
 });
 
 test('of the SE-CNN on synthetic images they are those of single images, and nothing stays allocated', () => {

@@ -1,11 +1,17 @@
 import { ArrayDataset } from 'chainrule/data';
 import * as nn from 'chainrule/nn';
 import { describe, expect, test } from 'vitest';
+import { chooseData } from '../../examples/cifar-like/data.ts';
 import { evaluate } from '../../examples/cifar-like/evaluate.ts';
 import type { Metric } from '../../examples/cifar-like/metrics.ts';
+import { makeModel, WIDTHS } from '../../examples/cifar-like/model.ts';
+import { defaultSettings, type Settings } from '../../examples/cifar-like/options.ts';
 import { confusionOf } from '../../examples/cifar-like/report/confusion.ts';
 import { curvesOf } from '../../examples/cifar-like/report/curves.ts';
+import { netSection } from '../../examples/cifar-like/report/net.ts';
 import { groupsOf } from '../../examples/cifar-like/report/samples.ts';
+import { taskSection } from '../../examples/cifar-like/report/task.ts';
+import { headline, verdict } from '../../examples/cifar-like/report/verdict.ts';
 import { gain, points, type Result, textTable } from '../../examples/cifar-like/table.ts';
 
 // The numbers of the report and of the table, against values counted by hand.
@@ -22,7 +28,7 @@ function resultOf(net: Result['net'], given: Partial<Result> = {}): Result {
     testAccuracy: 0.5,
     labels: '',
     predictions: '',
-    excitations: [],
+    gates: [],
     ...given,
   };
 }
@@ -76,6 +82,136 @@ describe('the SE gain', () => {
     const table = textTable([resultOf('se', { title })]);
     expect(table).toContain('\\x1b[2Jnet\\x0d\\x0a\\x9b31m\\u202e  ');
     expect(table.split('\n').length).toBe(3);
+  });
+});
+
+describe('the headline', () => {
+  const [plain, se] = [resultOf('plain', { testAccuracy: 0.75 }), resultOf('se', { testAccuracy: 0.65 })];
+
+  test('has the gain, and of one net its accuracy', () => {
+    expect(headline([plain, se], { defaultSteps: 781 })).toBe('Squeeze-and-excitation: −10.0 points of test accuracy');
+    expect(headline([se], { defaultSteps: 781 })).toBe('SE-CNN: 65.00 % of the test images');
+  });
+
+  test('says so if the run was shorter than the default', () => {
+    const short = (r: Result) => ({ ...r, steps: 120 });
+    expect(headline([short(plain), short(se)], { defaultSteps: 781 })).toBe('Squeeze-and-excitation: −10.0 points after 120 of 781 steps');
+    expect(headline([short(plain)], { defaultSteps: 1562 })).toBe('without SE: 75.00 % of the test images after 120 of 1,562 steps');
+    expect(headline([plain, se], { defaultSteps: 782 })).toContain('after 781 of 782 steps');
+    expect(headline([plain, se], { defaultSteps: 780 })).not.toContain('after');
+  });
+
+  test.each([
+    [{}, 781],
+    [{ batchSize: 100 }, 500],
+    // With fewer images, too: the default are all.
+    [{ trainImages: 128 }, 781],
+    [{ epochs: 3, maxSteps: 7 }, 781],
+  ])('of a run with %o, the default are %i steps', (given, steps) => {
+    expect(chooseData({ ...defaultSettings(), ...given }).defaultSteps).toBe(steps);
+  });
+});
+
+describe('the bars of accuracy', () => {
+  const results = [resultOf('plain', { testAccuracy: 0.8 }), resultOf('se', { title: '<SE> & "more"' })];
+
+  test('have labelled marks at 80 and 90 % on the task that has these bounds, and on no other', () => {
+    const labels = (given: Partial<Settings>) => [
+      ...verdict(results, { ...defaultSettings(), ...given }).text.matchAll(/(?<![.\d])(\d+) %<\/span>/g),
+    ];
+    expect(labels({}).map(([, at]) => at)).toEqual(['80', '90']);
+    expect(labels({ context: 'none' })).toEqual([]);
+    expect(labels({ data: 'mnist' })).toEqual([]);
+    expect(labels({ model: 'resnet20' })).toEqual([]);
+  });
+
+  test('have titles that are text', () => {
+    const { text } = verdict(results, defaultSettings());
+    expect(text).toContain('&lt;SE&gt; &amp; &quot;more&quot;');
+    expect(text).not.toContain('<SE>');
+  });
+});
+
+describe('the picture of the task', () => {
+  const shown = (given: Partial<Settings> = {}) => {
+    const settings = { ...defaultSettings(), ...given };
+    return taskSection(chooseData(settings), settings)!.text;
+  };
+  const attributes = (text: string, kind: string) =>
+    [...text.matchAll(new RegExp(`<rect class="${kind}" x="(\\d+)" y="(\\d+)" width="(\\d+)"`, 'g'))].map(([, ...numbers]) =>
+      numbers.map((n) => Number(n) / 8),
+    );
+
+  test('shows one shape under a cool and a warm band, and the label that flips', () => {
+    expect([...shown().matchAll(/label: <b>(\w+)<\/b>(, flipped)?/g)].map(([text]) => text)).toEqual([
+      'label: <b>square</b>',
+      'label: <b>frame</b>, flipped',
+    ]);
+    expect([...shown({ context: 'none' }).matchAll(/label: <b>\w+<\/b>(, flipped)?/g)].map(([text]) => text)).toEqual([
+      'label: <b>square</b>',
+      'label: <b>square</b>',
+    ]);
+  });
+
+  test('frames the shape where it is, and what the last convolution of the tiny net sees around it', () => {
+    const { synthetic } = chooseData(defaultSettings());
+    const samples = Array.from({ length: 500 }, (_, i) => synthetic!.describe(i));
+    const found = [0, 1].map((context) => samples.find((s) => s.shape === 2 && s.context === context && s.side === 'left')!);
+    const top = 30 / 8;
+    expect(attributes(shown(), 'mark')).toEqual(found.map(({ corner: [x, y] }) => [x, top + y, 9]));
+    for (const [i, [x, y, width]] of attributes(shown(), 'field').entries()) {
+      expect([x, width]).toEqual([0, 18]);
+      const row = y! - top;
+      expect(row >= 0 && row <= 14 && row <= found[i]!.corner[1] && row + 18 >= found[i]!.corner[1] + 9).toBe(true);
+    }
+    expect(attributes(shown({ model: 'resnet20' }), 'field')).toEqual([]);
+  });
+
+  test('is left out for real images', () => {
+    const settings = defaultSettings();
+    expect(taskSection({ ...chooseData(settings), synthetic: null, bands: null }, settings)).toBe(null);
+  });
+});
+
+describe('the drawing of the nets', () => {
+  const drawn = (given: Partial<Settings> = {}, shape: readonly number[] = [3, 32, 32]) => {
+    const settings = { ...defaultSettings(), ...given };
+    const { text } = netSection(settings, { ...chooseData(settings), shape });
+    return [...text.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, label]) => label!);
+  };
+
+  test('has the sizes of the settings', () => {
+    expect(drawn().filter((t) => t.startsWith('SE '))).toEqual(['SE  16 → 4 → 16', 'SE  32 → 8 → 32', 'SE  64 → 16 → 64']);
+    expect(drawn({ reduction: 16 }).filter((t) => t.startsWith('SE '))).toEqual(['SE  16 → 1 → 16', 'SE  32 → 2 → 32', 'SE  64 → 4 → 64']);
+    expect(drawn()).toEqual(expect.arrayContaining(['3 × 32×32', '16 × 32×32', '32 × 16×16', '64 × 8×8', 'linear  64 → 10']));
+    expect(drawn({}, [1, 28, 28])).toEqual(expect.arrayContaining(['1 × 28×28', '16 × 28×28', '32 × 14×14', '64 × 7×7']));
+    expect(drawn({ gate: 'tanh', squeeze: 'max' })).toEqual(expect.arrayContaining(['linear  C/4 → C, tanh', 'maximum over H×W']));
+  });
+
+  test('has the widths of the nets that are trained', () => {
+    for (const model of ['tiny', 'resnet20'] as const) {
+      const net = makeModel({ ...defaultSettings(), model }, true, 3);
+      const widths = net.namedModules().flatMap(([, m]) => (m instanceof nn.SqueezeExcite ? [m.channels] : []));
+      expect([...new Set(widths)]).toEqual([...WIDTHS]);
+      net.dispose();
+    }
+  });
+
+  test.each([
+    ['standard', ['x', '3×3 conv, batch norm, ReLU', '3×3 conv, batch norm', 'SE', '+', 'shortcut', 'ReLU', 'y']],
+    ['pre', ['x', 'SE', '3×3 conv, batch norm, ReLU', '3×3 conv, batch norm', '+', 'shortcut', 'ReLU', 'y']],
+    ['post', ['x', '3×3 conv, batch norm, ReLU', '3×3 conv, batch norm', '+', 'shortcut', 'ReLU', 'SE', 'y']],
+    ['identity', ['x', '3×3 conv, batch norm, ReLU', '3×3 conv, batch norm', '+', 'shortcut', 'SE', 'ReLU', 'y']],
+    ['conv3x3', ['x', '3×3 conv, batch norm, ReLU', 'SE', '3×3 conv, batch norm', '+', 'shortcut', 'ReLU', 'y']],
+  ] as const)('has SE at the placement %s', (placement, parts) => {
+    const labels = drawn({ model: 'resnet20', placement });
+    const start = labels.indexOf('x');
+    expect(labels.slice(start, start + parts.length)).toEqual(parts);
+  });
+
+  test('has no SE for the net without', () => {
+    for (const model of ['tiny', 'resnet56'] as const) expect(drawn({ se: false, model }).join(' ')).not.toContain('SE');
+    expect(drawn({ se: false, model: 'resnet56' })).toContain('9 residual blocks');
   });
 });
 
@@ -139,8 +275,9 @@ describe('the curves', () => {
   test('draw tests at their own steps, and each net by its own metrics', () => {
     const tested = (net: string, step: number, testLoss: number | null): Metric => ({ net, step, images: 4, testLoss, testAccuracy: 0.25 });
     const metrics = [...stepsOf('plain', [3, 3, 3]), tested('plain', 2, 7), ...stepsOf('se', [5, 5]), tested('se', 2, null)];
-    const { steps, curves } = curvesOf(metrics, [resultOf('plain'), resultOf('se')]);
-    expect(steps).toEqual([1, 2, 3]);
+    const { steps, curves, end } = curvesOf(metrics, [resultOf('plain'), resultOf('se')]);
+    expect([steps, end]).toEqual([[1, 2, 3], 3]);
+    expect(curvesOf(metrics, [resultOf('plain')], 12).end).toBe(12);
     expect(curves.map(({ net, loss, testLoss, testAccuracy }) => ({ net, loss, testLoss, testAccuracy }))).toEqual([
       { net: 'plain', loss: [3, 3, 3], testLoss: [null, 7, null], testAccuracy: [null, 25, null] },
       // The net that stopped earlier has no third step.

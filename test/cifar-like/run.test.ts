@@ -6,7 +6,7 @@ import { loadSafetensors } from 'chainrule/io';
 import { describe, expect, test } from 'vitest';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
 import { defaultSettings } from '../../examples/cifar-like/options.ts';
-import type { BlockExcitation } from '../../examples/cifar-like/table.ts';
+import type { ChartData } from '../../examples/cifar-like/report/page.ts';
 import { ended, metricsOf, onReference, run, start, temporaryFolder } from './support.ts';
 
 // A whole run on a small scale, from the command line to the report.
@@ -89,14 +89,12 @@ describe.skipIf(onReference)('a run', () => {
     for (const t of Object.values(weights)) t.dispose();
     const page = readFileSync(join(dir, 'report.html'), 'utf8');
     expect(page.match(/<div id="gate-\d">/g)?.length).toBe(9);
-    const { range, blocks } = JSON.parse(/id="excitations">(.*?)<\/script>/.exec(page)![1]!) as {
-      range: number[];
-      blocks: BlockExcitation[];
-    };
+    const { range, blocks } = (JSON.parse(/id="data">(.*?)<\/script>/.exec(page)![1]!) as ChartData).gates;
     expect(range).toEqual([-1, 1]);
-    expect(blocks.map((b) => [b.means.length, b.means[0]!.length])).toEqual([16, 16, 16, 16, 32, 32, 32, 64, 64].map((c) => [10, c]));
-    expect(blocks.flatMap((b) => b.means.flat()).every((s) => s === null || (s > -1 && s < 1))).toBe(true);
-    expect(blocks.flatMap((b) => b.deviations.flat()).every((s) => s === null || (s >= 0 && s < 1))).toBe(true);
+    const channels = blocks.map(({ means }) => [means.length, means[0]!.length, means[0]![10]!.length]);
+    expect(channels).toEqual([16, 16, 16, 16, 32, 32, 32, 64, 64].map((c) => [2, 11, c]));
+    expect(blocks.flatMap((b) => b.means.flat(2)).every((s) => s === null || (s > -1 && s < 1))).toBe(true);
+    expect(blocks.flatMap((b) => b.deviations.flat(2)).every((s) => s === null || (s >= 0 && s < 1))).toBe(true);
     expect(blocks[0]!.block).toBe('layer1.0.se');
     expect(page).toContain('--placement pre');
   });

@@ -23,6 +23,8 @@ export interface Curves {
   /** The steps of all columns. */
   readonly steps: number[];
   readonly curves: Curve[];
+  /** The step at the right end of the charts. */
+  readonly end: number;
 }
 
 /** The approximate number of points in a chart. */
@@ -30,11 +32,21 @@ const POINTS = 500;
 /** Length of the moving average over training batches, as a share of all steps. */
 export const SMOOTHING_SHARE = 0.03;
 
-export function curvesOf(metrics: readonly Metric[], results: readonly Result[]): Curves {
+/**
+ * Returns the curves of `nets`, in their order; a net without metrics has curves without values.
+ *
+ * @param axisEnd the step at which the axis ends; null: the last one
+ */
+export function curvesOf(
+  metrics: readonly Metric[],
+  nets: readonly Pick<Result, 'net' | 'title'>[],
+  axisEnd: number | null = null,
+): Curves {
   const last = metrics.reduce((most, { step }) => Math.max(most, step), 1);
+  const end = axisEnd ?? last;
   const steps = chartSteps(metrics, last);
-  const window = Math.max(1, Math.round(last * SMOOTHING_SHARE));
-  const curves = results.map(({ net, title }) => {
+  const window = Math.max(1, Math.round(end * SMOOTHING_SHARE));
+  const curves = nets.map(({ net, title }) => {
     const ofNet = metrics.filter((m) => m.net === net);
     const training = ofNet.filter((m) => 'lr' in m);
     const test = new Map(ofNet.filter((m) => 'testLoss' in m).map((m) => [m.step, m]));
@@ -51,7 +63,7 @@ export function curvesOf(metrics: readonly Metric[], results: readonly Result[])
       testAccuracy: steps.map((s) => percentage(test.get(s)?.testAccuracy)),
     };
   });
-  return { steps, curves };
+  return { steps, curves, end };
 }
 
 /** Returns the steps to draw: evenly spaced ones, those of evaluations on test images, the first and the last. */

@@ -2,7 +2,8 @@
  * Selects test images for the report and encodes them as PNG.
  */
 import { PNG } from 'pngjs';
-import { type Data, imageOf } from '../data.ts';
+import type { Dataset, ImageAndLabel } from 'chainrule/data';
+import { imageOf } from '../data.ts';
 import type { Result } from '../table.ts';
 
 export interface Group {
@@ -40,9 +41,9 @@ export function groupsOf(results: readonly Result[], most = 8): Group[] {
   return groups.filter(({ total }) => total > 0);
 }
 
-/** Returns a test image as a data: URL. */
-export function imageUrl(data: Data, index: number): string {
-  const { data: x, shape } = imageOf(data.test, index);
+/** Returns an image as a data: URL. */
+export function imageUrl(images: Dataset<ImageAndLabel>, index: number): string {
+  const { data: x, shape } = imageOf(images, index);
   const [channels, height, width] = shape as [number, number, number];
   const area = height * width;
   const png = new PNG({ width, height });
