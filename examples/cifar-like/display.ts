@@ -20,7 +20,7 @@ export function makeDisplay(output: NodeJS.WriteStream, terminal = process.env.T
 }
 
 /** Exponential moving averages of loss and accuracy, and the speed of recent steps. */
-class RunningStats {
+export class RunningStats {
   readonly #first: number;
   readonly #total: number;
   readonly #batchSize: number;
@@ -39,13 +39,18 @@ class RunningStats {
     this.#recent = [{ at: this.#start, step }];
   }
 
-  add({ step, loss, accuracy }: StepReport): void {
+  add({ step, loss, accuracy }: Pick<StepReport, 'step' | 'loss' | 'accuracy'>): void {
     const now = performance.now();
     this.#weight = 0.95 * this.#weight + 0.05;
     this.#loss = 0.95 * this.#loss + 0.05 * loss;
     this.#accuracy = 0.95 * this.#accuracy + 0.05 * accuracy;
     this.#recent.push({ at: now, step });
     while (this.#recent.length > 2 && this.#recent[1]!.at < now - 5000) this.#recent.shift();
+  }
+
+  /** Whether a step was added, without which there are no figures. */
+  get hasSteps(): boolean {
+    return this.#weight > 0;
   }
 
   /** Returns the figures as text, for the bar and for the line. */

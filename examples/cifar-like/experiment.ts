@@ -10,8 +10,20 @@ import { evaluate } from './evaluate.ts';
 import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
 import { gatesOf } from './excitations.ts';
 import { makeModel, parameterCount, titleOf } from './model.ts';
+import type { Metric } from './metrics.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
+
+/** Is told what a run does, as it happens. */
+export interface Watcher {
+  /** Training of a net starts, or resumes after `step` steps; metrics.jsonl has what was recorded before. */
+  begin(net: Result['net'], step: number): void;
+  /** A metric was written. */
+  record(metric: Metric): void;
+}
+
+/** The watcher of a run without one. */
+export const NOBODY: Watcher = { begin() {}, record() {} };
 
 /** Time between two checkpoints within an epoch, in milliseconds. The end of every epoch has one as well. */
 const SAVE_INTERVAL_MS = 10_000;
@@ -27,6 +39,7 @@ export async function runExperiment(
   data: Data,
   display: Display,
   stopRequested: () => boolean,
+  watcher: Watcher,
 ): Promise<Result[] | null> {
   const { settings } = folder;
   const saved = folder.readCheckpoint();
@@ -47,7 +60,8 @@ export async function runExperiment(
       if (saved === null) save();
       // A net is skipped if the checkpoint was written after it had been tested.
       const isFinished =
-        results.length > phase || (await finishNet(net, { training, progress, data, folder, display, save, stopRequested }, results));
+        results.length > phase ||
+        (await finishNet(net, { training, progress, data, folder, display, save, stopRequested, watcher }, results));
       if (!isFinished) return null;
     } catch (error) {
       throw error instanceof NotFinite ? runErrorFor(error, titleOf(settings.model, net === 'se'), folder) : error;
@@ -89,23 +103,28 @@ interface NetRun {
   /** Writes a checkpoint. */
   readonly save: () => void;
   readonly stopRequested: () => boolean;
+  readonly watcher: Watcher;
 }
 
 /** Trains one net to its last step and tests it; returns null if it was stopped. */
 async function trainNet(
   net: Result['net'],
-  { training, progress, data, folder, display, save, stopRequested }: NetRun,
+  { training, progress, data, folder, display, save, stopRequested, watcher }: NetRun,
 ): Promise<Result | null> {
   const { settings } = folder;
   const title = titleOf(settings.model, net === 'se');
   let savedAt = performance.now();
+  const record = (metric: Metric): void => {
+    folder.append(metric);
+    watcher.record(metric);
+  };
   const observer: Observer = {
     onStep: (report) => {
-      folder.append({ net, ...report });
+      record({ net, ...report });
       display.step(report);
     },
     onInterimEvaluation: (step, { loss, accuracy, labels }) =>
-      folder.append({ net, step, images: labels.length, testLoss: loss, testAccuracy: accuracy }),
+      record({ net, step, images: labels.length, testLoss: loss, testAccuracy: accuracy }),
     onSafePoint: (epochEnd) => {
       if (!epochEnd && performance.now() - savedAt < SAVE_INTERVAL_MS) return;
       save();
@@ -113,6 +132,7 @@ async function trainNet(
     },
     stopRequested,
   };
+  watcher.begin(net, progress.step);
   display.begin(title, progress.step, totalSteps(data, settings), settings.batchSize);
   try {
     if (!(await train(training, data, settings, progress, observer))) return null;
@@ -122,7 +142,7 @@ async function trainNet(
   const { batchSize } = settings;
   const tested = await evaluate(training.model, data.test, { batchSize, transform: data.testTransform, stopRequested });
   if (tested === null) return null;
-  folder.append({ net, step: progress.step, images: tested.labels.length, testLoss: tested.loss, testAccuracy: tested.accuracy });
+  record({ net, step: progress.step, images: tested.labels.length, testLoss: tested.loss, testAccuracy: tested.accuracy });
   display.note(`${title}: ${(100 * tested.accuracy).toFixed(2)} % of ${tested.labels.length} test images`);
   return {
     net,

@@ -6,7 +6,8 @@ import { AnomalyError, ChainruleError, detectAnomaly, setNumThreads } from 'chai
 import { chooseData, type Data, digestOf } from './data.ts';
 import { makeDisplay } from './display.ts';
 import { report, RunError, UsageError } from './errors.ts';
-import { runExperiment } from './experiment.ts';
+import { NOBODY, runExperiment } from './experiment.ts';
+import { LiveView } from './live/view.ts';
 import { prepare } from './loop.ts';
 import { makeModel } from './model.ts';
 import { checkNpm, type Command, flagOf, helpText, optionNames, parseCommand, type Settings } from './options.ts';
@@ -46,12 +47,12 @@ async function run(command: Exclude<Command, { kind: 'help' }>): Promise<number>
 }
 
 /** Starts a new run. Everything that depends on options is made before the folder, so that a run that cannot start leaves none. */
-async function start({ dir: requested, settings }: Extract<Command, { kind: 'new' }>): Promise<number> {
+async function start({ dir: requested, settings, live }: Extract<Command, { kind: 'new' }>): Promise<number> {
   const dir = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
   RunFolder.checkNew(dir);
   const data = chooseData(settings);
   checkTrainable(settings, data);
-  return runIn(RunFolder.create(dir, settings, digestOf(data, settings)), data);
+  return runIn(RunFolder.create(dir, settings, digestOf(data, settings)), data, live);
 }
 
 /** Throws what the settings make net, optimizer or schedule throw. */
@@ -62,14 +63,14 @@ function checkTrainable(settings: Settings, data: Data): void {
 }
 
 /** Continues a run. Options given again must equal those in its config.json; only the folder of equal data may be another. */
-async function resume({ dir, given, out }: Extract<Command, { kind: 'resume' }>): Promise<number> {
+async function resume({ dir, given, out, live }: Extract<Command, { kind: 'resume' }>): Promise<number> {
   const folder = RunFolder.open(dir);
   try {
     checkGiven(folder, given, out);
     const settings = { ...folder.settings, dataDir: given.dataDir ?? folder.settings.dataDir };
     const data = chooseData(settings);
     folder.checkData(digestOf(data, settings));
-    return await runIn(folder, data);
+    return await runIn(folder, data, live);
   } finally {
     folder.close();
   }
@@ -91,26 +92,34 @@ function checkGiven(folder: RunFolder, given: Partial<Settings>, out: string | n
 }
 
 /** Trains what the run in `folder` has not finished, writes the report, and closes the folder. */
-async function runIn(folder: RunFolder, data: Data): Promise<number> {
+async function runIn(folder: RunFolder, data: Data, isLive: boolean): Promise<number> {
   const display = makeDisplay(process.stdout);
   const leave = (): void => {
     display.end();
     folder.close();
   };
   const stop = new StopRequest(leave);
+  let live: LiveView | undefined;
   try {
-    const results = await runExperiment(folder, data, display, () => stop.isSet);
+    if (isLive) live = await LiveView.open(folder, data);
+    if (live !== undefined) display.note(`Live: ${live.url}`);
+    const results = await runExperiment(folder, data, display, () => stop.isSet, live ?? NOBODY);
     if (results !== null) {
-      const path = writeReport(folder, reportOf(folder, results, data));
+      const content = reportOf(folder, results, data);
+      const path = writeReport(folder, content);
+      await live?.finish(content);
       display.note(`\n${textTable(results)}\n\nReport: ${printable(path)}`);
-    } else if (stop.outputProblem === null) {
-      display.note(`Stopped and saved. Go on with: ${resumeCommand(folder.dir)}`);
+    } else {
+      const stopped = `Stopped and saved. Go on with: ${resumeCommand(folder.dir)}`;
+      await live?.end(stopped);
+      if (stop.outputProblem === null) display.note(stopped);
     }
     await outputSettled();
     if (stop.outputProblem !== null) throw outputError(stop.outputProblem, folder, results !== null);
     return results === null ? stop.code : 0;
   } finally {
     leave();
+    await live?.end('The run has ended with an error, which the terminal shows.');
     stop.dispose();
   }
 }

@@ -46,6 +46,8 @@ interface ExecutionOptions {
   readonly detectAnomaly: boolean;
   /** null: the library's choice. */
   readonly threads: number | null;
+  /** Serve the growing report while the run goes on. */
+  readonly live: boolean;
 }
 
 type Key = keyof Settings | 'threads';
@@ -130,7 +132,11 @@ const OPTIONS: Readonly<Record<string, OptionSpec>> = {
 /** The options by name. A map has no names of Object.prototype, such as --__proto__. */
 const SPECS: ReadonlyMap<string, OptionSpec> = new Map(Object.entries(OPTIONS));
 
-const DETECT_ANOMALY = 'detect-anomaly';
+/** Flags that do not change results. */
+const FLAGS = {
+  'detect-anomaly': 'check every number, and report the operation that made the first NaN or infinity (slow)',
+  live: 'show the growing report in a browser on this machine, at an address that is printed, until the run ends',
+} as const;
 
 /** Options that name the folder of the run. They are not settings. */
 const FOLDERS = {
@@ -170,22 +176,23 @@ export function parseCommand(args: readonly string[]): Command {
   const given: Record<string, Value> = {};
   let out: string | null = null;
   let resume: string | null = null;
-  let detectAnomaly = false;
+  const flags = new Set<string>();
   for (const { name, value } of optionsIn(args)) {
     if (name === 'help') return { kind: 'help' };
     if (name === 'out') out = folder(name, value);
     else if (name === 'resume') resume = folder(name, value);
-    else if (name === DETECT_ANOMALY) detectAnomaly = true;
+    else if (Object.hasOwn(FLAGS, name)) flags.add(name);
     else set(given, name, value);
   }
   const { threads = null, ...settings } = given as Partial<Settings & { threads: number }>;
-  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out, detectAnomaly, threads };
-  return { kind: 'new', settings: withDefaults(settings), dir: out, detectAnomaly, threads };
+  const execution: ExecutionOptions = { detectAnomaly: flags.has('detect-anomaly'), threads, live: flags.has('live') };
+  if (resume !== null) return { kind: 'resume', dir: resume, given: settings, out, ...execution };
+  return { kind: 'new', settings: withDefaults(settings), dir: out, ...execution };
 }
 
 /** Returns the names of all options but --help. */
 export function optionNames(): string[] {
-  return [...SPECS.keys(), ...Object.keys(FOLDERS), DETECT_ANOMALY];
+  return [...SPECS.keys(), ...Object.keys(FOLDERS), ...Object.keys(FLAGS)];
 }
 
 /**
@@ -208,7 +215,7 @@ export function checkNpm(script: string, names: readonly string[], environment: 
 
 /** Yields the options in `args`, with their values as text. Throws UsageError for an unknown option or a word by itself. */
 function* optionsIn(args: readonly string[]): Generator<{ name: string; value: string | undefined }> {
-  const isFlag = (name: string): boolean => name === DETECT_ANOMALY || SPECS.get(name)?.value === null;
+  const isFlag = (name: string): boolean => Object.hasOwn(FLAGS, name) || SPECS.get(name)?.value === null;
   const names = optionNames();
   const options = Object.fromEntries(names.map((name) => [name, { type: isFlag(name) ? 'boolean' : 'string' } as const]));
   const { tokens } = parseArgs({
@@ -341,7 +348,7 @@ export function helpText(): string {
   const rows = [
     ...[...SPECS].map(([name, { value, help }]) => [value === null ? `--${name}` : `--${name} ${value}`, help] as const),
     ...Object.entries(FOLDERS).map(([name, help]) => [`--${name} DIR`, help] as const),
-    [`--${DETECT_ANOMALY}`, 'check every number, and report the operation that made the first NaN or infinity (slow)'] as const,
+    ...Object.entries(FLAGS).map(([name, help]) => [`--${name}`, help] as const),
     ['--help', 'print this text'] as const,
   ];
   const width = Math.max(...rows.map(([left]) => left.length));

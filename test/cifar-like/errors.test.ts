@@ -12,7 +12,7 @@ describe.skipIf(onReference)('bad options', () => {
   const dir = join(temporaryFolder(), 'run');
   const ALL =
     '--data --data-dir --model --se --no-se --reduction --placement --squeeze --gate --context --epochs --batch-size --lr --seed ' +
-    '--data-seed --max-steps --train-images --test-images --threads --out --resume --detect-anomaly';
+    '--data-seed --max-steps --train-images --test-images --threads --out --resume --detect-anomaly --live';
   const unknown = (option: string) => `${option}: expected one of ${ALL}, got an unknown option; --help says what each does`;
 
   test.each([

@@ -1,7 +1,7 @@
-// Draws report.html; runs in the browser, after charts.js and gates.js.
+// Draws report.html, and keeps the live view up to date; runs in the browser, after charts.js and gates.js.
 (() => {
   const { charts, gates } = globalThis;
-  const data = JSON.parse(document.getElementById('data').textContent);
+  let data = JSON.parse(document.getElementById('data').textContent);
 
   // ---------- Parts that scroll sideways ----------
 
@@ -32,4 +32,58 @@
     charts.ofTraining(data.curves).forEach(charts.draw);
     gates.drawAll();
   });
+
+  // ---------- The live view ----------
+
+  /** Shows what the run has reached. */
+  const showProgress = ({ title, headline, bars, rows, curves }) => {
+    document.title = title;
+    document.getElementById('headline').textContent = headline;
+    document.getElementById('bars').innerHTML = bars;
+    document.getElementById('rows').innerHTML = rows;
+    data = { ...data, curves };
+    charts.update(charts.ofTraining(curves));
+    markAllSides();
+  };
+
+  /** Becomes the report of the finished run. */
+  const showReport = (content) => {
+    charts.forget();
+    document.title = content.title;
+    document.querySelector('main').innerHTML = content.main;
+    data = content.data;
+    start();
+  };
+
+  /** The page gives up after so many attempts to reach the run in vain. */
+  const ATTEMPTS = 5;
+
+  const follow = () => {
+    const source = new EventSource('events');
+    let failures = 0;
+    const say = (text) => {
+      document.getElementById('state').textContent = text;
+    };
+    const on = (event, show) => source.addEventListener(event, (e) => show(JSON.parse(e.data)));
+    on('progress', (progress) => {
+      failures = 0;
+      say('');
+      showProgress(progress);
+    });
+    on('report', (report) => {
+      source.close();
+      showReport(report);
+    });
+    on('end', (reason) => {
+      source.close();
+      say(reason);
+    });
+    source.addEventListener('error', () => {
+      // The browser tries again by itself, unless the server has refused it.
+      if (source.readyState === EventSource.CLOSED) return say('This page gets no news: too many pages show this run.');
+      if (++failures === ATTEMPTS) source.close();
+      return say('The run cannot be reached; it may have ended.');
+    });
+  };
+  if (document.body.dataset.live === 'true') follow();
 })();
