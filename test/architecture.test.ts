@@ -61,7 +61,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   data: ['data', 'autograd', 'kernels', 'platform', 'core'],
   io: ['io', 'autograd', 'kernels', 'platform', 'core'],
   train: ['train', 'io', 'data', 'optim', 'nn', 'autograd', 'kernels', 'platform', 'core'],
-  interop: ['interop', 'io', 'nn', 'autograd', 'kernels', 'platform', 'core'],
+  interop: ['interop', 'io', 'nn', 'inspect', 'autograd', 'kernels', 'platform', 'core'],
   testing: ['testing', 'inspect', 'nn', 'autograd', 'kernels', 'core'],
   'index.ts': ['inspect', 'autograd', 'core'],
 };

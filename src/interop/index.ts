@@ -1,6 +1,8 @@
 /**
- * chainrule/interop: files of other tools: NumPy's arrays (.npy, .npz) PyTorch's files (.pt), TensorBoard's event files.
+ * chainrule/interop: files of other tools: NumPy's arrays (.npy, .npz) PyTorch's files (.pt), TensorBoard's event files, ONNX models.
  */
+export { toOnnx } from './onnx/to-onnx.ts';
+export type { OnnxOptions } from './onnx/to-onnx.ts';
 export { loadNpy, npyFromBytes, npyToBytes, saveNpy } from './npy.ts';
 export { loadNpz, npzFromBytes, npzToBytes, saveNpz } from './npz.ts';
 export type { LoadNpzOptions, NpzOptions } from './npz.ts';

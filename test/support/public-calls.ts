@@ -330,6 +330,7 @@ const INTEROP: Calls = {
   npyToBytes: plain(() => [x()], [0]),
   npzFromBytes: takes(2, () => [emptyNpz(), 'file']),
   npzToBytes: takes(1, () => [{ t: x() }]),
+  toOnnx: takes(2, () => [new nn.ReLU(), x()], [1]),
   saveNpy: plain(() => ['/nonexistent/x.npy', x()], [1]),
   saveNpz: takes(2, () => [join(tmpdir(), 'chainrule-public-calls.npz'), { t: x() }]),
 };
