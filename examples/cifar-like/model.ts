@@ -15,31 +15,40 @@ export type Net = nn.Module & { forward(x: Tensor): Tensor };
 /** Channels of the three blocks of the tiny net, and of the three stages of the residual nets. */
 export const WIDTHS = [16, 32, 64] as const;
 
+/** Where a block of the tiny net applies its attention: after the ReLU, between batch norm and ReLU, or before the convolution. */
+export type BlockPlacement = 'standard' | 'inner' | 'pre';
+
 export interface TinyCnnOptions {
   /** Channels of the images. */
   readonly inChannels: number;
-  /** The last layer of each block; null: none. */
-  readonly attention: Attention;
+  /** The attention of each block, or of all; null: none. */
+  readonly attention: Attention | readonly [Attention, Attention, Attention];
+  /** Default 'standard'. */
+  readonly placement?: BlockPlacement;
   /** Channels after each block. Default WIDTHS. */
   readonly widths?: readonly [number, number, number];
 }
 
-/** 3×3 convolution without bias → batch norm → ReLU → attention. */
+/** 3×3 convolution without bias → batch norm → ReLU, with attention in one of three places. */
 class Block extends nn.Module {
   readonly conv: nn.Conv2d;
   readonly bn: nn.BatchNorm2d;
   readonly se: nn.Layer | null;
+  readonly placement: BlockPlacement;
 
-  constructor(inChannels: number, channels: number, attention: Attention) {
+  constructor(inChannels: number, channels: number, attention: Attention, placement: BlockPlacement) {
     super();
     this.conv = new nn.Conv2d(inChannels, channels, 3, { padding: 1, bias: false });
     this.bn = new nn.BatchNorm2d(channels);
-    this.se = attention === null ? null : attention(channels);
+    this.se = attention === null ? null : attention(placement === 'pre' ? inChannels : channels);
+    this.placement = placement;
   }
 
   forward(x: Tensor): Tensor {
-    const y = this.bn.forward(this.conv.forward(x)).relu();
-    return this.se === null ? y : this.se.forward(y);
+    const { se, placement } = this;
+    /** Applies attention to t if it is placed at `here`; returns t itself elsewhere. */
+    const at = (here: BlockPlacement, t: Tensor): Tensor => (se !== null && placement === here ? se.forward(t) : t);
+    return at('standard', at('inner', this.bn.forward(this.conv.forward(at('pre', x)))).relu());
   }
 }
 
@@ -52,18 +61,22 @@ export class TinyCnn extends nn.Module {
   readonly blocks: readonly Block[];
   readonly fc: nn.Linear;
 
-  constructor({ inChannels, attention, widths = WIDTHS }: TinyCnnOptions) {
+  constructor({ inChannels, attention, placement = 'standard', widths = WIDTHS }: TinyCnnOptions) {
     super();
-    this.blocks = widths.map((width, i) => new Block(i === 0 ? inChannels : widths[i - 1]!, width, attention));
+    const attentionOf = (i: number): Attention => (typeof attention === 'object' && attention !== null ? attention[i]! : attention);
+    this.blocks = widths.map((width, i) => new Block(i === 0 ? inChannels : widths[i - 1]!, width, attentionOf(i), placement));
     this.fc = new nn.Linear(widths[2], 10);
   }
 
   forward(x: Tensor): Tensor {
-    let y = x;
-    this.blocks.forEach((block, i) => {
-      y = i === 0 ? block.forward(y) : block.forward(F.maxPool2d(y, 2));
-    });
-    return this.fc.forward(y.mean([2, 3]));
+    return this.fc.forward(this.featureMaps(x).at(-1)!.mean([2, 3]));
+  }
+
+  /** Returns the output of each block: [N,16,H,W], [N,32,H/2,W/2], [N,64,H/4,W/4] with the default widths. */
+  featureMaps(x: Tensor): Tensor[] {
+    const maps: Tensor[] = [];
+    this.blocks.forEach((block, i) => maps.push(block.forward(i === 0 ? x : F.maxPool2d(maps[i - 1]!, 2))));
+    return maps;
   }
 }
 
@@ -77,14 +90,23 @@ export type NetSettings = Pick<Settings, 'model' | 'seed' | 'reduction' | 'place
 export function makeModel(settings: NetSettings, se: boolean, inChannels: number): Net {
   const { model, seed, reduction, placement, squeeze, gate } = settings;
   const squeezeExcite = (channels: number) => new nn.SqueezeExcite(channels, { reduction, squeeze, gate });
-  const make = (attention: Attention): Net => {
+  return equalNet(seed, se, (se): Net => {
+    const attention = se ? squeezeExcite : null;
     if (model === 'tiny') return new TinyCnn({ inChannels, attention });
     return seResNet(depthOf(model), { width: WIDTHS[0], inChannels, placement, attention });
-  };
+  });
+}
+
+/**
+ * Makes the net with SE from the weights of `seed`, or the net without SE with equal weights in all layers that both have.
+ *
+ * @param make makes a net with SE or without
+ */
+export function equalNet<N extends Net>(seed: number, se: boolean, make: (se: boolean) => N): N {
   manualSeed(seed);
-  const withSE = make(squeezeExcite);
+  const withSE = make(true);
   if (se) return withSE;
-  const plain = make(null);
+  const plain = make(false);
   plain.loadStateDict(withSE.stateDict(), { strict: false });
   withSE.dispose();
   return plain;
