@@ -1,8 +1,6 @@
 /**
- * The colours of the page, for what CSS cannot draw.
+ * The colours of the page, for what CSS cannot draw. Workers load this file too, and have no `matchMedia`.
  */
-
-const dark = matchMedia('(prefers-color-scheme: dark)');
 
 /** Returns the colour that the style sheet names `--name`. */
 export function color(name: string): string {
@@ -11,5 +9,5 @@ export function color(name: string): string {
 
 /** Calls `redraw` whenever the page changes between light and dark. */
 export function onThemeChange(redraw: () => void): void {
-  dark.addEventListener('change', redraw);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
 }
