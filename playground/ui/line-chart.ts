@@ -22,8 +22,16 @@ export interface LineChartOptions {
   readonly log?: { readonly x?: boolean; readonly y?: boolean };
   /** The range of the vertical axis for data between `low` and `high`. Default: that of uPlot. */
   readonly range?: (low: number, high: number) => [number, number];
+  /** Horizontal lines with a text, read at each drawing. Default: none. */
+  readonly marks?: () => readonly Mark[];
   /** In pixels. Default 200. */
   readonly height?: number;
+}
+
+/** A horizontal line at a value of the vertical axis. */
+export interface Mark {
+  readonly value: number;
+  readonly text: string;
 }
 
 /** A number for each position on the horizontal axis; null: none. */
@@ -59,10 +67,12 @@ export function lineChart(options: LineChartOptions): LineChart {
   };
 }
 
-function chartOptions({ x, series, log = {}, range, height = 200 }: LineChartOptions, width: number): uPlot.Options {
+function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineChartOptions, width: number): uPlot.Options {
   const axis = { stroke: color('muted'), ticks: { stroke: color('rule'), size: 5 }, grid: { stroke: color('rule'), width: 1 } };
   // 3 is uPlot.Scale.Distr.Logarithmic, a constant enum, which isolated modules cannot read.
   const logarithmic: uPlot.Scale = { distr: 3, log: 10 };
+  // Without a cursor there is no value; uPlot's default shows two dashes.
+  const value = (_: uPlot, v: number | null): string => (v === null ? '' : String(Number(v.toPrecision(4))));
   return {
     width,
     height,
@@ -75,9 +85,10 @@ function chartOptions({ x, series, log = {}, range, height = 200 }: LineChartOpt
       { ...axis, size: 52 },
     ],
     series: [
-      { label: x },
+      { label: x, value },
       ...series.map((s) => ({
         label: s.label,
+        value,
         stroke: color(s.color),
         width: s.dots ? 0 : 1.5,
         spanGaps: true,
@@ -86,5 +97,25 @@ function chartOptions({ x, series, log = {}, range, height = 200 }: LineChartOpt
     ],
     legend: { show: series.length > 1 },
     cursor: { drag: { x: false, y: false } },
+    hooks: marks === undefined ? {} : { drawAxes: [(chart: uPlot) => marks().forEach((mark) => drawMark(chart, mark))] },
   };
+}
+
+/** Draws a dashed line over the width of the chart, with its text above the left end. */
+function drawMark({ ctx, bbox, valToPos }: uPlot, { value, text }: Mark): void {
+  const y = Math.round(valToPos(value, 'y', true));
+  const scale = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = color('muted');
+  ctx.lineWidth = scale;
+  ctx.setLineDash([4 * scale, 3 * scale]);
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.font = `${11 * scale}px system-ui, sans-serif`;
+  ctx.textAlign = 'left';
+  ctx.textBaseline = 'bottom';
+  ctx.fillText(text, bbox.left + 4 * scale, y - 2 * scale);
+  ctx.restore();
 }
