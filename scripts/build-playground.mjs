@@ -1,6 +1,7 @@
 // Builds the playground: one self-contained file, site/dist/playground.html.
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,7 +56,15 @@ async function bundle() {
 
 async function styleSheet() {
   const chart = await readFile(require.resolve('uplot/dist/uPlot.min.css'), 'utf8');
-  return [chart, await read('examples/cifar-like/report/colors.css'), await read('playground/style.css')].join('\n');
+  const own = ['examples/cifar-like/report/colors.css', 'playground/style.css', ...(await panelStyles())];
+  return [chart, ...(await Promise.all(own.map(read)))].join('\n');
+}
+
+/** Returns the paths of the panels' own style sheets. */
+async function panelStyles() {
+  const entries = await readdir(join(root, 'playground'), { withFileTypes: true });
+  const paths = entries.filter((e) => e.isDirectory()).map((e) => `playground/${e.name}/style.css`);
+  return paths.filter((path) => existsSync(join(root, path))).sort();
 }
 
 /** Returns the page's Content-Security-Policy: its own script and style, WebAssembly, workers from its own script, and no network. */
