@@ -3,12 +3,14 @@
  */
 import { graphPanel } from './graph/panel.ts';
 import { startPage } from './page.ts';
+import { trainPanel } from './train/panel.ts';
+import { trainProgram } from './train/worker.ts';
 import type { WorkerProgram, WorkerScope } from './workers.ts';
 
-const panels = [graphPanel];
+const panels = [graphPanel, trainPanel];
 
 /** The programs of workers by name. */
-const programs: Readonly<Record<string, WorkerProgram>> = {};
+const programs: Readonly<Record<string, WorkerProgram>> = { train: trainProgram };
 
 if (typeof document === 'undefined') {
   const scope = globalThis as unknown as WorkerScope & { readonly name: string };
