@@ -19,6 +19,7 @@ const once = [
   'test/browser.test.ts',
   'test/playground/**',
   'test/realms.test.ts',
+  'test/tour.test.ts',
 ];
 const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
 
