@@ -1,0 +1,139 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { format } from 'node:util';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import { type Mistake, Wrong } from '../docs/tour/support/exercise.ts';
+import { chapterFolders, exerciseFile, judgeFile, loadChapter, root } from '../scripts/tour/chapters.ts';
+
+// The tour: its programs run and are the ones that the text shows, its solutions pass, its starters and its typical mistakes fail.
+
+const chapters = await Promise.all(chapterFolders().map(loadChapter));
+const read = (...path: string[]): string => readFileSync(join(...path), 'utf8').replaceAll('\r\n', '\n');
+
+/** The blocks of code of a language in a document, joined as paragraphs. */
+function blocks(text: string, language: string): string {
+  const found = text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'));
+  return Array.from(found, (m) => m[1]).join('\n');
+}
+
+/** Imports a program and returns what it prints. */
+async function printedBy(file: string): Promise<string> {
+  const lines: string[] = [];
+  const log = vi.spyOn(console, 'log').mockImplementation((...values: unknown[]) => void lines.push(`${format(...values)}\n`));
+  try {
+    await import(pathToFileURL(file).href);
+  } finally {
+    log.mockRestore();
+  }
+  return lines.join('');
+}
+
+describe.each(chapters)('chapter $number: $title', ({ number, folder, exercises }) => {
+  const text = read(folder, 'README.md');
+
+  test('the text shows the program, and what it prints', async () => {
+    expect(blocks(text, 'ts')).toBe(read(folder, 'chapter.ts'));
+    expect(blocks(text, 'text').replaceAll('\n\n', '\n')).toBe((await printedBy(join(folder, 'chapter.ts'))).replaceAll('\n\n', '\n'));
+  });
+
+  test('has a picture with a description, three exercises, and a link to the next chapter', () => {
+    const picture = /!\[([^\]]{20,})\]\((\S+\.svg)\)/.exec(text);
+    expect(existsSync(join(folder, picture![2]!))).toBe(true);
+    expect(text.match(/^\*\*\d+\.\d\*\*/gm)).toEqual([1, 2, 3].map((i) => `**${number}.${i}**`));
+    expect(exercises).toHaveLength(3);
+    const next = chapters[number];
+    if (next !== undefined) expect(text).toContain(`[${next.number}. ${next.title}](../${basename(next.folder)}/README.md)`);
+  });
+
+  test('the solutions pass', async () => {
+    const outcomes = exercises.map((e) => judgeFile(e, exerciseFile(folder, 'solutions', e)));
+    expect(await Promise.all(outcomes)).toEqual(exercises.map(() => ({ state: 'done' })));
+  });
+
+  test('the starters are reported as not written', async () => {
+    const outcomes = exercises.map((e) => judgeFile(e, exerciseFile(folder, 'exercises', e)));
+    for (const outcome of await Promise.all(outcomes)) expect(outcome).toMatchObject({ state: 'open' });
+  });
+
+  test('each typical mistake fails, and the message says why', async () => {
+    const { mistakes } = (await import(pathToFileURL(join(folder, 'checks/mistakes.ts')).href)) as { mistakes: readonly Mistake[] };
+    for (const { exercise, title, module, source, says } of mistakes) {
+      const { check, file, functions } = exercises[exercise - 1]!;
+      const run = (): void => check(module, source ?? read(exerciseFile(folder, 'solutions', exercises[exercise - 1]!)));
+      expect(run, `${file}, ${functions.join()}: ${title}`).toThrow(Wrong);
+      expect(run, title).toThrow(says);
+    }
+    expect(new Set(mistakes.map(({ exercise }) => exercise))).toEqual(new Set([1, 2, 3]));
+  });
+});
+
+test('the index lists the chapters', () => {
+  const links = chapters.map(({ number, title, folder }) => `${number}. [${title}](${basename(folder)}/README.md)`);
+  expect(read(root, 'docs/tour/README.md').match(/^\d+\. \[.*?\]\(.*?\)/gm)).toEqual(links);
+});
+
+// ── The command ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const scratch = mkdtempSync(join(tmpdir(), 'chainrule-tour-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+function tour(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, ['--import', 'tsx', 'scripts/tour.ts', ...args], { cwd: root, encoding: 'utf8' });
+}
+
+test('npm run tour lists the chapters and what is done', () => {
+  const { status, stdout, stderr } = tour();
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  expect(stdout).toContain(`The tour: ${chapters.length} chapters, 0 of ${3 * chapters.length} exercises done.\n`);
+  for (const { number, title } of chapters) expect(stdout).toContain(`${number}  ···  ${title}\n`);
+  expect(stdout).toContain('Next: read docs/tour/01-scalar-engine/README.md, then run: npm run tour 1\n');
+});
+
+test('npm run tour 1 checks a chapter: done, not written, wrong', () => {
+  expect(tour('1', 'solutions')).toMatchObject({ status: 0, stdout: expect.stringContaining('3 of 3 exercises done.') as string });
+  const starters = tour('1');
+  expect(starters.status).toBe(1);
+  expect(starters.stdout).toContain(
+    '· 1.2  exp, tanh, relu and power\n         not written yet: docs/tour/01-scalar-engine/exercises/engine.ts\n',
+  );
+
+  writeFileSync(join(scratch, 'engine.ts'), read(root, 'docs/tour/01-scalar-engine/solutions/engine.ts').replace('[1, -1]', '[1, 1]'));
+  const { status, stdout } = tour('1', scratch);
+  expect(status).toBe(1);
+  expect(stdout).toContain('✗ 1.1');
+  expect(stdout).toMatch(/engine\.ts: sub\(6, 4\): the derivative by input 2: got 1, expected -1\. a − b falls when b grows\n {9}Hint: /);
+  expect(stdout).toContain('2 of 3 exercises done.');
+});
+
+test.each([
+  ['a syntax error', 'export const value = (;\n', /engine\.ts: line 1: syntax error: /],
+  ['an error of the code', "\nthrow new TypeError('no such thing');\n", /engine\.ts: line 2: TypeError: no such thing\n/],
+  ['a missing function', 'export const value = 1;\n', /engine\.ts: engine\.ts must export a function named value\n/],
+  ['an endless loop', 'for (;;) {}\n', /engine\.ts: stopped after 0\.5 s: look for a loop that does not end/],
+  ['an end of the process', 'process.exit(3);\n', /engine\.ts: the code ended the process with status 3\n/],
+])('%s in the reader’s file is one line', (_title, code, line) => {
+  writeFileSync(join(scratch, 'engine.ts'), code);
+  const { status, stdout, stderr } = tour('1', scratch, ...(code.startsWith('for') ? ['--limit', '0.5'] : []));
+  expect(stderr).toBe('');
+  expect(status).toBe(1);
+  expect(stdout.match(new RegExp(line, 'g'))).toHaveLength(3);
+  expect(stdout).toContain('0 of 3 exercises done.');
+});
+
+test.each([
+  [['99'], /^npm run tour: there is no chapter 99; the chapters are 1 to \d+\. Try: npm run tour -- --help\n$/],
+  [['one'], /there is no chapter one/],
+  [['1', 'solutions', 'more'], /too many arguments: more/],
+  [['1', '--limit', 'soon'], /--limit must be a number of seconds, got soon/],
+  [['--all'], /Unknown option '--all'/],
+])('the arguments %j are refused in one line', (args, message) => {
+  const { status, stdout, stderr } = tour(...args);
+  expect(status).toBe(2);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(message);
+  expect(stderr.split('\n')).toHaveLength(2);
+});
