@@ -13,6 +13,9 @@ import { chapterFolders, exerciseFile, judgeFile, loadChapter, root } from '../s
 const chapters = await Promise.all(chapterFolders().map(loadChapter));
 const read = (...path: string[]): string => readFileSync(join(...path), 'utf8').replaceAll('\r\n', '\n');
 
+const scratch = mkdtempSync(join(tmpdir(), 'chainrule-tour-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
 /** The blocks of code of a language in a document, joined as paragraphs. */
 function blocks(text: string, language: string): string {
   const found = text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'));
@@ -70,15 +73,35 @@ describe.each(chapters)('chapter $number: $title', ({ number, folder, exercises 
   });
 });
 
+describe.each(chapters)('chapter $number', ({ folder, exercises }) => {
+  test.each([undefined, 0, [], {}])('functions that return %j get a message', async (result) => {
+    for (const exercise of exercises) {
+      const file = exerciseFile(folder, 'solutions', exercise);
+      const solution = (await import(pathToFileURL(file).href)) as object;
+      for (const name of exercise.functions) {
+        const run = (): void => exercise.check({ ...solution, [name]: () => result }, read(file));
+        expect(run, `${exercise.title}: ${name}`).toThrow(Wrong);
+      }
+    }
+  });
+});
+
+test('an exercise that calls a function of another file names the file that is not written', async () => {
+  const engine = pathToFileURL(join(root, 'docs/tour/01-scalar-engine/exercises/engine.ts')).href;
+  const file = join(scratch, 'fit.ts');
+  writeFileSync(file, `import { mul, value } from '${engine}';\nexport const fit = () => mul(value(1), value(2)).data;\n`);
+  expect(await judgeFile(chapters[1]!.exercises[2]!, file)).toEqual({
+    state: 'open',
+    file: 'docs/tour/01-scalar-engine/exercises/engine.ts',
+  });
+});
+
 test('the index lists the chapters', () => {
   const links = chapters.map(({ number, title, folder }) => `${number}. [${title}](${basename(folder)}/README.md)`);
   expect(read(root, 'docs/tour/README.md').match(/^\d+\. \[.*?\]\(.*?\)/gm)).toEqual(links);
 });
 
 // ── The command ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const scratch = mkdtempSync(join(tmpdir(), 'chainrule-tour-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function tour(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, ['--import', 'tsx', 'scripts/tour.ts', ...args], { cwd: root, encoding: 'utf8' });

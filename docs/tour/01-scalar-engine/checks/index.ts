@@ -1,8 +1,6 @@
 import { type Exercise, exercise, expect, expectNumber } from '../../support/exercise.ts';
-import type * as Engine from '../exercises/engine.ts';
 import type { Value } from '../exercises/engine.ts';
-
-type EngineModule = typeof Engine;
+import { type EngineModule, validated } from './engine.ts';
 
 /** Throws unless `node` has these data and local derivatives. `explanations` gives wrong derivatives by input. */
 function expectNode(
@@ -79,20 +77,20 @@ export const exercises: readonly Exercise[] = [
     file: 'engine',
     functions: ['value', 'add', 'sub', 'mul', 'div'],
     hint: 'Move one input a little and leave the other: by how much does the result move?',
-    check: checkArithmetic,
+    check: (engine) => checkArithmetic(validated(engine)),
   }),
   exercise<EngineModule>({
     title: 'exp, tanh, relu and power',
     file: 'engine',
     functions: ['value', 'exp', 'tanh', 'relu', 'power'],
     hint: 'Compute the result first: some derivatives are shortest in terms of it.',
-    check: checkFunctions,
+    check: (engine) => checkFunctions(validated(engine)),
   }),
   exercise<EngineModule>({
     title: 'backward, where each value is used once',
     file: 'engine',
     functions: ['value', 'add', 'mul', 'backward'],
     hint: 'Write a function that takes a node and its gradient. It calls itself for each input, with the gradient of that input.',
-    check: checkBackward,
+    check: (engine) => checkBackward(validated(engine)),
   }),
 ];

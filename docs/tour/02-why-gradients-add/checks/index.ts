@@ -1,5 +1,5 @@
 import { type Exercise, exercise, expect, expectNumber } from '../../support/exercise.ts';
-import type * as Engine from '../../01-scalar-engine/exercises/engine.ts';
+import { type EngineModule, validated } from '../../01-scalar-engine/checks/engine.ts';
 import type { Value } from '../../01-scalar-engine/exercises/engine.ts';
 import type * as Fit from '../exercises/fit.ts';
 import type * as Paths from '../exercises/paths.ts';
@@ -33,7 +33,7 @@ function checkPaths({ pathGradient }: typeof Paths): void {
   );
 }
 
-function checkBackward({ value, add, mul, backward }: typeof Engine): void {
+function checkBackward({ value, add, mul, backward }: EngineModule): void {
   const square = value(3);
   backward(mul(square, square));
   expectNumber('y = x·x at x = 3: the gradient of x', square.grad, 6, {
@@ -100,12 +100,12 @@ export const exercises: readonly Exercise[] = [
     hint: 'The paths from y to x begin with one of the inputs of y. Let pathGradient call itself for each of them.',
     check: checkPaths,
   }),
-  exercise<typeof Engine>({
+  exercise<EngineModule>({
     title: 'backward, where values are used several times',
     file: 'engine',
     functions: ['value', 'add', 'mul', 'backward'],
     hint: 'Add to grad what arrives, and pass on what arrived, not the sum.',
-    check: checkBackward,
+    check: (engine) => checkBackward(validated(engine)),
   }),
   exercise<typeof Fit>({
     title: 'Gradient descent over several points',

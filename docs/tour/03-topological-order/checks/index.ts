@@ -1,4 +1,4 @@
-import type * as Engine from '../../01-scalar-engine/exercises/engine.ts';
+import { type EngineModule, validated } from '../../01-scalar-engine/checks/engine.ts';
 import type { Value } from '../../01-scalar-engine/exercises/engine.ts';
 import { type Exercise, Wrong, exercise, expect, expectNumber } from '../../support/exercise.ts';
 import type * as Order from '../exercises/order.ts';
@@ -81,7 +81,7 @@ function checkOrder({ order }: typeof Order): void {
   expect(got.length === DEEP && got.every((value, i) => value === chain[DEEP - 1 - i]), `a chain of ${DEEP} values: the order is wrong`);
 }
 
-function checkBackward({ value, add, mul, backward }: typeof Engine): void {
+function checkBackward({ value, add, mul, backward }: EngineModule): void {
   const x = value(3);
   const a = mul(value(2), x);
   const y = add(a, mul(a, a));
@@ -110,7 +110,7 @@ function codeLines(source: string): number {
   return code.split('\n').filter((line) => line.trim() !== '').length;
 }
 
-function checkEngine(engine: typeof Engine, source: string): void {
+function checkEngine(engine: EngineModule, source: string): void {
   const lines = codeLines(source);
   expect(lines <= MAX_LINES, `the engine has ${lines} lines of code, and should have at most ${MAX_LINES}`);
   let y = engine.value(1);
@@ -131,18 +131,18 @@ export const exercises: readonly Exercise[] = [
     hint: 'Count the uses of each value first. A value is ready when as many uses of it have been visited.',
     check: checkOrder,
   }),
-  exercise<typeof Engine>({
+  exercise<EngineModule>({
     title: 'backward visits each value once',
     file: 'engine',
     functions: ['value', 'add', 'mul', 'backward'],
     hint: 'Keep the gradients that arrive during one call in a Map from value to number. Add to grad at the visit.',
-    check: checkBackward,
+    check: (engine) => checkBackward(validated(engine)),
   }),
-  exercise<typeof Engine>({
+  exercise<EngineModule>({
     title: 'The engine agrees with chainrule on 100 random graphs',
     file: 'engine',
     functions: ['value', 'add', 'sub', 'mul', 'div', 'exp', 'tanh', 'relu', 'power', 'backward'],
     hint: 'Build the graph of the message by hand, and compare the gradient of each value with your own calculation.',
-    check: checkEngine,
+    check: (engine, source) => checkEngine(validated(engine), source),
   }),
 ];

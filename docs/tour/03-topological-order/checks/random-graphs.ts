@@ -1,7 +1,7 @@
 /** Random graphs of scalars, computed by the reader's engine and by chainrule. */
 import { type Tensor, tensor } from 'chainrule';
 import fc from 'fast-check';
-import type * as Engine from '../../01-scalar-engine/exercises/engine.ts';
+import type { EngineModule } from '../../01-scalar-engine/checks/engine.ts';
 import { expectNumber } from '../../support/exercise.ts';
 
 /** What a graph is made of: one implementation for the reader's values, one for tensors. */
@@ -103,7 +103,7 @@ const tensors: Algebra<Tensor> = {
 };
 
 /** Compares the engine with chainrule on `count` random graphs, small ones first. */
-export function compareWithChainrule(engine: typeof Engine, count: number): void {
+export function compareWithChainrule(engine: EngineModule, count: number): void {
   const drawn = fc.sample(programs, { numRuns: count, seed: 3 });
   for (const program of drawn.sort((a, b) => a.steps.length - b.steps.length)) {
     const own = evaluate({ ...engine, leaf: engine.value }, program);

@@ -17,6 +17,8 @@ function withoutOverwriting<T>(what: string, why: string, fn: () => T): T {
 function checkVersions({ write, save, read }: typeof Versions): void {
   const cell = { value: 3, version: 0 };
   const saved = save(cell);
+  const made: unknown = saved;
+  expect(typeof made === 'object' && made !== null && 'cell' in made && 'version' in made, 'save must return an object { cell, version }');
   expectNumber('a cell with 3, saved: read(saved)', read(saved), 3);
   expect(saved.cell === cell, 'saved.cell must be the cell that was passed in: saving copies nothing');
   write(cell, 5);
