@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { format } from 'node:util';
+import { type Tensor, ones, scoped } from 'chainrule';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { type Mistake, Wrong } from '../docs/tour/support/exercise.ts';
 import { chapterFolders, exerciseFile, judgeFile, loadChapter, root } from '../scripts/tour/chapters.ts';
@@ -96,6 +97,17 @@ test('an exercise that calls a function of another file names the file that is n
   });
 });
 
+test('a check of memory does not count what earlier code has left', () => {
+  const meanLoss = (lossOf: (batch: Tensor) => Tensor, batches: readonly Tensor[]): number => {
+    let sum = 0;
+    for (const i of scoped(batches.length)) sum += lossOf(batches[i]!).item();
+    return sum / batches.length;
+  };
+  // Outputs of a consumed graph, which the next recorded operation frees.
+  ones([1000], { requiresGrad: true }).mul(2).sum().backward();
+  chapters[9]!.exercises[0]!.check({ meanLoss }, '');
+});
+
 test('the index lists the chapters', () => {
   const links = chapters.map(({ number, title, folder }) => `${number}. [${title}](${basename(folder)}/README.md)`);
   expect(read(root, 'docs/tour/README.md').match(/^\d+\. \[.*?\]\(.*?\)/gm)).toEqual(links);
@@ -128,7 +140,9 @@ test('npm run tour 1 checks a chapter: done, not written, wrong', () => {
   const { status, stdout } = tour('1', scratch);
   expect(status).toBe(1);
   expect(stdout).toContain('✗ 1.1');
-  expect(stdout).toMatch(/engine\.ts: sub\(6, 4\): the derivative by input 2: got 1, expected -1\. a − b falls when b grows\n {9}Hint: /);
+  expect(stdout).toMatch(
+    /engine\.ts: sub\(6, 4\): the derivative by argument 2: got 1, expected -1\. a − b falls when b grows\n {9}Hint: /,
+  );
   expect(stdout).toContain('2 of 3 exercises done.');
 });
 

@@ -2,7 +2,13 @@ import { type Exercise, exercise, expect, expectNumber } from '../../support/exe
 import type { Value } from '../exercises/engine.ts';
 import { type EngineModule, validated } from './engine.ts';
 
-/** Throws unless `node` has these data and local derivatives. `explanations` gives wrong derivatives by input. */
+/** The recorded derivative of `node` by `input`: operations may be built from others, so along all paths. */
+function derivative(node: Value, input: Value): number {
+  if (node === input) return 1;
+  return node.inputs.reduce((sum, next, i) => sum + node.locals[i]! * derivative(next, input), 0);
+}
+
+/** Throws unless `node` has these data and derivatives by its inputs. `explanations` gives wrong derivatives by input. */
 function expectNode(
   what: string,
   node: Value,
@@ -15,13 +21,12 @@ function expectNode(
 ): void {
   expectNumber(`${what}: data`, node.data, expected.data);
   const { inputs, locals } = node;
-  expect(
-    inputs.length === expected.inputs.length && inputs.every((input, i) => input === expected.inputs[i]),
-    `${what}: inputs must be the values that were passed in, in their order; there are ${inputs.length}`,
-  );
   expect(locals.length === inputs.length, `${what}: there are ${locals.length} local derivatives for ${inputs.length} inputs`);
   for (const [i, want] of expected.locals.entries()) {
-    expectNumber(`${what}: the derivative by input ${i + 1}`, locals[i], want, expected.explanations?.[i]);
+    expectNumber(`${what}: the derivative by argument ${i + 1}`, derivative(node, expected.inputs[i]!), want, {
+      ...expected.explanations?.[i],
+      'The argument is not recorded as an input': 0,
+    });
   }
 }
 
@@ -38,19 +43,26 @@ function checkArithmetic({ value, add, sub, mul, div }: EngineModule): void {
 }
 
 function checkFunctions({ value, exp, tanh, relu, power }: EngineModule): void {
-  const a = value(0.5);
   const e = Math.exp(0.5);
   const t = Math.tanh(0.5);
-  const one = (what: string, node: Value, data: number, local: number, wrong: Readonly<Record<string, number>>): void =>
-    expectNode(what, node, { data, inputs: node.inputs, locals: [local], explanations: [wrong] });
-  one('exp(0.5)', exp(a), e, e, { 'The derivative of eᵃ is eᵃ itself': 0.5 * Math.exp(-0.5) });
-  one('tanh(0.5)', tanh(a), t, 1 - t * t, { 'It is 1 − y² with the result y, and this is 1 − a²': 0.75 });
-  one('relu(0.5)', relu(a), 0.5, 1, {});
-  one('relu(−2)', relu(value(-2)), 0, 0, { 'A negative input does not change the result: the derivative is 0': 1 });
-  one('relu(0)', relu(value(0)), 0, 0, { 'At 0 the derivative is 0 by convention': 1 });
-  one('power(2, 3)', power(value(2), 3), 8, 12, { 'The factor n is missing': 4, 'The exponent of the derivative is n − 1': 24 });
-  one('power(2, −1)', power(value(2), -1), 0.5, -0.25, {});
-  expect(exp(a).inputs[0] === a && power(a, 2).inputs.length === 1, 'exp and power have one input: the value that was passed in');
+  const one = (
+    what: string,
+    fn: (a: Value) => Value,
+    at: number,
+    data: number,
+    local: number,
+    wrong: Readonly<Record<string, number>>,
+  ): void => {
+    const input = value(at);
+    expectNode(what, fn(input), { data, inputs: [input], locals: [local], explanations: [wrong] });
+  };
+  one('exp(0.5)', exp, 0.5, e, e, { 'The derivative of eᵃ is eᵃ itself': 0.5 * Math.exp(-0.5) });
+  one('tanh(0.5)', tanh, 0.5, t, 1 - t * t, { 'It is 1 − y² with the result y, and this is 1 − a²': 0.75 });
+  one('relu(0.5)', relu, 0.5, 0.5, 1, {});
+  one('relu(−2)', relu, -2, 0, 0, { 'A negative input does not change the result: the derivative is 0': 1 });
+  one('relu(0)', relu, 0, 0, 0, { 'At 0 the derivative is 0 by convention': 1 });
+  one('power(2, 3)', (a) => power(a, 3), 2, 8, 12, { 'The factor n is missing': 4, 'The exponent of the derivative is n − 1': 24 });
+  one('power(2, −1)', (a) => power(a, -1), 2, 0.5, -0.25, {});
 }
 
 function checkBackward({ value, add, mul, backward }: EngineModule): void {

@@ -36,7 +36,7 @@ export const mistakes: readonly Mistake[] = [
   local(1, 'mul: the derivatives are exchanged', { mul: (a, b) => value(a.data * b.data, [a, b], [a.data, b.data]) }, /by a is b/),
   local(1, 'div: the sign', { div: (a, b) => value(a.data / b.data, [a, b], [1 / b.data, a.data / b.data ** 2]) }, /sign is missing/),
   local(1, 'div: no square', { div: (a, b) => value(a.data / b.data, [a, b], [1 / b.data, -a.data / b.data]) }, /b is squared/),
-  local(1, 'mul: one input is not recorded', { mul: (a, b) => value(a.data * b.data, [a], [b.data]) }, /inputs must be the values/),
+  local(1, 'mul: one input is not recorded', { mul: (a, b) => value(a.data * b.data, [a], [b.data]) }, /not recorded as an input/),
   local(
     2,
     'exp: the rule of powers',

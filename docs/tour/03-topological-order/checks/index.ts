@@ -142,7 +142,7 @@ export const exercises: readonly Exercise[] = [
     title: 'The engine agrees with chainrule on 100 random graphs',
     file: 'engine',
     functions: ['value', 'add', 'sub', 'mul', 'div', 'exp', 'tanh', 'relu', 'power', 'backward'],
-    hint: 'Build the graph of the message by hand, and compare the gradient of each value with your own calculation.',
+    hint: 'Exercise 3.2 comes first. Then compute the gradients of the graph in the message by hand, value by value.',
     check: (engine, source) => checkEngine(validated(engine), source),
   }),
 ];

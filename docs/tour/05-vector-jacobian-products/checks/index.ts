@@ -1,5 +1,6 @@
 import { type NestedArray, type Tensor, memory, tensor } from 'chainrule';
 import { type Exercise, exercise, expect, expectTensor } from '../../support/exercise.ts';
+import { bytesInUse } from '../../support/memory.ts';
 import type * as Jacobian from '../exercises/jacobian.ts';
 import type * as Matmul from '../exercises/matmul.ts';
 import type * as Softmax from '../exercises/softmax.ts';
@@ -66,7 +67,7 @@ function checkSoftmax({ softmaxBackward }: typeof Softmax): void {
   expectTensor('g = [3, 3, 3] changes nothing, as the outputs always add up to 1', even, float64([0, 0, 0]));
   const n = 1000;
   const long = float64(Array.from({ length: n }, () => 1 / n));
-  const before = memory({ resetPeak: true }).bytes;
+  const before = bytesInUse();
   softmaxBackward(long, long);
   const peak = memory().peakBytes - before;
   expect(peak < 20 * n * 8, `g and y [${n}]: ${peak} bytes are used at once; a matrix [${n},${n}] takes ${n * n * 8}. Make no matrix`);

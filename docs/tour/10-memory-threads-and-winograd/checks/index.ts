@@ -1,5 +1,6 @@
 import { memory, tensor } from 'chainrule';
 import { type Exercise, exercise, expect, expectNumber, expectNumbers } from '../../support/exercise.ts';
+import { bytesInUse } from '../../support/memory.ts';
 import type * as Memory from '../exercises/memory.ts';
 import type * as Threads from '../exercises/threads.ts';
 import type * as Winograd from '../exercises/winograd.ts';
@@ -12,7 +13,7 @@ const ONE_CALL = 3 * N * 4 + 64;
 function checkMemory({ meanLoss }: typeof Memory): void {
   const w = tensor(2, { requiresGrad: true });
   const batches = [1, 2, 3, 6].map((value) => tensor(Array.from({ length: N }, () => value)));
-  const before = memory({ resetPeak: true }).bytes;
+  const before = bytesInUse();
   const got = meanLoss((batch) => batch.mul(w).square().mean(), batches);
   const { bytes, peakBytes } = memory();
   const what = `4 batches of ${N} numbers`;
