@@ -1,10 +1,11 @@
 /**
  * Checks the exercises of the tour: docs/tour/README.md.
  *
- *   npm run tour            lists the chapters and what is done
- *   npm run tour 3          checks the exercises of chapter 3
+ *   npm run tour               lists the chapters and what is done
+ *   npm run tour 3             checks the exercises of chapter 3
  *   npm run tour 3 solutions   checks the files of another folder of the chapter
  */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Chapter, type Outcome, chapterFolders, exerciseFile, loadChapter, shown } from './tour/chapters.ts';
@@ -31,26 +32,35 @@ interface Options {
   readonly limit: number;
 }
 
+/** Splits the command line. Throws UsageError for unknown options. */
 function parseCommand() {
-  return parseArgs({ allowPositionals: true, options: { help: { type: 'boolean', short: 'h' }, limit: { type: 'string' } } });
-}
-
-function readOptions(count: number): Options | null {
-  let parsed: ReturnType<typeof parseCommand>;
   try {
-    parsed = parseCommand();
+    return parseArgs({ allowPositionals: true, options: { help: { type: 'boolean', short: 'h' }, limit: { type: 'string' } } });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message.split('. ')[0] : String(error));
   }
-  const { values, positionals } = parsed;
+}
+
+/** The folder of a chapter by its number. */
+function folderOf(chapter: string): string {
+  const folders = chapterFolders();
+  const folder = /^\d+$/.test(chapter) ? folders[Number(chapter) - 1] : undefined;
+  if (folder === undefined) throw new UsageError(`there is no chapter ${chapter}; the chapters are 1 to ${folders.length}`);
+  return folder;
+}
+
+/** Reads the command line; null for --help. */
+function readOptions(): Options | null {
+  const { values, positionals } = parseCommand();
   if (values.help === true) return null;
   const [chapter, where = 'exercises', ...rest] = positionals;
   if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(' ')}`);
-  if (chapter !== undefined && !(/^\d+$/.test(chapter) && Number(chapter) >= 1 && Number(chapter) <= count))
-    throw new UsageError(`there is no chapter ${chapter}; the chapters are 1 to ${count}`);
   const limit = Number(values.limit ?? 10);
   if (!(limit > 0 && limit <= 3600)) throw new UsageError(`--limit must be a number of seconds, got ${values.limit}`);
-  return { chapter: chapter === undefined ? null : Number(chapter), where, limit };
+  if (chapter === undefined) return { chapter: null, where, limit };
+  const folder = resolve(folderOf(chapter), where);
+  if (!existsSync(folder)) throw new UsageError(`there is no folder ${shown(folder)}`);
+  return { chapter: Number(chapter), where, limit };
 }
 
 /** Runs the exercises of the chapters. Returns their outcomes by chapter. */
@@ -97,7 +107,7 @@ async function checkChapter(number: number, options: Options): Promise<boolean> 
 }
 
 try {
-  const options = readOptions(chapterFolders().length);
+  const options = readOptions();
   if (options === null) print(USAGE);
   else if (options.chapter === null) await list(options);
   else if (!(await checkChapter(options.chapter, options))) process.exitCode = 1;

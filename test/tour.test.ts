@@ -176,6 +176,7 @@ test('an exercise that does not end, or ends the process, leaves the others', ()
 test.each([
   [['99'], /^npm run tour: there is no chapter 99; the chapters are 1 to \d+\. Try: npm run tour -- --help\n$/],
   [['one'], /there is no chapter one/],
+  [['1', 'solution'], /there is no folder docs\/tour\/01-scalar-engine\/solution\./],
   [['1', 'solutions', 'more'], /too many arguments: more/],
   [['1', '--limit', 'soon'], /--limit must be a number of seconds, got soon/],
   [['--all'], /Unknown option '--all'/],

@@ -52,17 +52,19 @@ export async function judgeFile(exercise: Exercise, file: string): Promise<Outco
     exercise.check(module, readFileSync(file, 'utf8'));
     return { state: 'done' };
   } catch (error) {
-    // A file may call another that is not written.
-    const caller =
-      error instanceof NotWritten ? /docs\/tour\/\d\d-[\w-]+\/[\w-]+\/[\w-]+\.ts/.exec(error.stack!.replaceAll('\\', '/')) : null;
-    if (error instanceof NotWritten) return { state: 'open', file: caller?.[0] ?? shown(file) };
+    if (error instanceof NotWritten) return { state: 'open', file: callerOf(error) ?? shown(file) };
     return { state: 'wrong', file: shown(file), message: describe(error, file) };
   }
 }
 
+/** The file of the exercise that called `notWritten`: the reader's file may call another that is not written. */
+function callerOf(error: NotWritten): string | null {
+  return /docs\/tour\/\d\d-[\w-]+\/[\w-]+\/[\w-]+\.ts/.exec(error.stack!.replaceAll('\\', '/'))?.[0] ?? null;
+}
+
 /** An error in one line. Errors of the reader's own code name their line. */
 export function describe(error: unknown, file: string): string {
-  if (!(error instanceof Error)) return `the code threw ${String(error)}`;
+  if (!(error instanceof Error)) return `the code threw ${String(error).split('\n')[0]}`;
   const message = error.message.trim();
   if (error instanceof Wrong) return message;
   if (!existsSync(file)) return 'the file does not exist';

@@ -6,14 +6,20 @@ import { chapterFolders, exerciseFile, judgeFile, loadChapter } from './chapters
 import type { Message } from './run.ts';
 
 const [where, ...ids] = process.argv.slice(2) as [string, ...string[]];
-const send = (message: Message): void => void process.send!(message);
+
+/** Sends a message, and waits until it is out: the reader's code may block or end the process. */
+function send(message: Message): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.send!(message, (error: Error | null) => (error === null ? resolve() : reject(error)));
+  });
+}
 
 for (const id of ids) {
   const [chapterNumber, exerciseNumber] = id.split('.').map(Number) as [number, number];
   const chapter = await loadChapter(chapterFolders()[chapterNumber - 1]!);
   const exercise = chapter.exercises[exerciseNumber - 1]!;
   const file = exerciseFile(chapter.folder, where, exercise);
-  send({ id, started: true });
-  send({ id, started: false, outcome: await judgeFile(exercise, file) });
+  await send({ id, started: true });
+  await send({ id, started: false, outcome: await judgeFile(exercise, file) });
 }
 process.disconnect();

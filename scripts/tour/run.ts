@@ -1,5 +1,6 @@
 /** Runs exercises in child processes and stops those that do not end. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type Outcome, root } from './chapters.ts';
 
@@ -30,14 +31,12 @@ export async function runExercises(ids: readonly string[], options: RunOptions):
 }
 
 /** Runs one child until it ends or is stopped. Adds the outcome of at least one exercise, or throws. */
-function runChild(ids: readonly string[], options: RunOptions, outcomes: Map<string, Outcome>): Promise<void> {
+async function runChild(ids: readonly string[], options: RunOptions, outcomes: Map<string, Outcome>): Promise<void> {
   const { where, limit, prints, fileOf } = options;
-  const { promise, resolve, reject } = withResolvers();
-  const output = prints ? 'inherit' : 'ignore';
   const child = fork(fileURLToPath(new URL('child.ts', import.meta.url)), [where, ...ids], {
     cwd: root,
     execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', output, prints ? 'inherit' : 'pipe', 'ipc'],
+    stdio: ['ignore', prints ? 'inherit' : 'ignore', prints ? 'inherit' : 'pipe', 'ipc'],
   });
   let errors = '';
   child.stderr?.on('data', (text: Buffer) => (errors += text.toString()));
@@ -58,23 +57,10 @@ function runChild(ids: readonly string[], options: RunOptions, outcomes: Map<str
       child.kill('SIGKILL');
     }, limit * 1000);
   });
-  child.on('error', reject);
-  child.on('exit', (status) => {
-    clearTimeout(timer);
-    if (current !== null && !outcomes.has(current)) stopped(current, `the code ended the process with status ${status}`);
-    if (ids.some((id) => outcomes.has(id))) resolve();
-    else reject(new Error(`the exercises could not be run: the process ended with status ${status}\n${errors}`));
-  });
-  return promise;
-}
-
-/** A promise with the functions that settle it. */
-function withResolvers(): { promise: Promise<void>; resolve: () => void; reject: (error: Error) => void } {
-  let resolve!: () => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
+  // Messages may arrive after 'exit', and none after 'disconnect'.
+  const [[status]] = (await Promise.all([once(child, 'exit'), once(child, 'disconnect')])) as [[number | null], unknown];
+  clearTimeout(timer);
+  if (current !== null && !outcomes.has(current)) stopped(current, `the code ended the process with status ${status}`);
+  if (ids.some((id) => outcomes.has(id))) return;
+  throw new Error(`the exercises could not be run: the process ended with status ${status}\n${errors}`);
 }
