@@ -1,4 +1,4 @@
-/** Chapter 3: y = a + b with b = a² and a = 2x at x = 3. The order of visits decides whether the gradient is right. */
+/** Chapter 3: y = a + b with b = a² and a = 2x at x = 3. The order of visits determines whether the gradient is right. */
 import { backwardSteps, tensor } from 'chainrule';
 
 interface Node {

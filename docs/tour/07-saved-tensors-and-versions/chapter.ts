@@ -1,4 +1,4 @@
-/** Chapter 7: backward reads tensors that forward has saved, and finds out when one was overwritten. */
+/** Chapter 7: backward reads tensors that forward has saved, and throws if one was overwritten. */
 import { InPlaceError, type Tensor, noGrad, tensor } from 'chainrule';
 
 /** Runs backward. Prints the gradient of w, or the first sentence of the error. */
@@ -19,7 +19,7 @@ const y = w.mul(x);
 x.fill_(5);
 tryBackward('x was overwritten', y, w);
 
-// A copy of x has a storage of its own, which nobody overwrites.
+// A copy of x has a storage of its own, which stays as it is.
 const copied = w.mul(x.clone());
 x.fill_(7);
 tryBackward('x was copied before', copied, w);

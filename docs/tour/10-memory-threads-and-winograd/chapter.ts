@@ -10,7 +10,7 @@ const before = memory().bytes;
 const y = scope(() => x.exp().add(1).log().mul(2));
 console.log(`with a scope: ${memory().bytes - before} bytes are left, the result of shape [${y.shape.join()}]`);
 
-// Threads: the order of additions decides about the last bits.
+// Threads: the order of additions determines the last bits.
 console.log(`(0.1 + 0.2) + 0.3 = ${0.1 + 0.2 + 0.3},  0.1 + (0.2 + 0.3) = ${0.1 + (0.2 + 0.3)}`);
 
 // A large sum is split into chunks, and the chunks depend on its length alone. So one thread and two give the same bits.

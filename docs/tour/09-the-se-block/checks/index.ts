@@ -86,7 +86,7 @@ function checkInput({ inputBackward }: typeof Input): void {
   const direct = imageGradient({ squeeze: (t) => t.detach().mean([2, 3]) });
   const through = want.sub(direct);
   expectTensor(`${EXAMPLE}: inputBackward(g, x, W1, W2)`, inputBackward(g, x, W1, W2), want, {
-    'This is the direct path alone. x also decides on the gates, through the squeeze': direct,
+    'This is the direct path alone. x also determines the gates, through the squeeze': direct,
     'This is the path through the squeeze alone': through,
     'Each pixel is 1/(H·W) of the mean: divide by the number of pixels': direct.add(through.mul(2)),
     'A hidden unit that relu has set to 0 passes nothing back': imageGradient({
