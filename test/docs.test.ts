@@ -1,21 +1,12 @@
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { format } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { documents, programsOf, root, snippetsOf, textOf } from './support/snippets.ts';
 
-// The documents' links lead to files and headings that exist.
-
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const SKIPPED = new Set(['node_modules', 'dist', 'runs', 'shared', 'coverage']);
-
-/** The Markdown files of the project, from the root. */
-function documents(folder = root): string[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return SKIPPED.has(entry.name) || entry.name === '.git' ? [] : documents(path);
-    return entry.name.endsWith('.md') ? [relative(root, path).replaceAll('\\', '/')] : [];
-  });
-}
+// The documents' links lead to files and headings that exist, and their code compiles and prints what they say.
 
 /** The text of a document without blocks and spans of code. */
 function prose(text: string): string {
@@ -69,6 +60,12 @@ describe('documents', () => {
     expect(missing).toEqual([]);
   });
 
+  test('the index of recipes lists every recipe', () => {
+    const index = textOf('docs/recipes/README.md');
+    const recipes = files.filter((f) => /^docs\/recipes\/(?!README)/.test(f)).map((f) => f.slice('docs/recipes/'.length));
+    expect(recipes.filter((f) => !index.includes(`](${f})`))).toEqual([]);
+  });
+
   test('the index of decisions lists every decision', () => {
     const index = readFileSync(join(root, 'docs/decisions/README.md'), 'utf8');
     const decisions = files.filter((f) => /^docs\/decisions\/\d/.test(f)).map((f) => f.slice('docs/decisions/'.length));
@@ -76,4 +73,97 @@ describe('documents', () => {
     // Numbers are given once and without gaps.
     expect(decisions.map((f) => Number(f.slice(0, 4))).sort((a, b) => a - b)).toEqual(decisions.map((_, i) => i + 1));
   });
+});
+
+const temporary = mkdtempSync(join(tmpdir(), 'chainrule-docs-'));
+afterAll(() => rmSync(temporary, { recursive: true, force: true }));
+
+/** A Python that has PyTorch; undefined where there is none. */
+const PYTHON = [process.env.PYTHON ?? 'python3', '/usr/bin/python3'].find(
+  (python) => spawnSync(python, ['-c', 'import torch, numpy'], { stdio: 'ignore' }).status === 0,
+);
+
+describe('code in documents', () => {
+  const snippets = files.flatMap(snippetsOf);
+
+  test('has a kind that is checked', () => {
+    const kinds = new Map([
+      ['ts', /^(run|fragment|[\w-]+\.ts)?$/],
+      ['python', /^(run|fragment)$/],
+    ]);
+    expect(snippets.filter(({ lang, info }) => kinds.get(lang)?.test(info) === false).map((s) => `${s.file}:${s.line}`)).toEqual([]);
+    // Parts of this repository's own files, with omissions.
+    const fragments = snippets.filter(({ info }) => info === 'fragment').map(({ file }) => file);
+    expect(new Set(fragments)).toEqual(new Set(['docs/adding-an-op.md']));
+  });
+
+  test('type-checks against the sources', () => {
+    const folder = join(temporary, 'types');
+    const { compilerOptions } = JSON.parse(textOf('tsconfig.json'));
+    const paths = Object.entries(compilerOptions.paths as Record<string, string[]>).map(([name, [path]]) => [name, [resolve(root, path!)]]);
+    const options = {
+      ...compilerOptions,
+      lib: ['es2023', 'esnext.disposable', 'dom', 'dom.iterable'],
+      paths: Object.fromEntries(paths),
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+    };
+    const programs = files.flatMap(programsOf);
+    expect(programs.length).toBeGreaterThan(10);
+    for (const { path, code } of programs) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), code);
+    }
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['.'] }));
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
+    const compiler = join(root, 'node_modules/typescript/bin/tsc');
+    const { stdout } = spawnSync(process.execPath, [compiler, '-p', folder], { cwd: folder, encoding: 'utf8' });
+    expect(stdout).toBe('');
+  });
+});
+
+const pages = files.filter((file) => snippetsOf(file).some(({ info }) => info === 'run'));
+
+describe.each(pages)('the programs of %s', (file) => {
+  const steps = snippetsOf(file).filter(({ info }) => info === 'run');
+  const folder = join(temporary, file.replaceAll('/', '--'));
+  const needsTorch = steps.some(({ lang }) => lang === 'python');
+  const before = process.cwd();
+
+  beforeAll(() => {
+    mkdirSync(folder);
+    process.chdir(folder);
+  });
+  afterAll(() => process.chdir(before));
+
+  // The blocks of Python of a page are one program, of which each run repeats the blocks before.
+  let python = '';
+
+  test.skipIf(needsTorch && PYTHON === undefined).each(steps)(
+    'line $line prints what the page says',
+    async ({ lang, line, code, printed }) => {
+      let output: string;
+      if (lang === 'python') {
+        const marker = '--- the next block ---';
+        python += `print(${JSON.stringify(marker)})\n${code}`;
+        const { status, stdout, stderr } = spawnSync(PYTHON!, ['-c', python], { cwd: folder, encoding: 'utf8' });
+        expect(stderr).toBe('');
+        expect(status).toBe(0);
+        output = stdout.split(`${marker}\n`).at(-1)!;
+      } else {
+        const program = join(folder, `line-${line}.ts`);
+        writeFileSync(program, code);
+        const lines: string[] = [];
+        const log = vi.spyOn(console, 'log').mockImplementation((...parts) => lines.push(format(...parts)));
+        try {
+          await import(/* @vite-ignore */ program);
+        } finally {
+          log.mockRestore();
+        }
+        output = lines.map((text) => `${text}\n`).join('');
+      }
+      if (printed !== null) expect(output).toBe(printed);
+    },
+  );
 });
