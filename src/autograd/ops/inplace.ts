@@ -74,19 +74,19 @@ const inPlaceBinary =
     return write(`${kernel}_`, x, y, (v) => kernels.binary(kernel, x, v, x));
   };
 
-/** x ← x + y, y broadcast to x. Not recorded. Returns x. */
+/** x ← x + y, y broadcast to x. Not recorded; throws in grad mode where a gradient is required. Returns x. */
 export const add_ = inPlaceBinary('add');
 
-/** x ← x ⊙ y, y broadcast to x. Not recorded. Returns x. */
+/** x ← x ⊙ y, y broadcast to x. Not recorded; throws in grad mode where a gradient is required. Returns x. */
 export const mul_ = inPlaceBinary('mul');
 
-/** x ← y, converted and broadcast to x. Not recorded. Returns x. */
+/** x ← y, converted and broadcast to x. Not recorded; throws in grad mode where a gradient is required. Returns x. */
 export const copy_ = (x: Tensor, y: Tensor): Tensor => write('copy_', x, y, (v) => kernels.copy(v, x));
 
-/** x ← value. Not recorded. Returns x. */
+/** x ← value. Not recorded; throws in grad mode where a gradient is required. Returns x. */
 export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, value, () => kernels.fill(value, x));
 
-/** x ← 0. Not recorded. Returns x. */
+/** x ← 0. Not recorded; throws in grad mode where a gradient is required. Returns x. */
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
 
 /**
