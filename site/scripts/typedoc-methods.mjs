@@ -1,43 +1,39 @@
 /**
- * A plugin of TypeDoc. Operations are methods of Tensor by a mapped type (src/autograd/methods.ts), which TypeDoc shows as properties,
- * without the comments of those that are declared as functions. This makes them methods with named parameters and their comments, in one
- * group for each file of src/autograd/ops.
+ * A plugin of TypeDoc: the methods of Tensor stand in groups and link to their operations, members stand on one page each, and comments
+ * keep their lines.
  */
-import { Comment, CommentTag, Converter, ParameterReflection, ReflectionFlag, ReflectionKind } from 'typedoc';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Comment, CommentTag, Converter, ReflectionFlag, ReflectionKind } from 'typedoc';
+import { root } from './paths.mjs';
 
-const GROUPS = {
-  elementwise: 'Elementwise operations',
-  comparison: 'Comparison and masks',
-  reduce: 'Reductions',
-  views: 'Views and shapes',
-  broadcasting: 'Views and shapes',
-  indexing: 'Indexing',
-  joining: 'Splitting and repeating',
-  softmax: 'Softmax and activations',
-  activations: 'Softmax and activations',
-  linalg: 'Products',
-  operands: 'Dtype',
-};
+const METHODS = 'src/autograd/tensor-methods.ts';
+const OPERATIONS = 'src/autograd/ops';
 
-/** The file of src/autograd/ops that declares a symbol; null for members of the class itself. */
-function fileOf(symbol) {
-  const file = symbol?.declarations?.[0]?.getSourceFile().fileName;
-  return /autograd\/ops\/([\w-]+)\.ts$/.exec(file ?? '')?.[1] ?? null;
+/** The group of each method of Tensor: the heading above it in its file. */
+function groupsOfMethods() {
+  const groups = new Map();
+  let group = '';
+  for (const line of readFileSync(join(root, METHODS), 'utf8').split('\n')) {
+    group = /^ {2}\/\/ — (.+) —$/.exec(line)?.[1] ?? group;
+    const name = /^ {2}(\w+)\(/.exec(line)?.[1];
+    if (name !== undefined) groups.set(name, `${group[0].toUpperCase()}${group.slice(1)}`);
+  }
+  return groups;
 }
 
-/** The parameters of `(...rest: [b: Operand, c?: number])`, one by one. */
-function namedParameters(signature) {
-  const [rest] = signature.parameters ?? [];
-  if (rest?.type?.type !== 'tuple') return signature.parameters;
-  const firstOptional = rest.type.elements.findIndex((element) => element.isOptional);
-  return rest.type.elements.map((element, index) => {
-    if (element.type !== 'namedTupleMember') throw new Error(`${signature.getFullName()}: argument ${index} has no name`);
-    const parameter = new ParameterReflection(element.name, ReflectionKind.Parameter, signature);
-    parameter.type = element.element;
-    parameter.setFlag(ReflectionFlag.Optional, firstOptional >= 0 && index >= firstOptional);
-    signature.project.registerReflection(parameter, undefined, undefined);
-    return parameter;
-  });
+/** Where each operation is declared. */
+function operations() {
+  const places = new Map();
+  for (const file of readdirSync(join(root, OPERATIONS))) {
+    readFileSync(join(root, OPERATIONS, file), 'utf8')
+      .split('\n')
+      .forEach((text, i) => {
+        const name = /^export (?:const|function) (\w+)/.exec(text)?.[1];
+        if (name !== undefined) places.set(name, { fileName: `${OPERATIONS}/${file}`, line: i + 1 });
+      });
+  }
+  return places;
 }
 
 /** Where a member is declared. */
@@ -56,43 +52,27 @@ function keepLines(comment) {
   }
 }
 
-export function load(app) {
-  const mapped = new Map();
+/** Leads a method to its operation instead of its declaration. */
+function leadToOperation(method, places, template) {
+  const place = places.get(method.name);
+  if (place === undefined) return;
+  const url = template.replace('src/{path}', place.fileName).replace('{line}', place.line);
+  for (const signature of method.signatures) signature.sources = [{ ...place, url }];
+}
 
-  app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {
-    if (reflection.parent?.name !== 'Tensor' || reflection.kind !== ReflectionKind.Property) return;
-    const symbol = context.getSymbolFromReflection(reflection);
-    const file = fileOf(symbol);
-    if (file === null) return;
-    const comment = reflection.comment ?? context.getSignatureComment(symbol.declarations[0]);
-    mapped.set(reflection, { file, comment });
-  });
+export function load(app) {
+  const isOperation = ({ kind, name }) => kind === ReflectionKind.Method && groups.has(name);
+  const groups = groupsOfMethods();
 
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     // Entries have the names under which they are imported.
     for (const entry of project.children) entry.name = `chainrule/${entry.name.replace(/^src\/?/, '')}`.replace(/\/$/, '');
 
-    for (const [method, { file, comment }] of mapped) {
-      const signatures = method.type.declaration.signatures;
-      if (comment === undefined) throw new Error(`Tensor.${method.name} has no comment`);
-      if (!(file in GROUPS)) throw new Error(`no group for the operations of ${file}.ts`);
-      method.kind = ReflectionKind.Method;
-      method.signatures = signatures;
-      for (const signature of signatures) {
-        signature.name = method.name;
-        signature.parent = method;
-        signature.parameters = namedParameters(signature);
-        signature.comment = comment.clone();
-        signature.comment.blockTags.push(new CommentTag('@group', [{ kind: 'text', text: GROUPS[file] }]));
-        signature.sources = method.sources;
-      }
-      method.comment = new Comment([], [new CommentTag('@group', [{ kind: 'text', text: GROUPS[file] }])]);
-      delete method.type;
-      delete method.defaultValue;
-    }
-    mapped.clear();
-    // Its supertypes are those of the mapped type.
     const [tensor] = project.getReflectionsByKind(ReflectionKind.Class).filter(({ name }) => name === 'Tensor');
+    for (const method of tensor.children.filter(isOperation)) {
+      method.comment = new Comment([], [new CommentTag('@group', [{ kind: 'text', text: groups.get(method.name) }])]);
+      method.flags.setFlag(ReflectionFlag.Inherited, false);
+    }
     delete tensor.extendedTypes;
     delete tensor.implementedTypes;
   });
@@ -107,6 +87,9 @@ export function load(app) {
       // The page of the class that declares a member shows it. Classes without a page leave theirs to their subclasses.
       const hidden = members.filter((m) => (m.flags.isInherited && shown.has(placeOf(m))) || placeOf(m)?.includes('node_modules'));
       for (const member of hidden) project.removeReflection(member);
+      const places = operations();
+      const tensor = classes.find(({ name }) => name === 'Tensor');
+      for (const method of tensor.children.filter(isOperation)) leadToOperation(method, places, app.options.getValue('sourceLinkTemplate'));
       for (const reflection of Object.values(project.reflections)) keepLines(reflection.comment);
     },
     -50,

@@ -48,7 +48,7 @@ function dtypeOfArray(data: unknown): DType | undefined {
 
 /** Options of `tensor`. */
 export interface FromDataOptions extends TensorOptions {
-  /** For flat data: its shape, row-major. */
+  /** For flat data: its shape, row-major. Default: that of the nesting. */
   readonly shape?: Shape;
 }
 

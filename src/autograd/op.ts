@@ -32,9 +32,9 @@ interface OpSpecBase<A extends readonly unknown[], V extends Views, S extends ob
   readonly name: string;
   /** Inputs broadcast against each other: the engine sums gradients back to each input's shape. Default false. */
   readonly broadcasts?: boolean;
-  /** Returns what backward reads. The memory of tensors among its values is retained until then. */
+  /** Returns what backward reads. The memory of tensors among its values is retained until then. Default: nothing is saved. */
   readonly save?: (needs: Needs, args: A, outputs: Outputs<V>) => S;
-  /** For an operation with kinks: returns the piece that each element took, so that gradcheck detects a step across a kink. */
+  /** For an operation with kinks: returns the piece that each element took, so that gradcheck detects a step across a kink. Default: there are none. */
   readonly branch?: (args: A, outputs: Outputs<V>) => Tensor;
 }
 
@@ -42,7 +42,7 @@ interface OpSpecBase<A extends readonly unknown[], V extends Views, S extends ob
 export interface SimpleOpSpec<A extends readonly unknown[], V extends Views, S extends object> extends OpSpecBase<A, V, S> {
   /** Checks shapes (throws typed errors) and computes the result with kernels `k`; a result may be a view of an input. */
   readonly forward: (k: Kernels, ...args: A) => V;
-  /** Returns the gradients of the arguments, given that of the result; null where there is none. */
+  /** Returns the gradients of the arguments, given that of the result; null where there is none. Default: the result requires none. */
   readonly backward?: (g: Tensor, saved: S, needs: Needs) => Grads;
   readonly gradKernel?: undefined;
   readonly definition?: undefined;

@@ -154,7 +154,9 @@ export function manualSeed(seed: number): void {
 export interface RandomOptions {
   /** Default float32. */
   readonly dtype?: FloatDType;
+  /** Whether the tensor is a leaf that gets a gradient. Default false. */
   readonly requiresGrad?: boolean;
+  /** The source of the numbers. Default: the generator that manualSeed seeds. */
   readonly generator?: Generator;
 }
 

@@ -23,10 +23,11 @@ export type NestedArray = number | NestedArray[];
 
 /** Options of the functions that create tensors. */
 export interface TensorOptions {
+  /** Default float32; in `tensor` that of a typed array, in the …Like functions that of the tensor. */
   readonly dtype?: DType;
   /** Whether operations on the tensor are recorded, and `backward` fills its `grad`. Default false. */
   readonly requiresGrad?: boolean;
-  /** A name for graphs and reports. */
+  /** A name for graphs and reports. Default: none. */
   readonly label?: string;
 }
 
@@ -39,9 +40,13 @@ export class Tensor implements View {
     brand(Tensor.prototype, 'a tensor');
   }
 
+  /** The position of its first element in its memory, in elements. */
   readonly offset: number;
+  /** The size of each dim; [] for one number. */
   readonly shape: Shape;
+  /** The distance between neighbours along each dim, in elements. */
   readonly strides: readonly number[];
+  /** The type of its elements. */
   readonly dtype: DType;
   /** A name for graphs and reports. */
   label: string | null = null;
@@ -89,6 +94,7 @@ export class Tensor implements View {
     return this.#storage;
   }
 
+  /** The number of dims. */
   get ndim(): number {
     return this.shape.length;
   }
@@ -236,6 +242,7 @@ export class Tensor implements View {
     return formatTensor(this);
   }
 
+  /** Returns dtype, shape and nested elements, for `JSON.stringify`. */
   toJSON(): { dtype: DType; shape: Shape; data: NestedArray } {
     return { dtype: this.dtype, shape: this.shape, data: this.toArray() };
   }

@@ -12,4 +12,5 @@ export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
 export type { IdxArray } from './mnist.ts';
 export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
 export type { SyntheticOptions, SyntheticSample } from './synthetic.ts';
+/** Transforms of single images, for `withTransform` and the loader's `transform`. */
 export * as transforms from './transforms.ts';

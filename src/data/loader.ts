@@ -38,7 +38,7 @@ export interface DataLoaderOptions {
   readonly dropLast?: boolean;
   /** Seed of the order and of augmentation, independent of the default generator; 0 by default. */
   readonly seed?: number;
-  /** Changes the first item of every sample, as withTransform does. */
+  /** Changes the first item of every sample, as withTransform does. Default null: none. */
   readonly transform?: Transform | null;
 }
 

@@ -42,6 +42,7 @@ export interface SyntheticSample {
   readonly corner: readonly [x: number, y: number];
 }
 
+/** Options of syntheticCifar. */
 export interface SyntheticOptions {
   /** Number of samples; 50,000 by default, 10,000 for the test split. */
   readonly length?: number;

@@ -20,6 +20,7 @@ import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './saf
 
 /** An array to write. `storeAs: 'I64'` writes int32 elements as 64-bit integers, PyTorch's type of `num_batches_tracked`. */
 export interface SafetensorsEntry extends ArrayData {
+  /** 'I64' stores int32 elements as 64-bit integers. Default: as the dtype. */
   readonly storeAs?: 'I64';
 }
 

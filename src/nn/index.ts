@@ -13,4 +13,5 @@ export { BatchNorm2d, GroupNorm, LayerNorm, RMSNorm } from './norms.ts';
 export type { BatchNorm2dOptions, GroupNormOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';
 export { Sequential } from './sequential.ts';
 export { SqueezeExcite, type Squeeze, type SqueezeExciteOptions } from './squeeze-excite.ts';
+/** In-place initialisation of weights, with PyTorch's formulas. */
 export * as init from './init.ts';

@@ -23,7 +23,7 @@ const SQUEEZE_FUNCTIONS: Readonly<Record<Squeeze, (x: Tensor) => Tensor>> = {
 export interface SqueezeExciteOptions extends LayerOptions, InitOptions {
   /** r: the hidden layer has ⌊C/r⌋ channels, but at least one; C < r warns. Default 16. */
   readonly reduction?: number;
-  /** The hidden layer's channels, instead of ⌊C/r⌋. */
+  /** The hidden layer's channels, instead of ⌊C/r⌋. Default null: ⌊C/r⌋, at least 1. */
   readonly hiddenChannels?: number | null;
   /** Whether both layers have a bias. Default false, as in the paper's ablations. */
   readonly bias?: boolean;

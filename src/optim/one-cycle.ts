@@ -8,9 +8,11 @@ import { FormulaLR, groupsOf, hasMomentum, setMomentum } from './scheduler.ts';
 export interface OneCycleOptions {
   /** The largest learning rate, or one for each group. */
   readonly maxLr: number | readonly number[];
-  /** The number of steps of the whole cycle. Or give `epochs` and `stepsPerEpoch`. */
+  /** The number of steps of the whole cycle. Default: epochs · stepsPerEpoch, which must then be given. */
   readonly totalSteps?: number;
+  /** With `stepsPerEpoch`, instead of `totalSteps`. Default: none. */
   readonly epochs?: number;
+  /** The number of batches of an epoch. Default: none. */
   readonly stepsPerEpoch?: number;
   /** The share of steps in which the learning rate rises. Default 0.3. */
   readonly pctStart?: number;

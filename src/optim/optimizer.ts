@@ -13,7 +13,7 @@ import { checkFinite } from './check.ts';
 export interface ParamGroup {
   readonly params: Tensor[];
   lr: number;
-  /** The learning rate that a scheduler started from. */
+  /** The learning rate that a scheduler started from. Default: none, before there is a scheduler. */
   initialLr?: number;
   [option: string]: unknown;
 }

@@ -9,7 +9,12 @@ import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
 
 /** Options of StepLR: multiplies lr by `gamma` (default 0.1) every `stepSize` steps. */
-export type StepOptions = { readonly stepSize: number; readonly gamma?: number };
+export type StepOptions = {
+  /** The number of steps from one reduction to the next. */
+  readonly stepSize: number;
+  /** The factor of a reduction. Default 0.1. */
+  readonly gamma?: number;
+};
 
 /** Sets lr ← gamma·lr every stepSize steps. */
 export class StepLR extends FormulaLR<StepOptions> {
@@ -29,7 +34,12 @@ function checkMilestones(name: string, option: string, value: unknown): void {
 }
 
 /** Options of MultiStepLR: multiplies lr by `gamma` (default 0.1) at the steps `milestones`; twice where one appears twice. */
-export type MultiStepOptions = { readonly milestones: readonly number[]; readonly gamma?: number };
+export type MultiStepOptions = {
+  /** The steps at which the learning rate is reduced, in any order; one that is listed twice reduces it twice. */
+  readonly milestones: readonly number[];
+  /** The factor of a reduction. Default 0.1. */
+  readonly gamma?: number;
+};
 
 /** Sets lr ← gamma·lr at every milestone. */
 export class MultiStepLR extends FormulaLR<MultiStepOptions> {
@@ -52,7 +62,14 @@ export class ExponentialLR extends FormulaLR<{ readonly gamma: number }> {
 }
 
 /** Options of LinearLR: from `startFactor` (default 1/3) to `endFactor` (default 1) in `totalIters` (default 5) steps. */
-export type LinearOptions = { readonly startFactor?: number; readonly endFactor?: number; readonly totalIters?: number };
+export type LinearOptions = {
+  /** The first factor, > 0 and ≤ 1. Default 1/3. */
+  readonly startFactor?: number;
+  /** The last factor, from 0 to 1. Default 1. */
+  readonly endFactor?: number;
+  /** The number of steps from the first factor to the last. Default 5. */
+  readonly totalIters?: number;
+};
 
 /** Sets lr(t) = lr₀·f(t) by lr ← lr·f(t) / f(t − 1). f is linear from startFactor at 0 to endFactor at totalIters, then constant. */
 export class LinearLR extends FormulaLR<LinearOptions> {
@@ -72,7 +89,12 @@ export class LinearLR extends FormulaLR<LinearOptions> {
 }
 
 /** Options of CosineAnnealingLR: `tMax` steps to the minimum, and the minimum `etaMin` (default 0). */
-export type CosineAnnealingOptions = { readonly tMax: number; readonly etaMin?: number };
+export type CosineAnnealingOptions = {
+  /** The number of steps of half a cosine, down or up. */
+  readonly tMax: number;
+  /** The lowest learning rate. Default 0. */
+  readonly etaMin?: number;
+};
 
 /**
  * Lowers the learning rate to etaMin along half a cosine in tMax steps, then raises it again:
@@ -102,7 +124,10 @@ function checkFunctions(name: string, option: string, value: unknown, groups: nu
 }
 
 /** Options of LambdaLR: computes the factor after t steps. One function, or one for each group. */
-export type LambdaOptions = { readonly lrLambda: ((t: number) => number) | readonly ((t: number) => number)[] };
+export type LambdaOptions = {
+  /** Returns the factor of step t; one function for all groups, or one for each. */
+  readonly lrLambda: ((t: number) => number) | readonly ((t: number) => number)[];
+};
 
 /**
  * Sets lr(t) = lr₀·lrLambda(t). The functions are not part of the state.
@@ -123,7 +148,12 @@ export class LambdaLR extends FormulaLR<LambdaOptions> {
 }
 
 /** Options of SequentialLR: `milestones` are the rising steps at which the next scheduler starts, one fewer than schedulers. */
-export type SequentialOptions = { readonly schedulers: readonly Scheduler[]; readonly milestones: readonly number[] };
+export type SequentialOptions = {
+  /** The schedulers, in their order; all of one optimizer. */
+  readonly schedulers: readonly Scheduler[];
+  /** The steps at which the next scheduler takes over, rising: one fewer than there are schedulers. */
+  readonly milestones: readonly number[];
+};
 
 /** The state of SequentialLR. */
 export type SequentialState = SchedulerState & { readonly schedulers: readonly SchedulerState[] };

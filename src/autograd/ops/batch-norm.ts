@@ -65,9 +65,9 @@ function deviation(variance: Tensor, eps: number): Tensor {
 
 /** Options of batchNorm. */
 export interface BatchNormOptions extends NormOptions {
-  /** [C]; updated in training, used otherwise. */
+  /** [C]; updated in training, used otherwise. Default null: none, which only training allows. */
   readonly runningMean?: Tensor | null;
-  /** [C]; updated in training with the unbiased variance, used otherwise. */
+  /** [C]; updated in training with the unbiased variance, used otherwise. Default null, as runningMean. */
   readonly runningVar?: Tensor | null;
   /** Normalises by the batch's own statistics. Default false. */
   readonly training?: boolean;

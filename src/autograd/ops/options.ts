@@ -40,7 +40,7 @@ export const LOSS_DEFAULTS: Required<LossOptions> = { reduction: 'mean' };
 
 /** Options of nllLoss. */
 export interface NllLossOptions extends LossOptions {
-  /** A factor for each class [K]. The mean divides by the sum of the factors. */
+  /** A factor for each class [K]. The mean divides by the sum of the factors. Default null: all 1. */
   readonly weight?: Tensor | null;
   /** Samples of this class have no loss and do not count in the mean. Default −100. */
   readonly ignoreIndex?: number;
@@ -66,13 +66,13 @@ export const SMOOTH_L1_DEFAULTS: Required<SmoothL1LossOptions> = { ...LOSS_DEFAU
 
 /** Options of binaryCrossEntropy. */
 export interface BinaryCrossEntropyOptions extends LossOptions {
-  /** A factor for each loss; broadcasts to x's shape. */
+  /** A factor for each loss; broadcasts to x's shape. Default null: all 1. */
   readonly weight?: Tensor | null;
 }
 
 /** Options of binaryCrossEntropyWithLogits. */
 export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyOptions {
-  /** A factor for the losses of positive targets; broadcasts to x's shape. */
+  /** A factor for the losses of positive targets; broadcasts to x's shape. Default null: all 1. */
   readonly posWeight?: Tensor | null;
 }
 
@@ -102,7 +102,7 @@ export interface MaxPool2dOptions extends PoolOptions {
 export interface AvgPool2dOptions extends PoolOptions {
   /** Whether padding counts in the divisor. Default true. */
   readonly countIncludePad?: boolean;
-  /** Divides by this instead of the window's size. */
+  /** Divides by this instead of the window's size. Default null: by that size. */
   readonly divisorOverride?: number | null;
 }
 
@@ -124,9 +124,9 @@ export const AVG_POOL_DEFAULTS: Required<AvgPool2dOptions> = {
 
 /** Options of interpolate: `size` or `scaleFactor`, one number for all dims or one for each. */
 export interface InterpolateOptions {
-  /** The output's sizes. */
+  /** The output's sizes. Default null: those of scaleFactor. */
   readonly size?: number | readonly number[] | null;
-  /** The output's sizes are ⌊size · scaleFactor⌋. */
+  /** The output's sizes are ⌊size · scaleFactor⌋. Default null: those of size. */
   readonly scaleFactor?: number | readonly number[] | null;
   /** Default 'nearest', the only mode. */
   readonly mode?: 'nearest';
