@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { format } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { build } from 'vite';
+import { CHROMIUM, ISOLATION, openPage, serveFolder, startChromium } from './support/chromium.ts';
 import { documents, programsOf, root, snippetsOf, textOf } from './support/snippets.ts';
 
 // The documents' links lead to files and headings that exist, and their code compiles and prints what they say.
@@ -120,6 +122,37 @@ describe('code in documents', () => {
     const compiler = join(root, 'node_modules/typescript/bin/tsc');
     const { stdout } = spawnSync(process.execPath, [compiler, '-p', folder], { cwd: folder, encoding: 'utf8' });
     expect(stdout).toBe('');
+  });
+});
+
+/** What the recipe gives as the least policy with threads. */
+const POLICY = /Content-Security-Policy: (.*)/.exec(textOf('docs/recipes/in-the-browser.md'))![1]!;
+
+describe.skipIf(CHROMIUM === undefined)('the page of in-the-browser.md, in Chromium where it is installed', () => {
+  test('trains in its worker, with threads, under the policy that it names', async () => {
+    const folder = join(temporary, 'browser');
+    mkdirSync(join(folder, 'public'), { recursive: true });
+    writeFileSync(join(folder, 'public/favicon.ico'), '');
+    for (const { info, code } of snippetsOf('docs/recipes/in-the-browser.md')) {
+      if (info.endsWith('.ts')) writeFileSync(join(folder, info), code);
+    }
+    const shown = '<!doctype html><title>x</title><output></output><script type="module" src="./page.ts"></script>';
+    writeFileSync(join(folder, 'index.html'), shown);
+    const { compilerOptions } = JSON.parse(textOf('tsconfig.json'));
+    const paths = Object.entries(compilerOptions.paths as Record<string, string[]>);
+    const alias = paths.map(([name, [path]]) => ({ find: new RegExp(`^${name}$`), replacement: resolve(root, path!) }));
+    await build({ configFile: false, root: folder, logLevel: 'error', resolve: { alias }, worker: { format: 'es' } });
+    const server = await serveFolder(join(folder, 'dist'), { headers: { ...ISOLATION, 'Content-Security-Policy': POLICY } });
+    const browser = await startChromium();
+    try {
+      const { page, faults } = await openPage(browser, `${server.url}/index.html`);
+      await page.waitForFunction(() => document.querySelector('output')!.textContent.startsWith('trained'), null, { timeout: 60_000 });
+      expect(await page.textContent('output')).toBe('trained: 0.weight, 0.bias, 4.weight, 4.bias');
+      expect(faults).toEqual([]);
+    } finally {
+      await browser.close();
+      server.close();
+    }
   });
 });
 

@@ -30,7 +30,7 @@ function docs() {
       items: [
         item('docs/README.md', 'All documents'),
         item('README.md', 'Overview'),
-        ...list('pytorch', 'glossary'),
+        ...list('pytorch', 'pytorch-missing', 'glossary'),
         item('examples/cifar-like/README.md', 'The main example'),
       ],
     },
