@@ -33,6 +33,8 @@ export default defineConfig({
   lastUpdated: false,
   // Without a style element in the page while the colours change.
   appearance: { disableTransition: false },
+  // The index of the search is one file, which loads when the search opens.
+  vite: { build: { chunkSizeWarningLimit: 4000 } },
   markdown: {
     // The anchors of GitHub, which the documents' links use.
     anchor: { slugify },

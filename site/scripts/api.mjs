@@ -1,5 +1,5 @@
 /** Generates the pages of the API reference from the sources: one for each entry of the package, one for each class. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Application } from 'typedoc';
 import { pages, root, site } from './paths.mjs';
@@ -9,6 +9,15 @@ function entries() {
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const types = Object.values(exports).flatMap((entry) => entry.types ?? []);
   return types.map((file) => join(root, file.replace('./dist/', 'src/').replace('.d.ts', '.ts')));
+}
+
+/** The page of all entries, each with the first line of its source. */
+function indexPage() {
+  const rows = entries().map((file) => {
+    const [, name, about] = /^\/\*\*\n \* (chainrule[\w/]*): ([^]*?)\n \*\//.exec(readFileSync(file, 'utf8').replaceAll('\r\n', '\n'));
+    return `| [${name}](${name}/index.md) | ${about.replaceAll(/\n \* ?/g, ' ')} |`;
+  });
+  return `# API reference\n\nEvery export, with its defaults, errors and sources. Generated from the comments in the code.\n\n| entry | |\n|---|---|\n${rows.join('\n')}\n`;
 }
 
 const OPTIONS = {
@@ -85,5 +94,6 @@ export async function writeApi(source) {
   const { app, project } = await convert(source);
   await app.generateOutputs(project);
   if (app.logger.hasErrors()) throw new Error('the API reference cannot be written');
+  writeFileSync(join(pages, 'api/index.md'), indexPage());
 }
 if (process.argv[2] === 'try') await writeApi(null);
