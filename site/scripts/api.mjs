@@ -14,7 +14,7 @@ function entries() {
 /** The page of all entries, each with the first line of its source. */
 function indexPage() {
   const rows = entries().map((file) => {
-    const [, name, about] = /^\/\*\*\n \* (chainrule[\w/]*): ([^]*?)\n \*\//.exec(readFileSync(file, 'utf8').replaceAll('\r\n', '\n'));
+    const [, name, about] = /^\/\*\*\n \* (chainrule[\w/]*): ([^]*?)\n \*[\n/]/.exec(readFileSync(file, 'utf8').replaceAll('\r\n', '\n'));
     return `| [${name}](${name}/index.md) | ${about.replaceAll(/\n \* ?/g, ' ')} |`;
   });
   return `# API reference\n\nEvery export, with its defaults, errors and sources. Generated from the comments in the code.\n\n| entry | |\n|---|---|\n${rows.join('\n')}\n`;

@@ -23,23 +23,31 @@ function filesIn(folder) {
 
 const list = (...names) => names.map((name) => item(`docs/${name}.md`));
 
+const START = ['pytorch', 'pytorch-missing', 'glossary'];
+const EXTENDING = ['adding-an-op', 'style'];
+const RECIPES = ['adding-an-attention-block'];
+/** The other documents stand behind these. */
+const INSIDE = ['architecture', 'numerics', 'testing'];
+
 function docs() {
+  const placed = [...START, ...EXTENDING, ...RECIPES, ...INSIDE].map((name) => `docs/${name}.md`);
+  const others = filesIn('docs').filter((file) => !placed.includes(file));
   return [
     {
       text: 'Start',
       items: [
         item('docs/README.md', 'All documents'),
         item('README.md', 'Overview'),
-        ...list('pytorch', 'pytorch-missing', 'glossary'),
+        ...list(...START),
         item('examples/cifar-like/README.md', 'The main example'),
       ],
     },
     {
       text: 'Recipes',
-      items: [...filesIn('docs/recipes').map((file) => item(file)), ...list('adding-an-attention-block')],
+      items: [...filesIn('docs/recipes').map((file) => item(file)), ...list(...RECIPES)],
     },
-    { text: 'How it works', items: [...list('architecture', 'numerics', 'testing'), item('bench/README.md', 'Speed')] },
-    { text: 'Extending it', items: [...list('adding-an-op', 'style'), item('CONTRIBUTING.md')] },
+    { text: 'How it works', items: [...list(...INSIDE), ...others.map((file) => item(file)), item('bench/README.md', 'Speed')] },
+    { text: 'Extending it', items: [...list(...EXTENDING), item('CONTRIBUTING.md')] },
     {
       text: 'Decisions',
       collapsed: true,
@@ -66,7 +74,7 @@ function entriesIn(folder) {
   return [...own, ...inner.sort((a, b) => orderOf(a.name) - orderOf(b.name)).flatMap(({ name }) => entriesIn(`${folder}/${name}`))];
 }
 
-const ORDER = ['namespaces', 'functional', 'nn', 'optim', 'data', 'io'];
+const ORDER = ['namespaces', 'functional', 'nn', 'optim', 'data', 'train', 'io'];
 
 /** Unknown entries stand behind the others, by name. */
 const orderOf = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length + name.charCodeAt(0));

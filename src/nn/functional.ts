@@ -1,5 +1,7 @@
 /**
- * Layers as functions, with torch.nn.functional's names in camelCase. Letters: N batch, C channels, H W image, O output
+ * chainrule/nn/functional: layers and losses as functions, with torch.nn.functional's names in camelCase.
+ *
+ * Letters: N batch, C channels, H W image, O output
  * channels, K kernel. Images may omit N.
  */
 import { arange, checkIndex, checkTensor, checkTensors, type Tensor, composed } from '../autograd/index.ts';
