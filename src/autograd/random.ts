@@ -40,6 +40,7 @@ export class Generator implements Stateful {
     this.#seed = seed;
   }
 
+  /** The seed from which it draws. */
   get seed(): number {
     return this.#seed;
   }

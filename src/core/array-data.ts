@@ -7,7 +7,10 @@ import type { DType, ElementArray } from './dtype.ts';
  * (Float32Array, Float64Array, Int32Array; Uint8Array for bool).
  */
 export interface ArrayData<A extends ElementArray = ElementArray> {
+  /** The elements, row-major. */
   readonly data: A;
+  /** The size of each dim. */
   readonly shape: readonly number[];
+  /** The type of the elements. */
   readonly dtype: DType;
 }

@@ -67,6 +67,7 @@ const BYTE_TO_UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
  */
 export class ArrayDataset implements BatchDataset<ImageAndLabel> {
   readonly length: number;
+  /** The shape of one image. */
   readonly imageShape: readonly number[];
   readonly #images: Float32Array | Uint8Array | Uint8ClampedArray;
   readonly #labels: Int32Array;

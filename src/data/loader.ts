@@ -51,6 +51,7 @@ export interface DataLoaderState {
   readonly seed: number;
   /** N. */
   readonly samples: number;
+  /** B. */
   readonly batchSize: number;
   readonly shuffle: boolean;
   readonly dropLast: boolean;
@@ -76,6 +77,7 @@ const SAMPLES = 1;
 export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>, Iterable<Batch<T>>, AsyncIterable<Batch<T>> {
   /** Number of batches in an epoch. */
   readonly length: number;
+  /** B; the last batch of an epoch may be smaller. */
   readonly batchSize: number;
   readonly #dataset: Dataset;
   readonly #samples: number;

@@ -33,6 +33,7 @@ export function gateLayer(owner: string, gate: Gate): Layer {
  * Throws: ShapeError if x is not 4-d or has other channels
  */
 export abstract class ChannelGate extends Module {
+  /** C. */
   readonly channels: number;
   readonly #op: string;
 

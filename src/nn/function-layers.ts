@@ -21,6 +21,7 @@ function checkDim(layer: string, dim: unknown): void {
 
 /** The layer y = op(x, …options). Each subclass declares its own constructor, so that editors show its parameters. */
 abstract class FunctionLayer<Options extends unknown[] = []> extends Module {
+  /** The arguments of the constructor, without those left out at the end. */
   readonly options: Options;
   readonly #op: (x: f.Tensor, ...options: Options) => f.Tensor;
 

@@ -59,7 +59,9 @@ export class BatchNorm2d extends NormLayer {
   running_mean: Tensor | null;
   running_var: Tensor | null;
   num_batches_tracked: Tensor | null;
+  /** C. */
   readonly channels: number;
+  /** The weight of new statistics. */
   readonly momentum: number | null;
 
   constructor(channels: number, options: BatchNorm2dOptions = {}) {

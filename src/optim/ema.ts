@@ -36,6 +36,7 @@ export interface EMAState {
  * const accuracy = ema.use(() => evaluate(model));
  */
 export class EMA implements Stateful {
+  /** The share of the old average at an update. */
   readonly decay: number;
   readonly #params: readonly Tensor[];
   #averages: readonly Tensor[];

@@ -11,7 +11,9 @@ import { checkFinite } from './check.ts';
 
 /** Parameters that share options. Schedulers write the options, and `step` reads them. */
 export interface ParamGroup {
+  /** The parameters of the group. */
   readonly params: Tensor[];
+  /** The learning rate of the next step. */
   lr: number;
   /** The learning rate that a scheduler started from. Default: none, before there is a scheduler. */
   initialLr?: number;

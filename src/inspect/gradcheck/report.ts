@@ -52,6 +52,7 @@ export interface GradcheckReport {
   readonly kink: Pick<GradcheckElement, 'input' | 'name' | 'label' | 'index'> | null;
   /** The element with the largest error relative to its tolerance; null if nothing was compared. */
   readonly worst: GradcheckElement | null;
+  /** The elements whose error is above their tolerance. */
   readonly failures: readonly GradcheckElement[];
   /** One for each input that requires a gradient. */
   readonly inputs: readonly GradcheckInput[];
@@ -59,6 +60,7 @@ export interface GradcheckReport {
   readonly problems: readonly string[];
   /** The kinds of error: a sign, a factor, a transposition, …; empty if none is recognised. */
   readonly diagnosis: readonly string[];
+  /** Returns the table of inputs and the diagnosis as text. */
   toString(): string;
 }
 
