@@ -1,5 +1,5 @@
 // Builds the site into dist/: documents, tour, recipes, API reference, source files and the playground.
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'vitepress';
 import { buildPlayground } from '../scripts/build-playground.mjs';
@@ -31,7 +31,8 @@ cpSync(join(site, 'icon.svg'), join(dist, 'icon.svg'));
 copyPictures();
 step('source files');
 await writeSourcePages();
-writeFileSync(join(dist, 'code.css'), codeColors());
+// VitePress loads its own copy of the configuration, and has written the colours of its pages.
+appendFileSync(join(dist, 'code.css'), codeColors());
 makePortable();
 writeFileSync(join(dist, 'source.css'), colors() + readFileSync(join(site, 'scripts/source.css'), 'utf8'));
 step('playground');

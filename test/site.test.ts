@@ -1,15 +1,42 @@
 /** The built site, as a visitor sees it: over a bare static server, in a folder of it, under a strict Content-Security-Policy. */
-import { existsSync, readdirSync } from 'node:fs';
+import * as chainrule from 'chainrule';
+import * as data from 'chainrule/data';
+import * as interop from 'chainrule/interop';
+import * as io from 'chainrule/io';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import * as optim from 'chainrule/optim';
+import * as train from 'chainrule/train';
+import * as testing from 'chainrule/testing';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHROMIUM, openPage, overflowOf, serveFolder, startChromium, type StaticServer } from './support/chromium.ts';
-import { root } from './support/snippets.ts';
+import { root, textOf } from './support/snippets.ts';
 
 const dist = join(root, 'site/dist');
 const isBuilt = existsSync(join(dist, 'index.html'));
 
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+
+const ENTRIES: Readonly<Record<string, object>> = {
+  chainrule,
+  'chainrule/nn': nn,
+  'chainrule/nn/functional': F,
+  'chainrule/optim': optim,
+  'chainrule/data': data,
+  'chainrule/train': train,
+  'chainrule/io': io,
+  'chainrule/interop': interop,
+  'chainrule/testing': testing,
+};
+
+/** Members of Tensor that are marked @internal, and its constructor. */
+const INTERNAL = new Set([
+  'constructor',
+  ...Array.from(textOf('src/autograd/tensor.ts').matchAll(/@internal(?:(?!\*\/)[^])*\*\/\s+(?:get |static )?(\w+)/g), (m) => m[1]!),
+]);
 
 function pagesIn(folder: string): string[] {
   return readdirSync(join(dist, folder), { withFileTypes: true }).flatMap((entry) => {
@@ -123,5 +150,24 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
       expect(faults).toEqual([]);
       await context.close();
     });
+  });
+
+  test('the reference has every export and every method of Tensor', () => {
+    const anchor = (name: string): string => `id="${name.toLowerCase()}"`;
+    const missing = Object.entries(ENTRIES).flatMap(([entry, exports]) => {
+      const page = readFileSync(join(dist, 'api', entry, 'index.html'), 'utf8');
+      const hasPage = (path: string): boolean => existsSync(join(dist, 'api', entry, path));
+      const isThere = (name: string): boolean =>
+        page.includes(anchor(name)) || hasPage(`classes/${name}.html`) || hasPage(`namespaces/${name}/index.html`);
+      return Object.keys(exports)
+        .filter((name) => !isThere(name))
+        .map((name) => `${entry}: ${name}`);
+    });
+    expect(missing).toEqual([]);
+    const tensor = readFileSync(join(dist, 'api/chainrule/classes/Tensor.html'), 'utf8');
+    const members = Object.getOwnPropertyNames(chainrule.Tensor.prototype).filter((name) => !INTERNAL.has(name));
+    expect(members.length).toBeGreaterThan(100);
+    // Properties stand in a table.
+    expect(members.filter((name) => !tensor.includes(anchor(name)) && !tensor.includes(`id="property-${name.toLowerCase()}"`))).toEqual([]);
   });
 });
