@@ -15,9 +15,10 @@ function entries() {
 function indexPage() {
   const rows = entries().map((file) => {
     const [, name, about] = /^\/\*\*\n \* (chainrule[\w/]*): ([^]*?)\n \*[\n/]/.exec(readFileSync(file, 'utf8').replaceAll('\r\n', '\n'));
-    return `| [${name}](${name}/index.md) | ${about.replaceAll(/\n \* ?/g, ' ')} |`;
+    const text = `${about[0].toUpperCase()}${about.slice(1)}`.replaceAll(/\n \* ?/g, ' ');
+    return `| [${name}](${name}/index.md) | ${text} |`;
   });
-  return `# API reference\n\nEvery export, with its defaults, errors and sources. Generated from the comments in the code.\n\n| entry | |\n|---|---|\n${rows.join('\n')}\n`;
+  return `# API reference\n\nEvery export, with its defaults, errors and sources. Generated from the comments in the code.\n\n| Entry | What is in it |\n|---|---|\n${rows.join('\n')}\n`;
 }
 
 const OPTIONS = {
