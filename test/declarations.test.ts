@@ -124,7 +124,7 @@ function optionalProperties(): [name: string, comment: string][] {
       const name = asInterface ?? asType!;
       if (!/(Options|Spec|SpecBase|Group|Entry)$/.test(name)) return [];
       return Array.from(
-        declaration.matchAll(/^( +\/\*\*[^]*?\*\/\n)? +(?:readonly )?(\w+)\?: (?!undefined|never).*;$/gm),
+        declaration.matchAll(/^( +\/\*\*(?:(?!\*\/)[^])*\*\/\n)? +(?:readonly )?(\w+)\?: (?!undefined|never).*;$/gm),
         ([, comment = '', property]): [string, string] => [`${file}: ${name}.${property}`, comment.replaceAll(/\s+\*?\s*/g, ' ')],
       );
     });

@@ -1,5 +1,5 @@
 /**
- * chainrule/interop: files of other tools: NumPy's arrays (.npy, .npz) PyTorch's files (.pt), TensorBoard's event files, ONNX models.
+ * chainrule/interop: files of other tools: NumPy's arrays (.npy, .npz), PyTorch's files (.pt), TensorBoard's event files, ONNX models.
  */
 export { toOnnx } from './onnx/to-onnx.ts';
 export type { OnnxOptions } from './onnx/to-onnx.ts';

@@ -44,8 +44,9 @@ export interface FitOptions {
   readonly optimizer: Optimizer;
   /** The mean loss of a batch, such as `F.crossEntropy`. */
   readonly loss: LossFunction;
+  /** Loops over the loader. Default: as many as `maxSteps` needs. */
   readonly epochs?: number;
-  /** Steps of the optimizer. */
+  /** Steps of the optimizer. Default: all of `epochs`. */
   readonly maxSteps?: number;
   /** Steps with the optimizer; ReduceLROnPlateau with each evaluation's loss. Default null: none. */
   readonly scheduler?: Scheduler | ReduceLROnPlateau | null;
