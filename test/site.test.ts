@@ -47,7 +47,8 @@ function pagesIn(folder: string): string[] {
 }
 
 describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
-  describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', () => {
+  // 380 pages take a minute; much longer beside other work.
+  describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', { timeout: 400_000 }, () => {
     let browser: Browser;
     let server: StaticServer;
 
