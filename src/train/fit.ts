@@ -64,8 +64,8 @@ export interface FitOptions {
   readonly evaluation?: FitEvaluation | null;
   /** Called with each event, in this order. Default: none. */
   readonly callbacks?: readonly Callback[];
-  /** Ends the run after the current step when it is aborted. Default null. */
-  readonly signal?: AbortSignal | null;
+  /** An AbortSignal: ends the run after the current step when it is aborted. Default null. */
+  readonly signal?: { readonly aborted: boolean } | null;
 }
 
 const OPTIONS = [
