@@ -88,7 +88,17 @@ export type {
   TensorOptions,
   VarOptions,
 } from './autograd/index.ts';
-export { allclose, backwardSteps, detectAnomaly, equal, gradcheck, gradgradcheck, graph, profile } from './inspect/index.ts';
+export {
+  allclose,
+  backwardSteps,
+  detectAnomaly,
+  equal,
+  gradcheck,
+  gradcheckSteps,
+  gradgradcheck,
+  graph,
+  profile,
+} from './inspect/index.ts';
 export type {
   AllcloseOptions,
   BackwardStep,
@@ -98,7 +108,10 @@ export type {
   GradcheckElement,
   GradcheckInput,
   GradcheckOptions,
+  GradcheckOutput,
   GradcheckReport,
+  GradcheckStep,
+  GradcheckStepsOptions,
   Graph,
   GraphNode,
   Profile,

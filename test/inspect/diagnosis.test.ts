@@ -174,6 +174,67 @@ describe('in relation to others', () => {
   });
 });
 
+describe('a kink that no op reports', () => {
+  const positive = defineOp({
+    name: 'positive',
+    forward: (_, x: Tensor) => x.mul(x.gt(0)),
+    save: (_, [x]) => ({ x }),
+    backward: (g, { x }) => [g.mul(x.gt(0))],
+  });
+  const larger = defineOp({
+    name: 'larger',
+    forward: (_, a: Tensor, b: Tensor) => a.mul(a.ge(b)).add(b.mul(a.lt(b))),
+    save: (_, [a, b]) => ({ a, b }),
+    backward: (g, { a, b }) => [g.mul(a.ge(b)), g.mul(b.ge(a))],
+  });
+  const check = (fn: CheckedFunction, inputs: Tensor[], eps = 1e-6): readonly string[] =>
+    gradcheck(fn, inputs, { raise: false, eps }).diagnosis;
+
+  test('at a kink', () => {
+    expect(check((x) => positive(x).sum(), [constant([-1, 0, 2]).requiresGrad_()])).toEqual([
+      'input 0: a kink at [1] that no op reported: the slope is 0 to its left and 1 to its right, and a gradient between them may be ' +
+        "right; report it with defineOp's branch, or check elsewhere",
+    ]);
+  });
+
+  test('at a tie of two inputs', () => {
+    const [a, b] = [constant([1, 2]).requiresGrad_(), constant([1, 2]).requiresGrad_()];
+    const diagnosis = check((x, y) => larger(x, y).sum(), [a, b]);
+    expect(diagnosis).toHaveLength(1);
+    expect(diagnosis[0]).toMatch(/^input 0, input 1: a kink at \[0\] and 1 more that no op reported: the slope is 0 to its left and 1 /);
+  });
+
+  test('beside the point, within the step', () => {
+    expect(check((x) => positive(x).sum(), [constant([8e-7]).requiresGrad_()])).toEqual([
+      'input 0: the gradient agrees with the differences of eps 1.25e-7: eps 1e-6 is too large for the curvature here, or a kink lies ' +
+        'within it',
+    ]);
+  });
+
+  test('a gradient beyond both slopes is wrong there too', () => {
+    const op = defineOp({ name: 'op', forward: (_, x: Tensor) => x.mul(x.gt(0)), save: (_, [x]) => ({ x }), backward: (g) => [g.mul(-1)] });
+    expect(check((x) => op(x).sum(), [constant([0]).requiresGrad_()]).join()).not.toContain('kink');
+  });
+
+  test('a curve has no kink, whatever the step', () => {
+    const cube = (factor: number): CheckedFunction =>
+      defineOp({
+        name: 'cube',
+        forward: (_, x: Tensor) => x.pow(3),
+        save: (_, [x]) => ({ x }),
+        backward: (g, { x }) => [g.mul(x.square()).mul(factor)],
+      });
+    const x = (): Tensor[] => [constant([1.1, 2.3, -1.7]).requiresGrad_()];
+    expect(check((t) => cube(3)(t), x(), 0.25)).toEqual([
+      'input 0: the gradient agrees with the differences of eps 0.03125: eps 0.25 is too large for the curvature here, or a kink lies within it',
+    ]);
+    expect(check((t) => cube(3)(t), x(), 1e-14)).toEqual([
+      'input 0: the gradient agrees with the differences of eps 1e-6: eps 1e-14 is so small that rounding dominates',
+    ]);
+    expect(check((t) => cube(1.5)(t), x(), 1e-6)).toEqual(['input 0: the gradient is 0.5 times the right one: a factor 2 is missing']);
+  });
+});
+
 describe('no diagnosis', () => {
   test('of random gradients, whatever the shape', () => {
     const shapes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 0, maxLength: 4 });

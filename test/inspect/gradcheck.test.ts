@@ -66,11 +66,52 @@ describe('the report', () => {
           '               shape  checked  wrong  worst at   analytic    numeric  error  tolerance',
           '  input 0      [2]          2      0  [0]       -3.258727  -3.258727      0     0.0033',
           "  input 1 'w'  [1,2]        2      1  [0,0]     -1.629363  -3.258727    1.6     0.0033",
+          'incoming gradient g, random: analytic and numeric are derivatives of Σ g·y:',
+          '  output 0 [1,2]: -0.8146817, -1.221371',
           'diagnosis:',
           "  input 1 'w': the gradient is 0.5 times the right one: a factor 2 is missing",
         ].join('\n'),
       ),
     );
+  });
+
+  test('the incoming gradient is 1 where the output is one number', () => {
+    const x = tensor(-0.5, leaf);
+    const report = gradcheck((a) => a.square(), x);
+    expect(report.worst).toMatchObject({ analytic: -1, index: [] });
+    expect(report.worst!.numeric).toBeCloseTo(-1, 8);
+    expect(report.gradOutputs).toEqual([{ output: 0, shape: [], g: new Float64Array([1]) }]);
+    expect(String(report)).not.toContain('incoming gradient');
+    expect(gradcheck((a) => a.square().sum(0, { keepdim: true }), tensor([1, 2], leaf)).gradOutputs[0]).toMatchObject({ shape: [1] });
+  });
+
+  test('the incoming gradient is random elsewhere, and printed', () => {
+    const f = (a: Tensor): Tensor[] => [a.square(), a.detach(), a.sum()];
+    const report = gradcheck(f, tensor([1, 2], leaf), { seed: 3 });
+    expect(report.gradOutputs.map(({ output, shape }) => [output, shape])).toEqual([
+      [0, [2]],
+      [2, []],
+    ]);
+    const [first, second] = report.gradOutputs.map(({ g }) => [...g]);
+    for (const g of [...first!, ...second!]) expect(Math.abs(Math.abs(g) - 1)).toBeLessThanOrEqual(0.5);
+    // Both elements: ∂/∂x Σ g·x² + h·Σx = 2 g x + h.
+    report.elements.forEach((e, i) => expect(e.analytic).toBeCloseTo(2 * first![i]! * (i + 1) + second![0]!, 12));
+    expect(String(report)).toMatch(
+      /\nincoming gradient g, random: analytic and numeric are derivatives of Σ g·y:\n {2}output 0 \[2\]: -?[\d.]+, -?[\d.]+\n {2}output 2 \[\]: -?[\d.]+$/,
+    );
+    expect(String(gradcheck((a) => a.exp(), ones([10], leaf)))).toMatch(/output 0 \[10\]: (-?[\d.]+(, )?){8} … and 2 more$/);
+  });
+
+  test('elements holds every compared element, failures the wrong ones', () => {
+    const x = tensor([[1, 2]], leaf);
+    const report = gradcheck((a, b) => a.mul(halfSquare(b)), [x, tensor([3, 0], leaf)], { raise: false });
+    expect(report.elements.map(({ input, index, error, tolerance }) => [input, index, error <= tolerance])).toEqual([
+      [0, [0, 0], true],
+      [0, [0, 1], true],
+      [1, [0], false],
+      [1, [1], true],
+    ]);
+    expect(report.failures).toEqual([report.elements[2]]);
   });
 
   test('raise: false returns the failures', () => {

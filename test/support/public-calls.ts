@@ -84,6 +84,7 @@ const INDEX: Calls = {
   full: takes(2, () => [[2], 1]),
   grad: takes(2, () => ((t) => [sumOfSquares(t), t])(leaf()), [0, 1], { tensorOptions: ['gradOutputs'] }),
   gradcheck: takes(2, () => [sumOfSquares, double()], [1]),
+  gradcheckSteps: takes(3, () => [sumOfSquares, double(), [1e-6]], [1]),
   gradgradcheck: takes(2, () => [sumOfSquares, double()], [1]),
   graph: plain(() => [sumOfSquares(leaf())], [0]),
   hessian: derivative(),

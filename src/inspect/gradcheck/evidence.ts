@@ -54,6 +54,23 @@ export function centralDifferences(run: Run, analysis: Analysis, p: PerturbedInp
   });
 }
 
+/** The slopes of a function of one element to its left and to its right. */
+export interface OneSidedSlopes {
+  readonly left: number;
+  readonly right: number;
+}
+
+/** Returns (p(x) − p(x − h)) / h and (p(x + h) − p(x)) / h for element i of an input. */
+export function oneSidedSlopes(run: Run, analysis: Analysis, p: PerturbedInput, i: number, h: number): OneSidedSlopes {
+  const here = evaluate(run, analysis).outputs;
+  const above = p.withElementMoved(i, h, () => evaluate(run, analysis).outputs);
+  const below = p.withElementMoved(i, -h, () => evaluate(run, analysis).outputs);
+  return {
+    left: projectedDifference(here, below, analysis.projection) / h,
+    right: projectedDifference(above, here, analysis.projection) / h,
+  };
+}
+
 /** Returns whether `f` predicts every element of the gradient. */
 export function agreesWith(analytic: ElementArray, f: (i: number) => number): boolean {
   const predicted = Float64Array.from(analytic, (_, i) => f(i));

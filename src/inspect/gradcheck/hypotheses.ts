@@ -13,6 +13,7 @@ import {
   commonFactor,
   factorHoldsElsewhere,
   isWholeOrReciprocal,
+  oneSidedSlopes,
   sumToShape,
   type Evidence,
 } from './evidence.ts';
@@ -29,6 +30,45 @@ const notFinite: Hypothesis = ({ analytic, numeric, shape }) => {
   if (first < 0) return null;
   return `the gradient is ${analytic[first]} at ${formatShape(unravelIndex(first, shape))}, where the slope is finite`;
 };
+
+/**
+ * At every wrong element the slopes to the left and to the right differ, and the gradient is one of them or between: a kink. An op with
+ * `branch` would have reported it. Unlike a kink's, the difference of a curve's slopes shrinks with the step.
+ */
+const unreportedKink: Hypothesis = ({ input, analytic, wrong, shape }, run, analysis) => {
+  const { eps, atol, rtol } = run.settings;
+  const isKink = (i: number): boolean => {
+    const { left, right } = oneSidedSlopes(run, analysis, input, i, eps);
+    const tolerance = atol + rtol * Math.max(Math.abs(left), Math.abs(right));
+    const isBetween = analytic[i]! >= Math.min(left, right) - tolerance && analytic[i]! <= Math.max(left, right) + tolerance;
+    if (!isBetween || !(Math.abs(right - left) > 2 * tolerance)) return false;
+    const closer = oneSidedSlopes(run, analysis, input, i, eps / 4);
+    return Math.abs(closer.right - closer.left) > Math.abs(right - left) / 2;
+  };
+  if (!wrong.every(isKink)) return null;
+  const { left, right } = oneSidedSlopes(run, analysis, input, wrong[0]!, eps);
+  const where = `${formatShape(unravelIndex(wrong[0]!, shape))}${wrong.length > 1 ? ` and ${wrong.length - 1} more` : ''}`;
+  return (
+    `a kink at ${where} that no op reported: the slope is ${formatRounded(left)} to its left and ${formatRounded(right)} to its right, ` +
+    "and a gradient between them may be right; report it with defineOp's branch, or check elsewhere"
+  );
+};
+
+/** The gradient agrees with the differences of another step. */
+const otherStep: Hypothesis = ({ input, analytic }, run, analysis) => {
+  const { eps, atol, rtol } = run.settings;
+  const agreesAt = (other: number): boolean => {
+    const numeric = centralDifferences({ ...run, settings: { ...run.settings, eps: other } }, analysis, input);
+    return analytic.every((x, i) => Math.abs(x - numeric[i]!) <= atol + rtol * Math.abs(numeric[i]!));
+  };
+  const found = [eps / 8, USUAL_STEP].find((other) => other !== eps && agreesAt(other));
+  if (found === undefined) return null;
+  const why = found < eps ? 'too large for the curvature here, or a kink lies within it' : 'so small that rounding dominates';
+  return `the gradient agrees with the differences of eps ${formatRounded(found)}: eps ${formatRounded(eps)} is ${why}`;
+};
+
+/** The default of eps. In float64 rounding and curvature are both small there for most functions. */
+const USUAL_STEP = 1e-6;
 
 /** The gradient is zero everywhere. */
 const zero: Hypothesis = ({ analytic }) =>
@@ -259,7 +299,7 @@ const factorAlong: Hypothesis = ({ analytic, numeric, shape }) => {
 };
 
 /** Hypotheses that need only one input's gradients, and explain its error completely. */
-export const SIMPLE: readonly Hypothesis[] = [notFinite, zero, factor];
+export const SIMPLE: readonly Hypothesis[] = [notFinite, unreportedKink, otherStep, zero, factor];
 
 /** The other hypotheses, from simple to involved; the first that matches is reported. */
 export const INVOLVED: readonly Hypothesis[] = [

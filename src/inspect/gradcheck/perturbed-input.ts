@@ -89,10 +89,10 @@ export class PerturbedInput {
     }
   }
 
-  /** Returns (x + h) − (x − h) for element i with value x, as rounded in float64; it may differ from 2h. */
+  /** Returns (x + h) − (x − h) for element i with value x, both rounded to the tensor's dtype; it may differ from 2h. */
   actualStep(i: number, h: number): number {
     const x = this.#values[i]!;
-    return x + h - (x - h);
+    return this.tensor.dtype === 'float32' ? Math.fround(x + h) - Math.fround(x - h) : x + h - (x - h);
   }
 
   /** Moves every element by a random amount, relative to its size, from the user's value. */

@@ -1,7 +1,9 @@
 /**
  * The report of a gradient check: its types and its text.
  */
+import type { ElementArray } from '../../core/dtype.ts';
 import { formatShape, type Shape } from '../../core/shape.ts';
+import type { Settings } from './settings.ts';
 
 /** One element of one input, and its two gradients. */
 export interface GradcheckElement {
@@ -40,6 +42,16 @@ export interface GradcheckInput {
   readonly worst: GradcheckElement | null;
 }
 
+/** The incoming gradient of one output that requires a gradient. */
+export interface GradcheckOutput {
+  /** Position among the outputs. */
+  readonly output: number;
+  /** The output's shape. */
+  readonly shape: Shape;
+  /** The gradient with which backward was called, row-major: 1 if there is one output of one number, else random. */
+  readonly g: ElementArray;
+}
+
 /** The result of a gradient check. Prints as a table. */
 export interface GradcheckReport {
   /** Whether every element was checked away from kinks, and no problem was found. */
@@ -54,6 +66,10 @@ export interface GradcheckReport {
   readonly worst: GradcheckElement | null;
   /** The elements whose error is above their tolerance. */
   readonly failures: readonly GradcheckElement[];
+  /** All compared elements, input by input, row-major. */
+  readonly elements: readonly GradcheckElement[];
+  /** The incoming gradients g: `analytic` and `numeric` are derivatives of Σ g·y. Empty if backward was rejected. */
+  readonly gradOutputs: readonly GradcheckOutput[];
   /** One for each input that requires a gradient. */
   readonly inputs: readonly GradcheckInput[];
   /** Problems other than wrong elements: not deterministic, not linear in the incoming gradient, … */
@@ -67,21 +83,11 @@ export interface GradcheckReport {
 /** A report without its text. */
 export type ReportData = Omit<GradcheckReport, 'toString'>;
 
-/** The options with defaults filled in. */
-export interface Settings {
-  readonly eps: number;
-  readonly atol: number;
-  readonly rtol: number;
-  readonly nondetTol: number;
-  readonly fastMode: boolean;
-  readonly checkUndefinedGrad: boolean;
-  readonly seed: number;
-  readonly maxResamples: number;
-  readonly raise: boolean;
-}
-
 /** How many wrong elements a report lists. */
 const MAX_LISTED = 8;
+
+/** How many numbers of an incoming gradient a report shows. */
+const MAX_NUMBERS = 8;
 
 /** Returns the report's text. */
 export function reportText(name: string, report: ReportData, settings: Settings): string {
@@ -97,11 +103,22 @@ export function reportText(name: string, report: ReportData, settings: Settings)
   const fast = settings.fastMode ? ', fastMode' : '';
   const how = `(eps ${formatRounded(eps)}, atol ${formatRounded(atol)}, rtol ${formatRounded(rtol)}, seed ${seed}${fast}${moved})`;
   const lines = [`${name}: ${outcome(ok, failures.length, checked)} ${how}`, ...table(report.inputs)];
+  lines.push(...section('incoming gradient g, random: analytic and numeric are derivatives of Σ g·y', gradOutputTexts(report.gradOutputs)));
   lines.push(...section('problems', problems), ...section('diagnosis', diagnosis));
   // A single wrong element is in the table already.
   if (failures.length > 1) lines.push(...section('wrong', failures.slice(0, MAX_LISTED).map(elementText)));
   if (failures.length > MAX_LISTED) lines.push(`  … and ${failures.length - MAX_LISTED} more`);
   return lines.join('\n');
+}
+
+/** Returns a line for each random incoming gradient; none for the 1 of a single number. */
+function gradOutputTexts(gradOutputs: readonly GradcheckOutput[]): string[] {
+  if (gradOutputs.length === 1 && gradOutputs[0]!.g.length === 1) return [];
+  return gradOutputs.map(({ output, shape, g }) => {
+    const numbers = Array.from(g.subarray(0, MAX_NUMBERS), (x) => formatRounded(x, 7)).join(', ');
+    const more = g.length > MAX_NUMBERS ? ` … and ${g.length - MAX_NUMBERS} more` : '';
+    return `output ${output} ${formatShape(shape)}: ${numbers}${more}`;
+  });
 }
 
 function outcome(ok: boolean, failures: number, checked: number): string {

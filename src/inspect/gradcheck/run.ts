@@ -6,11 +6,13 @@ import { AutogradError } from '../../core/errors.ts';
 import { Random } from '../../core/random.ts';
 import type { Shape } from '../../core/shape.ts';
 import { grad } from '../../autograd/backward.ts';
+import { withGradMode } from '../../autograd/grad-mode.ts';
 import { scope } from '../../autograd/scopes.ts';
 import { logBranches } from '../../autograd/op.ts';
 import { fromElements, isTensor, type Tensor } from '../../autograd/tensor.ts';
-import { withSameState, type PerturbedInput, type Subject } from './perturbed-input.ts';
-import type { GradcheckElement, GradcheckInput, Settings } from './report.ts';
+import { perturbedInputs, withSameState, type PerturbedInput, type Subject } from './perturbed-input.ts';
+import type { GradcheckElement, GradcheckInput } from './report.ts';
+import type { Settings } from './settings.ts';
 import { unravelIndex } from '../unravel-index.ts';
 
 /** One check: the subject, and its inputs with the perturbed tensors in place of those that move. */
@@ -51,9 +53,24 @@ export type ElementLocation = Pick<GradcheckElement, 'input' | 'name' | 'label' 
 export interface ComparedInput {
   readonly kink: null;
   readonly report: GradcheckInput;
+  readonly elements: readonly GradcheckElement[];
   readonly failures: readonly GradcheckElement[];
   /** All central differences, row-major; null if only a projection was compared. */
   readonly numeric: Float64Array | null;
+}
+
+/** Runs `fn` with the subject's inputs as movable points and recording on, and restores them. Frees what `fn` made. */
+export function withRun<T>(subject: Subject, settings: Settings, fn: (run: Run) => T): T {
+  return scope(() => {
+    const perturbed = perturbedInputs(subject.inputs);
+    const inputs = [...subject.inputs];
+    for (const p of perturbed) inputs[p.index] = p.tensor;
+    try {
+      return withGradMode(true, () => fn({ subject, inputs, perturbed, settings }));
+    } finally {
+      for (const p of perturbed) p.restore();
+    }
+  });
 }
 
 /** Calls the subject with recording on; runs `fn` with its outputs and the branches taken. */
@@ -66,15 +83,14 @@ export function withOutputs<T>(run: Run, fn: (outputs: readonly Tensor[], branch
   );
 }
 
-/** Runs one forward and one backward with a random projection v. */
+/** Runs one forward and one backward with the projection v: 1 if the output is one number, else random. */
 export function analyse(name: string, run: Run): Analysis {
   return withOutputs(run, (all, branches) => {
     const outputs = all.filter((y) => y.requiresGrad);
     if (outputs.length === 0) {
       throw new AutogradError(`${name}: no output of the function requires a gradient: it does not depend on the inputs, or was detached`);
     }
-    const random = new Random(run.settings.seed, 0);
-    const gradOutputs = outputs.map((y) => randomSigned(random, y.shape, y.dtype));
+    const gradOutputs = projectionOf(outputs, run.settings.seed);
     return {
       gradients: gradientsOf(run, outputs, gradOutputs),
       projection: gradOutputs.map((v) => v.data()),
@@ -83,6 +99,12 @@ export function analyse(name: string, run: Run): Analysis {
       branches,
     };
   });
+}
+
+function projectionOf(outputs: readonly Tensor[], seed: number): Tensor[] {
+  const isOneNumber = outputs.length === 1 && outputs[0]!.numel === 1;
+  const random = new Random(seed, 0);
+  return outputs.map((y) => (isOneNumber ? fromElements([1], [...y.shape], y.dtype) : randomSigned(random, y.shape, y.dtype)));
 }
 
 /** Returns the gradients for the perturbed inputs and retains the graph. An input that the outputs do not depend on gets zeros. */
@@ -149,7 +171,7 @@ function comparedInput(run: Run, p: PerturbedInput, elements: readonly Gradcheck
   const failures = elements.filter((e) => !(e.error <= e.tolerance));
   const worst = elements.reduce<GradcheckElement | null>((a, b) => (a === null || toleranceUsed(b) > toleranceUsed(a) ? b : a), null);
   const report = { ...locationOf(run, p), shape: p.tensor.shape, checked: elements.length, wrong: failures.length, worst };
-  return { kink: null, report, failures };
+  return { kink: null, report, elements, failures };
 }
 
 /** Returns the error as a fraction of the tolerance; Infinity for NaN, which is always wrong. */
