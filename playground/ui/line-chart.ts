@@ -11,6 +11,8 @@ export interface Series {
   readonly color: string;
   /** Dots without a line. Default: a line. */
   readonly dots?: boolean;
+  /** A dashed line, for what is not measured. Default: a solid one. */
+  readonly dashed?: boolean;
 }
 
 export interface LineChartOptions {
@@ -67,6 +69,18 @@ export function lineChart(options: LineChartOptions): LineChart {
   };
 }
 
+/** A logarithmic axis: ticks and grid lines at about seven powers of ten. */
+const powersOfTen: uPlot.Axis = {
+  splits: (_chart, _axis, low, high) => {
+    const first = Math.ceil(Math.log10(low) - 1e-9);
+    const last = Math.floor(Math.log10(high) + 1e-9);
+    const every = Math.max(1, Math.ceil((last - first) / 7));
+    return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, i) => 10 ** (first + i * every));
+  },
+  filter: (_, splits) => splits,
+  values: (_, splits) => splits.map((v) => v.toExponential(0).replace('e+', 'e')),
+};
+
 function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineChartOptions, width: number): uPlot.Options {
   const axis = { stroke: color('muted'), ticks: { stroke: color('rule'), size: 5 }, grid: { stroke: color('rule'), width: 1 } };
   // 3 is uPlot.Scale.Distr.Logarithmic, a constant enum, which isolated modules cannot read.
@@ -81,8 +95,8 @@ function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineC
       y: { ...(log.y ? logarithmic : {}), ...(range ? { range: (_: uPlot, low: number, high: number) => range(low, high) } : {}) },
     },
     axes: [
-      { ...axis, label: x, labelSize: 18, size: 34 },
-      { ...axis, size: 52 },
+      { ...axis, label: x, labelSize: 18, size: 34, ...(log.x ? powersOfTen : {}) },
+      { ...axis, size: 52, ...(log.y ? powersOfTen : {}) },
     ],
     series: [
       { label: x, value },
@@ -91,6 +105,7 @@ function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineC
         value,
         stroke: color(s.color),
         width: s.dots ? 0 : 1.5,
+        ...(s.dashed ? { dash: [5, 5] } : {}),
         spanGaps: true,
         points: { show: s.dots === true, size: 7, fill: color(s.color) },
       })),
