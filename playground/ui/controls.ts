@@ -31,6 +31,9 @@ export function select<T extends string>(
   };
 }
 
+/** How many sliders there are. */
+let sliders = 0;
+
 /** A slider over a range of numbers. `format` gives the text beside it. */
 export function slider(
   label: string,
@@ -40,7 +43,9 @@ export function slider(
   format: (value: number) => string = String,
 ): Control<number> {
   const output = h('output', {}, format(initial));
-  const input = h('input', { type: 'range', ...range, value: initial, oninput: () => show(true) });
+  // By its id: otherwise the label would be that of the output, the first element in it that can have one.
+  const id = `slider-${++sliders}`;
+  const input = h('input', { id, type: 'range', ...range, value: initial, oninput: () => show(true) });
   const show = (byUser: boolean): void => {
     const value = Number(input.value);
     output.textContent = format(value);
@@ -49,7 +54,7 @@ export function slider(
   };
   show(false);
   return {
-    element: h('label', { class: 'control' }, h('span', {}, label, ' ', output), input),
+    element: h('label', { class: 'control', for: id }, h('span', {}, label, ' ', output), input),
     value: () => Number(input.value),
     set: (value) => {
       input.value = String(value);
