@@ -1,0 +1,104 @@
+/**
+ * The panel "Gradient check": an operation to edit, and what gradcheck says about it.
+ */
+import type { LinkState } from '../link.ts';
+import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
+import { button, select, slider } from '../ui/controls.ts';
+import { fill, h } from '../ui/dom.ts';
+import { editor, type Editor } from './editor.ts';
+import { findings } from './findings.ts';
+import { STEPS, type CheckFailure } from './model.ts';
+import { PRESETS, type PresetName } from './presets.ts';
+import type { Program } from './program.ts';
+import { rounded } from './results.ts';
+import { isUnchanged, readState, requestOf, stateOf, writeState, type GradcheckState } from './state.ts';
+import { Checker } from './worker.ts';
+
+export const gradcheckPanel: Panel = {
+  id: 'gradcheck',
+  title: 'Gradient check',
+  about:
+    'Write an operation and its backward. The check compares every element of every gradient with the difference quotient ' +
+    '(p(x + h) − p(x − h)) / 2h, and says which mistake the error looks like.',
+  mount: (host, context) => mount(host, context),
+};
+
+/** How long after a change of a text the check starts, in milliseconds. */
+const PAUSE = 250;
+
+/** How long after a change the address follows, in milliseconds: a browser limits how often it may change. */
+const LINK_PAUSE = 300;
+
+const HELP: Readonly<Record<keyof Program, readonly [label: string, help: string]>> = {
+  inputs: ['Inputs', 'One name and its values per line, at most 64 numbers in all.'],
+  forward: ['Forward', 'Assigns y from the inputs. An operation with kinks may assign branch: which piece each element took.'],
+  backward: ['Backward', 'Assigns dx for an input x, and so on, from the incoming gradient g, the inputs and y.'],
+};
+
+function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelContext): MountedPanel {
+  let state = readState(link);
+  let timer = 0;
+  let linkTimer = 0;
+  const texts = editors(() => {
+    state = { ...state, program: texts.value() };
+    window.clearTimeout(timer);
+    timer = window.setTimeout(check, PAUSE);
+  });
+  const changeStep = (i: number): void => {
+    state = { ...state, step: i };
+    check();
+  };
+  const range = { min: 0, max: STEPS.length - 1, step: 1 };
+  const step = slider('step h of the check', range, state.step, changeStep, (i) => rounded(STEPS[i]!, 2));
+  const found = findings(step.element);
+  const checker = new Checker((outcome) => {
+    texts.showError('failure' in outcome ? outcome.failure : null);
+    found.show(outcome, state.step);
+  });
+  const titles = Object.fromEntries(Object.entries(PRESETS).map(([name, p]) => [name, p.title])) as Record<PresetName, string>;
+  const preset = select('example', titles, state.preset, (name) => change(stateOf(name, state.step)));
+  const reset = button('Reset', () => change(stateOf(state.preset, state.step)), { title: 'Take the example as it was' });
+  const lesson = h('p', {});
+  const hint = h('details', { class: 'box lesson' }, h('summary', {}, 'What is wrong, and what would be right?'), lesson);
+  fill(
+    host,
+    h('div', { class: 'toolbar' }, preset.element, reset),
+    h('div', { class: 'gradcheck' }, h('div', { class: 'editors' }, texts.elements, hint), found.element),
+  );
+
+  const check = (): void => {
+    found.wait();
+    window.clearTimeout(linkTimer);
+    linkTimer = window.setTimeout(() => writeLink(writeState(state)), LINK_PAUSE);
+    reset.disabled = isUnchanged(state);
+    checker.check(requestOf(state));
+  };
+  const change = (next: GradcheckState): void => {
+    window.clearTimeout(timer);
+    state = next;
+    preset.set(state.preset);
+    step.set(state.step);
+    texts.set(state.program);
+    lesson.textContent = PRESETS[state.preset].lesson;
+    hint.open = false;
+    check();
+  };
+  change(state);
+  return { applyState: (next: LinkState) => change(readState(next)) };
+}
+
+/** The three editors. */
+function editors(onChange: () => void) {
+  const make = (name: keyof Program): Editor => editor(`gradcheck-${name}`, ...HELP[name], onChange);
+  const all = { inputs: make('inputs'), forward: make('forward'), backward: make('backward') };
+  return {
+    elements: Object.values(all).map((e) => e.element),
+    value: (): Program => ({ inputs: all.inputs.value(), forward: all.forward.value(), backward: all.backward.value() }),
+    set: (program: Program): void => {
+      for (const name of ['inputs', 'forward', 'backward'] as const) all[name].set(program[name]);
+    },
+    showError: (failure: CheckFailure | null): void => {
+      for (const [name, text] of Object.entries(all)) text.showError(failure?.editor === name ? failure : null);
+    },
+  };
+}
