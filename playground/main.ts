@@ -5,15 +5,18 @@ import { gradcheckPanel } from './gradcheck/panel.ts';
 import { GRADCHECK_WORKER, gradcheckProgram } from './gradcheck/worker.ts';
 import { graphPanel } from './graph/panel.ts';
 import { startPage } from './page.ts';
+import { sePanel } from './se/panel.ts';
+import { SE_WORKER, seProgram } from './se/worker.ts';
 import { trainPanel } from './train/panel.ts';
 import { trainProgram } from './train/worker.ts';
 import type { WorkerProgram, WorkerScope } from './workers.ts';
 
-const panels = [graphPanel, trainPanel, gradcheckPanel];
+const panels = [graphPanel, trainPanel, sePanel, gradcheckPanel];
 
 /** The programs of workers by name. */
 const programs: Readonly<Record<string, WorkerProgram>> = {
   train: trainProgram,
+  [SE_WORKER]: seProgram,
   [GRADCHECK_WORKER]: gradcheckProgram,
 };
 
