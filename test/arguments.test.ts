@@ -268,7 +268,7 @@ describe('options that PyTorch spells otherwise', () => {
     [() => transforms.normalize!(0.5), 'normalize: std must be a number, or an array with one for each channel, got undefined'],
     [() => transforms.normalize!([0, '1'], 1), 'normalize: mean must be a number, or an array with one for each channel, got a string'],
     [() => c.profile!(() => 1, { warmup: 3 }), 'profile: there are no options, got an object'],
-    [() => c.graph!(p.sum(), { dot: true }), 'graph: there are no options, got an object'],
+    [() => c.graph!(p.sum(), { dot: true }), "graph: unknown option 'dot'; the options are names"],
     [() => (linear as unknown as Functions).summary!([1, 2], { depth: 1 }), 'summary: there are no options, got an object'],
     [() => F.relu!(x, true), 'relu: there are no options, got a boolean'],
     [() => F.softmax!(x, 1, { dtype: 'float64' }), 'softmax: there are no options, got an object'],
@@ -360,7 +360,8 @@ describe('backward with options only', () => {
   test('checks them', () => {
     const message = "backward: unknown option 'retain_graph'; the options are retainGraph, createGraph";
     throwsText(() => (p.sum() as unknown as Functions).backward!({ retain_graph: true }), message);
-    throwsText(() => c.backwardSteps!(p.sum(), { retain_graph: true }), message);
+    const ofSteps = "backwardSteps: unknown option 'retain_graph'; the options are retainGraph, createGraph, names";
+    throwsText(() => c.backwardSteps!(p.sum(), { retain_graph: true }), ofSteps);
     throwsText(
       () => (p.sum() as unknown as Functions).backward!({ retainGraph: true }, { createGraph: true }),
       'backward: gradient must be a tensor, got an object',

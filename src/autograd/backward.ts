@@ -51,6 +51,8 @@ export interface WalkStep {
   readonly node: Node;
   readonly grad: Tensor;
   readonly inputGrads: readonly (Tensor | null)[];
+  /** The visits of its inputs, to which the walk adds `inputGrads` after the step. */
+  readonly inputVisits: readonly (Visit | null)[];
 }
 
 interface Walk {
@@ -74,13 +76,22 @@ export function backward(t: Tensor, gradient?: Tensor | BackwardOptions | null, 
   runToEnd(steps(t, gradient, options));
 }
 
-/** Reads the arguments of `backward`. Options alone may be the first one, as a scalar needs no gradient. */
+/** Returns gradient and options of a backward. Options alone may be the first argument, as a scalar needs no gradient. */
+export function optionsOnly<O extends BackwardOptions>(
+  gradient: Tensor | O | null | undefined,
+  options: O | undefined,
+): [gradient: Tensor | null | undefined, options: O] {
+  if (options === undefined && isPlainObject(gradient)) return [null, gradient as O];
+  return [gradient as Tensor | null | undefined, options === undefined ? ({} as O) : options];
+}
+
+/** Reads the arguments of `backward`. */
 export function readBackward(
   gradient: Tensor | BackwardOptions | null | undefined,
   options: BackwardOptions | undefined,
 ): [gradient: Tensor | null | undefined, Pick<Walk, 'retainGraph' | 'createGraph'>] {
-  if (options === undefined && isPlainObject(gradient)) return [null, modes('backward', gradient as BackwardOptions)];
-  return [gradient as Tensor | null | undefined, modes('backward', options === undefined ? {} : options)];
+  const [given, read] = optionsOnly(gradient, options);
+  return [given, modes('backward', read)];
 }
 
 function runToEnd(walk: Generator<WalkStep, void>): void {
@@ -295,7 +306,28 @@ function takeStep(visit: Visit, accumulated: Tensor, walk: Walk): WalkStep {
   instrumentation?.visiting?.(node);
   const inputGrads = hasInputs ? step(walk, () => differentiate(node, grad, inputs, walk)) : NONE;
   instrumentation?.visited(node, grad, inputGrads);
-  return { node, grad, inputGrads };
+  return { node, grad, inputGrads, inputVisits: inputs };
+}
+
+/**
+ * Returns the gradients that the node's op passes to its arguments, by position, for the gradient `g` of its output; by default 1.
+ * Changes no `.grad`, runs no hook, and leaves the graph as it is. Throws if the graph is consumed.
+ */
+export function nodeGrads(node: Node, g: Tensor | null): readonly (Tensor | null)[] {
+  const from = root('vjp', node.output, g);
+  checkLive(node);
+  const walkScope = new Scope('backward');
+  const walk = { retainGraph: true, createGraph: false, walkScope, wanted: null, stopAtInputs: false, rejectUnused: null };
+  const inputs = node.inputs.map((input) => input && new Visit(input));
+  // A gradient that passes through unchanged lies in the user's own memory.
+  const own = (x: Tensor | null): Tensor | null => (x !== null && x.storage === g?.storage ? clone(x) : x);
+  let grads: readonly (Tensor | null)[] = NONE;
+  try {
+    if (node.op !== null) grads = step(walk, () => differentiate(node, seed(from), inputs, walk).map(own));
+    return grads;
+  } finally {
+    closeScope(walkScope, grads, currentScope() ?? undefined);
+  }
 }
 
 /** Throws if code between two steps has freed the node. */

@@ -259,7 +259,7 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   }
   // Before the node exists, because it may throw.
   const saved = op.save?.(inputs.map(isNode), args, outputs);
-  const node = new Node(op, inputs, y);
+  const node = new Node(op, inputs, y, args);
   node.record();
   y.attach(node);
   const all = op.definition === undefined ? saved : { ...saved, ...argumentsByPosition(args) };

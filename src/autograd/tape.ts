@@ -49,6 +49,8 @@ export class Node {
   readonly op: RecordedOp | null;
   /** The nodes of the op's arguments, by position; null where no gradient is required. */
   inputs: readonly (Node | null)[];
+  /** The op's arguments, for instruments that name the constants among them. Their memory is not retained. */
+  args: readonly unknown[];
   /** The values that the op saved for backward. */
   saved: Readonly<Record<string, unknown>> | null = null;
   /** The tensors among `saved`. */
@@ -67,9 +69,10 @@ export class Node {
   dropped = false;
   #tape: Tape | null = null;
 
-  constructor(op: RecordedOp | null, inputs: readonly (Node | null)[], output: Tensor) {
+  constructor(op: RecordedOp | null, inputs: readonly (Node | null)[], output: Tensor, args: readonly unknown[] = NONE) {
     this.op = op;
     this.inputs = inputs;
+    this.args = args;
     this.output = output;
   }
 
@@ -151,6 +154,7 @@ export class Node {
     this.dropped = true;
     this.dropSaved();
     this.inputs = NONE;
+    this.args = NONE;
     this.users = NONE;
     if (this.claim.output === null) this.leaveTape();
   }

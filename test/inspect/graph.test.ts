@@ -13,6 +13,7 @@ import {
   tensor,
   type Tensor,
 } from 'chainrule';
+import * as nn from 'chainrule/nn';
 
 const leaf = { dtype: 'float64', requiresGrad: true } as const;
 
@@ -77,13 +78,136 @@ describe('graph', () => {
     const y = x.exp();
     const z = y.mul(3);
     y.dispose();
-    expect(String(graph(z))).toMatch(/^#1 = leaf .*\n#2 = exp\(#1\) .* \(freed\)\n#3 = mul\(#2\)/);
+    expect(String(graph(z))).toMatch(/^#1 = leaf .*\n#2 = exp\(#1\) .* \(freed\)\n#3 = mul\(#2, 3\)/);
     expect(graph(z).nodes[1]!.value).toBeNull();
   });
 
   test('a tensor without history is one constant', () => {
     expect(String(graph(tensor([true, false], { label: 'mask' })))).toBe('mask = constant   bool [2]   [true, false]');
     expect(graph(noGrad(() => ones([2], leaf).exp())).nodes).toMatchObject([{ name: '#1', op: 'constant', inputs: [] }]);
+  });
+
+  test('shows constants: numbers where they are used, tensors as nodes', () => {
+    const x = tensor([1, 2], { ...leaf, label: 'x' });
+    const mask = tensor([0, 1], { dtype: 'float64', label: 'mask' });
+    const offset = tensor([[5], [6]], { dtype: 'float64' });
+    const y = x.mul(3).mul(mask).add(offset).sub(mask).pow(-0.5).clamp(0, null);
+    expect(String(graph(y))).toBe(
+      [
+        'x    = leaf            float64 [2]     [1, 2]',
+        '#2   = mul(x, 3)       float64 [2]     [3, 6]',
+        'mask = constant        float64 [2]     [0, 1]',
+        '#4   = mul(#2, mask)   float64 [2]     [0, 6]',
+        '#5   = constant        float64 [2,1]   [5, 6]',
+        '#6   = add(#4, #5)     float64 [2,2]   [5, 11, 6, 12]',
+        '#7   = sub(#6, mask)   float64 [2,2]   [5, 10, 6, 11]',
+        '#8   = pow(#7, -0.5)   float64 [2,2]   [0.4472136, 0.31622777, 0.40824829, 0.30151134]',
+        '#9   = clamp(#8, 0)    float64 [2,2]   [0.4472136, 0.31622777, 0.40824829, 0.30151134]',
+      ].join('\n'),
+    );
+    const constants = graph(y).nodes.filter((n) => n.op === 'constant');
+    expect(constants.map((n) => [n.name, n.shape, n.value!.toArray()])).toEqual([
+      ['3', [], 3],
+      ['mask', [2], [0, 1]],
+      ['#5', [2, 1], [[5], [6]]],
+      ['-0.5', [], -0.5],
+      ['0', [], 0],
+    ]);
+    expect(
+      graph(y)
+        .nodes.find((n) => n.name === '#2')!
+        .inputs.map((n) => n.name),
+    ).toEqual(['x', '3']);
+    expect(graph(x.mul(3)).toDot()).toContain('  n2 [shape=plain, label="3"];');
+    expect(graph(x.mul(mask)).toDot()).toContain('  n2 [shape=plain, label="mask\\nfloat64 [2]\\n[0, 1]"];');
+  });
+
+  test('a constant does not live longer than before', () => {
+    const x = ones([64], leaf);
+    scope(() => void x.exp());
+    const before = memory();
+    const c = ones([64], { dtype: 'float64' });
+    const y = x.add(c);
+    c.dispose();
+    expect(String(graph(y))).toMatch(/#2 = constant +float64 \[64\] +\(freed\)/);
+    y.sum().backward();
+    x.grad = null;
+    scope(() => void x.exp());
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+
+  test('names parameters and buffers by their path in a module', () => {
+    scope(() => {
+      const layers = [new nn.Linear(3, 4), new nn.ReLU(), new nn.Linear(4, 2, { bias: false })];
+      const model = new nn.Sequential(...layers);
+      const loss = model.forward(ones([5, 3])).sum();
+      const g = graph(loss, { names: model });
+      const leaves = g.nodes.filter((n) => n.op === 'leaf').map((n) => n.name);
+      expect(leaves.toSorted()).toEqual(['0.bias', '0.weight', '2.weight']);
+      expect(leaves.toSorted()).toEqual(
+        model
+          .namedParameters()
+          .map(([path]) => path)
+          .toSorted(),
+      );
+      const steps = [...backwardSteps(loss, { names: model })];
+      expect(
+        steps
+          .filter((s) => s.op === 'leaf')
+          .map((s) => s.name)
+          .toSorted(),
+      ).toEqual(leaves.toSorted());
+      expect(steps.map((s) => s.name)).toEqual(
+        g.nodes
+          .filter((n) => n.op !== 'constant')
+          .map((n) => n.name)
+          .toReversed(),
+      );
+    });
+    const text = 'graph: names must be a module, got an array';
+    expect(() => graph(ones([1], leaf), { names: [] as never })).toThrow(text);
+    expect(() => backwardSteps(ones([1], leaf), { names: [] as never })).toThrow(`backwardSteps${text.slice('graph'.length)}`);
+  });
+
+  test('after retainGrad() it shows data and gradient of every node, after backward too', () => {
+    scope(() => {
+      const { x, w, b, loss } = example();
+      const g = graph(loss).retainGrad();
+      loss.backward();
+      expect(String(g)).toBe(
+        [
+          'x    = leaf          float64 []    2                     grad 90',
+          'w    = leaf          float64 []    -3                    grad -60',
+          '#3   = leaf          float64 [5]   [1, 2, 3, 4, …]       grad [-10, -8, -6, -4, …]',
+          '#4   = mul(x, w)     float64 []    -6                    grad -30',
+          '#5   = add(#4, #3)   float64 [5]   [-5, -4, -3, -2, …]   grad [-10, -8, -6, -4, …]',
+          'y    = square(#5)    float64 [5]   [25, 16, 9, 4, …]     grad [1, 1, 1, 1, …]',
+          'loss = sum(y)        float64 []    55                    grad 1',
+        ].join('\n'),
+      );
+      expect(g.nodes.map((n) => n.grad!.data()[0])).toEqual([90, -60, -10, -30, -10, 1, 1]);
+      expect(g.nodes.map((n) => n.consumed)).toEqual([false, false, false, true, true, true, true]);
+      expect([x.grad, w.grad, b.grad]).toEqual(g.nodes.slice(0, 3).map((n) => n.grad));
+      expect(() => graph(loss).retainGrad()).toThrow(
+        new GraphConsumedError('retainGrad: loss is consumed by backward. Call this before backward'),
+      );
+    });
+  });
+
+  test('what retainGrad() retains is freed with the scope', () => {
+    const x = randn([8], leaf);
+    scope(() => void x.exp());
+    const before = memory();
+    for (const steps of [true, false]) {
+      scope(() => {
+        const y = x.exp().mul(x).sum();
+        graph(y).retainGrad();
+        if (steps) for (const step of backwardSteps(y)) void step;
+        else y.backward();
+      });
+      x.grad = null;
+      expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+    }
   });
 
   test('labels that are not unique get a number', () => {
@@ -120,6 +244,69 @@ describe('graph', () => {
   });
 });
 
+describe('the vector–Jacobian product of a node', () => {
+  test('is what backward passes on, for constants null', () => {
+    scope(() => {
+      const x = randn([3, 4], leaf);
+      const w = randn([4], leaf);
+      const y = x
+        .mul(2)
+        .add(w)
+        .softmax(1)
+        .matmul(randn([4, 2], { dtype: 'float64' }))
+        .maximum(0.1)
+        .sum();
+      const nodes = new Map(graph(y).nodes.map((n) => [n.name, n]));
+      let compared = 0;
+      for (const step of backwardSteps(y, { retainGraph: true })) {
+        const node = nodes.get(step.name)!;
+        const grads = node.vjp(step.grad);
+        expect(grads.length).toBe(node.inputs.length);
+        const passed = grads.filter((_, i) => node.inputs[i]!.op !== 'constant');
+        expect(passed.map((g) => g!.data())).toEqual(step.inputs.map((i) => i.grad!.data()));
+        expect(grads.filter((_, i) => node.inputs[i]!.op === 'constant').every((g) => g === null)).toBe(true);
+        compared += passed.length;
+      }
+      expect(compared).toBe(7);
+    });
+  });
+
+  test('without a gradient, the local derivatives', () => {
+    const { loss } = example();
+    const nodes = new Map(graph(loss).nodes.map((n) => [n.name, n]));
+    expect(
+      nodes
+        .get('#4')!
+        .vjp()
+        .map((g) => g!.item()),
+    ).toEqual([-3, 2]);
+    expect(nodes.get('x')!.vjp()).toEqual([]);
+    expect(graph(ones([1])).nodes[0]!.vjp()).toEqual([]);
+    expect(() => nodes.get('y')!.vjp()).toThrow('vjp: the tensor has shape [5], and only a scalar has an implied gradient of 1');
+    expect(() => nodes.get('y')!.vjp(ones([5]))).toThrow('vjp: the gradient is float32 [5], the tensor float64 [5]; they must be equal');
+    expect(() => nodes.get('y')!.vjp(1 as never)).toThrow('vjp: g must be a tensor, got a number');
+  });
+
+  test('changes nothing, and its results are the caller’s', () => {
+    const { x, loss } = example();
+    const node = graph(loss).nodes[4]!;
+    const g = ones([5], { dtype: 'float64' });
+    const before = memory();
+    const [a, b] = node.vjp(g);
+    expect(b!.data()).toEqual(g.data());
+    b!.fill_(7);
+    expect(g.data()[0]).toBe(1);
+    expect(a!.item()).toBe(5);
+    a!.dispose();
+    b!.dispose();
+    expect(memory().tensors).toBe(before.tensors);
+    expect(x.grad).toBeNull();
+    loss.backward();
+    expect(x.grad!.item()).toBe(90);
+    expect(() => node.vjp(g)).toThrow(GraphConsumedError);
+  });
+});
+
 describe('backwardSteps', () => {
   test('yields the steps of the walk, newest node first', () => {
     const { loss, x, w } = example();
@@ -150,6 +337,27 @@ describe('backwardSteps', () => {
       }
     });
     expect([x.grad!.item(), w.grad!.item()]).toEqual([90, -60]);
+  });
+
+  test('shows constants, and what has accumulated where paths meet', () => {
+    const x = tensor(3, { ...leaf, label: 'x' });
+    const h = x.mul(2);
+    h.label = 'h';
+    const y = h.square().add(h);
+    y.label = 'y';
+    const sums: unknown[] = [];
+    const texts: string[] = [];
+    for (const step of backwardSteps(y)) {
+      texts.push(String(step));
+      for (const { name, grad, accumulated } of step.inputs) {
+        if (name === 'h') sums.push([accumulated?.item() ?? null, grad!.item()]);
+      }
+    }
+    expect(sums).toEqual([
+      [null, 1],
+      [1, 12],
+    ]);
+    expect(texts.find((text) => text.startsWith('h '))).toBe('h = mul(x, 2) receives 13, passes 26 to x');
   });
 
   test('is the engine’s own walk: bitwise identical to backward, with a gradient and retainGraph', () => {

@@ -86,7 +86,7 @@ const INDEX: Calls = {
   gradcheck: takes(2, () => [sumOfSquares, double()], [1]),
   gradcheckSteps: takes(3, () => [sumOfSquares, double(), [1e-6]], [1]),
   gradgradcheck: takes(2, () => [sumOfSquares, double()], [1]),
-  graph: plain(() => [sumOfSquares(leaf())], [0]),
+  graph: takes(1, () => [sumOfSquares(leaf())], [0]),
   hessian: derivative(),
   hvp: derivative(() => tensor([1, 2], { dtype: 'float64' })),
   jacobian: derivative(),
