@@ -5,12 +5,19 @@
  *
  * Takes a second. Checks the gradients against formulas derived by hand, and throws if one differs.
  */
-import { type Tensor, backwardSteps, graph, tensor } from 'chainrule';
+import { type GraphNode, type Tensor, backwardSteps, graph, tensor } from 'chainrule';
 
 /** Labels a tensor with the name under which `graph` and `backwardSteps` list it. */
 function named(label: string, t: Tensor): Tensor {
   t.label = label;
   return t;
+}
+
+/** The local derivatives of a node with respect to its inputs: what it passes on for a gradient of 1. */
+function localDerivatives(node: GraphNode): ReadonlyMap<string, number> {
+  const derivatives = new Map<string, number>();
+  node.vjp().forEach((d, i) => d !== null && derivatives.set(node.inputs[i]!.name, d.item()));
+  return derivatives;
 }
 
 /** Throws if an element of `got` differs from `want` by 1e-6 or more. */
@@ -24,14 +31,19 @@ function expectClose(what: string, got: Tensor | null, want: readonly number[]):
 //
 // y = (w·x + x)². Calculus says ∂y/∂w = 2(w·x + x)·x and ∂y/∂x = 2(w·x + x)·(w + 1).
 
-const w = tensor(3, { requiresGrad: true, label: 'w' });
-const x = tensor(2, { requiresGrad: true, label: 'x' });
+// Other values: npx tsx examples/lesson.ts -1 2. With w = −1 the sum is 0, and so is every gradient behind it.
+
+const [wValue, xValue] = process.argv.slice(2).map(Number);
+const w = tensor(wValue ?? 3, { requiresGrad: true, label: 'w' });
+const x = tensor(xValue ?? 2, { requiresGrad: true, label: 'x' });
 const product = named('product', w.mul(x));
 const sum = named('sum', product.add(x));
 const y = named('y', sum.square());
 
-console.log('1. y = (w·x + x)² at w = 3, x = 2. Every operation records a node that refers to its inputs:\n');
-console.log(`${graph(y)}\n`);
+console.log(`1. y = (w·x + x)² at w = ${w.item()}, x = ${x.item()}. Every operation records a node that refers to its inputs:\n`);
+const nodes = graph(y);
+console.log(`${nodes}\n`);
+const local = new Map([...nodes].map((node) => [node.name, localDerivatives(node)]));
 
 // Backward visits the nodes in reverse creation order. Each node multiplies the gradient it received by its local derivative
 // and passes the product to its inputs. That is the whole chain rule: ∂y/∂input = ∂y/∂node · ∂node/∂input.
@@ -41,16 +53,19 @@ for (const { name, op, grad, inputs } of backwardSteps(y)) {
   const received = grad.item();
   if (op === 'leaf') console.log(`  ${name}: a leaf. The gradients that reached it add up to ${received}`);
   for (const input of inputs) {
-    const passed = input.grad!.item();
-    const local = passed / received;
-    console.log(`  ${name} = ${op}: ∂y/∂${name} is ${received}, ∂${name}/∂${input.name} is ${local}, so ${input.name} gets ${passed}`);
+    const slope = local.get(name)!.get(input.name)!;
+    expectClose(`∂y/∂${input.name} through ${name}`, input.grad, [received * slope]);
+    console.log(
+      `  ${name} = ${op}: ∂y/∂${name} is ${received}, ∂${name}/∂${input.name} is ${slope}, so ${input.name} gets ${received * slope}`,
+    );
   }
 }
 
 // x is used twice, so it received two gradients: one from the sum and one from the product. Gradients of several uses add up.
 
-expectClose('∂y/∂w', w.grad, [2 * 8 * 2]);
-expectClose('∂y/∂x', x.grad, [2 * 8 * (3 + 1)]);
+const sumValue = w.item() * x.item() + x.item();
+expectClose('∂y/∂w', w.grad, [2 * sumValue * x.item()]);
+expectClose('∂y/∂x', x.grad, [2 * sumValue * (w.item() + 1)]);
 console.log(`\n  ∂y/∂w = 2(w·x + x)·x = ${w.grad!.item()},  ∂y/∂x = 2(w·x + x)·(w + 1) = ${x.grad!.item()}\n`);
 
 // ── 2. A Squeeze-and-Excitation block ────────────────────────────────────────────────────────────────────────────────────

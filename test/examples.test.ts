@@ -8,9 +8,12 @@ import { expect, test } from 'vitest';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-function run(example: string): string {
+function run(example: string, ...args: readonly string[]): string {
   const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsx, join('examples', example)], { cwd: root, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsx, join('examples', example), ...args], {
+    cwd: root,
+    encoding: 'utf8',
+  });
   expect(stderr).toBe('');
   expect(status).toBe(0);
   return stdout;
@@ -26,6 +29,13 @@ test('lesson.ts prints the graph and the steps of backward, and agrees with calc
   expect(printed).toContain('product = mul: ∂y/∂product is 16, ∂product/∂w is 2, so w gets 32');
   expect(printed).toContain('scaled = mul(image, #12) receives [1, 1, 1, 1]');
   expect(printed).toContain('through the squeeze.');
+  expect(printed).toMatch(/All gradients are as calculus says\.\n$/);
+});
+
+test('lesson.ts survives a gradient of 0', () => {
+  const printed = run('lesson.ts', '-1', '2');
+  expect(printed).toContain('product = mul: ∂y/∂product is 0, ∂product/∂x is -1, so x gets 0');
+  expect(printed).not.toContain('NaN');
   expect(printed).toMatch(/All gradients are as calculus says\.\n$/);
 });
 
