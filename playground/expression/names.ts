@@ -37,13 +37,23 @@ export const PROPERTIES: ReadonlySet<string> = new Set(['shape', 'ndim', 'numel'
 
 type Function_ = (...args: never[]) => unknown;
 
-const CONSTRUCTORS = { arange, cat, einsum, eye, full, linspace, maximum, minimum, ones, rand, randn, stack, tensor, where, zeros };
+const CONSTRUCTORS = { arange, eye, full, linspace, ones, rand, randn, tensor, zeros };
+const OF_TENSORS = { cat, einsum, maximum, minimum, stack, where };
 
 /** Functions: constructors, those of several tensors, losses and layers. */
 export const FUNCTIONS: Readonly<Record<string, Function_>> = {
-  ...CONSTRUCTORS,
+  ...Object.fromEntries(Object.entries(CONSTRUCTORS).map(([name, make]) => [name, inFloat64(make)])),
+  ...OF_TENSORS,
   ...functionsOf(F),
 };
+
+/** Makes floats in float64, so that what a page shows is exact to the digits that it shows. */
+function inFloat64(make: (...args: never[]) => Tensor): Function_ {
+  return (...args) => {
+    const made = make(...args);
+    return made.dtype === 'float32' ? made.to('float64') : made;
+  };
+}
 
 /** Functions that make a tensor of a shape, whose size is checked before the memory is taken. */
 export const OF_SHAPE: ReadonlySet<string> = new Set(['full', 'ones', 'rand', 'randn', 'zeros']);

@@ -34,6 +34,13 @@ describe('a program', () => {
     expect(run(program, { x })).toEqual(expected);
   });
 
+  test('makes numbers in float64', () => {
+    for (const source of ['tensor(0.1)', 'rand([2])', 'zeros([2])', 'linspace(0, 1, 3)', '2 * ones([1])']) {
+      expect((evaluate(parse(source), new Map()) as Tensor).dtype, source).toBe('float64');
+    }
+    expect((evaluate(parse('arange(4)'), new Map()) as Tensor).dtype).toBe('int32');
+  });
+
   test('gives what requires a gradient its name as a label', () => {
     const environment: Environment = new Map([['w', tensor(2, { requiresGrad: true })]]);
     evaluate(parse('h = w * w\ny = h + 1'), environment);
