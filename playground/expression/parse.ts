@@ -30,6 +30,8 @@ export class ExpressionError extends Error {
 
 /** The most lines of a program. */
 const MAX_LINES = 60;
+/** A sign before a base: JavaScript refuses it, and jsep would give the base the sign. */
+const SIGNED_BASE = /(?:^|[(,[=+\-*/<>:])\s*-\s*[\w.]+(?:\([^()]*\))?\s*\*\*/;
 const ASSIGNMENT = /^([A-Za-z_]\w*)\s*=(?![=])\s*(.*)$/s;
 
 /**
@@ -51,6 +53,7 @@ export function parse(program: string): Statement[] {
 function parseLine(text: string, line: number): Statement {
   const assignment = ASSIGNMENT.exec(text);
   const source = assignment === null ? text : assignment[2]!;
+  if (SIGNED_BASE.test(source)) throw new ExpressionError(line, `expected (-x) ** n or -(x ** n), in '${text}'`);
   try {
     return { name: assignment?.[1] ?? null, expression: jsep(source), line, text };
   } catch (error) {

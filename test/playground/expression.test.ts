@@ -17,6 +17,8 @@ describe('a program', () => {
   test.each([
     ['1 + 2 * 3', 7],
     ['-(2 ** 3)', -8],
+    ['(-2) ** 3 - 2 ** 2', -12],
+    ['2 ** -1', 0.5],
     ['y = x * 2\ny + 1', [3, -3, 7]],
     ['2 - x', [1, 4, -1]],
     ['6 / x', [6, -3, 2]],
@@ -64,6 +66,8 @@ describe('what it cannot compute names the line', () => {
     ['x.sum()()', 'line 1: expected a call such as x.sum(0) or relu(x)'],
     ['x["sum"]()', 'line 1: expected a call such as x.sum(0) or relu(x)'],
     ['[x][3]', 'line 1: there is no element 3 in a list of 1'],
+    ['-2 ** 2', 'line 1: expected (-x) ** n or -(x ** n)'],
+    ['a = 1\nb = 3 * -x.abs() ** 2', 'line 2: expected (-x) ** n or -(x ** n)'],
     ['1 < 2', 'line 1: there is no operator < for two numbers here'],
     ['!x', 'line 1: there is no operator ! here'],
     ['x + [1]', 'line 1: '],
