@@ -3,10 +3,10 @@
  */
 import type { Values } from './walk.ts';
 
-/** Returns a number with at most four digits that count, and a minus sign. */
-export function formatValue(x: number): string {
+/** Returns a number with at most `digits` digits that count, and a minus sign. */
+export function formatValue(x: number, digits = 4): string {
   if (!Number.isFinite(x)) return Number.isNaN(x) ? 'NaN' : `${x < 0 ? '−' : ''}∞`;
-  const rounded = Number(x.toPrecision(4));
+  const rounded = Number(x.toPrecision(digits));
   const size = Math.abs(rounded);
   const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? rounded.toExponential().replace('e+', 'e') : String(rounded);
   return text.replaceAll('-', '−');
@@ -20,7 +20,7 @@ export function formatTerm(x: number): string {
 /** Returns the numbers in brackets, at most `most` of them. */
 export function formatValues(values: Values, most = 6): string {
   if (values.length === 1) return formatValue(values[0]!);
-  const shown = values.slice(0, most).map(formatValue);
+  const shown = values.slice(0, most).map((x) => formatValue(x));
   return `[${shown.join(', ')}${values.length > most ? ', …' : ''}]`;
 }
 
@@ -37,7 +37,10 @@ export interface Grid {
 }
 
 /** Lays a tensor out in two dims: the channels of an image side by side, other leading dims below each other. */
-export function gridOf(shape: readonly number[]): Grid {
+export function gridOf(dims: readonly number[]): Grid {
+  // Trailing dims of size 1 would make a column of one number each.
+  const last = dims.findLastIndex((size) => size !== 1);
+  const shape = dims.length > 2 ? dims.slice(0, last + 1) : dims;
   const numel = shape.reduce((a, b) => a * b, 1);
   const columns = shape.at(-1) ?? 1;
   const rows = columns === 0 ? 0 : numel / columns;

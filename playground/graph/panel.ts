@@ -1,15 +1,242 @@
 /**
- * The panel "Graph".
+ * The panel "Graph": the backward pass of a small program, a step at a time.
  */
-import type { Panel } from '../panel.ts';
-import { h } from '../ui/dom.ts';
+import { ExpressionError } from '../expression/parse.ts';
+import type { LinkState } from '../link.ts';
+import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
+import { checkbox, select } from '../ui/controls.ts';
+import { fill, h } from '../ui/dom.ts';
+import { onThemeChange } from '../ui/theme.ts';
+import { type Drawing, drawGraph } from './drawing.ts';
+import { programEditor } from './editor.ts';
+import { type WalkOrder, explain, leafTable, sentenceOf } from './explain.ts';
+import { PRESETS, type PresetName } from './presets.ts';
+import { Transport } from './transport.ts';
+import { type GraphModel, type Step, type Walk, buildModel } from './walk.ts';
 
 export const graphPanel: Panel = {
   id: 'graph',
   title: 'Graph',
-  about: 'Step through the backward pass of a small expression, one node at a time.',
-  mount(host) {
-    host.append(h('p', {}, 'Nothing here yet.'));
-    return { applyState: () => {} };
-  },
+  about: 'Step through a backward pass, one node at a time. Every node shows its data and its gradient.',
+  mount: (host, context) => new GraphView(host, context),
 };
+
+const OWN = 'own';
+type Choice = PresetName | typeof OWN;
+
+const TITLES: Readonly<Record<Choice, string>> = {
+  ...(Object.fromEntries(Object.entries(PRESETS).map(([name, { title }]) => [name, title])) as Record<PresetName, string>),
+  own: 'An expression of your own',
+};
+
+const LANGUAGE =
+  'One line, one name: y = (w * x).tanh(). A line that uses no other name is a leaf, such as w = 3, x = [[1, 2], [3, 4]] or u = randn([2, 3]); ' +
+  'end it with .detach() for a constant. Operators are + − * / **, and methods are those of a Tensor: x.matmul(w), x.relu(), x.sum(0), x.softmax(1). ' +
+  'The last line is what is differentiated.';
+
+/** The parts of the panel, the program, and what is shown of it. */
+class GraphView implements MountedPanel {
+  readonly #write: PanelContext['writeState'];
+  readonly #choice = select<Choice>('Expression', TITLES, 'small', (name) => this.#load(textOf(name), 0));
+  readonly #compare = checkbox('Compare with the naive order, depth first', false, () => this.#start(this.#steps.step));
+  readonly #about = h('p', { class: 'preset-about' });
+  readonly #steps: Transport = new Transport(() => this.#show());
+  readonly #live = h('p', { class: 'visually-hidden', 'aria-live': 'polite' });
+  readonly #newestFirst = walkView('newestFirst', (step) => this.#steps.go(step));
+  readonly #depthFirst = walkView('depthFirst', (step) => this.#steps.go(step));
+  readonly #walks = h('div', { class: 'walks' }, this.#newestFirst.element, this.#depthFirst.element);
+  readonly #results = h('div', { class: 'results' });
+  readonly #editor = programEditor((text) => this.#load(text, this.#steps.step));
+  #program = '';
+  #model: GraphModel | null = null;
+
+  constructor(host: HTMLElement, { state, writeState }: PanelContext) {
+    this.#write = writeState;
+    const options = h('div', { class: 'toolbar' }, this.#choice.element, this.#compare.element);
+    const keys = h('p', { class: 'note keys' }, 'Keys: ', ...keyList(), '. Or press a node to go to its step.');
+    const editor = h('div', { class: 'box' }, this.#editor.element, h('p', { class: 'note' }, LANGUAGE));
+    const change = h('section', { class: 'change' }, h('h2', {}, 'Change it'), editor);
+    host.append(options, this.#about, this.#steps.element, keys, this.#live, this.#walks, this.#results, change);
+    listen(host, (key) => this.#steps.onKey(key));
+    onThemeChange(() => {
+      this.#newestFirst.repaint();
+      this.#depthFirst.repaint();
+      this.#show();
+    });
+    this.applyState(state);
+  }
+
+  applyState(state: LinkState): void {
+    const name = choiceOf(state.preset);
+    this.#compare.set(state.order === 'both');
+    const program = name === OWN && state.program !== undefined ? state.program : textOf(name);
+    this.#load(program, Number.parseInt(state.step ?? '0', 10) || 0);
+  }
+
+  setVisible(visible: boolean): void {
+    if (visible) this.#show();
+    else this.#steps.pause();
+  }
+
+  /** Computes a program and shows it at a step. What cannot be computed is said at its line; the last graph stays. */
+  #load(program: string, step: number): void {
+    this.#program = program;
+    const name = presetOf(program);
+    this.#editor.setProgram(program);
+    this.#choice.set(name);
+    this.#about.textContent = aboutOf(name);
+    try {
+      this.#model = buildModel(program);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      this.#editor.showError(error);
+      this.#walks.classList.add('is-stale');
+      this.#writeLink();
+      return;
+    }
+    this.#walks.classList.remove('is-stale');
+    this.#editor.showError(null);
+    this.#editor.showLeaves(this.#model);
+    this.#newestFirst.draw(this.#model);
+    this.#depthFirst.draw(this.#model);
+    this.#start(step);
+  }
+
+  /** Shows the model at a step, with or without the naive walk. */
+  #start(step: number): void {
+    if (this.#model === null) return;
+    const both = this.#compare.value();
+    this.#depthFirst.element.hidden = !both;
+    this.#walks.classList.toggle('both', both);
+    const { newestFirst, depthFirst } = this.#model;
+    this.#steps.restart(Math.max(newestFirst.steps.length, both ? depthFirst.steps.length : 0), step);
+    this.#show();
+  }
+
+  #show(): void {
+    if (this.#model === null) return;
+    const model = this.#model;
+    const both = this.#compare.value();
+    const { step, isAtEnd, isRunning } = this.#steps;
+    this.#newestFirst.show(model, step);
+    if (both) this.#depthFirst.show(model, step);
+    fill(this.#results, isAtEnd && resultOf(model, both));
+    this.#live.textContent = sentenceOf(model, stepAt(model.newestFirst, step), 'newestFirst');
+    // While it runs, a link would change several times a second.
+    if (!isRunning) this.#writeLink();
+  }
+
+  #writeLink(): void {
+    const preset = presetOf(this.#program);
+    const { step } = this.#steps;
+    this.#write({
+      preset,
+      ...(preset === OWN && { program: this.#program }),
+      ...(step > 0 && { step: String(step) }),
+      ...(this.#compare.value() && { order: 'both' }),
+    });
+  }
+}
+
+/** The text of a preset. An expression of one's own starts as the first preset. */
+function textOf(name: Choice): string {
+  return name === OWN ? '// your own expression\nx = 0.5\nw = -2\ny = (w * x).tanh() + x' : PRESETS[name].program;
+}
+
+function presetOf(program: string): Choice {
+  const found = Object.entries(PRESETS).find(([, preset]) => preset.program === program);
+  return found === undefined ? OWN : (found[0] as PresetName);
+}
+
+function choiceOf(name: string | undefined): Choice {
+  if (name === undefined) return 'small';
+  return Object.hasOwn(TITLES, name) ? (name as Choice) : 'small';
+}
+
+function aboutOf(name: Choice): string {
+  return name === OWN
+    ? 'Write any expression below. Nothing of it runs as code: it is parsed, and computed with the library’s operations.'
+    : PRESETS[name].about;
+}
+
+function keyList(): (HTMLElement | string)[] {
+  const keys = [
+    ['→', 'next'],
+    ['←', 'back'],
+    ['Space', 'run or pause'],
+    ['Home', 'start'],
+    ['End', 'end'],
+  ] as const;
+  return keys.flatMap(([key, does], i) => [h('kbd', {}, key), ` ${does}${i < keys.length - 1 ? ', ' : ''}`]);
+}
+
+/** Listens for the panel's keys wherever they mean nothing else. */
+function listen(host: HTMLElement, onKey: (key: string) => boolean): void {
+  host.closest('section')?.setAttribute('tabindex', '-1');
+  document.addEventListener('keydown', (event) => {
+    const { target } = event;
+    if (
+      event.defaultPrevented ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      host.offsetParent === null ||
+      !(target instanceof Element)
+    )
+      return;
+    const isHere = target === document.body || host.contains(target);
+    const hasOwnKeys = target.closest('input, textarea, select') !== null || (event.key === ' ' && target.closest('button') !== null);
+    if (isHere && !hasOwnKeys && onKey(event.key)) event.preventDefault();
+  });
+}
+
+/** Returns the gradients of the leaves when the walks have ended. */
+function resultOf(model: GraphModel, both: boolean): HTMLElement {
+  const text = both
+    ? 'Both walks have ended. The first column is what the library stores in .grad; the naive order goes wrong where a result is used twice.'
+    : 'Backward is done. These are the gradients of the leaves.';
+  return h(
+    'section',
+    { class: 'box' },
+    h('h2', {}, 'The result'),
+    h('p', {}, text),
+    leafTable(model, both ? model.depthFirst.states.at(-1)! : null),
+  );
+}
+
+/** Returns the step that led to the state `k`; null for the first state. A walk that has ended stays at its end. */
+function stepAt({ steps }: Walk, k: number): Step | null {
+  return steps[Math.min(k, steps.length) - 1] ?? null;
+}
+
+// — one walk —
+
+const HEADINGS: Readonly<Record<WalkOrder, readonly [title: string, says: string]>> = {
+  newestFirst: ['Newest first', 'the engine’s order: a node passes on its gradient when all parts have arrived'],
+  depthFirst: ['Depth first', 'naive: a node passes on its gradient as soon as the first part arrives'],
+};
+
+function walkView(order: WalkOrder, go: (step: number) => void) {
+  const [title, says] = HEADINGS[order];
+  const scroll = h('div', { class: 'graph-scroll' });
+  const explanation = h('div', {});
+  const heading = h('h2', { class: 'walk-title' }, title, ' ', h('small', {}, says));
+  let drawing: Drawing | null = null;
+  return {
+    element: h('section', { class: `walk box ${order}` }, heading, scroll, explanation),
+    draw: (model: GraphModel): void => {
+      drawing = drawGraph(scroll, model, (node) => {
+        const at = model[order].steps.findIndex((step) => step.node === node);
+        if (at >= 0) go(at + 1);
+      });
+    },
+    show: (model: GraphModel, k: number): void => {
+      const { states } = model[order];
+      const state = states[Math.min(k, states.length - 1)]!;
+      const step = stepAt(model[order], k);
+      drawing!.show(state, step);
+      fill(explanation, explain(model, step, state, order));
+    },
+    repaint: (): void => drawing?.repaint(),
+  };
+}

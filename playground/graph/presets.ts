@@ -46,7 +46,7 @@ squeeze = image.mean([2, 3])
 hidden = relu(squeeze.matmul(W1))
 gate = sigmoid(hidden.matmul(W2))
 scaled = image * gate.reshape([1, 4, 1, 1])
-loss = scaled.square().mean()`,
+loss = scaled.square().sum()`,
   },
   layers: {
     title: 'Two linear layers with ReLU',

@@ -196,7 +196,7 @@ function depthFirstWalk({ listed, numbers }: Known, root: number, seed: Values):
 /** Returns what a node passes on for the gradient `g`: its vector–Jacobian products. */
 function passedOn(node: GraphNode, g: Values, numbers: ReadonlyMap<GraphNode, number>): Passed[] {
   const { shape, dtype, inputs } = node;
-  const grads = node.vjp(tensor(g as number[], { dtype }).reshape(shape));
+  const grads = node.vjp(tensor([...g], { dtype }).reshape(shape));
   return grads.flatMap((grad, i) => (grad === null ? [] : [{ to: numbers.get(inputs[i]!)!, input: i, values: valuesOf(grad) }]));
 }
 

@@ -329,6 +329,8 @@ describe('rules', () => {
 test('an image is laid out with its channels side by side', () => {
   expect(gridOf([1, 2, 2, 2])).toEqual({ rows: 2, columns: 5, order: [0, 1, -1, 4, 5, 2, 3, -1, 6, 7] });
   expect(gridOf([2, 3])).toEqual({ rows: 2, columns: 3, order: [0, 1, 2, 3, 4, 5] });
-  expect(gridOf([1, 4, 1, 1])).toEqual({ rows: 4, columns: 1, order: [0, 1, 2, 3] });
+  expect(gridOf([1, 4, 1, 1])).toEqual({ rows: 1, columns: 4, order: [0, 1, 2, 3] });
+  expect(gridOf([1, 1, 1])).toEqual({ rows: 1, columns: 1, order: [0] });
+  expect(gridOf([4, 1])).toEqual({ rows: 4, columns: 1, order: [0, 1, 2, 3] });
   expect(gridOf([])).toEqual({ rows: 1, columns: 1, order: [0] });
 });
