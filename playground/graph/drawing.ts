@@ -16,8 +16,10 @@ export interface Drawing {
   readonly repaint: () => void;
 }
 
-/** The smallest scale at which a graph is fitted into its box; wider ones scroll. */
-const SMALLEST_SCALE = 0.72;
+/** The smallest scale at which a graph is fitted into a box of some width; wider ones scroll. */
+function smallestScale(width: number): number {
+  return width < 600 ? 0.85 : 0.72;
+}
 
 /** Draws the graph. `onSelect` is called with a node's number when the user presses it. */
 export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (node: number) => void): Drawing {
@@ -57,7 +59,7 @@ const PADDING = 38;
 
 /** Scales the drawing to the width of its box, within limits. */
 function fit(host: HTMLElement, picture: SVGSVGElement, { width, height }: Placed): void {
-  const scale = Math.max(SMALLEST_SCALE, Math.min(1, (host.clientWidth - PADDING) / width));
+  const scale = Math.max(smallestScale(host.clientWidth), Math.min(1, (host.clientWidth - PADDING) / width));
   picture.setAttribute('width', String(Math.floor(width * scale)));
   picture.setAttribute('height', String(Math.floor(height * scale)));
 }

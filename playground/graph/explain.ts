@@ -32,7 +32,8 @@ function leafSentence({ name, uses }: NodeView, { received, arrivals }: Step, or
   if (order === 'newestFirst') return `${name} is a leaf. Its gradient is complete: ${name}.grad = ${formatValues(received)}.`;
   const [{ count, after }] = arrivals as readonly [Arrival];
   const sum = count > 1 ? `, which makes ${formatValues(after)}` : '';
-  return `${name} is a leaf and receives ${formatValues(received)} (${count} of ${uses})${sum}.`;
+  const progress = uses > 1 ? ` (${count} of ${uses})` : '';
+  return `${name} is a leaf and receives ${formatValues(received)}${progress}${sum}.`;
 }
 
 /** Returns the explanation of a step. `state` is what is known after it. */
@@ -152,9 +153,9 @@ function stillToCome({ grads, visited }: State, { to }: Passed, { kind, shape }:
 
 // — tensors —
 
-/** Shows a tensor: a number, a table of numbers, or a picture. */
+/** Shows a tensor: a number, a table of numbers, or a picture. All digits of a number are in its title. */
 export function tensorView(values: Values, shape: readonly number[]): HTMLElement {
-  if (values.length === 1) return h('span', { class: 'number' }, formatValue(values[0]!));
+  if (values.length === 1) return h('span', { class: 'number', title: values[0]! }, formatValue(values[0]!));
   const grid = gridOf(shape);
   if (!showsNumbers(grid)) {
     const label = `${formatShape(shape)}: ${formatValues(values)}`;
@@ -169,7 +170,7 @@ export function tensorView(values: Values, shape: readonly number[]): HTMLElemen
   const most = Math.max(...values.map(Math.abs).filter(Number.isFinite), Number.MIN_VALUE);
   const cells = values.map((value) => {
     const share = Number.isFinite(value) ? Math.abs(value) / most : 0;
-    return styled(h('span', { class: value < 0 ? 'cell negative' : 'cell' }, formatValue(value)), {
+    return styled(h('span', { class: value < 0 ? 'cell negative' : 'cell', title: value }, formatValue(value)), {
       '--share': `${Math.round(45 * share)}%`,
     });
   });

@@ -172,21 +172,13 @@ function keyList(): (HTMLElement | string)[] {
 
 /** Listens for the panel's keys wherever they mean nothing else. */
 function listen(host: HTMLElement, onKey: (key: string) => boolean): void {
-  host.closest('section')?.setAttribute('tabindex', '-1');
   document.addEventListener('keydown', (event) => {
-    const { target } = event;
-    if (
-      event.defaultPrevented ||
-      event.ctrlKey ||
-      event.metaKey ||
-      event.altKey ||
-      host.offsetParent === null ||
-      !(target instanceof Element)
-    )
-      return;
+    const { target, key } = event;
+    const isShown = host.offsetParent !== null;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !isShown || !(target instanceof Element)) return;
     const isHere = target === document.body || host.contains(target);
-    const hasOwnKeys = target.closest('input, textarea, select') !== null || (event.key === ' ' && target.closest('button') !== null);
-    if (isHere && !hasOwnKeys && onKey(event.key)) event.preventDefault();
+    const ownKeys = key === ' ' ? 'button, input, select, textarea' : 'input:not([type="checkbox"]), select, textarea';
+    if (isHere && target.closest(ownKeys) === null && onKey(key)) event.preventDefault();
   });
 }
 
