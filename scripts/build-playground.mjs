@@ -1,7 +1,7 @@
 // Builds the playground: one self-contained file, site/dist/playground.html.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +35,9 @@ export async function buildPlayground() {
   const page = await playgroundPage();
   const path = join(root, 'site/dist/playground.html');
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, page);
+  // Renamed when complete, as several tests build the page at once.
+  await writeFile(`${path}.${process.pid}`, page);
+  await rename(`${path}.${process.pid}`, path);
   return { path, bytes: page.length, packed: gzipSync(page).length };
 }
 
@@ -56,15 +58,16 @@ async function bundle() {
 
 async function styleSheet() {
   const chart = await readFile(require.resolve('uplot/dist/uPlot.min.css'), 'utf8');
-  const own = ['examples/cifar-like/report/colors.css', 'playground/style.css', ...(await panelStyles())];
-  return [chart, ...(await Promise.all(own.map(read)))].join('\n');
+  const own = await Promise.all(['examples/cifar-like/report/colors.css', 'playground/style.css'].map(read));
+  return [chart, ...own, ...(await panelStyles())].join('\n');
 }
 
-/** Returns the paths of the panels' own style sheets. */
+/** Returns the panels' own style sheets. Each holds for its panel only, whose name is that of its folder. */
 async function panelStyles() {
   const entries = await readdir(join(root, 'playground'), { withFileTypes: true });
-  const paths = entries.filter((e) => e.isDirectory()).map((e) => `playground/${e.name}/style.css`);
-  return paths.filter((path) => existsSync(join(root, path))).sort();
+  const names = entries.filter((e) => e.isDirectory()).map((e) => e.name);
+  const styled = names.filter((name) => existsSync(join(root, `playground/${name}/style.css`))).sort();
+  return Promise.all(styled.map(async (name) => `@scope (#panel-${name}) {\n${await read(`playground/${name}/style.css`)}\n}`));
 }
 
 /** Returns the page's Content-Security-Policy: its own script and style, WebAssembly, workers from its own script, and no network. */

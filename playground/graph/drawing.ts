@@ -8,12 +8,12 @@ import { pictureOf } from './picture.ts';
 import type { GraphModel, NodeView, State, Step, Values } from './walk.ts';
 
 export interface Drawing {
-  /** A box that scrolls where the graph is wider. */
-  readonly element: HTMLElement;
   /** Shows what is known after a step; null before the first one. */
   readonly show: (state: State, step: Step | null) => void;
   /** Draws pictures again, in other colours. */
   readonly repaint: () => void;
+  /** Fits the drawing into its box. */
+  readonly fit: () => void;
 }
 
 /** The smallest scale at which a graph is fitted into a box of some width; wider ones scroll. */
@@ -21,7 +21,7 @@ function smallestScale(width: number): number {
   return width < 600 ? 0.85 : 0.72;
 }
 
-/** Draws the graph. `onSelect` is called with a node's number when the user presses it. */
+/** Draws the graph in `host`, which scrolls where the graph is wider. `onSelect` is called with a node's number when the user presses it. */
 export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (node: number) => void): Drawing {
   const placed = place(nodes);
   const edges = placed.edges.map((edge) => edgeElement(edge));
@@ -36,7 +36,6 @@ export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (n
   );
   host.replaceChildren(picture);
   fit(host, picture, placed);
-  new ResizeObserver(() => fit(host, picture, placed)).observe(host);
   let last: readonly [State, Step | null] | null = null;
   const show = (state: State, step: Step | null): void => {
     last = [state, step];
@@ -45,8 +44,8 @@ export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (n
     scrollTo(host, placed, step);
   };
   return {
-    element: host,
     show,
+    fit: () => fit(host, picture, placed),
     repaint: () => {
       for (const shape of shapes) shape.repaint();
       if (last !== null) show(...last);

@@ -18,29 +18,40 @@ export function sentenceOf(model: GraphModel, step: Step | null, order: WalkOrde
   const node = model.nodes[step.node]!;
   const late = lateArrival(model, step);
   if (late !== undefined) {
-    const [added, before] = [formatValues(late.added, 4), formatValues(late.before!, 4)];
+    const [added, before] = [briefly(late.added, node), briefly(late.before!, node)];
     return `${node.name} receives ${added} too late: it has passed on ${before} before, so this part is lost to the nodes behind it.`;
   }
   if (node.kind === 'leaf') return leafSentence(node, step, order);
-  const passed = step.passed.map(({ to, values }) => `${formatValues(values, 4)} to ${model.nodes[to]!.name}`);
-  return `${node.name} has received ${formatValues(step.received, 4)} and passes ${passed.length === 0 ? 'nothing' : passed.join(', ')}.`;
+  const passed = step.passed.map(({ to, values }) => `${briefly(values, model.nodes[to]!)} to ${model.nodes[to]!.name}`);
+  return `${node.name} has received ${briefly(step.received, node)} and passes ${passed.length === 0 ? 'nothing' : passed.join(' and ')}.`;
+}
+
+/** Returns the numbers, or the shape where there are many. */
+function briefly(values: Values, { shape }: NodeView): string {
+  return values.length > 4 ? `a tensor ${formatShape(shape)}` : formatValues(values);
 }
 
 export type WalkOrder = 'newestFirst' | 'depthFirst';
 
-function leafSentence({ name, uses }: NodeView, { received, arrivals }: Step, order: WalkOrder): string {
-  if (order === 'newestFirst') return `${name} is a leaf. Its gradient is complete: ${name}.grad = ${formatValues(received)}.`;
+function leafSentence(leaf: NodeView, { received, arrivals }: Step, order: WalkOrder): string {
+  const { name, uses } = leaf;
+  const gradient = briefly(received, leaf);
+  if (order === 'newestFirst') return `${name} is a leaf. Its gradient is complete: ${name}.grad is ${gradient}.`;
   const [{ count, after }] = arrivals as readonly [Arrival];
-  const sum = count > 1 ? `, which makes ${formatValues(after)}` : '';
   const progress = uses > 1 ? ` (${count} of ${uses})` : '';
-  return `${name} is a leaf and receives ${formatValues(received)}${progress}${sum}.`;
+  const sum = count > 1 ? `, which makes ${briefly(after, leaf)}` : '';
+  return `${name} is a leaf and receives ${gradient}${progress}${sum}.`;
 }
+
+const LEGEND =
+  'Arrows show how the data flow. Boxes in light blue are leaves, grey ones constants. Purple is gradient: a thick frame marks the node ' +
+  'of the step, dashed arrows and frames the inputs that it passes gradients to.';
 
 /** Returns the explanation of a step. `state` is what is known after it. */
 export function explain(model: GraphModel, step: Step | null, state: State, order: WalkOrder): HTMLElement {
   const isLate = step !== null && lateArrival(model, step) !== undefined;
   const sentence = h('p', { class: isLate ? 'sentence late' : 'sentence' }, sentenceOf(model, step, order));
-  if (step === null) return h('div', { class: 'explanation' }, sentence);
+  if (step === null) return h('div', { class: 'explanation' }, sentence, h('p', { class: 'says' }, LEGEND));
   const node = model.nodes[step.node]!;
   const root = model.nodes[model.root]!.name;
   const rule = ruleOf(node.op);
@@ -49,8 +60,7 @@ export function explain(model: GraphModel, step: Step | null, state: State, orde
     'div',
     { class: 'received' },
     fact(`Received: ∂${root}/∂${asOperand(node.name)}`, receivedSum(step, node)),
-    passesOn && fact('Computed', h('code', {}, definition(model, node))),
-    passesOn && rule.says !== undefined && h('p', { class: 'fact says' }, rule.says),
+    passesOn && fact('Computed', h('code', {}, definition(model, node)), h('span', { class: 'says' }, rule.says ?? '')),
   );
   return h('div', { class: 'explanation' }, sentence, received, passesOn && h('div', { class: 'scroll' }, passedTable(model, step, state)));
 }
@@ -88,6 +98,11 @@ function passedTable(model: GraphModel, step: Step, state: State): HTMLElement {
   );
 }
 
+/** A cell that carries its column's title, for narrow windows, where a row becomes a list. */
+function titledCell(title: string, content: Child): HTMLElement {
+  return h('td', { 'data-title': title }, h('div', {}, content));
+}
+
 function passedRow(model: GraphModel, step: Step, passed: Passed, state: State): HTMLElement {
   const { nodes } = model;
   const [node, target] = [nodes[step.node]!, nodes[passed.to]!];
@@ -96,9 +111,9 @@ function passedRow(model: GraphModel, step: Step, passed: Passed, state: State):
     'tr',
     {},
     h('th', { scope: 'row' }, target.name),
-    h('td', { 'data-title': 'Local rule' }, localRule(nodes, node, step, passed)),
-    h('td', { 'data-title': 'Passed on' }, tensorView(passed.values, target.shape)),
-    h('td', { 'data-title': 'Sum there' }, arrival === undefined ? stillToCome(state, passed, target) : sumThere(arrival, target)),
+    titledCell('Local rule', localRule(nodes, node, step, passed)),
+    titledCell('Passed on', tensorView(passed.values, target.shape)),
+    titledCell('Sum there', arrival === undefined ? stillToCome(state, passed, target) : sumThere(arrival, target)),
   );
 }
 
@@ -205,7 +220,7 @@ export function leafTable({ nodes, leaves, newestFirst }: GraphModel, depthFirst
 }
 
 function cellOf(values: Values | null, shape: readonly number[], title: string): HTMLElement {
-  return h('td', { 'data-title': title }, values === null ? 'none' : tensorView(values, shape));
+  return titledCell(title, values === null ? 'none' : tensorView(values, shape));
 }
 
 /** Whether two gradients differ by rounding at most. */

@@ -42,9 +42,15 @@ class GraphView implements MountedPanel {
   readonly #about = h('p', { class: 'preset-about' });
   readonly #steps: Transport = new Transport(() => this.#show());
   readonly #live = h('p', { class: 'visually-hidden', 'aria-live': 'polite' });
-  readonly #newestFirst = walkView('newestFirst', (step) => this.#steps.go(step));
-  readonly #depthFirst = walkView('depthFirst', (step) => this.#steps.go(step));
+  readonly #newestFirst = new WalkView('newestFirst', (step) => this.#steps.go(step));
+  readonly #depthFirst = new WalkView('depthFirst', (step) => this.#steps.go(step));
   readonly #walks = h('div', { class: 'walks' }, this.#newestFirst.element, this.#depthFirst.element);
+  /** What a link to a wrong expression shows in place of a graph. */
+  readonly #nothing = h(
+    'p',
+    { class: 'error', hidden: true },
+    'There is no graph to show yet. What is wrong is said below the expression.',
+  );
   readonly #results = h('div', { class: 'results' });
   readonly #editor = programEditor((text) => this.#load(text, this.#steps.step));
   #program = '';
@@ -56,13 +62,14 @@ class GraphView implements MountedPanel {
     const keys = h('p', { class: 'note keys' }, 'Keys: ', ...keyList(), '. Or press a node to go to its step.');
     const editor = h('div', { class: 'box' }, this.#editor.element, h('p', { class: 'note' }, LANGUAGE));
     const change = h('section', { class: 'change' }, h('h2', {}, 'Change it'), editor);
-    host.append(options, this.#about, this.#steps.element, keys, this.#live, this.#walks, this.#results, change);
+    host.append(options, this.#about, this.#steps.element, keys, this.#live, this.#nothing, this.#walks, this.#results, change);
     listen(host, (key) => this.#steps.onKey(key));
     onThemeChange(() => {
       this.#newestFirst.repaint();
       this.#depthFirst.repaint();
       this.#show();
     });
+    this.#steps.restart(0, 0);
     this.applyState(state);
   }
 
@@ -91,14 +98,16 @@ class GraphView implements MountedPanel {
       if (!(error instanceof ExpressionError)) throw error;
       this.#editor.showError(error);
       this.#walks.classList.add('is-stale');
+      this.#nothing.hidden = this.#model !== null;
+      this.#walks.hidden = this.#model === null;
       this.#writeLink();
       return;
     }
+    this.#nothing.hidden = true;
+    this.#walks.hidden = false;
     this.#walks.classList.remove('is-stale');
     this.#editor.showError(null);
     this.#editor.showLeaves(this.#model);
-    this.#newestFirst.draw(this.#model);
-    this.#depthFirst.draw(this.#model);
     this.#start(step);
   }
 
@@ -208,27 +217,44 @@ const HEADINGS: Readonly<Record<WalkOrder, readonly [title: string, says: string
   depthFirst: ['Depth first', 'naive: a node passes on its gradient as soon as the first part arrives'],
 };
 
-function walkView(order: WalkOrder, go: (step: number) => void) {
-  const [title, says] = HEADINGS[order];
-  const scroll = h('div', { class: 'graph-scroll' });
-  const explanation = h('div', {});
-  const heading = h('h2', { class: 'walk-title' }, title, ' ', h('small', {}, says));
-  let drawing: Drawing | null = null;
-  return {
-    element: h('section', { class: `walk box ${order}` }, heading, scroll, explanation),
-    draw: (model: GraphModel): void => {
-      drawing = drawGraph(scroll, model, (node) => {
-        const at = model[order].steps.findIndex((step) => step.node === node);
-        if (at >= 0) go(at + 1);
-      });
-    },
-    show: (model: GraphModel, k: number): void => {
-      const { states } = model[order];
-      const state = states[Math.min(k, states.length - 1)]!;
-      const step = stepAt(model[order], k);
-      drawing!.show(state, step);
-      fill(explanation, explain(model, step, state, order));
-    },
-    repaint: (): void => drawing?.repaint(),
-  };
+/** One walk: the graph and what its step does. */
+class WalkView {
+  readonly element: HTMLElement;
+  readonly #order: WalkOrder;
+  readonly #go: (step: number) => void;
+  readonly #scroll = h('div', { class: 'graph-scroll' });
+  readonly #explanation = h('div', {});
+  #drawn: { readonly model: GraphModel; readonly drawing: Drawing } | null = null;
+
+  /** `go` is called with a node's step when the user presses the node. */
+  constructor(order: WalkOrder, go: (step: number) => void) {
+    const [title, says] = HEADINGS[order];
+    this.#order = order;
+    this.#go = go;
+    const heading = h('h2', { class: 'walk-title' }, title, ' ', h('small', {}, says));
+    this.element = h('section', { class: `walk box ${order}` }, heading, this.#scroll, this.#explanation);
+    new ResizeObserver(() => this.#drawn?.drawing.fit()).observe(this.#scroll);
+  }
+
+  show(model: GraphModel, k: number): void {
+    const { states } = model[this.#order];
+    const state = states[Math.min(k, states.length - 1)]!;
+    const step = stepAt(model[this.#order], k);
+    this.#drawingOf(model).show(state, step);
+    fill(this.#explanation, explain(model, step, state, this.#order));
+  }
+
+  repaint(): void {
+    this.#drawn?.drawing.repaint();
+  }
+
+  #drawingOf(model: GraphModel): Drawing {
+    if (this.#drawn?.model === model) return this.#drawn.drawing;
+    const drawing = drawGraph(this.#scroll, model, (node) => {
+      const at = model[this.#order].steps.findIndex((step) => step.node === node);
+      if (at >= 0) this.#go(at + 1);
+    });
+    this.#drawn = { model, drawing };
+    return drawing;
+  }
 }

@@ -112,9 +112,10 @@ export class Transport {
     this.#slider.max = String(this.#steps);
     this.#slider.value = String(this.#at);
     this.#counter.textContent = `${this.#at} of ${this.#steps}`;
-    this.#back.disabled = this.#at === 0;
-    this.#reset.disabled = this.#at === 0;
-    this.#next.disabled = this.isAtEnd;
+    // Not `disabled`, as a button with the focus that becomes disabled would take the keys away from the panel.
+    this.#back.setAttribute('aria-disabled', String(this.#at === 0));
+    this.#reset.setAttribute('aria-disabled', String(this.#at === 0));
+    this.#next.setAttribute('aria-disabled', String(this.isAtEnd));
     this.#run.textContent = this.isRunning ? 'Pause' : 'Run';
   }
 }

@@ -110,6 +110,30 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     await context.close();
   });
 
+  test('a link to a wrong expression says so in place of the graph', async () => {
+    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=own&program=y+%3D+z&step=2`);
+    expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(true);
+    expect(await page.locator('.walk:visible').count()).toBe(0);
+    expect(await page.locator('.editor .error').textContent()).toBe("line 1: 'z' is not defined; defined here: ");
+    expect(await counter(page)).toBe('0 of 0');
+    await page.keyboard.press('ArrowRight');
+    await page.locator('textarea').fill('z = 2\ny = z * z');
+    await page.locator('.walk:visible').waitFor();
+    expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(false);
+    expect(faults).toEqual([]);
+    await context.close();
+  });
+
+  test('a button keeps the keys working at either end', async () => {
+    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    await page.getByRole('button', { name: 'Next' }).focus();
+    await pressTimes(page, 'Enter', 7);
+    expect(await counter(page)).toBe('6 of 6');
+    await page.keyboard.press('ArrowLeft');
+    expect(await counter(page)).toBe('5 of 6');
+    await context.close();
+  });
+
   test('a hostile expression runs nothing', async () => {
     const { page, faults, context } = await openPage(browser, url);
     for (const text of ['x = 1\ny = x.constructor("alert(1)")()', 'x = globalThis', 'x = 1; y = x', '<img src=x onerror=alert(1)>']) {
