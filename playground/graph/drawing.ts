@@ -105,17 +105,21 @@ function edgeElement({ from, to, input, points }: EdgePath) {
   const label = svg('g', { class: 'edge-label' });
   const middle = points[Math.floor(points.length / 2)] ?? { x: 0, y: 0 };
   const show = (step: Step | null): void => {
-    const passed = step?.node === to ? step.passed.find((p) => p.input === input && p.to === from) : undefined;
-    line.setAttribute('class', passed === undefined ? 'edge' : 'edge is-active');
+    const values = step === null ? undefined : valuesOn({ from, to, input }, step);
+    const isActive = values !== undefined;
+    line.setAttribute('class', isActive ? 'edge is-active' : 'edge');
     // The arrow turns round: the gradient flows from the result to its input.
-    line.setAttribute(
-      passed === undefined ? 'marker-end' : 'marker-start',
-      passed === undefined ? 'url(#graph-arrow)' : 'url(#graph-arrow-active)',
-    );
-    line.removeAttribute(passed === undefined ? 'marker-start' : 'marker-end');
-    label.replaceChildren(...(passed?.values.length === 1 ? pill(middle, formatValue(passed.values[0]!)) : []));
+    line.setAttribute(isActive ? 'marker-start' : 'marker-end', isActive ? 'url(#graph-arrow-active)' : 'url(#graph-arrow)');
+    line.removeAttribute(isActive ? 'marker-end' : 'marker-start');
+    label.replaceChildren(...(values?.length === 1 ? pill(middle, formatValue(values[0]!)) : []));
   };
   return { element, label, show };
+}
+
+/** Returns the gradient that a step moves along an edge: one that its node passes on, or one that has brought it here. */
+function valuesOn({ from, to, input }: Omit<EdgePath, 'points'>, { node, passed, arrivals }: Step): Values | undefined {
+  const leaving = node === to ? passed.find((p) => p.input === input && p.to === from)?.values : undefined;
+  return leaving ?? arrivals.find((a) => a.from === to && a.input === input && a.node === from)?.added;
 }
 
 function pill({ x, y }: Point, text: string): SVGElement[] {

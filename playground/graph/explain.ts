@@ -21,7 +21,7 @@ export function sentenceOf(model: GraphModel, step: Step | null, order: WalkOrde
     const [added, before] = [briefly(late.added, node), briefly(late.before!, node)];
     return `${node.name} receives ${added} too late: it has passed on ${before} before, so this part is lost to the nodes behind it.`;
   }
-  if (node.kind === 'leaf') return leafSentence(node, step, order);
+  if (node.kind === 'leaf') return leafSentence(model, node, step, order);
   const passed = step.passed.map(({ to, values }) => `${briefly(values, model.nodes[to]!)} to ${model.nodes[to]!.name}`);
   return `${node.name} has received ${briefly(step.received, node)} and passes ${passed.length === 0 ? 'nothing' : passed.join(' and ')}.`;
 }
@@ -33,14 +33,15 @@ function briefly(values: Values, { shape }: NodeView): string {
 
 export type WalkOrder = 'newestFirst' | 'depthFirst';
 
-function leafSentence(leaf: NodeView, { received, arrivals }: Step, order: WalkOrder): string {
+function leafSentence({ nodes }: GraphModel, leaf: NodeView, { received, arrivals }: Step, order: WalkOrder): string {
   const { name, uses } = leaf;
   const gradient = briefly(received, leaf);
   if (order === 'newestFirst') return `${name} is a leaf. Its gradient is complete: ${name}.grad is ${gradient}.`;
-  const [{ count, after }] = arrivals as readonly [Arrival];
+  const [{ count, after, from }] = arrivals as readonly [Arrival];
   const progress = uses > 1 ? ` (${count} of ${uses})` : '';
   const sum = count > 1 ? `, which makes ${briefly(after, leaf)}` : '';
-  return `${name} is a leaf and receives ${gradient}${progress}${sum}.`;
+  const sender = from === null ? '' : ` from ${nodes[from]!.name}`;
+  return `${name} is a leaf and receives ${gradient}${sender}${progress}${sum}.`;
 }
 
 const LEGEND =
@@ -201,7 +202,9 @@ function rangeText(values: Values): HTMLElement {
 
 /** Compares the gradients of the leaves with the library's. `depthFirst` is what the naive walk has, null where it is not shown. */
 export function leafTable({ nodes, leaves, newestFirst }: GraphModel, depthFirst: State | null): HTMLElement {
-  const head = ['Leaf', 'Newest first', ...(depthFirst === null ? [] : ['Depth first', ''])].map((text) => h('th', { scope: 'col' }, text));
+  const head = ['Leaf', ...(depthFirst === null ? ['Gradient'] : ['Newest first', 'Depth first', ''])].map((text) =>
+    h('th', { scope: 'col' }, text),
+  );
   const final = newestFirst.states.at(-1)!;
   const rows = leaves.map(({ node }) => {
     const { name, shape, grad } = nodes[node]!;

@@ -45,6 +45,10 @@ export interface Passed {
 /** A gradient that arrives at a node and is added to what has arrived before. */
 export interface Arrival {
   readonly node: number;
+  /** The node that has passed it; null for the gradient that the walk starts with. */
+  readonly from: number | null;
+  /** The position among the inputs of `from`. */
+  readonly input: number;
   readonly added: Values;
   /** The sum before; null if this is the first one. */
   readonly before: Values | null;
@@ -152,13 +156,13 @@ function valuesOf(t: Tensor): Values {
 
 function engineWalk({ listed, byName }: Known, root: number, result: Tensor, seed: Tensor): Walk {
   const record = new Recorder(listed.length);
-  record.arrive(root, valuesOf(seed));
+  record.arrive(root, valuesOf(seed), null, 0);
   record.begin();
   for (const step of backwardSteps(result, seed)) {
     const node = byName.get(step.name)!;
     const passed = passedBy(step, listed[node]!, byName);
     record.visit(node);
-    const arrivals = passed.map(({ to, values }) => record.arrive(to, values));
+    const arrivals = passed.map(({ to, values, input }) => record.arrive(to, values, node, input));
     record.end({ node, received: valuesOf(step.grad), passed, arrivals });
   }
   return record.walk();
@@ -181,15 +185,15 @@ function passedBy({ inputs }: BackwardStep, { inputs: all }: GraphNode, byName: 
 function depthFirstWalk({ listed, numbers }: Known, root: number, seed: Values): Walk {
   const record = new Recorder(listed.length);
   record.begin();
-  const receive = (node: number, gradient: Values): void => {
+  const receive = (node: number, gradient: Values, from: number | null, position: number): void => {
     const wasVisited = record.isVisited(node) && listed[node]!.op !== 'leaf';
-    const arrival = record.arrive(node, gradient);
+    const arrival = record.arrive(node, gradient, from, position);
     record.visit(node);
     const passed = wasVisited ? [] : passedOn(listed[node]!, gradient, numbers);
     record.end({ node, received: gradient, passed, arrivals: [arrival] });
-    for (const { to, values } of passed) receive(to, values);
+    for (const { to, values, input } of passed) receive(to, values, node, input);
   };
-  receive(root, seed);
+  receive(root, seed, null, 0);
   return record.walk();
 }
 
@@ -235,12 +239,12 @@ class Recorder {
   }
 
   /** Adds a gradient to what has arrived at a node. */
-  arrive(node: number, added: Values): Arrival {
+  arrive(node: number, added: Values, from: number | null, input: number): Arrival {
     const before = this.#grads[node]!;
     const after = before === null ? added : before.map((x, i) => x + added[i]!);
     this.#grads[node] = after;
     const count = ++this.#counts[node]!;
-    return { node, added, before, after, count, isLate: this.#visited[node]! };
+    return { node, from, input, added, before, after, count, isLate: this.#visited[node]! };
   }
 
   walk(): Walk {
