@@ -170,7 +170,7 @@ interface Way {
 
 const steps = (loss: Tensor, l: Library): void => {
   const printed: string[] = [];
-  for (const s of l.backwardSteps(loss)) printed.push(`${s}`, ...s.inputs.map((input) => `${input.grad}`));
+  for (const s of l.backwardSteps(loss)) printed.push(`${s}`, ...s.inputs.map((input) => `${input.grad}${input.accumulated}`));
   expect(printed.length).toBeGreaterThan(0);
 };
 const readAll = (seen: readonly Tensor[]): void => {
@@ -208,6 +208,22 @@ const WAYS: Readonly<Record<string, Way>> = {
   'all memory accessed': { step: accessing(1) },
   'some memory accessed': { step: accessing(3) },
   graph: { backward: (loss, l) => (void `${l.graph(loss)}${l.graph(loss).toDot()}`, loss.backward()) },
+  'graph with all gradients': {
+    backward: (loss, l) => {
+      const g = l.graph(loss).retainGrad();
+      loss.backward();
+      void `${g}`;
+    },
+  },
+  'the vector–Jacobian product of each node': {
+    backward: (loss, l) => {
+      for (const node of l.graph(loss)) {
+        const read = node.value === null || node.op === 'constant' ? [] : node.vjp(l.onesLike(node.value));
+        for (const g of read) void `${g}`;
+      }
+      loss.backward();
+    },
+  },
   backwardSteps: { backward: steps },
   'backwardSteps in detectAnomaly': { backward: (loss, l) => l.detectAnomaly(() => steps(loss, l)) },
   'hooks that read the gradient': { look: (t) => void t.registerHook((g) => void g.data()) },

@@ -57,7 +57,7 @@ function expectSameGradients(program: string): void {
 }
 
 /** Replays the steps of a walk on the state before each, which must give the state after it. */
-function expectConsistent({ steps, states }: Walk): void {
+function expectConsistent({ steps, states }: Walk, { nodes }: GraphModel): void {
   expect(states.length).toBe(steps.length + 1);
   steps.forEach(({ node, received, arrivals, passed }, k) => {
     const [before, after] = [states[k]!, states[k + 1]!];
@@ -65,6 +65,7 @@ function expectConsistent({ steps, states }: Walk): void {
     const counts = before.counts.slice();
     for (const a of arrivals) {
       expect(a.before).toBe(grads[a.node]);
+      if (a.from !== null) expect(nodes[a.from]!.inputs[a.input]).toBe(a.node);
       expect(a.after).toEqual(a.before === null ? a.added : a.before.map((x, i) => x + a.added[i]!));
       expect(a.count).toBe(++counts[a.node]!);
       grads[a.node] = a.after;
@@ -85,8 +86,8 @@ describe.each(presets)('the preset %s', (_, program) => {
   });
 
   test('has steps that lead from each state to the next', () => {
-    expectConsistent(model.newestFirst);
-    expectConsistent(model.depthFirst);
+    expectConsistent(model.newestFirst, model);
+    expectConsistent(model.depthFirst, model);
   });
 
   test('has a gradient of ones at the root and passes on nothing early', () => {
@@ -180,9 +181,9 @@ describe('random programs', () => {
       fc.property(programs(false), ({ lines }) => {
         const program = lines.join('\n');
         expectSameGradients(program);
-        const { newestFirst, depthFirst } = buildModel(program);
-        expectConsistent(newestFirst);
-        expectConsistent(depthFirst);
+        const model = buildModel(program);
+        expectConsistent(model.newestFirst, model);
+        expectConsistent(model.depthFirst, model);
       }),
       { seed: 12, numRuns: 60 },
     );
