@@ -38,10 +38,11 @@ export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (n
   fit(host, picture, placed);
   let last: readonly [State, Step | null] | null = null;
   const show = (state: State, step: Step | null): void => {
+    const isFirst = last === null;
     last = [state, step];
     for (const edge of edges) edge.show(step);
     nodes.forEach((node, i) => shapes[i]!.show(nodeLook(node, i, state, step)));
-    scrollTo(host, placed, step);
+    scrollTo(host, placed, step, !isFirst && !matchMedia('(prefers-reduced-motion: reduce)').matches);
   };
   return {
     show,
@@ -64,7 +65,7 @@ function fit(host: HTMLElement, picture: SVGSVGElement, { width, height }: Place
 }
 
 /** Scrolls the box, not the page, so that the node of the step is in sight with its inputs. */
-function scrollTo(host: HTMLElement, { boxes, width }: Placed, step: Step | null): void {
+function scrollTo(host: HTMLElement, { boxes, width }: Placed, step: Step | null, smoothly: boolean): void {
   if (host.scrollWidth <= host.clientWidth) return;
   const scale = host.scrollWidth / width;
   const ends = step === null ? [boxes.length - 1] : [step.node, ...step.passed.map((p) => p.to)];
@@ -73,8 +74,7 @@ function scrollTo(host: HTMLElement, { boxes, width }: Placed, step: Step | null
   const isNarrow = (right - left) * scale <= host.clientWidth;
   const current = boxes[ends[0]!]!;
   const middle = isNarrow ? (left + right) / 2 : current.x + current.width / 2;
-  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
-  host.scrollTo({ left: middle * scale - host.clientWidth / 2, behavior });
+  host.scrollTo({ left: middle * scale - host.clientWidth / 2, behavior: smoothly ? 'smooth' : 'auto' });
 }
 
 function arrowHeads(): SVGElement {
