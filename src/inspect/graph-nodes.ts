@@ -7,7 +7,7 @@ import type { Shape } from '../core/shape.ts';
 import { nodeGrads } from '../autograd/backward.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node } from '../autograd/tape.ts';
-import { checkTensor, isTensor, type Tensor } from '../autograd/tensor.ts';
+import { Tensor, checkTensor, isTensor } from '../autograd/tensor.ts';
 
 /** One node of a graph: a leaf, the recorded result of an operation, or a constant. */
 export interface GraphNode {
@@ -54,20 +54,20 @@ export function listNodes(t: Tensor, paths: ReadonlyMap<Tensor, string>): Listin
   const of = new Map<Node, ListedNode>();
   const constants = new Map<Tensor, ListedNode>();
   const nodes: ListedNode[] = [];
-  const constant = (c: Tensor): ListedNode => {
-    const known = constants.get(c);
-    if (known !== undefined) return known;
-    const made = new ListedNode(c, null, [], []);
+  const constant = (c: Tensor, user: Node | null): ListedNode => {
+    const made = constants.get(c) ?? new ListedNode(c, null, [], []);
+    if (user !== null) made.users.push(user);
+    if (constants.has(c)) return made;
     constants.set(c, made);
     nodes.push(made);
     return made;
   };
-  if (t.node === null) constant(t);
+  if (t.node === null) constant(t, null);
   for (const node of t.node === null ? [] : nodesBehind(t.node)) {
     const positions = [...node.args.keys()].filter((i) => isTensor(node.args[i]));
     const inputs = positions.map((i) => {
       const input = node.inputs[i];
-      return input == null ? constant(node.args[i] as Tensor) : of.get(input)!;
+      return input == null ? constant(node.args[i] as Tensor, node) : of.get(input)!;
     });
     const made = new ListedNode(node.output, node, inputs, positions);
     of.set(node, made);
@@ -127,10 +127,14 @@ export class ListedNode implements GraphNode {
   readonly tensor: Tensor;
   /** Null for a constant. */
   readonly node: Node | null;
+  /** The operations that a constant is an argument of. */
+  readonly users: Node[] = [];
   /** Whether it is a constant number, which the text writes where it is used. */
   isNumber = false;
   /** The positions of `inputs` among the operation's arguments. */
   readonly #positions: readonly number[];
+  /** A constant whose handle was freed, on the memory that an operation has saved. */
+  #saved: Tensor | null = null;
 
   constructor(tensor: Tensor, node: Node | null, inputs: readonly ListedNode[], positions: readonly number[]) {
     this.tensor = tensor;
@@ -154,7 +158,17 @@ export class ListedNode implements GraphNode {
 
   get value(): Tensor | null {
     // A released 0-d tensor retains its value as a number.
-    return this.tensor.isReleased && this.tensor.ndim > 0 ? null : this.tensor;
+    if (!this.tensor.isReleased || this.tensor.ndim === 0) return this.tensor;
+    if (this.#saved === null || this.#saved.isReleased) this.#saved = this.#fromSaved();
+    return this.#saved;
+  }
+
+  /** Returns a tensor in place of a constant that is freed when an operation ends, such as a mask that was cast to floats. */
+  #fromSaved(): Tensor | null {
+    const saved = this.users.flatMap((user) => user.savedTensors).find((s) => s.tensor === this.tensor);
+    if (saved === undefined) return null;
+    const { offset, shape, strides, dtype } = this.tensor;
+    return Tensor.fromView({ storage: saved.storage, offset, shape, strides, dtype }).adoptIntoScope();
   }
 
   get grad(): Tensor | null {

@@ -136,6 +136,26 @@ describe('graph', () => {
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
 
+  test('shows a constant that was cast from the memory that backward reads', () => {
+    scope(() => {
+      const x = tensor([1, -2], leaf);
+      const y = x.mul(x.gt(0));
+      const [, mask] = graph(y).nodes;
+      expect(mask).toMatchObject({ op: 'constant', dtype: 'float64', name: '#2' });
+      expect(mask!.value!.toArray()).toEqual([1, 0]);
+      expect(mask!.value).toBe(mask!.value);
+      expect(String(graph(y))).toMatch(/#2 = constant +float64 \[2\] +\[1, 0\]\n#3 = mul\(#1, #2\)/);
+      y.sum().backward();
+      expect(mask!.value!.toArray()).toEqual([1, 0]);
+      expect(x.grad!.toArray()).toEqual([1, 0]);
+    });
+    const x = tensor([1, -2], leaf);
+    scope(() => void x.exp());
+    const before = memory();
+    scope(() => void String(graph(x.mul(x.gt(0)))));
+    expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
+  });
+
   test('names parameters and buffers by their path in a module', () => {
     scope(() => {
       const layers = [new nn.Linear(3, 4), new nn.ReLU(), new nn.Linear(4, 2, { bias: false })];
