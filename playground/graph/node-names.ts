@@ -8,12 +8,12 @@ const LONGEST = 14;
 
 const INFIX: Readonly<Record<string, string>> = { add: '+', sub: '−', mul: '·', div: '/', matmul: '@' };
 
-/** Names each node. Two nodes never have the same name, constants excepted. */
+/** Names each node. Two nodes never have the same name, constant numbers excepted. */
 export function nodeNames(nodes: readonly GraphNode[]): string[] {
   const names = new Map<GraphNode, string>();
-  const taken = new Set(nodes.flatMap(({ label }) => label ?? []));
+  const taken = new Set(nodes.flatMap(({ label, name }) => (label === null ? [] : [name])));
   nodes.forEach((node, i) => {
-    const text = node.op === 'constant' ? constantName(node) : (node.label ?? expressionOf(node, names));
+    const text = textOf(node, names);
     const name = node.label === null && node.op !== 'constant' && (text.length > LONGEST || taken.has(text)) ? `#${i + 1}` : text;
     taken.add(name);
     names.set(node, name);
@@ -21,9 +21,11 @@ export function nodeNames(nodes: readonly GraphNode[]): string[] {
   return nodes.map((node) => names.get(node)!);
 }
 
-/** A constant number is named by its value, another one by its label. */
-function constantName({ name, label }: GraphNode): string {
-  return label ?? (name.startsWith('#') ? 'constant' : name.replace('-', '−'));
+/** The label, with a number where several nodes have it; a constant number's value; or an expression. */
+function textOf(node: GraphNode, names: ReadonlyMap<GraphNode, string>): string {
+  if (node.label !== null) return node.name;
+  if (node.op !== 'constant') return expressionOf(node, names);
+  return node.name.startsWith('#') ? 'constant' : node.name.replace('-', '−');
 }
 
 /** How tightly operators bind. */

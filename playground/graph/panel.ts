@@ -147,7 +147,7 @@ class GraphView implements MountedPanel {
   }
 }
 
-/** The text of a preset. An expression of one's own starts as the first preset. */
+/** The text of a preset. An expression of one's own starts with an example. */
 function textOf(name: Choice): string {
   return name === OWN ? '// your own expression\nx = 0.5\nw = -2\ny = (w * x).tanh() + x' : PRESETS[name].program;
 }

@@ -17,6 +17,8 @@ export interface Forward {
   /** The value of the last line. It requires a gradient. */
   readonly result: Tensor;
   readonly leaves: readonly Leaf[];
+  /** The line of the result, counted from 1. */
+  readonly lastLine: number;
 }
 
 /** A leaf and the line that makes it. */
@@ -44,14 +46,17 @@ export function runProgram(program: string): Forward {
     value = evaluate([statement], environment);
     const { name, line } = statement;
     if (name === null || usesNames(statement.expression)) {
-      if (value instanceof Tensor) checkSize(value, line);
+      if (value instanceof Tensor) {
+        checkSize(value, line);
+        value.label ??= name;
+      }
       continue;
     }
     const made = toTensor(value, line);
     value = made;
     if (made === null) continue;
     made.label = name;
-    if (!isDetached(statement)) {
+    if (!isDetached(statement) && made.dtype !== 'bool') {
       made.requiresGrad_();
       leaves.push({ name, tensor: made, line, isLiteral: isLiteral(statement.expression) });
     }
@@ -60,16 +65,16 @@ export function runProgram(program: string): Forward {
   const last = statements.at(-1)!;
   if (!(value instanceof Tensor)) throw new ExpressionError(last.line, 'expected the last line to give a tensor, such as y = x * x');
   if (!value.requiresGrad) throw new ExpressionError(last.line, 'the last line uses no leaf, so there is nothing to differentiate');
-  return { result: value, leaves };
+  return { result: value, leaves, lastLine: last.line };
 }
 
-/** Returns a number, a list or a tensor as a float64 tensor; what is no float, such as a condition, stays. Null for other values. */
+/** Returns a number, a list or a tensor of numbers as a float64 tensor; a condition stays. Null for other values. */
 function toTensor(value: Value, line: number): Tensor | null {
   if (typeof value !== 'number' && !Array.isArray(value) && !(value instanceof Tensor)) return null;
   try {
     const made = value instanceof Tensor ? value : tensor(value as number[], { dtype: 'float64' });
     checkSize(made, line);
-    return made.to('float64');
+    return made.dtype === 'bool' ? made : made.to('float64');
   } catch (error) {
     if (error instanceof ChainruleError) throw new ExpressionError(line, error.message);
     throw error;

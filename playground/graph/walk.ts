@@ -2,10 +2,10 @@
  * Two walks over the graph of a program as lists of steps with snapshots: the engine's own, newest node first, and a naive one,
  * depth first. Everything here is plain data, which a page shows and tests compare.
  */
-import { type BackwardStep, type GraphNode, type Tensor, backwardSteps, graph, ones, scope, tensor } from 'chainrule';
+import { type BackwardStep, ChainruleError, type GraphNode, type Tensor, backwardSteps, graph, ones, scope, tensor } from 'chainrule';
 import { ExpressionError } from '../expression/parse.ts';
 import { nodeNames } from './node-names.ts';
-import { runProgram } from './program.ts';
+import { type Forward, runProgram } from './program.ts';
 
 /** Elements in row-major order. */
 export type Values = readonly number[];
@@ -104,37 +104,47 @@ const MAX_NODES = 120;
  * Throws: ExpressionError with the line
  */
 export function buildModel(program: string): GraphModel {
-  return scope(() => {
-    const { result, leaves } = runProgram(program);
-    const listed = graph(result).retainGrad().nodes;
-    if (listed.length > MAX_NODES) {
-      throw new ExpressionError(program.split('\n').length, `expected at most ${MAX_NODES} nodes, got ${listed.length}`);
-    }
-    const root = listed.length - 1;
-    const known: Known = { listed, numbers: new Map(listed.map((n, i) => [n, i])), byName: new Map(listed.map((n, i) => [n.name, i])) };
-    const values = listed.map((n) => (n.value === null ? [] : valuesOf(n.value)));
-    const seed = ones(result.shape, { dtype: 'float64' });
-    // The naive walk comes first, as the engine's consumes the graph.
-    const depthFirst = depthFirstWalk(known, root, valuesOf(seed));
-    const newestFirst = engineWalk(known, root, result, seed);
-    const { counts } = newestFirst.states.at(-1)!;
-    const names = nodeNames(listed);
-    const nodes = listed.map((n, i): NodeView => {
-      const { op, shape, inputs, grad } = n;
-      return {
-        name: names[i]!,
-        op,
-        kind: kindOf(op),
-        shape,
-        value: values[i]!,
-        inputs: inputs.map((input) => known.numbers.get(input)!),
-        uses: counts[i]!,
-        grad: grad === null ? null : valuesOf(grad),
-      };
-    });
-    const leafViews = leaves.map(({ name, line, isLiteral }) => ({ node: known.byName.get(name) ?? -1, name, line, isLiteral }));
-    return { nodes, leaves: leafViews.filter(({ node }) => node >= 0), root, newestFirst, depthFirst };
+  try {
+    return scope(() => modelOf(runProgram(program)));
+  } catch (error) {
+    if (error instanceof ExpressionError || !(error instanceof ChainruleError)) throw error;
+    // What only backward refuses belongs to no line but the last.
+    throw new ExpressionError(program.trimEnd().split('\n').length, error.message);
+  }
+}
+
+function modelOf({ result, leaves, lastLine }: Forward): GraphModel {
+  const listed = graph(result).retainGrad().nodes;
+  if (listed.length > MAX_NODES) throw new ExpressionError(lastLine, `expected at most ${MAX_NODES} nodes, got ${listed.length}`);
+  const root = listed.length - 1;
+  const known: Known = { listed, numbers: new Map(listed.map((n, i) => [n, i])), byName: new Map(listed.map((n, i) => [n.name, i])) };
+  const values = listed.map((n) => (n.value === null ? [] : valuesOf(n.value)));
+  const seed = ones(result.shape, { dtype: result.dtype });
+  // The naive walk comes first, as the engine's consumes the graph.
+  const depthFirst = depthFirstWalk(known, root, valuesOf(seed));
+  const newestFirst = engineWalk(known, root, result, seed);
+  const { counts } = newestFirst.states.at(-1)!;
+  const names = nodeNames(listed);
+  const nodes = listed.map((n, i): NodeView => {
+    const { op, shape, inputs, grad } = n;
+    return {
+      name: names[i]!,
+      op,
+      kind: kindOf(op),
+      shape,
+      value: values[i]!,
+      inputs: inputs.map((input) => known.numbers.get(input)!),
+      uses: counts[i]!,
+      grad: grad === null ? null : valuesOf(grad),
+    };
   });
+  const leafViews = leaves.map(({ name, tensor: t, line, isLiteral }) => ({
+    node: listed.findIndex((n) => n.value === t),
+    name,
+    line,
+    isLiteral,
+  }));
+  return { nodes, leaves: leafViews.filter(({ node }) => node >= 0), root, newestFirst, depthFirst };
 }
 
 /** The nodes of the graph and their numbers. */

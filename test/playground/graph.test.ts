@@ -2,7 +2,7 @@ import { type Tensor, graph, ones, scope, tensor } from 'chainrule';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { type Environment, evaluate } from '../../playground/expression/evaluate.ts';
-import { parse } from '../../playground/expression/parse.ts';
+import { ExpressionError, parse } from '../../playground/expression/parse.ts';
 import { gridOf } from '../../playground/graph/format.ts';
 import { PRESETS } from '../../playground/graph/presets.ts';
 import { runProgram, withValues } from '../../playground/graph/program.ts';
@@ -244,6 +244,62 @@ describe('a program', () => {
     ["x = 'text'\ny = x", 'line 2: '],
   ])('%j is refused with its line', (program, message) => {
     expect(() => buildModel(program)).toThrow(message);
+  });
+
+  test('may use a name again, and name conditions', () => {
+    const { nodes, leaves } = buildModel('x = [3, -3]\nm = tensor([2, 0]) > 1\nx = x * 2\ny = x * m + x * (x > 0)');
+    expect(nodes.map((n) => n.name)).toEqual(['x#1', '2', 'x#2', 'constant', 'x#2 · constant', 'constant', '#7', 'y']);
+    expect(nodes.filter((n) => n.name === 'constant').map((n) => n.value)).toEqual([
+      [1, 0],
+      [1, 0],
+    ]);
+    expect(leaves).toMatchObject([{ node: 0, name: 'x', line: 1 }]);
+  });
+
+  test('that only backward refuses names the last line', () => {
+    expect(buildModel("x = [1, 2]\ny = x.to('float32')").newestFirst.steps.length).toBe(2);
+    expect(() => buildModel('x = [1, 2]\ny = x.to("int32")')).toThrow('line 2: the last line uses no leaf');
+  });
+
+  test('never fails but with a line', () => {
+    const words = [
+      'x',
+      'y',
+      '1',
+      '0',
+      '-1',
+      '[',
+      ']',
+      '(',
+      ')',
+      ' + ',
+      ' * ',
+      ' ** ',
+      ' = ',
+      '.',
+      ',',
+      '\n',
+      'sum',
+      'matmul',
+      'softmax',
+      'sum()',
+      "'float32'",
+    ];
+    const program = fc.array(
+      fc.constantFrom(...words, 'relu(x)', 'zeros([2, 0])', 'randn([2])', '.to(', '.split(1)', '{ keepdim: true }'),
+      { maxLength: 14 },
+    );
+    fc.assert(
+      fc.property(program, (parts) => {
+        try {
+          buildModel(`x = [1, 2]\n${parts.join('')}`);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ExpressionError);
+          expect((error as Error).message).toMatch(/^line \d+: ./);
+        }
+      }),
+      { seed: 5, numRuns: 400 },
+    );
   });
 
   test('has its numbers replaced', () => {
