@@ -277,6 +277,7 @@ describe('the vector–Jacobian product of a node', () => {
         .maximum(0.1)
         .sum();
       const nodes = new Map(graph(y).nodes.map((n) => [n.name, n]));
+      const edges = [...nodes.values()].flatMap((n) => n.inputs.filter((i) => i.op !== 'constant')).length;
       let compared = 0;
       for (const step of backwardSteps(y, { retainGraph: true })) {
         const node = nodes.get(step.name)!;
@@ -287,7 +288,8 @@ describe('the vector–Jacobian product of a node', () => {
         expect(grads.filter((_, i) => node.inputs[i]!.op === 'constant').every((g) => g === null)).toBe(true);
         compared += passed.length;
       }
-      expect(compared).toBe(7);
+      expect(compared).toBe(edges);
+      expect(edges).toBeGreaterThan(6);
     });
   });
 
