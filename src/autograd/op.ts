@@ -259,12 +259,18 @@ function attach(op: AnyOp, args: readonly unknown[], inputs: readonly (Node | nu
   }
   // Before the node exists, because it may throw.
   const saved = op.save?.(inputs.map(isNode), args, outputs);
-  const node = new Node(op, inputs, y, args);
+  const node = hasConstant(args, inputs) ? new Node(op, inputs, y, args) : new Node(op, inputs, y);
   node.record();
   y.attach(node);
   const all = op.definition === undefined ? saved : { ...saved, ...argumentsByPosition(args) };
   if (all !== undefined) node.save(all, isTensor);
   instrumentation?.recorded(node);
+}
+
+/** Returns whether an argument is a tensor that requires no gradient. */
+function hasConstant(args: readonly unknown[], inputs: readonly (Node | null)[]): boolean {
+  for (let i = 0; i < args.length; i++) if (inputs[i] === null && args[i] instanceof Tensor) return true;
+  return false;
 }
 
 /** Returns the arguments of a fused op's definition as values to save. */

@@ -49,7 +49,7 @@ export class Node {
   readonly op: RecordedOp | null;
   /** The nodes of the op's arguments, by position; null where no gradient is required. */
   inputs: readonly (Node | null)[];
-  /** The op's arguments, for instruments that name the constants among them. Their memory is not retained. */
+  /** The op's arguments if constants are among them, which instruments name; otherwise empty. Their memory is not retained. */
   args: readonly unknown[];
   /** The values that the op saved for backward. */
   saved: Readonly<Record<string, unknown>> | null = null;

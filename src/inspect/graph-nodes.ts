@@ -64,7 +64,7 @@ export function listNodes(t: Tensor, paths: ReadonlyMap<Tensor, string>): Listin
   };
   if (t.node === null) constant(t, null);
   for (const node of t.node === null ? [] : nodesBehind(t.node)) {
-    const positions = [...node.args.keys()].filter((i) => isTensor(node.args[i]));
+    const positions = [...node.inputs.keys()].filter((i) => node.inputs[i] !== null || isTensor(node.args[i]));
     const inputs = positions.map((i) => {
       const input = node.inputs[i];
       return input == null ? constant(node.args[i] as Tensor, node) : of.get(input)!;
