@@ -67,7 +67,15 @@ async function panelStyles() {
   const entries = await readdir(join(root, 'playground'), { withFileTypes: true });
   const names = entries.filter((e) => e.isDirectory()).map((e) => e.name);
   const styled = names.filter((name) => existsSync(join(root, `playground/${name}/style.css`))).sort();
-  return Promise.all(styled.map(async (name) => `@scope (#panel-${name}) {\n${await read(`playground/${name}/style.css`)}\n}`));
+  return Promise.all(styled.map(scopedStyle));
+}
+
+async function scopedStyle(name) {
+  const path = `playground/${name}/style.css`;
+  const style = await read(path);
+  // Inside a scope a selector reaches only what is in it, so the name of the scope itself matches nothing.
+  if (style.includes('#panel-')) throw new Error(`${path}: the sheet holds for #panel-${name} only; write :scope in its place`);
+  return `@scope (#panel-${name}) {\n${style}\n}`;
 }
 
 /** Returns the page's Content-Security-Policy: its own script and style, WebAssembly, workers from its own script, and no network. */
