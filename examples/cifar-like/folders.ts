@@ -15,6 +15,7 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { FileError } from 'chainrule';
 import { RunError, withFile } from './errors.ts';
 import { LOCK } from './lock.ts';
 
@@ -86,4 +87,18 @@ export function readText(path: string, remedy: string): string {
       closeSync(file);
     }
   });
+}
+
+/**
+ * Runs a function of the library that replaces a file.
+ *
+ * Throws: RunError that ends with `remedy` if the file cannot be written, as on a full disk
+ */
+export function replacingFile(remedy: string, replace: () => void): void {
+  try {
+    replace();
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    throw new RunError(`${error.message}; ${remedy}`, { cause: error });
+  }
 }

@@ -11,7 +11,7 @@ import type { Stateful, Tensor } from 'chainrule';
 import { loadCheckpoint, saveCheckpoint, saveSafetensors, writeFileAtomic } from 'chainrule/io';
 import { type Extra, type Saved, savedIn } from './checkpoint.ts';
 import { RunError, systemProblem, withFile } from './errors.ts';
-import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries } from './folders.ts';
+import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries, replacingFile } from './folders.ts';
 import { FolderLock } from './lock.ts';
 import { LineFile } from './line-file.ts';
 import { type Metric, readMetrics } from './metrics.ts';
@@ -42,6 +42,7 @@ export class RunFolder {
   readonly #metrics: LineFile;
   readonly #lock: FolderLock;
   #isClosed = false;
+  #hasCheckpoint = false;
   #hasProgress = false;
 
   private constructor(dir: string, { settings, dataDigest }: Config, lock: FolderLock) {
@@ -49,7 +50,7 @@ export class RunFolder {
     this.settings = settings;
     this.dataDigest = dataDigest;
     this.#lock = lock;
-    this.#metrics = new LineFile(join(dir, METRICS), `put that right and go on with ${resumeCommand(dir)}`);
+    this.#metrics = new LineFile(join(dir, METRICS), goOn(dir));
   }
 
   /** Throws: RunError if `dir` exists and is not an empty folder */
@@ -179,7 +180,8 @@ export class RunFolder {
   save(states: Readonly<Record<string, Stateful>>, extra: Extra): void {
     // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
     this.#metrics.sync();
-    saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: this.#metrics.bytes });
+    this.#write(() => saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: this.#metrics.bytes }));
+    this.#hasCheckpoint = true;
     this.#hasProgress = extra.phase > 0 || extra.step > 0;
   }
 
@@ -206,6 +208,7 @@ export class RunFolder {
         `${this.#metrics.path}: expected at least ${saved.metricsBytes} bytes, which the checkpoint counts on, got ${bytes}; put the file back`,
       );
     }
+    this.#hasCheckpoint = true;
     this.#hasProgress = saved.phase > 0 || saved.progress.step > 0;
     return saved;
   }
@@ -222,13 +225,24 @@ export class RunFolder {
   }
 
   saveWeights(name: string, weights: Readonly<Record<string, Tensor>>): void {
-    saveSafetensors(this.path(`${name}.safetensors`), weights);
+    this.#write(() => saveSafetensors(this.path(`${name}.safetensors`), weights));
   }
 
   /** Writes the report and returns its path. */
   writeReport(text: string): string {
-    writeFileAtomic(this.path(REPORT), new TextEncoder().encode(text));
+    this.#write(() => writeFileAtomic(this.path(REPORT), new TextEncoder().encode(text)));
     return this.path(REPORT);
+  }
+
+  /**
+   * Replaces a file of the run.
+   *
+   * Throws: RunError that says what is left and how to go on if the file cannot be written, as on a full disk
+   */
+  #write(replace: () => void): void {
+    // The library writes a new file beside the old one, so an error leaves the old one as it was.
+    const left = this.#hasCheckpoint ? 'the last checkpoint is whole' : 'there is no checkpoint yet';
+    replacingFile(`${left}; ${goOn(this.dir)}`, replace);
   }
 
   /** Closes the files and releases the lock. Has no effect the second time. */
@@ -243,6 +257,11 @@ export class RunFolder {
 /** Returns the command that continues the run in `dir`. */
 export function resumeCommand(dir: string): string {
   return `npm start -- --resume ${shellWord(dir)}`;
+}
+
+/** What to do after an error that leaves the run as it was at its last checkpoint. */
+function goOn(dir: string): string {
+  return `put that right and go on with ${resumeCommand(dir)}`;
 }
 
 /** Returns whether the path exists, a link without a target included. Throws if a folder above it cannot be searched. */

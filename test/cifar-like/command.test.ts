@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import fs, { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -90,6 +90,56 @@ describe.skipIf(onReference)('an output that cannot be written', () => {
         'repeat the command to train the cells that are missing\n',
     });
     expect(readdirSync(dir)).toEqual(['results.jsonl']);
+  });
+});
+
+describe.skipIf(onReference)('a disk that is full', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** Makes the library's writes fail from its file numbered `first` on. The commands' own files are written by other calls. */
+  function fullFrom(first: number): void {
+    const [open, write] = [fs.openSync, fs.writeFileSync];
+    let files = 0;
+    vi.spyOn(fs, 'openSync').mockImplementation((path, ...rest) => {
+      if (String(path).endsWith('.tmp')) files++;
+      return open(path, ...rest);
+    });
+    vi.spyOn(fs, 'writeFileSync').mockImplementation((file, ...rest) => {
+      if (typeof file === 'number' && files >= first)
+        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
+      return write(file, ...rest);
+    });
+  }
+
+  // A run of one epoch writes a checkpoint at its start and at the end of the epoch, the weights, a checkpoint, and the report.
+  test.each([
+    ['the first checkpoint', 1, 'checkpoint.safetensors', 'there is no checkpoint yet'],
+    ['a checkpoint', 2, 'checkpoint.safetensors', 'the last checkpoint is whole'],
+    ['the weights', 3, 'se.safetensors', 'the last checkpoint is whole'],
+    ['the last checkpoint', 4, 'checkpoint.safetensors', 'the last checkpoint is whole'],
+    ['the report', 5, 'report.html', 'the last checkpoint is whole'],
+  ])('at %s: one line that says what is left and how to go on', async (what, first, file, left) => {
+    const dir = join(folder, `full at ${what}`);
+    fullFrom(first);
+    const { code, stderr } = await run('--out', dir, '--se', ...LONG.slice(0, -1), '1');
+    const how = `put that right and go on with npm start -- --resume '${dir}'`;
+    expect([code, stderr]).toEqual([1, `error: writeFileAtomic: cannot write ${dir}/${file} (ENOSPC); ${left}; ${how}\n`]);
+    vi.restoreAllMocks();
+    const resumed = await run('--resume', dir);
+    expect([resumed.code, resumed.stderr]).toEqual([0, '']);
+    expect(readdirSync(dir).sort()).toEqual(['checkpoint.safetensors', 'config.json', 'metrics.jsonl', 'report.html', 'se.safetensors']);
+  });
+
+  test('at the table of an ablation', async () => {
+    const dir = join(folder, 'ablation-full');
+    fullFrom(1);
+    const { code, stderr } = await ablation('--out', dir, ...ABLATION.slice(0, -1), '1');
+    expect([code, stderr]).toEqual([
+      1,
+      `error: writeFileAtomic: cannot write ${dir}/ablation.md (ENOSPC); finished cells are kept in ${dir}; put that right, and ` +
+        'repeat the command to train the cells that are missing\n',
+    ]);
+    expect(readFileSync(join(dir, 'results.jsonl'), 'utf8').split('\n')).toHaveLength(2);
   });
 });
 

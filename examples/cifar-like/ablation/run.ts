@@ -7,6 +7,7 @@ import { writeFileAtomic } from 'chainrule/io';
 import { chooseData, digestOf } from '../data.ts';
 import { clock } from '../display.ts';
 import { report, RunError } from '../errors.ts';
+import { replacingFile } from '../folders.ts';
 import { NotFinite } from '../loop.ts';
 import { measure } from '../measure.ts';
 import { makeModel, type Net, titleOf } from '../model.ts';
@@ -15,6 +16,8 @@ import { printable } from '../text.ts';
 import { helpText, type Plan, planOf, type Variant } from './plan.ts';
 import { type Outcome, Results, settingsOf } from './results.ts';
 import { chart, markdownTable } from './show.ts';
+
+const GO_ON = 'repeat the command to train the cells that are missing';
 
 /**
  * Trains the unfinished cells of the plan, and writes table and chart after each. Returns the exit code: 0 finished, 1 cannot
@@ -39,14 +42,13 @@ async function run(plan: Plan): Promise<number> {
   const { settings } = plan.variants[0]!;
   const results = new Results(plan.dir, digestOf(chooseData(settings), settings));
   const stop = new StopRequest(() => results.close());
-  const goOn = 'repeat the command to train the cells that are missing';
   try {
     const isFinished = await runMissing(plan, results, stop);
     if (isFinished) print(`\n${markdownTable(results.rows(plan), plan)}\n\n${write(plan, results).map(printable).join('\n')}`);
-    else if (stop.outputProblem === null) print(`Stopped. Finished cells are kept; ${goOn}`);
+    else if (stop.outputProblem === null) print(`Stopped. Finished cells are kept; ${GO_ON}`);
     await outputSettled();
     if (stop.outputProblem === null) return isFinished ? 0 : stop.code;
-    throw new RunError(`standard output: cannot write (${stop.outputProblem}); finished cells are kept in ${plan.dir}, ${goOn}`);
+    throw new RunError(`standard output: cannot write (${stop.outputProblem}); finished cells are kept in ${plan.dir}, ${GO_ON}`);
   } finally {
     results.close();
     stop.dispose();
@@ -110,6 +112,8 @@ function counted(n: number, unit: string): string {
 
 function writeText({ dir }: Plan, name: string, text: string): string {
   const path = join(dir, name);
-  writeFileAtomic(path, new TextEncoder().encode(text));
+  replacingFile(`finished cells are kept in ${dir}; put that right, and ${GO_ON}`, () =>
+    writeFileAtomic(path, new TextEncoder().encode(text)),
+  );
   return path;
 }
