@@ -7,6 +7,9 @@ import { BROWSERS, bundle, Pages } from './support/browsers.ts';
 /** Allows the page's own files and WebAssembly, but no worker from a Blob. */
 const NO_BLOBS = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'self'";
 
+/** Allows the page's own files, and no WebAssembly. */
+const NO_WASM = "default-src 'self'; script-src 'self' 'unsafe-inline'";
+
 describe.each(BROWSERS)('$name', (browser) => {
   describe.skipIf(browser.path === undefined)('where it is installed', () => {
     let pages: Pages;
@@ -35,6 +38,12 @@ describe.each(BROWSERS)('$name', (browser) => {
     test('uses one thread without isolation', async () => {
       const seen = await pages.visit(browser, { worker: true, isolated: false });
       expect(seen).toEqual({ threads: 1, same: true, helped: 0, warnings: 0 });
+    });
+
+    test.each([true, false])('says which directive is missing where the policy forbids WebAssembly (in a worker: %s)', async (worker) => {
+      expect(await pages.visit(browser, { worker, isolated: true, policy: NO_WASM })).toEqual({
+        error: "chainrule: this page may not compile WebAssembly: its Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src",
+      });
     });
 
     test.runIf(browser.canShare)('uses one thread where the policy forbids workers from a Blob, and says so once', async () => {

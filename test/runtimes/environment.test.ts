@@ -76,3 +76,25 @@ test('no other file of src reads the environment', () => {
     join('platform', 'node.ts'),
   ]);
 });
+
+describe('a platform without what the kernels need says so at import', () => {
+  const none = 'chainrule: there is no WebAssembly: Node has none with --jitless, nor has Safari in Lockdown Mode';
+  const refuses = (valid: boolean): object => ({
+    Memory: WebAssembly.Memory,
+    Module: function refused() {
+      throw new WebAssembly.CompileError('refused');
+    },
+    validate: () => valid,
+  });
+
+  test.each([
+    ['no WebAssembly', undefined, none],
+    ['no SIMD', refuses(false), /^chainrule: this platform has no WebAssembly SIMD, which Chrome and Edge have from 91 on/],
+    ['a policy that forbids it', refuses(true), /must allow 'wasm-unsafe-eval' in script-src$/],
+  ])('%s', async (_, substitute, message) => {
+    vi.resetModules();
+    vi.stubGlobal('WebAssembly', substitute);
+    await expect(import('../../src/index.ts')).rejects.toThrow(message);
+    await expect(import('../../src/index.ts')).rejects.toMatchObject({ name: 'ChainruleError' });
+  });
+});

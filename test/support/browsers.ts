@@ -64,10 +64,10 @@ const PAGE = `<!doctype html><script type="module">
     const worker = new Worker('./worker.js', { type: 'module' });
     worker.onmessage = (e) => send(e.data);
     worker.onerror = (e) => send({ error: e.message });
-  } else send(await (await import('./bundle.js')).run());
+  } else send(await import('./bundle.js').then(({ run }) => run()).catch((e) => ({ error: e.message })));
 </script>`;
 
-const WORKER = "import { run } from './bundle.js'; postMessage(await run());";
+const WORKER = "postMessage(await import('./bundle.js').then(({ run }) => run()).catch((e) => ({ error: e.message })));";
 
 /** Bundles a file of test/ for browsers and other runtimes; returns the code of an ECMAScript module. */
 export async function bundle(file: string): Promise<string> {
@@ -80,7 +80,7 @@ export async function bundle(file: string): Promise<string> {
   return ((made as Rollup.RollupOutput[])[0]!.output[0] as Rollup.OutputChunk).code;
 }
 
-/** Serves one program, whose export `run` returns a promise of what it has to report. */
+/** Serves one program, whose export `run` returns a promise of what it has to report. An error is reported as `{ error: message }`. */
 export class Pages {
   readonly #server: Server;
   #headers: Readonly<Record<string, string>> = {};

@@ -1,6 +1,7 @@
 /**
  * The WebAssembly memory that holds all tensors, and typed views of it.
  */
+import { ChainruleError } from '../../core/errors.ts';
 import { ITEM_SIZE, newArray, type DType, type ElementArray } from '../../core/dtype.ts';
 
 /** Bytes of a WebAssembly page. */
@@ -47,6 +48,8 @@ export interface WasmMemory {
 }
 
 function makeMemory(): { memory: WasmMemory; maximum: number } {
+  if (typeof WebAssembly === 'undefined')
+    throw new ChainruleError('chainrule: there is no WebAssembly: Node has none with --jitless, nor has Safari in Lockdown Mode');
   let refusal: unknown;
   for (const maximum of MAXIMA) {
     try {

@@ -1,6 +1,7 @@
 /**
  * Compiles and instantiates the WebAssembly kernels, and finds them by name.
  */
+import { ChainruleError } from '../../core/errors.ts';
 import { argumentClasses, kernelsByClass } from './arguments.generated.ts';
 import { KERNELS_HEX } from './binary.generated.ts';
 import { bytesOfHex } from './hex.ts';
@@ -43,8 +44,20 @@ for (const [name, kernels] of Object.entries(kernelsByClass)) {
 /** The compiled kernels in use. */
 export let kernelModule: CompiledKernels;
 let kernelsByName: Readonly<Record<string, KernelEntry>>;
-useKernels(new WebAssembly.Module(kernelBytes()));
+useKernels(compileKernels(kernelBytes()));
 setHeapBase((kernelOf('heapBase').run as unknown as () => number)());
+
+/** Throws: ChainruleError that says what is missing where the platform cannot compile the kernels, or may not */
+function compileKernels(bytes: Uint8Array<ArrayBuffer>): CompiledKernels {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (cause) {
+    const problem = WebAssembly.validate(bytes)
+      ? "this page may not compile WebAssembly: its Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src"
+      : 'this platform has no WebAssembly SIMD, which Chrome and Edge have from 91 on, Firefox from 89, Safari from 16.4, Node from 16.4';
+    throw new ChainruleError(`chainrule: ${problem}`, { cause });
+  }
+}
 
 /** Replaces the kernels in use by those of another compilation of the same binary. */
 export function useKernels(module: CompiledKernels): void {
