@@ -127,7 +127,7 @@ describe('arguments that are no tensor, no dim or no module', () => {
     [() => F.maxPool2d!(image), 'maxPool2d: kernel must be a whole number ≥ 1 or a pair of them, got undefined'],
     [() => new layers.Conv2d!(3, 4), 'Conv2d: kernel must be a whole number ≥ 1 or a pair of them, got undefined'],
     [() => F.adaptiveAvgPool2d!(image), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got undefined'],
-    [() => F.adaptiveAvgPool2d!(image, '2'), 'adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got "2"'],
+    [() => F.adaptiveAvgPool2d!(image, '2'), "adaptiveAvgPool2d: size must be a whole number ≥ 0 or a pair of them, got '2'"],
     [() => c.einsum!('ij,j->i', x, [1, 2, 3]), 'einsum: operand 1 must be a tensor, got an array'],
     [() => (nn as unknown as Functions).buffer!(3), 'buffer: data must be a tensor, got a number'],
     [() => new layers.Parameter!(null), 'Parameter: data must be a tensor, got null'],
@@ -171,7 +171,7 @@ describe('values outside their range', () => {
       chainrule.scope(() =>
         refuses(
           () => F[op]!(image, ...rest, { eps, ...(op === 'batchNorm' && { training: true }) }),
-          `${op}: eps must be a number ≥ 0, got ${eps}`,
+          `${op}: eps must be a number ≥ 0, got ${typeof eps === 'string' ? `'${eps}'` : eps}`,
         ),
       );
   });
@@ -182,7 +182,10 @@ describe('values outside their range', () => {
     const schedule = new optimizers.LambdaLR(sgd, { lrLambda });
     schedule.step();
     const before = [schedule.stateDict(), sgd.paramGroups.map((g) => g.lr)];
-    refuses(() => schedule.step(), `LambdaLR: lrLambda(2) must be a number that is finite, got ${bad}`);
+    refuses(
+      () => schedule.step(),
+      `LambdaLR: lrLambda(2) must be a number that is finite, got ${typeof bad === 'string' ? `'${bad}'` : bad}`,
+    );
     expect([schedule.stateDict(), sgd.paramGroups.map((g) => g.lr)]).toEqual(before);
   });
 });

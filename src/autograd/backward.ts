@@ -5,6 +5,7 @@
  * All checks come before the first step. The gradients of leaves are committed together after the last step, so that a walk that
  * stops early leaves every `.grad` unchanged.
  */
+import { isInstance } from '../core/describe.ts';
 import {
   AnomalyError,
   ArgumentError,
@@ -14,7 +15,9 @@ import {
   ReleasedError,
   ShapeError,
   WorkerError,
+  isArray,
   prependMessage,
+  shown,
 } from '../core/errors.ts';
 import { checkOptions, isPlainObject } from '../core/options.ts';
 import { formatShape, isDense, sameShape } from '../core/shape.ts';
@@ -129,15 +132,18 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): Tensor | null | (Tensor | null)[] {
-  const found = gradients([outputs].flat(), [inputs].flat(), options);
+  const found = gradients(listOf(outputs), listOf(inputs), options);
   return isTensor(inputs) ? found[0]! : found;
 }
+
+/** Returns an array as it is, and any other value as an array of one. */
+const listOf = <T>(value: T | readonly T[]): readonly T[] => (isArray(value) ? value : [value]);
 
 /** The same for arrays. If `stopAtInputs`, no gradient flows from an input to the tensors that it was computed from. */
 export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options: GradOptions, stopAtInputs = false): (Tensor | null)[] {
   const mode = modes('grad', options, ['gradOutputs', 'allowUnused']);
   const { gradOutputs = null, allowUnused = false } = options;
-  const given = [gradOutputs].flat();
+  const given = listOf(gradOutputs);
   const wanted = new Set<Node>();
   xs.forEach((x, i) => {
     checkTensors('grad', { [`input ${i}`]: x });
@@ -480,7 +486,8 @@ function ownGrads(
 const named = new WeakSet<Error>();
 
 function inBackwardOf(op: string, e: unknown): unknown {
-  if (!(e instanceof Error)) return new AutogradError(`backward of ${op}: ${String(e)} was thrown`, { cause: e });
+  if (!isInstance(e, Error))
+    return new AutogradError(`backward of ${op}: ${typeof e === 'string' ? e : shown(e)} was thrown`, { cause: e });
   const isOfEngine = e instanceof OutOfMemoryError || e instanceof WorkerError || e instanceof AnomalyError;
   if (isOfEngine || named.has(e) || e.message.startsWith(`backward of ${op}`)) return e;
   named.add(e);

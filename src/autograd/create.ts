@@ -3,7 +3,7 @@
  */
 import { brandedKind } from '../core/copies.ts';
 import { checkDType, fits, isFloat, promote, type DType } from '../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkNumber, checkOptions } from '../core/options.ts';
 import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
@@ -96,10 +96,9 @@ function flattenData(data: TensorData): Flat {
       return;
     }
     const row = dtypeOfArray(v) ?? null;
-    if (row === null && !Array.isArray(v))
-      throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${dataKind(v)}`);
-    const list = v as readonly TensorData[];
     const depth = here.length;
+    checkList(v, row);
+    const list = v as readonly TensorData[];
     here.push(list.length);
     if (shape !== null && shape[depth] !== list.length) {
       throw new ShapeError(
@@ -114,6 +113,11 @@ function flattenData(data: TensorData): Flat {
   };
   visit(data, null);
   return { values, shape: shape ?? [0], dtype: dtype ?? 'float32' };
+}
+
+/** Throws unless `v` is a typed array, of which `row` is the dtype, or an array. */
+function checkList(v: unknown, row: DType | null): void {
+  if (row === null && !isArray(v)) throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${dataKind(v)}`);
 }
 
 /** Returns the dtype of data with elements of both; null stands for no elements. */
@@ -195,7 +199,9 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   const from = end === undefined ? 0 : start;
   const to = end === undefined ? start : end;
   if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0) {
-    throw new ArgumentError(`arange: expected finite numbers and a step ≠ 0, got start ${from}, end ${to}, step ${step}`);
+    throw new ArgumentError(
+      `arange: expected finite numbers and a step ≠ 0, got start ${shown(from)}, end ${shown(to)}, step ${shown(step)}`,
+    );
   }
   const range = to - from;
   const n = Math.ceil(Number.isFinite(range) ? range / step : to / step - from / step);

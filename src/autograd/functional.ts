@@ -6,8 +6,9 @@
  * on has derivative zero. Without `createGraph` only the results survive the call.
  */
 import { foreignKind } from '../core/copies.ts';
-import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
-import { checkFunction, withDefaults } from '../core/options.ts';
+import { isReadable } from '../core/describe.ts';
+import { ArgumentError, ShapeError, isArray, kindOf } from '../core/errors.ts';
+import { checkFunction, isPlainObject, withDefaults } from '../core/options.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import { grad } from './backward.ts';
 import { full, zerosLike } from './create.ts';
@@ -153,8 +154,7 @@ function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inpu
   const call = (): Tensor => {
     // The arguments have the structure of the inputs, from which the function's type was derived.
     const y = (fn as (...args: unknown[]) => unknown)(...(Array.isArray(inputs) ? xs : [like(xs)]));
-    if (!isTensor(y))
-      throw new ArgumentError(`${name}: the function must return a tensor, got ${foreignKind(y) ?? (y === null ? 'null' : typeof y)}`);
+    if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, got ${kindOf(y)}`);
     return y;
   };
   const scalar = (): Tensor => {
@@ -167,7 +167,7 @@ function pointOf<I extends FunctionInputs>(name: string, fn: FunctionOf<I>, inpu
 
 function tensorsOf(name: string, inputs: FunctionInputs): readonly Tensor[] {
   const isOne = isTensor(inputs) || foreignKind(inputs) !== null || Object(inputs) !== inputs;
-  const found = isOne ? [inputs] : Object.values(inputs);
+  const found: readonly unknown[] = isOne || !isReadable(inputs) ? [inputs] : Object.values(inputs);
   const other = found.find((x) => !isTensor(x));
   if (found.length > 0 && found.every(isTensor)) return found;
   const foreign = foreignKind(other);
@@ -210,8 +210,8 @@ function tangents(name: string, inputs: FunctionInputs, v: FunctionInputs): read
 /** Describes a structure for messages; equal structures have equal descriptions. */
 function structureOf(inputs: FunctionInputs): string {
   if (isTensor(inputs)) return 'a tensor';
-  if (Array.isArray(inputs)) return `an array of ${inputs.length}`;
-  return typeof inputs === 'object' && inputs !== null ? `a record of ${Object.keys(inputs).sort().join(', ')}` : kindOf(inputs);
+  if (isArray(inputs)) return `an array of ${inputs.length}`;
+  return isPlainObject(inputs) ? `a record of ${Object.keys(inputs).sort().join(', ')}` : kindOf(inputs);
 }
 
 // — derivatives —

@@ -158,7 +158,7 @@ function checkArguments(op: AnyOp, args: readonly unknown[]): void {
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
     if (a instanceof Tensor) a.checkReadable();
-    else if (typeof a === 'object' && a !== null && !Array.isArray(a) && foreignKind(a) !== null) checkTensor(op.name, `argument ${i}`, a);
+    else if (typeof a === 'object' && foreignKind(a) !== null) checkTensor(op.name, `argument ${i}`, a);
   }
 }
 

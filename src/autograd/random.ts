@@ -5,7 +5,7 @@
  */
 import { brand } from '../core/copies.ts';
 import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
-import { ArgumentError, DTypeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, DTypeError, kindOf, shown } from '../core/errors.ts';
 import { Random, seedKey, STREAMS } from '../core/random.ts';
 import { isPlainObject, refuseOptions, withDefaults } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
@@ -88,7 +88,7 @@ export class Generator implements Stateful {
     if (!isPlainObject(state)) throw new ArgumentError(`generator: expected a state of stateDict(), got ${kindOf(state)}`);
     seedKey(state.seed);
     if (!Number.isSafeInteger(state.draws) || state.draws < 0 || state.draws > STREAMS) {
-      throw new ArgumentError(`generator: draws must be a whole number from 0 to 2^32, got ${state.draws}`);
+      throw new ArgumentError(`generator: draws must be a whole number from 0 to 2^32, got ${shown(state.draws)}`);
     }
     this.#beforeChange();
     this.#seed = state.seed;
@@ -191,8 +191,10 @@ export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
 /** Returns whole numbers in [low, high), int32; −2³¹ ≤ low < high ≤ 2³¹. */
 export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor {
   const { generator } = withDefaults('randint', options, { generator: defaultGenerator });
-  if (!fits(low, 'int32') || !fits(high - 1, 'int32') || low >= high) {
-    throw new ArgumentError(`randint: expected whole numbers low < high from ${-(2 ** 31)} to ${2 ** 31}, got ${low} and ${high}`);
+  if (!fits(low, 'int32') || typeof high !== 'number' || !fits(high - 1, 'int32') || low >= high) {
+    throw new ArgumentError(
+      `randint: expected whole numbers low < high from ${-(2 ** 31)} to ${2 ** 31}, got ${shown(low)} and ${shown(high)}`,
+    );
   }
   const random = drawRandom(generator);
   const values = Int32Array.from({ length: sizeOf(shape, 'randint') }, () => low + random.integer(high - low));
@@ -212,6 +214,6 @@ function drawRandom(generator: Generator): Random {
 
 function readOptions(op: string, options: RandomOptions): Required<RandomOptions> {
   const read = withDefaults(op, options, { dtype: 'float32', requiresGrad: false, generator: defaultGenerator });
-  if (!isFloat(read.dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${String(read.dtype)}`);
+  if (!isFloat(read.dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${shown(read.dtype)}`);
   return read;
 }

@@ -1,7 +1,8 @@
 /**
  * The public functions for scopes and scoped loops, and the memory report.
  */
-import { ArgumentError, ScopeError, kindOf } from '../core/errors.ts';
+import { isIterable } from '../core/describe.ts';
+import { ArgumentError, ScopeError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
 import { tensorCount } from './gc-fallback.ts';
@@ -85,7 +86,7 @@ export interface Unscoped<T> {
 }
 
 function plain<T>(name: string, source: Iterable<T>): Iterable<T> {
-  if (typeof (source as Partial<Iterable<T>> | null | undefined)?.[Symbol.iterator] !== 'function')
+  if (!isIterable(source))
     throw new ArgumentError(
       `${name}: expected ${name === 'scoped' ? 'a whole number ≥ 0 or an iterable' : 'two iterables'}, got ${kindOf(source)}`,
     );
@@ -105,7 +106,7 @@ export function scoped<T>(source: Iterable<T> | number): ScopedLoop<T | number> 
   refuseOptions('scoped', arguments[1]);
   if (typeof source === 'number') {
     if (!Number.isSafeInteger(source) || source < 0)
-      throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${source}`);
+      throw new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${shown(source)}`);
     return scopedIterator(count(source));
   }
   return scopedIterator(plain('scoped', source));

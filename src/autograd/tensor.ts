@@ -5,7 +5,7 @@
  */
 import { brand, foreignKind } from '../core/copies.ts';
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf, shown } from '../core/errors.ts';
 import { checkBoolean } from '../core/options.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
@@ -115,7 +115,7 @@ export class Tensor implements View {
   sizes(n: 3): [number, number, number];
   sizes(n: 4): [number, number, number, number];
   sizes(n: number): number[] {
-    if (this.ndim !== n) throw new ShapeError(`sizes: expected ${n} dims, got shape ${formatShape(this.shape)}`);
+    if (this.ndim !== n) throw new ShapeError(`sizes: expected ${shown(n)} dims, got shape ${formatShape(this.shape)}`);
     return [...this.shape];
   }
 
@@ -442,8 +442,13 @@ if (typeof Symbol.dispose === 'symbol') {
   Object.defineProperty(Tensor.prototype, Symbol.dispose, { value: Tensor.prototype.dispose, configurable: true, writable: true });
 }
 
+/** Returns whether `v` is a tensor of this copy of the library. `instanceof` throws for a proxy that cannot be read. */
 export function isTensor(v: unknown): v is Tensor {
-  return v instanceof Tensor;
+  try {
+    return v instanceof Tensor;
+  } catch {
+    return false;
+  }
 }
 
 /** Throws unless all of `given`, by name, are tensors: plain JavaScript may pass anything. */
@@ -453,7 +458,7 @@ export function checkTensors(op: string, given: Readonly<Record<string, unknown>
 
 /** Throws unless `t`, the argument `name`, is a tensor of this copy of the library. */
 export function checkTensor(op: string, name: string, t: unknown): asserts t is Tensor {
-  if (t instanceof Tensor) return;
+  if (isTensor(t)) return;
   const remedy = foreignKind(t) === null ? '' : '; load chainrule once, or copy the values by tensor(t.toArray())';
   throw new ArgumentError(`${op}: ${name} must be a tensor, got ${kindOf(t)}${remedy}`);
 }

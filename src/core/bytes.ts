@@ -1,4 +1,5 @@
-import { ArgumentError, kindOf } from './errors.ts';
+import { peek } from './describe.ts';
+import { ArgumentError, isArray, kindOf } from './errors.ts';
 
 /**
  * Returns the bytes of a typed array, a Buffer or a DataView, without copying them. The value may come from another realm, where
@@ -7,15 +8,15 @@ import { ArgumentError, kindOf } from './errors.ts';
  */
 export function bytesOf(op: string, name: string, value: unknown): Uint8Array {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  const kind = Object.prototype.toString.call(value);
-  const isBuffer = kind === '[object ArrayBuffer]' || kind === '[object SharedArrayBuffer]';
-  const got = isBuffer ? `an ${kind.slice('[object '.length, -1)}; write new Uint8Array(buffer)` : `${kindOf(value)}${remedyFor(value)}`;
+  const kind = peek(value, Symbol.toStringTag);
+  const isBuffer = kind === 'ArrayBuffer' || kind === 'SharedArrayBuffer';
+  const got = isBuffer ? `an ${kind}; write new Uint8Array(buffer)` : `${kindOf(value)}${remedyFor(value)}`;
   throw new ArgumentError(`${op}: ${name} must be a Uint8Array, got ${got}`);
 }
 
 function remedyFor(value: unknown): string {
   if (typeof value === 'string') return '; encode it with new TextEncoder().encode(text)';
-  return Array.isArray(value) ? '; write Uint8Array.from(numbers)' : '';
+  return isArray(value) ? '; write Uint8Array.from(numbers)' : '';
 }
 
 /** Returns the bytes of all pieces, one after the other, in one array. */

@@ -22,7 +22,12 @@ export function brand(prototype: object, kind: string): void {
 
 function brandOf(value: unknown): Brand | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  return (value as { readonly [BRAND]?: Brand })[BRAND];
+  try {
+    return (value as { readonly [BRAND]?: Brand })[BRAND];
+  } catch {
+    // A proxy that cannot be read.
+    return undefined;
+  }
 }
 
 /** Returns whether a class of this library, in any copy, made the value. */

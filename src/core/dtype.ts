@@ -3,7 +3,8 @@
  *
  * bool < int32 < float32 < float64, as in PyTorch; bool is stored as one byte, 0 or 1.
  */
-import { DTypeError } from './errors.ts';
+import { isKeyOf } from './describe.ts';
+import { DTypeError, shown } from './errors.ts';
 
 /** The element type of a tensor. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool';
@@ -26,12 +27,13 @@ export function isFloat(dtype: DType): dtype is FloatDType {
 
 /** Returns `dtype`, or throws if it is none: plain JavaScript may pass anything. */
 export function checkDType(op: string, dtype: DType): DType {
-  if (Object.hasOwn(RANK, dtype)) return dtype;
-  throw new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got ${dtype}`);
+  if (isKeyOf(dtype, RANK)) return dtype;
+  throw new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got ${shown(dtype)}`);
 }
 
 /** Returns whether an element of `dtype` can store `value`. Floats round, so they can store any number. */
 export function fits(value: number, dtype: DType): boolean {
+  if (typeof value !== 'number') return false;
   if (isFloat(dtype)) return true;
   if (dtype === 'bool') return value === 0 || value === 1;
   return value === (value | 0);
@@ -42,7 +44,7 @@ export function checkFits(op: string, value: number, dtype: DType): void {
   if (fits(value, dtype)) return;
   const article = dtype === 'bool' ? 'a' : 'an';
   const wider = fits(value, 'int32') ? 'int32' : 'float32';
-  throw new DTypeError(`${op}: ${value} does not fit ${article} ${dtype} tensor; convert the tensor with .to('${wider}') first`);
+  throw new DTypeError(`${op}: ${shown(value)} does not fit ${article} ${dtype} tensor; convert the tensor with .to('${wider}') first`);
 }
 
 /** Returns the wider of two dtypes. An operation on both computes in it. */

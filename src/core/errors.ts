@@ -3,8 +3,10 @@
  *
  * A message names the operation, both numbers, all shapes and the remedy.
  */
-import { foreignKind } from './copies.ts';
+import { isArray, kindOf } from './describe.ts';
 import { oneLine } from './text.ts';
+
+export { isArray, kindOf, shown } from './describe.ts';
 
 /** The base of every error of this library. */
 export class ChainruleError extends Error {
@@ -70,13 +72,6 @@ export function stateDictMismatch(owner: string, problem: string): StateDictErro
   return new StateDictError(`loadStateDict: the state does not fit ${owner}: ${problem}`);
 }
 
-/** Describes a value of the wrong kind for messages: `an array`, `a string`, `null`, `a tensor of another copy of chainrule`. */
-export function kindOf(value: unknown): string {
-  if (value == null) return String(value);
-  if (Array.isArray(value)) return 'an array';
-  return foreignKind(value) ?? `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
-}
-
 /** Puts `prefix` before the message of an error, also in its stack. */
 export function prependMessage(e: Error, prefix: string): void {
   const { message, stack } = e;
@@ -89,5 +84,5 @@ export function prependMessage(e: Error, prefix: string): void {
 
 /** Throws unless `value` is an array. PyTorch also takes sizes and dims as separate arguments. */
 export function checkArray(op: string, value: unknown): void {
-  if (!Array.isArray(value)) throw new ArgumentError(`${op}: expected an array, got ${kindOf(value)}; write ${op}([…])`);
+  if (!isArray(value)) throw new ArgumentError(`${op}: expected an array, got ${kindOf(value)}; write ${op}([…])`);
 }

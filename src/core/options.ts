@@ -1,5 +1,6 @@
 import { brandedKind, isBranded } from './copies.ts';
-import { ArgumentError, kindOf } from './errors.ts';
+import { isReadable, isRevoked } from './describe.ts';
+import { ArgumentError, isArray, kindOf, shown } from './errors.ts';
 
 /**
  * Throws for an unknown option, for options that are not an object, and for a value other than true and false of an option in
@@ -18,16 +19,19 @@ export function checkOptions(name: string, options: object, known: readonly stri
 
 /** Returns whether the value can name options: a plain object of any realm, or another object with properties of its own. */
 function isRecord(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || isBranded(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null || Object.keys(value).length > 0;
+  return isPlainObject(value) || (isOwnObject(value) && isReadable(value) && Object.keys(value).length > 0);
 }
 
 /** Returns whether the value is an object of options, rather than an argument. */
 export function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || isBranded(value)) return false;
+  if (!isOwnObject(value) || !isReadable(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Returns whether the value is an object that is neither an array nor made by a class of the library. */
+function isOwnObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !isArray(value) && !isBranded(value);
 }
 
 /**
@@ -58,7 +62,7 @@ export function refuseOptions(name: string, surplus: unknown): void {
 
 /** Throws unless `value` is true or false. */
 export function checkBoolean(name: string, option: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw new ArgumentError(`${name}: ${option} must be true or false, got ${quoted(value)}`);
+  if (typeof value !== 'boolean') throw new ArgumentError(`${name}: ${option} must be true or false, got ${shown(value)}`);
 }
 
 /** Throws unless `value` is of a kind that this copy of the library makes. */
@@ -69,26 +73,19 @@ function checkLike(name: string, option: string, value: unknown, kind: string): 
 
 /** Throws unless `value` is a number; NaN is one. */
 export function checkNumber(name: string, option: string, value: unknown): void {
-  if (typeof value !== 'number') throw new ArgumentError(`${name}: ${option} must be a number, got ${quoted(value)}`);
+  if (typeof value !== 'number') throw new ArgumentError(`${name}: ${option} must be a number, got ${shown(value)}`);
 }
 
 /** Throws unless `value` is a function. */
 export function checkFunction(name: string, option: string, value: unknown): void {
-  if (typeof value !== 'function')
+  if (typeof value !== 'function' || isRevoked(value))
     throw new ArgumentError(`${name}: ${option} must be a function, got ${brandedKind(value) ?? kindOf(value)}`);
-}
-
-/** Formats a wrong value: strings in quotes, objects by their kind. */
-function quoted(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
-  if (typeof value === 'number' || value === undefined) return `${value}`;
-  return kindOf(value);
 }
 
 /** Throws unless `value` is a whole number ≥ 1. */
 export function checkCount(name: string, option: string, value: unknown): void {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${String(value)}`);
+    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 1, got ${shown(value)}`);
 }
 
 /** Makes a check that throws unless `value` is a number that passes `test`. `range` describes the test in the message. */
@@ -96,7 +93,7 @@ export const checkRange =
   (range: string, test: (value: number) => boolean) =>
   (name: string, option: string, value: unknown): void => {
     if (typeof value !== 'number' || !test(value))
-      throw new ArgumentError(`${name}: ${option} must be a number ${range}, got ${String(value)}`);
+      throw new ArgumentError(`${name}: ${option} must be a number ${range}, got ${shown(value)}`);
   };
 
 /** Throws unless `value` is a number ≥ 0. */

@@ -4,7 +4,7 @@
  * A number depends only on (seed, stream, counter). The order of draws, the batch size and the number of threads cannot change
  * it. The `uniform` kernel draws the same numbers in bulk.
  */
-import { ArgumentError } from './errors.ts';
+import { ArgumentError, shown } from './errors.ts';
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
@@ -39,7 +39,8 @@ export function uniform24(a: number): number {
 
 /** Returns the two key words of a seed, which may be any safe integer ≥ 0. */
 export function seedKey(seed: number): readonly [number, number] {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`seed must be a whole number from 0 to 2^53 − 1, got ${seed}`);
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ArgumentError(`seed must be a whole number from 0 to 2^53 − 1, got ${shown(seed)}`);
   return [seed | 0, Math.floor(seed / 2 ** 32)];
 }
 

@@ -1,7 +1,7 @@
 /**
  * Shapes, strides and arithmetic on them. Strides count elements, not bytes.
  */
-import { ArgumentError, ShapeError, checkArray } from './errors.ts';
+import { ArgumentError, ShapeError, checkArray, isArray, shown } from './errors.ts';
 
 /** The sizes of a tensor's dims; `[]` is the shape of a single number. */
 export type Shape = readonly number[];
@@ -11,7 +11,7 @@ export const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /** Formats a shape as messages print it: `[2,3]`. */
 export function formatShape(shape: Shape): string {
-  return `[${shape.join(',')}]`;
+  return `[${Array.from(shape, (size) => (typeof size === 'number' ? size : shown(size))).join(',')}]`;
 }
 
 /** Formats the arguments of an operation as messages print them: `(x [2,3], w [3])`. Omits null. */
@@ -165,7 +165,7 @@ export function broadcastStrides(shape: Shape, strides: readonly number[], to: S
 export function normalizeDim(op: string, dim: number, ndim: number): number {
   const range = Math.max(ndim, 1);
   if (!Number.isInteger(dim) || dim < -range || dim >= range) {
-    throw new ShapeError(`${op}: dim ${dim} is out of range for ${ndim} dims (expected ${-range} to ${range - 1})`);
+    throw new ShapeError(`${op}: dim ${shown(dim)} is out of range for ${ndim} dims (expected ${-range} to ${range - 1})`);
   }
   return dim < 0 ? dim + range : dim;
 }
@@ -226,9 +226,9 @@ function fillUnitDims(strides: number[], to: Shape, lastUnset: number): void {
 
 /** Returns a number, a list of one number, or a pair as a pair. Throws unless each is a whole number ≥ `least`. */
 export function pair(op: string, name: string, value: number | readonly number[], least: number): readonly [number, number] {
-  const [a, b = a, ...more] = [value].flat();
+  const [a, b = a, ...more] = isArray(value) ? value : [value];
   if (more.length > 0 || !Number.isInteger(a) || !Number.isInteger(b) || a! < least || b! < least) {
-    throw new ArgumentError(`${op}: ${name} must be a whole number ≥ ${least} or a pair of them, got ${JSON.stringify(value)}`);
+    throw new ArgumentError(`${op}: ${name} must be a whole number ≥ ${least} or a pair of them, got ${shown(value)}`);
   }
   return [a!, b!];
 }

@@ -2,7 +2,7 @@
  * Reads CIFAR-10 from its binary batches.
  */
 import { bytesOf } from '../core/bytes.ts';
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { readFileIn } from '../platform/files.ts';
 import { ArrayDataset } from './dataset.ts';
@@ -67,7 +67,7 @@ function checkRecords(bytes: Uint8Array, file: string): void {
 export function loadCifar10(dir: string, options: { readonly split?: 'train' | 'test' } = {}): ArrayDataset {
   const { split } = withDefaults<{ split?: 'train' | 'test' }>('loadCifar10', options, { split: 'train' });
   if (typeof dir !== 'string') throw new ArgumentError(`loadCifar10: dir must be a folder's path, got ${kindOf(dir)}`);
-  if (split !== 'train' && split !== 'test') throw new ArgumentError(`loadCifar10: split must be 'train' or 'test', got '${split}'`);
+  if (split !== 'train' && split !== 'test') throw new ArgumentError(`loadCifar10: split must be 'train' or 'test', got ${shown(split)}`);
   const names = split === 'train' ? [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`) : ['test_batch.bin'];
   const hint = 'unpack cifar-10-binary.tar.gz and give the folder it makes, or the one around it';
   const folders = [dir, `${dir}/cifar-10-batches-bin`];

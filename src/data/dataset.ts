@@ -5,8 +5,9 @@
  */
 import type { ArrayData } from '../core/array-data.ts';
 import { brandedKind, foreignKind } from '../core/copies.ts';
+import { peek } from '../core/describe.ts';
 import { checkDType, fits, isFloat, newArray, type DType, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, refuseOptions } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
@@ -76,7 +77,7 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
     refuseOptions('ArrayDataset', arguments[3]);
     if (!['Float32Array', 'Uint8Array', 'Uint8ClampedArray'].includes(arrayName(images)))
       throw new ArgumentError(`ArrayDataset: images must be a Float32Array, or a Uint8Array of bytes, got ${itemKind(images)}`);
-    if (typeof labels !== 'object' || labels === null || foreignKind(labels) !== null || !Number.isSafeInteger(labels.length))
+    if (typeof labels !== 'object' || foreignKind(labels) !== null || !Number.isSafeInteger(peek(labels, 'length')))
       throw new ArgumentError(`ArrayDataset: labels must be an array of whole numbers, got ${itemKind(labels)}`);
     const size = sizeOf(imageShape, 'ArrayDataset');
     const expected = size * labels.length;
@@ -139,9 +140,9 @@ export function itemKind(value: unknown): string {
 
 /** Throws unless `item` has elements, a shape and a dtype: a tensor, or an ArrayData. */
 export function checkItem(op: string, what: string, item: unknown): void {
-  const { data, shape, dtype } = Object(item) as { data?: unknown; shape?: unknown; dtype?: unknown };
-  const hasData = typeof data === 'function' || ArrayBuffer.isView(data) || Array.isArray(data);
-  if (hasData && Array.isArray(shape) && typeof dtype === 'string' && foreignKind(item) === null) {
+  const [data, shape, dtype] = ['data', 'shape', 'dtype'].map((key) => peek(item, key));
+  const hasData = typeof data === 'function' || ArrayBuffer.isView(data) || isArray(data);
+  if (hasData && isArray(shape) && typeof dtype === 'string' && foreignKind(item) === null) {
     checkDType(op, dtype as DType);
     return;
   }
@@ -161,18 +162,18 @@ export function copyElements(name: string, from: ArrayLike<number>, dtype: DType
 
 /** Returns the length of a dataset. Throws ArgumentError for what is no dataset. */
 export function lengthOf(op: string, dataset: unknown): number {
-  const { length, get, getBatch } = Object(dataset) as { length?: unknown; get?: unknown; getBatch?: unknown };
-  if (typeof get !== 'function' && typeof getBatch !== 'function')
+  if (typeof peek(dataset, 'get') !== 'function' && typeof peek(dataset, 'getBatch') !== 'function')
     throw new ArgumentError(`${op}: a dataset has length, and get or getBatch; got ${itemKind(dataset)}`);
+  const { length } = dataset as { readonly length: unknown };
   if (!Number.isSafeInteger(length) || (length as number) < 0)
-    throw new ArgumentError(`${op}: dataset.length must be a whole number ≥ 0, got ${String(length)}`);
+    throw new ArgumentError(`${op}: dataset.length must be a whole number ≥ 0, got ${shown(length)}`);
   return length as number;
 }
 
 /** Returns `index` if it is a valid index of `length` samples; throws an ArgumentError that begins with `op` if not. */
 export function checkIndex(op: string, index: number, length: number): number {
   if (!Number.isInteger(index) || index < 0 || index >= length) {
-    throw new ArgumentError(`${op}: index ${index} is out of range for ${length} samples`);
+    throw new ArgumentError(`${op}: index ${shown(index)} is out of range for ${length} samples`);
   }
   return index;
 }
@@ -191,7 +192,7 @@ export function subset<T extends readonly Item[]>(
   lengthOf('subset', dataset);
   refuseOptions('subset', arguments[3]);
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
-    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${start} and end ${end}`);
+    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${shown(start)} and end ${shown(end)}`);
   }
   const length = end - start;
   const toOriginalIndex = (index: number) => start + checkIndex('subset', index, length);

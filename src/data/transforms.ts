@@ -4,7 +4,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, DTypeError, ShapeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Transform } from './dataset.ts';
@@ -25,7 +25,7 @@ export function normalize(mean: number | readonly number[], std: number | readon
   checkChannels('mean', mean);
   checkChannels('std', std);
   refuseOptions('normalize', arguments[2]);
-  const invalid = [std].flat().find((s) => !(s > 0));
+  const invalid = (isArray(std) ? std : [std]).find((s) => !(s > 0));
   if (invalid !== undefined) throw new ArgumentError(`normalize: std must be above 0, got ${invalid}`);
   return (image) => {
     const [channels, height, width, x] = checkImage('normalize', image);
@@ -42,7 +42,7 @@ export function normalize(mean: number | readonly number[], std: number | readon
 
 /** Throws unless `value` is a number, or an array of numbers. */
 function checkChannels(name: string, value: unknown): void {
-  const each: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const each = isArray(value) ? value : [value];
   for (const v of each)
     if (typeof v !== 'number')
       throw new ArgumentError(`normalize: ${name} must be a number, or an array with one for each channel, got ${kindOf(v)}`);
@@ -111,7 +111,7 @@ function copyWindow(
 export function randomHorizontalFlip(p = 0.5): Transform {
   checkNumber('randomHorizontalFlip', 'p', p);
   refuseOptions('randomHorizontalFlip', arguments[1]);
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomHorizontalFlip: p must be between 0 and 1, got ${p}`);
+  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomHorizontalFlip: p must be between 0 and 1, got ${shown(p)}`);
   return (image, random) => {
     const [channels, height, width, x] = checkImage('randomHorizontalFlip', image);
     if (random.uniform() >= p) return image;

@@ -1,6 +1,7 @@
 /**
  * Finds the operation that produced the first NaN or infinity, by checking every forward result and every gradient.
  */
+import { isRevoked } from '../core/describe.ts';
 import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { AnomalyError, ArgumentError, kindOf } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
@@ -29,7 +30,8 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
     switchTo(what);
     return;
   }
-  if (typeof what !== 'function') throw new ArgumentError(`detectAnomaly: expected true, false or a function, got ${kindOf(what)}`);
+  if (typeof what !== 'function' || isRevoked(what))
+    throw new ArgumentError(`detectAnomaly: expected true, false or a function, got ${kindOf(what)}`);
   refuseOptions('detectAnomaly', arguments[1]);
   const before = isOn();
   switchTo(true);

@@ -3,7 +3,8 @@
  */
 import { arange, checkTensors, isTensor, noGrad, tensor, type Tensor } from '../autograd/index.ts';
 import { foreignKind } from '../core/copies.ts';
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { isIterable, peek } from '../core/describe.ts';
+import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { type ObservedModule, withForwardHooks } from './summary.ts';
 
@@ -37,9 +38,10 @@ export function recordExcitations(
 ): Excitation[] {
   const { numClasses } = withDefaults('recordExcitations', options, { numClasses: null });
   if (numClasses !== null) checkCount('recordExcitations', 'numClasses', numClasses);
-  if (typeof model?.namedModules !== 'function') throw new ArgumentError(`recordExcitations: model must be a module, got ${kindOf(model)}`);
+  if (typeof peek(model, 'namedModules') !== 'function')
+    throw new ArgumentError(`recordExcitations: model must be a module, got ${kindOf(model)}`);
   if (foreignKind(model) !== null) throw new ArgumentError(`recordExcitations: model must be a module, got ${kindOf(model)}`);
-  if (typeof loader?.[Symbol.iterator] !== 'function')
+  if (!isIterable(loader))
     throw new ArgumentError(`recordExcitations: loader must be an iterable of [images, labels], got ${kindOf(loader)}`);
   const modules = model.namedModules();
   const gates = modules.flatMap(([block, module]) => (isGate(module) ? [{ block, gate: module, scales: [] as number[] }] : []));
@@ -47,8 +49,8 @@ export function recordExcitations(
   const labels: number[] = [];
   const run = (): void => {
     for (const batch of loader) {
-      if (!Array.isArray(batch)) throw new ArgumentError(`recordExcitations: the loader must give [images, labels], got ${kindOf(batch)}`);
-      const [x, y] = batch as readonly [Tensor, Tensor];
+      if (!isArray(batch)) throw new ArgumentError(`recordExcitations: the loader must give [images, labels], got ${kindOf(batch)}`);
+      const [x, y] = batch;
       checkTensors('recordExcitations', { images: x, labels: y });
       noGrad(() => void model.forward(x));
       for (const label of y.data()) labels.push(label);

@@ -7,7 +7,8 @@
 import { defaultGenerator, withGradMode } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { foreignKind } from '../core/copies.ts';
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { isIterable, isReadable, peek } from '../core/describe.ts';
+import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -176,13 +177,13 @@ function checkNames(wanted: readonly string[], saved: readonly string[], strict:
 }
 
 function checkRecord(op: string, record: Readonly<Record<string, Partial<Stateful> | null | undefined>>): void {
-  if (typeof record !== 'object' || record === null || Symbol.iterator in record) {
+  if (!isReadable(record) || isIterable(record)) {
     throw new ArgumentError(`${op}: expected a record such as { model, optimizer }, got ${kindOf(record)}`);
   }
   if (Object.hasOwn(record, GENERATOR)) throw new ArgumentError(`${op}: the name ${GENERATOR} is reserved`);
   for (const [name, object] of Object.entries(record)) {
     if (foreignKind(object) !== null) throw new ArgumentError(`${op}: ${name} is ${foreignKind(object)}`);
-    if (typeof object?.stateDict === 'function' && typeof object.loadStateDict === 'function') continue;
+    if (typeof peek(object, 'stateDict') === 'function' && typeof peek(object, 'loadStateDict') === 'function') continue;
     throw new ArgumentError(`${op}: ${name}: expected something with stateDict() and loadStateDict(), got ${typeText(object)}`);
   }
 }
@@ -213,10 +214,15 @@ function restore(
       const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
       const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
       // The error may come from another realm, and its message may have several lines, of which the first says what happened.
-      const [problem] = String(Object(error).message ?? error).split('\n');
+      const [problem] = errorText(error).split('\n');
       fail(`${name}: ${problem} (${outcome})`, error);
     }
   }
+}
+
+function errorText(error: unknown): string {
+  const message = peek(error, 'message');
+  return typeof message === 'string' ? message : shown(error);
 }
 
 /** Loads a state without recording, as it may be copied into parameters in place. */

@@ -3,7 +3,8 @@
  */
 import { checkTensors, isTensor, scope, tensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { isIterable, isReadable } from '../core/describe.ts';
+import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from './files.ts';
@@ -60,11 +61,11 @@ function contentOf(
   options: SafetensorsOptions,
 ): [entries: [string, SafetensorsEntry][], metadata: [string, string][]] {
   const { metadata } = withDefaults(op, options, { metadata: {} });
-  if (Object(metadata) !== metadata || Symbol.iterator in metadata) {
+  if (!isReadable(metadata) || isIterable(metadata)) {
     throw new ArgumentError(`${op}: metadata must be a record of texts, got ${kindOf(metadata)}`);
   }
   // An array, a Map or a number would write a file with wrong names or none.
-  if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors) {
+  if (!isReadable(tensors) || isTensor(tensors) || isIterable(tensors)) {
     throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
   }
   checkTensors(op, tensors);
@@ -89,7 +90,7 @@ function readOptions(op: string, options: LoadSafetensorsOptions): { readonly na
   checkOptions(op, options, ['names']);
   const { names } = options;
   if (names === undefined) return { names };
-  const wrong = Array.isArray(names) ? names.find((name) => typeof name !== 'string') : names;
+  const wrong = isArray(names) ? names.find((name) => typeof name !== 'string') : names;
   if (wrong !== undefined) throw new ArgumentError(`${op}: names must be an array of texts, got ${kindOf(wrong)}`);
   return { names };
 }

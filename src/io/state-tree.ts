@@ -8,6 +8,7 @@
 import { isTensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { foreignKind } from '../core/copies.ts';
+import { isReadable, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { brief } from '../core/text.ts';
 import { toTensor } from './safetensors.ts';
@@ -96,7 +97,9 @@ function throwUnsupported(path: string, value: unknown): never {
 /** Describes the type of a value for a message: `a Map`, `a string`, `null`. */
 export function typeText(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  return foreignKind(value) ?? (typeof value === 'object' ? `a ${value.constructor?.name ?? 'record'}` : `a ${typeof value}`);
+  if (typeof value !== 'object') return kindOf(value);
+  const name = peek(peek(value, 'constructor'), 'name');
+  return foreignKind(value) ?? (isReadable(value) ? `a ${typeof name === 'string' ? name : 'record'}` : kindOf(value));
 }
 
 /** Writes a text from a file for a message; names the type of another value, which may be megabytes. */

@@ -1,7 +1,7 @@
 /**
  * The choice of a convolution's algorithm. It depends on shapes alone, so that results never depend on timing.
  */
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
 
 /** The choices of setConvAlgorithm. */
@@ -27,7 +27,7 @@ let algorithm: ConvAlgorithm = 'auto';
 export function setConvAlgorithm(choice: ConvAlgorithm): void {
   refuseOptions('setConvAlgorithm', arguments[1]);
   if (choice !== 'auto' && choice !== 'direct') {
-    throw new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got ${JSON.stringify(choice)}`);
+    throw new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got ${shown(choice)}`);
   }
   algorithm = choice;
 }

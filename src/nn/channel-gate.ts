@@ -2,7 +2,8 @@
  * Channel attention: the base class, and two variants of squeeze-and-excitation, ECA and EffectiveSE.
  */
 import { checkTensor, composed, defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { isKeyOf } from '../core/describe.ts';
+import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkCount, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { chain } from './chain.ts';
@@ -20,8 +21,8 @@ const GATE_LAYERS = { sigmoid: Sigmoid, hardsigmoid: Hardsigmoid, tanh: Tanh, re
 
 /** Creates the layer of a gate. `owner` names the caller in errors. */
 export function gateLayer(owner: string, gate: Gate): Layer {
-  if (!Object.hasOwn(GATE_LAYERS, gate))
-    throw new ArgumentError(`${owner}: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got '${gate as string}'`);
+  if (!isKeyOf(gate, GATE_LAYERS))
+    throw new ArgumentError(`${owner}: gate must be 'sigmoid', 'hardsigmoid', 'tanh' or 'relu', got ${shown(gate)}`);
   return new GATE_LAYERS[gate]();
 }
 

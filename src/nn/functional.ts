@@ -5,7 +5,7 @@
  * channels, K kernel. Images may omit N.
  */
 import { arange, checkIndex, checkTensor, checkTensors, type Tensor, composed } from '../autograd/index.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
 import { sameShape, shapesOf } from '../core/shape.ts';
 
@@ -55,7 +55,7 @@ export const oneHot = composed(function oneHot(index: Tensor, numClasses?: numbe
     throw new ArgumentError('oneHot: an empty index has no largest class; give numClasses');
   const largestIndex = (): number => Array.from(index.data()).reduce((a, b) => Math.max(a, b), 0);
   const count = numClasses ?? largestIndex() + 1;
-  if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`oneHot: numClasses must be a whole number ≥ 1, got ${count}`);
+  if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`oneHot: numClasses must be a whole number ≥ 1, got ${shown(count)}`);
   checkIndex('oneHot', index, count);
   return index.unsqueeze(-1).eq(arange(count)).to('int32');
 });

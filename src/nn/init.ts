@@ -17,8 +17,9 @@ import {
   type Generator,
   type Tensor,
 } from '../autograd/index.ts';
+import { isKeyOf } from '../core/describe.ts';
 import { below, isFloat, roundDown, roundUp } from '../core/dtype.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkCount, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
@@ -250,8 +251,8 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
   checkNumber('calculateGain', 'slope', slope);
   refuseOptions('calculateGain', arguments[2]);
   if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope ** 2));
-  if (Object.hasOwn(GAINS, nonlinearity)) return GAINS[nonlinearity];
-  throw new ArgumentError(`calculateGain: unknown nonlinearity '${nonlinearity as string}'`);
+  if (isKeyOf(nonlinearity, GAINS)) return GAINS[nonlinearity];
+  throw new ArgumentError(`calculateGain: unknown nonlinearity ${shown(nonlinearity)}`);
 }
 
 /** Returns fan-in and fan-out of a weight [O,I,…]: I and O times the kernel's number of elements. */
@@ -280,7 +281,7 @@ function readKaiming(op: string, t: Tensor, options: KaimingOptions): readonly [
   const { a, mode, nonlinearity, generator } = withDefaults(op, options, KAIMING_DEFAULTS);
   readInit(op, t, { generator });
   checkNumber(op, 'a', a);
-  if (mode !== 'fanIn' && mode !== 'fanOut') throw new ArgumentError(`${op}: mode must be 'fanIn' or 'fanOut', got '${String(mode)}'`);
+  if (mode !== 'fanIn' && mode !== 'fanOut') throw new ArgumentError(`${op}: mode must be 'fanIn' or 'fanOut', got ${shown(mode)}`);
   return [calculateGain(nonlinearity, a) / Math.sqrt(calculateFan(t)[mode]), { generator }];
 }
 

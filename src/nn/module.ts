@@ -3,8 +3,9 @@
  */
 import { moduleStack, isGradEnabled, isTensor, noGrad, placeOf, scope, titleOf, type Tensor } from '../autograd/index.ts';
 import { brand } from '../core/copies.ts';
+import { isInstance } from '../core/describe.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
-import { ArgumentError, ChainruleError, DTypeError, prependMessage } from '../core/errors.ts';
+import { ArgumentError, ChainruleError, DTypeError, prependMessage, shown } from '../core/errors.ts';
 import { checkBoolean, checkFunction, refuseOptions } from '../core/options.ts';
 import type { Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -27,7 +28,7 @@ export type Layer = Module & { forward(x: Tensor): Tensor };
 /** Errors whose message already begins with the path of the module in which they occurred. */
 const errorsWithPath = new WeakSet<Error>();
 
-const isModule = (v: unknown): v is Module => v instanceof Module;
+const isModule = (v: unknown): v is Module => isInstance(v, Module);
 
 /**
  * The base of all layers and models. Extend it, define a `forward` method with any signature, and call `forward`.
@@ -68,7 +69,7 @@ export class Module implements Stateful {
       const run = (): unknown => this.#runHooks(forward, args);
       return isGradEnabled() ? run() : scope(run);
     } catch (e) {
-      if (e instanceof ChainruleError) this.#prependPath(e);
+      if (isInstance(e, ChainruleError)) this.#prependPath(e);
       throw e;
     } finally {
       moduleStack.pop();
@@ -222,7 +223,7 @@ export class Module implements Stateful {
    * Returns the module.
    */
   to(dtype: FloatDType): this {
-    if (!isFloat(dtype)) throw new DTypeError(`to: parameters can be float32 or float64, not ${String(dtype)}`);
+    if (!isFloat(dtype)) throw new DTypeError(`to: parameters can be float32 or float64, not ${shown(dtype)}`);
     const tensors = this.#collect().tensors.map(([, t]) => t);
     noGrad(() => {
       const changed = tensors.filter((t) => isFloat(t.dtype) && t.dtype !== dtype);

@@ -1,6 +1,17 @@
-import { batchNorm, checkTensor, groupNorm, isTensor, layerNorm, noGrad, ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
-import { ShapeError } from '../core/errors.ts';
-import { checkCount, checkNotNegative, withDefaults } from '../core/options.ts';
+import {
+  batchNorm,
+  checkTensor,
+  groupNorm,
+  isTensor,
+  layerNorm,
+  noGrad,
+  ones,
+  rmsNorm,
+  zeros,
+  type Tensor,
+} from '../autograd/index.ts';
+import { ShapeError, isArray } from '../core/errors.ts';
+import { checkCount, checkNotNegative, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 import { ones_, zeros_ } from './init.ts';
 import { Module } from './module.ts';
@@ -66,6 +77,7 @@ export class BatchNorm2d extends NormLayer {
 
   constructor(channels: number, options: BatchNorm2dOptions = {}) {
     const o = withDefaults('BatchNorm2d', options, BATCH_NORM_DEFAULTS);
+    if (o.momentum !== null) checkNumber('BatchNorm2d', 'momentum', o.momentum);
     super('BatchNorm2d', [channels], o.affine, o.affine, o);
     this.channels = channels;
     this.momentum = o.momentum;
@@ -112,8 +124,8 @@ export class GroupNorm extends NormLayer {
 
   constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
     const o = withDefaults('GroupNorm', options, { eps: 1e-5, affine: true, dtype: 'float32' });
-    for (const [name, n] of Object.entries({ numGroups, 'numChannels / numGroups': numChannels / numGroups }))
-      checkCount('GroupNorm', name, n);
+    for (const [name, n] of Object.entries({ numGroups, numChannels })) checkCount('GroupNorm', name, n);
+    checkCount('GroupNorm', 'numChannels / numGroups', numChannels / numGroups);
     super('GroupNorm', [numChannels], o.affine, o.affine, o);
     this.numGroups = numGroups;
   }
@@ -150,8 +162,9 @@ export class LayerNorm extends NormLayer {
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
     const o = withDefaults('LayerNorm', options, { eps: 1e-5, elementwiseAffine: true, bias: true, dtype: 'float32' });
-    super('LayerNorm', [normalizedShape].flat(), o.elementwiseAffine, o.elementwiseAffine && o.bias, o);
-    this.normalizedShape = [normalizedShape].flat();
+    const shape = isArray(normalizedShape) ? [...normalizedShape] : [normalizedShape];
+    super('LayerNorm', shape, o.elementwiseAffine, o.elementwiseAffine && o.bias, o);
+    this.normalizedShape = shape;
   }
 
   forward(x: Tensor): Tensor {
@@ -170,8 +183,9 @@ export class RMSNorm extends NormLayer<number | null> {
 
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
     const o = withDefaults('RMSNorm', options, { eps: null, elementwiseAffine: true, dtype: 'float32' });
-    super('RMSNorm', [normalizedShape].flat(), o.elementwiseAffine, false, o);
-    this.normalizedShape = [normalizedShape].flat();
+    const shape = isArray(normalizedShape) ? [...normalizedShape] : [normalizedShape];
+    super('RMSNorm', shape, o.elementwiseAffine, false, o);
+    this.normalizedShape = shape;
   }
 
   forward(x: Tensor): Tensor {

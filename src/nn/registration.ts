@@ -6,7 +6,8 @@
  */
 import type { Tensor } from '../autograd/index.ts';
 import { foreignKind } from '../core/copies.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { isInstance, isReadable } from '../core/describe.ts';
+import { ArgumentError, isArray } from '../core/errors.ts';
 import { BufferTensor, Parameter } from './parameter.ts';
 
 /** A registered value with its path from the module, such as `blocks.0`. It is stored as `holder[key]`. */
@@ -30,7 +31,7 @@ interface AdoptsState {
 export function registered<M extends object>(owner: object, isModule: (v: unknown) => v is M): Registered<M>[] {
   const found: Registered<M>[] = [];
   const seen = new Set<object>();
-  const isRegistrable = (v: unknown): v is Registered<M>['value'] => v instanceof Parameter || v instanceof BufferTensor || isModule(v);
+  const isRegistrable = (v: unknown): v is Registered<M>['value'] => isInstance(v, Parameter) || isInstance(v, BufferTensor) || isModule(v);
   const collect = (holder: Record<string, unknown>, prefix: string): void => {
     seen.add(holder);
     for (const key of Object.keys(holder)) {
@@ -41,7 +42,7 @@ export function registered<M extends object>(owner: object, isModule: (v: unknow
       if (isRegistrable(value)) {
         if (key.includes('.')) throw dottedNameError(owner, key);
         found.push({ path, value, holder, key });
-      } else if (value instanceof Map || value instanceof Set) {
+      } else if (isInstance(value, Map<unknown, unknown>) || isInstance(value, Set<unknown>)) {
         refuseCollection(owner, path, value, isRegistrable);
       } else if (isContainer(value) && !seen.has(value)) {
         collect(value, `${path}.`);
@@ -83,7 +84,8 @@ function canContainTensors(v: unknown, isModule: (v: unknown) => boolean): v is 
 }
 
 function isContainer(v: object): v is Record<string, unknown> {
-  if (Array.isArray(v)) return true;
+  if (isArray(v)) return true;
+  if (!isReadable(v)) return false;
   const prototype: unknown = Object.getPrototypeOf(v);
   return prototype === Object.prototype || prototype === null;
 }

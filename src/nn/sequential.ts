@@ -1,4 +1,5 @@
 import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
+import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import { chain } from './chain.ts';
 import { Module, type Layer } from './module.ts';
@@ -20,7 +21,7 @@ export class Sequential extends Module implements Iterable<Layer> {
   constructor(...layers: Layer[]) {
     super();
     layers.forEach((layer, i) => {
-      if (!(layer instanceof Module)) throw new ArgumentError(`Sequential: layer ${i} must be a module, got ${kindOf(layer)}`);
+      if (!isInstance(layer, Module)) throw new ArgumentError(`Sequential: layer ${i} must be a module, got ${kindOf(layer)}`);
       this[i] = layer;
     });
   }

@@ -1,12 +1,13 @@
 import { composed, defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { isInstance, isKeyOf } from '../core/describe.ts';
+import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { chain } from './chain.ts';
 import { ReLU } from './function-layers.ts';
 import { ChannelGate, gateLayer, type Gate } from './channel-gate.ts';
 import type { InitOptions } from './init.ts';
 import { Linear } from './linear-layers.ts';
-import type { Layer } from './module.ts';
+import { Module, type Layer } from './module.ts';
 import type { LayerOptions } from './parameter.ts';
 import { Sequential } from './sequential.ts';
 
@@ -67,9 +68,11 @@ export class SqueezeExcite extends ChannelGate {
     super(channels, 'squeezeExcite');
     const { reduction, hiddenChannels, squeeze, activation, gate, ...layer } = withDefaults('SqueezeExcite', options, DEFAULTS);
     checkCount('SqueezeExcite', 'reduction', reduction);
-    if (!Object.hasOwn(SQUEEZE_FUNCTIONS, squeeze))
-      throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got '${squeeze as string}'`);
+    if (!isKeyOf(squeeze, SQUEEZE_FUNCTIONS))
+      throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got ${shown(squeeze)}`);
     const lastLayer = gateLayer('SqueezeExcite', gate);
+    const middle = activation ?? new ReLU();
+    if (!isInstance(middle, Module)) throw new ArgumentError(`SqueezeExcite: activation must be a module, got ${kindOf(middle)}`);
     const hidden = hiddenChannels ?? Math.max(1, Math.floor(channels / reduction));
     checkCount('SqueezeExcite', 'hiddenChannels', hidden);
     if (hiddenChannels === null && channels < reduction)
@@ -78,7 +81,7 @@ export class SqueezeExcite extends ChannelGate {
           'a smaller reduction or hiddenChannels says how many there should be',
       );
     this.squeeze = squeeze;
-    this.fc = new Sequential(new Linear(channels, hidden, layer), activation ?? new ReLU(), new Linear(hidden, channels, layer), lastLayer);
+    this.fc = new Sequential(new Linear(channels, hidden, layer), middle, new Linear(hidden, channels, layer), lastLayer);
   }
 
   override excite(x: Tensor): Tensor {

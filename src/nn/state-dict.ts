@@ -3,9 +3,10 @@
  */
 import { copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { foreignKind } from '../core/copies.ts';
+import { peek } from '../core/describe.ts';
 import { isFloat } from '../core/dtype.ts';
-import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
-import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
+import { ArgumentError, isArray, kindOf, stateDictMismatch } from '../core/errors.ts';
+import { checkFunction, isPlainObject, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 
 /** Tensors by name. */
@@ -127,6 +128,12 @@ export function disposeStateDict(copy: object): void {
 }
 
 /** Copies a tree. What appears in it several times is copied once, as structuredClone does. */
+/** Describes an object by its class. */
+function constructorName(value: object): string {
+  const name = peek(peek(value, 'constructor'), 'name');
+  return typeof name === 'string' ? `a ${name}` : kindOf(value);
+}
+
 function copyTree(value: unknown, copies: Map<object, unknown>, tensors: Tensor[]): unknown {
   if (typeof value !== 'object' || value === null) {
     if (typeof value !== 'function') return value;
@@ -141,13 +148,11 @@ function copyTree(value: unknown, copies: Map<object, unknown>, tensors: Tensor[
   }
   // A typed array, as an ArrayData has one.
   if (ArrayBuffer.isView(value) && 'slice' in value) return (value as Float32Array).slice();
-  const prototype: unknown = Object.getPrototypeOf(value);
-  const isRecord = prototype === null || Object.getPrototypeOf(prototype) === null;
-  if (!Array.isArray(value) && !isRecord) {
-    const kind = foreignKind(value) ?? `a ${value.constructor?.name}`;
+  if (!isArray(value) && !isPlainObject(value)) {
+    const kind = foreignKind(value) ?? constructorName(value);
     throw new ArgumentError(`cloneStateDict: expected tensors, records, arrays and plain values, got ${kind}`);
   }
-  const copy: object = Array.isArray(value) ? [] : {};
+  const copy: object = isArray(value) ? [] : {};
   copies.set(value, copy);
   // Not by assignment: a tensor may be called __proto__.
   for (const [key, v] of Object.entries(value)) {

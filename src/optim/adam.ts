@@ -1,5 +1,5 @@
 import type { Tensor } from '../autograd/index.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, isArray, shown } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
 import { checkEither, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
@@ -46,8 +46,8 @@ export class Adam extends Optimizer<AdamGroup> {
     for (const option of ['lr', 'eps', 'weightDecay']) checkNotNegative(name, option, g[option]);
     for (const option of ['amsgrad', 'maximize']) checkEither(true, false)(name, option, g[option]);
     const isDecayRate = (b: unknown): boolean => typeof b === 'number' && b >= 0 && b < 1;
-    const areValid = Array.isArray(g.betas) && g.betas.length === 2 && g.betas.every(isDecayRate);
-    if (!areValid) throw new ArgumentError(`${name}: betas must be two numbers from 0 to below 1, got ${JSON.stringify(g.betas)}`);
+    const areValid = isArray(g.betas) && g.betas.length === 2 && g.betas.every(isDecayRate);
+    if (!areValid) throw new ArgumentError(`${name}: betas must be two numbers from 0 to below 1, got ${shown(g.betas)}`);
   }
 
   protected override update(ready: readonly Ready<AdamGroup>[]): void {

@@ -1,4 +1,4 @@
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, isArray, shown } from '../core/errors.ts';
 import { checkNotNegative, checkRange, withDefaults } from '../core/options.ts';
 
 export { checkNotNegative, checkRange };
@@ -16,16 +16,12 @@ export function checkRate(name: string, option: string, value: unknown): void {
 export const checkEither =
   <T>(a: T, b: T) =>
   (name: string, option: string, value: unknown): void => {
-    const quote = (v: unknown): string => {
-      if (typeof v === 'string') return `'${v}'`;
-      return Object(v) === v ? kindOf(v) : String(v);
-    };
-    if (value !== a && value !== b) throw new ArgumentError(`${name}: ${option} must be ${quote(a)} or ${quote(b)}, got ${quote(value)}`);
+    if (value !== a && value !== b) throw new ArgumentError(`${name}: ${option} must be ${shown(a)} or ${shown(b)}, got ${shown(value)}`);
   };
 
 /** Throws for an array whose length is not the number of the optimizer's groups. `things` names its elements. */
 export function checkPerGroup(name: string, option: string, value: unknown, groups: number, things: string): void {
-  if (Array.isArray(value) && value.length !== groups)
+  if (isArray(value) && value.length !== groups)
     throw new ArgumentError(`${name}: ${option} has ${value.length} ${things}, the optimizer ${groups} groups`);
 }
 

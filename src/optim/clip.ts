@@ -2,6 +2,7 @@
  * Gradient clipping, called between backward and the optimizer's step.
  */
 import { checkTensors, copyAll_, isTensor, noGrad, type Tensor } from '../autograd/index.ts';
+import { isIterable } from '../core/describe.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkNotNegative, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { kernels } from '../kernels/index.ts';
@@ -16,8 +17,8 @@ export interface ClipOptions {
 
 /** Returns the gradients of one tensor or of several. */
 function gradientsOf(op: string, params: Iterable<Tensor> | Tensor): Tensor[] {
-  const isList = !isTensor(params) && Symbol.iterator in Object(params);
-  const tensors = isList ? [...params] : [params as Tensor];
+  const isList = !isTensor(params) && isIterable(params);
+  const tensors = isList ? [...params] : [params];
   tensors.forEach((p, i) => checkTensors(op, { [`parameter ${i}`]: p }));
   return tensors.flatMap((p) => p.grad ?? []);
 }

@@ -3,6 +3,7 @@
  */
 import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
 import { foreignKind } from '../core/copies.ts';
+import { isIterable } from '../core/describe.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkFunction } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
@@ -44,7 +45,7 @@ export class EMA implements Stateful {
   constructor(params: Iterable<Tensor>, options: EMAOptions = {}) {
     const spec = { decay: [checkRange('from 0 to 1', (v) => v >= 0 && v <= 1), 0.999] } as const;
     this.decay = (readOptions('EMA', options, spec) as Required<EMAOptions>).decay;
-    const isList = !isTensor(params) && typeof (params as Partial<Iterable<Tensor>> | null | undefined)?.[Symbol.iterator] === 'function';
+    const isList = !isTensor(params) && isIterable(params);
     this.#params = isList ? [...params] : [];
     const other = this.#params.findIndex((p) => !isTensor(p));
     const foreign = foreignKind(isList ? this.#params[other] : params);

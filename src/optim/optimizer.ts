@@ -3,7 +3,8 @@
  */
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { brand, foreignKind } from '../core/copies.ts';
-import { ArgumentError, AutogradError, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
+import { isIterable, peek } from '../core/describe.ts';
+import { ArgumentError, AutogradError, isArray, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -94,20 +95,21 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     this.paramGroups.push(complete);
   }
 
-  /** Throws for invalid options of a group, and for a rate that is not a finite number. */
+  /** Throws for invalid options of a group, and for a rate that is not finite. */
   #checkOptions(group: Group): void {
     this.checkGroup(group);
     this.#checkRates(group);
   }
 
-  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite numbers. */
+  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite. */
   #checkRates(group: Group): void {
     const name = this.constructor.name;
     const isWithLr = this.paramGroups.some((g) => g.lr !== undefined);
     for (const [option, fallback] of Object.entries({ lr: isWithLr ? 0 : null, ...this.#defaults })) {
       const value = group[option];
       if (typeof fallback === 'number') checkFinite(name, option, value);
-      else if (Array.isArray(fallback)) for (const [i, v] of [value].flat().entries()) checkFinite(name, `${option}[${i}]`, v);
+      else if (Array.isArray(fallback))
+        for (const [i, v] of (isArray(value) ? value : [value]).entries()) checkFinite(name, `${option}[${i}]`, v);
     }
   }
 
@@ -329,7 +331,7 @@ function readGroups<O>(name: string, params: Params<O>): (Partial<O> & { params:
   if (given.length === 0) throw new ArgumentError(`${name}: the list of parameters is empty`);
   if (given.every(isTensor)) return [{ params: given } as Partial<O> & { params: Tensor[] }];
   for (const [i, g] of given.entries()) refuseForeign(name, `parameter ${i}`, g);
-  const isGroup = (g: Tensor | GroupSpec<O>): g is GroupSpec<O> => !isTensor(g) && isIterable(g?.params);
+  const isGroup = (g: Tensor | GroupSpec<O>): g is GroupSpec<O> => !isTensor(g) && isIterable(peek(g, 'params'));
   return given.map((g, i) => {
     const list = isGroup(g) ? [...g.params] : [];
     for (const [k, p] of list.entries()) refuseForeign(name, `parameter ${k} of group ${i}`, p);
@@ -352,8 +354,4 @@ function isAlike(own: unknown, saved: unknown): boolean {
 function refuseForeign(name: string, what: string, value: unknown): void {
   const foreign = foreignKind(value);
   if (foreign !== null) throw new ArgumentError(`${name}: ${what} must be a tensor, got ${foreign}`);
-}
-
-function isIterable(v: unknown): v is Iterable<unknown> {
-  return typeof (v as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] === 'function';
 }

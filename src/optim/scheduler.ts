@@ -3,7 +3,8 @@
  * its constructor and once per `step`. Several may act on one optimizer, each on the values that the previous one wrote.
  */
 import { brand } from '../core/copies.ts';
-import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
+import { isInstance } from '../core/describe.ts';
+import { ArgumentError, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkFinite, readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
@@ -18,7 +19,7 @@ export interface SchedulerState {
 
 /** Returns the groups of an optimizer. Throws: ArgumentError for another value */
 export function groupsOf(name: string, optimizer: Optimizer): ParamGroup[] {
-  if (!(optimizer instanceof Optimizer)) throw new ArgumentError(`${name}: expected an optimizer, got ${kindOf(optimizer)}`);
+  if (!isInstance(optimizer, Optimizer)) throw new ArgumentError(`${name}: expected an optimizer, got ${kindOf(optimizer)}`);
   return optimizer.paramGroups;
 }
 
@@ -118,11 +119,11 @@ export abstract class Scheduler implements Stateful {
     const groups = this.optimizer.paramGroups.length;
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
     if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || baseLrs?.length !== groups || lastLr?.length !== groups) {
-      const got = `got ${lastEpoch} and ${baseLrs?.length}`;
+      const got = `got ${shown(lastEpoch)} and ${shown(baseLrs?.length)}`;
       throw stateDictMismatch(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
     }
     const wrong = [...baseLrs, ...lastLr].find((lr) => !Number.isFinite(lr));
-    if (wrong !== undefined) throw stateDictMismatch(this.constructor.name, `a learning rate is ${String(wrong)}, no finite number`);
+    if (wrong !== undefined) throw stateDictMismatch(this.constructor.name, `a learning rate is ${shown(wrong)}, no finite number`);
     this.lastEpoch = lastEpoch!;
     this.baseLrs = [...baseLrs];
     this.#lastLr = [...lastLr];

@@ -2,7 +2,8 @@
  * Short schedules. All except LambdaLR compute the next learning rate from the current one, so that they chain with others.
  */
 import { foreignKind } from '../core/copies.ts';
-import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
+import { isInstance, isRevoked } from '../core/describe.ts';
+import { ArgumentError, isArray, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
 import { checkCount, checkOptions } from '../core/options.ts';
 import { checkFinite, checkPerGroup, checkRange, checkRate } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
@@ -29,7 +30,7 @@ export class StepLR extends FormulaLR<StepOptions> {
 
 /** Throws unless `value` is an array of whole numbers ≥ 1. */
 function checkMilestones(name: string, option: string, value: unknown): void {
-  if (!Array.isArray(value)) throw new ArgumentError(`${name}: ${option} must be an array of whole numbers, got ${kindOf(value)}`);
+  if (!isArray(value)) throw new ArgumentError(`${name}: ${option} must be an array of whole numbers, got ${kindOf(value)}`);
   value.forEach((m, i) => checkCount(name, `${option}[${i}]`, m));
 }
 
@@ -119,7 +120,7 @@ export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
 
 function checkFunctions(name: string, option: string, value: unknown, groups: number): void {
   checkPerGroup(name, option, value, groups, 'functions');
-  if (![value].flat().every((f) => typeof f === 'function'))
+  if (!(isArray(value) ? value : [value]).every((f) => typeof f === 'function' && !isRevoked(f)))
     throw new ArgumentError(`${name}: ${option} must be a function or an array of functions, got ${kindOf(value)}`);
 }
 
@@ -159,9 +160,9 @@ export type SequentialOptions = {
 export type SequentialState = SchedulerState & { readonly schedulers: readonly SchedulerState[] };
 
 function checkSchedulers(name: string, option: string, value: unknown): void {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [];
+  const list = isArray(value) ? value : [];
   const foreign = list.map(foreignKind).find((kind) => kind !== null);
-  if (list.length === 0 || !list.every((s) => s instanceof Scheduler))
+  if (list.length === 0 || !list.every((s) => isInstance(s, Scheduler)))
     throw new ArgumentError(
       `${name}: ${option} must be an array of schedulers that step without a metric${foreign === undefined ? '' : `, got ${foreign}`}`,
     );
@@ -176,15 +177,18 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
 
   constructor(optimizer: Optimizer, options: SequentialOptions) {
     if (options !== undefined) checkOptions('SequentialLR', options, Object.keys(SequentialLR.spec));
-    const schedulers = [options?.schedulers].flat().filter((s) => s instanceof Scheduler);
-    const milestones = [options?.milestones].flat();
+    const given: readonly unknown[] = isArray(options?.schedulers) ? options.schedulers : [];
+    const schedulers = given.filter((s) => isInstance(s, Scheduler));
+    const milestones: readonly unknown[] = isArray(options?.milestones) ? options.milestones : [];
     if (schedulers.some((s) => s.optimizer !== optimizer)) {
       throw new ArgumentError('SequentialLR: all schedulers must be of its own optimizer');
     }
     const count = schedulers.length;
-    const rises = !milestones.some((m, i) => m <= milestones[i - 1]!);
+    const rises = milestones.every((m, i) => typeof m === 'number' && !(i > 0 && m <= (milestones[i - 1] as number)));
     if (count > 0 && (milestones.length !== count - 1 || !rises)) {
-      throw new ArgumentError(`SequentialLR: milestones of ${count} schedulers must be ${count - 1} rising steps, got [${milestones}]`);
+      throw new ArgumentError(
+        `SequentialLR: milestones of ${count} schedulers must be ${count - 1} rising steps, got ${shown(milestones)}`,
+      );
     }
     super(optimizer, options);
   }

@@ -1,4 +1,4 @@
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
 import { checkEither, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
@@ -42,7 +42,7 @@ export class SGD extends Optimizer<SGDGroup> {
     for (const option of ['lr', 'momentum', 'weightDecay']) checkNotNegative('SGD', option, g[option]);
     for (const option of ['nesterov', 'maximize']) checkEither(true, false)('SGD', option, g[option]);
     if (typeof g.dampening !== 'number' || Number.isNaN(g.dampening))
-      throw new ArgumentError(`SGD: dampening must be a number, got ${String(g.dampening)}`);
+      throw new ArgumentError(`SGD: dampening must be a number, got ${shown(g.dampening)}`);
     if (g.nesterov && (g.momentum === 0 || g.dampening !== 0)) {
       throw new ArgumentError(`SGD: nesterov needs momentum > 0 and dampening 0, got momentum ${g.momentum} and dampening ${g.dampening}`);
     }

@@ -66,7 +66,7 @@ describe('valueAndGrad', () => {
       new ShapeError('valueAndGrad: the function must return a scalar, got shape [2]'),
     );
     expect(() => valueAndGrad(() => 3 as unknown as Tensor, vector([1]))).toThrow(
-      new ArgumentError('valueAndGrad: the function must return a tensor, got number'),
+      new ArgumentError('valueAndGrad: the function must return a tensor, got a number'),
     );
     const [x, slip] = [vector([1]), { createGrap: true } as object];
     const square = (t: Tensor): Tensor => t.mul(t).sum();

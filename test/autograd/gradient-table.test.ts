@@ -65,6 +65,7 @@ const WITHOUT_GRADIENT = [
   'reducedView',
   'emptyResult',
   'sumOp',
+  'expandOperand',
   'expandTo',
   'withOperands',
   'toFloat',

@@ -86,7 +86,7 @@ describe('arguments that only plain JavaScript can pass', () => {
   test('an unknown dtype is named in the error, and memory is unchanged', () => {
     const x = tensor([1, 2]);
     const dtype = 'float16' as DType;
-    const text = (op: string): DTypeError => new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got float16`);
+    const text = (op: string): DTypeError => new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got 'float16'`);
     refuses(() => tensor([1], { dtype }), text('tensor'));
     refuses(() => full([2], 1, { dtype }), text('full'));
     refuses(() => zerosLike(x, { dtype }), text('zerosLike'));

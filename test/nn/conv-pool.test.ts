@@ -78,7 +78,7 @@ describe('errors of convolutions', () => {
       'a word',
       () => F.conv2d(x, zeros([3, 4, 1, 1]), null, { padding: 'full' as 'same' }),
       ArgumentError,
-      'conv2d: padding must be a whole number ≥ 0 or a pair of them, got "full"',
+      "conv2d: padding must be a whole number ≥ 0 or a pair of them, got 'full'",
     ],
     ['no kernel', () => F.conv2d(x, zeros([3, 4, 0, 1])), ShapeError, 'conv2d: the kernel is empty (x [2,4,5,5], w [3,4,0,1])'],
     [

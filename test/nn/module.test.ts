@@ -516,7 +516,7 @@ describe('to', () => {
       expect(() => loss.backward()).toThrow(InPlaceError);
     });
     expect(memory().bytes).toBe(before.bytes);
-    expect(() => net.to('int32' as never)).toThrow('to: parameters can be float32 or float64, not int32');
+    expect(() => net.to('int32' as never)).toThrow("to: parameters can be float32 or float64, not 'int32'");
   });
 });
 

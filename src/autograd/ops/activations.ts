@@ -3,7 +3,7 @@
  * the gradient is that of the side that PyTorch takes.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { checkNumber, refuseOptions, withDefaults } from '../../core/options.ts';
 import { shapesOf } from '../../core/shape.ts';
 import type { OutputGradOp } from '../../kernels/index.ts';
@@ -134,7 +134,7 @@ export const elu = composed(function elu(x: Tensor, alpha: number = 1): Tensor {
 export const gelu = composed(function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   const { approximate } = withDefaults('gelu', options, GELU_DEFAULTS);
   if (approximate !== 'none' && approximate !== 'tanh')
-    throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got '${String(approximate)}'`);
+    throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', got ${shown(approximate)}`);
   const t = toFloat('gelu', x);
   const bend = approximate === 'none' ? erf(mul(t, Math.SQRT1_2)) : tanhBend(t);
   return mul(mul(t, 0.5), add(bend, 1));
@@ -154,7 +154,7 @@ export const softplus = composed(function softplus(x: Tensor, options: SoftplusO
   const { beta, threshold } = withDefaults('softplus', options, SOFTPLUS_DEFAULTS);
   checkNumber('softplus', 'beta', beta);
   checkNumber('softplus', 'threshold', threshold);
-  if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${beta}`);
+  if (!(Math.abs(beta) > 0)) throw new ArgumentError(`softplus: beta must not be 0, got ${shown(beta)}`);
   const t = toFloat('softplus', x);
   const scaled = mul(t, beta);
   return where(gt(scaled, threshold), t, div(logSigmoid(neg(scaled)), -beta));

@@ -43,16 +43,20 @@ const expandOp = defineOp({
 });
 
 /** Broadcasts x to `shape` as a view; −1 keeps a size.   ∂x = g summed over the broadcast dims */
-export function expand(x: Tensor, shape: Shape, op = 'expand', name = 'x'): Tensor {
+export const expand = (x: Tensor, shape: Shape): Tensor => expandOperand('expand', 'x', x, shape);
+
+/** Broadcasts the operand `name` of an operation to `shape`, as expand does. */
+export function expandOperand(op: string, name: string, x: Tensor, shape: Shape): Tensor {
   checkTensor(op, name, x);
   checkArray(op, shape);
   const lead = shape.length - x.ndim;
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
-  const fits = lead >= 0 && full.every((n, d) => n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
+  const fits =
+    lead >= 0 && full.every((n, d) => typeof n === 'number' && n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));
   if (!fits) throw new ShapeError(`${op}: ${name} ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`);
   sizeOf(full, op);
   return expandOp(x, full);
 }
 
 /** Broadcasts x to `shape` as a view.   ∂x = g summed over the broadcast dims */
-export const broadcastTo = (x: Tensor, shape: Shape): Tensor => expand(x, shape, 'broadcastTo');
+export const broadcastTo = (x: Tensor, shape: Shape): Tensor => expandOperand('broadcastTo', 'x', x, shape);

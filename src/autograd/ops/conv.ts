@@ -3,7 +3,7 @@
  * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, pair, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import type { ConvParams } from '../../kernels/index.ts';
@@ -164,7 +164,7 @@ function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: n
   if (x.ndim !== 4 || w.ndim !== 4) throw shapeError(`x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW]`);
   if (!isFloat(x.dtype) || x.dtype !== w.dtype)
     throw new DTypeError(`${op}: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
-  if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${groups}`);
+  if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${shown(groups)}`);
   const outputs = checkChannels(x, w, groups, transposed, shapeError);
   if (b !== null) checkBias(op, w, b, outputs);
   return shapeError;

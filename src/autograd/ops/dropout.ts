@@ -2,7 +2,7 @@
  * Dropout: functions that zero elements, channels or samples at random. Without training, or for p = 0, y is x.
  */
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, type Shape } from '../../core/shape.ts';
 import { noGrad } from '../scopes.ts';
@@ -25,7 +25,7 @@ export interface DropoutOptions {
 /** Throws unless 0 ≤ p ≤ 1. */
 export function checkProbability(op: string, p: number): void {
   checkNumber(op, 'p', p);
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`${op}: p must be from 0 to 1, got ${p}`);
+  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`${op}: p must be from 0 to 1, got ${shown(p)}`);
 }
 
 /** y = x ⊙ m / (1 − p), m drawn in `shape`, which broadcasts to x's. */

@@ -7,7 +7,7 @@ import { broadcastShapes } from '../../core/shape.ts';
 import type { BinaryOp, Kernels, UnaryOp } from '../../kernels/index.ts';
 import { emptyLike, type View } from '../../kernels/view.ts';
 import { defineOp, type SimpleOpSpec } from '../op.ts';
-import { Tensor, checkTensor } from '../tensor.ts';
+import { checkTensor, isTensor, type Tensor } from '../tensor.ts';
 import { expandTo, emptyResult, withOperands, type Operand } from './operands.ts';
 
 /** An operation on one tensor. */
@@ -33,7 +33,7 @@ export function unary<S extends object>(name: UnaryOp, to: (d: DType) => DType, 
 
 /** Checks the argument of an operation on one tensor, which has no options. */
 export function checkUnary(name: string, x: unknown, surplus: unknown): asserts x is Tensor {
-  if (!(x instanceof Tensor)) checkTensor(name, 'x', x);
+  if (!isTensor(x)) checkTensor(name, 'x', x);
   if (surplus !== undefined) refuseOptions(name, surplus);
 }
 
@@ -62,7 +62,7 @@ export function binary<S extends object>(name: BinaryOp, to: (d: DType) => DType
   return function (a, b) {
     if (arguments.length > 2) refuseOptions(name, arguments[2]);
     // The fast path of most calls: nothing to convert and nothing to free.
-    if (a instanceof Tensor && b instanceof Tensor && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
+    if (isTensor(a) && isTensor(b) && a.dtype === b.dtype && to(a.dtype) === a.dtype) return op(a, b);
     return withOperands(name, [a, b], to, op);
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Embedding: rows of a table by index. Letters: V rows, D numbers in each.
  */
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, ShapeError, shown } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import { composed } from '../scope-stack.ts';
@@ -19,7 +19,7 @@ export interface EmbeddingOptions {
 export function paddingRow(op: string, paddingIdx: number | null, rows: number): number | null {
   if (paddingIdx === null) return null;
   if (!Number.isInteger(paddingIdx) || paddingIdx < -rows || paddingIdx >= rows)
-    throw new ArgumentError(`${op}: paddingIdx ${paddingIdx} names none of the ${rows} rows`);
+    throw new ArgumentError(`${op}: paddingIdx ${shown(paddingIdx)} names none of the ${rows} rows`);
   return paddingIdx < 0 ? paddingIdx + rows : paddingIdx;
 }
 

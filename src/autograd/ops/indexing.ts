@@ -2,7 +2,7 @@
  * Indexing: slices, padding (their adjoint), gather and scatterAdd, triangular parts.
  */
 import { checkFits } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError, checkArray } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, checkArray, shown } from '../../core/errors.ts';
 import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
@@ -59,9 +59,9 @@ export function reversedView(v: View, dims: readonly number[]): View {
 export function slice(x: Tensor, dim: number, start = 0, end: number | null = null, step = 1): Tensor {
   const d = normalizeDim('slice', dim, x.ndim);
   if (x.ndim === 0) throw new ShapeError('slice: a 0-d tensor has no dim to slice');
-  if (!Number.isInteger(step) || step < 1) throw new ArgumentError(`slice: step must be a whole number ≥ 1, got ${step}`);
+  if (!Number.isInteger(step) || step < 1) throw new ArgumentError(`slice: step must be a whole number ≥ 1, got ${shown(step)}`);
   if (!Number.isInteger(start) || (end !== null && !Number.isInteger(end))) {
-    throw new ArgumentError(`slice: start and end must be whole numbers, got ${start} and ${end}`);
+    throw new ArgumentError(`slice: start and end must be whole numbers, got ${shown(start)} and ${shown(end)}`);
   }
   const n = x.shape[d]!;
   const clip = (i: number): number => Math.min(Math.max(i < 0 ? i + n : i, 0), n);
@@ -235,7 +235,7 @@ export const indexSelect = composed((x: Tensor, dim: number, index: Tensor): Ten
 const triangle = (name: string, keeps: Binary): ((x: Tensor, diagonal?: number) => Tensor) =>
   composed((x: Tensor, diagonal: number = 0): Tensor => {
     if (x.ndim < 2) throw new ShapeError(`${name}: x ${formatShape(x.shape)} needs at least 2 dims`);
-    if (!areWhole(-Infinity, diagonal)) throw new ArgumentError(`${name}: diagonal must be a whole number, got ${diagonal}`);
+    if (!areWhole(-Infinity, diagonal)) throw new ArgumentError(`${name}: diagonal must be a whole number, got ${shown(diagonal)}`);
     return where(keeps(sub(arange(x.size(-1)), unsqueeze(arange(x.size(-2)), 1)), diagonal), x, 0);
   });
 

@@ -9,7 +9,7 @@ import { kernels } from '../../kernels/index.ts';
 import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isOlderThanReplay } from '../grad-mode.ts';
-import { Tensor } from '../tensor.ts';
+import { isTensor, type Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './operands.ts';
 
 /** Throws unless `target` may be written now. */
@@ -31,7 +31,7 @@ function requiringGrad(target: Tensor, operand: Operand): string | null {
   if (target.requiresGrad || target.storage.gradRefs > 0) {
     return `the target ${formatShape(target.shape)}, or a tensor that shares its memory, requires a gradient`;
   }
-  if (operand instanceof Tensor && operand.requiresGrad) return `the operand ${formatShape(operand.shape)} requires a gradient`;
+  if (isTensor(operand) && operand.requiresGrad) return `the operand ${formatShape(operand.shape)} requires a gradient`;
   return null;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Resizing of images. Letters: N batch, C channels, H W image, OH OW output.
  */
-import { ArgumentError, ShapeError, checkArray } from '../../core/errors.ts';
+import { ArgumentError, ShapeError, checkArray, shown } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape, sizeOf } from '../../core/shape.ts';
 import { tensor } from '../create.ts';
@@ -19,7 +19,7 @@ import { INTERPOLATE_DEFAULTS, type InterpolateOptions } from './options.ts';
 export const interpolate = composed(function interpolate(x: Tensor, options: InterpolateOptions = {}): Tensor {
   const { size, scaleFactor, mode } = withDefaults('interpolate', options, INTERPOLATE_DEFAULTS);
   checkTensor('interpolate', 'x', x);
-  if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got '${String(mode)}'`);
+  if (mode !== 'nearest') throw new ArgumentError(`interpolate: mode must be 'nearest', got ${shown(mode)}`);
   const given = size ?? scaleFactor;
   if (given !== null && typeof given !== 'number') checkArray('interpolate', given);
   const from = x.shape.slice(2);
@@ -28,7 +28,7 @@ export const interpolate = composed(function interpolate(x: Tensor, options: Int
   if (from.length === 0 || each.length !== from.length) {
     throw new ShapeError(`interpolate: x must be [N,C,…] and ${formatShape(each)} name its dims after C (x ${formatShape(x.shape)})`);
   }
-  const to = scaleFactor === null ? each : from.map((n, d) => Math.floor(n * each[d]!));
+  const to = scaleFactor === null ? each : from.map((n, d) => (typeof each[d] === 'number' ? Math.floor(n * each[d]) : Number.NaN));
   if (x.shape.slice(1).includes(0) || !to.every((n) => Number.isInteger(n) && n >= 1)) {
     throw new ShapeError(`interpolate: every size must be a whole number ≥ 1, got ${formatShape(to)} for x ${formatShape(x.shape)}`);
   }

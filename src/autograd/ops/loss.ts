@@ -3,7 +3,7 @@
  * and the values at the edges, are as in PyTorch.
  */
 import { isFloat, promote } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { checkNumber, withDefaults } from '../../core/options.ts';
 import { formatShape, sameShape, shapesOf, sizeOf, type Shape } from '../../core/shape.ts';
 import { empty } from '../../kernels/view.ts';
@@ -12,7 +12,7 @@ import { defineOp } from '../op.ts';
 import { composed } from '../scope-stack.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
 import { logSigmoid, relu, sigmoid } from './activations.ts';
-import { expand } from './broadcasting.ts';
+import { expand, expandOperand } from './broadcasting.ts';
 import { eq, logicalNot, lt, where } from './comparison.ts';
 import { toRows } from './dense-layouts.ts';
 import type { Unary } from './elementwise-builders.ts';
@@ -33,12 +33,12 @@ function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?:
   if (reduction === 'none') return loss;
   if (reduction === 'sum') return sum(loss);
   if (reduction === 'mean') return total === undefined ? mean(loss) : div(sum(loss), total);
-  throw new ArgumentError(`${op}: reduction must be 'none', 'mean' or 'sum', got '${String(reduction)}'`);
+  throw new ArgumentError(`${op}: reduction must be 'none', 'mean' or 'sum', got ${shown(reduction)}`);
 }
 
 /** loss ⊙ weight; weight broadcasts to the loss's shape. */
 const weighted = (op: string, loss: Tensor, weight: Tensor | null): Tensor =>
-  weight === null ? loss : mul(loss, expand(weight, loss.shape, op, 'weight'));
+  weight === null ? loss : mul(loss, expandOperand(op, 'weight', weight, loss.shape));
 
 // — against classes —
 
@@ -267,6 +267,6 @@ const withLogitsOp = defineOp({
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
   const dtype = [t, ...(posWeight === null ? [] : [posWeight])].reduce((d, { dtype: other }) => promote(d, other), floating(x.dtype));
-  const p = posWeight === null ? null : cast(expand(posWeight, x.shape, op, 'posWeight'), dtype);
+  const p = posWeight === null ? null : cast(expandOperand(op, 'posWeight', posWeight, x.shape), dtype);
   return weighted(op, withLogitsOp(cast(x, dtype), cast(t, dtype), p), weight);
 });

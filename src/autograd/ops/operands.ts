@@ -7,7 +7,7 @@ import { broadcastStrides, sameShape, sizeOf, type Shape } from '../../core/shap
 import { viewOf } from '../../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import { Tensor, checkTensor } from '../tensor.ts';
+import { Tensor, checkTensor, isTensor } from '../tensor.ts';
 
 /** An operand: a tensor, or a number, which never changes the other operand's dtype. */
 export type Operand = Tensor | number;
@@ -32,7 +32,7 @@ export function emptyResult(shape: Shape, dtype: DType, operands: readonly View[
 
 /** Throws ArgumentError unless `t` is a tensor or a number: plain JavaScript may pass anything. */
 export function checkOperand(name: string, t: Operand): void {
-  if (typeof t === 'number' || t instanceof Tensor) return;
+  if (typeof t === 'number' || isTensor(t)) return;
   throw new ArgumentError(`${name}: expected a tensor or a number, got ${kindOf(t)}`);
 }
 

@@ -1,7 +1,7 @@
 /**
  * Options of the functions that layers call too, with their defaults: a layer checks its options when it is made.
  */
-import { ArgumentError } from '../../core/errors.ts';
+import { ArgumentError, shown } from '../../core/errors.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Size2d } from './image-batch.ts';
 
@@ -138,5 +138,5 @@ export const INTERPOLATE_DEFAULTS: Required<InterpolateOptions> = { size: null, 
 
 /** Throws unless `mode` is 'batch' or 'row'. */
 export function checkStochasticDepthMode(op: string, mode: unknown): void {
-  if (mode !== 'batch' && mode !== 'row') throw new ArgumentError(`${op}: mode must be 'batch' or 'row', got '${String(mode)}'`);
+  if (mode !== 'batch' && mode !== 'row') throw new ArgumentError(`${op}: mode must be 'batch' or 'row', got ${shown(mode)}`);
 }

@@ -1,7 +1,7 @@
 /**
  * Pooling over 2-d windows. Letters: N batch, C channels, H W image.
  */
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, ShapeError, isArray, shown } from '../../core/errors.ts';
 import { checkNumber, refuseOptions, withDefaults } from '../../core/options.ts';
 import { formatShape, pair, type Shape } from '../../core/shape.ts';
 import type { AvgPoolParams, Kernels, PoolParams } from '../../kernels/index.ts';
@@ -150,7 +150,8 @@ export function avgPool2d(x: Tensor, kernel: Size2d, options: AvgPool2dOptions =
   const o = withDefaults('avgPool2d', options, AVG_POOL_DEFAULTS);
   const divisor = o.divisorOverride;
   if (divisor !== null) checkNumber('avgPool2d', 'divisorOverride', divisor);
-  if (divisor !== null && !(Math.abs(divisor) > 0)) throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${divisor}`);
+  if (divisor !== null && !(Math.abs(divisor) > 0))
+    throw new ArgumentError(`avgPool2d: divisorOverride must not be 0, got ${shown(divisor)}`);
   return withBatchDim('avgPool2d', x, (images) => {
     const { p, shape } = poolGeometry('avgPool2d', images, kernel, { ...o, dilation: 1 });
     return [avgPoolOp(images, { ...p, countIncludePad: o.countIncludePad, divisor }, shape)];
@@ -173,8 +174,8 @@ export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
 /** Replaces nulls in `size` by the image's sizes. */
 function sizeOrImage(size: AdaptiveSize, image: readonly [number, number]): number | number[] {
   if (size === null) return [...image];
-  if (typeof size !== 'object') return size;
-  return [size].flat().map((s, d) => s ?? image[d]!);
+  if (!isArray(size)) return size;
+  return size.map((s, d) => s ?? image[d]!);
 }
 
 /** Computes the mean of every image.   x [N,C,H,W] → y [N,C,1,1] */

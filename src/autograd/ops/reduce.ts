@@ -2,7 +2,7 @@
  * Reductions over all dims or those named. `keepdim` leaves them with size 1.
  */
 import { fits, isFloat, type DType } from '../../core/dtype.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { checkNumber, checkOptions, withDefaults } from '../../core/options.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
@@ -200,7 +200,7 @@ const norm2 = defineOp({
 /** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
 export const norm = composed((x: Tensor, p: number = 2, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   requireFloat('norm', x);
-  if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${p}`);
+  if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${shown(p)}`);
   const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
   if (p === 1) return sum(abs(x), dims, options);

@@ -1,7 +1,7 @@
 /**
  * The same elements in another shape or order. Results are views where strides allow it, else copies.
  */
-import { ShapeError, checkArray } from '../../core/errors.ts';
+import { ShapeError, checkArray, isArray } from '../../core/errors.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sizeOf, viewStrides, type Shape } from '../../core/shape.ts';
 import { empty, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -125,7 +125,7 @@ export function transpose(x: Tensor, a: number, b: number): Tensor {
 
 /** Removes dims of size 1, as a view: all of them, or those named; named dims of another size stay.   ∂x = g in x's shape */
 export function squeeze(x: Tensor, dim?: number | readonly number[]): Tensor {
-  const dims = dim === undefined ? [...x.shape.keys()] : [dim].flat().map((d) => normalizeDim('squeeze', d, x.ndim));
+  const dims = dim === undefined ? [...x.shape.keys()] : (isArray(dim) ? dim : [dim]).map((d) => normalizeDim('squeeze', d, x.ndim));
   const left = x.shape.filter((n, d) => n !== 1 || !dims.includes(d));
   return reshapeOp(x, left);
 }

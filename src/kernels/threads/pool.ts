@@ -7,7 +7,7 @@
  * have not started yet claim nothing, so the calling thread does not wait for them. Between calls workers spin for SPIN microseconds,
  * then sleep.
  */
-import { ArgumentError, WorkerError } from '../../core/errors.ts';
+import { ArgumentError, WorkerError, shown } from '../../core/errors.ts';
 import { refuseOptions } from '../../core/options.ts';
 import { availableCpus } from '../../platform/cpus.ts';
 import { environment } from '../../platform/node.ts';
@@ -182,7 +182,7 @@ function fromEnvironment(): number | null {
   return checked('CHAINRULE_THREADS', /^\d+$/.test(text) ? Number(text) : NaN, `'${text}'`);
 }
 
-function checked(what: string, n: number, got = String(n)): number {
+function checked(what: string, n: number, got = shown(n)): number {
   if (Number.isInteger(n) && n >= 1 && n <= MAX_THREADS) return n;
   throw new ArgumentError(`${what}: expected a whole number from 1 to ${MAX_THREADS}, got ${got}`);
 }
