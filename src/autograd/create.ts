@@ -5,7 +5,7 @@ import { brandedKind } from '../core/copies.ts';
 import { checkDType, fits, isFloat, promote, type DType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkNumber, checkOptions } from '../core/options.ts';
-import { formatShape, sizeOf, type Shape } from '../core/shape.ts';
+import { MAX_DIMS, formatShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { empty, emptyLike } from '../kernels/view.ts';
 import { checkTensor, fromElements, untracked, type Tensor, type TensorOptions } from './tensor.ts';
@@ -97,7 +97,7 @@ function flattenData(data: TensorData): Flat {
     }
     const row = dtypeOfArray(v) ?? null;
     const depth = here.length;
-    checkList(v, row);
+    checkList(v, row, depth);
     const list = v as readonly TensorData[];
     here.push(list.length);
     if (shape !== null && shape[depth] !== list.length) {
@@ -115,9 +115,11 @@ function flattenData(data: TensorData): Flat {
   return { values, shape: shape ?? [0], dtype: dtype ?? 'float32' };
 }
 
-/** Throws unless `v` is a typed array, of which `row` is the dtype, or an array. */
-function checkList(v: unknown, row: DType | null): void {
+/** Throws unless `v` is a typed array, of which `row` is the dtype, or an array, at a depth that a tensor has dims for. */
+function checkList(v: unknown, row: DType | null, depth: number): void {
   if (row === null && !isArray(v)) throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${dataKind(v)}`);
+  // Before the recursion is too deep, as in an array that contains itself.
+  if (depth === MAX_DIMS) throw new ShapeError(`tensor: the arrays are nested deeper than ${MAX_DIMS} dims, the most that a tensor has`);
 }
 
 /** Returns the dtype of data with elements of both; null stands for no elements. */

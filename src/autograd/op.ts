@@ -5,7 +5,7 @@ import { foreignKind } from '../core/copies.ts';
 import { isFloat } from '../core/dtype.ts';
 import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
-import { formatShape } from '../core/shape.ts';
+import { checkDims, formatShape } from '../core/shape.ts';
 import { fused, kernels, type FusedKernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import type { View } from '../kernels/view.ts';
@@ -224,6 +224,7 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
 
 function wrapResult(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
   if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
+  checkDims(op.name, v.shape.length);
   const t = Tensor.fromView(v);
   // A user's forward may compute with tensors. Its handle is replaced by that of the result.
   if (isTensor(v) && !args.includes(v)) v.dispose();

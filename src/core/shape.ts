@@ -9,6 +9,14 @@ export type Shape = readonly number[];
 /** The largest number of elements of a tensor: 2³¹ − 1, so that every index fits an int32. */
 export const MAX_ELEMENTS = 2 ** 31 - 1;
 
+/** The largest number of dims of a tensor, as in PyTorch and NumPy: time and messages grow with it. */
+export const MAX_DIMS = 64;
+
+/** Throws ShapeError for more dims than a tensor can have. */
+export function checkDims(op: string, ndim: number): void {
+  if (ndim > MAX_DIMS) throw new ShapeError(`${op}: ${ndim} dims are given or would result, a tensor has at most ${MAX_DIMS}`);
+}
+
 /** Formats a shape as messages print it: `[2,3]`. */
 export function formatShape(shape: Shape): string {
   return `[${Array.from(shape, (size) => (typeof size === 'number' ? size : shown(size))).join(',')}]`;
@@ -20,9 +28,10 @@ export function shapesOf(given: Readonly<Record<string, { readonly shape: Shape 
   return `(${shapes.join(', ')})`;
 }
 
-/** Returns the number of elements of `shape`. Throws if a size is not a whole number ≥ 0 or the count is above MAX_ELEMENTS. */
+/** Returns the number of elements of `shape`. Throws if a size is not a whole number ≥ 0, for more than MAX_DIMS sizes, or if the count is above MAX_ELEMENTS. */
 export function sizeOf(shape: Shape, op = 'tensor'): number {
   checkArray(op, shape);
+  checkDims(op, shape.length);
   let n = 1;
   for (const d of shape) {
     if (!Number.isSafeInteger(d) || d < 0) {

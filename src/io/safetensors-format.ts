@@ -11,9 +11,9 @@
 import type { ArrayData } from '../core/array-data.ts';
 import { bytesOf } from '../core/bytes.ts';
 import { checkDType, type DType, newArray } from '../core/dtype.ts';
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { ArgumentError, FileError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
-import { formatShape, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
+import { formatShape, MAX_DIMS, MAX_ELEMENTS, type Shape, sizeOf } from '../core/shape.ts';
 import { brief } from '../core/text.ts';
 import { ELEMENT_TYPES, readElements } from './element-types.ts';
 import { hasLoneSurrogate, METADATA, parseHeader, type StoredEntry } from './safetensors-header.ts';
@@ -59,9 +59,6 @@ const UNSUPPORTED_BITS = new Map([
   ['F8_E5M2FNUZ', 8],
   ['C64', 64],
 ]);
-
-/** Maximum number of dims, as in PyTorch and NumPy: time and messages grow with it. */
-const MAX_DIMS = 64;
 
 /** One more than the largest count that the reference implementation can compute. */
 const COUNT_LIMIT = 2n ** 64n;
@@ -142,8 +139,8 @@ function encodeEntry(name: string, { data, shape, dtype, storeAs }: SafetensorsE
     throw new ArgumentError(`encodeSafetensors: ${brief(name, IN_MESSAGE)}: ${what}`);
   };
   checkDType('encodeSafetensors', dtype);
+  if (isArray(shape) && shape.length > MAX_DIMS) fail(`it has ${shape.length} dims, at most ${MAX_DIMS} can be read`);
   const size = sizeOf(shape, 'encodeSafetensors');
-  if (shape.length > MAX_DIMS) fail(`it has ${shape.length} dims, at most ${MAX_DIMS} can be read`);
   const [wanted, given] = [typeName(newArray(dtype, 0)), ArrayBuffer.isView(data) ? typeName(data) : kindOf(data)];
   if (given !== wanted || data.length !== size) {
     fail(`${dtype} ${formatShape(shape)} needs ${size} elements in ${wanted}, got ${data?.length} in ${given}`);

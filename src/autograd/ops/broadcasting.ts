@@ -2,7 +2,7 @@
  * Broadcasting and summation, each the adjoint of the other.
  */
 import { ShapeError, checkArray } from '../../core/errors.ts';
-import { broadcastStrides, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
+import { broadcastStrides, checkDims, formatShape, sameShape, sizeOf, type Shape } from '../../core/shape.ts';
 import type { Kernels, ReduceOp } from '../../kernels/index.ts';
 import { emptyLike, restride, type View } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
@@ -50,6 +50,7 @@ export function expandOperand(op: string, name: string, x: Tensor, shape: Shape)
   checkTensor(op, name, x);
   checkArray(op, shape);
   const lead = shape.length - x.ndim;
+  checkDims(op, shape.length);
   const full = shape.map((n, d) => (n === -1 && d >= lead ? x.shape[d - lead]! : n));
   const fits =
     lead >= 0 && full.every((n, d) => typeof n === 'number' && n >= 0 && (d < lead || x.shape[d - lead] === n || x.shape[d - lead] === 1));

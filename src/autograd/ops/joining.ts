@@ -2,9 +2,9 @@
  * Joining and splitting: cat, stack, split, chunk, unbind, repeat, roll.
  */
 import { promote } from '../../core/dtype.ts';
-import { ArgumentError, ShapeError, checkArray, kindOf } from '../../core/errors.ts';
+import { ArgumentError, ShapeError, checkArray, kindOf, shown } from '../../core/errors.ts';
 import { refuseOptions } from '../../core/options.ts';
-import { formatShape, normalizeDim, sameShape, type Shape } from '../../core/shape.ts';
+import { checkDims, formatShape, normalizeDim, sameShape, type Shape } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp, type Grads } from '../op.ts';
@@ -94,8 +94,10 @@ export const repeat = composed((x: Tensor, counts: Shape): Tensor => {
     throw new ArgumentError(`repeat: counts must be whole numbers ≥ 0, one a dim of x ${formatShape(x.shape)}, got ${formatShape(counts)}`);
   }
   const shape = counts.map((_, d) => x.shape[d - lead] ?? 1);
-  const once = shape.flatMap((n) => [1, n]);
-  const often = shape.flatMap((n, d) => [counts[d]!, n]);
+  // A dim that is repeated becomes two, of which the first is broadcast.
+  const once = shape.flatMap((n, d) => (counts[d] === 1 ? [n] : [1, n]));
+  const often = shape.flatMap((n, d) => (counts[d] === 1 ? [n] : [counts[d]!, n]));
+  checkDims('repeat', once.length);
   const result = shape.map((n, d) => n * counts[d]!);
   return apartFrom(x, reshape(expand(reshape(x, once), often), result));
 });
@@ -104,7 +106,7 @@ export const repeat = composed((x: Tensor, counts: Shape): Tensor => {
 export const split = composed((x: Tensor, size: Dims, dim: number = 0): Tensor[] => {
   const d = dimOf('split', x, dim);
   const n = x.shape[d]!;
-  if (typeof size === 'number' && !areWhole(1, size)) throw new ArgumentError(`split: size must be a whole number ≥ 1, got ${size}`);
+  if (typeof size === 'number' && !areWhole(1, size)) throw new ArgumentError(`split: size must be a whole number ≥ 1, got ${shown(size)}`);
   const equal = (s: number): number[] => Array.from({ length: Math.ceil(n / s) || 1 }, (_, i) => Math.min(s, n - i * s));
   const sizes = typeof size === 'number' ? equal(size) : dimList('split', size);
   if (!areWhole(0, ...sizes) || sizes.reduce((a, b) => a + b, 0) !== n) {
@@ -121,7 +123,7 @@ export const split = composed((x: Tensor, size: Dims, dim: number = 0): Tensor[]
 /** Splits x along `dim` into at most `chunks` views of equal size; the last may be smaller.   ∂x = their g concatenated */
 export function chunk(x: Tensor, chunks: number, dim = 0): Tensor[] {
   const n = x.shape[dimOf('chunk', x, dim)]!;
-  if (!areWhole(1, chunks)) throw new ArgumentError(`chunk: chunks must be a whole number ≥ 1, got ${chunks}`);
+  if (!areWhole(1, chunks)) throw new ArgumentError(`chunk: chunks must be a whole number ≥ 1, got ${shown(chunks)}`);
   return split(x, n === 0 ? new Array<number>(chunks).fill(0) : Math.ceil(n / chunks), dim);
 }
 
