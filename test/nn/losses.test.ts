@@ -1,6 +1,6 @@
 /** Losses and embeddings: PyTorch's values and gradients to 1e-10, exact errors, and the modules of each. */
 import { readFileSync } from 'node:fs';
-import { ArgumentError, DTypeError, ShapeError, grad, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import { ArgumentError, DTypeError, ShapeError, full, grad, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
@@ -216,6 +216,44 @@ describe('errors', () => {
   test.each(cases)('%s', (_, run, type, message) => refuses(() => scope(run), type, message));
 });
 
+describe('weights have the dtype of x, as parameters of layers have', () => {
+  const [single, double] = (['float32', 'float64'] as const).map((dtype) => (k: number) => full([k], 0.5, { dtype })) as [
+    (k: number) => Tensor,
+    (k: number) => Tensor,
+  ];
+  const int = (k: number): Tensor => full([k], 1, { dtype: 'int32' });
+  const classes = (): Tensor => zeros([], { dtype: 'int32' });
+  const losses: readonly (readonly [op: string, option: string, f: (x: Tensor, w: Tensor) => Tensor])[] = [
+    ['crossEntropy', 'weight', (x, weight) => F.crossEntropy(x, classes(), { weight })],
+    ['crossEntropy', 'weight', (x, weight) => F.crossEntropy(x, x.softmax(0), { weight })],
+    ['nllLoss', 'weight', (x, weight) => F.nllLoss(x, classes(), { weight })],
+    ['binaryCrossEntropy', 'weight', (x, weight) => F.binaryCrossEntropy(x, x, { weight })],
+    ['binaryCrossEntropyWithLogits', 'weight', (x, weight) => F.binaryCrossEntropyWithLogits(x, x, { weight })],
+    ['binaryCrossEntropyWithLogits', 'posWeight', (x, posWeight) => F.binaryCrossEntropyWithLogits(x, x, { posWeight })],
+  ];
+
+  test.each(losses)('%s: %s', (op, option, f) => {
+    scope(() => {
+      const message = (x: string, w: string): DTypeError =>
+        new DTypeError(`${op}: x is ${x}, ${option} ${w}; ${option} must be ${x}, convert it with .to()`);
+      expect(() => f(single(3), double(3))).toThrow(message('float32', 'float64'));
+      expect(() => f(double(3), single(3))).toThrow(message('float64', 'float32'));
+      expect(() => f(single(3), int(3))).toThrow(message('float32', 'int32'));
+      expect([f(single(3), single(3)).dtype, f(double(3), double(3)).dtype]).toEqual(['float32', 'float64']);
+    });
+  });
+
+  test('int32 logits are computed in float32', () => {
+    scope(() => {
+      const f = (weight: Tensor): Tensor => F.binaryCrossEntropyWithLogits(int(2), int(2), { weight });
+      expect(f(single(2)).dtype).toBe('float32');
+      expect(() => f(double(2))).toThrow(
+        new DTypeError('binaryCrossEntropyWithLogits: x is int32, weight float64; weight must be float32, convert it with .to()'),
+      );
+    });
+  });
+});
+
 describe('the functions', () => {
   test('float32 returns float32, and targets of another dtype are converted', () => {
     scope(() => {
@@ -232,7 +270,7 @@ describe('the functions', () => {
     scope(() => {
       const [x, t] = [randn([5, 3], { dtype: 'float64' }), tensor([0, 2, 1, 1, 2], { dtype: 'int32' })];
       const plain = F.crossEntropy(x, t).data();
-      expectClose(F.crossEntropy(x, t, { weight: ones([3]) }), plain);
+      expectClose(F.crossEntropy(x, t, { weight: ones([3], { dtype: 'float64' }) }), plain);
       expectClose(F.crossEntropy(x, F.oneHot(t, 3).to('float64')), plain);
       expectClose(F.nllLoss(x.logSoftmax(1), t), plain);
       // Ignored samples have no effect.
@@ -245,7 +283,7 @@ describe('the functions', () => {
 
 describe('modules', () => {
   const [x, int] = [wave([4, 3]), tensor([0, 2, -1, 1], { dtype: 'int32' })];
-  const [weight, posWeight] = [tensor([1, 2, 3]), tensor([2, 2, 1])];
+  const [weight, posWeight] = [tensor([1, 2, 3], { dtype: 'float64' }), tensor([2, 2, 1], { dtype: 'float64' })];
   const t = wave([4, 3], { k: 2 }).sigmoid();
   const cases: [string, nn.Criterion<object>, () => Tensor, Tensor, Tensor][] = [
     [

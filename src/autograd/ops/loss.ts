@@ -10,7 +10,7 @@ import { empty } from '../../kernels/view.ts';
 import { scope } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import { composed } from '../scope-stack.ts';
-import { checkTensors, type Tensor } from '../tensor.ts';
+import { checkTensor, checkTensors, type Tensor } from '../tensor.ts';
 import { logSigmoid, relu, sigmoid } from './activations.ts';
 import { expand, expandOperand } from './broadcasting.ts';
 import { eq, logicalNot, lt, where } from './comparison.ts';
@@ -40,6 +40,13 @@ function applyReduction(op: string, loss: Tensor, reduction?: Reduction, total?:
 const weighted = (op: string, loss: Tensor, weight: Tensor | null): Tensor =>
   weight === null ? loss : mul(loss, expandOperand(op, 'weight', weight, loss.shape));
 
+/** Throws unless a weight has x's dtype, as the parameters of layers must: promotion would change that of the loss. */
+function checkWeight(op: string, name: string, weight: unknown, x: Tensor): void {
+  checkTensor(op, name, weight);
+  if (weight.dtype !== floating(x.dtype))
+    throw new DTypeError(`${op}: x is ${x.dtype}, ${name} ${weight.dtype}; ${name} must be ${floating(x.dtype)}, convert it with .to()`);
+}
+
 // — against classes —
 
 /** Returns x's shape without the dim of the classes: dim 1, or the only one. */
@@ -47,10 +54,11 @@ const samplesOf = (x: Tensor): Shape => x.shape.toSpliced(x.ndim === 1 ? 0 : 1, 
 
 /** Checks x and weight; returns x as rows of classes [M,K]. */
 function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
-  checkTensors(op, { x, ...(weight !== null && { weight }) });
+  checkTensor(op, 'x', x);
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: x must be float32 or float64, got ${x.dtype}`);
   if (x.ndim === 0) throw new ShapeError(`${op}: x must be [K], [N,K] or [N,K,…]: N samples, K classes, got []`);
   const k = x.size(x.ndim === 1 ? 0 : 1);
+  if (weight !== null) checkWeight(op, 'weight', weight, x);
   if (weight !== null && !sameShape(weight.shape, [k]))
     throw new ShapeError(`${op}: x has ${k} classes, weight must be [${k}] ${shapesOf({ x, weight })}`);
   return x.ndim === 2 ? x : reshape(movedim(x, x.ndim === 1 ? 0 : 1, -1), [sizeOf(samplesOf(x)), k]);
@@ -168,6 +176,9 @@ function perElement<O extends LossOptions>(op: string, defaults: Required<O>, lo
     const read = withDefaults(op, options, defaults);
     checkTensors(op, { x, target });
     if (needsFloat) requireFloat(op, x);
+    for (const [name, weight] of Object.entries(read)) {
+      if (name.toLowerCase().endsWith('weight') && weight !== null) checkWeight(op, name, weight, x);
+    }
     if (!sameShape(x.shape, target.shape))
       throw new ShapeError(`${op}: x ${formatShape(x.shape)} and target ${formatShape(target.shape)} must have the same shape`);
     if (isFloat(x.dtype) || isFloat(target.dtype)) return applyReduction(op, loss(x, target, read), read.reduction);
@@ -266,7 +277,7 @@ const withLogitsOp = defineOp({
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
-  const dtype = [t, ...(posWeight === null ? [] : [posWeight])].reduce((d, { dtype: other }) => promote(d, other), floating(x.dtype));
+  const dtype = promote(floating(x.dtype), t.dtype);
   const p = posWeight === null ? null : cast(expandOperand(op, 'posWeight', posWeight, x.shape), dtype);
   return weighted(op, withLogitsOp(cast(x, dtype), cast(t, dtype), p), weight);
 });
