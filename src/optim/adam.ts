@@ -1,7 +1,8 @@
 import type { Tensor } from '../autograd/index.ts';
+import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError, isArray, shown } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
-import { checkEither, checkNotNegative } from './check.ts';
+import { checkEither, checkFiniteIn, checkNotNegative, roundedTo } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of Adam and AdamW, for all parameters or for a group. */
@@ -50,6 +51,15 @@ export class Adam extends Optimizer<AdamGroup> {
     if (!areValid) throw new ArgumentError(`${name}: betas must be two numbers from 0 to below 1, got ${shown(g.betas)}`);
   }
 
+  protected override checkDerived({ lr, betas, eps }: AdamGroup, dtype: FloatDType): void {
+    const name = this.constructor.name;
+    // The first step has the largest factor.
+    checkFiniteIn(dtype, name, 'lr / (1 − betas[0])', lr / (1 - betas[0]));
+    // Where all gradients so far are 0, the step would be 0 / 0. An eps of 0 is the user's own choice.
+    if (eps !== 0 && roundedTo(dtype, eps) === 0)
+      throw new ArgumentError(`${name}: eps ${eps} rounds to 0 in ${dtype}, the dtype of a parameter; give a larger one`);
+  }
+
   protected override update(ready: readonly Ready<AdamGroup>[]): void {
     const entries = ready.map(({ group, param, grad }) => {
       const state = (name: string): Tensor => this.stateOf(param, name).tensor;
@@ -81,5 +91,10 @@ export class AdamW extends Adam {
 
   constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {
     super(params, options, 0.01);
+  }
+
+  protected override checkDerived(group: AdamGroup, dtype: FloatDType): void {
+    super.checkDerived(group, dtype);
+    checkFiniteIn(dtype, this.constructor.name, 'lr · weightDecay', group.lr * group.weightDecay);
   }
 }

@@ -1,3 +1,5 @@
+import type { Tensor } from '../autograd/index.ts';
+import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError, isArray, shown } from '../core/errors.ts';
 import { checkNotNegative, checkRange, withDefaults } from '../core/options.ts';
 
@@ -5,6 +7,21 @@ export { checkNotNegative, checkRange };
 
 /** Throws unless `value` is a finite number. */
 export const checkFinite = checkRange('that is finite', Number.isFinite);
+
+/** Returns the narrowest dtype of the parameters: a kernel rounds the rates to it. */
+export function narrowest(params: readonly Tensor[]): FloatDType {
+  return params.some((p) => p.dtype === 'float32') ? 'float32' : 'float64';
+}
+
+/** Returns a rate as a kernel computes with it. */
+export const roundedTo = (dtype: FloatDType, rate: number): number => (dtype === 'float32' ? Math.fround(rate) : rate);
+
+/** Throws unless `value` is a number that is finite, also when it is rounded to the parameters' dtype. */
+export function checkFiniteIn(dtype: FloatDType, name: string, option: string, value: unknown): void {
+  checkFinite(name, option, value);
+  if (Number.isFinite(roundedTo(dtype, value as number))) return;
+  throw new ArgumentError(`${name}: ${option} must be finite in ${dtype}, the dtype of a parameter, got ${shown(value)}`);
+}
 
 /** Throws unless `value` is a finite number ≥ 0. */
 export function checkRate(name: string, option: string, value: unknown): void {

@@ -4,11 +4,12 @@
 import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { brand, foreignKind } from '../core/copies.ts';
 import { isIterable, peek } from '../core/describe.ts';
+import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, isArray, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { checkFinite } from './check.ts';
+import { checkFiniteIn, narrowest } from './check.ts';
 
 /** Parameters that share options. Schedulers write the options, and `step` reads them. */
 export interface ParamGroup {
@@ -101,27 +102,36 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     this.#checkRates(group);
   }
 
-  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite. */
+  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite in its parameters' dtype. */
   #checkRates(group: Group): void {
     const name = this.constructor.name;
+    const dtype = narrowest(group.params);
     const isWithLr = this.paramGroups.some((g) => g.lr !== undefined);
     for (const [option, fallback] of Object.entries({ lr: isWithLr ? 0 : null, ...this.#defaults })) {
       const value = group[option];
-      if (typeof fallback === 'number') checkFinite(name, option, value);
+      if (typeof fallback === 'number') checkFiniteIn(dtype, name, option, value);
       else if (Array.isArray(fallback))
-        for (const [i, v] of (isArray(value) ? value : [value]).entries()) checkFinite(name, `${option}[${i}]`, v);
+        for (const [i, v] of (isArray(value) ? value : [value]).entries()) checkFiniteIn(dtype, name, `${option}[${i}]`, v);
     }
+    this.checkDerived(group, dtype);
   }
 
   /** Checks a group's options. Throws: ArgumentError for invalid values */
   protected abstract checkGroup(group: Group): void;
+
+  /**
+   * Checks numbers that `update` derives from a group's options, which are finite themselves. Also called by `step`, as schedulers and
+   * users change options, and a module's `to` the dtype. Default: no check.
+   * Throws: ArgumentError for one that `dtype`, the narrowest dtype of the group's parameters, cannot hold
+   */
+  protected checkDerived(_group: Group, _dtype: FloatDType): void {}
 
   /** Updates the parameters that have a gradient. Must call `stateOf` for all state before the first write. Runs under noGrad. */
   protected abstract update(ready: readonly Ready<Group>[]): void;
 
   /**
    * Updates every parameter that has a gradient, or none if memory runs out.
-   * Throws: ArgumentError, and updates nothing, if a group's learning rate or another rate is not a finite number
+   * Throws: ArgumentError, and updates nothing, if a group's learning rate or another rate is not a finite number in its parameters' dtype
    */
   step(): void {
     for (const g of this.paramGroups) this.#checkRates(g);

@@ -6,7 +6,7 @@ import { brand } from '../core/copies.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { checkFinite, readOptions, type OptionSpec } from './check.ts';
+import { checkFiniteIn, narrowest, readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
 
 /** The state of a scheduler. */
@@ -90,14 +90,17 @@ export abstract class Scheduler implements Stateful {
 
   /**
    * Writes the learning rates for `lastEpoch`. A group that was added after the scheduler was made joins the schedule from its own rate.
-   * Throws: ArgumentError, and writes no rate, if one is not finite
+   * Throws: ArgumentError, and writes no rate, if one is not finite in the parameters' dtype
    */
   protected write(): void {
     this.#includeNewGroups();
     const groups = this.optimizer.paramGroups;
     // Computes all rates before the first write, as a user's function may throw.
     const lrs = groups.map((g, i) => this.next(g, i));
-    lrs.forEach((lr, i) => checkFinite(this.constructor.name, `the learning rate of group ${i} after ${this.lastEpoch} steps`, lr));
+    for (const [i, { params }] of groups.entries()) {
+      const what = `the learning rate of group ${i} after ${this.lastEpoch} steps`;
+      checkFiniteIn(narrowest(params), this.constructor.name, what, lrs[i]);
+    }
     groups.forEach((g, i) => {
       g.lr = lrs[i]!;
     });

@@ -1,5 +1,5 @@
 /** No schedule and no optimizer takes a rate that is not a finite number: walks over all of both. */
-import { ArgumentError, StateDictError, noGrad, tensor, zeros, type Tensor } from 'chainrule';
+import { ArgumentError, StateDictError, noGrad, ones, tensor, zeros, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
@@ -200,7 +200,7 @@ describe('optimizers refuse rates that are not finite', () => {
         group[option] = value;
         const named = Array.isArray(valid) ? `${option}[0]` : option;
         expect(() => optimizer.step()).toThrow(
-          new ArgumentError(`${name}: ${named} must be a number that is finite, got ${String(wrong)}`),
+          new ArgumentError(`${name}: ${named} must be a number that is finite, got ${typeof wrong === 'string' ? `'${wrong}'` : wrong}`),
         );
         group[option] = valid;
         expect(p.item()).toBe(1);
@@ -235,6 +235,68 @@ describe('optimizers refuse rates that are not finite', () => {
     ];
     for (const [group, message] of cases) expect(() => optimizer.addParamGroup(group as never)).toThrow(new ArgumentError(message));
     expect(optimizer.paramGroups).toHaveLength(2);
+  });
+});
+
+describe('a rate that is finite, but not in the dtype of a parameter', () => {
+  const single = (): Tensor => ones([1], { requiresGrad: true });
+  const double = (): Tensor => ones([1], { dtype: 'float64', requiresGrad: true });
+  const inSingle = (name: string, option: string, value = '1e+39'): ArgumentError =>
+    new ArgumentError(`${name}: ${option} must be finite in float32, the dtype of a parameter, got ${value}`);
+
+  test.each(Object.entries(OPTIMIZERS))('%s refuses it in the constructor, a new group, a loaded state and at step', (name, make) => {
+    for (const [option, valid] of Object.entries(make({}, single()).paramGroups[0]!)) {
+      if (typeof valid !== 'number') continue;
+      // Of float64 parameters it is fine.
+      const wide = make({ [option]: 1e39 }, double());
+      expect(() => make({ [option]: 1e39 }, single())).toThrow(inSingle(name, option));
+      const p = single();
+      const optimizer: optim.Optimizer = make({}, p);
+      expect(() => optimizer.addParamGroup({ params: [single()], [option]: 1e39 } as never)).toThrow(inSingle(name, option));
+      expect(() => optimizer.loadStateDict(wide.stateDict())).toThrow(inSingle(name, option));
+      p.sum().backward();
+      optimizer.paramGroups[0]![option] = 1e39;
+      expect(() => optimizer.step()).toThrow(inSingle(name, option));
+      expect([p.item(), Object.keys(optimizer.stateDict().state)]).toEqual([1, []]);
+    }
+  });
+
+  test('it counts for each group by itself, and for the dtype that the parameters have at the step', () => {
+    const model = new nn.Linear(1, 1, { dtype: 'float64', bias: false });
+    const optimizer = new optim.SGD([{ params: model.parameters(), lr: 1e39 }, { params: [single()] }], { lr: 0.1 });
+    model.forward(double().detach()).sum().backward();
+    optimizer.step();
+    model.to('float32');
+    expect(() => optimizer.step()).toThrow(inSingle('SGD', 'lr'));
+  });
+
+  test('a schedule refuses it, and is where it was', () => {
+    const optimizer = new optim.SGD([single()], { lr: 0.5 });
+    const schedule = new optim.LambdaLR(optimizer, { lrLambda: (t) => (t === 1 ? 2e39 : 1) });
+    expect(() => schedule.step()).toThrow(inSingle('LambdaLR', 'the learning rate of group 0 after 1 steps'));
+    expect([schedule.lastEpoch, optimizer.paramGroups[0]!.lr]).toEqual([0, 0.5]);
+  });
+
+  test('what Adam derives from its options is refused too', () => {
+    expect(() => new optim.Adam([single()], { lr: 1e38, betas: [0.99, 0.999] })).toThrow(
+      inSingle('Adam', 'lr / (1 − betas[0])', '9.999999999999991e+39'),
+    );
+    expect(() => new optim.AdamW([single()], { lr: 1e20, weightDecay: 1e20 })).toThrow(inSingle('AdamW', 'lr · weightDecay', '1e+40'));
+    expect(() => new optim.Adam([single()], { eps: 1e-50 })).toThrow(
+      new ArgumentError('Adam: eps 1e-50 rounds to 0 in float32, the dtype of a parameter; give a larger one'),
+    );
+    expect(new optim.Adam([double()], { eps: 1e-50 }).paramGroups[0]!.eps).toBe(1e-50);
+  });
+
+  test('a learning rate that rounds to 0 is accepted: schedules decay to it, and it changes nothing', () => {
+    const p = single();
+    const optimizer = new optim.SGD([p], { lr: 1 });
+    const schedule = new optim.ExponentialLR(optimizer, { gamma: 1e-25 });
+    schedule.step();
+    schedule.step();
+    p.sum().backward();
+    optimizer.step();
+    expect([optimizer.paramGroups[0]!.lr, p.item()]).toEqual([1e-25 * 1e-25, 1]);
   });
 });
 
