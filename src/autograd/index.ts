@@ -13,7 +13,7 @@ export * from './op.ts';
 export * from './random.ts';
 export { recompute } from './recompute.ts';
 export { isGradEnabled, withGradMode } from './grad-mode.ts';
-export { composed, releasing } from './scope-stack.ts';
+export { allOrNone, composed, releasing } from './scope-stack.ts';
 export { scopedAsyncIterator, scopedIterator } from './scoped-loops.ts';
 export { checkTensor, checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 /** @internal */

@@ -261,6 +261,41 @@ export function releasing<R>(fn: (release: (t: Tensor) => void) => R): R {
   }
 }
 
+/** The tensors that became the user's own in the innermost call of allOrNone; null outside of such calls. */
+let kept: Tensor[] | null = null;
+
+/** Notes that a tensor became the user's own. */
+export function noteKept(t: Tensor): void {
+  kept?.push(t);
+}
+
+/**
+ * Runs `fn`, whose tensors stay. If it throws, they are freed, also those that would be the user's own, such as parameters. For
+ * functions and constructors that make several tensors.
+ */
+export function allOrNone<R>(fn: () => R): R {
+  const before = kept;
+  const own: Tensor[] = [];
+  kept = own;
+  const s = openScope('dispose');
+  let failed = true;
+  try {
+    const result = fn();
+    failed = false;
+    return result;
+  } finally {
+    kept = before;
+    const outer = leaveStack(s);
+    if (failed) for (const t of own) t.dispose();
+    else before?.push(...own);
+    for (const t of s.tensors) {
+      if (t.scope !== s || isGone(t)) continue;
+      if (failed) drop(t, s);
+      else passOn(t, outer);
+    }
+  }
+}
+
 /** Removes a scope from the stack and frees nothing: its tensors are transferred to the enclosing scope or the GC fallback. */
 export function dissolveScope(s: Scope): void {
   if (s.closed) return;

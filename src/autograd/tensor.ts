@@ -15,7 +15,7 @@ import { readElements, viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { StorageClaim, countTensor, registerTensor, unregisterTensor } from './gc-fallback.ts';
 import { formatTensor } from './format.ts';
-import { currentScope, type Scope } from './scope-stack.ts';
+import { currentScope, noteKept, type Scope } from './scope-stack.ts';
 import { Node, discard, type FreedBy, type Hook } from './tape.ts';
 
 /** Nested arrays of numbers, as `tensor` accepts them and `toArray` returns them. */
@@ -267,6 +267,7 @@ export class Tensor implements View {
     if (this.#owned) return this;
     void this.storage;
     this.#owned = true;
+    noteKept(this);
     this.scope = null;
     this.isExpiring = false;
     this.#dropTapeClaim();

@@ -3,7 +3,7 @@
  *
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
-import { isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
+import { allOrNone, isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
 import { peek } from '../core/describe.ts';
 import { newArray, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, ScopeError, ShapeError, StateDictError, isArray, shown } from '../core/errors.ts';
@@ -227,7 +227,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     const streams = new Random(this.#seed).split(SAMPLES, this.#epoch);
     const items = makeItems(this.#dataset, indices, (index) => streams.split(index));
     // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
-    return items.map(toTensor) as Batch<T>;
+    return allOrNone(() => items.map(toTensor)) as Batch<T>;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Layers with a learned weight: Linear and Conv2d multiply by it, Embedding selects its rows.
  */
-import { defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
+import { allOrNone, defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { pair, sizeOf, type Shape } from '../core/shape.ts';
@@ -28,8 +28,7 @@ abstract class WeightedLayer extends Module {
     super();
     const k = 1 / Math.sqrt(sizeOf(weightShape.slice(1)));
     const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, { generator }));
-    this.weight = draw(weightShape);
-    this.bias = bias ? draw(weightShape.slice(0, 1)) : null;
+    [this.weight, this.bias] = allOrNone(() => [draw(weightShape), bias ? draw(weightShape.slice(0, 1)) : null]);
   }
 
   override multiplyAdds(_: Tensor, y: Tensor): number {

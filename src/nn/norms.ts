@@ -1,4 +1,5 @@
 import {
+  allOrNone,
   batchNorm,
   checkTensor,
   groupNorm,
@@ -10,6 +11,7 @@ import {
   zeros,
   type Tensor,
 } from '../autograd/index.ts';
+import type { FloatDType } from '../core/dtype.ts';
 import { ShapeError, isArray } from '../core/errors.ts';
 import { checkCount, checkNotNegative, checkNumber, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
@@ -33,8 +35,10 @@ class NormLayer<Eps = number> extends Module {
     super();
     if (eps !== null) checkNotNegative(name, 'eps', eps);
     for (const size of shape) checkCount(name, shape.length === 1 ? 'channels' : 'every size', size);
-    this.weight = hasWeight ? parameter(shape, dtype, ones_) : null;
-    this.bias = hasBias ? parameter(shape, dtype, zeros_) : null;
+    [this.weight, this.bias] = allOrNone(() => [
+      hasWeight ? parameter(shape, dtype, ones_) : null,
+      hasBias ? parameter(shape, dtype, zeros_) : null,
+    ]);
     this.eps = eps;
   }
 }
@@ -53,6 +57,13 @@ export interface BatchNorm2dOptions extends GroupNormOptions {
   readonly momentum?: number | null;
   /** Whether the layer tracks running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
+}
+
+/** Creates running mean, running variance and the count of batches; all, or if memory runs out none. */
+function runningStats(channels: number, dtype: FloatDType): [Tensor, Tensor, Tensor] {
+  return noGrad(() =>
+    allOrNone(() => [buffer(zeros([channels], { dtype })), buffer(ones([channels], { dtype })), buffer(zeros([], { dtype: 'int32' }))]),
+  );
 }
 
 const BATCH_NORM_DEFAULTS = { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true, dtype: 'float32' } as const;
@@ -81,10 +92,16 @@ export class BatchNorm2d extends NormLayer {
     super('BatchNorm2d', [channels], o.affine, o.affine, o);
     this.channels = channels;
     this.momentum = o.momentum;
-    const track = (value: () => Tensor): Tensor | null => (o.trackRunningStats ? noGrad(() => buffer(value())) : null);
-    this.running_mean = track(() => zeros([channels], { dtype: o.dtype }));
-    this.running_var = track(() => ones([channels], { dtype: o.dtype }));
-    this.num_batches_tracked = track(() => zeros([], { dtype: 'int32' }));
+    const { dtype } = o;
+    try {
+      [this.running_mean, this.running_var, this.num_batches_tracked] = o.trackRunningStats
+        ? runningStats(channels, dtype)
+        : [null, null, null];
+    } catch (error) {
+      // Weight and bias exist already.
+      this.dispose();
+      throw error;
+    }
     // Registers the buffers now: from here on, replacing one by a plain tensor throws.
     this.namedModules();
   }

@@ -2,7 +2,7 @@
  * The tensors that a module registers: parameters, which are trained, and buffers, which are not. Both are owned by the user:
  * no scope and no backward frees them.
  */
-import { Tensor, checkTensors, noGrad, zeros } from '../autograd/index.ts';
+import { Tensor, allOrNone, checkTensors, noGrad, zeros } from '../autograd/index.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { DTypeError } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
@@ -77,9 +77,11 @@ export interface LayerOptions {
 
 /** Creates a parameter of `shape` that `fill` initialises. */
 export function parameter(shape: Shape, dtype: FloatDType, fill: (t: Tensor) => unknown): Parameter {
-  return noGrad(() => {
-    const created = new Parameter(zeros(shape, { dtype }));
-    fill(created);
-    return created;
-  });
+  return noGrad(() =>
+    allOrNone(() => {
+      const created = new Parameter(zeros(shape, { dtype }));
+      fill(created);
+      return created;
+    }),
+  );
 }

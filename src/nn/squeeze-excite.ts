@@ -1,4 +1,4 @@
-import { composed, defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
+import { allOrNone, composed, defaultGenerator, isTensor, type Tensor } from '../autograd/index.ts';
 import { isInstance, isKeyOf } from '../core/describe.ts';
 import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
@@ -81,7 +81,9 @@ export class SqueezeExcite extends ChannelGate {
           'a smaller reduction or hiddenChannels says how many there should be',
       );
     this.squeeze = squeeze;
-    this.fc = new Sequential(new Linear(channels, hidden, layer), middle, new Linear(hidden, channels, layer), lastLayer);
+    const make = (): Sequential =>
+      new Sequential(new Linear(channels, hidden, layer), middle, new Linear(hidden, channels, layer), lastLayer);
+    this.fc = allOrNone(make);
   }
 
   override excite(x: Tensor): Tensor {

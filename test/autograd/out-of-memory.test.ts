@@ -11,6 +11,7 @@ import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as optim from '../../src/optim/index.ts';
 import { Draw } from '../support/arbitraries.ts';
+import { HOMES, LAYERS, invoke } from '../support/public-calls.ts';
 import { TABLE } from '../support/table.ts';
 
 /** Number of allocations that succeed before one fails. */
@@ -42,6 +43,20 @@ function exhaust(fn: () => void, state: () => unknown, what = String(fn)): numbe
       left.count = Infinity;
     }
     expect([memory().bytes, memory().tensors, state()], `${what}, allocation ${n}`).toEqual(before);
+  }
+}
+
+/** Returns what `act` throws if only `allocations` allocations succeed. An iterator is run to its end. */
+function thrownWith(allocations: number, act: () => unknown): unknown {
+  left.count = allocations;
+  try {
+    const result = act();
+    if (Object.prototype.toString.call(result) === '[object Generator]') for (const step of result as Iterable<unknown>) void step;
+    return undefined;
+  } catch (e) {
+    return e;
+  } finally {
+    left.count = Infinity;
   }
 }
 
@@ -196,6 +211,26 @@ describe('memory may run out', () => {
       ).toBeGreaterThanOrEqual(least);
     expect(model.parameters().map((p) => [p.dtype, p.grad!.dtype])).toEqual(params.map(() => ['float64', 'float64']));
     for (const made of [model, other, ema, sgd, ...Object.values(wideState), ...wideAverages.averages]) made.dispose();
+  });
+
+  const calls = HOMES.flatMap(({ home, exports, calls: of }) =>
+    Object.entries(of).map(([name, call]) => [`${home} ${name}`, exports[name], call.args] as const),
+  );
+  const layers = LAYERS.map(([name, make]) => [`a layer: ${name}`, () => make().dispose(), () => [] as unknown[]] as const);
+
+  test.each([...calls, ...layers])('in %s, outside of any scope: it leaves no tensor', (_, fn, args) => {
+    for (let n = 0; ; n++) {
+      // The outer scope frees the arguments, and the inner one what a call that succeeds returns.
+      const error = scope(() => {
+        const given = args();
+        const { tensors } = memory();
+        const failure = thrownWith(n, () => invoke(fn, given));
+        // A walk that fails has consumed the graph, as one that succeeds.
+        if (failure instanceof OutOfMemoryError) expect(memory().tensors - tensors, `allocation ${n}`).toBeLessThanOrEqual(0);
+        return failure;
+      });
+      if (!(error instanceof OutOfMemoryError)) return;
+    }
   });
 
   test('in clipping: all gradients are scaled or none', () => {

@@ -157,6 +157,20 @@ describe('order and random numbers', () => {
     for (let i = 0; i < 2; i++) expect(() => indicesOf(loader)).toThrow(error);
   });
 
+  test('a batch whose later item cannot be converted leaves no tensor of the earlier ones', () => {
+    const item = (data: Float32Array | Int32Array, dtype: string): ArrayData => ({ data, shape: [1], dtype }) as ArrayData;
+    const columns = [item(Float32Array.of(1), 'float32'), item(Int32Array.of(1), 'int32'), item(Float32Array.of(0.5), 'int32')];
+    const loader = new DataLoader({ length: 1, getBatch: () => columns });
+    const { tensors } = memory();
+    const message = 'tensor: element 0 is 0.5, which does not fit int32';
+    expect(() => loader.first()).toThrow(message);
+    expect(() => [...loader.unscoped()]).toThrow(message);
+    expect(() => {
+      for (const _ of loader) throw new Error('there is no batch');
+    }).toThrow(message);
+    expect(memory().tensors).toBe(tensors);
+  });
+
   test('a sample’s random numbers depend on seed, epoch and index alone', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 12 }), fc.boolean(), fc.boolean(), (batchSize, shuffle, one) => {
