@@ -3,11 +3,12 @@
  * the smallest shape in the simplest layout.
  */
 import fc, { type Arbitrary } from 'fast-check';
-import { isFloat, type DType } from '../core/dtype.ts';
-import { ArgumentError, kindOf } from '../core/errors.ts';
-import { checkCount, checkNumber, checkOptions } from '../core/options.ts';
+import { peek } from '../core/describe.ts';
+import { checkDType, fits, isFloat, type DType } from '../core/dtype.ts';
+import { ArgumentError, isArray, shown } from '../core/errors.ts';
+import { checkCount, checkOptions } from '../core/options.ts';
 import { Random } from '../core/random.ts';
-import type { Shape } from '../core/shape.ts';
+import { checkDims, sizeOf, type Shape } from '../core/shape.ts';
 import { TensorSample, type Layout, type LayoutChoice } from './sample.ts';
 
 /** Which values a float tensor has: `distinct` values are at least 0.2 apart, `nonzero` ones at least 0.3 away from 0. */
@@ -56,19 +57,45 @@ export function checkSampleOptions(name: string, options: object, known: readonl
   checkOptions(name, options, known, booleans);
   const given = options as Readonly<Record<string, unknown>>;
   for (const option of SHAPE_OPTIONS) if (given[option] !== undefined) checkWhole(name, option, given[option]);
-  for (const option of ['min', 'max']) if (given[option] !== undefined) checkNumber(name, option, given[option]);
-  const { layouts } = given;
-  if (
-    layouts !== undefined &&
-    (!Array.isArray(layouts) || layouts.length === 0 || !layouts.every((l) => ALL_LAYOUTS.includes(l as Layout)))
-  )
-    throw new ArgumentError(`${name}: layouts must be an array of ${ALL_LAYOUTS.join(', ')}, got ${kindOf(layouts)}`);
+  const { dtype, domain, layouts, min, max } = given;
+  if (dtype !== undefined) checkDType(name, dtype as DType);
+  if (domain !== undefined && !DOMAINS.includes(domain as Domain))
+    throw new ArgumentError(`${name}: domain must be one of ${DOMAINS.join(', ')}, got ${shown(domain)}`);
+  checkBounds(name, min, max);
+  if (layouts !== undefined && (!isArray(layouts) || layouts.length === 0 || !layouts.every((l) => ALL_LAYOUTS.includes(l as Layout))))
+    throw new ArgumentError(`${name}: layouts must be an array of ${ALL_LAYOUTS.join(', ')}, got ${shown(layouts)}`);
 }
 
 function checkWhole(name: string, option: string, value: unknown): void {
   if (!Number.isSafeInteger(value) || (value as number) < 0)
-    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 0, got ${typeof value === 'number' ? value : kindOf(value)}`);
+    throw new ArgumentError(`${name}: ${option} must be a whole number ≥ 0, got ${shown(value)}`);
+  if (option.endsWith('Rank')) checkDims(`${name}: ${option}`, value as number);
 }
+
+/** Throws unless the bounds of int32 values are int32, in order. */
+function checkBounds(name: string, min: unknown = INT32_RANGE.min, max: unknown = INT32_RANGE.max): void {
+  for (const [option, value] of Object.entries({ min, max }))
+    if (!fits(value as number, 'int32'))
+      throw new ArgumentError(`${name}: ${option} must be a whole number that fits int32, got ${shown(value)}`);
+  if ((min as number) > (max as number)) throw new ArgumentError(`${name}: min must be at most max, got ${String(min)} and ${String(max)}`);
+}
+
+/** Throws unless `value` is a shape, or an arbitrary of shapes. */
+function checkShape(name: string, value: unknown): void {
+  if (isArray(value)) sizeOf(value as Shape, `${name}: shape`);
+  else if (!isArbitrary(value))
+    throw new ArgumentError(`${name}: shape must be an array of sizes, or an arbitrary of them, got ${shown(value)}`);
+}
+
+/** Returns whether fast-check can draw from the value. */
+export function isArbitrary(value: unknown): value is Arbitrary<unknown> {
+  return typeof peek(value, 'generate') === 'function' && typeof peek(value, 'shrink') === 'function';
+}
+
+/** The int32 values that are drawn by default. */
+const INT32_RANGE = { min: -10, max: 10 } as const;
+
+const DOMAINS: readonly Domain[] = ['real', 'positive', 'nonzero', 'distinct', 'aboveMinusOne'];
 
 /** Every layout. */
 export const ALL_LAYOUTS: readonly Layout[] = ['plain', 'transposed', 'sliced', 'expanded', 'channelsLast'];
@@ -128,8 +155,12 @@ export function broadcastShapes(count: number, options: ShapeOptions = {}): Arbi
 export function tensors(options: TensorsOptions = {}): Arbitrary<TensorSample> {
   checkSampleOptions('tensors', options, ['shape', ...SAMPLE_OPTIONS]);
   const { shape = shapes(), ...rest } = options;
-  const arbitraryShape = Array.isArray(shape) ? fc.constant(shape as Shape) : (shape as Arbitrary<readonly number[]>);
-  return fc.tuple(arbitraryShape, sampleMakers(rest)).map(([s, make]) => make(s));
+  checkShape('tensors', shape);
+  const arbitraryShape = isArray(shape) ? fc.constant(shape) : shape;
+  return fc.tuple(arbitraryShape, sampleMakers(rest)).map(([s, make]) => {
+    checkShape('tensors', s);
+    return make(s);
+  });
 }
 
 /**
@@ -147,7 +178,14 @@ export function broadcastTensors(count: number, options: BroadcastOptions = {}):
 
 /** Draws everything about a tensor except its shape, as a function of the shape, so that the shape can shrink independently. */
 export function sampleMakers(options: Omit<TensorsOptions, 'shape'> = {}): Arbitrary<(shape: Shape) => TensorSample> {
-  const { dtype = 'float32', domain = 'real', layouts = ALL_LAYOUTS, min = -10, max = 10, requiresGrad = isFloat(dtype) } = options;
+  const {
+    dtype = 'float32',
+    domain = 'real',
+    layouts = ALL_LAYOUTS,
+    min = INT32_RANGE.min,
+    max = INT32_RANGE.max,
+    requiresGrad = isFloat(dtype),
+  } = options;
   const layout = fc.record({ layout: fc.constantFrom(...layouts), a: fc.nat({ max: 11 }), b: fc.nat({ max: 11 }) });
   // One sample in ten, and every shrunk one, has coarse values, which are easy to read.
   const values = fc.record({ coarse: fc.nat({ max: 9 }).map((n) => n === 0), seed: fc.nat({ max: 2 ** 31 - 1 }) });

@@ -3,10 +3,12 @@
  */
 import fc, { type Arbitrary, type IPropertyWithHooks } from 'fast-check';
 import { scope, type Tensor } from '../autograd/index.ts';
+import { isInstance, isRevoked, peek } from '../core/describe.ts';
 import { isFloat } from '../core/dtype.ts';
-import { ArgumentError, checkArray, kindOf } from '../core/errors.ts';
+import { ArgumentError, checkArray, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { GRADCHECK_DEFAULTS, gradcheck, gradgradcheck, type CheckedModule, type GradcheckOptions } from '../inspect/index.ts';
+import { isArbitrary } from './arbitraries.ts';
 import { TensorSample } from './sample.ts';
 
 /** The type of arguments after a tensor is made of every sample among them. */
@@ -49,7 +51,9 @@ export function gradientProperty(
   options: GradientPropertyOptions = {},
 ): IPropertyWithHooks<[TensorSample | readonly unknown[]]> {
   checkPropertyOptions('gradientProperty', op, options);
-  return fc.property(arb, (drawn) => checkGradients(op, drawn instanceof TensorSample ? [drawn] : drawn, options));
+  if (!isArbitrary(arb))
+    throw new ArgumentError(`gradientProperty: arb must be an arbitrary, such as tensors({ dtype: 'float64' }), got ${shown(arb)}`);
+  return fc.property(arb, (drawn) => checkGradients(op, isInstance(drawn, TensorSample) ? [drawn] : drawn, options));
 }
 
 /**
@@ -62,13 +66,13 @@ export function checkGradients(op: Differentiable<never[]>, args: readonly unkno
   checkArray('checkGradients', args);
   const { orders = [1, 2], ...options } = given;
   scope(() => {
-    const samplePositions = args.flatMap((a, i) => (a instanceof TensorSample ? [i] : []));
+    const samplePositions = args.flatMap((a, i) => (isInstance(a, TensorSample) ? [i] : []));
     const samples = samplePositions.map((i) => args[i] as TensorSample);
     const noneRequiresGrad = typeof op === 'function' && !samples.some((s) => s.requiresGrad);
     const firstFloat = samples.findIndex((s) => isFloat(s.dtype));
     const bases = samples.map((s, i) => s.base({ requiresGrad: s.requiresGrad || (noneRequiresGrad && i === firstFloat) }));
     const forward = (...tensors: Tensor[]): Tensor | readonly Tensor[] => {
-      const made = args.map((a, i) => (a instanceof TensorSample ? a.view(tensors[samplePositions.indexOf(i)]!) : a)) as never[];
+      const made = args.map((a, i) => (isInstance(a, TensorSample) ? a.view(tensors[samplePositions.indexOf(i)]!) : a)) as never[];
       return typeof op === 'function' ? op(...made) : op.forward(...made);
     };
     const checked = typeof op === 'function' ? forward : withForward(op, forward);
@@ -80,10 +84,10 @@ export function checkGradients(op: Differentiable<never[]>, args: readonly unkno
 function checkPropertyOptions(name: string, op: Differentiable<never[]>, options: GradientPropertyOptions): void {
   const known = Object.keys(GRADCHECK_DEFAULTS).filter((option) => option !== 'raise');
   checkOptions(name, options, ['orders', ...known], ['fastMode', 'checkUndefinedGrad']);
-  if (options.orders !== undefined && (!Array.isArray(options.orders) || !options.orders.every((n) => n === 1 || n === 2)))
-    throw new ArgumentError(`${name}: orders must be an array of 1 and 2, got ${kindOf(options.orders)}`);
-  const { forward, namedParameters } = Object(op) as { forward?: unknown; namedParameters?: unknown };
-  if (typeof op !== 'function' && (typeof forward !== 'function' || typeof namedParameters !== 'function'))
+  if (options.orders !== undefined && (!isArray(options.orders) || !options.orders.every((n) => n === 1 || n === 2)))
+    throw new ArgumentError(`${name}: orders must be an array of 1 and 2, got ${shown(options.orders)}`);
+  const isModule = typeof peek(op, 'forward') === 'function' && typeof peek(op, 'namedParameters') === 'function';
+  if (isRevoked(op) || (typeof op !== 'function' && !isModule))
     throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(op)}`);
 }
 

@@ -4,7 +4,7 @@
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ArgumentError, memory, scope, tensor } from 'chainrule';
+import { ArgumentError, DTypeError, ShapeError, memory, scope, tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import {
   ALL_LAYOUTS,
@@ -18,6 +18,7 @@ import {
   type Domain,
   type TensorSample,
 } from 'chainrule/testing';
+import * as testing from 'chainrule/testing';
 import { broadcastShapes as broadcast } from '../../src/core/shape.ts';
 
 const seed = 20261124;
@@ -166,5 +167,46 @@ describe('configurations', () => {
     for (const [x, kernel, { stride, padding, ceilMode }] of plain) {
       expect(scope(() => F.avgPool2d(x.tensor(), kernel, { stride, padding, ceilMode }).ndim)).toBe(4);
     }
+  });
+});
+
+describe('options that are wrong', () => {
+  const wrong = (act: () => unknown, message: string, kind: new (message: string) => Error = ArgumentError): void =>
+    expect(act).toThrow(new kind(message));
+  const plain = testing as unknown as Readonly<Record<string, (...args: unknown[]) => fc.Arbitrary<unknown>>>;
+
+  test('shape is an array of sizes, or an arbitrary of them', () => {
+    for (const [shape, shown] of [
+      [3, '3'],
+      ['2,3', "'2,3'"],
+      [null, 'null'],
+      [{ generate: 1 }, 'an object'],
+    ] as const)
+      wrong(() => plain.tensors!({ shape }), `tensors: shape must be an array of sizes, or an arbitrary of them, got ${shown}`);
+    wrong(() => plain.tensors!({ shape: [2, -1] }), 'tensors: shape: every size must be a whole number ≥ 0, got shape [2,-1]', ShapeError);
+    // What an arbitrary draws is checked when it is drawn.
+    const drawn = plain.tensors!({ shape: fc.constant(3) });
+    wrong(() => fc.sample(drawn, 1), 'tensors: shape must be an array of sizes, or an arbitrary of them, got 3');
+  });
+
+  test.each(['tensors', 'broadcastTensors', 'convolutions', 'poolings'])('%s: dtype, domain, layouts and bounds', (name) => {
+    const make = (options: object) => (): unknown => (name === 'broadcastTensors' ? plain[name]!(2, options) : plain[name]!(options));
+    wrong(make({ dtype: 'float16' }), `${name}: dtype must be float32, float64, int32 or bool, got 'float16'`, DTypeError);
+    wrong(make({ domain: 'complex' }), `${name}: domain must be one of real, positive, nonzero, distinct, aboveMinusOne, got 'complex'`);
+    wrong(make({ layouts: ['plain', 'nhwc'] }), `${name}: layouts must be an array of ${ALL_LAYOUTS.join(', ')}, got ['plain','nhwc']`);
+    wrong(make({ max: 0.5 }), `${name}: max must be a whole number that fits int32, got 0.5`);
+    wrong(make({ min: Number.NaN }), `${name}: min must be a whole number that fits int32, got NaN`);
+    wrong(make({ min: 20 }), `${name}: min must be at most max, got 20 and 10`);
+  });
+
+  test('gradientProperty without an arbitrary', () => {
+    for (const [arb, shown] of [
+      [undefined, 'undefined'],
+      [[2, 3], '[2,3]'],
+    ] as const)
+      wrong(
+        () => plain.gradientProperty!((x: unknown) => x, arb),
+        `gradientProperty: arb must be an arbitrary, such as tensors({ dtype: 'float64' }), got ${shown}`,
+      );
   });
 });
