@@ -2,8 +2,9 @@
  * The function or module under check, as a function of all its inputs.
  */
 import { foreignKind } from '../../core/copies.ts';
+import { isRevoked, peek } from '../../core/describe.ts';
 import { isFloat } from '../../core/dtype.ts';
-import { ArgumentError, AutogradError, DTypeError, kindOf } from '../../core/errors.ts';
+import { ArgumentError, AutogradError, DTypeError, kindOf, isArray } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
 import { checkTensor, isTensor, type Tensor } from '../../autograd/tensor.ts';
 import type { Subject } from './perturbed-input.ts';
@@ -33,9 +34,10 @@ export function subjectOf(
   { float32 = false } = {},
 ): Subject {
   const xs = isTensor(inputs) ? [inputs] : inputs;
-  if (!Array.isArray(xs)) throw new ArgumentError(`${name}: inputs must be a tensor or an array of tensors, got ${kindOf(xs)}`);
+  if (!isArray(xs)) throw new ArgumentError(`${name}: inputs must be a tensor or an array of tensors, got ${kindOf(xs)}`);
   xs.forEach((x, i) => checkTensor(name, `input ${i}`, x));
-  if (typeof fn !== 'function' && !isModule(fn)) throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(fn)}`);
+  if (isRevoked(fn) || (typeof fn !== 'function' && !isModule(fn)))
+    throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(fn)}`);
   const module = typeof fn === 'function' ? null : fn;
   const parameters = module === null ? [] : [...module.namedParameters()].filter(([, p]) => !isFloat(p.dtype) || p.requiresGrad);
   if (!float32) requireFloat64(name, xs, parameters);
@@ -57,15 +59,14 @@ export function subjectOf(
 
 /** Returns whether the value has the methods of a module that the check calls. Those of another copy have its tensors. */
 function isModule(value: unknown): value is CheckedModule {
-  const { forward, namedParameters } = Object(value) as Partial<CheckedModule>;
-  return typeof forward === 'function' && typeof namedParameters === 'function' && foreignKind(value) === null;
+  const hasMethods = typeof peek(value, 'forward') === 'function' && typeof peek(value, 'namedParameters') === 'function';
+  return hasMethods && foreignKind(value) === null;
 }
 
 /** Throws unless the result of a checked function is a tensor, or an array of them. */
 function checkedResult(name: string, result: Tensor | readonly Tensor[]): Tensor | readonly Tensor[] {
   if (isTensor(result)) return result;
-  if (!Array.isArray(result))
-    throw new ArgumentError(`${name}: the function must return a tensor or an array of tensors, got ${kindOf(result)}`);
+  if (!isArray(result)) throw new ArgumentError(`${name}: the function must return a tensor or an array of tensors, got ${kindOf(result)}`);
   result.forEach((y, i) => checkTensor(name, `result ${i}`, y));
   return result;
 }
