@@ -4,6 +4,7 @@
  * Operations are methods too. methods.ts installs them, so that this file imports none of them.
  */
 import { brand, foreignKind } from '../core/copies.ts';
+import { isIterable, isReadable } from '../core/describe.ts';
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf, shown } from '../core/errors.ts';
 import { checkBoolean } from '../core/options.ts';
@@ -455,6 +456,13 @@ export function isTensor(v: unknown): v is Tensor {
 /** Throws unless all of `given`, by name, are tensors: plain JavaScript may pass anything. */
 export function checkTensors(op: string, given: Readonly<Record<string, unknown>>): void {
   for (const name of Object.keys(given)) checkTensor(op, name, given[name]);
+}
+
+/** Throws unless `tensors` is a record of tensors: an array or a Map would write a file with wrong names or none. */
+export function checkTensorRecord(op: string, tensors: unknown): asserts tensors is Readonly<Record<string, Tensor>> {
+  if (!isReadable(tensors) || isTensor(tensors) || isIterable(tensors))
+    throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
+  checkTensors(op, tensors as Readonly<Record<string, unknown>>);
 }
 
 /** Throws unless `t`, the argument `name`, is a tensor of this copy of the library. */

@@ -14,7 +14,7 @@ import type { ArrayData } from '../core/array-data.ts';
 import type { DType } from '../core/dtype.ts';
 import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
-import { formatShape, MAX_ELEMENTS, type Shape } from '../core/shape.ts';
+import { formatShape, MAX_DIMS, MAX_ELEMENTS, type Shape } from '../core/shape.ts';
 import { brief } from '../core/text.ts';
 import { ELEMENT_TYPES, readElements } from '../io/element-types.ts';
 import { readBytes, writeFileAtomic } from '../io/index.ts';
@@ -23,8 +23,6 @@ import type { Fail } from './zip.ts';
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] as const;
 /** The header ends at a multiple of so many bytes, so that the elements are aligned in memory. */
 const ALIGNMENT = 64;
-/** NumPy's own limit of dims. */
-const MAX_DIMS = 64;
 /** NumPy refuses longer headers, as parsing them may take long. */
 const MAX_HEADER = 10_000;
 

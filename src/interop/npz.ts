@@ -4,9 +4,9 @@
  * The functions return a promise, as the platforms' own decompression does. A wrong argument throws at once. The tensors are made when
  * all is read, so that a damaged file leaves none.
  */
-import { checkTensors, isTensor, scope, type Tensor } from '../autograd/index.ts';
+import { checkTensorRecord, scope, type Tensor } from '../autograd/index.ts';
 import { bytesOf, joinBytes } from '../core/bytes.ts';
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from '../io/index.ts';
@@ -68,7 +68,7 @@ function readNames(op: string, options: LoadNpzOptions): readonly string[] | nul
   checkOptions(op, options, ['names']);
   const { names } = options;
   if (names === undefined) return null;
-  const wrong = Array.isArray(names) ? names.find((name) => typeof name !== 'string') : names;
+  const wrong = isArray(names) ? names.find((name) => typeof name !== 'string') : names;
   if (wrong !== undefined) throw new ArgumentError(`${op}: names must be an array of texts, got ${kindOf(wrong)}`);
   return names;
 }
@@ -99,10 +99,7 @@ function withoutSuffix(name: string): string {
 
 function write(op: string, tensors: Readonly<Record<string, Tensor>>, options: NpzOptions): Promise<Uint8Array[]> {
   const { compressed } = withDefaults(op, options, { compressed: false });
-  if (Object(tensors) !== tensors || isTensor(tensors) || Symbol.iterator in tensors) {
-    throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
-  }
-  checkTensors(op, tensors);
+  checkTensorRecord(op, tensors);
   // All elements are copied now: the caller may change or free the tensors while the file is compressed.
   const inputs = Object.entries(tensors).map(([name, t]) => ({ name: `${name}${SUFFIX}`, content: encodeNpy(op, t) }));
   return writeZip(inputs, compressed);

@@ -10,8 +10,9 @@
 import { isTensor, scope, tensor, type Tensor } from '../autograd/index.ts';
 import { bytesOf } from '../core/bytes.ts';
 import { type ElementArray, newArray } from '../core/dtype.ts';
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions, refuseOptions } from '../core/options.ts';
+import { MAX_DIMS } from '../core/shape.ts';
 import { brief, oneLine } from '../core/text.ts';
 import { ELEMENT_TYPES, type ElementType, readElements } from '../io/element-types.ts';
 import { readBytes } from '../io/index.ts';
@@ -54,8 +55,6 @@ const STORAGES: ReadonlyMap<string, string> = new Map([
 const MAX_EXPANSION = 16;
 /** And so many bytes more, for small files. */
 const SLACK = 1 << 20;
-/** PyTorch's own limit of dims. */
-const MAX_DIMS = 64;
 /** Lists in lists; the search for tensors is recursive. */
 const MAX_DEPTH = 200;
 
@@ -83,7 +82,7 @@ export function loadTorch(source: string | Uint8Array): TorchValue {
 export function loadTorchStateDict(source: string | Uint8Array, options: LoadTorchStateDictOptions = {}): Record<string, Tensor> {
   checkOptions('loadTorchStateDict', options, ['at']);
   const { at = [] } = options;
-  if (!Array.isArray(at) || at.some((key) => typeof key !== 'string')) {
+  if (!isArray(at) || at.some((key) => typeof key !== 'string')) {
     throw new ArgumentError(`loadTorchStateDict: at must be an array of texts, got ${kindOf(at)}`);
   }
   const fail = failIn('loadTorchStateDict', nameOf(source));

@@ -1,7 +1,7 @@
 /**
  * Reads and writes named tensors in safetensors files, the format that PyTorch's and other tools share.
  */
-import { checkTensors, isTensor, scope, tensor, type Tensor } from '../autograd/index.ts';
+import { checkTensorRecord, scope, tensor, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { isIterable, isReadable } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
@@ -65,10 +65,7 @@ function contentOf(
     throw new ArgumentError(`${op}: metadata must be a record of texts, got ${kindOf(metadata)}`);
   }
   // An array, a Map or a number would write a file with wrong names or none.
-  if (!isReadable(tensors) || isTensor(tensors) || isIterable(tensors)) {
-    throw new ArgumentError(`${op}: expected a record of tensors, got ${isTensor(tensors) ? 'one tensor' : kindOf(tensors)}`);
-  }
-  checkTensors(op, tensors);
+  checkTensorRecord(op, tensors);
   const entries = Object.entries(tensors).map(([name, t]): [string, SafetensorsEntry] => [
     name,
     asStored(name, { data: t.data(), shape: t.shape, dtype: t.dtype }),
