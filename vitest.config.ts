@@ -1,11 +1,16 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 // The whole suite runs twice: on the WebAssembly kernels and on the reference kernels. Tests whose result does not depend on the kernels run
-// once. Comparisons of the two run again with every call shared among threads.
+// once: those of files, datasets, error texts, the example's command, and gradcheck itself. Comparisons of the two run again with every call
+// shared among threads.
 const once = [
+  ...['cifar-like', 'core', 'data', 'io', 'testing'].map((folder) => `test/${folder}/**`),
+  ...['diagnosis', 'gradcheck*', 'mutants'].map((name) => `test/inspect/${name}.test.ts`),
+  ...['arguments', 'copies', 'dims', 'hostile-values', 'op-coverage', 'refusals'].map((name) => `test/${name}.test.ts`),
   'test/kernels/**',
   'test/interop/**',
   'test/train/**',
@@ -49,6 +54,8 @@ export default defineConfig({
     ],
   },
   test: {
+    // By default Vitest leaves one processor to itself, and on two processors runs one file after the other.
+    maxWorkers: availableParallelism(),
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // npm run coverage. AssemblyScript cannot be measured: V8 does not count inside WebAssembly.
