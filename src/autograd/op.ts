@@ -157,7 +157,7 @@ function withBranchLog<T>(log: typeof branchLog, fn: () => T): T {
 function checkArguments(op: AnyOp, args: readonly unknown[]): void {
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
-    if (a instanceof Tensor) a.checkReadable();
+    if (isTensor(a)) a.checkReadable();
     else if (typeof a === 'object' && foreignKind(a) !== null) checkTensor(op.name, `argument ${i}`, a);
   }
 }
@@ -186,7 +186,7 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
   let by: FreedBy | null = null;
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
-    if (!(a instanceof Tensor) || a.node === null) continue;
+    if (!isTensor(a) || a.node === null) continue;
     if (a.node.consumedBy !== null) {
       consumed = a;
       by = a.node.consumedBy;
@@ -206,7 +206,7 @@ function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | 
 }
 
 function adoptOutput(t: Tensor, args: readonly unknown[]): void {
-  if (t.ndim === 0) t.isScalarView = args.some((a) => a instanceof Tensor && a.storage === t.storage);
+  if (t.ndim === 0) t.isScalarView = args.some((a) => isTensor(a) && a.storage === t.storage);
   t.adoptIntoScope();
 }
 
