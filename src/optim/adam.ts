@@ -2,7 +2,7 @@ import type { Tensor } from '../autograd/index.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError, isArray, shown } from '../core/errors.ts';
 import { kernels } from '../kernels/index.ts';
-import { checkEither, checkFiniteIn, checkNotNegative, roundedTo } from './check.ts';
+import { checkEither, checkEps, checkFiniteIn, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of Adam and AdamW, for all parameters or for a group. */
@@ -55,9 +55,8 @@ export class Adam extends Optimizer<AdamGroup> {
     const name = this.constructor.name;
     // The first step has the largest factor.
     checkFiniteIn(dtype, name, 'lr / (1 − betas[0])', lr / (1 - betas[0]));
-    // Where all gradients so far are 0, the step would be 0 / 0. An eps of 0 is the user's own choice.
-    if (eps !== 0 && roundedTo(dtype, eps) === 0)
-      throw new ArgumentError(`${name}: eps ${eps} rounds to 0 in ${dtype}, the dtype of a parameter; give a larger one`);
+    // Where all gradients so far are 0, the step would be 0 / 0.
+    checkEps(dtype, name, eps);
   }
 
   protected override update(ready: readonly Ready<AdamGroup>[]): void {

@@ -14,13 +14,19 @@ export function narrowest(params: readonly Tensor[]): FloatDType {
 }
 
 /** Returns a rate as a kernel computes with it. */
-export const roundedTo = (dtype: FloatDType, rate: number): number => (dtype === 'float32' ? Math.fround(rate) : rate);
+const roundedTo = (dtype: FloatDType, rate: number): number => (dtype === 'float32' ? Math.fround(rate) : rate);
 
 /** Throws unless `value` is a number that is finite, also when it is rounded to the parameters' dtype. */
 export function checkFiniteIn(dtype: FloatDType, name: string, option: string, value: unknown): void {
   checkFinite(name, option, value);
   if (Number.isFinite(roundedTo(dtype, value as number))) return;
   throw new ArgumentError(`${name}: ${option} must be finite in ${dtype}, the dtype of a parameter, got ${shown(value)}`);
+}
+
+/** Throws for an eps that a kernel would round to 0: it keeps a divisor from 0. An eps of 0 is the user's own choice. */
+export function checkEps(dtype: FloatDType, name: string, eps: number): void {
+  if (eps !== 0 && roundedTo(dtype, eps) === 0)
+    throw new ArgumentError(`${name}: eps ${eps} rounds to 0 in ${dtype}, the dtype of a parameter; give a larger one`);
 }
 
 /** Throws unless `value` is a finite number ≥ 0. */
@@ -45,7 +51,7 @@ export function checkPerGroup(name: string, option: string, value: unknown, grou
 /** Checks one number, or one for each group. */
 export function checkEach(name: string, option: string, value: unknown, groups: number): void {
   checkPerGroup(name, option, value, groups, 'values');
-  for (const v of [value].flat()) checkRate(name, option, v);
+  for (const v of isArray(value) ? value : [value]) checkRate(name, option, v);
 }
 
 /** Returns the value for group i of an option that is one number, or one for each group. */

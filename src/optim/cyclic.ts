@@ -1,7 +1,7 @@
 /**
  * Schedules that repeat: cosine annealing with restarts, and triangles.
  */
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
 import { checkEach, checkEither, checkPerGroup, checkRange, checkRate, readOptions, valueForGroup } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
@@ -112,7 +112,5 @@ export class CyclicLR extends FormulaLR<CyclicOptions> {
 
 function checkMode(name: string, option: string, value: unknown): void {
   if (value === 'triangular' || value === 'triangular2' || value === 'expRange') return;
-  throw new ArgumentError(
-    `${name}: ${option} must be 'triangular', 'triangular2' or 'expRange', got ${JSON.stringify(value) ?? 'undefined'}`,
-  );
+  throw new ArgumentError(`${name}: ${option} must be 'triangular', 'triangular2' or 'expRange', got ${shown(value)}`);
 }

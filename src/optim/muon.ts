@@ -1,8 +1,9 @@
 import { copyAll_, type Tensor } from '../autograd/index.ts';
+import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
-import { checkEither, checkNotNegative } from './check.ts';
+import { checkEither, checkEps, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of Muon, for all parameters or for a group. */
@@ -59,6 +60,10 @@ export class Muon extends Optimizer<MuonGroup> {
       if (shape.length < 2)
         throw new ArgumentError(`Muon: expected parameters of 2 or more dims, got ${formatShape(shape)}; give it to AdamW`);
     }
+  }
+
+  protected override checkDerived({ eps }: MuonGroup, dtype: FloatDType): void {
+    checkEps(dtype, 'Muon', eps);
   }
 
   protected override update(ready: readonly Ready<MuonGroup>[]): void {

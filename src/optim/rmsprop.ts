@@ -1,5 +1,6 @@
 import { copyAll_, type Tensor } from '../autograd/index.ts';
-import { checkEither, checkNotNegative } from './check.ts';
+import type { FloatDType } from '../core/dtype.ts';
+import { checkEither, checkEps, checkNotNegative } from './check.ts';
 import { Optimizer, type ParamGroup, type Params, type Ready } from './optimizer.ts';
 
 /** Options of RMSprop, for all parameters or for a group. */
@@ -44,6 +45,10 @@ export class RMSprop extends Optimizer<RMSpropGroup> {
   protected override checkGroup(g: RMSpropGroup): void {
     for (const option of ['lr', 'alpha', 'eps', 'weightDecay', 'momentum']) checkNotNegative('RMSprop', option, g[option]);
     for (const option of ['centered', 'maximize']) checkEither(true, false)('RMSprop', option, g[option]);
+  }
+
+  protected override checkDerived({ eps }: RMSpropGroup, dtype: FloatDType): void {
+    checkEps(dtype, 'RMSprop', eps);
   }
 
   protected override update(ready: readonly Ready<RMSpropGroup>[]): void {

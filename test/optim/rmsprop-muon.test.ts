@@ -156,7 +156,7 @@ test('what is wrong is refused by name', () => {
     [() => new optim.Muon([leaf([3])]), 'Muon: expected parameters of 2 or more dims, got [3]; give it to AdamW'],
     [muon({ nsSteps: 0 }), 'Muon: nsSteps must be a whole number ≥ 1, got 0'],
     [muon({ adjustLr: 'rms' }), "Muon: adjustLr must be 'original' or 'matchRmsAdamw', got 'rms'"],
-    [cyclic({ mode: 'saw' }), "CyclicLR: mode must be 'triangular', 'triangular2' or 'expRange', got \"saw\""],
+    [cyclic({ mode: 'saw' }), "CyclicLR: mode must be 'triangular', 'triangular2' or 'expRange', got 'saw'"],
     [cyclic({ stepSizeUp: 0 }), 'CyclicLR: stepSizeUp must be a whole number ≥ 1, got 0'],
     [cyclic({ maxLr: [1, 2] }), 'CyclicLR: maxLr has 2 values, the optimizer 1 groups'],
     [
