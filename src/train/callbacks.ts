@@ -1,7 +1,8 @@
 /**
  * Callbacks for fit. Each is a function that a loop over the run could contain as well.
  */
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { peek } from '../core/describe.ts';
+import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
 import { refuseOptions, withDefaults } from '../core/options.ts';
 import { saveCheckpoint, saveSafetensors } from '../io/index.ts';
 import { cloneStateDict, disposeStateDict, type StateDict } from '../nn/index.ts';
@@ -61,7 +62,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   const { monitor, mode, patience, minDelta, restoreBest } = withDefaults('earlyStopping', options, defaults);
   checkMode('earlyStopping', mode);
   checkCount('earlyStopping', 'patience', patience);
-  if (!(minDelta >= 0)) throw new ArgumentError(`earlyStopping: minDelta must be a number from 0 on, got ${minDelta}`);
+  if (!(typeof minDelta === 'number' && minDelta >= 0))
+    throw new ArgumentError(`earlyStopping: minDelta must be a number from 0 on, got ${shown(minDelta)}`);
   let best: number | null = null;
   let waited = 0;
   let weights: StateDict | null = null;
@@ -224,7 +226,7 @@ function lineLog(
  */
 export function logScalars(writer: ScalarWriter): Callback {
   refuseOptions('logScalars', arguments[1]);
-  if (typeof Object(writer).addScalar !== 'function')
+  if (typeof peek(writer, 'addScalar') !== 'function')
     throw new ArgumentError(`logScalars: expected a writer with addScalar, got ${kindOf(writer)}`);
   return (event) => {
     if (event.type === 'step') {
@@ -281,11 +283,12 @@ function valueOf(op: string, event: EvaluationEvent, monitor: string): number {
 }
 
 function checkMode(op: string, mode: unknown): void {
-  if (mode !== 'min' && mode !== 'max') throw new ArgumentError(`${op}: mode must be 'min' or 'max', got ${kindOf(mode)}`);
+  if (mode !== 'min' && mode !== 'max') throw new ArgumentError(`${op}: mode must be 'min' or 'max', got ${shown(mode)}`);
 }
 
 function checkCount(op: string, name: string, value: number): void {
-  if (!(Number.isSafeInteger(value) && value >= 1)) throw new ArgumentError(`${op}: ${name} must be an integer from 1 on, got ${value}`);
+  if (!(Number.isSafeInteger(value) && value >= 1))
+    throw new ArgumentError(`${op}: ${name} must be an integer from 1 on, got ${shown(value)}`);
 }
 
 function checkPath(op: string, path: unknown): void {

@@ -2,7 +2,8 @@
  * Evaluates a model on all batches of a loader.
  */
 import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, kindOf, ShapeError } from '../core/errors.ts';
+import { isInstance, peek } from '../core/describe.ts';
+import { ArgumentError, kindOf, ShapeError, isArray } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Module } from '../nn/index.ts';
@@ -74,20 +75,19 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
 
 /** Throws unless `model` is a module with a forward. */
 export function checkModel(op: string, model: unknown): void {
-  if (model instanceof Module && typeof (model as Module & { forward?: unknown }).forward === 'function') return;
+  if (isInstance(model, Module) && typeof peek(model, 'forward') === 'function') return;
   throw new ArgumentError(`${op}: the model must be a module with a forward, got ${kindOf(model)}`);
 }
 
 /** Throws unless `loader` can be looped over with `for await`. */
 export function checkLoader(op: string, name: string, loader: unknown): void {
-  const { [Symbol.asyncIterator]: iterate } = Object(loader) as Partial<AsyncIterable<unknown>>;
-  if (typeof iterate !== 'function')
+  if (typeof peek(loader, Symbol.asyncIterator) !== 'function')
     throw new ArgumentError(`${op}: ${name} must be a DataLoader or another async iterable, got ${kindOf(loader)}`);
 }
 
 /** Takes a batch apart. Throws: ArgumentError unless it is an array of an input and a target, ShapeError if the input has no samples' dim */
 export function readBatch(op: string, batch: TrainingBatch): { readonly count: number; readonly input: Tensor; readonly target: Tensor } {
-  const [input, target, ...others] = Array.isArray(batch) ? (batch as TrainingBatch) : [];
+  const [input, target, ...others] = isArray(batch) ? batch : [];
   if (!isTensor(input) || !isTensor(target) || others.length > 0) {
     throw new ArgumentError(`${op}: a batch must be an array of two tensors, the input and the target, got ${kindOf(batch)}`);
   }

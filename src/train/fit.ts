@@ -2,7 +2,8 @@
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
 import { isTensor, scope } from '../autograd/index.ts';
-import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError } from '../core/errors.ts';
+import { isInstance, peek } from '../core/describe.ts';
+import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError, shown, isArray } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -402,17 +403,17 @@ async function withAverages<T>(model: Model, ema: EMA, evaluation: () => Promise
 function checkFit(options: FitOptions): void {
   const { loader, optimizer, loss, epochs, maxSteps, accumulate = 1, evaluation, callbacks = [] } = options;
   checkLoader('fit', 'loader', loader);
-  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, loader[name]);
-  if (!(optimizer instanceof Optimizer))
+  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, peek(loader, name));
+  if (!isInstance(optimizer, Optimizer))
     throw new ArgumentError(`fit: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got ${kindOf(optimizer)}`);
   checkFunction('fit', 'loss', loss);
   if (epochs === undefined && maxSteps === undefined) throw new ArgumentError('fit: give epochs or maxSteps, or the run never ends');
   for (const [name, value] of Object.entries({ epochs, maxSteps, accumulate })) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
-      throw new ArgumentError(`fit: ${name} must be an integer from 1 on, got ${value}`);
+      throw new ArgumentError(`fit: ${name} must be an integer from 1 on, got ${shown(value)}`);
   }
   if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
-  if (!Array.isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be an array of functions, got ${kindOf(callbacks)}`);
+  if (!isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be an array of functions, got ${kindOf(callbacks)}`);
   callbacks.forEach((callback, i) => checkFunction('fit', `callback ${i}`, callback));
   checkChoices(options);
   if (evaluation != null) checkEvaluation(evaluation);
@@ -420,13 +421,14 @@ function checkFit(options: FitOptions): void {
 
 function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal }: FitOptions): void {
   if (schedulePer !== 'step' && schedulePer !== 'epoch')
-    throw new ArgumentError(`fit: schedulePer must be 'step' or 'epoch', got ${kindOf(schedulePer)}`);
+    throw new ArgumentError(`fit: schedulePer must be 'step' or 'epoch', got ${shown(schedulePer)}`);
   for (const [name, value] of Object.entries({ clipNorm, clipValue })) {
-    if (value != null && !(value > 0)) throw new ArgumentError(`fit: ${name} must be a number above 0, got ${value}`);
+    if (value != null && !(typeof value === 'number' && value > 0))
+      throw new ArgumentError(`fit: ${name} must be a number above 0, got ${shown(value)}`);
   }
-  if (ema != null && !(ema instanceof EMA)) throw new ArgumentError(`fit: ema must be an EMA, got ${kindOf(ema)}`);
-  if (scheduler != null) checkFunction('fit', 'scheduler.step', scheduler.step);
-  if (signal != null && typeof signal.aborted !== 'boolean')
+  if (ema != null && !isInstance(ema, EMA)) throw new ArgumentError(`fit: ema must be an EMA, got ${kindOf(ema)}`);
+  if (scheduler != null) checkFunction('fit', 'scheduler.step', peek(scheduler, 'step'));
+  if (signal != null && typeof peek(signal, 'aborted') !== 'boolean')
     throw new ArgumentError(`fit: signal must be an AbortSignal, got ${kindOf(signal)}`);
 }
 
@@ -437,7 +439,5 @@ function checkEvaluation(evaluation: FitEvaluation): void {
   if (loss !== undefined) checkFunction('fit: evaluation', 'loss', loss);
   checkMetrics('fit: evaluation', metrics);
   if (every === 'epoch' || (Number.isSafeInteger(every) && every >= 1)) return;
-  throw new ArgumentError(
-    `fit: evaluation: every must be 'epoch' or a number of steps, got ${typeof every === 'number' ? every : kindOf(every)}`,
-  );
+  throw new ArgumentError(`fit: evaluation: every must be 'epoch' or a number of steps, got ${shown(every)}`);
 }

@@ -2,7 +2,7 @@
  * The range test for learning rates.
  */
 import { defaultGenerator, scope } from '../autograd/index.ts';
-import { ArgumentError } from '../core/errors.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import type { Optimizer } from '../optim/index.ts';
@@ -49,9 +49,10 @@ export async function lrFinder(model: Model, options: LrFinderOptions): Promise<
   checkOptions('lrFinder', options, ['loader', 'optimizer', 'loss', 'minLr', 'maxLr', 'steps', 'smoothing', 'divergence']);
   const { loader, optimizer, minLr = 1e-6, maxLr = 10, steps = 100 } = options;
   checkFunction('lrFinder', 'loss', options.loss);
-  if (!(minLr > 0 && minLr < maxLr && maxLr < Infinity))
-    throw new ArgumentError(`lrFinder: expected 0 < minLr < maxLr, got ${minLr} and ${maxLr}`);
-  if (!Number.isSafeInteger(steps) || steps < 2) throw new ArgumentError(`lrFinder: steps must be an integer from 2 on, got ${steps}`);
+  if (!(Number.isFinite(minLr) && Number.isFinite(maxLr) && minLr > 0 && minLr < maxLr))
+    throw new ArgumentError(`lrFinder: expected 0 < minLr < maxLr, got ${shown(minLr)} and ${shown(maxLr)}`);
+  if (!Number.isSafeInteger(steps) || steps < 2)
+    throw new ArgumentError(`lrFinder: steps must be an integer from 2 on, got ${shown(steps)}`);
   const parts = { model, optimizer, loader, generator: defaultGenerator };
   const saved = Object.entries(parts).map(([, part]) => [part, cloneStateDict(part.stateDict())] as const);
   const modes = model.namedModules().map(([, module]) => [module, module.training] as const);

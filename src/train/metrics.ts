@@ -5,7 +5,7 @@
  * Letters: N = samples of a batch, C = classes.
  */
 import { checkTensors, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, kindOf, ShapeError } from '../core/errors.ts';
+import { ArgumentError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 
@@ -73,7 +73,7 @@ export class Accuracy implements Metric {
 
   constructor(options: AccuracyOptions = {}) {
     const { topK } = withDefaults('Accuracy', options, { topK: 1 });
-    if (!Number.isSafeInteger(topK) || topK < 1) throw new ArgumentError(`Accuracy: topK must be an integer from 1 on, got ${topK}`);
+    if (!Number.isSafeInteger(topK) || topK < 1) throw new ArgumentError(`Accuracy: topK must be an integer from 1 on, got ${shown(topK)}`);
     this.#topK = topK;
   }
 
@@ -123,7 +123,7 @@ export class ConfusionMatrix implements Metric {
   constructor(classes: number) {
     refuseOptions('ConfusionMatrix', arguments[1]);
     if (!Number.isSafeInteger(classes) || classes < 1)
-      throw new ArgumentError(`ConfusionMatrix: the number of classes must be an integer from 1 on, got ${classes}`);
+      throw new ArgumentError(`ConfusionMatrix: the number of classes must be an integer from 1 on, got ${shown(classes)}`);
     this.classes = classes;
     this.counts = Array.from({ length: classes }, () => Array<number>(classes).fill(0));
   }
@@ -271,7 +271,7 @@ export class HardestExamples {
   constructor(length = 16) {
     refuseOptions('HardestExamples', arguments[1]);
     if (!Number.isSafeInteger(length) || length < 1)
-      throw new ArgumentError(`HardestExamples: the length must be an integer from 1 on, got ${length}`);
+      throw new ArgumentError(`HardestExamples: the length must be an integer from 1 on, got ${shown(length)}`);
     this.#length = length;
   }
 

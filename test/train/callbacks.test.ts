@@ -191,7 +191,7 @@ test.each([
   [() => earlyStopping({ mode: 'low' as never }), "earlyStopping: mode must be 'min' or 'max'"],
   [() => earlyStopping({ minDelta: NaN }), 'earlyStopping: minDelta must be a number from 0 on, got NaN'],
   [() => saveBest(''), 'saveBest: the path must be a text that is not empty'],
-  [() => saveCheckpoints(folder, { every: 'step' as never }), 'saveCheckpoints: every must be an integer from 1 on, got step'],
+  [() => saveCheckpoints(folder, { every: 'step' as never }), "saveCheckpoints: every must be an integer from 1 on, got 'step'"],
   [() => saveCheckpoints(folder, { keep: 0 }), 'saveCheckpoints: keep must be an integer from 1 on, got 0'],
   [() => logScalars({} as never), 'logScalars: expected a writer with addScalar, got an object'],
   [() => logProgress({ every: -1 }), 'logProgress: every must be an integer from 1 on, got -1'],

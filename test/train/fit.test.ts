@@ -228,7 +228,7 @@ describe('options', () => {
     [{ loss: 'mse' }, 'fit: loss must be a function, got a string'],
     [{ optimizer: {} }, 'fit: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got an object'],
     [{ clipNorm: -1 }, 'fit: clipNorm must be a number above 0, got -1'],
-    [{ schedulePer: 'batch' }, "fit: schedulePer must be 'step' or 'epoch', got a string"],
+    [{ schedulePer: 'batch' }, "fit: schedulePer must be 'step' or 'epoch', got 'batch'"],
     [{ callbacks: [1] }, 'fit: callback 0 must be a function, got a number'],
     [{ evaluation: {} }, 'fit: evaluation: loader must be a DataLoader or another async iterable, got undefined'],
     [{ evaluation: { loader: batchesOf(), every: 0 } }, "fit: evaluation: every must be 'epoch' or a number of steps, got 0"],

@@ -2,6 +2,7 @@
  * Writes a model as an ONNX file.
  */
 import { cat, checkTensor, scope, type Tensor } from '../../autograd/index.ts';
+import { isInstance } from '../../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
@@ -36,7 +37,7 @@ const BATCH = 'N';
  * @example writeFileAtomic('model.onnx', toOnnx(model, zeros([1, 3, 32, 32])))
  */
 export function toOnnx(model: Model, exampleInput: Tensor, options: OnnxOptions = {}): Uint8Array {
-  if (!(model instanceof Module) || typeof model.forward !== 'function') {
+  if (!isInstance(model, Module) || typeof model.forward !== 'function') {
     throw new ArgumentError(`toOnnx: the model must be a module with a forward, got ${kindOf(model)}`);
   }
   checkTensor('toOnnx', 'exampleInput', exampleInput);
