@@ -36,8 +36,7 @@ export function subjectOf(
   const xs = isTensor(inputs) ? [inputs] : inputs;
   if (!isArray(xs)) throw new ArgumentError(`${name}: inputs must be a tensor or an array of tensors, got ${kindOf(xs)}`);
   xs.forEach((x, i) => checkTensor(name, `input ${i}`, x));
-  if (isRevoked(fn) || (typeof fn !== 'function' && !isModule(fn)))
-    throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(fn)}`);
+  if (!isFunction(fn) && !isModule(fn)) throw new ArgumentError(`${name}: expected a function or a module, got ${kindOf(fn)}`);
   const module = typeof fn === 'function' ? null : fn;
   const parameters = module === null ? [] : [...module.namedParameters()].filter(([, p]) => !isFloat(p.dtype) || p.requiresGrad);
   if (!float32) requireFloat64(name, xs, parameters);
@@ -55,6 +54,11 @@ export function subjectOf(
       return checkedResult(name, module === null ? (fn as CheckedFunction)(...args) : module.forward(...args));
     },
   };
+}
+
+/** Returns whether the value can be called. */
+function isFunction(value: unknown): value is CheckedFunction {
+  return typeof value === 'function' && !isRevoked(value);
 }
 
 /** Returns whether the value has the methods of a module that the check calls. Those of another copy have its tensors. */
