@@ -1,7 +1,7 @@
 /**
  * The error of central differences as a function of their step.
  */
-import { ArgumentError, kindOf } from '../../core/errors.ts';
+import { ArgumentError, kindOf, shown, isArray } from '../../core/errors.ts';
 import { checkNumber, withDefaults } from '../../core/options.ts';
 import type { Tensor } from '../../autograd/tensor.ts';
 import { GRADCHECK_DEFAULTS } from './settings.ts';
@@ -46,9 +46,9 @@ export function gradcheckSteps(
 ): GradcheckStep[] {
   const { seed } = withDefaults('gradcheckSteps', options, { seed: GRADCHECK_DEFAULTS.seed });
   checkNumber('gradcheckSteps', 'seed', seed);
-  if (!Array.isArray(steps)) throw new ArgumentError(`gradcheckSteps: steps must be an array of numbers, got ${kindOf(steps)}`);
+  if (!isArray(steps)) throw new ArgumentError(`gradcheckSteps: steps must be an array of numbers, got ${kindOf(steps)}`);
   const wrong = steps.findIndex((h) => typeof h !== 'number' || !(h > 0 && h < Infinity));
-  if (wrong >= 0) throw new ArgumentError(`gradcheckSteps: steps must be numbers > 0, got ${String(steps[wrong])} at ${wrong}`);
+  if (wrong >= 0) throw new ArgumentError(`gradcheckSteps: steps must be numbers > 0, got ${shown(steps[wrong])} at ${wrong}`);
   const subject = subjectOf('gradcheckSteps', fn, inputs, { float32: true });
   return withRun(subject, { ...GRADCHECK_DEFAULTS, seed }, (run) => {
     const analysis = analyse('gradcheckSteps', run);
