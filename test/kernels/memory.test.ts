@@ -6,6 +6,14 @@ import { allocate, memoryUse, resetPeak, withTemporaries } from '../../src/kerne
 import { type Storage } from '../../src/kernels/memory/storage.ts';
 import { memoryViews } from '../../src/kernels/memory/wasm-memory.ts';
 
+/** Loads another copy of the allocator, whose memory is empty. */
+async function emptyHeap(): Promise<typeof import('../../src/kernels/memory/allocator.ts')> {
+  vi.resetModules();
+  return import('../../src/kernels/memory/allocator.ts');
+}
+
+const MIB = 2 ** 20;
+
 describe('allocate', () => {
   it('returns aligned blocks that never overlap, and counts bytes exactly, over random allocations and frees', () => {
     const start = memoryUse().bytes;
@@ -80,15 +88,6 @@ describe('allocate', () => {
     for (const s of made) s.free();
   });
 
-  it('joins neighbouring large blocks, whatever the order in which they are freed', () => {
-    const parts = Array.from({ length: 8 }, () => allocate(1_000_000));
-    for (const i of [1, 3, 5, 7, 0, 2, 6, 4]) parts[i]!.free();
-    const pages = memoryUse().pages;
-    const whole = allocate(8_000_000);
-    expect(memoryUse().pages).toBe(pages);
-    whole.free();
-  });
-
   it('retains contents when the memory grows, and returns views of the new memory', () => {
     const s = allocate(8);
     memoryViews().f64[s.ptr / 8] = 42;
@@ -110,8 +109,92 @@ describe('allocate', () => {
     expect(memoryUse()).toMatchObject({ bytes: before + 2 * n, peakBytes: before + 2 * n });
     for (const s of [b, c]) s.free();
     expect(memoryUse()).toMatchObject({ bytes: before, peakBytes: before + 2 * n });
+    const d = allocate(1);
+    expect(memoryUse()).toMatchObject({ bytes: before + 1, peakBytes: before + 2 * n });
+    d.free();
     resetPeak();
     expect(memoryUse().peakBytes).toBe(before);
+  });
+
+  it.each([NaN, -1])('refuses %d bytes, and counts nothing', (n) => {
+    const before = memoryUse();
+    expect(() => allocate(n)).toThrow(new RangeError(`allocate: expected a number of bytes ≥ 0, got ${n}`));
+    expect(memoryUse()).toEqual(before);
+  });
+});
+
+describe('the memory that live blocks take', () => {
+  it('is at most a quarter more than their size, and nothing more at the size of a class', async () => {
+    const { allocate } = await emptyHeap();
+    const classes = [1024, 1280, 1536, 1792, 2048, 5120, 14_336, 32_768, 65_536].flatMap((size) => [
+      [size - 63, size],
+      [size, size],
+    ]);
+    let end = 0;
+    for (const [bytes, size] of [[0, 64], [1, 64], [64, 64], [65, 128], [129, 192], ...classes] as [number, number][]) {
+      const first = end;
+      for (let i = 0; i < 1000; i++) {
+        const s = allocate(bytes);
+        end = Math.max(end, s.ptr + size);
+      }
+      // Slabs of 256 KiB hold whole blocks, and the last one is not full.
+      const perSlab = Math.floor(262_144 / size);
+      expect(end - first, `1000 blocks of ${bytes} bytes`).toBeLessThanOrEqual(Math.ceil(1000 / perSlab + 1) * 262_144);
+    }
+  });
+
+  it('is no new memory where that of freed blocks fits: the smallest that does', async () => {
+    const { allocate, memoryUse } = await emptyHeap();
+    const [large, , small, , exact] = [3, 1, 2, 1, 1, 1].map((mib) => allocate(mib * MIB));
+    for (const s of [small!, large!, exact!]) s.free();
+    const { pages } = memoryUse();
+    expect(allocate(MIB).ptr).toBe(exact!.ptr);
+    const parts = [0.5, 0.75, 1].map((mib) => allocate(mib * MIB).ptr - small!.ptr);
+    expect(parts).toEqual([0, 0.5 * MIB, large!.ptr - small!.ptr]);
+    expect(allocate(2 * MIB).ptr).toBe(large!.ptr + MIB);
+    expect(memoryUse().pages).toBe(pages);
+  });
+
+  it('joins when neighbours are freed, in whatever order', async () => {
+    for (const order of [
+      [1, 3, 5, 7, 0, 2, 6, 4],
+      [0, 1, 2, 3, 4, 5, 6, 7],
+      [7, 6, 5, 4, 3, 2, 1, 0],
+      [2, 0, 1, 5, 7, 6, 4, 3],
+    ]) {
+      const { allocate } = await emptyHeap();
+      const parts = Array.from({ length: 8 }, () => allocate(MIB));
+      allocate(MIB);
+      for (const i of order) parts[i]!.free();
+      expect(allocate(8 * MIB).ptr, `freed in the order ${order.join(' ')}`).toBe(parts[0]!.ptr);
+    }
+  });
+
+  it('is extended from a free block at the end, and leaves the free blocks before it', async () => {
+    const { allocate } = await emptyHeap();
+    const last = allocate(MIB);
+    last.free();
+    const extended = allocate(2 * MIB);
+    expect(extended.ptr).toBe(last.ptr);
+    const gap = allocate(MIB);
+    const end = allocate(MIB);
+    gap.free();
+    expect(allocate(4 * MIB).ptr).toBe(end.ptr + MIB);
+    expect(allocate(MIB).ptr).toBe(gap.ptr);
+  });
+
+  it('fills the pages there are before it grows, and then grows seldom', async () => {
+    const { allocate, memoryUse } = await emptyHeap();
+    const { pages } = memoryUse();
+    const first = allocate(MIB);
+    allocate(pages * 65_536 - MIB - first.ptr);
+    expect(memoryUse().pages).toBe(pages);
+    const sizes = new Set<number>();
+    for (let i = 0; i < 1000; i++) {
+      allocate(MIB / 4);
+      sizes.add(memoryUse().pages);
+    }
+    expect(sizes.size).toBeLessThan(40);
   });
 });
 
@@ -133,6 +216,21 @@ describe('withTemporaries', () => {
     };
     expect(() => withTemporaries('test', fail)).toThrow('no');
     expect(memoryUse().bytes).toBe(before);
+  });
+
+  it('keeps what the function releases readable until it ends', () => {
+    withTemporaries('test', () => {
+      const s = allocate(100);
+      s.retain();
+      s.release();
+      expect(s.freed).toBe(false);
+      expect(allocate(100).ptr).not.toBe(s.ptr);
+    });
+    const before = memoryUse().bytes;
+    const s = allocate(100);
+    s.retain();
+    s.release();
+    expect([s.freed, memoryUse().bytes]).toEqual([true, before]);
   });
 });
 
@@ -160,6 +258,37 @@ describe('running out', () => {
     expect(memoryUse()).toEqual(before);
     for (const s of held) s.release();
     expect(memoryUse().bytes).toBe(before.bytes - 2 ** 31);
+  });
+
+  it('lists the five operations that hold most, the largest first', async () => {
+    const { allocate, withTemporaries } = await emptyHeap();
+    const sizes = { relu: 1, conv2d: 7, add: 3, batchNorm: 5, mul: 0.0625, matmul: 4, freed: 9 };
+    for (const [op, mib] of Object.entries(sizes)) {
+      const s = withTemporaries(op, () => {
+        const made = allocate(mib * MIB);
+        made.retain();
+        return made;
+      });
+      if (op === 'freed') s.release();
+    }
+    const largest = [
+      'conv2d: 1 tensors, 7.0',
+      'batchNorm: 1 tensors, 5.0',
+      'matmul: 1 tensors, 4.0',
+      'add: 1 tensors, 3.0',
+      'relu: 1 tensors, 1.0',
+    ];
+    const message = `The largest live results:\n${largest.map((line) => `  ${line} MiB\n`).join('')}Use`;
+    expect(() => allocate(2 ** 32)).toThrow(message);
+  });
+
+  it('leaves the last page to be used', async () => {
+    const { allocate, memoryUse } = await emptyHeap();
+    const first = allocate(MIB);
+    const rest = 65_535 * 65_536 - first.ptr - MIB;
+    expect(allocate(rest).bytes).toBe(rest);
+    expect(memoryUse().pages).toBe(65_535);
+    expect(() => allocate(65_536)).toThrow('tensor: no room for 0.1 MiB more; 4095.9 MiB are live (at most 4095.9 MiB fit).');
   });
 });
 
