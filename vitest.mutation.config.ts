@@ -9,8 +9,8 @@ import base from './vitest.config.ts';
 const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/kernels/memory/': [...tests('kernels', 'memory checked-memory'), ...tests('autograd', 'tensor'), ...tests('kernels', 'fusion')],
   'src/kernels/memory/checked-memory': tests('kernels', 'checked-memory'),
-  'src/io/': tests('io', 'safetensors-format safetensors checkpoint checkpoint-states files'),
-  'src/data/': tests('data', 'cifar mnist transforms dataset loader synthetic'),
+  'src/io/': [...tests('io', 'safetensors-format safetensors checkpoint checkpoint-states files'), 'test/arguments.test.ts'],
+  'src/data/': [...tests('data', 'cifar mnist transforms dataset loader synthetic'), 'test/arguments.test.ts'],
   'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam'),
   'src/autograd/': [
     ...tests(

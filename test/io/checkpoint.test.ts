@@ -19,7 +19,7 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { forgeCheckpoint } from '../support/forge.ts';
 
 let dir: string;
@@ -123,6 +123,18 @@ describe('saved state', () => {
     expect(loadCheckpoint(file, { box: other })).toBeUndefined();
     expect(seen(other.tree)).toEqual(seen(tree));
     expect(fs.readdirSync(dir)).toEqual(['run.safetensors']);
+  });
+
+  test('anything with shape, dtype and data is a tensor; a record with some of these keys is a record', () => {
+    const data = Float32Array.of(1, 2);
+    const mean = { data, shape: [2], dtype: 'float32' };
+    const records = [{ shape: [2], dtype: 'x' }, { data: 'text', shape: 1, dtype: 2 }, Object.assign(Object.create(null), { a: 1 })];
+    const box = new Box();
+    checkpointFromBytes(checkpointToBytes({ box: new Box({ mean, records }) }), { box });
+    expect(seen(box.tree)).toEqual(seen({ mean: tensor([1, 2]), records }));
+    for (const partial of [{ data }, { data, shape: [2] }, { data, dtype: 'float32' }]) {
+      expect(() => checkpointToBytes({ box: new Box(partial) })).toThrow(/^saveCheckpoint: box\.tree\.data: .* got a Float32Array$/);
+    }
   });
 
   test('any tree survives a round trip', () => {
@@ -280,6 +292,11 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     expect(() => loadCheckpoint(file, { net: model }, { strict: false })).toThrow(
       failure('states: expected net, got model, optimizer: it does not have net'),
     );
+    expect(() => loadCheckpoint(file, { net: model, ema: model })).toThrow(
+      failure(
+        'states: expected net, ema, got model, optimizer: it does not have net, ema; it also has model, optimizer (strict: false would leave that out)',
+      ),
+    );
     expect(model.tree).toBe(5);
     loadCheckpoint(file, { model }, { strict: false });
     expect(model.tree).toBe(1);
@@ -312,17 +329,25 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     expect(memory().tensors).toBe(live.tensors + 2);
   });
 
-  test('a state that cannot be rolled back is named', () => {
-    saveCheckpoint(file, { a: new Box(1), b: new Box(2) });
-    const stubborn: Stateful = {
-      stateDict: () => ({}),
-      loadStateDict: () => {
-        throw new Error('never');
-      },
+  test('a state that cannot be rolled back is named, its error is the cause, and later objects are not touched', () => {
+    saveCheckpoint(file, { a: new Box(1), b: new Box(2), c: new Box(3), d: new Box(4) });
+    const cause = new Error('never');
+    const failingFrom = (call: number): Stateful => {
+      let calls = 0;
+      return {
+        stateDict: () => ({}),
+        loadStateDict: () => {
+          if (++calls >= call) throw cause;
+        },
+      };
     };
-    const a = new Box(9);
-    expect(() => loadCheckpoint(file, { a, b: stubborn })).toThrow(failure('b: never (b could not be put back)'));
+    const [a, d] = [new Box(9), new Box(9)];
+    const load = vi.spyOn(d, 'loadStateDict');
+    expect(() => loadCheckpoint(file, { a, b: failingFrom(2), c: failingFrom(1), d })).toThrow(
+      new FileError(`loadCheckpoint: ${file}: c: never (b, c could not be put back)`, { cause }),
+    );
     expect(a.tree).toBe(9);
+    expect(load).not.toHaveBeenCalled();
   });
 
   test('a loader over other batches', () => {
@@ -422,6 +447,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     [`{"states":{"box":{"$number":"12"},${GENERATOR}}}`, '$number is "12"; the file is damaged'],
     [`{"states":{"box":{"$number":null},${GENERATOR}}}`, '$number is null; the file is damaged'],
     [`{"states":{"box":{"$number":"NaN","a":1},${GENERATOR}}}`, 'it has the key "$number"; the file is damaged'],
+    [`{"states":{"box":{"$tensor":"w","a":1},${GENERATOR}}}`, 'it has the key "$tensor"; the file is damaged'],
     [`{"states":{"box":{"$x":1},${GENERATOR}}}`, 'it has the key "$x"; the file is damaged'],
   ])('a file with a state that nothing writes, case %#', (text, problem) => {
     const box = new Box(7);
@@ -573,13 +599,17 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
     expect(() => saveCheckpoint(file, {}, { t: tensor([1]) })).toThrow(
       new ArgumentError('saveCheckpoint: extra.t: a tensor cannot be part of extra; put it into a state, or use toArray()'),
     );
-    const none = undefined as unknown as Stateful;
-    expect(() => saveCheckpoint(file, { scheduler: none })).toThrow(
-      new ArgumentError('saveCheckpoint: scheduler: expected something with stateDict() and loadStateDict(), got undefined'),
-    );
-    expect(() => loadCheckpoint(file, { scheduler: none })).toThrow(
-      new ArgumentError('loadCheckpoint: scheduler: expected something with stateDict() and loadStateDict(), got undefined'),
-    );
+    for (const [scheduler, got] of [
+      [undefined, 'undefined'],
+      [null, 'null'],
+      [Object.create(null), 'a record'],
+      [{ stateDict: () => ({}) }, 'a Object'],
+      [{ loadStateDict: () => {} }, 'a Object'],
+    ] as [Stateful, string][]) {
+      const message = `scheduler: expected something with stateDict() and loadStateDict(), got ${got}`;
+      expect(() => saveCheckpoint(file, { scheduler })).toThrow(new ArgumentError(`saveCheckpoint: ${message}`));
+      expect(() => loadCheckpoint(file, { scheduler })).toThrow(new ArgumentError(`loadCheckpoint: ${message}`));
+    }
     expect(fs.readFileSync(file)).toEqual(old);
   });
 });

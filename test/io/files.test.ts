@@ -143,6 +143,17 @@ describe('writeFileAtomic', () => {
     expect(rename).toHaveBeenCalledTimes(4);
   });
 
+  test('tries once to rename where waiting does not help, and the cause stays readable', () => {
+    const file = path.join(dir, 'out.bin');
+    const cause = systemError('EXDEV');
+    const rename = vi.spyOn(fs, 'renameSync').mockImplementation(() => {
+      throw cause;
+    });
+    const error = new FileError(`writeFileAtomic: cannot write ${file} (EXDEV)`, { cause });
+    expect(() => writeFileAtomic(file, Uint8Array.of(7))).toThrow(error);
+    expect(rename).toHaveBeenCalledTimes(1);
+  });
+
   test('gives up renaming after a bounded time', () => {
     const file = path.join(dir, 'out.bin');
     const rename = vi.spyOn(fs, 'renameSync').mockImplementation(() => {
@@ -165,11 +176,11 @@ describe('writeFileAtomic', () => {
     expect([...fs.readFileSync(file)]).toEqual([8]);
   });
 
-  test('flushes the file, renames it, flushes the folder, in this order', () => {
+  test('flushes the file, renames it, flushes the folder, in this order, and closes both', () => {
     const file = path.join(dir, 'out.bin');
     const calls: string[] = [];
     const names = new Map<number, string>();
-    const { openSync, fsyncSync, renameSync } = fs;
+    const { openSync, fsyncSync, renameSync, closeSync } = fs;
     vi.spyOn(fs, 'openSync').mockImplementation((...args) => {
       const fd = openSync(...args);
       names.set(fd, args[0] === dir ? 'folder' : 'file');
@@ -183,21 +194,26 @@ describe('writeFileAtomic', () => {
       calls.push('rename');
       renameSync(from, to);
     });
+    vi.spyOn(fs, 'closeSync').mockImplementation((fd) => {
+      names.delete(fd);
+      closeSync(fd);
+    });
     writeFileAtomic(file, Uint8Array.of(8));
     expect(calls).toEqual(['fsync file', 'rename', 'fsync folder']);
+    expect([...names.values()]).toEqual([]);
   });
 
   test('a folder that cannot be flushed is said, and that the new file is in place', () => {
     const file = path.join(dir, 'out.bin');
     const real = fs.fsyncSync;
+    const cause = systemError('EIO');
     vi.spyOn(fs, 'fsyncSync').mockImplementationOnce(real);
     vi.spyOn(fs, 'fsyncSync').mockImplementation((fd) => {
-      if (fs.fstatSync(fd).isDirectory()) throw systemError('EIO');
+      if (fs.fstatSync(fd).isDirectory()) throw cause;
       real(fd);
     });
-    expect(() => writeFileAtomic(file, Uint8Array.of(5))).toThrow(
-      new FileError(`writeFileAtomic: ${file} is written, but its folder could not be flushed (EIO): a power loss may undo it`),
-    );
+    const message = `writeFileAtomic: ${file} is written, but its folder could not be flushed (EIO): a power loss may undo it`;
+    expect(() => writeFileAtomic(file, Uint8Array.of(5))).toThrow(new FileError(message, { cause }));
     expect([...fs.readFileSync(file)]).toEqual([5]);
     expect(fs.readdirSync(dir)).toEqual(['out.bin']);
   });
@@ -286,22 +302,36 @@ describe('writeFileAtomic', () => {
   });
 
   test.skipIf(process.getuid?.() !== 0)('a file of another user stays that user’s; if it cannot, its group loses the permissions', () => {
+    const [self, group] = [process.getuid!(), process.getgid!()];
     const file = path.join(dir, 'theirs.bin');
-    const old = (): void => {
+    const old = (uid: number, gid: number): void => {
       fs.writeFileSync(file, 'old');
-      fs.chownSync(file, 1234, 2345);
+      fs.chownSync(file, uid, gid);
       fs.chmodSync(file, 0o660);
     };
-    old();
-    writeFileAtomic(file, Uint8Array.of(1));
-    const { uid, gid, mode } = fs.statSync(file);
-    expect([uid, gid, mode & 0o777]).toEqual([1234, 2345, 0o660]);
-    old();
-    vi.spyOn(fs, 'chownSync').mockImplementation(() => {
-      throw systemError('EPERM');
-    });
-    writeFileAtomic(file, Uint8Array.of(1));
-    expect(fs.statSync(file).mode & 0o777).toBe(0o600);
+    const state = (): number[] => {
+      const { uid, gid, mode } = fs.statSync(file);
+      return [uid, gid, mode & 0o777];
+    };
+    const owners = [
+      [1234, 2345],
+      [1234, group],
+      [self, 2345],
+    ] as const;
+    for (const owner of owners) {
+      old(...owner);
+      writeFileAtomic(file, Uint8Array.of(1));
+      expect(state()).toEqual([...owner, 0o660]);
+    }
+    for (const [owner, mode] of [...owners.map((owner) => [owner, 0o600] as const), [[self, group], 0o660] as const]) {
+      old(...owner);
+      const chown = vi.spyOn(fs, 'chownSync').mockImplementation(() => {
+        throw systemError('EPERM');
+      });
+      writeFileAtomic(file, Uint8Array.of(1));
+      expect(state()).toEqual([self, group, mode]);
+      chown.mockRestore();
+    }
   });
 
   test('takes bytes of any view and realm, and refuses what is no bytes before it opens a file', () => {
