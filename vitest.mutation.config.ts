@@ -5,24 +5,23 @@ import base from './vitest.config.ts';
 
 // npm run mutation: the tests that are about the files it changes, on the WebAssembly kernels. A mutant is tested until the first failure, so
 // the tests that notice most in least time come first. Few cases of the gradient table, as each mutant runs them again. Left out are tests
-// that train nets, run random programs, start processes or repeat calls: they notice little more and take long.
+// that train nets, run random programs or repeat calls, and by test/support/mutation.ts a few others: they notice little more and take long.
+const engine = [
+  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward'),
+  'test/arguments.test.ts',
+];
 const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/kernels/memory/': [...tests('kernels', 'memory checked-memory'), ...tests('autograd', 'tensor'), ...tests('kernels', 'fusion')],
   'src/kernels/memory/checked-memory': tests('kernels', 'checked-memory'),
   'src/io/': [...tests('io', 'safetensors-format safetensors checkpoint checkpoint-states files'), 'test/arguments.test.ts'],
   'src/data/': [...tests('data', 'cifar mnist transforms dataset loader synthetic'), 'test/arguments.test.ts'],
   'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam'),
-  'src/autograd/': [
-    ...tests(
-      'autograd',
-      'tensor errors lifetime functional recompute surface rearrange op-spec across-await scoped-loops operands backward',
-    ),
-    'test/arguments.test.ts',
-  ],
+  'src/autograd/': engine,
+  'src/autograd/scope': [...engine, ...tests('autograd', 'across-await scoped-loops')],
   'src/autograd/ops/': [
     ...tests(
       'autograd',
-      'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers views gradient-table',
+      'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers views operands gradient-table',
     ),
     ...tests('nn', 'conv-pool dropout functional losses'),
     'test/arguments.test.ts',
@@ -60,6 +59,9 @@ export default defineConfig({
     ...shared,
     include,
     sequence: { sequencer: InTheOrderGiven },
+    setupFiles: 'test/support/mutation.ts',
+    // A new copy of the library for each file would take longer than most files' tests.
+    isolate: false,
     env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CASES: process.env.CHAINRULE_CASES ?? '4', CHAINRULE_THREADS: '1' },
   },
 });

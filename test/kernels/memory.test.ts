@@ -1,6 +1,6 @@
 /** The allocator: blocks never overlap, counts are exact, freed memory is reused and joined, and running out has a clear error. */
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.ts';
 import { allocate, memoryUse, resetPeak, withTemporaries } from '../../src/kernels/memory/allocator.ts';
 import { type Storage } from '../../src/kernels/memory/storage.ts';
@@ -293,6 +293,8 @@ describe('running out', () => {
 });
 
 describe('on platforms with less address space', () => {
+  afterEach(() => vi.resetModules());
+
   /** Loads the memory module while memories of more than `limit` pages are refused. Returns it with the maxima that it requested. */
   async function granting(
     limit: number,
