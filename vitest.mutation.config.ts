@@ -7,7 +7,7 @@ import base from './vitest.config.ts';
 // the tests that notice most in least time come first. Few cases of the gradient table, as each mutant runs them again. Left out are tests
 // that train nets, run random programs or repeat calls, and by test/support/mutation.ts a few others: they notice little more and take long.
 const engine = [
-  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward'),
+  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward finalizers'),
   'test/arguments.test.ts',
 ];
 const testsOf: Readonly<Record<string, readonly string[]>> = {

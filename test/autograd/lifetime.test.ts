@@ -116,6 +116,32 @@ describe('graphs', () => {
   );
 
   test(
+    'a disposed result serves the graph that still uses it, however many others have come and gone',
+    leavesNothing(() => {
+      const x = leaf([0, 0]);
+      const h = x.exp();
+      const y = h.mul(3).sum();
+      for (let i = 0; i < 100; i++) h.mul(2).dispose();
+      h.dispose();
+      y.backward();
+      expect(x.grad!.toArray()).toEqual([3, 3]);
+    }),
+  );
+
+  test(
+    'a kept result that is used in thousands of scopes holds nothing of the graphs made there',
+    leavesNothing(() => {
+      const h = leaf([1, 2]).exp().keep();
+      for (let i = 0; i < 5000; i++) scope(() => void h.mul(2));
+      const { ring } = h.node!.tape!;
+      let claims = 0;
+      for (let claim = ring.next; claim !== ring; claim = claim.next) claims++;
+      expect(claims).toBeLessThan(100);
+      h.dispose();
+    }),
+  );
+
+  test(
     'recompute of the argument itself, without recording, leaves the argument alive',
     leavesNothing(() => {
       const h = ones([2]);

@@ -114,6 +114,25 @@ describe('recompute', () => {
     expect(grad(recompute((a, c) => a.mul(c), w, tensor([1, 2])).sum(), w).toArray()).toEqual([1, 2]);
   });
 
+  test('calls the function again with the same arguments, of whatever type and number', () => {
+    const w = tensor([2, 3], { requiresGrad: true });
+    const x = tensor([5, 7], { requiresGrad: true });
+    const first = tensor([1], { dtype: 'int32' });
+    const product = (...factors: Tensor[]): Tensor => factors.reduce((a, b) => a.mul(b), w);
+    recompute(product, x, x).sum().backward();
+    expect([w.grad!.toArray(), x.grad!.toArray()]).toEqual([
+      [25, 49],
+      [20, 42],
+    ]);
+    const picked = (t: Tensor, mask: Tensor | null, at: Tensor): Tensor => (mask === null ? t : t.mul(mask)).indexSelect(0, at);
+    for (const [mask, expected] of [
+      [null, [0, 1]],
+      [tensor([4, 4]), [0, 4]],
+    ] as const) {
+      expect(grad(recompute(picked, x, mask, first).sum(), x).toArray()).toEqual(expected);
+    }
+  });
+
   test('has derivatives of any order, also where an argument depends on what the function reads', () => {
     manualSeed(1);
     const w = randn([3], { dtype: 'float64', requiresGrad: true });

@@ -1,10 +1,13 @@
-import { beforeAll, beforeEach } from 'vitest';
+import { afterAll, beforeEach } from 'vitest';
 import { scope, tensor } from '../../src/index.ts';
 
 // npm run mutation: all test files share one copy of the library.
 
-/** Frees what the consumed graphs of the file before have left readable, as tests compare the memory before and after. */
-beforeAll(() => {
+/**
+ * Frees what the consumed graphs of a file have left readable, as the tests of the next file compare the memory before and after. Not
+ * before a file, where a mutant would fail outside of the tests and count as a survivor.
+ */
+afterAll(() => {
   scope(() => tensor([1], { requiresGrad: true }).mul(1).dispose());
 });
 
