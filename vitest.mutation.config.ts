@@ -7,7 +7,7 @@ import base from './vitest.config.ts';
 // the tests that notice most in least time come first. Few cases of the gradient table, as each mutant runs them again. Left out are tests
 // that train nets, run random programs or repeat calls, and by test/support/mutation.ts a few others: they notice little more and take long.
 const engine = [
-  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward finalizers'),
+  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward'),
   'test/arguments.test.ts',
 ];
 const testsOf: Readonly<Record<string, readonly string[]>> = {
@@ -17,6 +17,9 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/data/': [...tests('data', 'cifar mnist transforms dataset loader synthetic'), 'test/arguments.test.ts'],
   'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam'),
   'src/autograd/': engine,
+  // First, as they count what the garbage collector frees.
+  'src/autograd/tape': [...tests('autograd', 'finalizers'), ...engine],
+  'src/autograd/gc-fallback': [...tests('autograd', 'finalizers'), ...engine],
   'src/autograd/scope': [...engine, ...tests('autograd', 'across-await scoped-loops')],
   'src/autograd/ops/': [
     ...tests(

@@ -132,7 +132,13 @@ describe('graphs', () => {
     'a kept result that is used in thousands of scopes holds nothing of the graphs made there',
     leavesNothing(() => {
       const h = leaf([1, 2]).exp().keep();
-      for (let i = 0; i < 5000; i++) scope(() => void h.mul(2));
+      for (let i = 0; i < 5000; i++) {
+        scope(() => {
+          const a = h.mul(2);
+          a.mul(3);
+          a.dispose();
+        });
+      }
       const { ring } = h.node!.tape!;
       let claims = 0;
       for (let claim = ring.next; claim !== ring; claim = claim.next) claims++;
