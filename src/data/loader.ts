@@ -96,7 +96,6 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     const defaults = { batchSize: 1, shuffle: false, dropLast: false, seed: 0, transform: null };
     const { batchSize, shuffle, dropLast, seed, transform } = withDefaults('DataLoader', options, defaults);
     const n = lengthOf('DataLoader', dataset);
-    requireWholeNumber('dataset.length', n, 0);
     requireWholeNumber('batchSize', batchSize, 1);
     requireWholeNumber('seed', seed, 0);
     if (dropLast && n > 0 && batchSize > n) {

@@ -89,6 +89,7 @@ describe('batches', () => {
     [{ batchSize: 3 }, 4],
     [{ batchSize: 3, dropLast: true }, 3],
     [{ batchSize: 5, dropLast: true }, 2],
+    [{ batchSize: 10, dropLast: true }, 1],
     [{ batchSize: 64 }, 1],
   ])('length of %o is %i', (options, length) => {
     expect(new DataLoader(batched(10), options).length).toBe(length);
