@@ -133,6 +133,14 @@ describe('recompute', () => {
     }
   });
 
+  test('an argument that the result does not depend on gets no gradient', () => {
+    const [w, unused] = [tensor([2, 3], { requiresGrad: true }), tensor([5, 7], { requiresGrad: true })];
+    recompute((a, b) => a.mul(b.numel), w, unused)
+      .sum()
+      .backward();
+    expect([w.grad!.toArray(), unused.grad]).toEqual([[2, 2], null]);
+  });
+
   test('has derivatives of any order, also where an argument depends on what the function reads', () => {
     manualSeed(1);
     const w = randn([3], { dtype: 'float64', requiresGrad: true });
