@@ -86,6 +86,14 @@ describe('a write outside a block', () => {
     s.release();
   });
 
+  test('between operations, when all memory is checked', () => {
+    const s = block('add', 40);
+    lib.memoryViews().u8[s.ptr + 40] = 0;
+    expect(found(() => lib.checkMemory())).toMatch('tensor: byte 0 behind a block of 40 bytes that add allocated was overwritten.');
+    lib.checkMemory();
+    s.release();
+  });
+
   test.each([1, 5, 63, 64, 65, 65_536, 65_537])('of one byte behind a block of %i bytes, which is freed', (bytes) => {
     const s = block('gt', bytes);
     const { ptr } = s;
