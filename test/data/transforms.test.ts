@@ -47,6 +47,10 @@ describe('normalize', () => {
     expect(() => normalize([1, 2], 1)(image(3, 1, 1), random())).toThrow(
       new ShapeError('normalize: image [3,1,1] has 3 channels, mean has 2 numbers'),
     );
+    expect(() => normalize(1, [1, 2])(image(3, 1, 1), random())).toThrow(
+      new ShapeError('normalize: image [3,1,1] has 3 channels, std has 2 numbers'),
+    );
+    expect(() => normalize(0, 1, ...([{}] as unknown as []))).toThrow(new ArgumentError('normalize: there are no options, got an object'));
     expect(() => normalize(0, 1)(image(3, 1), random())).toThrow(new ShapeError('normalize: expected an image [C,H,W], got [3,1]'));
     expect(() => normalize(0, 1)({ data: new Int32Array(1), shape: [1, 1, 1], dtype: 'int32' }, random())).toThrow(
       new DTypeError('normalize: expected a float32 image, got int32'),
@@ -119,6 +123,11 @@ describe('randomCrop', () => {
     expect(() => randomCrop(7, { padding: 1 })(image(1, 4, 8), random())).toThrow(
       new ShapeError('randomCrop: image [1,4,8] with padding 1 is smaller than the crop [7,7]'),
     );
+    expect(() => randomCrop([2, 7], { padding: 1 })(image(1, 4, 4), random())).toThrow(
+      new ShapeError('randomCrop: image [1,4,4] with padding 1 is smaller than the crop [2,7]'),
+    );
+    expect(() => randomCrop(2)(image(4, 4), random())).toThrow(new ShapeError('randomCrop: expected an image [C,H,W], got [4,4]'));
+    expect(() => randomCrop(2, { fill: 'x' as never })).toThrow(new ArgumentError("randomCrop: fill must be a number, got 'x'"));
   });
 });
 
@@ -136,8 +145,21 @@ describe('randomHorizontalFlip', () => {
   });
 
   test('rejects invalid arguments and images', () => {
-    expect(() => randomHorizontalFlip(2)).toThrow(new ArgumentError('randomHorizontalFlip: p must be between 0 and 1, got 2'));
+    for (const p of [2, -0.1, NaN]) {
+      expect(() => randomHorizontalFlip(p)).toThrow(new ArgumentError(`randomHorizontalFlip: p must be between 0 and 1, got ${p}`));
+    }
+    expect(() => randomHorizontalFlip('x' as never)).toThrow(new ArgumentError("randomHorizontalFlip: p must be a number, got 'x'"));
+    expect(() => randomHorizontalFlip(0.5, ...([{}] as unknown as []))).toThrow(
+      new ArgumentError('randomHorizontalFlip: there are no options, got an object'),
+    );
+    expect(() => randomHorizontalFlip(1)(image(4, 4), random())).toThrow(
+      new ShapeError('randomHorizontalFlip: expected an image [C,H,W], got [4,4]'),
+    );
   });
+});
+
+test('compose refuses what is no function', () => {
+  expect(() => compose(normalize(0, 1), 5 as never)).toThrow(new ArgumentError('compose: transform 1 must be a function, got a number'));
 });
 
 test('compose applies transforms in order, does not write to its input, and repeats with the same random numbers', () => {
