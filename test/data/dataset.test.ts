@@ -1,3 +1,5 @@
+import { scope } from 'chainrule';
+import { DataLoader } from 'chainrule/data';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ArgumentError, DTypeError, ShapeError } from '../../src/core/errors.ts';
@@ -71,11 +73,17 @@ describe('ArrayDataset', () => {
       [[1, 2], 'an array'],
       [new Float64Array(2), 'a Float64Array'],
       [new Uint16Array(2), 'a Uint16Array'],
+      [new DataView(new ArrayBuffer(2)), 'a DataView'],
       [null, 'null'],
     ] as const)
       expect(() => new ArrayDataset(wrong as never, [1], [0, 1])).toThrow(new ArgumentError(`${images} ${got}`));
-    expect(() => new ArrayDataset(new Float32Array(2), [1], undefined as never)).toThrow(
-      new ArgumentError('ArrayDataset: labels must be an array of whole numbers, got undefined'),
+    for (const wrong of [undefined, null]) {
+      expect(() => new ArrayDataset(new Float32Array(2), [1], wrong as never)).toThrow(
+        new ArgumentError(`ArrayDataset: labels must be an array of whole numbers, got ${wrong}`),
+      );
+    }
+    expect(() => new ArrayDataset(new Float32Array(2), [1], [0, 1], ...([{}] as unknown as []))).toThrow(
+      new ArgumentError('ArrayDataset: there are no options, got an object'),
     );
   });
 
@@ -102,10 +110,26 @@ describe('subset', () => {
     expect(item.get(1, randomFor(1))).toEqual(items.get(4, randomFor(1)));
   });
 
+  test('may be the whole or empty', () => {
+    expect([subset(batches, 0).length, subset(batches, 0, 10).length, subset(batches, 3, 3).length]).toEqual([10, 10, 0]);
+  });
+
   test('rejects invalid ranges', () => {
     expect(() => subset(batches, 3, 2)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start 3 and end 2'));
     expect(() => subset(batches, 0, 11)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start 0 and end 11'));
     expect(() => subset(batches, -1)).toThrow(new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 10, got start -1 and end 10'));
+    for (const [start, end] of [
+      [0.5, 7],
+      [0, 7.5],
+      [NaN, 7],
+    ] as const) {
+      expect(() => subset(batches, start, end)).toThrow(
+        new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ 10, got start ${start} and end ${end}`),
+      );
+    }
+    expect(() => subset(batches, 0, 1, ...([{}] as unknown as []))).toThrow(
+      new ArgumentError('subset: there are no options, got an object'),
+    );
     const part = subset(batches, 3, 7) as BatchDataset;
     expect(() => part.getBatch([4], randomFor)).toThrow(new ArgumentError('subset: index 4 is out of range for 4 samples'));
   });
@@ -145,6 +169,20 @@ describe('withTransform', () => {
     const tensors = { length: 1, get: () => [{ data: () => Float32Array.of(2), shape: [1], dtype: 'float32' }] as const };
     const data = withTransform(tensors, (image) => ({ ...image, data: image.data.map((v) => v + 1) })) as ItemDataset;
     expect(data.get(0, randomFor(0))).toEqual([{ data: Float32Array.of(3), shape: [1], dtype: 'float32' }]);
+  });
+
+  test('accepts arrays of numbers, which must fit the dtype', () => {
+    const listed = (...data: number[]): ItemDataset => ({
+      length: 1,
+      get: () => [{ data, shape: [data.length], dtype: 'int32' } as unknown as ArrayData, { data, shape: [], dtype: 'int32' } as never],
+    });
+    const [first] = (withTransform(listed(3, -4), (image) => image) as ItemDataset).get(0, randomFor(0));
+    expect(first).toEqual({ data: Int32Array.of(3, -4), shape: [2], dtype: 'int32' });
+    const [stacked, label] = scope(() => new DataLoader(listed(7)).first().map((t) => t.data()));
+    expect([stacked, label]).toEqual([Int32Array.of(7), Int32Array.of(7)]);
+    expect(() => (withTransform(listed(3, 0.5), (image) => image) as ItemDataset).get(0, randomFor(0))).toThrow(
+      new DTypeError('withTransform: the first item of a sample holds 0.5 at position 1, which does not fit int32'),
+    );
   });
 
   test('a transform may change the shape, but for all images alike', () => {
@@ -204,6 +242,18 @@ describe('what a transform returns is checked', () => {
       ),
     ],
     [
+      () => ({ ...few, data: () => few.data }),
+      new ArgumentError('withTransform: the transform returned a tensor, expected { data, shape, dtype }'),
+    ],
+    [
+      () => ({ shape: [4], dtype: 'float32' }),
+      new ArgumentError('withTransform: the image that the transform returned must be a tensor or { data, shape, dtype }, got an object'),
+    ],
+    [
+      () => ({ ...few, shape: 3 }),
+      new ArgumentError('withTransform: the image that the transform returned must be a tensor or { data, shape, dtype }, got an object'),
+    ],
+    [
       async () => few,
       new ArgumentError('withTransform: the transform returned a Promise, and the loader does not wait; read the data before the loop'),
     ],
@@ -224,8 +274,24 @@ describe('what a transform returns is checked', () => {
     expect(() => withTransform([image] as never, (x) => x)).toThrow(
       new ArgumentError('withTransform: a dataset has length, and get or getBatch; got an array'),
     );
+    expect(() => withTransform(byBatch, (x) => x, ...([{}] as unknown as []))).toThrow(
+      new ArgumentError('withTransform: there are no options, got an object'),
+    );
+    expect(() => withTransform({ ...one, length: -1 }, (x) => x)).toThrow(
+      new ArgumentError('withTransform: dataset.length must be a whole number ≥ 0, got -1'),
+    );
     expect(() => subset(undefined as never, 0, 1)).toThrow(
       new ArgumentError('subset: a dataset has length, and get or getBatch; got undefined'),
+    );
+  });
+
+  test('samples that are none: the first item here, anything else in the loader', () => {
+    const changed = (sample: unknown): ItemDataset => withTransform({ length: 1, get: () => sample as never }, (x) => x) as ItemDataset;
+    expect(() => changed([5]).get(0, randomFor(0))).toThrow(
+      new ArgumentError('withTransform: the first item of a sample must be a tensor or { data, shape, dtype }, got a number'),
+    );
+    expect(() => new DataLoader(changed(5)).first()).toThrow(
+      new ArgumentError('DataLoader: get must return an array of items, such as [image, label], got a number'),
     );
   });
 });
