@@ -134,7 +134,7 @@ function arrayName(value: unknown): string {
 
 /** Describes what is no item, for messages. */
 export function itemKind(value: unknown): string {
-  if (ArrayBuffer.isView(value)) return `a ${arrayName(value) === 'undefined' ? 'DataView' : arrayName(value)}`;
+  if (ArrayBuffer.isView(value)) return `a ${arrayName(value)}`;
   return brandedKind(value) ?? kindOf(value);
 }
 
