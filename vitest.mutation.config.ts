@@ -20,7 +20,7 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   // First, as they count what the garbage collector frees.
   'src/autograd/tape': [...tests('autograd', 'finalizers'), ...engine],
   'src/autograd/gc-fallback': [...tests('autograd', 'finalizers'), ...engine],
-  'src/autograd/scope': [...engine, ...tests('autograd', 'across-await scoped-loops')],
+  'src/autograd/scope': [...tests('autograd', 'scoped-loops across-await'), ...engine],
   'src/autograd/ops/': [
     ...tests(
       'autograd',
