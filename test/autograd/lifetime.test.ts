@@ -1,5 +1,20 @@
 /** How long tensors and graphs live, at the borders of scopes, graphs and loops. */
-import { InPlaceError, defineOp, grad, memory, noGrad, ones, recompute, scope, scoped, tensor, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  InPlaceError,
+  ReleasedError,
+  defineOp,
+  grad,
+  memory,
+  noGrad,
+  ones,
+  recompute,
+  scope,
+  scoped,
+  tensor,
+  type Tensor,
+  zip,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as optim from 'chainrule/optim';
 import { describe, expect, test } from 'vitest';
@@ -56,6 +71,65 @@ describe('scopes', () => {
       }
     }),
   );
+
+  test(
+    'results are found in arrays, records, Map and Set at any depth, and not in instances of classes',
+    leavesNothing(() => {
+      class Box {
+        readonly t = ones([1]);
+      }
+      const { map, bare, box } = scope(() => ({
+        map: new Map<unknown, unknown>([[ones([1]), [new Set([ones([2])])]]]),
+        bare: Object.assign(Object.create(null) as object, { t: ones([3]) }),
+        box: new Box(),
+      }));
+      const [[key, [set]]] = [...map] as [[Tensor, [Set<Tensor>]]];
+      expect([key, ...set, bare.t].map((t) => t.toArray())).toEqual([[1], [1, 1], [1, 1, 1]]);
+      expect(() => box.t.toArray()).toThrow(ReleasedError);
+    }),
+  );
+
+  test('scoped and zip count to a whole number, end with the shorter, and refuse what they cannot walk', () => {
+    expect([...scoped(0), ...scoped(2)]).toEqual([0, 1]);
+    const ended: string[] = [];
+    function* source(length: number): Generator<number> {
+      try {
+        for (let i = 0; i < length; i++) yield i;
+      } finally {
+        ended.push(`${length}`);
+      }
+    }
+    expect([...zip(source(3), source(2))]).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+    for (const _ of zip(source(4), source(5))) break;
+    expect(ended).toEqual(['2', '3', '4', '5']);
+    expect([...zip([1, 2], [3])]).toEqual([[1, 3]]);
+    for (const [wrong, got] of [
+      [-1, '-1'],
+      [0.5, '0.5'],
+      [NaN, 'NaN'],
+      [null, 'null'],
+      [{}, 'an object'],
+    ] as [number, string][]) {
+      expect(() => scoped(wrong)).toThrow(new ArgumentError(`scoped: expected a whole number ≥ 0 or an iterable, got ${got}`));
+    }
+    for (const wrong of [undefined, 5] as unknown as number[][]) {
+      const message = `zip: expected two iterables, got ${wrong === undefined ? 'undefined' : 'a number'}`;
+      expect(() => zip(wrong, [1])).toThrow(new ArgumentError(message));
+      expect(() => zip([1], wrong)).toThrow(new ArgumentError(message));
+    }
+    const calls = {
+      scope: () => scope(() => 1, ...([{}] as unknown as [])),
+      noGrad: () => noGrad(() => 1, ...([{}] as unknown as [])),
+      scoped: () => scoped(1, ...([{}] as unknown as [])),
+      zip: () => zip([1], [1], ...([{}] as unknown as [])),
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      expect(call).toThrow(new ArgumentError(`${name}: there are no options, got an object`));
+    }
+  });
 
   test('break ends the iterable of a scoped loop', () => {
     const ended: string[] = [];
