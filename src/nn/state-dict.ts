@@ -127,13 +127,13 @@ export function disposeStateDict(copy: object): void {
   for (const t of tensors) t.dispose();
 }
 
-/** Copies a tree. What appears in it several times is copied once, as structuredClone does. */
 /** Describes an object by its class. */
 function constructorName(value: object): string {
   const name = peek(peek(value, 'constructor'), 'name');
   return typeof name === 'string' ? `a ${name}` : kindOf(value);
 }
 
+/** Copies a tree. What appears in it several times is copied once, as structuredClone does. */
 function copyTree(value: unknown, copies: Map<object, unknown>, tensors: Tensor[]): unknown {
   if (typeof value !== 'object' || value === null) {
     if (typeof value !== 'function') return value;
