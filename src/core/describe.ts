@@ -20,11 +20,17 @@ export function kindOf(value: unknown): string {
 
 /** Formats any value for messages: `3`, `'text'`, `10n`, `Symbol(a)`, `[1,'a']`, and objects and functions by their kind. */
 export function shown(value: unknown): string {
-  if (isArray(value)) {
+  return isArray(value) ? shownArray(value) : shownElement(value);
+}
+
+function shownArray(value: readonly unknown[]): string {
+  try {
     const elements = Array.from({ length: Math.min(value.length, SHOWN_ELEMENTS) }, (_, i) => shownElement(value[i]));
     return `[${elements.join(',')}${value.length > SHOWN_ELEMENTS ? ',…' : ''}]`;
+  } catch {
+    // A proxy whose traps throw.
+    return kindOf(value);
   }
-  return shownElement(value);
 }
 
 function shownElement(value: unknown): string {

@@ -128,7 +128,7 @@ export const crossEntropyOp = defineOp({
  * −w[t] log softmax(x)[t] for classes t, reduced; or −Σ_c p[c] w[c] log softmax(x)[c] for targets p that are probabilities.
  *   ∂xᵢ = (softmax(xᵢ) − onehot(tᵢ)) / N
  * Shape:  x [N,K], [K] or [N,K,…] logits; target [N], [] or [N,…] (int32), or probabilities as x → [], or a loss per sample
- * Throws: DTypeError for float targets in the shape of classes; ShapeError for shapes that do not fit or a class outside
+ * Throws: DTypeError for float targets in the shape of classes, or a weight of another dtype than x; ShapeError for shapes that do not fit or a class outside
  *         0 … K−1 other than ignoreIndex; ArgumentError for labelSmoothing outside 0 … 1, or an ignoreIndex ≥ 0 with probabilities
  */
 export const crossEntropy = composed(function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
@@ -231,7 +231,7 @@ const binaryCrossEntropyOp = defineOp({
 /**
  * −w (t ln x + (1 − t) ln(1 − x)), logarithms at least −100, reduced; for probabilities x and targets t in [0, 1].
  *   ∂x = w (x − t) / max(x (1 − x), 10⁻¹²) / n
- * Throws: ShapeError for shapes that do not fit; ArgumentError for x outside 0 … 1
+ * Throws: ShapeError for shapes that do not fit; DTypeError for a weight of another dtype than x; ArgumentError for x outside 0 … 1
  */
 export const binaryCrossEntropy = perElement(
   'binaryCrossEntropy',
@@ -273,7 +273,7 @@ const withLogitsOp = defineOp({
 /**
  * −w (p t ln σ(x) + (1 − t) ln(1 − σ(x))), reduced; for logits x, targets t in [0, 1] and p = posWeight.
  *   ∂x = w ((1 − t) σ(x) − p t σ(−x)) / n
- * Throws: ShapeError for shapes that do not fit
+ * Throws: ShapeError for shapes that do not fit; DTypeError for a weight or posWeight of another dtype than x
  */
 export const binaryCrossEntropyWithLogits = perElement('binaryCrossEntropyWithLogits', LOGITS_DEFAULTS, (x, t, { weight, posWeight }) => {
   const op = 'binaryCrossEntropyWithLogits';
