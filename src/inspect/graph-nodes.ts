@@ -1,6 +1,7 @@
 /**
  * The nodes of a graph as users see them: named, with constants, data and gradients.
  */
+import { peek } from '../core/describe.ts';
 import type { DType } from '../core/dtype.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
 import type { Shape } from '../core/shape.ts';
@@ -80,8 +81,7 @@ export function listNodes(t: Tensor, paths: ReadonlyMap<Tensor, string>): Listin
 /** Returns the paths of a module's tensors. Throws for what is no module. */
 export function pathsIn(op: string, names: NamesTensors | undefined): ReadonlyMap<Tensor, string> {
   if (names === undefined) return new Map();
-  const { namedParameters, namedBuffers } = Object(names) as Partial<NamesTensors>;
-  if (typeof namedParameters !== 'function' || typeof namedBuffers !== 'function')
+  if (typeof peek(names, 'namedParameters') !== 'function' || typeof peek(names, 'namedBuffers') !== 'function')
     throw new ArgumentError(`${op}: names must be a module, got ${kindOf(names)}`);
   return new Map([...names.namedParameters(), ...names.namedBuffers()].map(([path, t]) => [t, path]));
 }
