@@ -14,7 +14,7 @@ export * from './random.ts';
 export { recompute } from './recompute.ts';
 export { isGradEnabled, withGradMode } from './grad-mode.ts';
 export { allOrNone, composed, releasing } from './scope-stack.ts';
-export { scopedAsyncIterator, scopedIterator } from './scoped-loops.ts';
+export { scopedAsyncIterator, scopedIterator, Wait } from './scoped-loops.ts';
 export { checkTensor, checkTensorRecord, checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 /** @internal */
 export { owned, untracked } from './tensor.ts';

@@ -119,15 +119,28 @@ function deliverAfterTurn(deliver: () => void): void {
   deliver();
 }
 
+/** What the source of a `for await` loop yields before a value that it has to wait for. */
+export class Wait {
+  /** Is fulfilled when the source can make the value, or throw its error. */
+  readonly until: Promise<void>;
+
+  constructor(until: Promise<void>) {
+    this.until = until;
+  }
+}
+
 /** The steps of a `for await` loop. */
-class AsyncSteps<T> extends ScopedSteps<T> {
+class AsyncSteps<T> extends ScopedSteps<T | Wait> {
+  /** What the source waits for now. */
+  #waitsFor: Promise<void> | null = null;
+
   override end(): void {
     const s = this.scope;
     this.scope = null;
     if (s !== null) closeScope(s, []);
   }
 
-  protected override open(): IteratorResult<T, unknown> {
+  protected override open(): IteratorResult<T | Wait, unknown> {
     return openTaskScope((s) => {
       this.scope = s;
       return this.inner.next();
@@ -145,14 +158,27 @@ class AsyncSteps<T> extends ScopedSteps<T> {
   }
 
   #deliver(resolve: Settle<T>, reject: (error: unknown) => void): void {
+    const retry = (): void => this.#deliver(resolve, reject);
+    // A step was requested while another one waits.
+    if (this.#waitsFor !== null) {
+      void this.#waitsFor.then(retry);
+      return;
+    }
     try {
       const step = this.isDone ? null : this.next();
       const s = this.scope;
       if (step === null || step.done === true || s === null) {
         this.stop();
         resolve({ done: true, value: undefined });
+      } else if (step.value instanceof Wait) {
+        this.end();
+        this.#waitsFor = step.value.until.finally(() => {
+          this.#waitsFor = null;
+        });
+        void this.#waitsFor.then(retry);
       } else {
-        resumeIn(s, () => resolve(step));
+        const { value } = step;
+        resumeIn(s, () => resolve({ done: false, value }));
       }
     } catch (error) {
       this.stop();
@@ -185,9 +211,10 @@ class AsyncLoop<T> implements AsyncIterableIterator<T, void> {
 
 /**
  * The same for `for await`. Lets the event loop turn between iterations, at most every 50 ms. An iteration owns what its body makes
- * before its first `await`, and in Node after it too; elsewhere the garbage collector frees that.
+ * before its first `await`, and in Node after it too; elsewhere the garbage collector frees that. Where the source yields a Wait, the loop
+ * takes its next value once that has settled.
  */
-export function scopedAsyncIterator<T>(source: Iterable<T>): AsyncIterableIterator<T> {
+export function scopedAsyncIterator<T>(source: Iterable<T | Wait>): AsyncIterableIterator<T> {
   followTasks();
   const steps = new AsyncSteps(source[Symbol.iterator]());
   return abandonWhenCollected(steps, new AsyncLoop(steps));

@@ -50,6 +50,36 @@ export interface BatchDataset<T extends readonly Item[] = readonly Item[]> {
 /** A source of samples: `length`, and `get` or `getBatch`. Where both exist, `getBatch` is used. */
 export type Dataset<T extends readonly Item[] = readonly Item[]> = ItemDataset<T> | BatchDataset<T>;
 
+/** As ItemDataset, with samples that may have to be waited for. Their items are arrays, not tensors, which nothing would free. */
+export interface AsyncItemDataset<T extends readonly Item[] = readonly Item[]> {
+  /** The number of samples. */
+  readonly length: number;
+  /** As ItemDataset.get. The loader calls it for all samples of a batch at once, and for later batches too. */
+  get(index: number, random: Random): T | Promise<T>;
+  readonly getBatch?: never;
+}
+
+/** As BatchDataset, with batches that may have to be waited for. Their items are arrays, not tensors, which nothing would free. */
+export interface AsyncBatchDataset<T extends readonly Item[] = readonly Item[]> {
+  /** The number of samples. */
+  readonly length: number;
+  /** As BatchDataset.getBatch. The loader calls it for later batches too. */
+  getBatch(indices: ArrayLike<number>, randomFor: RandomFor): T | Promise<T>;
+}
+
+/** A dataset whose `get` or `getBatch` may return a promise. A loader walks it with `for await` only. */
+export type AsyncDataset<T extends readonly Item[] = readonly Item[]> = AsyncItemDataset<T> | AsyncBatchDataset<T>;
+
+/** Whether a dataset's method returned a promise. */
+export function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function';
+}
+
+/** Applies `change` to a value, or to what it is a promise of. */
+export function later<T, U>(value: T | Promise<T>, change: (value: T) => U): U | Promise<U> {
+  return isPromise(value) ? value.then(change) : change(value);
+}
+
 /** A float32 image and its int32 label. */
 export type ImageAndLabel = readonly [image: ArrayData<Float32Array>, label: ArrayData<Int32Array>];
 
@@ -184,11 +214,13 @@ export function checkIndex(op: string, index: number, length: number): number {
  * Throws: ArgumentError unless 0 ≤ start ≤ end ≤ dataset.length
  * @example const train = subset(data, 0, 50_000), valid = subset(data, 50_000, 60_000)
  */
+export function subset<T extends readonly Item[]>(dataset: Dataset<T>, start: number, end?: number): Dataset<T>;
+export function subset<T extends readonly Item[]>(dataset: AsyncDataset<T>, start: number, end?: number): AsyncDataset<T>;
 export function subset<T extends readonly Item[]>(
-  dataset: Dataset<T>,
+  dataset: AsyncDataset<T>,
   start: number,
   end: number = lengthOf('subset', dataset),
-): Dataset<T> {
+): AsyncDataset<T> {
   lengthOf('subset', dataset);
   refuseOptions('subset', arguments[3]);
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
@@ -216,7 +248,9 @@ export type Transformed<T extends readonly Item[]> = T extends readonly [Item, .
  * Throws: ShapeError if the transformed images of one batch differ in shape
  * @example withTransform(loadCifar10(dir), compose(randomCrop(32, { padding: 4 }), randomHorizontalFlip()))
  */
-export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, transform: Transform): Dataset<Transformed<T>> {
+export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, transform: Transform): Dataset<Transformed<T>>;
+export function withTransform<T extends readonly Item[]>(dataset: AsyncDataset<T>, transform: Transform): AsyncDataset<Transformed<T>>;
+export function withTransform<T extends readonly Item[]>(dataset: AsyncDataset<T>, transform: Transform): AsyncDataset<Transformed<T>> {
   const length = lengthOf('withTransform', dataset);
   checkFunction('withTransform', 'transform', transform);
   refuseOptions('withTransform', arguments[2]);
@@ -232,23 +266,27 @@ export function withTransform<T extends readonly Item[]>(dataset: Dataset<T>, tr
   if (!dataset.getBatch) {
     return {
       length,
-      get: (index, random) => replaceFirst(dataset.get(index, random.split(0)), (image) => checkImage(transform(image, random.split(1)))),
+      get: (index, random) =>
+        later(dataset.get(index, random.split(0)), (sample) =>
+          replaceFirst(sample, (image) => checkImage(transform(image, random.split(1)))),
+        ),
     };
   }
   return {
     length,
     getBatch: (indices, randomFor) =>
-      replaceFirst(
+      later(
         dataset.getBatch(indices, (index) => randomFor(index).split(0)),
-        (images) => mapImages(images, (image, b) => checkImage(transform(image, randomFor(indices[b]!).split(1)))),
+        (batch) =>
+          replaceFirst(batch, (images) => mapImages(images, (image, b) => checkImage(transform(image, randomFor(indices[b]!).split(1))))),
       ),
   };
 }
 
 /** Throws unless a transform returned an image with as many elements as its shape; returns it. */
 function checkImage(image: ArrayData): ArrayData {
-  if (typeof (image as { readonly then?: unknown } | null | undefined)?.then === 'function')
-    throw new ArgumentError('withTransform: the transform returned a Promise, and the loader does not wait; read the data before the loop');
+  if (isPromise(image))
+    throw new ArgumentError('withTransform: the transform returned a Promise, which nothing waits for; wait in the get of a dataset');
   checkItem('withTransform', 'the image that the transform returned', image);
   if (typeof image.data === 'function')
     throw new ArgumentError('withTransform: the transform returned a tensor, expected { data, shape, dtype }');

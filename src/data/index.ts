@@ -6,6 +6,7 @@ export { Random } from '../core/random.ts';
 export { CIFAR10_CLASSES, loadCifar10, parseCifar10 } from './cifar.ts';
 export { ArrayDataset, subset, withTransform } from './dataset.ts';
 export type { BatchDataset, Dataset, ImageAndLabel, Item, ItemDataset, RandomFor, Transform, Transformed } from './dataset.ts';
+export type { AsyncBatchDataset, AsyncDataset, AsyncItemDataset } from './dataset.ts';
 export { DataLoader } from './loader.ts';
 export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
 export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
@@ -14,3 +15,5 @@ export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
 export type { SyntheticOptions, SyntheticSample } from './synthetic.ts';
 /** Transforms of single images, for `withTransform` and the loader's `transform`. */
 export * as transforms from './transforms.ts';
+export { serveDataset } from './workers.ts';
+export type { WorkerOptions } from './workers.ts';

@@ -3,25 +3,15 @@
  *
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
-import { allOrNone, isTensor, scopedAsyncIterator, scopedIterator, tensor, type Tensor, type Unscoped } from '../autograd/index.ts';
-import { peek } from '../core/describe.ts';
-import { newArray, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, ScopeError, ShapeError, StateDictError, isArray, shown } from '../core/errors.ts';
+import { isTensor, scopedAsyncIterator, scopedIterator, tensor, Wait, type Tensor, type Unscoped } from '../autograd/index.ts';
+import { ArgumentError, ScopeError, StateDictError } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
-import { formatShape, sizeOf } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
-import {
-  checkItem,
-  copyElements,
-  itemKind,
-  lengthOf,
-  type Dataset,
-  type Item,
-  type RandomFor,
-  type Transform,
-  withTransform,
-} from './dataset.ts';
+import { elements, makeItems, type Draw } from './batches.ts';
+import { isPromise, lengthOf, withTransform, type AsyncDataset, type Item, type Transform } from './dataset.ts';
+import { Prefetch, type Made } from './prefetch.ts';
+import { checkWorkers, DatasetWorkers, type WorkerOptions } from './workers.ts';
 
 /** One batch: a tensor for each item of a sample, with first dim B. */
 export type Batch<T extends readonly Item[]> = { -readonly [K in keyof T]: Tensor };
@@ -41,6 +31,13 @@ export interface DataLoaderOptions {
   readonly seed?: number;
   /** Changes the first item of every sample, as withTransform does. Default null: none. */
   readonly transform?: Transform | null;
+  /**
+   * Batches that are made ahead while the body of a `for await` loop runs, a whole number ≥ 0: by workers, or by a dataset whose `get` is
+   * asynchronous. 2 by default, or 2 for each worker. Other datasets make a batch when the loop takes it.
+   */
+  readonly prefetch?: number | null;
+  /** Threads that make the batches, in a `for await` loop only. Null by default: none. */
+  readonly workers?: WorkerOptions | null;
 }
 
 /** The position of a loader, and the options it depends on. */
@@ -58,15 +55,27 @@ export interface DataLoaderState {
   readonly dropLast: boolean;
 }
 
-/** Random streams split from the seed: one for the order of an epoch, one for the random numbers of its samples. */
+const DEFAULTS: Required<DataLoaderOptions> = {
+  batchSize: 1,
+  shuffle: false,
+  dropLast: false,
+  seed: 0,
+  transform: null,
+  prefetch: null,
+  workers: null,
+};
+
+/** The stream of the seed from which the order of an epoch is split. Those of samples are in batches.ts. */
 const ORDER = 0;
-const SAMPLES = 1;
 
 /**
  * Iterates over a dataset in batches: each `for` or `for await` loop is one epoch, each iteration a scope that frees its tensors.
  *
  * `for await` yields to the event loop between batches, at most every 50 ms; use it where the body of the loop awaits. The random
  * numbers of a sample depend only on (seed, epoch, index), so augmentation depends on neither order nor batch size.
+ *
+ * Where the dataset's `get` or `getBatch` returns promises, only `for await` waits for them, and later batches are prepared meanwhile.
+ * `workers` prepares them in threads. Both yield the batches, and the bits, of a plain loop. Leaving the loop ends the workers.
  *
  * A batch counts as done once it is yielded. A loop that ends normally advances to the next epoch. After `break` or `throw`,
  * `stateDict()` returns the position; the next loop starts a new epoch, unless `loadStateDict` was called: then it resumes there.
@@ -80,10 +89,12 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   readonly length: number;
   /** B; the last batch of an epoch may be smaller. */
   readonly batchSize: number;
-  readonly #dataset: Dataset;
+  readonly #dataset: AsyncDataset;
   readonly #samples: number;
   readonly #shuffle: boolean;
   readonly #dropLast: boolean;
+  readonly #prefetch: number;
+  readonly #workers: WorkerOptions | null;
   #seed: number;
   #epoch = 0;
   #position = 0;
@@ -92,9 +103,8 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   /** Identifies the loop that may advance the position. */
   #activeLoop: object | null = null;
 
-  constructor(dataset: Dataset<T>, options: DataLoaderOptions = {}) {
-    const defaults = { batchSize: 1, shuffle: false, dropLast: false, seed: 0, transform: null };
-    const { batchSize, shuffle, dropLast, seed, transform } = withDefaults('DataLoader', options, defaults);
+  constructor(dataset: AsyncDataset<T>, options: DataLoaderOptions = {}) {
+    const { batchSize, shuffle, dropLast, seed, transform, prefetch, workers } = withDefaults('DataLoader', options, DEFAULTS);
     const n = lengthOf('DataLoader', dataset);
     requireWholeNumber('batchSize', batchSize, 1);
     requireWholeNumber('seed', seed, 0);
@@ -104,6 +114,10 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
           'Use a smaller batchSize, or dropLast: false',
       );
     }
+    if (prefetch !== null) requireWholeNumber('prefetch', prefetch, 0);
+    if (workers !== null) checkWorkers(workers, transform !== null);
+    this.#prefetch = prefetch ?? 2 * (workers?.count ?? 1);
+    this.#workers = workers;
     this.#dataset = transform === null ? dataset : withTransform(dataset, transform);
     this.#samples = n;
     this.#shuffle = shuffle;
@@ -128,21 +142,21 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<Batch<T>> {
-    return scopedAsyncIterator(this.unscoped());
+    return scopedAsyncIterator({ [Symbol.iterator]: () => this.#batches(true) });
   }
 
   /** Returns the same loop without iteration scopes: batches, and all tensors made in the loop, belong to the enclosing scope. */
   unscoped(): Iterable<Batch<T>> {
-    return { [Symbol.iterator]: () => this.#batches() };
+    return { [Symbol.iterator]: () => this.#syncBatches() };
   }
 
   /**
    * Returns the first batch of the current epoch, owned by the enclosing scope, without moving the loader's position.
-   * Throws: ArgumentError if the dataset is empty
+   * Throws: ArgumentError if the dataset is empty, or its `get` asynchronous
    */
   first(): Batch<T> {
     if (this.length === 0) throw new ArgumentError('DataLoader.first: the dataset is empty');
-    return this.#makeBatch(this.#order(), 0);
+    return toBatch(now(makeItems(this.#dataset, this.#draw(this.#order(), 0))));
   }
 
   stateDict(): DataLoaderState {
@@ -184,29 +198,63 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     this.#activeLoop = null;
   }
 
-  *#batches(): Generator<Batch<T>, void> {
+  /** The batches of a loop that does not wait. */
+  *#syncBatches(): Generator<Batch<T>, void> {
+    if (this.#workers !== null)
+      throw new ArgumentError('DataLoader: with workers, a loop must wait for its batches; write for await (const batch of loader)');
+    // Without leave to wait there is no Wait.
+    yield* this.#batches(false) as Generator<Batch<T>, void>;
+  }
+
+  *#batches(waits: boolean): Generator<Batch<T> | Wait, void> {
+    const order = this.#startEpoch();
+    const loop = {};
+    this.#activeLoop = loop;
+    const workers = this.#workers === null ? null : new DatasetWorkers(this.#workers, this.#samples);
+    const make = (position: number): Made => {
+      const draw = this.#draw(order, position);
+      if (workers !== null) return workers.make(draw);
+      const made = makeItems(this.#dataset, draw);
+      return waits ? made : now(made);
+    };
+    try {
+      const batches = new Prefetch(make, this.length, waits ? this.#prefetch : 0);
+      while (this.#position < this.length) {
+        const position = this.#position;
+        const items = batches.take(position);
+        if (items === null) {
+          yield new Wait(batches.settled(position));
+          this.#requirePlace(loop);
+        }
+        const batch = toBatch<T>(items ?? batches.outcome(position));
+        this.#position++;
+        yield batch;
+        this.#requirePlace(loop);
+      }
+    } finally {
+      workers?.end();
+    }
+    this.#nextEpoch();
+    this.#epochStarted = false;
+  }
+
+  /** Starts an epoch, or goes on with a restored one; returns its order. */
+  #startEpoch(): Int32Array {
     if (this.#epochStarted) this.#nextEpoch();
     if (!Number.isSafeInteger(this.#epoch))
       throw new ArgumentError(
         `DataLoader: there is no epoch after 2^53 − 1: its order and augmentation would repeat. Make a loader with another seed`,
       );
     this.#epochStarted = true;
-    const loop = {};
-    this.#activeLoop = loop;
-    const order = this.#order();
-    while (this.#position < this.length) {
-      const batch = this.#makeBatch(order, this.#position);
-      this.#position++;
-      yield batch;
-      if (this.#activeLoop !== loop) {
-        throw new ScopeError(
-          'DataLoader: this loop has lost its place: another loop over the same loader began, or loadStateDict was called, inside it. ' +
-            'Make a loader for each loop, and leave the loop before loadStateDict',
-        );
-      }
-    }
-    this.#nextEpoch();
-    this.#epochStarted = false;
+    return this.#order();
+  }
+
+  #requirePlace(loop: object): void {
+    if (this.#activeLoop === loop) return;
+    throw new ScopeError(
+      'DataLoader: this loop has lost its place: another loop over the same loader began, or loadStateDict was called, inside it. ' +
+        'Make a loader for each loop, and leave the loop before loadStateDict',
+    );
   }
 
   #nextEpoch(): void {
@@ -220,14 +268,26 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     return Int32Array.from({ length: this.#samples }, (_, i) => i);
   }
 
-  /** Makes batch number `position` of the current epoch. */
-  #makeBatch(order: Int32Array, position: number): Batch<T> {
+  /** Returns the samples of batch number `position` of the current epoch. */
+  #draw(order: Int32Array, position: number): Draw {
     const indices = order.subarray(position * this.batchSize, (position + 1) * this.batchSize);
-    const streams = new Random(this.#seed).split(SAMPLES, this.#epoch);
-    const items = makeItems(this.#dataset, indices, (index) => streams.split(index));
-    // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
-    return allOrNone(() => items.map(toTensor)) as Batch<T>;
+    return { seed: this.#seed, epoch: this.#epoch, indices, repeats: null };
   }
+}
+
+/** Returns the items; throws if there is only a promise of them. */
+function now(made: Made): readonly Item[] {
+  if (!isPromise(made)) return made;
+  // The error below tells that nothing waits for it.
+  made.catch(() => {});
+  throw new ArgumentError(
+    'DataLoader: the dataset returned a Promise, which only an asynchronous loop waits for; write for await (const batch of loader)',
+  );
+}
+
+function toBatch<T extends Items>(items: readonly Item[]): Batch<T> {
+  // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
+  return items.map(toTensor) as Batch<T>;
 }
 
 function requireWholeNumber(name: string, value: number, least: number): void {
@@ -238,70 +298,4 @@ function requireWholeNumber(name: string, value: number, least: number): void {
 /** Returns a tensor unchanged; copies anything else into a new tensor. */
 function toTensor(item: Item): Tensor {
   return isTensor(item) ? item : tensor(elements(item), { shape: item.shape, dtype: item.dtype });
-}
-
-function elements(item: Item): ElementArray {
-  return typeof item.data === 'function' ? item.data() : item.data;
-}
-
-function makeItems(dataset: Dataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] {
-  if (!dataset.getBatch) {
-    const samples = Array.from(indices, (index) => checkSample('get', `sample ${index}`, dataset.get(index, randomFor(index))));
-    return stack(samples, indices);
-  }
-  const items = checkSample('getBatch', 'the batch', dataset.getBatch(indices, randomFor));
-  for (const [i, { shape }] of items.entries()) {
-    if (shape[0] === indices.length) continue;
-    throw new ShapeError(
-      `DataLoader: getBatch was asked for ${indices.length} samples; the first dim of item ${i} ${formatShape(shape)} must say so`,
-    );
-  }
-  return items;
-}
-
-/** Throws unless a dataset's `method` returned an array of items; returns it. */
-function checkSample(method: string, what: string, sample: unknown): readonly Item[] {
-  if (isArray(sample)) {
-    sample.forEach((item, k) => checkItem('DataLoader', `item ${k} of ${what}`, item));
-    return sample as readonly Item[];
-  }
-  const isPromise = typeof peek(sample, 'then') === 'function';
-  const got = isPromise ? 'a Promise; the loader does not wait: read the data before the loop' : itemKind(sample);
-  throw new ArgumentError(`DataLoader: ${method} must return an array of items, such as [image, label], got ${got}`);
-}
-
-/** Stacks the samples item by item along a new first dim. */
-function stack(samples: readonly (readonly Item[])[], indices: Int32Array): Item[] {
-  const first = samples[0]!;
-  const stacked = first.map(({ shape, dtype }) => ({
-    data: newArray(dtype, sizeOf([samples.length, ...shape], 'DataLoader')),
-    shape: [samples.length, ...shape],
-    dtype,
-  }));
-  const expected = describe(first);
-  samples.forEach((sample, b) => {
-    const got = describe(sample);
-    if (got !== expected) {
-      throw new ShapeError(
-        `DataLoader: samples of one batch must agree: sample ${indices[0]} is ${expected}, sample ${indices[b]} is ${got}`,
-      );
-    }
-    sample.forEach((item, k) => {
-      const { data } = stacked[k]!;
-      const size = data.length / samples.length;
-      const values = elements(item);
-      if (values.length !== size) {
-        throw new ShapeError(
-          `DataLoader: item ${k} of sample ${indices[b]} has ${values.length} elements, its shape ${formatShape(item.shape)} ${size}`,
-        );
-      }
-      copyElements(`DataLoader: item ${k} of sample ${indices[b]}`, values, item.dtype, data, b * size);
-    });
-  });
-  return stacked;
-}
-
-/** `(float32 [3,32,32], int32 [])` */
-function describe(sample: readonly Item[]): string {
-  return `(${sample.map(({ dtype, shape }) => `${dtype} ${formatShape(shape)}`).join(', ')})`;
 }

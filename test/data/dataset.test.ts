@@ -255,7 +255,7 @@ describe('what a transform returns is checked', () => {
     ],
     [
       async () => few,
-      new ArgumentError('withTransform: the transform returned a Promise, and the loader does not wait; read the data before the loop'),
+      new ArgumentError('withTransform: the transform returned a Promise, which nothing waits for; wait in the get of a dataset'),
     ],
   ])('%o', (transform, error) => {
     expect(errorsOf(transform)).toEqual([error, error]);

@@ -382,6 +382,8 @@ describe('ownership of batches', () => {
   });
 });
 
+const WAITS = 'the dataset returned a Promise, which only an asynchronous loop waits for; write for await (const batch of loader)';
+
 describe('errors', () => {
   test.each([
     [{ batchSize: 0 }, 'DataLoader: batchSize must be a whole number ≥ 1, got 0'],
@@ -403,10 +405,7 @@ describe('errors', () => {
   });
 
   test.each([
-    [
-      async () => [],
-      'get must return an array of items, such as [image, label], got a Promise; the loader does not wait: read the data before the loop',
-    ],
+    [async () => [], WAITS],
     [() => Float32Array.of(1), 'get must return an array of items, such as [image, label], got a Float32Array'],
     [() => undefined, 'get must return an array of items, such as [image, label], got undefined'],
     [
@@ -430,7 +429,7 @@ describe('errors', () => {
     expect(first(() => [3])).toThrow(
       new ArgumentError('DataLoader: item 0 of the batch must be a tensor or { data, shape, dtype }, got a number'),
     );
-    expect(first(async () => [])).toThrow(/^DataLoader: getBatch must return an array of items, such as \[image, label\], got a Promise/);
+    expect(first(async () => [])).toThrow(new ArgumentError(`DataLoader: ${WAITS}`));
   });
 
   test('elements that the dtype of their item cannot hold, also behind a transform', () => {
@@ -451,7 +450,7 @@ describe('errors', () => {
     const whole = { length: 2, getBatch: () => [{ data: Int32Array.of(1, 1), shape: [2, 1], dtype: 'int32' }] };
     fails(
       () => new DataLoader(whole as never, { batchSize: 2, transform: halved as never }).first(),
-      'withTransform: the image that the transform returned holds 0.5 at position 0, which does not fit int32',
+      'DataLoader: samples 0, 1: withTransform: the image that the transform returned holds 0.5 at position 0, which does not fit int32',
     );
     const bytes = scope(() => (read(item(Uint8ClampedArray.of(0, 255), 'int32'))() as Tensor[])[0]!.toArray());
     expect(bytes).toEqual([

@@ -266,6 +266,7 @@ const DATA: Calls = {
   SyntheticCifar: takes(0, () => []),
   loadCifar10: takes(1, () => ['/nonexistent']),
   loadMnist: takes(1, () => ['/nonexistent']),
+  serveDataset: plain(() => [dataset()]),
   subset: plain(() => [dataset(), 0, 1]),
   syntheticCifar: takes(0, () => []),
   withTransform: plain(() => [dataset(), data.transforms.randomHorizontalFlip()]),

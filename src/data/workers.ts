@@ -1,0 +1,236 @@
+/**
+ * Threads that make the batches of a dataset.
+ *
+ * A dataset has functions, which no thread can receive. So each thread imports the module that makes the dataset, and the module offers it
+ * with serveDataset. A batch depends only on its Draw, so threads make the same bits as the loop's own thread would.
+ */
+import { scope } from '../autograd/index.ts';
+import type { ArrayData } from '../core/array-data.ts';
+import { newArray } from '../core/dtype.ts';
+import { ArgumentError, kindOf, WorkerError } from '../core/errors.ts';
+import { checkCount, checkOptions, refuseOptions } from '../core/options.ts';
+import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread } from '../platform/threads.ts';
+import { elements, makeItems, type Draw } from './batches.ts';
+import { copyElements, later, lengthOf, type AsyncDataset, type Item } from './dataset.ts';
+
+/** Threads that make a loader's batches. */
+export interface WorkerOptions {
+  /** The number of threads, a whole number ≥ 1. */
+  readonly count: number;
+  /**
+   * The module that calls serveDataset with the loader's dataset: `new URL('./dataset.js', import.meta.url)`.
+   *
+   * In a page that a bundler builds: a function that starts it as a Web Worker, which bundlers recognize by its text:
+   * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`.
+   */
+  readonly module: string | URL | (() => Worker);
+}
+
+/** Marks the messages between a loader and its threads. */
+const REQUEST = 'chainrule:draw';
+const ANSWER = 'chainrule:items';
+
+interface Request {
+  readonly type: typeof REQUEST;
+  readonly id: number;
+  /** The number of samples of the loader's dataset. */
+  readonly samples: number;
+  readonly draw: Draw;
+}
+
+interface Answer {
+  readonly type: typeof ANSWER;
+  readonly id: number;
+  /** Null after an error. */
+  readonly items: readonly ArrayData[] | null;
+  readonly error: { readonly name: string; readonly message: string; readonly stack: string } | null;
+}
+
+/** Set in a thread whose module has called serveDataset. */
+const served: { dataset: AsyncDataset | null } = { dataset: null };
+
+/**
+ * Offers a dataset to the loader that started this thread: a module that `workers` names calls it. On a main thread it does nothing, so that
+ * the program can import the same module.
+ *
+ * Throws: ArgumentError for what is no dataset, or if the module calls it a second time in a thread
+ * @example
+ * export const dataset = withTransform(imageFolder('pictures'), resize([32, 32]));
+ * serveDataset(dataset);
+ */
+export function serveDataset(dataset: AsyncDataset): void {
+  lengthOf('serveDataset', dataset);
+  refuseOptions('serveDataset', arguments[1]);
+  const port = threadPort();
+  if (port === null) return;
+  if (served.dataset !== null) throw new ArgumentError('serveDataset: this module has offered a dataset already; make a module for each');
+  served.dataset = dataset;
+  port.onMessage((message) => {
+    const request = message as Request;
+    if (Object(request).type !== REQUEST) return;
+    void answer(dataset, request).then((reply) => port.post(reply, buffersOf(reply)));
+  });
+}
+
+async function answer(dataset: AsyncDataset, { id, samples, draw }: Request): Promise<Answer> {
+  try {
+    if (dataset.length !== samples)
+      throw new ArgumentError(
+        `serveDataset: the thread's dataset has ${dataset.length} samples, the loader's ${samples}; offer the same one`,
+      );
+    // The scope frees tensors of the dataset.
+    const made = scope(() => [later(makeItems(dataset, draw), copyAll)])[0]!;
+    return { type: ANSWER, id, items: await made, error: null };
+  } catch (error) {
+    const { name = 'Error', message = String(error), stack = '' } = Object(error) as Partial<Error>;
+    return { type: ANSWER, id, items: null, error: { name, message, stack } };
+  }
+}
+
+/** Returns copies: the dataset may keep what getBatch returned, and a transferred array is lost to it. */
+function copyAll(items: readonly Item[]): ArrayData[] {
+  return items.map((item) => {
+    const { shape, dtype } = item;
+    const values = elements(item);
+    const data = newArray(dtype, values.length);
+    copyElements('DataLoader: an item of the batch', values, dtype, data, 0);
+    return { data, shape, dtype };
+  });
+}
+
+function buffersOf({ items }: Answer): ArrayBuffer[] {
+  return (items ?? []).map(({ data }) => data.buffer as ArrayBuffer);
+}
+
+/** Throws unless the options of workers are right. */
+export function checkWorkers(options: WorkerOptions, hasTransform: boolean): void {
+  checkOptions('DataLoader: workers', options, ['count', 'module']);
+  const { count, module } = options;
+  checkCount('DataLoader: workers', 'count', count);
+  if (typeof module !== 'function') absoluteUrl('DataLoader: workers: module', module);
+  if (hasTransform)
+    throw new ArgumentError(
+      'DataLoader: a worker cannot receive the function transform; put withTransform(dataset, transform) into the workers’ module',
+    );
+}
+
+interface Task {
+  readonly resolve: (items: readonly Item[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One thread, and the batches that it was asked for. */
+class DatasetThread {
+  readonly #thread: Thread;
+  readonly #place: string;
+  readonly #tasks = new Map<number, Task>();
+  /** Requests that wait until the module is loaded; null from then on. */
+  #queue: Request[] | null = [];
+  #failure: WorkerError | null = null;
+
+  constructor(module: WorkerOptions['module']) {
+    const listener = {
+      message: (value: unknown) => this.#receive(value as Answer | Loaded),
+      failed: (why: string, cause?: unknown) => this.#fail(why, cause),
+    };
+    this.#place = typeof module === 'function' ? 'a worker' : `a worker of ${String(module)}`;
+    this.#thread = typeof module === 'function' ? listenTo(startedBy(module), listener) : startThread(String(module), listener);
+    this.#thread.hold(false);
+    // A Web Worker that the caller started gets its messages when its script has run.
+    if (typeof module === 'function') this.#queue = null;
+  }
+
+  /** The number of batches that it is making. */
+  get tasks(): number {
+    return this.#tasks.size;
+  }
+
+  make(request: Request): Promise<readonly Item[]> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#tasks.set(request.id, { resolve, reject });
+      this.#thread.hold(true);
+      if (this.#queue !== null) this.#queue.push(request);
+      else this.#thread.post(request);
+    });
+  }
+
+  #receive(message: Answer | Loaded): void {
+    if ('loaded' in message) this.#start(message);
+    else if (message.type === ANSWER) this.#finish(message);
+  }
+
+  /** Sends what has waited for the module. */
+  #start({ error, listens }: Loaded): void {
+    const queue = this.#queue ?? [];
+    this.#queue = null;
+    if (error !== null) this.#fail(`its module throws ${error}`);
+    else if (!listens) this.#fail('its module does not call serveDataset');
+    else for (const request of queue) this.#thread.post(request);
+  }
+
+  #finish({ id, items, error }: Answer): void {
+    const task = this.#tasks.get(id);
+    this.#tasks.delete(id);
+    if (this.#tasks.size === 0) this.#thread.hold(false);
+    if (items !== null) task?.resolve(items);
+    else task?.reject(errorOf(this.#place, error!));
+  }
+
+  #fail(why: string, cause?: unknown): void {
+    this.#failure ??= new WorkerError(`DataLoader: ${this.#place} failed: ${why}`, { cause });
+    this.#thread.hold(false);
+    for (const { reject } of this.#tasks.values()) reject(this.#failure);
+    this.#tasks.clear();
+  }
+
+  stop(): void {
+    this.#fail('the loop has ended');
+    this.#thread.stop();
+  }
+}
+
+function startedBy(start: () => Worker): Worker {
+  const worker: unknown = start();
+  if (typeof (worker as Partial<Worker> | null)?.addEventListener === 'function') return worker as Worker;
+  throw new ArgumentError(`DataLoader: workers: the function module must return a Web Worker, got ${kindOf(worker)}`);
+}
+
+/** Returns the error of a thread, with the thread's own as its cause. */
+function errorOf(place: string, { name, message, stack }: NonNullable<Answer['error']>): WorkerError {
+  const cause = Object.assign(new Error(message), { name, stack });
+  return new WorkerError(`${message} (${name} in ${place})`, { cause });
+}
+
+/** Ends the threads of a loop that was dropped in the middle. */
+const dropped = new FinalizationRegistry<readonly DatasetThread[]>((threads) => {
+  for (const thread of threads) thread.stop();
+});
+
+/** The threads of one loop. Each makes whole batches. */
+export class DatasetWorkers {
+  readonly #threads: readonly DatasetThread[];
+  readonly #samples: number;
+  #requests = 0;
+
+  /** @param samples the number of samples of the loader's dataset */
+  constructor({ count, module }: WorkerOptions, samples: number) {
+    this.#threads = Array.from({ length: count }, () => new DatasetThread(module));
+    this.#samples = samples;
+    dropped.register(this, this.#threads, this);
+  }
+
+  /** Makes a batch in the thread that has the fewest to make. */
+  make(draw: Draw): Promise<readonly Item[]> {
+    const thread = this.#threads.reduce((least, other) => (other.tasks < least.tasks ? other : least));
+    // A copy: with a part of an array, all of its buffer would be sent.
+    const indices = draw.indices.slice();
+    return thread.make({ type: REQUEST, id: this.#requests++, samples: this.#samples, draw: { ...draw, indices } });
+  }
+
+  /** Ends the threads, also in the middle of a batch. */
+  end(): void {
+    dropped.unregister(this);
+    for (const thread of this.#threads) thread.stop();
+  }
+}

@@ -1,0 +1,217 @@
+import { ArgumentError, grad, memory, type Tensor, tensor, zip } from 'chainrule';
+import {
+  type ArrayData,
+  type AsyncDataset,
+  type BatchDataset,
+  DataLoader,
+  type ItemDataset,
+  type Random,
+  subset,
+  withTransform,
+} from 'chainrule/data';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+// Datasets that have to be waited for give the batches, and the bits, of those that need not.
+
+type Numbers = readonly [ArrayData, ArrayData];
+
+const sample = (index: number, random: Random): Numbers => [
+  { data: Float64Array.of(index, random.uniform()), shape: [2], dtype: 'float64' },
+  { data: Int32Array.of(index % 3), shape: [], dtype: 'int32' },
+];
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+
+const plain = (length: number): ItemDataset<Numbers> => ({ length, get: sample });
+
+/** Samples that arrive in another order than they were asked for. Odd ones are there at once. */
+const late = (length: number): AsyncDataset<Numbers> => ({
+  length,
+  get: (index, random) => {
+    const made = sample(index, random);
+    if (index % 2 === 1) return made;
+    return (async () => {
+      for (let turns = 1 + (index % 3); turns > 0; turns--) await turn();
+      return made;
+    })();
+  },
+});
+
+const lateBatches = (length: number): AsyncDataset<Numbers> => ({
+  length,
+  async getBatch(indices, randomFor) {
+    await turn();
+    const rows = Array.from(indices, (index) => sample(index, randomFor(index)));
+    return [
+      { data: Float64Array.from(rows.flatMap(([x]) => Array.from(x.data))), shape: [indices.length, 2], dtype: 'float64' },
+      { data: Int32Array.from(rows, ([, y]) => y.data[0]!), shape: [indices.length], dtype: 'int32' },
+    ];
+  },
+});
+
+async function collect(loader: AsyncIterable<Tensor[]>): Promise<unknown[]> {
+  const seen: unknown[] = [];
+  for await (const batch of loader) seen.push(batch.map((t) => t.toJSON()));
+  return seen;
+}
+
+async function errorOf(run: () => Promise<unknown>): Promise<unknown> {
+  try {
+    await run();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('it did not fail');
+}
+
+describe('a dataset that has to be waited for', () => {
+  test('gives the batches of one that need not, for any options, epoch after epoch', async () => {
+    const options = fc.record({
+      batchSize: fc.integer({ min: 1, max: 9 }),
+      shuffle: fc.boolean(),
+      seed: fc.nat(99),
+      prefetch: fc.constantFrom(null, 0, 1, 5),
+    });
+    await fc.assert(
+      fc.asyncProperty(options, fc.boolean(), async (o, byBatch) => {
+        const jitter = (x: ArrayData, random: Random): ArrayData => ({ ...x, data: x.data.map((v) => v + random.uniform()) });
+        const wrap = (data: AsyncDataset<Numbers>): AsyncDataset => withTransform(subset(data, 1, 11), jitter);
+        const expected = new DataLoader(wrap(plain(12)), o);
+        const loader = new DataLoader(wrap(byBatch ? lateBatches(12) : late(12)), o);
+        for (let epoch = 0; epoch < 2; epoch++) expect(await collect(loader)).toEqual(await collect(expected));
+      }),
+      { numRuns: 25, seed: 5 },
+    );
+  });
+
+  test('is prepared ahead, no further than prefetch, and no further than the epoch', async () => {
+    const started: number[] = [];
+    const data: AsyncDataset = {
+      length: 5,
+      get: async (index) => {
+        started.push(index);
+        return [{ data: Float32Array.of(index), shape: [], dtype: 'float32' }];
+      },
+    };
+    const seen: number[][] = [];
+    for await (const _ of new DataLoader(data, { prefetch: 2 })) seen.push([...started]);
+    expect(seen.map((s) => s.length)).toEqual([3, 4, 5, 5, 5]);
+    started.length = 0;
+    for await (const _ of new DataLoader(data, { prefetch: 0 })) {
+      expect(started).toHaveLength(1);
+      break;
+    }
+  });
+
+  test('a loop owns its tensors, and frees them after break and throw', async () => {
+    const loader = new DataLoader(late(9), { batchSize: 3 });
+    const before = memory().tensors;
+    const weight = tensor([1], { requiresGrad: true, dtype: 'float64' });
+    const kept: Tensor[] = [];
+    for await (const [x] of loader) {
+      kept.push(x, x.mul(weight), ...grad(x.mul(weight).sum(), [weight]));
+      if (loader.position === 2) break;
+    }
+    expect(kept.map((t) => t.isReleased)).not.toContain(false);
+    expect(loader.position).toBe(2);
+    weight.dispose();
+    // Lower if a finalizer freed tensors that earlier tests dropped.
+    expect(memory().tensors).toBeLessThanOrEqual(before);
+    loader.loadStateDict({ ...loader.stateDict(), position: 1 });
+    expect(await collect(loader)).toEqual((await collect(new DataLoader(plain(9), { batchSize: 3 }))).slice(1));
+  });
+
+  test('steps that are requested at once come in order', async () => {
+    const iterator = new DataLoader(late(6), { batchSize: 2 })[Symbol.asyncIterator]();
+    const steps = await Promise.all(
+      [0, 1, 2, 3].map(() => iterator.next().then(({ done, value }) => (done === true ? 'end' : value![0].shape))),
+    );
+    expect(steps).toEqual([[2, 2], [2, 2], [2, 2], 'end']);
+  });
+
+  test('a second loop takes over while the first one waits', async () => {
+    const loader = new DataLoader(late(6), { batchSize: 2 });
+    const first = loader[Symbol.asyncIterator]().next();
+    const second = collect(loader);
+    expect(String(await errorOf(() => first))).toContain('this loop has lost its place');
+    expect(await second).toHaveLength(3);
+  });
+
+  test('a loop that returns while it waits ends', async () => {
+    const iterator = new DataLoader(late(6), { batchSize: 2 })[Symbol.asyncIterator]();
+    const step = iterator.next();
+    await turn();
+    await iterator.return!();
+    expect(await step).toEqual({ done: true, value: undefined });
+  });
+
+  test('loops that cannot wait refuse it', () => {
+    const loader = new DataLoader(late(4), { batchSize: 2 });
+    const error = new ArgumentError(
+      'DataLoader: the dataset returned a Promise, which only an asynchronous loop waits for; write for await (const batch of loader)',
+    );
+    expect(() => [...loader]).toThrow(error);
+    expect(() => [...loader.unscoped()]).toThrow(error);
+    expect(() => [...zip(loader, loader)]).toThrow(error);
+    expect(() => loader.first()).toThrow(error);
+  });
+});
+
+describe('errors name the sample', () => {
+  const failing = (fail: (index: number) => unknown): AsyncDataset => ({ length: 6, get: fail as never });
+  const good = { data: Float32Array.of(1), shape: [], dtype: 'float32' };
+  const run = (data: AsyncDataset, batchSize = 6) => errorOf(() => collect(new DataLoader(data, { batchSize })));
+
+  test('the first in the batch’s order, not the first in time', async () => {
+    const data = failing(async (index) => {
+      if (index === 1) await turn();
+      if (index === 1 || index === 4) throw new RangeError(`no picture ${index}`);
+      return [good];
+    });
+    expect(await run(data)).toEqual(new RangeError('DataLoader: sample 1: no picture 1'));
+  });
+
+  test('also where some samples are there at once, or none is waited for', async () => {
+    const thrower = failing((index) => {
+      if (index === 3) throw new TypeError('broken');
+      return index === 2 ? Promise.reject(new Error('never seen')) : [good];
+    });
+    expect(await run(thrower)).toEqual(new TypeError('DataLoader: sample 3: broken'));
+    const byBatch: BatchDataset = {
+      length: 6,
+      getBatch: () => {
+        throw new Error('broken');
+      },
+    };
+    expect(await run(byBatch, 2)).toEqual(new Error('DataLoader: samples 0, 1: broken'));
+    const late: AsyncDataset = { length: 20, getBatch: async () => Promise.reject(new Error('broken')) };
+    expect(await run(late, 20)).toEqual(new Error('DataLoader: samples 0, 1, 2, 3, 4, 5, 6, 7, … (20): broken'));
+  });
+
+  test('batches before the error are yielded, and later ones that fail are not reported', async () => {
+    const loader = new DataLoader(
+      failing(async (index) => {
+        if (index > 0) throw new Error('broken');
+        return [good];
+      }),
+      { prefetch: 3 },
+    );
+    const error = await errorOf(() => collect(loader));
+    expect(error).toEqual(new Error('DataLoader: sample 1: broken'));
+    expect(loader.position).toBe(1);
+    for await (const _ of new DataLoader(failing(async (i) => (i > 0 ? Promise.reject(new Error('broken')) : [good])))) break;
+  });
+
+  test('items that are wrong, and tensors, which nothing would free', async () => {
+    expect(await run(failing(async () => 3))).toEqual(
+      new ArgumentError('DataLoader: get must return an array of items, such as [image, label], got a number'),
+    );
+    const t = tensor([1]);
+    expect(await run(failing(async () => [good, t]))).toEqual(
+      new ArgumentError(
+        'DataLoader: item 1 of sample 0 is a tensor, and nothing would free it: an asynchronous get must return { data, shape, dtype }',
+      ),
+    );
+    t.dispose();
+  });
+});

@@ -1,0 +1,2 @@
+// Offers nothing.
+export const answer = 42;
