@@ -121,6 +121,11 @@ export class ArrayDataset implements BatchDataset<ImageAndLabel> {
     this.#labels = classes(labels);
   }
 
+  /** A copy of the labels, as classBalancedSampler takes them. */
+  get labels(): Int32Array {
+    return this.#labels.slice();
+  }
+
   getBatch(indices: ArrayLike<number>): ImageAndLabel {
     const size = sizeOf(this.imageShape);
     const images = new Float32Array(indices.length * size);
@@ -206,34 +211,6 @@ export function checkIndex(op: string, index: number, length: number): number {
     throw new ArgumentError(`${op}: index ${shown(index)} is out of range for ${length} samples`);
   }
   return index;
-}
-
-/**
- * Returns samples `start` … `end − 1` of a dataset as a dataset of its own, indexed from 0.
- *
- * Throws: ArgumentError unless 0 ≤ start ≤ end ≤ dataset.length
- * @example const train = subset(data, 0, 50_000), valid = subset(data, 50_000, 60_000)
- */
-export function subset<T extends readonly Item[]>(dataset: Dataset<T>, start: number, end?: number): Dataset<T>;
-export function subset<T extends readonly Item[]>(dataset: AsyncDataset<T>, start: number, end?: number): AsyncDataset<T>;
-export function subset<T extends readonly Item[]>(
-  dataset: AsyncDataset<T>,
-  start: number,
-  end: number = lengthOf('subset', dataset),
-): AsyncDataset<T> {
-  lengthOf('subset', dataset);
-  refuseOptions('subset', arguments[3]);
-  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
-    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${shown(start)} and end ${shown(end)}`);
-  }
-  const length = end - start;
-  const toOriginalIndex = (index: number) => start + checkIndex('subset', index, length);
-  if (!dataset.getBatch) return { length, get: (index, random) => dataset.get(toOriginalIndex(index), random) };
-  return {
-    length,
-    getBatch: (indices, randomFor) =>
-      dataset.getBatch(Array.from(indices, toOriginalIndex), (originalIndex) => randomFor(originalIndex - start)),
-  };
 }
 
 /** The type of a sample or batch after a transform of its first item. */

@@ -4,9 +4,14 @@
 export type { ArrayData } from '../core/array-data.ts';
 export { Random } from '../core/random.ts';
 export { CIFAR10_CLASSES, loadCifar10, parseCifar10 } from './cifar.ts';
-export { ArrayDataset, subset, withTransform } from './dataset.ts';
+export { ArrayDataset, withTransform } from './dataset.ts';
 export type { BatchDataset, Dataset, ImageAndLabel, Item, ItemDataset, RandomFor, Transform, Transformed } from './dataset.ts';
 export type { AsyncBatchDataset, AsyncDataset, AsyncItemDataset } from './dataset.ts';
+export { kFold, randomSplit, subset } from './subsets.ts';
+export type { Fold, KFoldOptions, RandomSplitOptions } from './subsets.ts';
+export { classBalancedSampler, weightedSampler } from './samplers.ts';
+export type { Sampler, WeightedSamplerOptions } from './samplers.ts';
+export { TensorDataset } from './tensor-dataset.ts';
 export { DataLoader } from './loader.ts';
 export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
 export { loadMnist, parseIdx, parseMnist } from './mnist.ts';

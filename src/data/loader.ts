@@ -11,6 +11,7 @@ import type { Stateful } from '../core/stateful.ts';
 import { elements, makeItems, type Draw } from './batches.ts';
 import { isPromise, lengthOf, withTransform, type AsyncDataset, type Item, type Transform } from './dataset.ts';
 import { Prefetch, type Made } from './prefetch.ts';
+import { checkSampler, drawOrder, type Order, type Sampler } from './samplers.ts';
 import { checkWorkers, DatasetWorkers, type WorkerOptions } from './workers.ts';
 
 /** One batch: a tensor for each item of a sample, with first dim B. */
@@ -25,6 +26,8 @@ export interface DataLoaderOptions {
   readonly batchSize?: number;
   /** Draws a new random order every epoch, a pure function of (seed, epoch). False by default: the order is 0 … N − 1. */
   readonly shuffle?: boolean;
+  /** Draws the samples of an epoch instead of `shuffle`, a pure function of (seed, epoch). Null by default. */
+  readonly sampler?: Sampler | null;
   /** Drops a last batch that is not full; false by default. */
   readonly dropLast?: boolean;
   /** Seed of the order and of augmentation, independent of the default generator; 0 by default. */
@@ -47,7 +50,7 @@ export interface DataLoaderState {
   /** Number of batches of that epoch already yielded. */
   readonly position: number;
   readonly seed: number;
-  /** N. */
+  /** Samples of an epoch: N, or the sampler's length. */
   readonly samples: number;
   /** B. */
   readonly batchSize: number;
@@ -58,6 +61,7 @@ export interface DataLoaderState {
 const DEFAULTS: Required<DataLoaderOptions> = {
   batchSize: 1,
   shuffle: false,
+  sampler: null,
   dropLast: false,
   seed: 0,
   transform: null,
@@ -90,8 +94,12 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   /** B; the last batch of an epoch may be smaller. */
   readonly batchSize: number;
   readonly #dataset: AsyncDataset;
+  /** N. */
+  readonly #size: number;
+  /** Samples of an epoch. */
   readonly #samples: number;
   readonly #shuffle: boolean;
+  readonly #sampler: Sampler | null;
   readonly #dropLast: boolean;
   readonly #prefetch: number;
   readonly #workers: WorkerOptions | null;
@@ -104,23 +112,17 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   #activeLoop: object | null = null;
 
   constructor(dataset: AsyncDataset<T>, options: DataLoaderOptions = {}) {
-    const { batchSize, shuffle, dropLast, seed, transform, prefetch, workers } = withDefaults('DataLoader', options, DEFAULTS);
-    const n = lengthOf('DataLoader', dataset);
-    requireWholeNumber('batchSize', batchSize, 1);
-    requireWholeNumber('seed', seed, 0);
-    if (dropLast && n > 0 && batchSize > n) {
-      throw new ArgumentError(
-        `DataLoader: batchSize ${batchSize} is above the dataset's ${n} samples, and dropLast leaves no batch at all. ` +
-          'Use a smaller batchSize, or dropLast: false',
-      );
-    }
-    if (prefetch !== null) requireWholeNumber('prefetch', prefetch, 0);
-    if (workers !== null) checkWorkers(workers, transform !== null);
+    const read = withDefaults('DataLoader', options, DEFAULTS);
+    const { batchSize, shuffle, sampler, dropLast, seed, transform, prefetch, workers } = read;
+    const size = lengthOf('DataLoader', dataset);
+    const n = samplesOf(read, size);
     this.#prefetch = prefetch ?? 2 * (workers?.count ?? 1);
     this.#workers = workers;
     this.#dataset = transform === null ? dataset : withTransform(dataset, transform);
+    this.#size = size;
     this.#samples = n;
     this.#shuffle = shuffle;
+    this.#sampler = sampler;
     this.#dropLast = dropLast;
     this.#seed = seed;
     this.batchSize = batchSize;
@@ -210,7 +212,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     const order = this.#startEpoch();
     const loop = {};
     this.#activeLoop = loop;
-    const workers = this.#workers === null ? null : new DatasetWorkers(this.#workers, this.#samples);
+    const workers = this.#workers === null ? null : new DatasetWorkers(this.#workers, this.#size);
     const make = (position: number): Made => {
       const draw = this.#draw(order, position);
       if (workers !== null) return workers.make(draw);
@@ -239,7 +241,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   }
 
   /** Starts an epoch, or goes on with a restored one; returns its order. */
-  #startEpoch(): Int32Array {
+  #startEpoch(): Order {
     if (this.#epochStarted) this.#nextEpoch();
     if (!Number.isSafeInteger(this.#epoch))
       throw new ArgumentError(
@@ -262,16 +264,24 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     this.#position = 0;
   }
 
-  /** Returns the order of the current epoch's samples. */
-  #order(): Int32Array {
-    if (this.#shuffle) return new Random(this.#seed).split(ORDER, this.#epoch).permutation(this.#samples);
-    return Int32Array.from({ length: this.#samples }, (_, i) => i);
+  /** Returns the samples of the current epoch, in order. */
+  #order(): Order {
+    const random = new Random(this.#seed).split(ORDER, this.#epoch);
+    if (this.#sampler !== null) return drawOrder(this.#sampler, random, this.#size);
+    if (this.#shuffle) return { indices: random.permutation(this.#samples), repeats: null };
+    return { indices: Int32Array.from({ length: this.#samples }, (_, i) => i), repeats: null };
   }
 
   /** Returns the samples of batch number `position` of the current epoch. */
-  #draw(order: Int32Array, position: number): Draw {
-    const indices = order.subarray(position * this.batchSize, (position + 1) * this.batchSize);
-    return { seed: this.#seed, epoch: this.#epoch, indices, repeats: null };
+  #draw({ indices, repeats }: Order, position: number): Draw {
+    const start = position * this.batchSize;
+    const end = start + this.batchSize;
+    return {
+      seed: this.#seed,
+      epoch: this.#epoch,
+      indices: indices.subarray(start, end),
+      repeats: repeats?.subarray(start, end) ?? null,
+    };
   }
 }
 
@@ -288,6 +298,26 @@ function now(made: Made): readonly Item[] {
 function toBatch<T extends Items>(items: readonly Item[]): Batch<T> {
   // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
   return items.map(toTensor) as Batch<T>;
+}
+
+/** Checks the options of a loader over a dataset of `size` samples; returns the number of samples of an epoch. */
+function samplesOf(
+  { batchSize, shuffle, sampler, dropLast, seed, transform, prefetch, workers }: Required<DataLoaderOptions>,
+  size: number,
+): number {
+  if (sampler !== null) checkSampler(sampler, shuffle);
+  const n = sampler?.length ?? size;
+  requireWholeNumber('batchSize', batchSize, 1);
+  requireWholeNumber('seed', seed, 0);
+  if (dropLast && n > 0 && batchSize > n) {
+    throw new ArgumentError(
+      `DataLoader: batchSize ${batchSize} is above the ${sampler === null ? 'dataset' : 'sampler'}'s ${n} samples, and dropLast leaves no ` +
+        'batch at all. Use a smaller batchSize, or dropLast: false',
+    );
+  }
+  if (prefetch !== null) requireWholeNumber('prefetch', prefetch, 0);
+  if (workers !== null) checkWorkers(workers, transform !== null);
+  return n;
 }
 
 function requireWholeNumber(name: string, value: number, least: number): void {

@@ -224,8 +224,8 @@ export class DatasetWorkers {
   make(draw: Draw): Promise<readonly Item[]> {
     const thread = this.#threads.reduce((least, other) => (other.tasks < least.tasks ? other : least));
     // A copy: with a part of an array, all of its buffer would be sent.
-    const indices = draw.indices.slice();
-    return thread.make({ type: REQUEST, id: this.#requests++, samples: this.#samples, draw: { ...draw, indices } });
+    const own = { ...draw, indices: draw.indices.slice(), repeats: draw.repeats?.slice() ?? null };
+    return thread.make({ type: REQUEST, id: this.#requests++, samples: this.#samples, draw: own });
   }
 
   /** Ends the threads, also in the middle of a batch. */

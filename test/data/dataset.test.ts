@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ArgumentError, DTypeError, ShapeError } from '../../src/core/errors.ts';
 import { Random } from '../../src/core/random.ts';
-import { type ArrayData, ArrayDataset, type BatchDataset, type ItemDataset, subset, withTransform } from '../../src/data/dataset.ts';
+import { type ArrayData, ArrayDataset, type BatchDataset, type ItemDataset, withTransform } from '../../src/data/dataset.ts';
+import { subset } from '../../src/data/subsets.ts';
 
 const randomFor = (index: number) => new Random(5).split(index);
 

@@ -264,11 +264,16 @@ const DATA: Calls = {
   ArrayDataset: plain(() => [new Float32Array(8), [1, 2, 2], [0, 1]]),
   DataLoader: takes(1, () => [dataset()]),
   SyntheticCifar: takes(0, () => []),
+  TensorDataset: plain(() => [x(), vector().slice(0, 0, 2)], [0, 1]),
+  classBalancedSampler: takes(1, () => [[0, 1, 1]]),
+  kFold: takes(2, () => [dataset(), 2]),
   loadCifar10: takes(1, () => ['/nonexistent']),
   loadMnist: takes(1, () => ['/nonexistent']),
+  randomSplit: takes(2, () => [dataset(), [1, 1]]),
   serveDataset: plain(() => [dataset()]),
   subset: plain(() => [dataset(), 0, 1]),
   syntheticCifar: takes(0, () => []),
+  weightedSampler: takes(1, () => [[1, 2]]),
   withTransform: plain(() => [dataset(), data.transforms.randomHorizontalFlip()]),
 };
 

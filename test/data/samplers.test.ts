@@ -1,0 +1,141 @@
+import { ArgumentError, StateDictError } from 'chainrule';
+import {
+  type ArrayData,
+  classBalancedSampler,
+  DataLoader,
+  type Dataset,
+  Random,
+  type Sampler,
+  weightedSampler,
+  withTransform,
+} from 'chainrule/data';
+import { describe, expect, test } from 'vitest';
+
+const draws = (sampler: Sampler, seed: number): number[] => Array.from(sampler.draw(new Random(seed)));
+const counts = (drawn: readonly number[], n: number): number[] =>
+  Array.from({ length: n }, (_, i) => drawn.filter((index) => index === i).length);
+
+/** Four standard deviations of a count: a fixed seed, so the test either holds for ever or never. */
+const near = (count: number, n: number, p: number): boolean => Math.abs(count - n * p) <= 4 * Math.sqrt(n * p * (1 - p)) + 1e-9;
+
+describe('weightedSampler', () => {
+  test('draws in proportion to the weights, and never a weight of 0', () => {
+    const weights = [0, 1, 3, 0, 6, 0];
+    const drawn = counts(draws(weightedSampler(weights, { length: 20_000 }), 1), 6);
+    weights.forEach((weight, i) => expect(near(drawn[i]!, 20_000, weight / 10)).toBe(true));
+    expect([drawn[0], drawn[3], drawn[5]]).toEqual([0, 0, 0]);
+    expect(weightedSampler(weights).length).toBe(6);
+  });
+
+  test('without replacement draws each sample at most once, the heavy ones first', () => {
+    const sampler = weightedSampler([1, 2, 0, 7], { length: 3, replacement: false });
+    const first = [0, 0, 0, 0];
+    for (let seed = 0; seed < 2000; seed++) {
+      const drawn = draws(sampler, seed);
+      expect([...drawn].sort((a, b) => a - b)).toEqual([0, 1, 3]);
+      first[drawn[0]!]!++;
+    }
+    [0.1, 0.2, 0, 0.7].forEach((p, i) => expect(near(first[i]!, 2000, p)).toBe(true));
+  });
+
+  test('refuses weights and lengths it cannot draw from', () => {
+    const fails = (weights: unknown, options: object, message: string): void =>
+      expect(() => weightedSampler(weights as never, options)).toThrow(new ArgumentError(`weightedSampler: ${message}`));
+    fails([1, -1], {}, 'weight 1 must be a number ≥ 0, got -1');
+    fails([Number.NaN], {}, 'weight 0 must be a number ≥ 0, got NaN');
+    fails([0, 0], {}, 'no weight is above 0');
+    fails([], {}, 'length must be a whole number ≥ 1, got 0');
+    fails(['1'], {}, 'weights must be an array of numbers, element 0 is a string');
+    fails(3, {}, 'weights must be an array of numbers, got a number');
+    fails([1, 0], { length: 2, replacement: false }, 'length is 2, and without replacement only 1 samples of weight above 0 can be drawn');
+    fails([1], { length: 0 }, 'length must be a whole number ≥ 1, got 0');
+    fails([1], { replacement: 1 }, 'replacement must be true or false, got 1');
+  });
+});
+
+test('classBalancedSampler draws each class equally often', () => {
+  const labels = Int32Array.from({ length: 100 }, (_, i) => (i < 90 ? 0 : i < 98 ? 5 : -2));
+  const sampler = classBalancedSampler(labels, { length: 9000 });
+  const drawn = draws(sampler, 2);
+  for (const label of [0, 5, -2]) expect(near(drawn.filter((i) => labels[i] === label).length, 9000, 1 / 3)).toBe(true);
+  expect(classBalancedSampler(labels).length).toBe(100);
+});
+
+/** Samples [i, a random number], one at a time and in batches. */
+const numbers = (byBatch: boolean): Dataset<readonly [ArrayData]> => {
+  const row = (index: number, random: Random): number[] => [index, random.uniform()];
+  const item = (values: number[], ...shape: number[]): readonly [ArrayData] => [
+    { data: Float64Array.from(values), shape, dtype: 'float64' },
+  ];
+  if (!byBatch) return { length: 5, get: (index, random) => item(row(index, random), 2) };
+  return {
+    length: 5,
+    getBatch: (indices, randomFor) => item(Array.from(indices, (index) => row(index, randomFor(index))).flat(), indices.length, 2),
+  };
+};
+const rows = (loader: DataLoader<readonly [ArrayData]>): number[][] => Array.from(loader, ([x]) => x.toArray() as number[][]).flat();
+
+describe('a loader with a sampler', () => {
+  const sampler = weightedSampler([1, 1, 1, 5, 0], { length: 40 });
+
+  test('draws another order each epoch, and resumes in the middle of one', () => {
+    const make = (seed: number) => new DataLoader(numbers(false), { batchSize: 7, seed, sampler });
+    const loader = make(3);
+    expect(loader.length).toBe(6);
+    const epochs = [rows(loader), rows(loader)];
+    expect(epochs[0]!.map(([i]) => i)).not.toEqual(epochs[1]!.map(([i]) => i));
+    for (const _ of make(3)) break;
+    const first = make(3);
+    for (const _ of first) if (first.position === 2) break;
+    const resumed = make(99);
+    resumed.loadStateDict(first.stateDict());
+    expect(rows(resumed)).toEqual(epochs[0]!.slice(14));
+    expect(rows(resumed)).toEqual(epochs[1]);
+    const other = new DataLoader(numbers(false), { batchSize: 7, sampler: { ...sampler, length: 41 } });
+    expect(() => other.loadStateDict(first.stateDict())).toThrow(StateDictError);
+  });
+
+  test('gives a sample that is drawn again random numbers of its own, whatever the batches', () => {
+    const transform = (x: ArrayData, random: Random): ArrayData => ({
+      ...x,
+      data: Float64Array.of(...x.data, random.uniform()),
+      shape: [3],
+    });
+    const run = (batchSize: number, byBatch: boolean) =>
+      rows(new DataLoader(withTransform(numbers(byBatch), transform) as Dataset<readonly [ArrayData]>, { batchSize, sampler, seed: 1 }));
+    const expected = run(1, false);
+    for (const batchSize of [1, 6, 40]) for (const byBatch of [false, true]) expect(run(batchSize, byBatch)).toEqual(expected);
+    for (const column of [1, 2]) expect(new Set(expected.map((row) => row[column])).size).toBe(40);
+    // The first time, a sample has the numbers that it has without a sampler.
+    const plain = rows(new DataLoader(numbers(false), { seed: 1 }));
+    const drawn = rows(new DataLoader(numbers(false), { seed: 1, sampler }));
+    for (const index of [0, 1, 2, 3]) expect(drawn.find(([i]) => i === index)).toEqual(plain[index]);
+  });
+
+  test('waits for asynchronous batches in which samples occur again', async () => {
+    const data = numbers(true) as { getBatch: (...args: unknown[]) => readonly [ArrayData] };
+    const late = { length: 5, getBatch: async (...args: unknown[]) => data.getBatch(...args) };
+    const seen: number[][] = [];
+    for await (const [x] of new DataLoader(late, { batchSize: 8, sampler, seed: 1 })) seen.push(...(x.toArray() as number[][]));
+    expect(seen).toEqual(rows(new DataLoader(numbers(false), { sampler, seed: 1 })));
+  });
+
+  test('refuses what is no sampler, and one that does not keep its word', () => {
+    const make = (options: object) => () => [...new DataLoader(numbers(false), options)];
+    expect(make({ sampler: [1, 2] })).toThrow(
+      new ArgumentError('DataLoader: sampler must have a length, a whole number ≥ 0, and draw, got an array'),
+    );
+    expect(make({ sampler, shuffle: true })).toThrow(new ArgumentError('DataLoader: the sampler draws the order; leave out shuffle'));
+    expect(make({ sampler: { length: 2, draw: () => [1] } })).toThrow(
+      new ArgumentError('DataLoader: the sampler drew 1 samples, its length is 2'),
+    );
+    expect(make({ sampler: { length: 1, draw: () => [5] } })).toThrow(
+      new ArgumentError('DataLoader: the sampler drew index 5, the dataset has 5 samples'),
+    );
+    expect(make({ sampler: { length: 3, draw: () => [0, 1, 2] }, batchSize: 4, dropLast: true })).toThrow(
+      new ArgumentError(
+        "DataLoader: batchSize 4 is above the sampler's 3 samples, and dropLast leaves no batch at all. Use a smaller batchSize, or dropLast: false",
+      ),
+    );
+  });
+});
