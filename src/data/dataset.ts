@@ -236,7 +236,7 @@ export function withTransform<T extends readonly Item[]>(dataset: AsyncDataset<T
     if (!Array.isArray(sample)) return sample as unknown as Transformed<T>;
     const [first, ...rest] = sample as unknown as readonly Item[];
     checkItem('withTransform', 'the first item of a sample', first);
-    const items: readonly Item[] = [change(toArrayData(first!)), ...rest];
+    const items: readonly Item[] = [change(toArrayData('withTransform: the first item of a sample', first!)), ...rest];
     // TypeScript cannot follow a tuple of unknown length through the spread.
     return items as Transformed<T>;
   };
@@ -272,14 +272,15 @@ function checkImage(image: ArrayData): ArrayData {
   throw new ShapeError(`withTransform: the transform returned ${image.data.length} elements for shape ${formatShape(image.shape)} (${n})`);
 }
 
-function toArrayData(item: Item): ArrayData {
+/** Returns the elements of an item with their shape. `name` begins an error. */
+export function toArrayData(name: string, item: Item): ArrayData {
   const { shape, dtype } = item;
   if (typeof item.data === 'function') return { data: item.data(), shape, dtype };
   if (ArrayBuffer.isView(item.data)) return item as ArrayData;
   // Plain JavaScript may give an array of numbers, which has no subarray.
   const numbers: ArrayLike<number> = item.data;
   const data = newArray(dtype, numbers.length);
-  copyElements('withTransform: the first item of a sample', numbers, dtype, data, 0);
+  copyElements(name, numbers, dtype, data, 0);
   return { data, shape, dtype };
 }
 

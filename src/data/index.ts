@@ -18,7 +18,8 @@ export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
 export type { IdxArray } from './mnist.ts';
 export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
 export type { SyntheticOptions, SyntheticSample } from './synthetic.ts';
-/** Transforms of single images, for `withTransform` and the loader's `transform`. */
+export type { BatchTransform, MixOptions } from './mixing.ts';
+/** Transforms of single images, for `withTransform` and the loader's `transform`; mixup and cutmix for its `batchTransform`. */
 export * as transforms from './transforms.ts';
 export { serveDataset } from './workers.ts';
 export type { WorkerOptions } from './workers.ts';

@@ -5,11 +5,13 @@
  */
 import { isTensor, scopedAsyncIterator, scopedIterator, tensor, Wait, type Tensor, type Unscoped } from '../autograd/index.ts';
 import { ArgumentError, ScopeError, StateDictError } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { checkFunction, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { elements, makeItems, type Draw } from './batches.ts';
-import { isPromise, lengthOf, withTransform, type AsyncDataset, type Item, type Transform } from './dataset.ts';
+import { checkItem, isPromise, itemKind, lengthOf, toArrayData, withTransform } from './dataset.ts';
+import type { AsyncDataset, Item, Transform } from './dataset.ts';
+import type { BatchTransform } from './mixing.ts';
 import { Prefetch, type Made } from './prefetch.ts';
 import { checkSampler, drawOrder, type Order, type Sampler } from './samplers.ts';
 import { checkWorkers, DatasetWorkers, type WorkerOptions } from './workers.ts';
@@ -34,6 +36,8 @@ export interface DataLoaderOptions {
   readonly seed?: number;
   /** Changes the first item of every sample, as withTransform does. Default null: none. */
   readonly transform?: Transform | null;
+  /** Changes whole batches, such as mixup, with random numbers keyed by (seed, epoch, number of the batch). Null by default. */
+  readonly batchTransform?: BatchTransform | null;
   /**
    * Batches that are made ahead while the body of a `for await` loop runs, a whole number ≥ 0: by workers, or by a dataset whose `get` is
    * asynchronous. 2 by default, or 2 for each worker. Other datasets make a batch when the loop takes it.
@@ -65,12 +69,14 @@ const DEFAULTS: Required<DataLoaderOptions> = {
   dropLast: false,
   seed: 0,
   transform: null,
+  batchTransform: null,
   prefetch: null,
   workers: null,
 };
 
-/** The stream of the seed from which the order of an epoch is split. Those of samples are in batches.ts. */
+/** The streams of the seed from which the order of an epoch and the numbers of batchTransform are split. batches.ts has those of samples. */
 const ORDER = 0;
+const BATCHES = 2;
 
 /**
  * Iterates over a dataset in batches: each `for` or `for await` loop is one epoch, each iteration a scope that frees its tensors.
@@ -101,6 +107,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   readonly #shuffle: boolean;
   readonly #sampler: Sampler | null;
   readonly #dropLast: boolean;
+  readonly #batchTransform: BatchTransform | null;
   readonly #prefetch: number;
   readonly #workers: WorkerOptions | null;
   #seed: number;
@@ -113,11 +120,12 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
   constructor(dataset: AsyncDataset<T>, options: DataLoaderOptions = {}) {
     const read = withDefaults('DataLoader', options, DEFAULTS);
-    const { batchSize, shuffle, sampler, dropLast, seed, transform, prefetch, workers } = read;
+    const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers } = read;
     const size = lengthOf('DataLoader', dataset);
     const n = samplesOf(read, size);
     this.#prefetch = prefetch ?? 2 * (workers?.count ?? 1);
     this.#workers = workers;
+    this.#batchTransform = batchTransform;
     this.#dataset = transform === null ? dataset : withTransform(dataset, transform);
     this.#size = size;
     this.#samples = n;
@@ -158,7 +166,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
    */
   first(): Batch<T> {
     if (this.length === 0) throw new ArgumentError('DataLoader.first: the dataset is empty');
-    return toBatch(now(makeItems(this.#dataset, this.#draw(this.#order(), 0))));
+    return this.#toBatch(now(makeItems(this.#dataset, this.#draw(this.#order(), 0))), 0);
   }
 
   stateDict(): DataLoaderState {
@@ -228,7 +236,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
           yield new Wait(batches.settled(position));
           this.#requirePlace(loop);
         }
-        const batch = toBatch<T>(items ?? batches.outcome(position));
+        const batch = this.#toBatch(items ?? batches.outcome(position), position);
         this.#position++;
         yield batch;
         this.#requirePlace(loop);
@@ -249,6 +257,24 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
       );
     this.#epochStarted = true;
     return this.#order();
+  }
+
+  /** Makes the tensors of batch number `position` of the current epoch. */
+  #toBatch(items: readonly Item[], position: number): Batch<T> {
+    const change = this.#batchTransform;
+    const random = new Random(this.#seed).split(BATCHES, this.#epoch, position);
+    const changed: readonly Item[] =
+      change === null
+        ? items
+        : change(
+            items.map((item, k) => toArrayData(`DataLoader: item ${k} of the batch`, item)),
+            random,
+          );
+    if (!Array.isArray(changed))
+      throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
+    changed.forEach((item, k) => checkItem('DataLoader', `item ${k} of batchTransform`, item));
+    // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
+    return changed.map(toTensor) as Batch<T>;
   }
 
   #requirePlace(loop: object): void {
@@ -295,16 +321,9 @@ function now(made: Made): readonly Item[] {
   );
 }
 
-function toBatch<T extends Items>(items: readonly Item[]): Batch<T> {
-  // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
-  return items.map(toTensor) as Batch<T>;
-}
-
 /** Checks the options of a loader over a dataset of `size` samples; returns the number of samples of an epoch. */
-function samplesOf(
-  { batchSize, shuffle, sampler, dropLast, seed, transform, prefetch, workers }: Required<DataLoaderOptions>,
-  size: number,
-): number {
+function samplesOf(options: Required<DataLoaderOptions>, size: number): number {
+  const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers } = options;
   if (sampler !== null) checkSampler(sampler, shuffle);
   const n = sampler?.length ?? size;
   requireWholeNumber('batchSize', batchSize, 1);
@@ -316,6 +335,7 @@ function samplesOf(
     );
   }
   if (prefetch !== null) requireWholeNumber('prefetch', prefetch, 0);
+  if (batchTransform !== null) checkFunction('DataLoader', 'batchTransform', batchTransform);
   if (workers !== null) checkWorkers(workers, transform !== null);
   return n;
 }

@@ -1,13 +1,19 @@
 /**
- * Transforms of single images [C,H,W] float32, for withTransform: pure functions (image, random) → image.
+ * Transforms of single images [C,H,W] float32, for withTransform: pure functions (image, random) → image. Those of whole batches, for the
+ * loader's batchTransform, are in mixing.ts.
  *
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, DTypeError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
+import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
 import { checkFunction, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Transform } from './dataset.ts';
+import { checkImage, copyWindow } from './image.ts';
+
+export * from './color.ts';
+export * from './geometry.ts';
+export * from './mixing.ts';
 
 /** Applies the transforms in order, first to last. Without any it returns the image unchanged. */
 export function compose(...transforms: readonly Transform[]): Transform {
@@ -84,29 +90,6 @@ export function randomCrop(size: number | readonly number[], options: RandomCrop
   };
 }
 
-/** Copies the part of the window y [C,h,w] at (top, left) that lies inside the image x [C,H,W]; the rest of y stays. */
-function copyWindow(
-  x: Float32Array,
-  [channels, height, width]: readonly [number, number, number],
-  y: Float32Array,
-  [h, w]: readonly [number, number],
-  top: number,
-  left: number,
-): void {
-  const firstColumn = Math.max(left, 0);
-  const endColumn = Math.min(left + w, width);
-  // A window that lies entirely in the padding overlaps no column.
-  if (firstColumn >= endColumn) return;
-  const firstRow = Math.max(-top, 0);
-  const endRow = Math.min(h, height - top);
-  for (let c = 0; c < channels; c++) {
-    for (let row = firstRow; row < endRow; row++) {
-      const source = (c * height + top + row) * width;
-      y.set(x.subarray(source + firstColumn, source + endColumn), (c * h + row) * w + firstColumn - left);
-    }
-  }
-}
-
 /** Flips the image horizontally with probability `p`, 0.5 by default. */
 export function randomHorizontalFlip(p = 0.5): Transform {
   checkNumber('randomHorizontalFlip', 'p', p);
@@ -121,14 +104,6 @@ export function randomHorizontalFlip(p = 0.5): Transform {
     }
     return { ...image, data: y };
   };
-}
-
-/** Returns the dims and elements of an image; throws an error that begins with `op` unless it is [C,H,W] float32. */
-function checkImage(op: string, { data, shape, dtype }: ArrayData): [channels: number, height: number, width: number, x: Float32Array] {
-  const [channels, height, width] = shape;
-  if (shape.length !== 3) throw new ShapeError(`${op}: expected an image [C,H,W], got ${formatShape(shape)}`);
-  if (!(data instanceof Float32Array)) throw new DTypeError(`${op}: expected a float32 image, got ${dtype}`);
-  return [channels!, height!, width!, data];
 }
 
 function perChannel(name: string, value: number | readonly number[], c: number, { shape }: ArrayData): number {

@@ -278,10 +278,19 @@ const DATA: Calls = {
 };
 
 const TRANSFORMS: Calls = {
+  centerCrop: plain(() => [2]),
+  colorJitter: takes(0, () => []),
   compose: plain(() => [data.transforms.randomHorizontalFlip()]),
+  cutmix: takes(1, () => [2]),
+  mixup: takes(1, () => [2]),
   normalize: plain(() => [0, 1]),
   randomCrop: takes(1, () => [2]),
+  randomErasing: takes(0, () => []),
   randomHorizontalFlip: plain(() => [0.5]),
+  randomResizedCrop: takes(1, () => [2]),
+  randomRotation: takes(1, () => [10]),
+  resize: plain(() => [2]),
+  rotate: takes(1, () => [10]),
 };
 
 const model = (): { readonly model: nn.Linear } => ({ model: new nn.Linear(2, 2) });

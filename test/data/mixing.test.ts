@@ -1,0 +1,132 @@
+import { ArgumentError, DTypeError, ShapeError, type Tensor } from 'chainrule';
+import { type ArrayData, ArrayDataset, type BatchTransform, DataLoader, Random, transforms } from 'chainrule/data';
+import * as F from 'chainrule/nn/functional';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+const { cutmix, mixup } = transforms;
+
+/** A batch whose image b has the value b everywhere, and the label b mod 3. */
+const batch = (count: number, h = 4, w = 5): [ArrayData, ArrayData] => [
+  {
+    data: Float32Array.from({ length: count * 2 * h * w }, (_, i) => Math.floor(i / (2 * h * w))),
+    shape: [count, 2, h, w],
+    dtype: 'float32',
+  },
+  { data: Int32Array.from({ length: count }, (_, b) => b % 3), shape: [count], dtype: 'int32' },
+];
+const seeds = fc.nat(2000);
+const counts = fc.integer({ min: 1, max: 6 });
+const onehot = (label: number): number[] => [0, 1, 2].map((k) => (k === label ? 1 : 0));
+
+describe.each([
+  ['mixup', mixup],
+  ['cutmix', cutmix],
+])('%s', (_, make) => {
+  test('mixes images and targets in the same proportion', () => {
+    fc.assert(
+      fc.property(counts, seeds, fc.constantFrom(0.1, 0.4, 1, 5), (count, seed, alpha) => {
+        const items = batch(count);
+        const before = structuredClone(items);
+        const [x, y] = make(3, { alpha })(items, new Random(seed)) as [ArrayData, ArrayData];
+        expect(items).toEqual(before);
+        expect([x.shape, y.shape, y.dtype]).toEqual([items[0].shape, [count, 3], 'float32']);
+        for (let b = 0; b < count; b++) {
+          const pixels = x.data.subarray(b * 40, (b + 1) * 40);
+          const others = [...new Set(pixels)].filter((v) => v !== b);
+          // The mean of the image is λ b + (1 − λ) j for one other image j, and the target tells the same λ.
+          const mean = Array.from(pixels).reduce((a, v) => a + v, 0) / 40;
+          const target = Array.from(y.data.subarray(b * 3, b * 3 + 3));
+          const fits = Array.from({ length: count }, (_unused, j) => j).some((j) => {
+            const share = j === b ? 1 : (mean - j) / (b - j);
+            const expected = onehot(b % 3).map((p, k) => share * p + (1 - share) * onehot(j % 3)[k]!);
+            return share >= -1e-6 && share <= 1 + 1e-6 && expected.every((p, k) => Math.abs(p - target[k]!) < 1e-5);
+          });
+          expect(fits).toBe(true);
+          expect(others.length).toBeLessThanOrEqual(1);
+        }
+      }),
+      { seed: 5 },
+    );
+  });
+
+  test('takes targets that are mixed already, and leaves other items', () => {
+    const [x, y] = batch(4);
+    const third: ArrayData = { data: Float32Array.of(1, 2, 3, 4), shape: [4], dtype: 'float32' };
+    const once = make(3)([x, y, third], new Random(1));
+    const twice = make(3)(once, new Random(2)) as ArrayData[];
+    expect(twice[2]).toBe(third);
+    for (let b = 0; b < 4; b++) expect(Array.from(twice[1]!.data.subarray(b * 3, b * 3 + 3)).reduce((a, v) => a + v, 0)).toBeCloseTo(1, 5);
+  });
+
+  test('of a loader depends on seed, epoch and batch, resumes, and trains by crossEntropy', async () => {
+    const images = Float32Array.from({ length: 10 * 72 }, (_, i) => Math.sin(i));
+    const data = new ArrayDataset(images, [2, 6, 6], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]);
+    const create = () => new DataLoader(data, { batchSize: 4, seed: 3, batchTransform: make(3) });
+    const run = async (loader: AsyncIterable<Tensor[]>): Promise<unknown[]> => {
+      const seen: unknown[] = [];
+      for await (const batchOf of loader) seen.push(batchOf.map((t) => t.toJSON()));
+      return seen;
+    };
+    const loader = create();
+    const epochs = [await run(loader), await run(loader)];
+    expect(epochs[0]).not.toEqual(epochs[1]);
+    const resumed = create();
+    resumed.loadStateDict({ ...resumed.stateDict(), position: 1 });
+    expect(await run(resumed)).toEqual(epochs[0]!.slice(1));
+    for (const [x, y] of create()) {
+      expect(y.shape).toEqual([x.size(0), 3]);
+      expect(Number.isFinite(F.crossEntropy(x.flatten(1).slice(1, 0, 3), y).item())).toBe(true);
+    }
+  });
+
+  test('refuses labels and images that do not fit', () => {
+    const [x, y] = batch(2);
+    const name = make === mixup ? 'mixup' : 'cutmix';
+    const run = (items: readonly ArrayData[]) => () => make(2)(items, new Random(0));
+    const wrong: ArrayData = { data: Int32Array.of(0, 2), shape: [2], dtype: 'int32' };
+    expect(run([x, wrong])).toThrow(new ArgumentError(`${name}: label 2 is outside 0 … 1; there are 2 classes`));
+    expect(run([x])).toThrow(new ArgumentError(`${name}: a sample must have an image and a label`));
+    expect(run([wrong, y])).toThrow(new DTypeError(`${name}: expected float32 images, got int32`));
+    expect(run([x, { ...y, shape: [2, 1] }])).toThrow(
+      new ShapeError(`${name}: expected labels [2] int32 or targets [2,2] float32, got [2,1] int32`),
+    );
+    expect(() => make(0)).toThrow(new ArgumentError(`${name}: classes must be a whole number ≥ 1, got 0`));
+    expect(() => make(2, { alpha: 0 })).toThrow(new ArgumentError(`${name}: alpha must be a number above 0, got 0`));
+  });
+});
+
+test('cutmix needs images of four dims', () => {
+  const [x, y] = batch(2);
+  expect(() => cutmix(3)([{ ...x, shape: [2, 40] }, y], new Random(0))).toThrow(
+    new ShapeError('cutmix: expected images [B,C,H,W], got [2,40]'),
+  );
+});
+
+test.each([0.2, 1, 4])('the share of mixup has the mean and the variance of Beta(α, α), α = %d', (alpha) => {
+  const items: [ArrayData, ArrayData] = [
+    { data: Float32Array.of(0, 1), shape: [2, 1, 1, 1], dtype: 'float32' },
+    { data: Int32Array.of(0, 1), shape: [2], dtype: 'int32' },
+  ];
+  const shares: number[] = [];
+  for (let seed = 0; shares.length < 2000; seed++) {
+    const [x] = mixup(2, { alpha })(items, new Random(seed)) as [ArrayData];
+    // The two images were not exchanged where the first is unchanged; then λ is not seen.
+    if (x.data[0] !== 0 || x.data[1] !== 1) shares.push(1 - x.data[0]!);
+  }
+  const mean = shares.reduce((a, b) => a + b, 0) / shares.length;
+  const variance = shares.reduce((a, b) => a + (b - mean) ** 2, 0) / shares.length;
+  const expected = 1 / (4 * (2 * alpha + 1));
+  expect(Math.abs(mean - 0.5)).toBeLessThan(4 * Math.sqrt(expected / shares.length));
+  expect(Math.abs(variance / expected - 1)).toBeLessThan(0.15);
+});
+
+test('a batchTransform that returns no items is refused', () => {
+  const data = new ArrayDataset(new Float32Array(2), [1], [0, 1]);
+  const run = (change: unknown) => () => new DataLoader(data, { batchTransform: change as BatchTransform }).first();
+  expect(run(() => undefined)).toThrow(new ArgumentError('DataLoader: batchTransform must return an array of items, got undefined'));
+  expect(run(() => [3])).toThrow(
+    new ArgumentError('DataLoader: item 0 of batchTransform must be a tensor or { data, shape, dtype }, got a number'),
+  );
+  expect(run('mixup')).toThrow(new ArgumentError('DataLoader: batchTransform must be a function, got a string'));
+});
