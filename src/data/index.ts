@@ -14,6 +14,8 @@ export type { Sampler, WeightedSamplerOptions } from './samplers.ts';
 export { TensorDataset } from './tensor-dataset.ts';
 export { DataLoader } from './loader.ts';
 export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
+export { ImageFolder, imageFolder } from './image-folder.ts';
+export type { ImageFolderOptions, Sharp, SharpPipeline } from './image-folder.ts';
 export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
 export type { IdxArray } from './mnist.ts';
 export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
