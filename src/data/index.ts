@@ -3,7 +3,16 @@
  */
 export type { ArrayData } from '../core/array-data.ts';
 export { Random } from '../core/random.ts';
-export { CIFAR10_CLASSES, loadCifar10, parseCifar10 } from './cifar.ts';
+export {
+  CIFAR100_CLASSES,
+  CIFAR100_SUPERCLASSES,
+  CIFAR10_CLASSES,
+  loadCifar10,
+  loadCifar100,
+  parseCifar10,
+  parseCifar100,
+} from './cifar.ts';
+export type { Cifar100Options } from './cifar.ts';
 export { ArrayDataset, withTransform } from './dataset.ts';
 export type { BatchDataset, Dataset, ImageAndLabel, Item, ItemDataset, RandomFor, Transform, Transformed } from './dataset.ts';
 export type { AsyncBatchDataset, AsyncDataset, AsyncItemDataset } from './dataset.ts';
@@ -16,8 +25,9 @@ export { DataLoader } from './loader.ts';
 export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
 export { ImageFolder, imageFolder } from './image-folder.ts';
 export type { ImageFolderOptions, Sharp, SharpPipeline } from './image-folder.ts';
-export { loadMnist, parseIdx, parseMnist } from './mnist.ts';
-export type { IdxArray } from './mnist.ts';
+export { FASHION_MNIST_CLASSES, loadEmnist, loadFashionMnist, loadKmnist, loadMnist, parseIdx, parseMnist } from './mnist.ts';
+export type { EmnistOptions, IdxArray } from './mnist.ts';
+export type { SplitOptions } from './split.ts';
 export { SHAPES, SIDES, SyntheticCifar, syntheticCifar } from './synthetic.ts';
 export type { SyntheticOptions, SyntheticSample } from './synthetic.ts';
 export type { BatchTransform, MixOptions } from './mixing.ts';

@@ -95,17 +95,22 @@ export function attempt(step: () => void): boolean {
 }
 
 /**
- * Reads `name`, or unpacks `name.gz`, from the first of `folders` that has it. Returns the bytes and the path of the file read.
+ * Reads the first of `names`, or unpacks the first of `names` with `.gz`, from the first of `folders` that has one. Returns the bytes and
+ * the path of the file read.
  *
- * Throws: FileError as readFile; if no folder has the file, it names the first one
+ * Throws: FileError as readFile; if no folder has a file, it names the first ones
  */
-export function readFileIn(op: string, folders: readonly string[], name: string, hint: string): { bytes: Uint8Array; file: string } {
+export function readFileIn(
+  op: string,
+  folders: readonly string[],
+  names: readonly [string, ...string[]],
+  hint: string,
+): { bytes: Uint8Array; file: string } {
   const node = fileSystem(op);
   checkPath(op, folders[0]);
-  for (const folder of folders) {
-    const file = node.path.join(folder, name);
-    if (node.fs.existsSync(file)) return { bytes: readFile(op, file, hint), file };
-    const packed = `${file}.gz`;
+  for (const path of folders.flatMap((folder) => names.map((name) => node.path.join(folder, name)))) {
+    if (node.fs.existsSync(path)) return { bytes: readFile(op, path, hint), file: path };
+    const packed = `${path}.gz`;
     if (!node.fs.existsSync(packed)) continue;
     const bytes = readFile(op, packed, hint);
     try {
@@ -114,6 +119,7 @@ export function readFileIn(op: string, folders: readonly string[], name: string,
       throw new FileError(`${op}: ${packed} is damaged: it does not unpack as gzip (${errorCode(error)}); ${hint}`, { cause: error });
     }
   }
+  const [name] = names;
   return { bytes: readFile(op, node.path.join(folders[0]!, name), hint), file: name };
 }
 

@@ -1,0 +1,27 @@
+/**
+ * Which part of a dataset to read.
+ */
+import { ArgumentError, kindOf } from '../core/errors.ts';
+import { checkBoolean } from '../core/options.ts';
+
+/** Which part of a dataset to read. Give one of the two; without, the training part. */
+export interface SplitOptions {
+  /** 'train' or 'test'. */
+  readonly split?: 'train' | 'test';
+  /** The same as torchvision has it: true for 'train', false for 'test'. */
+  readonly train?: boolean;
+}
+
+/** The names of SplitOptions. */
+export const SPLIT = ['split', 'train'] as const;
+
+/** Returns the part that the options of a reader name. Throws unless `dir` is a path too. */
+export function splitOf(op: string, dir: string, { split, train }: SplitOptions): 'train' | 'test' {
+  if (typeof dir !== 'string') throw new ArgumentError(`${op}: dir must be a folder's path, got ${kindOf(dir)}`);
+  if (split !== undefined && split !== 'train' && split !== 'test')
+    throw new ArgumentError(`${op}: split must be 'train' or 'test', got '${String(split)}'`);
+  if (train === undefined) return split ?? 'train';
+  checkBoolean(op, 'train', train);
+  if (split !== undefined) throw new ArgumentError(`${op}: give split or train, not both`);
+  return train ? 'train' : 'test';
+}
