@@ -9,7 +9,7 @@ import type { ArrayData } from '../core/array-data.ts';
 import { newArray } from '../core/dtype.ts';
 import { ArgumentError, kindOf, WorkerError } from '../core/errors.ts';
 import { checkCount, checkOptions, refuseOptions } from '../core/options.ts';
-import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread } from '../platform/threads.ts';
+import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread } from './threads.ts';
 import { elements, makeItems, type Draw } from './batches.ts';
 import { copyElements, later, lengthOf, type AsyncDataset, type Item } from './dataset.ts';
 

@@ -2,7 +2,7 @@
  * Starts threads that run a module and exchange messages with this one: worker_threads in Node, Web Workers elsewhere.
  */
 import { ArgumentError } from '../core/errors.ts';
-import { nodeModules } from './node.ts';
+import { nodeModules } from '../platform/node.ts';
 
 /** What a thread tells: a message, or why it can send no more. */
 export interface ThreadListener {
