@@ -3,8 +3,21 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { ArgumentError, memory, type Tensor, WorkerError } from 'chainrule';
-import { type AsyncDataset, DataLoader, type DataLoaderOptions, serveDataset, withTransform } from 'chainrule/data';
+import { ArgumentError, manualSeed, memory, type Tensor, WorkerError } from 'chainrule';
+import {
+  type ArrayData,
+  type AsyncDataset,
+  DataLoader,
+  type DataLoaderOptions,
+  serveDataset,
+  withTransform,
+  type WorkerOptions,
+} from 'chainrule/data';
+import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import { SGD } from 'chainrule/optim';
+import { type Fit, fit } from 'chainrule/train';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 // @ts-expect-error: a script without types.
 import { bundle } from '../../scripts/bundle.mjs';
@@ -138,6 +151,47 @@ describe('workers', () => {
 });
 
 const loaderOf = (dataset: typeof items): number[] => Array.from(new DataLoader(dataset), ([x]) => x!.item());
+
+/** A small model on the numbers. */
+class Small extends nn.Module {
+  readonly linear = new nn.Linear(3, 3);
+
+  forward(x: Tensor): Tensor {
+    return this.linear.forward(x.to('float32'));
+  }
+}
+
+test('a training run with workers ends with the bits of one without, also if it is stopped and resumed anywhere', async () => {
+  const make = (workers: WorkerOptions | null): Fit => {
+    manualSeed(3);
+    const model = new Small();
+    const optimizer = new SGD(model.parameters(), { lr: 0.01, momentum: 0.9 });
+    const loader = new DataLoader(numbers as AsyncDataset<readonly [ArrayData, ArrayData]>, {
+      batchSize: 6,
+      shuffle: true,
+      seed: 2,
+      workers,
+    });
+    return fit(model, { loader, optimizer, loss: F.crossEntropy, epochs: 2 });
+  };
+  const weights = (run: Fit): unknown => run.model.parameters().map((p) => p.toJSON());
+  const plain = make(null);
+  await plain.finish();
+  for (const stop of [1, 4, 5, 7]) {
+    const first = make({ count: 2, module: at('numbers') });
+    let events = 0;
+    let bytes: Uint8Array | null = null;
+    for await (const _ of first) {
+      if (++events < stop) continue;
+      bytes = checkpointToBytes({ first });
+      break;
+    }
+    const second = make({ count: 1, module: at('numbers') });
+    checkpointFromBytes(bytes!, { first: second });
+    await second.finish();
+    expect(weights(second)).toEqual(weights(plain));
+  }
+});
 
 const PROGRAM = `
 import { DataLoader, withTransform } from 'chainrule/data';

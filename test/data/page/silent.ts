@@ -1,0 +1,2 @@
+/** Offers no dataset. */
+export const answer = 42;
