@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { ArgumentError, manualSeed, memory, type Tensor, WorkerError } from 'chainrule';
 import {
   type ArrayData,
@@ -18,7 +19,7 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { SGD } from 'chainrule/optim';
 import { type Fit, fit } from 'chainrule/train';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 // @ts-expect-error: a script without types.
 import { bundle } from '../../scripts/bundle.mjs';
 // @ts-expect-error: threads of Node 20 import JavaScript only.
@@ -57,9 +58,6 @@ async function failure(run: () => Promise<unknown>): Promise<unknown> {
 
 const items = { length: 8, get: () => [{ data: Float32Array.of(0), shape: [], dtype: 'float32' as const }] };
 
-/** The number of this process's threads that are Node's workers. */
-const ports = (): number => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
-
 describe('workers', () => {
   test.each([1, 3])('%i threads make the batches, and the bits, of a loop without', async (count) => {
     const options = { batchSize: 4, shuffle: true, seed: 7 };
@@ -72,19 +70,18 @@ describe('workers', () => {
   test('leaving the loop ends the threads, and the loader resumes where it was', async () => {
     const options = { batchSize: 4, shuffle: true, seed: 7, workers: { count: 2, module: at('numbers').href } };
     const all = await batches({ ...options, workers: null }, numbers, 1);
-    const before = [ports(), memory().tensors];
+    const before = memory().tensors;
+    const terminate = vi.spyOn(Worker.prototype, 'terminate');
     const loader = new DataLoader(numbers, options);
-    for await (const _ of loader) {
-      expect(ports()).toBe(before[0]! + 2);
-      if (loader.position === 2) break;
-    }
+    for await (const _ of loader) if (loader.position === 2) break;
     const failed = await failure(async () => {
       for await (const _ of loader) throw new Error('mine');
     });
     expect(failed).toEqual(new Error('mine'));
-    // A thread that was ended is gone a little later.
-    while (ports() > before[0]!) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(memory().tensors).toBeLessThanOrEqual(before[1]!);
+    // The threads of both loops have ended: 1 is the exit code of a thread that was terminated.
+    expect(await Promise.all(terminate.mock.results.map(({ value }) => value as Promise<number>))).toEqual([1, 1, 1, 1]);
+    terminate.mockRestore();
+    expect(memory().tensors).toBeLessThanOrEqual(before);
     loader.loadStateDict({ ...loader.stateDict(), epoch: 0, position: 2 });
     const seen: unknown[] = [];
     for await (const batch of loader) seen.push((batch as Tensor[]).map((t) => t.toJSON()));
@@ -129,7 +126,7 @@ describe('workers', () => {
     expect(make({ count: 0, module })).toThrow(new ArgumentError('DataLoader: workers: count must be a whole number ≥ 1, got 0'));
     expect(make({ count: 1, module: './x.js' })).toThrow(
       new ArgumentError(
-        "DataLoader: workers: module must be an absolute URL, such as new URL('./dataset.js', import.meta.url), got ./x.js",
+        "DataLoader: workers: module must be an absolute URL, such as new URL('./dataset.js', import.meta.url), got './x.js'",
       ),
     );
     expect(make({ count: 1, modul: module })).toThrow(/unknown option 'modul'/);
