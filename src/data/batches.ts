@@ -4,7 +4,7 @@
  * Letters: B = samples of a batch.
  */
 import { newArray, type ElementArray } from '../core/dtype.ts';
-import { ArgumentError, prependMessage, ShapeError } from '../core/errors.ts';
+import { ArgumentError, isArray, prependMessage, ShapeError } from '../core/errors.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
 import {
@@ -150,7 +150,7 @@ function rowOf(item: Item, row: number): Item {
 
 /** Throws unless a dataset's `method` returned an array of items; returns it. */
 function checkSample(method: string, what: string, sample: unknown): readonly Item[] {
-  if (Array.isArray(sample)) {
+  if (isArray(sample)) {
     sample.forEach((item, k) => checkItem('DataLoader', `item ${k} of ${what}`, item));
     return sample as readonly Item[];
   }

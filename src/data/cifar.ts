@@ -2,7 +2,7 @@
  * Reads CIFAR-10 and CIFAR-100 from their binary batches.
  */
 import { bytesOf } from '../core/bytes.ts';
-import { ArgumentError, FileError } from '../core/errors.ts';
+import { ArgumentError, FileError, shown } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { readFileIn } from '../platform/files.ts';
 import { ArrayDataset } from './dataset.ts';
@@ -70,7 +70,7 @@ export function parseCifar100(
   labels: 'fine' | 'coarse' = 'fine',
 ): ArrayDataset {
   if (labels !== 'fine' && labels !== 'coarse')
-    throw new ArgumentError(`parseCifar100: labels must be 'fine' or 'coarse', got '${String(labels)}'`);
+    throw new ArgumentError(`parseCifar100: labels must be 'fine' or 'coarse', got ${shown(labels)}`);
   return parse({ op: 'parseCifar100', title: 'CIFAR-100', classes: [20, 100], label: labels === 'fine' ? 1 : 0 }, batches, files);
 }
 

@@ -4,7 +4,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape } from '../core/shape.ts';
@@ -68,7 +68,7 @@ function rangeOf(name: Step, value: number | readonly number[]): Range {
     return value as Range;
   }
   if (!(value >= 0 && value <= (isHue ? 0.5 : Number.MAX_VALUE)))
-    throw new ArgumentError(`colorJitter: ${name} must be a number ${isHue ? 'from 0 to 0.5' : '≥ 0'} or a pair, got ${value}`);
+    throw new ArgumentError(`colorJitter: ${name} must be a number ${isHue ? 'from 0 to 0.5' : '≥ 0'} or a pair, got ${shown(value)}`);
   return isHue ? [-value, value] : [Math.max(0, 1 - value), 1 + value];
 }
 
@@ -148,11 +148,11 @@ const ATTEMPTS = 10;
 export function randomErasing(options: RandomErasingOptions = {}): Transform {
   const defaults = { p: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: 0 };
   const { p, scale, ratio, value } = withDefaults<RandomErasingOptions>('randomErasing', options, defaults);
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomErasing: p must be between 0 and 1, got ${p}`);
+  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomErasing: p must be between 0 and 1, got ${shown(p)}`);
   checkPair('randomErasing', 'scale', scale, Number.MIN_VALUE, 1);
   checkPair('randomErasing', 'ratio', ratio, Number.MIN_VALUE);
   if (typeof value !== 'number' && value !== 'normal')
-    throw new ArgumentError(`randomErasing: value must be a number or 'normal', got ${String(value)}`);
+    throw new ArgumentError(`randomErasing: value must be a number or 'normal', got ${shown(value)}`);
   return (image, random) => {
     checkImage('randomErasing', image);
     return random.uniform() < p ? erased(image, random, scale as Range, ratio as Range, value) : image;

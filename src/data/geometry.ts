@@ -4,7 +4,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Random } from '../core/random.ts';
@@ -185,7 +185,7 @@ export interface RotateOptions {
 export function rotate(degrees: number, options: RotateOptions = {}): Transform {
   const { fill } = withDefaults<RotateOptions>('rotate', options, { fill: 0 });
   checkNumber('rotate', 'fill', fill);
-  if (!Number.isFinite(degrees)) throw new ArgumentError(`rotate: degrees must be a number, got ${String(degrees)}`);
+  if (!Number.isFinite(degrees)) throw new ArgumentError(`rotate: degrees must be a number, got ${shown(degrees)}`);
   return (image) => rotated('rotate', image, degrees, fill);
 }
 
@@ -198,7 +198,7 @@ export function randomRotation(degrees: number | readonly number[], options: Rot
   const { fill } = withDefaults<RotateOptions>('randomRotation', options, { fill: 0 });
   checkNumber('randomRotation', 'fill', fill);
   if (typeof degrees === 'number' && !(degrees >= 0))
-    throw new ArgumentError(`randomRotation: degrees must be a number ≥ 0 or a pair, got ${degrees}`);
+    throw new ArgumentError(`randomRotation: degrees must be a number ≥ 0 or a pair, got ${shown(degrees)}`);
   const range = typeof degrees === 'number' ? [-degrees, degrees] : degrees;
   checkPair('randomRotation', 'degrees', range, -Infinity);
   return (image, random) => rotated('randomRotation', image, between(random, range as Range), fill);

@@ -3,7 +3,8 @@
  *
  * Letters: C = channels, H and W = height and width in pixels.
  */
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
+import { isInstance, isIterable, peek } from '../core/describe.ts';
 import { checkOptions } from '../core/options.ts';
 import { checkPath, errorCode, fileSystem } from '../platform/files.ts';
 import { BYTE_TO_UNIT, checkIndex, type AsyncItemDataset, type ImageAndLabel } from './dataset.ts';
@@ -86,7 +87,7 @@ export class ImageFolder implements AsyncItemDataset<ImageAndLabel> {
   constructor(source: string | Iterable<File> | ArrayLike<File>, options: ImageFolderOptions = {}) {
     checkOptions('imageFolder', options, ['channels', 'sharp']);
     const { channels = 3, sharp = null } = options;
-    if (channels !== 1 && channels !== 3) throw new ArgumentError(`imageFolder: channels must be 1 or 3, got ${String(channels)}`);
+    if (channels !== 1 && channels !== 3) throw new ArgumentError(`imageFolder: channels must be 1 or 3, got ${shown(channels)}`);
     if (sharp !== null && typeof sharp !== 'function')
       throw new ArgumentError(`imageFolder: sharp must be the default export of the package sharp, got ${kindOf(sharp)}`);
     this.#pictures = typeof source === 'string' ? scan(source) : fromFiles(source);
@@ -159,12 +160,13 @@ function scan(folder: string): Picture[] {
 }
 
 function fromFiles(source: Iterable<File> | ArrayLike<File>): Picture[] {
-  const list: readonly unknown[] = typeof source === 'object' && source !== null ? Array.from(source) : [];
+  const isList = isIterable(source) || Number.isSafeInteger(peek(source, 'length'));
+  const list: readonly File[] = isList ? Array.from(source) : [];
   if (list.length === 0) throw new ArgumentError(`imageFolder: expected a folder's path, or files, got ${kindOf(source)}`);
   const pictures = list.map((file) => {
-    if (!(file instanceof Blob) || typeof (file as Partial<File>).name !== 'string')
+    if (!isInstance(file, Blob) || typeof peek(file, 'name') !== 'string')
       throw new ArgumentError(`imageFolder: expected files, got ${kindOf(file)}`);
-    const { name, webkitRelativePath } = file as File;
+    const { name, webkitRelativePath } = file;
     // The first folder is the one that the user has chosen.
     const path = webkitRelativePath ? webkitRelativePath.slice(webkitRelativePath.indexOf('/') + 1) : name;
     const [className, ...rest] = path.split('/');

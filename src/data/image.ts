@@ -4,7 +4,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, DTypeError, isArray, ShapeError, shown } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape } from '../core/shape.ts';
 
@@ -55,12 +55,10 @@ export type Range = readonly [least: number, most: number];
 
 /** Throws unless `value` is a pair of numbers from `least` on, in order. */
 export function checkPair(op: string, name: string, value: unknown, least: number, most = Infinity): void {
-  const [a, b] = Array.isArray(value) && value.length === 2 ? (value as unknown[]) : [];
+  const [a, b] = isArray(value) && value.length === 2 ? value : [];
   if (typeof a === 'number' && typeof b === 'number' && a >= least && a <= b && b <= most && Number.isFinite(b - a)) return;
   const bounds = most === Infinity ? `${least} ≤ a ≤ b` : `${least} ≤ a ≤ b ≤ ${most}`;
-  throw new ArgumentError(
-    `${op}: ${name} must be a pair [a, b] with ${bounds}, got ${Array.isArray(value) ? `[${value.join()}]` : String(value)}`,
-  );
+  throw new ArgumentError(`${op}: ${name} must be a pair [a, b] with ${bounds}, got ${shown(value)}`);
 }
 
 /** Draws a number uniformly from a range. */

@@ -3,8 +3,8 @@
  *
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
-import { isTensor, scopedAsyncIterator, scopedIterator, tensor, Wait, type Tensor, type Unscoped } from '../autograd/index.ts';
-import { ArgumentError, ScopeError, StateDictError } from '../core/errors.ts';
+import { allOrNone, isTensor, scopedAsyncIterator, scopedIterator, tensor, Wait, type Tensor, type Unscoped } from '../autograd/index.ts';
+import { ArgumentError, ScopeError, StateDictError, isArray, shown } from '../core/errors.ts';
 import { checkFunction, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -270,11 +270,10 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
             items.map((item, k) => toArrayData(`DataLoader: item ${k} of the batch`, item)),
             random,
           );
-    if (!Array.isArray(changed))
-      throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
+    if (!isArray(changed)) throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
     changed.forEach((item, k) => checkItem('DataLoader', `item ${k} of batchTransform`, item));
     // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
-    return changed.map(toTensor) as Batch<T>;
+    return allOrNone(() => changed.map(toTensor)) as Batch<T>;
   }
 
   #requirePlace(loop: object): void {

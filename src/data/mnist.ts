@@ -2,7 +2,8 @@
  * Reads MNIST, and the datasets that have its format, from their IDX files.
  */
 import { bytesOf } from '../core/bytes.ts';
-import { ArgumentError, FileError } from '../core/errors.ts';
+import { isKeyOf } from '../core/describe.ts';
+import { ArgumentError, FileError, shown } from '../core/errors.ts';
 import { checkOptions } from '../core/options.ts';
 import { readFileIn } from '../platform/files.ts';
 import { formatShape } from '../core/shape.ts';
@@ -200,8 +201,8 @@ export interface EmnistOptions extends SplitOptions {
 export function loadEmnist(dir: string, options: EmnistOptions = {}): ArrayDataset {
   checkOptions('loadEmnist', options, ['part', ...SPLIT]);
   const { part = 'balanced' } = options;
-  if (!Object.hasOwn(EMNIST, part))
-    throw new ArgumentError(`loadEmnist: part must be one of ${Object.keys(EMNIST).join(', ')}, got '${part}'`);
+  if (!isKeyOf(part, EMNIST))
+    throw new ArgumentError(`loadEmnist: part must be one of ${Object.keys(EMNIST).join(', ')}, got ${shown(part)}`);
   const prefix = `emnist-${part}-${splitOf('loadEmnist', dir, options)}`;
   const folders = [dir, `${dir}/gzip`, `${dir}/EMNIST/raw`, `${dir}/EMNIST/raw/gzip`];
   const { x, y, files } = readPair('loadEmnist', folders, prefix, 'unpack gzip.zip of EMNIST and give the folder that holds its files');

@@ -2,6 +2,7 @@
  * Samplers: which samples an epoch of a loader draws, and in which order.
  */
 import { ArgumentError, kindOf } from '../core/errors.ts';
+import { peek } from '../core/describe.ts';
 import { checkBoolean, checkCount, checkOptions } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
 
@@ -25,8 +26,8 @@ export interface Order {
 
 /** Throws unless `sampler` is one. */
 export function checkSampler(sampler: Sampler, shuffle: boolean): void {
-  const { length, draw } = Object(sampler) as Partial<Sampler>;
-  if (typeof draw !== 'function' || !Number.isSafeInteger(length) || length! < 0)
+  const length = peek(sampler, 'length');
+  if (typeof peek(sampler, 'draw') !== 'function' || !Number.isSafeInteger(length) || (length as number) < 0)
     throw new ArgumentError(`DataLoader: sampler must have a length, a whole number ≥ 0, and draw, got ${kindOf(sampler)}`);
   if (shuffle) throw new ArgumentError('DataLoader: the sampler draws the order; leave out shuffle');
 }
@@ -107,8 +108,7 @@ function checkWeights(weights: ArrayLike<number>): Float64Array {
 }
 
 function toArray(op: string, name: string, values: unknown): number[] {
-  const { length } = Object(values) as { length?: unknown };
-  if (typeof values === 'object' && Number.isSafeInteger(length)) {
+  if (typeof values === 'object' && Number.isSafeInteger(peek(values, 'length'))) {
     const list = Array.from(values as ArrayLike<unknown>);
     const wrong = list.findIndex((value) => typeof value !== 'number');
     if (wrong < 0) return list as number[];

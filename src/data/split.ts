@@ -1,7 +1,7 @@
 /**
  * Which part of a dataset to read.
  */
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkBoolean } from '../core/options.ts';
 
 /** Which part of a dataset to read. Give one of the two; without, the training part. */
@@ -19,7 +19,7 @@ export const SPLIT = ['split', 'train'] as const;
 export function splitOf(op: string, dir: string, { split, train }: SplitOptions): 'train' | 'test' {
   if (typeof dir !== 'string') throw new ArgumentError(`${op}: dir must be a folder's path, got ${kindOf(dir)}`);
   if (split !== undefined && split !== 'train' && split !== 'test')
-    throw new ArgumentError(`${op}: split must be 'train' or 'test', got '${String(split)}'`);
+    throw new ArgumentError(`${op}: split must be 'train' or 'test', got ${shown(split)}`);
   if (train === undefined) return split ?? 'train';
   checkBoolean(op, 'train', train);
   if (split !== undefined) throw new ArgumentError(`${op}: give split or train, not both`);

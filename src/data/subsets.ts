@@ -3,7 +3,8 @@
  *
  * Letters: N = samples of the dataset.
  */
-import { ArgumentError, kindOf } from '../core/errors.ts';
+import { ArgumentError, isArray, kindOf, shown } from '../core/errors.ts';
+import { peek } from '../core/describe.ts';
 import { refuseOptions, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { checkIndex, lengthOf, type AsyncDataset, type Dataset, type Item } from './dataset.ts';
@@ -33,7 +34,7 @@ export function subset<T extends Items>(
   }
   refuseOptions('subset', arguments[3]);
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > dataset.length) {
-    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${start} and end ${end}`);
+    throw new ArgumentError(`subset: expected 0 ≤ start ≤ end ≤ ${dataset.length}, got start ${shown(start)} and end ${shown(end)}`);
   }
   return select(
     dataset,
@@ -44,7 +45,7 @@ export function subset<T extends Items>(
 }
 
 function listed<T extends Items>(dataset: AsyncDataset<T>, list: ArrayLike<number>): AsyncDataset<T> {
-  if (!Number.isSafeInteger(list.length)) throw new ArgumentError(`subset: expected an array of indices, got ${kindOf(list)}`);
+  if (!Number.isSafeInteger(peek(list, 'length'))) throw new ArgumentError(`subset: expected an array of indices, got ${kindOf(list)}`);
   const positions = new Map<number, number>();
   const indices = Array.from(list, (index, i) => {
     checkIndex('subset', index, dataset.length);
@@ -112,10 +113,8 @@ export function randomSplit<T extends Items>(
 }
 
 function partLengths(lengths: readonly number[], n: number): readonly number[] {
-  if (!Array.isArray(lengths) || lengths.some((length) => typeof length !== 'number' || !(length >= 0)))
-    throw new ArgumentError(
-      `randomSplit: lengths must be an array of numbers ≥ 0, got ${Array.isArray(lengths) ? `[${lengths.join()}]` : kindOf(lengths)}`,
-    );
+  if (!isArray(lengths) || lengths.some((length) => typeof length !== 'number' || !(length >= 0)))
+    throw new ArgumentError(`randomSplit: lengths must be an array of numbers ≥ 0, got ${shown(lengths)}`);
   const sum = lengths.reduce((a, b) => a + b, 0);
   if (lengths.every((length) => Number.isSafeInteger(length)) && sum === n) return lengths;
   if (Math.abs(sum - 1) > 1e-6)
@@ -152,7 +151,8 @@ export function kFold<T extends Items>(dataset: AsyncDataset<T>, k: number, opti
 export function kFold<T extends Items>(dataset: AsyncDataset<T>, k: number, options: KFoldOptions = {}): Fold<AsyncDataset<T>>[] {
   const n = lengthOf('kFold', dataset);
   const { shuffle, seed } = withDefaults<KFoldOptions>('kFold', options, { shuffle: false, seed: 0 });
-  if (!Number.isSafeInteger(k) || k < 2 || k > n) throw new ArgumentError(`kFold: k must be a whole number from 2 to ${n}, got ${k}`);
+  if (!Number.isSafeInteger(k) || k < 2 || k > n)
+    throw new ArgumentError(`kFold: k must be a whole number from 2 to ${n}, got ${shown(k)}`);
   const random = new Random(seed);
   const order = shuffle ? random.permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
   return Array.from({ length: k }, (_, fold) => {

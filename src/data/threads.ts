@@ -1,7 +1,8 @@
 /**
  * Starts threads that run a module and exchange messages with this one: worker_threads in Node, Web Workers elsewhere.
  */
-import { ArgumentError } from '../core/errors.ts';
+import { isInstance } from '../core/describe.ts';
+import { ArgumentError, shown } from '../core/errors.ts';
 import { nodeModules } from '../platform/node.ts';
 
 /** What a thread tells: a message, or why it can send no more. */
@@ -112,7 +113,7 @@ function findPort(): ThreadPort | null {
 
 /** Returns the text of an absolute URL. Throws: ArgumentError with the remedy for another value */
 export function absoluteUrl(op: string, value: unknown): string {
-  const text = String(value);
-  if ((typeof value === 'string' || value instanceof URL) && URL.canParse(text)) return text;
-  throw new ArgumentError(`${op} must be an absolute URL, such as new URL('./dataset.js', import.meta.url), got ${text}`);
+  const text = typeof value === 'string' ? value : isInstance<URL>(value, URL) && value.href;
+  if (text !== false && URL.canParse(text)) return text;
+  throw new ArgumentError(`${op} must be an absolute URL, such as new URL('./dataset.js', import.meta.url), got ${shown(value)}`);
 }

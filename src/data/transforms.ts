@@ -5,7 +5,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import type { ArrayData } from '../core/array-data.ts';
-import { ArgumentError, ShapeError, kindOf } from '../core/errors.ts';
+import { ArgumentError, ShapeError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Transform } from './dataset.ts';

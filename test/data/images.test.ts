@@ -237,7 +237,7 @@ test('wrong options and images are refused by name', () => {
   fails('colorJitter', [{ contrast: -1 }], 'contrast must be a number ≥ 0 or a pair, got -1');
   fails('colorJitter', [{ brightness: [2, 1] }], 'brightness must be a pair [a, b] with 0 ≤ a ≤ b, got [2,1]');
   fails('randomErasing', [{ p: 2 }], 'p must be between 0 and 1, got 2');
-  fails('randomErasing', [{ value: 'random' }], "value must be a number or 'normal', got random");
+  fails('randomErasing', [{ value: 'random' }], "value must be a number or 'normal', got 'random'");
   for (const transform of [transforms.resize(2), transforms.centerCrop(2), transforms.randomResizedCrop(2), transforms.rotate(5)])
     expect(() => transform(wave(2, 2), random())).toThrow(ShapeError);
 });

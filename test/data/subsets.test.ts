@@ -94,7 +94,7 @@ describe('randomSplit', () => {
     fails([5, 4], 'expected lengths with sum 10, or shares with sum 1, got [5,4] with sum 9');
     fails([0.5, 0.4], 'expected lengths with sum 10, or shares with sum 1, got [0.5,0.4] with sum 0.9');
     fails([-1, 11], 'lengths must be an array of numbers ≥ 0, got [-1,11]');
-    fails(5, 'lengths must be an array of numbers ≥ 0, got a number');
+    fails(5, 'lengths must be an array of numbers ≥ 0, got 5');
   });
 });
 
