@@ -11,15 +11,15 @@ import { formatShape } from '../core/shape.ts';
 import type { Transform } from './dataset.ts';
 import { between, checkImage, checkPair, ratioBetween, type Range } from './image.ts';
 
-/** Options of colorJitter: of each, a number v ≥ 0, or a pair [least, most] of the factor. Default 0: unchanged. */
+/** Options of colorJitter: of each, a number v ≥ 0, or a pair [least, most]. */
 export interface ColorJitterOptions {
-  /** The factor of all values, v for max(0, 1 − v) … 1 + v. */
+  /** The factor of all values, v for max(0, 1 − v) … 1 + v. Default 0: unchanged. */
   readonly brightness?: number | readonly number[];
-  /** The factor of the distance from the mean grey, v for max(0, 1 − v) … 1 + v. */
+  /** The factor of the distance from the mean grey, v as for brightness. Default 0: unchanged. */
   readonly contrast?: number | readonly number[];
-  /** The factor of the distance from each pixel's grey, v for max(0, 1 − v) … 1 + v. */
+  /** The factor of the distance from each pixel's grey, v as for brightness. Default 0: unchanged. */
   readonly saturation?: number | readonly number[];
-  /** What is added to the hue, in turns of the colour circle, v ≤ 0.5 for −v … v. */
+  /** What is added to the hue, in turns of the colour circle, v ≤ 0.5 for −v … v. Default 0: unchanged. */
   readonly hue?: number | readonly number[];
 }
 

@@ -4,11 +4,11 @@
 import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkBoolean } from '../core/options.ts';
 
-/** Which part of a dataset to read. Give one of the two; without, the training part. */
+/** Which part of a dataset to read. Give one of the two at most. */
 export interface SplitOptions {
-  /** 'train' or 'test'. */
+  /** Default 'train'. */
   readonly split?: 'train' | 'test';
-  /** The same as torchvision has it: true for 'train', false for 'test'. */
+  /** The same as torchvision has it: true for 'train', false for 'test'. Default true. */
   readonly train?: boolean;
 }
 
