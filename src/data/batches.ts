@@ -3,6 +3,7 @@
  *
  * Letters: B = samples of a batch.
  */
+import type { ArrayData } from '../core/array-data.ts';
 import { newArray, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, isArray, prependMessage, ShapeError } from '../core/errors.ts';
 import { Random } from '../core/random.ts';
@@ -12,6 +13,7 @@ import {
   copyElements,
   isPromise,
   itemKind,
+  toArrayData,
   type AsyncBatchDataset,
   type AsyncDataset,
   type AsyncItemDataset,
@@ -131,7 +133,12 @@ function getRepeated(
   if (parts.length === 1) return parts[0]!;
   const join = (batches: readonly (readonly Item[])[]): Item[] => {
     const rows: (readonly Item[])[] = [];
-    batches.forEach((items, p) => places[p]!.forEach((b, row) => (rows[b] = items.map((item) => rowOf(item, row)))));
+    batches.forEach((items, p) => {
+      const arrays = items.map((item, k) => toArrayData(`DataLoader: item ${k} of the batch`, item));
+      places[p]!.forEach((b, row) => {
+        rows[b] = arrays.map((array) => rowOf(array, row));
+      });
+    });
     return stack(rows, indices);
   };
   if (!parts.some(isPromise)) return join(parts as (readonly Item[])[]);
@@ -139,11 +146,9 @@ function getRepeated(
 }
 
 /** Returns one sample's part of an item [B, …]. */
-function rowOf(item: Item, row: number): Item {
-  const shape = item.shape.slice(1);
+function rowOf({ data, shape: [, ...shape], dtype }: ArrayData, row: number): ArrayData {
   const size = sizeOf(shape);
-  const data = elements(item).subarray(row * size, (row + 1) * size);
-  return { data, shape, dtype: item.dtype };
+  return { data: data.subarray(row * size, (row + 1) * size), shape, dtype };
 }
 
 // — checks —

@@ -72,7 +72,7 @@ export type AsyncDataset<T extends readonly Item[] = readonly Item[]> = AsyncIte
 
 /** Whether a dataset's method returned a promise. */
 export function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function';
+  return typeof peek(value, 'then') === 'function';
 }
 
 /** Applies `change` to a value, or to what it is a promise of. */

@@ -261,19 +261,17 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
   /** Makes the tensors of batch number `position` of the current epoch. */
   #toBatch(items: readonly Item[], position: number): Batch<T> {
-    const change = this.#batchTransform;
-    const random = new Random(this.#seed).split(BATCHES, this.#epoch, position);
-    const changed: readonly Item[] =
-      change === null
-        ? items
-        : change(
-            items.map((item, k) => toArrayData(`DataLoader: item ${k} of the batch`, item)),
-            random,
-          );
-    if (!isArray(changed)) throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
-    changed.forEach((item, k) => checkItem('DataLoader', `item ${k} of batchTransform`, item));
+    const changed = this.#batchTransform === null ? items : this.#transformed(this.#batchTransform, items, position);
     // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
     return allOrNone(() => changed.map(toTensor)) as Batch<T>;
+  }
+
+  #transformed(change: BatchTransform, items: readonly Item[], position: number): readonly Item[] {
+    const arrays = items.map((item, k) => toArrayData(`DataLoader: item ${k} of the batch`, item));
+    const changed = change(arrays, new Random(this.#seed).split(BATCHES, this.#epoch, position));
+    if (!isArray(changed)) throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
+    changed.forEach((item, k) => checkItem('DataLoader', `item ${k} of batchTransform`, item));
+    return changed;
   }
 
   #requirePlace(loop: object): void {

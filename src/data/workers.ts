@@ -21,7 +21,8 @@ export interface WorkerOptions {
    * The module that calls serveDataset with the loader's dataset: `new URL('./dataset.js', import.meta.url)`.
    *
    * In a page that a bundler builds: a function that starts it as a Web Worker, which bundlers recognize by its text:
-   * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`.
+   * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`. Its module must call serveDataset: a worker that does
+   * not would be waited for without end, as a page is not told that a script has run.
    */
   readonly module: string | URL | (() => Worker);
 }

@@ -1,4 +1,4 @@
-import { ArgumentError, StateDictError } from 'chainrule';
+import { ArgumentError, memory, StateDictError, tensor } from 'chainrule';
 import {
   type ArrayData,
   classBalancedSampler,
@@ -118,6 +118,20 @@ describe('a loader with a sampler', () => {
     const seen: number[][] = [];
     for await (const [x] of new DataLoader(late, { batchSize: 8, sampler, seed: 1 })) seen.push(...(x.toArray() as number[][]));
     expect(seen).toEqual(rows(new DataLoader(numbers(false), { sampler, seed: 1 })));
+  });
+
+  test('takes arrays of numbers and tensors of a getBatch too', () => {
+    const listed = {
+      length: 5,
+      getBatch: (indices: ArrayLike<number>) => [{ data: Array.from(indices), shape: [indices.length], dtype: 'int32' }],
+    };
+    const tensors = { length: 5, getBatch: (indices: ArrayLike<number>) => [tensor(Array.from(indices), { dtype: 'int32' })] };
+    const run = (data: unknown): unknown[] =>
+      Array.from(new DataLoader(data as Dataset<readonly [ArrayData]>, { batchSize: 8, sampler }), ([x]) => x.toArray());
+    const before = memory().tensors;
+    expect(run(tensors)).toEqual(run(listed));
+    expect(run(listed).flat()).toEqual(rows(new DataLoader(numbers(false), { sampler })).map(([i]) => i));
+    expect(memory().tensors).toBeLessThanOrEqual(before);
   });
 
   test('refuses what is no sampler, and one that does not keep its word', () => {
