@@ -133,6 +133,11 @@ export class Wait {
 class AsyncSteps<T> extends ScopedSteps<T | Wait> {
   /** What the source waits for now. */
   #waitsFor: Promise<void> | null = null;
+  /**
+   * The iterators whose next step is not settled. They stay reachable, as `await loader[Symbol.asyncIterator]().next()` has no other
+   * reference to one, and a collected iterator ends the loop.
+   */
+  readonly #waiting: object[] = [];
 
   override end(): void {
     const s = this.scope;
@@ -147,10 +152,19 @@ class AsyncSteps<T> extends ScopedSteps<T | Wait> {
     });
   }
 
-  /** Ends the iteration, and promises the next one: at once, or after a turn of the event loop. */
-  request(): Promise<IteratorResult<T, void>> {
+  /** Ends the iteration, and promises `iterator` the next one: at once, or after a turn of the event loop. */
+  request(iterator: object): Promise<IteratorResult<T, void>> {
     this.end();
-    return new Promise((resolve, reject) => {
+    this.#waiting.push(iterator);
+    return new Promise((fulfil, refuse) => {
+      const resolve: Settle<T> = (result) => {
+        this.#waiting.pop();
+        fulfil(result);
+      };
+      const reject = (error: unknown): void => {
+        this.#waiting.pop();
+        refuse(error);
+      };
       const deliver = (): void => this.#deliver(resolve, reject);
       if (performance.now() - lastTurn < TURN_MS) queueMicrotask(deliver);
       else setTimeout(() => deliverAfterTurn(deliver), 0);
@@ -196,7 +210,7 @@ class AsyncLoop<T> implements AsyncIterableIterator<T, void> {
   }
 
   next(): Promise<IteratorResult<T, void>> {
-    return this.#steps.request();
+    return this.#steps.request(this);
   }
 
   async return(): Promise<IteratorResult<T, void>> {

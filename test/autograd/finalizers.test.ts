@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it, vi } from 'vitest';
 import { type Tensor, backwardSteps, memory, scope, scoped, tensor } from 'chainrule';
+import { DataLoader } from 'chainrule/data';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -118,4 +119,20 @@ it('a loop that calls backward leaves nothing to the garbage collector', () => {
   expect(warn).not.toHaveBeenCalled();
   warn.mockRestore();
   w.dispose();
+});
+
+it('an iterator whose next step is awaited stays, also without another reference', async () => {
+  let decode: (() => void) | null = null;
+  const item = { data: Float32Array.of(5), shape: [1], dtype: 'float32' } as const;
+  const get = (): Promise<readonly [typeof item]> => new Promise((resolve) => (decode = () => resolve([item])));
+  const loader = new DataLoader({ length: 1, get });
+  const start = (): Promise<IteratorResult<readonly Tensor[]>> => loader[Symbol.asyncIterator]().next();
+  const next = start();
+  for (let i = 0; i < 5; i++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  decode!();
+  const { done, value } = await next;
+  expect([done, value?.[0]?.toArray()]).toEqual([false, [[5]]]);
 });
