@@ -7,7 +7,7 @@ import { checkFunction, checkOptions } from '../core/options.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import type { Optimizer } from '../optim/index.ts';
 import { checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
-import type { TrainingLoader } from './fit.ts';
+import type { TrainingLoader } from './fit-options.ts';
 
 /** Options of lrFinder. */
 export interface LrFinderOptions {
