@@ -32,7 +32,7 @@ export type SaveBestOptions = MonitorOptions;
 
 /** Options of saveCheckpoints. */
 export interface SaveCheckpointsOptions {
-  /** After each epoch, or after so many steps. Default 'epoch'. */
+  /** After each epoch, or after so many steps; also at a pause and at the end. Default 'epoch'. */
   readonly every?: 'epoch' | number;
   /** How many of the latest checkpoints stay. Default 1. */
   readonly keep?: number;
@@ -135,7 +135,7 @@ export function saveCheckpoints(dir: string, options: SaveCheckpointsOptions = {
   const node = fileSystem('saveCheckpoints');
   return (event, run) => {
     const isDue = every === 'epoch' ? event.type === 'epoch' : event.type === 'step' && event.step % every === 0;
-    if (!isDue && event.type !== 'end') return;
+    if (!isDue && event.type !== 'pause' && event.type !== 'end') return;
     saveCheckpoint(node.path.join(dir, `step-${String(event.step).padStart(9, '0')}.safetensors`), { run });
     for (const old of checkpointsIn(node, dir).slice(0, -keep)) node.fs.rmSync(old, { force: true });
   };
@@ -178,7 +178,7 @@ export function logCsv(path: string): Callback {
   const header = (run: FitRun): string => [...COLUMNS, ...run.metricNames.map(csvField)].join(',');
   return lineLog('logCsv', path, header, (event, run) => {
     const values = { ...event } as Readonly<Record<string, string | number | null | undefined>>;
-    const metrics: Readonly<Record<string, number>> = event.type === 'evaluation' ? event.metrics : {};
+    const metrics: Readonly<Record<string, number>> = 'metrics' in event ? event.metrics : {};
     const fields = [...COLUMNS.map((column) => values[column]), ...run.metricNames.map((name) => metrics[name])];
     return fields.map((field) => (field == null ? '' : csvField(String(field)))).join(',');
   });
@@ -234,9 +234,10 @@ export function logScalars(writer: ScalarWriter): Callback {
       writer.addScalar('train/lr', event.lr, event.step);
       if (event.gradNorm !== null) writer.addScalar('train/gradNorm', event.gradNorm, event.step);
     }
-    if (event.type !== 'evaluation') return;
-    writer.addScalar('evaluation/loss', event.loss, event.step);
-    for (const [name, value] of Object.entries(event.metrics)) writer.addScalar(`evaluation/${name}`, value, event.step);
+    if (event.type === 'evaluation') writer.addScalar('evaluation/loss', event.loss, event.step);
+    if (!('metrics' in event)) return;
+    const group = event.type === 'step' ? 'train' : event.type;
+    for (const [name, value] of Object.entries(event.metrics)) writer.addScalar(`${group}/${name}`, value, event.step);
   };
 }
 
@@ -253,12 +254,11 @@ export function logProgress(options: LogProgressOptions = {}): Callback {
   return (event, run) => {
     const { step } = event;
     if (event.type === 'step' && step % every !== 0 && step !== run.totalSteps) return;
-    const loss = event.type === 'end' ? '' : `  loss ${event.loss.toPrecision(4)}`;
-    if (event.type === 'step') write(`\r${bar(step / run.totalSteps)} ${step}/${run.totalSteps}${loss}`);
-    if (event.type === 'evaluation') {
-      const metrics = Object.entries(event.metrics).map(([name, value]) => `  ${name} ${value.toPrecision(4)}`);
-      write(`\rstep ${step}, epoch ${event.epoch}:${loss}${metrics.join('')}\n`);
-    }
+    const numbers = 'metrics' in event ? Object.entries({ loss: event.loss, ...event.metrics }) : [];
+    const figures = numbers.map(([name, value]) => `  ${name} ${value.toPrecision(4)}`).join('');
+    if (event.type === 'step') write(`\r${bar(step / run.totalSteps)} ${step}/${run.totalSteps}${figures}`);
+    if (event.type === 'evaluation') write(`\rstep ${step}, epoch ${event.epoch}:${figures}\n`);
+    if (event.type === 'pause') write(`\npaused at step ${step}\n`);
     if (event.type === 'end') write(event.reason === null ? '\n' : `\nstopped at step ${step}: ${event.reason}\n`);
   };
 }

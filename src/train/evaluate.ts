@@ -3,11 +3,11 @@
  */
 import { isTensor, noGrad, type Tensor } from '../autograd/index.ts';
 import { isInstance, peek } from '../core/describe.ts';
-import { ArgumentError, kindOf, ShapeError, isArray } from '../core/errors.ts';
+import { ArgumentError, kindOf, ShapeError, shown, isArray } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Module } from '../nn/index.ts';
-import { checkMetrics, type Metric } from './metrics.ts';
+import { checkMetrics, type Metric, valuesOf } from './metrics.ts';
 
 /** A batch: the model's input, and the target that the loss compares its output with. */
 export type TrainingBatch = readonly Tensor[];
@@ -15,16 +15,27 @@ export type TrainingBatch = readonly Tensor[];
 /** A module with one input. */
 export type Model = Module & { forward(x: Tensor): Tensor };
 
-/** Returns the mean loss of a batch, of one element, from the model's output and the target, as `F.crossEntropy` does. */
+/** Returns the loss of a batch, of one element, from the model's output and the target, as `F.crossEntropy` does. */
 export type LossFunction = (output: Tensor, target: Tensor) => Tensor;
+
+/** An AbortSignal, without the types of a browser or of Node. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+}
 
 /** Options of evaluate. */
 export interface EvaluateOptions {
   /** Yields the batches, such as a DataLoader. */
   readonly loader: AsyncIterable<TrainingBatch>;
   readonly loss: LossFunction;
+  /** Whether `loss` returns the mean or the sum over a batch's samples. Default 'mean'. */
+  readonly reduction?: 'mean' | 'sum';
   /** Metrics by name; each is reset first. Default: none. */
   readonly metrics?: Readonly<Record<string, Metric>>;
+  /** Ends the evaluation before the next batch when it is aborted. Default null. */
+  readonly signal?: AbortSignalLike | null;
 }
 
 /** The result of an evaluation. */
@@ -40,16 +51,18 @@ export interface Evaluation {
  * Evaluates the model on all batches of the loader: in evaluation mode, without gradients. Then restores the mode of each module, also if
  * it throws.
  *
- * Throws: ArgumentError if the loader yields no batch
+ * Throws: ArgumentError if the loader yields no batch, the signal's reason if that is aborted
  * @example const { loss, metrics } = await evaluate(model, { loader: testLoader, loss: F.crossEntropy, metrics: { accuracy: new Accuracy() } })
  */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<Evaluation> {
   checkModel('evaluate', model);
-  checkOptions('evaluate', options, ['loader', 'loss', 'metrics']);
-  const { loader, loss, metrics = {} } = options;
+  checkOptions('evaluate', options, ['loader', 'loss', 'reduction', 'metrics', 'signal']);
+  const { loader, loss, reduction = 'mean', metrics = {}, signal } = options;
   checkLoader('evaluate', 'loader', loader);
   checkFunction('evaluate', 'loss', loss);
+  checkReduction('evaluate', reduction);
   checkMetrics('evaluate', metrics);
+  checkSignal('evaluate', signal);
   const all = Object.values(metrics);
   for (const metric of all) metric.reset();
   const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
@@ -58,10 +71,11 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   model.eval();
   try {
     for await (const batch of loader) {
+      signal?.throwIfAborted();
       const { count, input, target } = readBatch('evaluate', batch);
       noGrad(() => {
         const output = model.forward(input);
-        sum += count * loss(output, target).item();
+        sum += (reduction === 'sum' ? 1 : count) * loss(output, target).item();
         for (const metric of all) metric.update(output, target);
       });
       samples += count;
@@ -70,7 +84,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     for (const [module, mode] of modes) module.training = mode;
   }
   if (samples === 0) throw new ArgumentError('evaluate: the loader has no batch');
-  return { loss: sum / samples, metrics: Object.fromEntries(Object.entries(metrics).map(([name, m]) => [name, m.compute()])), samples };
+  return { loss: sum / samples, metrics: valuesOf(Object.entries(metrics)), samples };
 }
 
 /** Throws unless `model` is a module with a forward. */
@@ -83,6 +97,18 @@ export function checkModel(op: string, model: unknown): void {
 export function checkLoader(op: string, name: string, loader: unknown): void {
   if (typeof peek(loader, Symbol.asyncIterator) !== 'function')
     throw new ArgumentError(`${op}: ${name} must be a DataLoader or another async iterable, got ${kindOf(loader)}`);
+}
+
+/** Throws unless `reduction` is one of a loss of one element. */
+export function checkReduction(op: string, reduction: unknown): void {
+  if (reduction !== 'mean' && reduction !== 'sum')
+    throw new ArgumentError(`${op}: reduction must be 'mean' or 'sum', got ${shown(reduction)}`);
+}
+
+/** Throws unless `signal` is an AbortSignal, null or undefined. */
+export function checkSignal(op: string, signal: unknown): void {
+  if (signal == null || (typeof peek(signal, 'aborted') === 'boolean' && typeof peek(signal, 'throwIfAborted') === 'function')) return;
+  throw new ArgumentError(`${op}: signal must be an AbortSignal, got ${kindOf(signal)}`);
 }
 
 /** Takes a batch apart. Throws: ArgumentError unless it is an array of an input and a target, ShapeError if the input has no samples' dim */

@@ -20,6 +20,8 @@ export interface StepEvent {
   readonly gradNorm: number | null;
   /** Samples of the step's batches. */
   readonly samples: number;
+  /** The values of the run's metrics by name, of the outputs before the step. */
+  readonly metrics: Readonly<Record<string, number>>;
 }
 
 /** An epoch is done. */
@@ -39,8 +41,17 @@ export interface EvaluationEvent {
   readonly epoch: number;
   /** The mean loss over the evaluated samples. */
   readonly loss: number;
-  /** The values of the metrics by name. */
+  /** The values of the evaluation's metrics by name. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Samples that were evaluated. */
+  readonly samples: number;
+}
+
+/** The signal was aborted: the last event of this loop. Another loop over the run, also over a restored one, goes on. */
+export interface PauseEvent {
+  readonly type: 'pause';
+  readonly step: number;
+  readonly epoch: number;
 }
 
 /** The run is done, the last event. */
@@ -52,8 +63,8 @@ export interface EndEvent {
   readonly reason: string | null;
 }
 
-/** What happened, in the order in which it happens: steps, the end of an epoch, evaluations, the end. */
-export type FitEvent = StepEvent | EpochEvent | EvaluationEvent | EndEvent;
+/** What happened, in the order in which it happens: steps, the end of an epoch, evaluations, a pause, the end. */
+export type FitEvent = StepEvent | EpochEvent | EvaluationEvent | PauseEvent | EndEvent;
 
 /** The run, as callbacks see it. */
 export interface FitRun extends Stateful {
@@ -65,7 +76,9 @@ export interface FitRun extends Stateful {
   readonly epoch: number;
   /** Steps of the whole run. */
   readonly totalSteps: number;
-  /** The names of the evaluations' metrics. */
+  /** Seconds spent on steps and on making their batches, without callbacks, evaluations and the body of the loop. */
+  readonly seconds: number;
+  /** The names of the metrics of steps and evaluations. */
   readonly metricNames: readonly string[];
   /** Ends the run after the current event. The end event gives the reason. */
   stop(reason: string): void;

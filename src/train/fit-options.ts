@@ -6,9 +6,17 @@ import { ArgumentError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { EMA, Optimizer, type ReduceLROnPlateau, type Scheduler } from '../optim/index.ts';
-import { checkLoader, type EvaluateOptions, type LossFunction, type TrainingBatch } from './evaluate.ts';
+import {
+  type AbortSignalLike,
+  checkLoader,
+  checkReduction,
+  checkSignal,
+  type EvaluateOptions,
+  type LossFunction,
+  type TrainingBatch,
+} from './evaluate.ts';
 import type { Callback } from './events.ts';
-import { checkMetrics } from './metrics.ts';
+import { checkMetrics, type Metric } from './metrics.ts';
 
 /** Yields the batches of one epoch per loop and knows its place among them, as DataLoader does. */
 export interface TrainingLoader extends AsyncIterable<TrainingBatch>, Stateful {
@@ -19,7 +27,7 @@ export interface TrainingLoader extends AsyncIterable<TrainingBatch>, Stateful {
 }
 
 /** When to evaluate, and with what. */
-export interface FitEvaluation extends Omit<EvaluateOptions, 'loss'> {
+export interface FitEvaluation extends Omit<EvaluateOptions, 'loss' | 'signal'> {
   /** After each epoch or after so many steps, and after the last step. Default 'epoch'. */
   readonly every?: 'epoch' | number;
   /** Default: the loss of the training. */
@@ -46,14 +54,16 @@ export interface FitOptions {
   readonly clipNorm?: number | null;
   /** Clips each element of the gradients to ± this. Default null: no clipping. */
   readonly clipValue?: number | null;
+  /** Metrics of each step by name, of the outputs before the step; each is reset first. Default: none. */
+  readonly metrics?: Readonly<Record<string, Metric>>;
   /** An average of the weights, updated after each step; evaluations use it. Default null. */
   readonly ema?: EMA | null;
   /** Evaluations during the run. Default null: none. */
   readonly evaluation?: FitEvaluation | null;
   /** Called with each event, in this order. Default: none. */
   readonly callbacks?: readonly Callback[];
-  /** An AbortSignal: ends the run after the current step when it is aborted. Default null. */
-  readonly signal?: { readonly aborted: boolean } | null;
+  /** Pauses the run after the current step, or in an evaluation before the next batch, when it is aborted. Default null. */
+  readonly signal?: AbortSignalLike | null;
 }
 
 const OPTIONS = [
@@ -67,6 +77,7 @@ const OPTIONS = [
   'accumulate',
   'clipNorm',
   'clipValue',
+  'metrics',
   'ema',
   'evaluation',
   'callbacks',
@@ -76,7 +87,7 @@ const OPTIONS = [
 /** Throws: ArgumentError unless the options are complete and valid. */
 export function checkFit(options: FitOptions): void {
   checkOptions('fit', options, OPTIONS);
-  const { loader, optimizer, loss, epochs, maxSteps, accumulate = 1, evaluation, callbacks = [] } = options;
+  const { loader, optimizer, loss, epochs, maxSteps, accumulate = 1, metrics = {}, evaluation, callbacks = [] } = options;
   checkLoader('fit', 'loader', loader);
   for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, peek(loader, name));
   if (!isInstance(optimizer, Optimizer))
@@ -88,6 +99,7 @@ export function checkFit(options: FitOptions): void {
       throw new ArgumentError(`fit: ${name} must be an integer from 1 on, got ${shown(value)}`);
   }
   if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
+  checkMetrics('fit', metrics);
   if (!isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be an array of functions, got ${kindOf(callbacks)}`);
   callbacks.forEach((callback, i) => checkFunction('fit', `callback ${i}`, callback));
   checkChoices(options);
@@ -103,15 +115,15 @@ function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, schedule
   }
   if (ema != null && !isInstance(ema, EMA)) throw new ArgumentError(`fit: ema must be an EMA, got ${kindOf(ema)}`);
   if (scheduler != null) checkFunction('fit', 'scheduler.step', peek(scheduler, 'step'));
-  if (signal != null && typeof peek(signal, 'aborted') !== 'boolean')
-    throw new ArgumentError(`fit: signal must be an AbortSignal, got ${kindOf(signal)}`);
+  checkSignal('fit', signal);
 }
 
 function checkEvaluation(evaluation: FitEvaluation): void {
-  checkOptions('fit: evaluation', evaluation, ['loader', 'loss', 'metrics', 'every']);
-  const { loader, loss, metrics = {}, every = 'epoch' } = evaluation;
+  checkOptions('fit: evaluation', evaluation, ['loader', 'loss', 'reduction', 'metrics', 'every']);
+  const { loader, loss, reduction = 'mean', metrics = {}, every = 'epoch' } = evaluation;
   checkLoader('fit: evaluation', 'loader', loader);
   if (loss !== undefined) checkFunction('fit: evaluation', 'loss', loss);
+  checkReduction('fit: evaluation', reduction);
   checkMetrics('fit: evaluation', metrics);
   if (every === 'epoch' || (Number.isSafeInteger(every) && every >= 1)) return;
   throw new ArgumentError(`fit: evaluation: every must be 'epoch' or a number of steps, got ${shown(every)}`);

@@ -1,6 +1,8 @@
 /**
  * The state of a run of fit.
  */
+import { isReadable } from '../core/describe.ts';
+import { isArray, shown, StateDictError } from '../core/errors.ts';
 import type { FitEvent } from './events.ts';
 
 /** How far the run has come. */
@@ -11,10 +13,17 @@ export interface Progress {
   /** The sum of the losses of the epoch's samples so far, and their number. */
   lossSum: number;
   samples: number;
+  /** Seconds spent on steps and their batches. */
+  seconds: number;
   /** The step of the last evaluation; −1: none. */
   evaluatedAt: number;
   reason: string | null;
   ended: boolean;
+}
+
+/** Returns the progress of a run that has not begun. */
+export function noProgress(): Progress {
+  return { step: 0, epoch: 0, lossSum: 0, samples: 0, seconds: 0, evaluatedAt: -1, reason: null, ended: false };
 }
 
 /** The state of a run. */
@@ -29,4 +38,46 @@ export interface FitState {
   readonly progress: Readonly<Progress>;
   /** An event that the callbacks from number `next` on have not received; null: none. */
   readonly pending: { readonly event: FitEvent; readonly next: number } | null;
+}
+
+type Check = readonly [expected: string, test: (value: unknown) => boolean];
+
+const isAtLeast = (least: number, value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= least;
+const RECORD: Check = ['a record', isReadable];
+const COUNT: Check = ['a whole number ≥ 0', (v) => isAtLeast(0, v)];
+
+const PROGRESS: Readonly<Record<keyof Progress, Check>> = {
+  step: COUNT,
+  epoch: COUNT,
+  lossSum: ['a number', (v) => typeof v === 'number'],
+  samples: COUNT,
+  seconds: ['a number ≥ 0', (v) => typeof v === 'number' && v >= 0],
+  evaluatedAt: ['a whole number ≥ -1', (v) => isAtLeast(-1, v)],
+  reason: ['a text or null', (v) => v === null || typeof v === 'string'],
+  ended: ['true or false', (v) => typeof v === 'boolean'],
+};
+
+const TYPES: readonly FitEvent['type'][] = ['step', 'epoch', 'evaluation', 'end'];
+
+/** Throws: StateDictError unless the state has the form of one of a run with so many callbacks. The run's parts check their own states */
+export function checkState(state: FitState, callbackCount: number): void {
+  check('the state', state, RECORD);
+  const { progress, callbacks, pending } = state;
+  check('progress', progress, RECORD);
+  for (const [name, expected] of Object.entries(PROGRESS)) check(`progress.${name}`, progress[name as keyof Progress], expected);
+  check('callbacks', callbacks, ['an array', isArray]);
+  if (callbacks.length !== callbackCount)
+    throw new StateDictError(`fit.loadStateDict: the state has ${callbacks.length} callbacks, the run ${callbackCount}`);
+  check('pending', pending, ["null or an event and a callback's number", (v) => v === null || isPending(v, callbackCount)]);
+}
+
+function isPending(value: unknown, callbackCount: number): boolean {
+  const { event, next } = Object(value) as Partial<NonNullable<FitState['pending']>>;
+  const { type, step, epoch } = Object(event) as Partial<FitEvent>;
+  return TYPES.includes(type!) && isAtLeast(0, step) && isAtLeast(0, epoch) && isAtLeast(1, next) && next! <= callbackCount;
+}
+
+function check(name: string, value: unknown, [expected, test]: Check): void {
+  if (test(value)) return;
+  throw new StateDictError(`fit.loadStateDict: ${name}: expected ${expected}, got ${shown(value)}`);
 }

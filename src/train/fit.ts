@@ -1,34 +1,38 @@
 /**
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
-import { isTensor, scope } from '../autograd/index.ts';
+import { isTensor, noGrad, scope } from '../autograd/index.ts';
 import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type EMA, type Optimizer, ReduceLROnPlateau } from '../optim/index.ts';
 import { checkModel, evaluate, type Evaluation, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
-import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, StepEvent } from './events.ts';
+import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent, StepEvent } from './events.ts';
 import { checkFit, type FitOptions } from './fit-options.ts';
-import type { FitState, Progress } from './fit-state.ts';
+import { checkState, type FitState, noProgress } from './fit-state.ts';
+import { type Metric, valuesOf } from './metrics.ts';
 
 /** A batch gave a loss that is NaN or infinite. The weights are those before the step. */
 export class NonFiniteLossError extends ChainruleError {
   readonly step: number;
+  readonly loss: number;
 
   constructor(step: number, loss: number) {
     super(`fit: step ${step}: the loss is ${loss}; the weights are those of the step before. Try a lower learning rate, or clipNorm`);
     this.step = step;
+    this.loss = loss;
   }
 }
 
 /**
- * Trains a model: returns a run, which yields an event after each step, epoch and evaluation, and one at the end.
+ * Trains a model: returns a run, which yields an event after each step, epoch and evaluation, and one at the end or at a pause.
  *
  *   for each batch:  zeroGrad, forward, loss, backward, clip, optimizer.step, scheduler.step
  *
  * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
- * in the same way, end with the same bits as a run that was never interrupted.
+ * in the same way, end with the same bits as a run that was never interrupted. An aborted signal pauses the run: a pause event is the
+ * last one of the loop, and another loop goes on.
  * Throws: NonFiniteLossError before a step whose loss is NaN or infinite
  * @example
  * const run = fit(model, { loader, optimizer, loss: F.crossEntropy, epochs: 10, callbacks: [logProgress()] });
@@ -42,12 +46,13 @@ export function fit(model: Model, options: FitOptions): Fit {
 export class Fit implements FitRun, AsyncIterable<FitEvent> {
   readonly model: Model;
   readonly optimizer: Optimizer;
-  /** The names of the evaluations' metrics. */
+  /** The names of the metrics of steps and evaluations. */
   readonly metricNames: readonly string[];
   readonly #options: FitOptions;
   readonly #callbacks: readonly Callback[];
+  readonly #metrics: readonly (readonly [name: string, metric: Metric])[];
   readonly #accumulate: number;
-  #progress: Progress = { step: 0, epoch: 0, lossSum: 0, samples: 0, evaluatedAt: -1, reason: null, ended: false };
+  #progress = noProgress();
   #pending: FitState['pending'] = null;
   #group: Group = { losses: 0, samples: 0, batches: 0, size: 0 };
   #isRunning = false;
@@ -56,10 +61,11 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   constructor(model: Model, options: FitOptions) {
     checkModel('fit', model);
     checkFit(options);
-    const { evaluation, callbacks = [], accumulate = 1 } = options;
+    const { evaluation, callbacks = [], accumulate = 1, metrics = {} } = options;
     this.model = model;
     this.optimizer = options.optimizer;
-    this.metricNames = Object.keys(evaluation?.metrics ?? {});
+    this.metricNames = Object.keys({ ...metrics, ...evaluation?.metrics });
+    this.#metrics = Object.entries(metrics);
     this.#options = options;
     this.#callbacks = [...callbacks];
     this.#accumulate = accumulate;
@@ -73,6 +79,11 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   /** The current epoch, from 0. */
   get epoch(): number {
     return this.#progress.epoch;
+  }
+
+  /** Seconds spent on steps and on making their batches, without callbacks, evaluations and the body of the loop. */
+  get seconds(): number {
+    return this.#progress.seconds;
   }
 
   /** Batches of an epoch. */
@@ -93,11 +104,11 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     this.#progress.reason ??= reason;
   }
 
-  /** Runs to the end and returns the last event. */
-  async finish(): Promise<EndEvent> {
+  /** Runs to the end, or to a pause, and returns that event. */
+  async finish(): Promise<EndEvent | PauseEvent> {
     let last: FitEvent | null = null;
     for await (const event of this) last = event;
-    if (last?.type === 'end') return last;
+    if (last?.type === 'end' || last?.type === 'pause') return last;
     throw new ArgumentError('finish: the run has ended already');
   }
 
@@ -131,8 +142,10 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     };
   }
 
-  /** Restores a state. Throws: StateDictError if the run was made in another way, before anything changes */
+  /** Restores a state. Throws: StateDictError if it is none or the run was made in another way, before anything changes */
   loadStateDict(state: FitState): void {
+    if (this.#isRunning) throw new StateDictError('fit.loadStateDict: a loop over this run is active; leave it first');
+    checkState(state, this.#callbacks.length);
     const { loader, scheduler = null, ema = null } = this.#options;
     const parts: [name: string, part: Partial<Stateful> | null, saved: object | null][] = [
       ['model', this.model, state.model],
@@ -142,9 +155,6 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
       ['ema', ema, state.ema],
       ...this.#callbacks.map((c, i): [string, Partial<Stateful>, object | null] => [`callback ${i}`, c, state.callbacks[i] ?? null]),
     ];
-    if (this.#isRunning) throw new StateDictError('fit.loadStateDict: a loop over this run is active; leave it first');
-    if (state.callbacks.length !== this.#callbacks.length)
-      throw new StateDictError(`fit.loadStateDict: the state has ${state.callbacks.length} callbacks, the run ${this.#callbacks.length}`);
     for (const [name, part, saved] of parts) {
       if ((part?.loadStateDict === undefined) !== (saved === null))
         throw new StateDictError(
@@ -166,35 +176,49 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
     if (loader.position > 0) loader.loadStateDict(loader.stateDict() as never);
     while (!this.#isDone()) yield* this.#epochEvents();
-    this.#progress.ended = true;
     const { step, epoch, reason } = this.#progress;
-    yield* this.#deliver({ type: 'end', step, epoch, reason });
+    // Of a run with all its steps, an aborted evaluation may be missing.
+    this.#progress.ended = this.#isComplete() && !this.#isEvaluationDue();
+    yield* this.#deliver(this.#progress.ended ? { type: 'end', step, epoch, reason } : { type: 'pause', step, epoch });
   }
 
   async *#epochEvents(): AsyncGenerator<FitEvent, void> {
     const { loader } = this.#options;
     this.#group = { losses: 0, samples: 0, batches: 0, size: 0 };
+    let start = performance.now();
     for await (const batch of loader) {
       const event = scope(() => this.#train(batch, this.#group));
-      if (event === null) continue;
-      yield* this.#deliver(event);
-      yield* this.#due();
-      if (this.#isDone()) return;
+      this.#progress.seconds += (performance.now() - start) / 1000;
+      if (event !== null) {
+        yield* this.#deliver(event);
+        yield* this.#due();
+        if (this.#isDone()) return;
+      }
+      start = performance.now();
     }
   }
 
-  #isDone(): boolean {
-    const { epochs = Infinity, maxSteps = Infinity, signal } = this.#options;
-    if (signal?.aborted === true) this.#progress.reason ??= 'aborted';
+  /** Whether all steps are done, or the run was stopped. */
+  #isComplete(): boolean {
+    const { epochs = Infinity, maxSteps = Infinity } = this.#options;
     const { step, epoch, reason } = this.#progress;
     return reason !== null || step >= maxSteps || epoch >= epochs;
+  }
+
+  /** Whether this loop does no other step. */
+  #isDone(): boolean {
+    return this.#isComplete() || this.#isAborted();
+  }
+
+  #isAborted(): boolean {
+    return this.#options.signal?.aborted === true;
   }
 
   /** Calls the callbacks from number `first` on, then yields the event. */
   async *#deliver(event: FitEvent, first = 0): AsyncGenerator<FitEvent, void> {
     for (let i = first; i < this.#callbacks.length; i++) {
-      // A callback that saves the run has received the event, those behind it have not.
-      this.#pending = { event, next: i + 1 };
+      // A callback that saves the run has received the event, those behind it have not. A restored run goes on, so it begins with no pause.
+      this.#pending = event.type === 'pause' ? null : { event, next: i + 1 };
       await this.#callbacks[i]!(event, this);
     }
     this.#pending = null;
@@ -214,6 +238,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     }
     if (!this.#isEvaluationDue()) return;
     const event = await this.#evaluate();
+    if (event === null) return;
     progress.evaluatedAt = progress.step;
     if (scheduler instanceof ReduceLROnPlateau) scheduler.step(event.loss);
     yield* this.#deliver(event);
@@ -229,13 +254,18 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     return isDue || step >= this.totalSteps;
   }
 
-  async #evaluate(): Promise<EvaluationEvent> {
-    const { loss, ema } = this.#options;
-    const { every: _, ...options } = { loss, ...this.#options.evaluation! };
+  /** Returns the event of an evaluation; null if the signal was aborted before its end. */
+  async #evaluate(): Promise<EvaluationEvent | null> {
+    const { loss, ema, signal = null } = this.#options;
+    const { every: _, ...options } = { loss, signal, ...this.#options.evaluation! };
     const { step, epoch } = this.#progress;
     const run = (): Promise<Evaluation> => evaluate(this.model, options);
-    const { loss: value, metrics } = ema ? await withAverages(this.model, ema, run) : await run();
-    return { type: 'evaluation', step, epoch, loss: value, metrics };
+    try {
+      return { type: 'evaluation', step, epoch, ...(ema ? await withAverages(this.model, ema, run) : await run()) };
+    } catch (error) {
+      if (this.#isAborted() && error === signal!.reason) return null;
+      throw error;
+    }
   }
 
   /** Trains on a batch. Returns the event of the step; null if the step needs more batches. */
@@ -244,14 +274,17 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     const { count, input, target } = readBatch('fit', batch);
     if (group.batches === 0) {
       group.size = Math.min(this.#accumulate, loader.length - loader.position + 1);
+      for (const [, metric] of this.#metrics) metric.reset();
       optimizer.zeroGrad();
       this.model.train();
     }
-    const loss = lossOf(this.model.forward(input), target);
+    const output = this.model.forward(input);
+    const loss = lossOf(output, target);
     if (!isTensor(loss) || loss.numel !== 1)
       throw new ShapeError(`fit: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
     const value = loss.item();
     if (!Number.isFinite(value)) throw new NonFiniteLossError(this.step + 1, value);
+    noGrad(() => this.#metrics.forEach(([, metric]) => metric.update(output, target)));
     (group.size === 1 ? loss : loss.div(group.size)).backward();
     group.losses += value;
     group.samples += count;
@@ -272,7 +305,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     const { losses, samples, batches } = group;
     Object.assign(group, { losses: 0, samples: 0, batches: 0 });
     const step = ++this.#progress.step;
-    return { type: 'step', step, epoch: this.#progress.epoch, loss: losses / batches, lr, gradNorm, samples };
+    const metrics = valuesOf(this.#metrics);
+    return { type: 'step', step, epoch: this.#progress.epoch, loss: losses / batches, lr, gradNorm, samples, metrics };
   }
 }
 

@@ -11,8 +11,8 @@ export type {
   ScalarWriter,
 } from './callbacks.ts';
 export { evaluate } from './evaluate.ts';
-export type { EvaluateOptions, Evaluation, LossFunction, Model, TrainingBatch } from './evaluate.ts';
-export type { Callback, EndEvent, EpochEvent, EvaluationEvent, FitEvent, FitRun, StepEvent } from './events.ts';
+export type { AbortSignalLike, EvaluateOptions, Evaluation, LossFunction, Model, TrainingBatch } from './evaluate.ts';
+export type { Callback, EndEvent, EpochEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent, StepEvent } from './events.ts';
 export { Fit, fit, NonFiniteLossError } from './fit.ts';
 export type { FitEvaluation, FitOptions, TrainingLoader } from './fit-options.ts';
 export type { FitState } from './fit-state.ts';

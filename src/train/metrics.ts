@@ -28,6 +28,11 @@ export function checkMetrics(op: string, metrics: Readonly<Record<string, Metric
   }
 }
 
+/** Returns the values of metrics by name. */
+export function valuesOf(metrics: readonly (readonly [name: string, metric: Metric])[]): Readonly<Record<string, number>> {
+  return Object.fromEntries(metrics.map(([name, metric]) => [name, metric.compute()]));
+}
+
 /** The mean of numbers, each with a weight, such as a loss with the number of its samples. */
 export class Mean {
   #sum = 0;

@@ -5,6 +5,7 @@ import { ArgumentError, FileError, memory } from 'chainrule';
 import { checkpointFromBytes, checkpointToBytes, loadCheckpoint, loadSafetensors } from 'chainrule/io';
 import * as F from 'chainrule/nn/functional';
 import {
+  Accuracy,
   earlyStopping,
   evaluate,
   latestCheckpoint,
@@ -32,7 +33,7 @@ async function evaluations(callback: Callback, losses: readonly number[]): Promi
   let reason: string | null = null;
   Object.defineProperty(run, 'stop', { value: (r: string) => (reason ??= r) });
   for (const [step, loss] of losses.entries()) {
-    await callback({ type: 'evaluation', step, epoch: 0, loss, metrics: { accuracy: -loss } }, run);
+    await callback({ type: 'evaluation', step, epoch: 0, loss, metrics: { accuracy: -loss }, samples: 1 }, run);
     if (reason !== null) return [reason, step + 1];
   }
   return [reason, losses.length];
@@ -168,6 +169,40 @@ describe('logs', () => {
       ['evaluation/loss', evaluation.loss, 7],
       ['evaluation/accuracy', evaluation.metrics.accuracy, 7],
     ]);
+  });
+
+  test('metrics of steps are logged as those of evaluations', async () => {
+    const path = join(folder, 'metrics.csv');
+    const scalars: [string, number][] = [];
+    const texts: string[] = [];
+    const writer = { addScalar: (tag: string, value: number) => void scalars.push([tag, value]) };
+    const callbacks = [logCsv(path), logScalars(writer), logProgress({ write: (text) => void texts.push(text), every: 1 })];
+    const metrics = { accuracy: new Accuracy(), top2: new Accuracy({ topK: 2 }) };
+    const [step] = await eventsOf(makeRun(() => ({ maxSteps: 1, metrics, callbacks })).run);
+    if (step?.type !== 'step') throw new Error('the first event is a step');
+    const { accuracy, top2 } = step.metrics;
+    expect(scalars.slice(2, 4)).toEqual([
+      ['train/accuracy', accuracy],
+      ['train/top2', top2],
+    ]); // prettier-ignore
+    const rows = readFileSync(path, 'utf8')
+      .split('\n')
+      .map((row) => row.split(',').slice(7)); // prettier-ignore
+    expect(rows[0]).toEqual(['accuracy', 'top2']);
+    expect(rows[1]).toEqual([String(accuracy), String(top2)]);
+    expect(rows[2]![1]).toBe('');
+    expect(texts[0]).toContain(`  accuracy ${accuracy!.toPrecision(4)}  top2 ${top2!.toPrecision(4)}`);
+  });
+
+  test('a pause is saved, shown and logged', async () => {
+    const dir = join(folder, 'paused');
+    mkdirSync(dir);
+    const controller = new AbortController();
+    const texts: string[] = [];
+    const callbacks = [saveCheckpoints(dir), logProgress({ write: (text) => void texts.push(text) })];
+    for await (const { step } of makeRun(() => ({ callbacks, signal: controller.signal })).run) if (step === 3) controller.abort();
+    expect(readdirSync(dir)).toEqual(['step-000000003.safetensors']);
+    expect(texts.at(-1)).toBe('\npaused at step 3\n');
   });
 
   test('the progress is one line per evaluation and one that is rewritten', async () => {

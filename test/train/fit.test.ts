@@ -4,8 +4,20 @@ import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { clipGradNorm, EMA, OneCycleLR, ReduceLROnPlateau, SGD, StepLR } from 'chainrule/optim';
-import { Accuracy, earlyStopping, evaluate, fit, NonFiniteLossError, type FitEvent, type FitOptions } from 'chainrule/train';
-import { describe, expect, test } from 'vitest';
+import {
+  Accuracy,
+  ConfusionMatrix,
+  earlyStopping,
+  evaluate,
+  type Fit,
+  fit,
+  type FitEvent,
+  type FitOptions,
+  type FitState,
+  NonFiniteLossError,
+  type TrainingLoader,
+} from 'chainrule/train';
+import { describe, expect, test, vi } from 'vitest';
 import { batchesOf, eventsOf, makeRun, parts, weightsOf, type Change, type PlainBatch } from './support.ts';
 
 describe('the loop', () => {
@@ -195,16 +207,105 @@ describe('options', () => {
     expect((await evaluate(made.model, { loader: made.test, loss: F.crossEntropy })).loss).toBe(event.loss);
   });
 
-  test('an abort ends the run after the step', async () => {
-    const controller = new AbortController();
-    const { run } = makeRun(() => ({ signal: controller.signal }));
-    const types: string[] = [];
-    for await (const event of run) {
-      types.push(event.type);
-      if (event.step === 3) controller.abort();
+  test('metrics of a step are those of its output before the step, over all of its batches', async () => {
+    const seen: number[] = [];
+    const { run, made } = makeRun(() => ({ accumulate: 2, maxSteps: 4, metrics: { accuracy: new Accuracy() }, evaluation: null }));
+    const events = (await eventsOf(run)).filter((e) => e.type === 'step');
+    const twin = parts();
+    const accuracy = new Accuracy();
+    let batches = 0;
+    for (const [x, y] of twin.loader) {
+      const output = twin.model.forward(x);
+      accuracy.update(output, y);
+      const loss = F.crossEntropy(output, y);
+      if (batches % 2 === 0) twin.optimizer.zeroGrad();
+      // The last of seven batches is a step of its own.
+      (batches === 6 ? loss : loss.div(2)).backward();
+      if (++batches % 2 === 1 && batches < 7) continue;
+      seen.push(accuracy.compute());
+      accuracy.reset();
+      twin.optimizer.step();
     }
-    expect(types).toEqual(['step', 'step', 'step', 'end']);
-    expect(run.step).toBe(3);
+    expect(events.map((e) => e.metrics)).toEqual(seen.map((value) => ({ accuracy: value })));
+    expect(new Set(seen).size).toBeGreaterThan(1);
+    expect(weightsOf(made.model)).toEqual(weightsOf(twin.model));
+    expect(run.metricNames).toEqual(['accuracy']);
+  });
+
+  test('metrics of a step do not change the run, and leave no tensor', async () => {
+    const without = makeRun(() => ({ evaluation: null }));
+    const expected = (await eventsOf(without.run)).map((e) => ('metrics' in e ? { ...e, metrics: {} } : e));
+    const { run, made } = makeRun(() => ({ evaluation: null, metrics: { accuracy: new Accuracy(), confusion: new ConfusionMatrix(3) } }));
+    const tensors = new Set<number>();
+    const events: FitEvent[] = [];
+    for await (const event of run) {
+      events.push('metrics' in event ? { ...event, metrics: {} } : event);
+      if (event.type === 'step' && event.step > 7) tensors.add(memory().tensors);
+    }
+    expect(events).toEqual(expected);
+    expect(weightsOf(made.model)).toEqual(weightsOf(without.made.model));
+    expect(tensors.size).toBe(1);
+  });
+
+  test('a loss that is a sum over the samples', async () => {
+    const { model, test: loader } = parts();
+    const sum = (output: Tensor, target: Tensor): Tensor => F.crossEntropy(output, target, { reduction: 'sum' });
+    let total = 0;
+    model.eval();
+    for (const [x, y] of loader) total += sum(model.forward(x), y).item();
+    expect((await evaluate(model, { loader, loss: sum, reduction: 'sum' })).loss).toBe(total / 20);
+    const { run } = makeRun(() => ({ maxSteps: 1, evaluation: { loader, loss: sum, reduction: 'sum' } }));
+    const direct = await evaluate(run.model, { loader, loss: F.crossEntropy });
+    const evaluation = (await eventsOf(run)).find((e) => e.type === 'evaluation')!;
+    expect(evaluation.samples).toBe(20);
+    expect(evaluation.loss).not.toBe(direct.loss);
+    expect(evaluation.loss).toBe((await evaluate(run.model, { loader, loss: sum, reduction: 'sum' })).loss);
+  });
+
+  test('seconds are those of steps and of making their batches', async () => {
+    let clock = 0;
+    const spy = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+    /** Lets time pass before each batch. */
+    const slow = (loader: TrainingLoader, ms: number): TrainingLoader => ({
+      length: loader.length,
+      get position() {
+        return loader.position;
+      },
+      async *[Symbol.asyncIterator]() {
+        for await (const batch of loader) {
+          clock += ms;
+          yield batch;
+        }
+      },
+      stateDict: () => loader.stateDict(),
+      loadStateDict: (state: object) => loader.loadStateDict(state as never),
+    });
+    const make = (): Fit =>
+      makeRun(({ loader }) => ({
+        loader: slow(loader, 1000),
+        loss: (output, target) => {
+          clock += 250;
+          return F.crossEntropy(output, target);
+        },
+        evaluation: { loader: slow(batchesOf([[[1, 2]], [0]]), 7000), loss: (o) => o.sum(), every: 2 },
+        callbacks: [() => void (clock += 30_000)],
+        maxSteps: 9,
+      })).run;
+    try {
+      const run = make();
+      for await (const event of run) {
+        clock += 100_000;
+        if (event.step === 4) break;
+      }
+      expect(run.seconds).toBe(5);
+      const other = make();
+      checkpointFromBytes(checkpointToBytes({ run }), { run: other });
+      expect(other.seconds).toBe(5);
+      await other.finish();
+      expect(other.seconds).toBe(9 * 1.25);
+    } finally {
+      spy.mockRestore();
+    }
   });
 
   test('a loss that is not finite throws before the step', async () => {
@@ -215,7 +316,7 @@ describe('options', () => {
     const steps = async (): Promise<void> => {
       for await (const event of run) if (event.type === 'step') before = weightsOf(made.model);
     };
-    await expect(steps()).rejects.toThrow(NonFiniteLossError);
+    await expect(steps()).rejects.toMatchObject({ constructor: NonFiniteLossError, step: 3, loss: Infinity });
     expect(run.step).toBe(2);
     expect(weightsOf(made.model)).toEqual(before);
   });
@@ -229,6 +330,8 @@ describe('options', () => {
     [{ optimizer: {} }, 'fit: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got an object'],
     [{ clipNorm: -1 }, 'fit: clipNorm must be a number above 0, got -1'],
     [{ schedulePer: 'batch' }, "fit: schedulePer must be 'step' or 'epoch', got 'batch'"],
+    [{ metrics: { a: 1 } }, 'fit: metrics.a must have update, compute and reset, as new Accuracy() has, got a number'],
+    [{ signal: {} }, 'fit: signal must be an AbortSignal, got an object'],
     [{ callbacks: [1] }, 'fit: callback 0 must be a function, got a number'],
     [{ evaluation: {} }, 'fit: evaluation: loader must be a DataLoader or another async iterable, got undefined'],
     [{ evaluation: { loader: batchesOf(), every: 0 } }, "fit: evaluation: every must be 'epoch' or a number of steps, got 0"],
@@ -236,6 +339,7 @@ describe('options', () => {
       { evaluation: { loader: batchesOf(), metrics: { a: 1 } } },
       'fit: evaluation: metrics.a must have update, compute and reset, as new Accuracy() has, got a number',
     ],
+    [{ evaluation: { loader: batchesOf(), reduction: 'none' } }, "fit: evaluation: reduction must be 'mean' or 'sum', got 'none'"],
     [{ lr: 1 }, "fit: unknown option 'lr'; the options are loader, optimizer, loss"],
   ])('%j is refused', (change, message) => {
     expect(() => makeRun(() => change as unknown as Partial<FitOptions>)).toThrow(message);
@@ -260,6 +364,118 @@ describe('options', () => {
       await expect(run.finish()).rejects.toThrow('fit: another loop over this run is active');
       break;
     }
+  });
+});
+
+describe('an abort pauses the run', () => {
+  /** Yields the batches and aborts before number `at` of the second evaluation. */
+  function abortsIn(loader: TrainingLoader, controller: AbortController, at: number): TrainingLoader {
+    let loops = 0;
+    return {
+      length: loader.length,
+      position: 0,
+      async *[Symbol.asyncIterator]() {
+        loops++;
+        let batch = 0;
+        for await (const pair of loader) {
+          if (loops === 2 && batch++ === at) controller.abort();
+          yield pair;
+        }
+      },
+      stateDict: () => loader.stateDict(),
+      loadStateDict: (state: object) => loader.loadStateDict(state as never),
+    };
+  }
+
+  test('after the step; another loop, also over a restored run, goes on with the same bits and events', async () => {
+    const whole = makeRun();
+    const expected = await eventsOf(whole.run);
+    const controller = new AbortController();
+    const { run } = makeRun(() => ({ signal: controller.signal }));
+    const seen: FitEvent[] = [];
+    for await (const event of run) {
+      seen.push(event);
+      if (event.step === 3) controller.abort();
+    }
+    expect(seen).toEqual([...expected.slice(0, 3), { type: 'pause', step: 3, epoch: 0 }]);
+    // The signal stays aborted, so a loop over the same run pauses at once.
+    expect(await eventsOf(run)).toEqual([{ type: 'pause', step: 3, epoch: 0 }]);
+    expect(await run.finish()).toEqual({ type: 'pause', step: 3, epoch: 0 });
+    // The random state of dropout is saved with the run, so before another is made.
+    const saved = checkpointToBytes({ run });
+    const other = makeRun(() => ({ signal: new AbortController().signal }), 5);
+    checkpointFromBytes(saved, { run: other.run });
+    expect(await eventsOf(other.run)).toEqual(expected.slice(3));
+    expect(weightsOf(other.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test('before the first step', async () => {
+    const { run, made } = makeRun(() => ({ signal: AbortSignal.abort() }));
+    const before = weightsOf(made.model);
+    expect(await eventsOf(run)).toEqual([{ type: 'pause', step: 0, epoch: 0 }]);
+    expect(weightsOf(made.model)).toEqual(before);
+  });
+
+  test.each([0, 1])('during an evaluation, before its batch %i: it is repeated first', async (at) => {
+    const change: Change = ({ test, model }) => ({
+      maxSteps: 14,
+      ema: new EMA(model.parameters(), { decay: 0.5 }),
+      evaluation: { loader: test, metrics: { accuracy: new Accuracy() } },
+    });
+    const whole = makeRun(change);
+    const expected = await eventsOf(whole.run);
+    const controller = new AbortController();
+    const { run, made } = makeRun((parts) => ({
+      ...change(parts),
+      evaluation: { loader: abortsIn(parts.test, controller, at), metrics: { accuracy: new Accuracy() } },
+      signal: controller.signal,
+    }));
+    const { tensors } = memory();
+    const seen = await eventsOf(run);
+    // The evaluation after the last step is missing, so the run has not ended.
+    expect(seen).toEqual([...expected.slice(0, -2), { type: 'pause', step: 14, epoch: 2 }]);
+    expect(made.model.training).toBe(true);
+    expect(memory().tensors - tensors).toBe(2 * made.model.parameters().length);
+    const other = makeRun(change, 5);
+    checkpointFromBytes(checkpointToBytes({ run }), { run: other.run });
+    expect(await eventsOf(other.run)).toEqual(expected.slice(-2));
+    expect(weightsOf(other.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test('after the last event it has no effect', async () => {
+    const controller = new AbortController();
+    const { run } = makeRun(() => ({ signal: controller.signal, maxSteps: 2 }));
+    const types: string[] = [];
+    for await (const event of run) {
+      types.push(event.type);
+      if (event.type === 'evaluation') controller.abort();
+    }
+    expect(types).toEqual(['step', 'step', 'evaluation', 'end']);
+  });
+
+  test('callbacks that save the run at a pause receive no pause when it goes on', async () => {
+    const controller = new AbortController();
+    let bytes: Uint8Array | null = null;
+    const make = (signal: AbortSignal | null, seed = 1): Fit =>
+      makeRun(() => ({ signal, callbacks: [(event, r) => void (event.type === 'pause' && (bytes = checkpointToBytes({ run: r })))] }), seed)
+        .run;
+    const first = make(controller.signal);
+    for await (const event of first) if (event.step === 2) controller.abort();
+    const second = make(null, 9);
+    checkpointFromBytes(bytes!, { run: second });
+    const [next] = await eventsOf(second);
+    expect(next).toMatchObject({ type: 'step', step: 3 });
+  });
+
+  test('evaluate throws the reason', async () => {
+    const { model, test: loader } = parts();
+    model.train();
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(evaluate(model, { loader, loss: F.crossEntropy, signal })).rejects.toThrow('enough');
+    expect(model.training).toBe(true);
+    await expect(evaluate(model, { loader, loss: F.crossEntropy, signal: {} as AbortSignal })).rejects.toThrow(
+      'evaluate: signal must be an AbortSignal, got an object',
+    );
   });
 });
 
@@ -321,6 +537,33 @@ describe('saving and restoring', () => {
     const noEma = makeRun((made) => ({ ...everything(made), ema: null }));
     expect(() => noEma.run.loadStateDict(state)).toThrow('fit.loadStateDict: ema: the state has one, the run has none');
     expect(weightsOf(other.made.model)).toEqual(before);
+  });
+
+  test.each([
+    ['progress', undefined, 'progress: expected a record, got undefined'],
+    ['progress.step', -1, 'progress.step: expected a whole number ≥ 0, got -1'],
+    ['progress.epoch', '1', "progress.epoch: expected a whole number ≥ 0, got '1'"],
+    ['progress.seconds', undefined, 'progress.seconds: expected a number ≥ 0, got undefined'],
+    ['progress.evaluatedAt', -2, 'progress.evaluatedAt: expected a whole number ≥ -1, got -2'],
+    ['progress.reason', 5, 'progress.reason: expected a text or null, got 5'],
+    ['progress.ended', 'no', "progress.ended: expected true or false, got 'no'"],
+    ['callbacks', 5, 'callbacks: expected an array, got 5'],
+    ['pending', { event: { type: 'x', step: 1, epoch: 0 }, next: 0 }, "pending: expected null or an event and a callback's number"],
+    ['pending', { event: { type: 'step', step: 1, epoch: 0 }, next: 2 }, "pending: expected null or an event and a callback's number"],
+    ['model', null, 'model: the state has none, the run has one'],
+  ])('a state whose %s is %j is refused before anything changes', (path, value, message) => {
+    const { run, made } = makeRun(everything);
+    const state = structuredClone({ ...run.stateDict(), model: {}, optimizer: {}, loader: {}, scheduler: {}, ema: {}, callbacks: [{}] });
+    const [key, field] = path.split('.') as [keyof FitState, string?];
+    Object.assign(field === undefined ? state : state.progress, { [field ?? key]: value });
+    const before = weightsOf(made.model);
+    expect(() => run.loadStateDict(state)).toThrow(`fit.loadStateDict: ${message}`);
+    expect(() => run.loadStateDict(state)).toThrow(StateDictError);
+    expect([run.step, weightsOf(made.model)]).toEqual([0, before]);
+  });
+
+  test.each([undefined, null, 'x', 5])('a state that is %j is refused', (state) => {
+    expect(() => makeRun().run.loadStateDict(state as never)).toThrow(/^fit\.loadStateDict: the state: expected a record, got /);
   });
 
   test('a state between two batches of one step is refused', async () => {
