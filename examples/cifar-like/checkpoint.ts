@@ -1,19 +1,22 @@
 /**
- * What a checkpoint stores beside the states of net, optimizer, schedule and loader. A checkpoint is a file that may have been
- * damaged or exchanged, so every field is checked.
+ * What a checkpoint stores beside the state of the run of `fit`. A checkpoint is a file that may have been damaged or exchanged, so
+ * every field is checked.
  */
 import type { GateStatistics } from './gates.ts';
-import type { Progress } from './loop.ts';
 import { titleOf } from './model.ts';
 import type { Settings } from './options.ts';
 import type { Result } from './table.ts';
 import { excerpt } from './text.ts';
 
+/** Version of the extra value. Version 1 had no version, and states of net, optimizer, schedule and loader by name. */
+const VERSION = 2;
+
 /** A checkpoint's extra value. */
 export interface Saved {
   /** Index of the net being trained, in the order of `netsOf`. */
   readonly phase: number;
-  readonly progress: Progress;
+  /** Steps of that net that are done. */
+  readonly step: number;
   /** Results of the nets that are finished. */
   readonly results: readonly Result[];
   /** Size of metrics.jsonl. */
@@ -26,62 +29,53 @@ export function netsOf({ se }: Settings): Result['net'][] {
   return se ? ['se'] : ['plain'];
 }
 
-/** The extra value as it is stored. */
-export interface Extra {
-  readonly settings: Settings;
-  readonly phase: number;
-  readonly step: number;
-  readonly seconds: number;
-  /** `evaluatedAt` of the Progress. Files have the older name. */
-  readonly glancedAt: number;
-  readonly results: readonly Result[];
+/** Returns the extra value as it is stored. */
+export function extraOf(saved: Saved, settings: Settings): object {
+  return { version: VERSION, settings, ...saved };
 }
 
-/** Returns the extra value to store. */
-export function extraOf(settings: Settings, phase: number, { step, seconds, evaluatedAt }: Progress, results: readonly Result[]): Extra {
-  return { settings, phase, step, seconds, glancedAt: evaluatedAt, results };
-}
-
-/** Makes an error that names the file. */
+/** Makes an error that names a file. */
 type Fail = (what: string) => Error;
 
-/**
- * Checks and returns a checkpoint's extra value. Throws the error that `fail` makes for the first bad field, or the one that
- * `failSettings` makes if config.json was edited.
- */
-export function savedIn(extra: unknown, settings: Settings, fail: Fail, failSettings: Fail): Saved {
+/** The errors for a checkpoint: of a field that is bad, of settings other than those in config.json, of another version. */
+export interface Failures {
+  readonly field: Fail;
+  readonly settings: Fail;
+  readonly version: Fail;
+}
+
+/** Checks and returns a checkpoint's extra value. */
+export function savedIn(extra: unknown, settings: Settings, fail: Failures): Saved {
   const nets = netsOf(settings);
   const record = recordIn(extra);
   const got = (value: unknown): string => excerpt(JSON.stringify(value) ?? 'nothing');
   const count = (key: string, most = Number.MAX_SAFE_INTEGER): number => {
     const value = record[key];
     if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most) return value as number;
-    throw fail(`${key}: expected a whole number from 0 to ${most}, got ${got(value)}`);
+    throw fail.field(`${key}: expected a whole number from 0 to ${most}, got ${got(value)}`);
   };
-  checkSettings(record.settings, settings, failSettings);
+  if (record.version !== VERSION) {
+    const version = record.version === undefined ? 'one without a version' : got(record.version);
+    throw fail.version(`expected a checkpoint of version ${VERSION}, got ${version}`);
+  }
+  checkSettings(record.settings, settings, fail.settings);
   const phase = count('phase', nets.length - 1);
-  const { seconds, results } = record;
-  if (!isNumber(seconds)) throw fail(`seconds: expected a number, got ${got(seconds)}`);
+  const { results } = record;
   const isList = Array.isArray(results) && (results.length === phase || results.length === phase + 1);
-  if (!isList) throw fail(`results: expected those of ${phase} or ${phase + 1} nets, got ${got(results)}`);
+  if (!isList) throw fail.field(`results: expected those of ${phase} or ${phase + 1} nets, got ${got(results)}`);
   const bad = results.findIndex((r, i) => !isResult(r, nets[i]!));
-  if (bad >= 0) throw fail(`results: expected the result of the net ${nets[bad]}, got ${got(results[bad])}`);
+  if (bad >= 0) throw fail.field(`results: expected the result of the net ${nets[bad]}, got ${got(results[bad])}`);
   return {
     phase,
-    progress: { step: count('step'), seconds, evaluatedAt: count('glancedAt') },
+    step: count('step'),
     // Titles go to the terminal, so they are those of the settings.
-    results: (results as (Result & { gates?: Result['gates'] })[]).map((r) => ({
-      ...r,
-      title: titleOf(settings.model, r.net === 'se'),
-      gates: r.gates ?? [],
-    })),
+    results: (results as Result[]).map((r) => ({ ...r, title: titleOf(settings.model, r.net === 'se') })),
     metricsBytes: count('metricsBytes'),
   };
 }
 
 /** Throws if a checkpoint was made with other settings than those in config.json. The folder of the data may have moved. */
 function checkSettings(made: unknown, settings: Settings, fail: Fail): void {
-  if (made === undefined) return;
   const record = recordIn(made);
   for (const key of Object.keys(settings) as (keyof Settings)[]) {
     if (key === 'dataDir' || record[key] === settings[key]) continue;
@@ -99,8 +93,7 @@ const isNumber = (value: unknown): value is number => typeof value === 'number';
 function isResult(value: unknown, net: Result['net']): boolean {
   const r = recordIn(value);
   const keys = ['parameters', 'steps', 'seconds', 'imagesPerSecond', 'testLoss', 'testAccuracy'];
-  // Older files have no gates by band.
-  const { labels, predictions, gates = [] } = r;
+  const { labels, predictions, gates } = r;
   const areDigits = (text: unknown): text is string => typeof text === 'string' && /^\d+$/.test(text);
   if (r.net !== net || !keys.every((key) => isNumber(r[key])) || !areDigits(labels) || !areDigits(predictions)) return false;
   return labels.length === predictions.length && Array.isArray(gates) && gates.every(isGate);

@@ -2,7 +2,7 @@
  * Shows the progress of a run: a bar on a terminal, a line of text every five seconds elsewhere.
  */
 import { type Bar, Presets, SingleBar } from 'cli-progress';
-import type { StepReport } from './loop.ts';
+import type { StepReport } from './metrics.ts';
 
 export interface Display {
   /** Training of a net starts, or resumes after `step` steps. */

@@ -1,16 +1,16 @@
 /**
  * A run: trains and tests one net after the other, records metrics, and saves checkpoints from which a stopped run resumes.
  */
-import type { Stateful } from 'chainrule';
-import { extraOf, netsOf, type Saved } from './checkpoint.ts';
+import type { Module } from 'chainrule/nn';
+import { type EvaluationEvent, NonFiniteLossError } from 'chainrule/train';
+import { netsOf } from './checkpoint.ts';
 import type { Data } from './data.ts';
 import type { Display } from './display.ts';
 import { RunError } from './errors.ts';
-import { evaluate } from './evaluate.ts';
-import { NotFinite, type Observer, prepare, type Progress, totalSteps, train, type Training } from './loop.ts';
 import { gatesOf } from './excitations.ts';
-import { makeModel, parameterCount, titleOf } from './model.ts';
+import { prepare, type Training } from './loop.ts';
 import type { Metric } from './metrics.ts';
+import { makeModel, parameterCount, titleOf } from './model.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { Result } from './table.ts';
 
@@ -25,12 +25,14 @@ export interface Watcher {
 /** The watcher of a run without one. */
 export const NOBODY: Watcher = { begin() {}, record() {} };
 
+/** The training of a net has so many parts, with an interim evaluation between two of them. */
+const PARTS = 10;
 /** Time between two checkpoints within an epoch, in milliseconds. The end of every epoch has one as well. */
 const SAVE_INTERVAL_MS = 10_000;
 
 /**
- * Trains the nets that the run in `folder` has not finished, and returns the results of all. Returns null if it was stopped; its
- * state is saved then.
+ * Trains the nets that the run in `folder` has not finished, and returns the results of all. Returns null if `signal` was aborted; the
+ * run's state is saved then.
  *
  * Throws: RunError or an error of the library, with a one-line message
  */
@@ -38,7 +40,7 @@ export async function runExperiment(
   folder: RunFolder,
   data: Data,
   display: Display,
-  stopRequested: () => boolean,
+  signal: AbortSignal,
   watcher: Watcher,
 ): Promise<Result[] | null> {
   const { settings } = folder;
@@ -47,130 +49,107 @@ export async function runExperiment(
   const nets = netsOf(settings);
   for (let phase = saved?.phase ?? 0; phase < nets.length; phase++) {
     const net = nets[phase]!;
-    const training = prepare(makeModel(settings, net === 'se', data.shape[0]!), data, settings);
-    const resumed = saved?.phase === phase ? saved : null;
-    const progress: Progress = resumed?.progress ?? { step: 0, seconds: 0, evaluatedAt: 0 };
+    const training = prepare(makeModel(settings, net === 'se', data.shape[0]!), data, settings, { parts: PARTS, signal });
+    const { run } = training;
     const save = (): void => {
-      checkFinite(training, progress.step);
-      folder.save(statesOf(training), extraOf(settings, phase, progress, results));
+      const bad = badWeight(run.model);
+      if (bad !== null) throw notFinite(folder, net, run.step, bad);
+      folder.save(run, { phase, step: run.step, results });
     };
-    try {
-      begin(training, resumed, folder);
-      // Before the first metric: from here on, metrics without a checkpoint mean that the checkpoint was lost.
-      if (saved === null) save();
-      // A net is skipped if the checkpoint was written after it had been tested.
-      const isFinished =
-        results.length > phase ||
-        (await finishNet(net, { training, progress, data, folder, display, save, stopRequested, watcher }, results));
-      if (!isFinished) return null;
-    } catch (error) {
-      throw error instanceof NotFinite ? runErrorFor(error, titleOf(settings.model, net === 'se'), folder) : error;
+    if (saved?.phase === phase) folder.restore(run, saved);
+    // Before the first metric: from here on, metrics without a checkpoint mean that the checkpoint was lost.
+    if (saved === null) save();
+    // A net is skipped if the checkpoint was written after it had been tested.
+    if (results.length === phase) {
+      const result = await trainNet(net, training, { folder, data, display, watcher, save });
+      if (result !== null) {
+        results.push(result);
+        folder.saveWeights(net, run.model.stateDict());
+      }
+      save();
+      if (result === null) return null;
     }
-    training.model.dispose();
-    training.optimizer.dispose();
+    run.model.dispose();
+    run.optimizer.dispose();
   }
   return results;
 }
 
-/** Trains and tests one net, saves it, and adds its result; returns false if it was stopped, after saving too. */
-async function finishNet(net: Result['net'], run: NetRun, results: Result[]): Promise<boolean> {
-  const result = await trainNet(net, run);
-  if (result !== null) {
-    results.push(result);
-    run.folder.saveWeights(net, run.training.model.stateDict());
-  }
-  run.save();
-  return result !== null;
-}
-
-/** Puts the training back to its checkpoint, if there is one. Metrics are cut only when the checkpoint has proved to fit. */
-function begin(training: Training, saved: Saved | null, folder: RunFolder): void {
-  if (saved === null) return;
-  folder.restore(statesOf(training));
-  folder.cutMetrics(saved.metricsBytes);
-}
-
-function statesOf({ model, optimizer, scheduler, loader }: Training): Record<string, Stateful> {
-  return { model, optimizer, scheduler, loader };
-}
-
-interface NetRun {
-  readonly training: Training;
-  readonly progress: Progress;
-  readonly data: Data;
+interface Surroundings {
   readonly folder: RunFolder;
+  readonly data: Data;
   readonly display: Display;
+  readonly watcher: Watcher;
   /** Writes a checkpoint. */
   readonly save: () => void;
-  readonly stopRequested: () => boolean;
-  readonly watcher: Watcher;
 }
 
 /** Trains one net to its last step and tests it; returns null if it was stopped. */
-async function trainNet(
-  net: Result['net'],
-  { training, progress, data, folder, display, save, stopRequested, watcher }: NetRun,
-): Promise<Result | null> {
+async function trainNet(net: Result['net'], training: Training, around: Surroundings): Promise<Result | null> {
+  const { folder, data, display, watcher, save } = around;
+  const { run, answers } = training;
   const { settings } = folder;
   const title = titleOf(settings.model, net === 'se');
-  let savedAt = performance.now();
   const record = (metric: Metric): void => {
     folder.append(metric);
     watcher.record(metric);
   };
-  const observer: Observer = {
-    onStep: (report) => {
+  let tested: EvaluationEvent | null = null;
+  let savedAt = performance.now();
+  watcher.begin(net, run.step);
+  display.begin(title, run.step, run.totalSteps, settings.batchSize);
+  try {
+    for await (const event of run) {
+      const { step, epoch } = event;
+      if (event.type === 'pause') return null;
+      if (event.type === 'evaluation') {
+        tested = event;
+        record({ net, step, images: event.samples, testLoss: event.loss, testAccuracy: event.metrics.accuracy! });
+      }
+      if (event.type !== 'step') continue;
+      const report = { step, epoch, loss: event.loss, accuracy: event.metrics.accuracy!, lr: event.lr };
       record({ net, ...report });
       display.step(report);
-    },
-    onInterimEvaluation: (step, { loss, accuracy, labels }) =>
-      record({ net, step, images: labels.length, testLoss: loss, testAccuracy: accuracy }),
-    onSafePoint: (epochEnd) => {
-      if (!epochEnd && performance.now() - savedAt < SAVE_INTERVAL_MS) return;
+      const isEpochEnd = step % run.batches === 0 || step === run.totalSteps;
+      if (!isEpochEnd && performance.now() - savedAt < SAVE_INTERVAL_MS) continue;
       save();
       savedAt = performance.now();
-    },
-    stopRequested,
-  };
-  watcher.begin(net, progress.step);
-  display.begin(title, progress.step, totalSteps(data, settings), settings.batchSize);
-  try {
-    if (!(await train(training, data, settings, progress, observer))) return null;
+    }
+  } catch (error) {
+    throw error instanceof NonFiniteLossError ? notFinite(folder, net, error.step, `the loss is ${error.loss}`) : error;
   } finally {
     display.end();
   }
-  const { batchSize } = settings;
-  const tested = await evaluate(training.model, data.test, { batchSize, transform: data.testTransform, stopRequested });
-  if (tested === null) return null;
-  record({ net, step: progress.step, images: tested.labels.length, testLoss: tested.loss, testAccuracy: tested.accuracy });
-  display.note(`${title}: ${(100 * tested.accuracy).toFixed(2)} % of ${tested.labels.length} test images`);
+  if (tested === null) throw folder.checkpointError(`results: expected that of the net ${net}, which has ended, got none`);
+  const testAccuracy = answers.compute();
+  display.note(`${title}: ${(100 * testAccuracy).toFixed(2)} % of ${tested.samples} test images`);
   return {
     net,
     title,
-    parameters: parameterCount(training.model),
-    steps: progress.step,
-    seconds: progress.seconds,
-    imagesPerSecond: (progress.step * batchSize) / progress.seconds,
+    parameters: parameterCount(run.model),
+    steps: run.step,
+    seconds: run.seconds,
+    imagesPerSecond: (run.step * settings.batchSize) / run.seconds,
     testLoss: tested.loss,
-    testAccuracy: tested.accuracy,
-    labels: tested.labels.join(''),
-    predictions: tested.predictions.join(''),
-    gates: net === 'se' ? gatesOf(training.model, data, settings) : [],
+    testAccuracy,
+    labels: answers.labels.join(''),
+    predictions: answers.predictions.join(''),
+    gates: net === 'se' ? gatesOf(run.model, data, settings) : [],
   };
 }
 
-/** Throws NotFinite for a weight that is NaN or infinite: an update can break the weights before the next loss shows it. */
-function checkFinite({ model }: Training, step: number): void {
+/** Names a weight that is NaN or infinite; null if there is none. An update can break the weights before the next loss shows it. */
+function badWeight(model: Module): string | null {
   for (const [name, p] of model.namedParameters()) {
     const bad = p.data().find((v) => !Number.isFinite(v));
-    if (bad !== undefined) throw new NotFinite(step, `weight ${name} is ${bad}`);
+    if (bad !== undefined) return `weight ${name} is ${bad}`;
   }
+  return null;
 }
 
 /** Returns the error for the user: where the number appeared, which checkpoint is left, and what to change. */
-function runErrorFor({ step, message }: NotFinite, title: string, folder: RunFolder): RunError {
-  const kept = folder.hasProgress ? `the last good checkpoint is kept in ${folder.dir}` : 'there was no checkpoint yet';
-  return new RunError(
-    `${title}, step ${step}: ${message}, expected a finite number; ${kept}; start again with a --lr below ${folder.settings.lr}`,
-  );
+function notFinite({ dir, hasProgress, settings }: RunFolder, net: Result['net'], step: number, what: string): RunError {
+  const kept = hasProgress ? `the last good checkpoint is kept in ${dir}` : 'there was no checkpoint yet';
+  const title = titleOf(settings.model, net === 'se');
+  return new RunError(`${title}, step ${step}: ${what}, expected a finite number; ${kept}; start again with a --lr below ${settings.lr}`);
 }

@@ -57,9 +57,9 @@ async function start({ dir: requested, settings, live }: Extract<Command, { kind
 
 /** Throws what the settings make net, optimizer or schedule throw. */
 function checkTrainable(settings: Settings, data: Data): void {
-  const { model, optimizer } = prepare(makeModel(settings, true, data.shape[0]!), data, settings);
-  model.dispose();
-  optimizer.dispose();
+  const { run } = prepare(makeModel(settings, true, data.shape[0]!), data, settings);
+  run.model.dispose();
+  run.optimizer.dispose();
 }
 
 /** Continues a run. Options given again must equal those in its config.json; only the folder of equal data may be another. */
@@ -103,7 +103,7 @@ async function runIn(folder: RunFolder, data: Data, isLive: boolean): Promise<nu
   try {
     if (isLive) live = await LiveView.open(folder, data);
     if (live !== undefined) display.note(`Live: ${live.url}`);
-    const results = await runExperiment(folder, data, display, () => stop.isSet, live ?? NOBODY);
+    const results = await runExperiment(folder, data, display, stop.signal, live ?? NOBODY);
     if (results !== null) {
       const content = reportOf(folder, results, data);
       const path = writeReport(folder, content);

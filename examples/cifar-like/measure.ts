@@ -2,8 +2,7 @@
  * Trains and tests one net for a study, and summarises the results of several.
  */
 import { chooseData } from './data.ts';
-import { evaluate } from './evaluate.ts';
-import { prepare, train } from './loop.ts';
+import { prepare } from './loop.ts';
 import { type Net, parameterCount } from './model.ts';
 import type { Settings } from './options.ts';
 
@@ -15,27 +14,23 @@ export interface Cell {
 }
 
 /**
- * Trains and tests a net as `npm start` does, and frees it; returns null if it was stopped.
+ * Trains and tests a net as `npm start` does, and frees it; returns null if `signal` was aborted.
  *
- * Throws: NotFinite if the loss becomes NaN or infinite
+ * Throws: NonFiniteLossError if the loss becomes NaN or infinite
  */
 export async function measure(
   settings: Settings,
   make: (inChannels: number) => Net,
-  stopRequested: () => boolean = () => false,
+  signal: AbortSignal | null = null,
 ): Promise<Cell | null> {
   const data = chooseData(settings);
-  const model = make(data.shape[0]!);
-  const training = prepare(model, data, settings);
+  const { run, answers } = prepare(make(data.shape[0]!), data, settings, { signal });
   try {
-    const progress = { step: 0, seconds: 0, evaluatedAt: 0 };
-    if (!(await train(training, { ...data, test: null }, settings, progress, { stopRequested }))) return null;
-    const { batchSize } = settings;
-    const tested = await evaluate(model, data.test, { batchSize, transform: data.testTransform, stopRequested });
-    return tested && { parameters: parameterCount(model), steps: progress.step, testAccuracy: tested.accuracy };
+    if ((await run.finish()).type === 'pause') return null;
+    return { parameters: parameterCount(run.model), steps: run.step, testAccuracy: answers.compute() };
   } finally {
-    training.optimizer.dispose();
-    model.dispose();
+    run.optimizer.dispose();
+    run.model.dispose();
   }
 }
 

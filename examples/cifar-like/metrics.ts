@@ -15,6 +15,9 @@ export interface StepMetric {
   readonly lr: number;
 }
 
+/** A training step of the net that is being trained. */
+export type StepReport = Omit<StepMetric, 'net'>;
+
 /** An evaluation on test images. */
 export interface TestMetric {
   readonly net: string;

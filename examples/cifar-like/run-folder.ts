@@ -9,7 +9,7 @@ import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } fro
 import { dirname, join, resolve } from 'node:path';
 import type { Stateful, Tensor } from 'chainrule';
 import { loadCheckpoint, saveCheckpoint, saveSafetensors, writeFileAtomic } from 'chainrule/io';
-import { type Extra, type Saved, savedIn } from './checkpoint.ts';
+import { extraOf, type Saved, savedIn } from './checkpoint.ts';
 import { RunError, systemProblem, withFile } from './errors.ts';
 import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries, replacingFile } from './folders.ts';
 import { FolderLock } from './lock.ts';
@@ -176,17 +176,18 @@ export class RunFolder {
     return readMetrics(this.#metrics);
   }
 
-  /** Writes a checkpoint of `states` and `extra`, with the current size of metrics.jsonl. */
-  save(states: Readonly<Record<string, Stateful>>, extra: Extra): void {
+  /** Writes a checkpoint of `run`, with the current size of metrics.jsonl. */
+  save(run: Stateful, saved: Omit<Saved, 'metricsBytes'>): void {
     // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
     this.#metrics.sync();
-    this.#write(() => saveCheckpoint(this.path(CHECKPOINT), states, { ...extra, metricsBytes: this.#metrics.bytes }));
+    const extra = extraOf({ ...saved, metricsBytes: this.#metrics.bytes }, this.settings);
+    this.#write(() => saveCheckpoint(this.path(CHECKPOINT), { run }, extra));
     this.#hasCheckpoint = true;
-    this.#hasProgress = extra.phase > 0 || extra.step > 0;
+    this.#hasProgress = saved.phase > 0 || saved.step > 0;
   }
 
   /**
-   * Returns what the last checkpoint stores beside its states; null if the run has none because it did not begin. Changes no file.
+   * Returns what the last checkpoint stores beside the run; null if the run has none because it did not begin. Changes no file.
    *
    * Throws: RunError if the checkpoint, or a metric that it counts, is missing, damaged or of other settings
    */
@@ -200,28 +201,31 @@ export class RunFolder {
       );
     }
     if (!statSync(path).isFile()) throw new RunError(`${path}: expected a file, got something else; put the checkpoint back`);
-    const fail = (what: string): Error => new RunError(`${path}: ${what}; put the file back as the run left it`);
-    const failSettings = (what: string): Error => new RunError(`${this.path(CONFIG)}: ${what}; put it back to go on`);
-    const saved = savedIn(loadCheckpoint(path, {}, { strict: false }), this.settings, fail, failSettings);
+    const saved = savedIn(loadCheckpoint(path, {}, { strict: false }), this.settings, {
+      field: (what) => this.checkpointError(what),
+      settings: (what) => new RunError(`${this.path(CONFIG)}: ${what}; put it back to go on`),
+      version: (what) => new RunError(`${path}: ${what}; finish the run with the program that wrote it, or start a new one with --out DIR`),
+    });
     if (bytes < saved.metricsBytes) {
       throw new RunError(
         `${this.#metrics.path}: expected at least ${saved.metricsBytes} bytes, which the checkpoint counts on, got ${bytes}; put the file back`,
       );
     }
     this.#hasCheckpoint = true;
-    this.#hasProgress = saved.phase > 0 || saved.progress.step > 0;
+    this.#hasProgress = saved.phase > 0 || saved.step > 0;
     return saved;
   }
 
-  /** Checks the first `bytes` bytes of metrics.jsonl, which a checkpoint counts, and cuts off the rest. */
-  cutMetrics(bytes: number): void {
-    readMetrics(this.#metrics, bytes);
-    this.#metrics.cut(bytes);
+  /** Returns the error for a checkpoint of which something is wrong. */
+  checkpointError(what: string): RunError {
+    return new RunError(`${this.path(CHECKPOINT)}: ${what}; put the file back as the run left it`);
   }
 
-  /** Restores the states of the last checkpoint. */
-  restore(states: Readonly<Record<string, Stateful>>): void {
-    loadCheckpoint(this.path(CHECKPOINT), states);
+  /** Puts `run` back to the last checkpoint, checks the metrics that it counts, and cuts off the rest. */
+  restore(run: Stateful, { metricsBytes }: Saved): void {
+    loadCheckpoint(this.path(CHECKPOINT), { run });
+    readMetrics(this.#metrics, metricsBytes);
+    this.#metrics.cut(metricsBytes);
   }
 
   saveWeights(name: string, weights: Readonly<Record<string, Tensor>>): void {

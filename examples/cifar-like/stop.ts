@@ -17,6 +17,7 @@ type Signal = keyof typeof EXIT_CODES;
  * A second signal exits at once, after `beforeExit`: the last checkpoint is complete at any moment.
  */
 export class StopRequest {
+  readonly #controller = new AbortController();
   #code: number | null = null;
   #outputProblem: string | null = null;
   #signalledAt = 0;
@@ -30,9 +31,9 @@ export class StopRequest {
     process.stdout.on('error', this.#onOutputError);
   }
 
-  /** Whether the run shall stop. */
-  get isSet(): boolean {
-    return this.#code !== null;
+  /** Is aborted when the run shall stop. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
   }
 
   /** The exit code of a run that was stopped. */
@@ -57,13 +58,18 @@ export class StopRequest {
       process.exit(EXIT_CODES[signal]);
     }
     if (this.#signalledAt === 0) this.#signalledAt = now;
-    this.#code ??= EXIT_CODES[signal];
+    this.#stop(EXIT_CODES[signal]);
   }
 
   readonly #onOutputError = (error: Error): void => {
     this.#outputProblem ??= systemProblem(error) ?? error.message;
-    this.#code ??= 1;
+    this.#stop(1);
   };
+
+  #stop(code: number): void {
+    this.#code ??= code;
+    this.#controller.abort();
+  }
 }
 
 /** Waits until the errors of earlier writes to standard output have been reported. */

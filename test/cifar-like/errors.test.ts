@@ -1,5 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { saveCheckpoint } from 'chainrule/io';
+import * as nn from 'chainrule/nn';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
 import { ended, onReference, run, snapshot, start, temporaryFolder } from './support.ts';
@@ -221,6 +223,21 @@ describe.skipIf(onReference)('bad run folders', () => {
     await refused(['--resume', dir], 1, `${dir}/config.json: ${what}; put it back to go on`);
   });
 
+  test('a checkpoint of another version', async () => {
+    // As it was before the run was one of fit.
+    const old = damaged('older', (dir) => {
+      const settings: unknown = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8'));
+      const extra = { settings, phase: 0, step: 4, seconds: 1, glancedAt: 0, results: [], metricsBytes: 1 };
+      saveCheckpoint(join(dir, 'checkpoint.safetensors'), { model: new nn.Linear(1, 1) }, extra);
+    });
+    await refused(
+      ['--resume', old],
+      1,
+      `${old}/checkpoint.safetensors: expected a checkpoint of version 2, got one without a version; finish the run with the ` +
+        'program that wrote it, or start a new one with --out DIR',
+    );
+  });
+
   test('metrics that are shorter than the checkpoint says', async () => {
     const dir = damaged('short', (d) => truncateSync(join(d, 'metrics.jsonl'), 10));
     const bytes = readFileSync(join(good, 'metrics.jsonl')).length;
@@ -245,7 +262,7 @@ describe.skipIf(onReference)('numbers that are not finite stop the run, which ke
     expect(stderr).toBe(`error: SE-CNN, ${what}, expected a finite number; ${kept}; start again with a --lr below ${Number(lr)}\n`);
     expect(code).toBe(1);
     const saved = RunFolder.open(dir);
-    expect(saved.readCheckpoint()!.progress.step).toBe(savedAt);
+    expect(saved.readCheckpoint()!.step).toBe(savedAt);
     saved.close();
   });
 
@@ -260,7 +277,7 @@ describe.skipIf(onReference)('numbers that are not finite stop the run, which ke
       expect(Number(found[1]) % 4).toBe(0);
       expect(found[3]).toBe(`the last good checkpoint is kept in ${dir}; start again with a --lr below ${Number(lr)}`);
       const saved = RunFolder.open(dir);
-      expect(saved.readCheckpoint()!.progress.step).toBe(Number(found[1]) - 4);
+      expect(saved.readCheckpoint()!.step).toBe(Number(found[1]) - 4);
       saved.close();
       return;
     }

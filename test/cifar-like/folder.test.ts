@@ -16,9 +16,12 @@ import { hostname } from 'node:os';
 import { join, relative } from 'node:path';
 import { loadCheckpoint, saveCheckpoint } from 'chainrule/io';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { chooseData } from '../../examples/cifar-like/data.ts';
 import { LineFile } from '../../examples/cifar-like/line-file.ts';
 import { FolderLock } from '../../examples/cifar-like/lock.ts';
+import { prepare } from '../../examples/cifar-like/loop.ts';
 import { readMetrics } from '../../examples/cifar-like/metrics.ts';
+import { makeModel } from '../../examples/cifar-like/model.ts';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
 import { onReference, run, snapshot, temporaryFolder } from './support.ts';
 
@@ -252,7 +255,7 @@ describe.skipIf(onReference)('--resume', () => {
 
   test('prints no escape codes that a checkpoint holds, and refuses results of another form', async () => {
     const record = {};
-    const rewritten = (name: string, change: (extra: Record<string, unknown>) => object | null): string =>
+    const rewritten = (name: string, change: (extra: Record<string, unknown>) => object): string =>
       copied(name, (d) => {
         const file = join(d, 'checkpoint.safetensors');
         const folderOfRun = RunFolder.open(d);
@@ -266,7 +269,7 @@ describe.skipIf(onReference)('--resume', () => {
     });
     const cases = [
       [titled, 'results: expected the result of the net se, got {"net":"\\\\u001b[2J"'],
-      [rewritten('extra-null', () => null), 'phase: expected a whole number from 0 to 0, got nothing'],
+      [rewritten('extra-none', (extra) => ({ ...extra, phase: undefined })), 'phase: expected a whole number from 0 to 0, got nothing'],
       [rewritten('extra-phase', (extra) => ({ ...extra, phase: 7 })), 'phase: expected a whole number from 0 to 0, got 7'],
       [rewritten('extra-results', (extra) => ({ ...extra, results: 'x' })), 'results: expected those of 0 or 1 nets, got "x"'],
     ] as const;
@@ -277,6 +280,22 @@ describe.skipIf(onReference)('--resume', () => {
       expect(stderr).toMatch(/^[^\p{Cc}]*; put the file back as the run left it\n$/u);
     }
   });
+});
+
+test.skipIf(onReference)('a checkpoint of a net that has ended, without its result, is refused', async () => {
+  const dir = copied('no-result', (d) => {
+    const file = join(d, 'checkpoint.safetensors');
+    const folderOfRun = RunFolder.open(d);
+    const { settings } = folderOfRun;
+    const { run: training } = prepare(makeModel(settings, true, 3), chooseData(settings), settings);
+    const extra = loadCheckpoint(file, { run: training }) as object;
+    saveCheckpoint(file, { run: training }, { ...extra, results: [] });
+    folderOfRun.close();
+  });
+  expect((await run('--resume', dir)).stderr).toBe(
+    `error: ${dir}/checkpoint.safetensors: results: expected that of the net se, which has ended, got none; put the file back as the run ` +
+      'left it\n',
+  );
 });
 
 describe.skipIf(onReference)('metrics', () => {

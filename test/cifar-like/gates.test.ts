@@ -97,30 +97,22 @@ test('a label or a band out of range is refused', () => {
   expect(record(3, 1)).toThrow('recordGates: expected classes below 3 and bands below 2, got 3 and 1');
 });
 
-test('a checkpoint of an older version has no gates by band, and is read all the same', () => {
+test('the gates in a checkpoint are checked', () => {
   const settings = { ...defaultSettings(), se: true };
-  const old = {
-    net: 'se',
-    parameters: 1,
-    steps: 1,
-    seconds: 1,
-    imagesPerSecond: 1,
-    testLoss: 1,
-    testAccuracy: 1,
-    labels: '0',
-    predictions: '0',
-  };
-  const saved = (result: object) => {
-    const extra = { settings, phase: 0, step: 1, seconds: 1, glancedAt: 0, metricsBytes: 0, results: [result] };
+  const numbers = { parameters: 1, steps: 1, seconds: 1, imagesPerSecond: 1, testLoss: 1, testAccuracy: 1 };
+  const saved = (gates: unknown) => {
+    const results = [{ net: 'se', ...numbers, labels: '0', predictions: '0', gates }];
+    const extra = { version: 2, settings, phase: 0, step: 1, metricsBytes: 0, results };
     const fail = (what: string): Error => new Error(what);
-    return savedIn(extra, settings, fail, fail).results[0]!.gates;
+    return savedIn(extra, settings, { field: fail, settings: fail, version: fail }).results[0]!.gates;
   };
-  expect(saved({ ...old, excitations: [{ block: 'se', means: [[1]], deviations: [[0]] }] })).toEqual([]);
+  expect(saved([])).toEqual([]);
   const gate = { block: 'se', means: [[[1], null]], deviations: [[[0], null]] };
-  expect(saved({ ...old, gates: [gate] })).toEqual([gate]);
+  expect(saved([gate])).toEqual([gate]);
   for (const damaged of [{ ...gate, means: [[1]] }, { ...gate, deviations: [[['x']]] }, { ...gate, block: 1 }, null]) {
-    expect(() => saved({ ...old, gates: [damaged] })).toThrow('results: expected the result of the net se, got ');
+    expect(() => saved([damaged])).toThrow('results: expected the result of the net se, got ');
   }
+  expect(() => saved(undefined)).toThrow('results: expected the result of the net se, got ');
 });
 
 test('of the SE-CNN on synthetic images they are those of single images, and nothing stays allocated', () => {

@@ -2,11 +2,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { equal } from 'node:assert/strict';
 import { getNumThreads } from 'chainrule';
+import type { Transform } from 'chainrule/data';
 import { loadSafetensors } from 'chainrule/io';
 import { describe, expect, test } from 'vitest';
+import { chooseData } from '../../examples/cifar-like/data.ts';
+import { NOBODY, runExperiment } from '../../examples/cifar-like/experiment.ts';
 import { makeModel, parameterCount } from '../../examples/cifar-like/model.ts';
-import { defaultSettings } from '../../examples/cifar-like/options.ts';
+import { defaultSettings, parseCommand } from '../../examples/cifar-like/options.ts';
 import type { ChartData } from '../../examples/cifar-like/report/page.ts';
+import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
 import { ended, metricsOf, onReference, run, start, temporaryFolder } from './support.ts';
 
 // A whole run on a small scale, from the command line to the report.
@@ -70,6 +74,33 @@ describe.skipIf(onReference)('a run', () => {
     const { code, stdout, stderr } = await end;
     expect([code, stderr]).toEqual([130, '']);
     expect(stdout).toContain(`Stopped and saved. Go on with: npm start -- --resume ${dir}\n`);
+    expect((await run('--resume', dir)).code).toBe(0);
+    for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {
+      equal(Buffer.compare(readFileSync(join(dir, file)), readFileSync(join(folder, 'whole', file))), 0, file);
+    }
+  });
+
+  // 12 steps of a net have interim evaluations of 48 images after steps 2, 4, 6, 8 and 10, and a test after step 12.
+  test.each([
+    ['in an interim evaluation', 48 + 20],
+    ['before the first image of an evaluation', 2 * 48 + 1],
+    ['in the last test', 5 * 48 + 30],
+    ['in an evaluation of the second net', 8 * 48 + 17],
+  ])('stopped %s and resumed ends bitwise identical', async (name, at) => {
+    const dir = join(folder, name.replaceAll(' ', '-'));
+    const command = parseCommand([...SMALL, '--out', dir]);
+    if (command.kind !== 'new') throw new Error('the options start a run');
+    const data = chooseData(command.settings);
+    const controller = new AbortController();
+    let images = 0;
+    const testTransform: Transform = (...args) => {
+      if (++images === at) controller.abort();
+      return data.testTransform(...args);
+    };
+    const runFolder = RunFolder.create(dir, command.settings);
+    const silent = { begin() {}, step() {}, note() {}, end() {} };
+    expect(await runExperiment(runFolder, { ...data, testTransform }, silent, controller.signal, NOBODY)).toBe(null);
+    runFolder.close();
     expect((await run('--resume', dir)).code).toBe(0);
     for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {
       equal(Buffer.compare(readFileSync(join(dir, file)), readFileSync(join(folder, 'whole', file))), 0, file);

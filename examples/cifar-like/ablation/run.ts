@@ -4,11 +4,11 @@
 import { join } from 'node:path';
 import { AnomalyError, ChainruleError, setNumThreads } from 'chainrule';
 import { writeFileAtomic } from 'chainrule/io';
+import { NonFiniteLossError } from 'chainrule/train';
 import { chooseData, digestOf } from '../data.ts';
 import { clock } from '../display.ts';
 import { report, RunError } from '../errors.ts';
 import { replacingFile } from '../folders.ts';
-import { NotFinite } from '../loop.ts';
 import { measure } from '../measure.ts';
 import { makeModel, type Net, titleOf } from '../model.ts';
 import { outputSettled, StopRequest } from '../stop.ts';
@@ -43,7 +43,7 @@ async function run(plan: Plan): Promise<number> {
   const results = new Results(plan.dir, digestOf(chooseData(settings), settings));
   const stop = new StopRequest(() => results.close());
   try {
-    const isFinished = await runMissing(plan, results, stop);
+    const isFinished = await runMissing(plan, results, stop.signal);
     if (isFinished) print(`\n${markdownTable(results.rows(plan), plan)}\n\n${write(plan, results).map(printable).join('\n')}`);
     else if (stop.outputProblem === null) print(`Stopped. Finished cells are kept; ${GO_ON}`);
     await outputSettled();
@@ -63,13 +63,13 @@ function print(text: string): void {
  * Trains all variants with one seed, then with the next, so that a plan stopped early has compared all variants. Returns false if it
  * was stopped.
  */
-async function runMissing(plan: Plan, results: Results, stop: StopRequest): Promise<boolean> {
+async function runMissing(plan: Plan, results: Results, signal: AbortSignal): Promise<boolean> {
   const cells = plan.seeds.flatMap((seed) => plan.variants.map((variant) => ({ seed, variant })));
   for (const [i, { seed, variant }] of cells.entries()) {
     // Finished earlier. The standard net occurs once for every factor.
     if (results.get(variant, seed) !== undefined) continue;
     const start = performance.now();
-    const outcome = await outcomeOf(variant, seed, stop);
+    const outcome = await outcomeOf(variant, seed, signal);
     if (outcome === null) return false;
     results.add(variant, seed, outcome);
     write(plan, results);
@@ -82,14 +82,14 @@ async function runMissing(plan: Plan, results: Results, stop: StopRequest): Prom
 }
 
 /** Trains and tests the net of one cell; returns null if it was stopped. */
-async function outcomeOf(variant: Variant, seed: number, stop: StopRequest): Promise<Outcome | null> {
+async function outcomeOf(variant: Variant, seed: number, signal: AbortSignal): Promise<Outcome | null> {
   const settings = settingsOf(variant, seed);
   const make = (inChannels: number): Net => makeModel(settings, variant.se, inChannels);
   try {
-    return await measure(settings, make, () => stop.isSet);
+    return await measure(settings, make, signal);
   } catch (error) {
     // Some gates diverge at a learning rate that suits the others. That is a result as well.
-    if (error instanceof NotFinite) return { divergedAt: error.step };
+    if (error instanceof NonFiniteLossError) return { divergedAt: error.step };
     throw error;
   }
 }
