@@ -1,7 +1,7 @@
 /**
  * The state of a run of fit.
  */
-import { isReadable } from '../core/describe.ts';
+import { isReadable, peek } from '../core/describe.ts';
 import { isArray, shown, StateDictError } from '../core/errors.ts';
 import type { FitEvent } from './events.ts';
 
@@ -72,9 +72,11 @@ export function checkState(state: FitState, callbackCount: number): void {
 }
 
 function isPending(value: unknown, callbackCount: number): boolean {
-  const { event, next } = Object(value) as Partial<NonNullable<FitState['pending']>>;
-  const { type, step, epoch } = Object(event) as Partial<FitEvent>;
-  return TYPES.includes(type!) && isAtLeast(0, step) && isAtLeast(0, epoch) && isAtLeast(1, next) && next! <= callbackCount;
+  const event = peek(value, 'event');
+  const next = peek(value, 'next');
+  const isEvent =
+    TYPES.some((type) => type === peek(event, 'type')) && isAtLeast(0, peek(event, 'step')) && isAtLeast(0, peek(event, 'epoch'));
+  return isEvent && isAtLeast(1, next) && (next as number) <= callbackCount;
 }
 
 function check(name: string, value: unknown, [expected, test]: Check): void {

@@ -5,6 +5,7 @@
  * Letters: N = samples of a batch, C = classes.
  */
 import { checkTensors, type Tensor } from '../autograd/index.ts';
+import { isReadable, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
@@ -21,8 +22,9 @@ export interface Metric {
 
 /** Throws unless `metrics` is a record of metrics. */
 export function checkMetrics(op: string, metrics: Readonly<Record<string, Metric>>): void {
-  for (const [name, metric] of Object.entries(Object(metrics) as Record<string, Partial<Metric>>)) {
-    const isMetric = (['update', 'compute', 'reset'] as const).every((method) => typeof Object(metric)[method] === 'function');
+  if (!isReadable(metrics)) throw new ArgumentError(`${op}: metrics must be an object of metrics by name, got ${kindOf(metrics)}`);
+  for (const [name, metric] of Object.entries(metrics)) {
+    const isMetric = (['update', 'compute', 'reset'] as const).every((method) => typeof peek(metric, method) === 'function');
     if (!isMetric)
       throw new ArgumentError(`${op}: metrics.${name} must have update, compute and reset, as new Accuracy() has, got ${kindOf(metric)}`);
   }
