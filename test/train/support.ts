@@ -1,4 +1,4 @@
-import { manualSeed, randn, tensor, type Tensor } from 'chainrule';
+import { manualSeed, memory, randn, tensor, type Tensor } from 'chainrule';
 import { ArrayDataset, DataLoader, type ImageAndLabel } from 'chainrule/data';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
@@ -53,6 +53,11 @@ export async function eventsOf(run: AsyncIterable<FitEvent>): Promise<FitEvent[]
 /** All weights of a model, as numbers. */
 export function weightsOf(model: nn.Module): number[][] {
   return Object.values(model.stateDict()).map((t: Tensor) => Array.from(t.data()));
+}
+
+/** Returns how many tensors more there are; 0 if there are fewer, as the GC fallback may have freed some that earlier tests have left. */
+export function tensorsSince(before: number): number {
+  return Math.max(0, memory().tensors - before);
 }
 
 export type PlainBatch = readonly [inputs: number[][], targets: number[]];
