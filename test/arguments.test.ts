@@ -280,7 +280,7 @@ describe('options that PyTorch spells otherwise', () => {
     [() => new layers.GELU!('tanh'), 'GELU: gelu: expected an object of options (approximate), got a string'],
     [
       () => new layers.Upsample!({ scale_factor: 2 }),
-      "Upsample: interpolate: unknown option 'scale_factor'; the options are size, scaleFactor, mode",
+      "Upsample: interpolate: unknown option 'scale_factor'; the options are size, scaleFactor, mode, alignCorners",
     ],
     [() => new layers.MSELoss!('sum'), 'MSELoss: mseLoss: expected an object of options (reduction), got a string'],
     [() => defineOp({ name: 'mine', forward: () => x, backwards: () => [] } as never), /^defineOp: unknown option 'backwards'/],

@@ -101,7 +101,7 @@ describe('what is no tensor', () => {
     for (const value of wrong) {
       for (const i of tensors) {
         // A bias, a v and a scalar's gradient may be missing.
-        const mayBeMissing = /conv2d|convTranspose2d|linear/.test(title) ? i === 2 : title === 'chainrule vjp' && i === 2;
+        const mayBeMissing = /conv1d|conv2d|convTranspose2d|linear/.test(title) ? i === 2 : title === 'chainrule vjp' && i === 2;
         if (mayBeMissing && value == null) continue;
         refuses(`${title}, argument ${i}: ${named(value)}`, () => invoke(fn, replaced(args(), i, value)), /: /);
       }

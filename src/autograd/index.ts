@@ -34,6 +34,7 @@ export * from './ops/einsum.ts';
 export * from './ops/embedding.ts';
 export type { Size2d } from './ops/image-batch.ts';
 export * from './ops/indexing.ts';
+export * from './ops/instance-norm.ts';
 export * from './ops/interpolate.ts';
 export * from './ops/joining.ts';
 export * from './ops/linalg.ts';

@@ -218,12 +218,21 @@ export class AdaptiveAvgPool2d extends FunctionLayer<[outputSize: f.AdaptiveSize
   }
 }
 
+/** Takes the largest elements of windows that cover the image evenly; see F.adaptiveMaxPool2d. */
+export class AdaptiveMaxPool2d extends FunctionLayer<[outputSize: f.AdaptiveSize]> {
+  /** @param outputSize One number for both dims, or [height, width]; null keeps the size of x. */
+  constructor(outputSize: f.AdaptiveSize) {
+    refuseOptions('AdaptiveMaxPool2d', arguments[1]);
+    super((x, size) => f.adaptiveMaxPool2d(x, size), outputSize);
+  }
+}
+
 /**
- * Resizes images by repeating or leaving out pixels; see F.interpolate.
- * @example new Upsample({ scaleFactor: 2 })
+ * Resizes images by repeating, leaving out or blending pixels; see F.interpolate.
+ * @example new Upsample({ scaleFactor: 2, mode: 'bilinear' })
  */
 export class Upsample extends FunctionLayer<[options?: f.InterpolateOptions | undefined]> {
-  /** @param options The `size` of the output or its `scaleFactor`. */
+  /** @param options The `size` of the output or its `scaleFactor`, `mode` and `alignCorners`. */
   constructor(options?: f.InterpolateOptions) {
     checkGiven('Upsample: interpolate', options, f.INTERPOLATE_DEFAULTS);
     super(f.interpolate, options);

@@ -1,8 +1,7 @@
 /**
  * chainrule/nn/functional: layers and losses as functions, with torch.nn.functional's names in camelCase.
  *
- * Letters: N batch, C channels, H W image, O output
- * channels, K kernel. Images may omit N.
+ * Letters: N batch, C channels, H W image, L sequence, O output channels, K kernel. Images and sequences of a convolution may omit N.
  */
 import { arange, checkIndex, checkTensor, checkTensors, type Tensor, composed } from '../autograd/index.ts';
 import { ArgumentError, DTypeError, ShapeError, shown } from '../core/errors.ts';
@@ -10,19 +9,28 @@ import { refuseOptions } from '../core/options.ts';
 import { sameShape, shapesOf } from '../core/shape.ts';
 
 export { binaryCrossEntropy, binaryCrossEntropyWithLogits, crossEntropy } from '../autograd/index.ts';
-export { l1Loss, mseLoss, nllLoss, smoothL1Loss } from '../autograd/index.ts';
+export { huberLoss, l1Loss, mseLoss, nllLoss, smoothL1Loss } from '../autograd/index.ts';
 export type { BinaryCrossEntropyOptions, BinaryCrossEntropyWithLogitsOptions, CrossEntropyOptions } from '../autograd/index.ts';
-export type { Loss, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from '../autograd/index.ts';
+export type { HuberLossOptions, Loss, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from '../autograd/index.ts';
 export { logSigmoid, logSoftmax, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
 export { dropout, dropout2d, embedding, stochasticDepth } from '../autograd/index.ts';
 export type { DropoutOptions, EmbeddingOptions, StochasticDepthMode } from '../autograd/index.ts';
 export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softplus } from '../autograd/index.ts';
 export type { GeluOptions, SoftplusOptions } from '../autograd/index.ts';
-export { conv2d, convTranspose2d, type Conv2dOptions, type ConvTranspose2dOptions, type Size2d } from '../autograd/index.ts';
-export { adaptiveAvgPool2d, avgPool2d, globalAvgPool2d, globalMaxPool2d, interpolate, maxPool2d } from '../autograd/index.ts';
+export { conv1d, conv2d, convTranspose2d } from '../autograd/index.ts';
+export type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Size2d } from '../autograd/index.ts';
+export {
+  adaptiveAvgPool2d,
+  adaptiveMaxPool2d,
+  avgPool2d,
+  globalAvgPool2d,
+  globalMaxPool2d,
+  interpolate,
+  maxPool2d,
+} from '../autograd/index.ts';
 export type { AdaptiveSize, AvgPool2dOptions, InterpolateOptions, MaxPool2dOptions, PoolOptions, WithIndices } from '../autograd/index.ts';
-export { batchNorm, groupNorm, layerNorm, rmsNorm } from '../autograd/index.ts';
-export type { BatchNormOptions, NormOptions, RmsNormOptions } from '../autograd/index.ts';
+export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from '../autograd/index.ts';
+export type { BatchNormOptions, InstanceNormOptions, NormOptions, RmsNormOptions } from '../autograd/index.ts';
 
 /**
  * y = x Wᵀ + b

@@ -9,8 +9,9 @@ export { ChannelGate, ECA, EffectiveSE, type ECAOptions, type EffectiveSEOptions
 export { recordExcitations, type Excitation, type RecordExcitationsOptions } from '../inspect/index.ts';
 export * from './linear-layers.ts';
 export * from './losses.ts';
-export { BatchNorm2d, GroupNorm, LayerNorm, RMSNorm } from './norms.ts';
-export type { BatchNorm2dOptions, GroupNormOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';
+export { BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm } from './norms.ts';
+export type { BatchNorm1dOptions, BatchNorm2dOptions, GroupNormOptions } from './norms.ts';
+export type { InstanceNorm2dOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';
 export { Sequential } from './sequential.ts';
 export { SqueezeExcite, type Squeeze, type SqueezeExciteOptions } from './squeeze-excite.ts';
 /** In-place initialisation of weights, with PyTorch's formulas. */

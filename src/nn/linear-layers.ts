@@ -1,11 +1,13 @@
 /**
- * Layers with a learned weight: Linear and Conv2d multiply by it, Embedding selects its rows.
+ * Layers with a learned weight: Linear and the convolutions multiply by it, Embedding selects its rows.
  */
-import { allOrNone, defaultGenerator, embedding, paddingRow, type EmbeddingOptions, type Tensor } from '../autograd/index.ts';
+import { CONV1D_DEFAULTS, allOrNone, defaultGenerator, embedding, paddingRow } from '../autograd/index.ts';
+import type { EmbeddingOptions, Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount, withDefaults } from '../core/options.ts';
 import { pair, sizeOf, type Shape } from '../core/shape.ts';
-import { conv2d, linear, type Conv2dOptions, type Size2d } from './functional.ts';
+import { conv1d, conv2d, convTranspose2d, linear } from './functional.ts';
+import type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Size2d } from './functional.ts';
 import { normal_, uniform_, type InitOptions } from './init.ts';
 import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
@@ -24,11 +26,12 @@ abstract class WeightedLayer extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  constructor(weightShape: Shape, { bias, dtype, generator }: Required<LinearOptions>) {
+  /** @param outputs The size of the bias. Default: that of the weight's first dim. */
+  constructor(weightShape: Shape, { bias, dtype, generator }: Required<LinearOptions>, outputs: number = weightShape[0]!) {
     super();
     const k = 1 / Math.sqrt(sizeOf(weightShape.slice(1)));
     const draw = (shape: Shape): Parameter => parameter(shape, dtype, (t) => uniform_(t, -k, k, { generator }));
-    [this.weight, this.bias] = allOrNone(() => [draw(weightShape), bias ? draw(weightShape.slice(0, 1)) : null]);
+    [this.weight, this.bias] = allOrNone(() => [draw(weightShape), bias ? draw([outputs]) : null]);
   }
 
   override multiplyAdds(_: Tensor, y: Tensor): number {
@@ -54,6 +57,46 @@ export class Linear extends WeightedLayer {
   }
 }
 
+/** Throws unless all are counts and the channels divide into the groups. */
+function checkGroups(layer: string, inChannels: number, outChannels: number, groups: number): void {
+  for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount(layer, option, n);
+  if (inChannels % groups !== 0 || outChannels % groups !== 0)
+    throw new ArgumentError(`${layer}: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
+}
+
+/** Options of Conv1d. */
+export interface Conv1dLayerOptions extends Conv1dOptions, LinearOptions {}
+
+/**
+ * Applies a convolution along a sequence; see F.conv1d.
+ * Shape:  x [N,C,L] → y [N,O,OL]; weight [O,C/groups,K], bias [O]
+ * Init:   U(−k, k), k = 1/√(C/groups · K) (PyTorch's default)
+ * @example new Conv1d(8, 16, 5, { padding: 'same' })
+ */
+export class Conv1d extends WeightedLayer {
+  readonly stride: number;
+  readonly padding: number | 'same' | 'valid';
+  readonly dilation: number;
+  readonly groups: number;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dLayerOptions = {}) {
+    const o = withDefaults('Conv1d', options, { ...CONV1D_DEFAULTS, ...LINEAR_DEFAULTS });
+    const { groups } = o;
+    checkGroups('Conv1d', inChannels, outChannels, groups);
+    checkCount('Conv1d', 'kernelSize', kernelSize);
+    super([outChannels, inChannels / groups, kernelSize], o);
+    this.stride = o.stride;
+    this.padding = o.padding;
+    this.dilation = o.dilation;
+    this.groups = groups;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { weight, bias, stride, padding, dilation, groups } = this;
+    return conv1d(x, weight, bias, { stride, padding, dilation, groups });
+  }
+}
+
 /** Options of Conv2d. */
 export interface Conv2dLayerOptions extends Conv2dOptions, LinearOptions {}
 
@@ -72,9 +115,7 @@ export class Conv2d extends WeightedLayer {
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dLayerOptions = {}) {
     const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR_DEFAULTS });
     const { groups } = o;
-    for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount('Conv2d', option, n);
-    if (inChannels % groups !== 0 || outChannels % groups !== 0)
-      throw new ArgumentError(`Conv2d: ${inChannels} input and ${outChannels} output channels must divide into ${groups} groups`);
+    checkGroups('Conv2d', inChannels, outChannels, groups);
     super([outChannels, inChannels / groups, ...pair('Conv2d', 'kernel', kernelSize, 1)], o);
     this.stride = o.stride;
     this.padding = o.padding;
@@ -85,6 +126,45 @@ export class Conv2d extends WeightedLayer {
   forward(x: Tensor): Tensor {
     const { weight, bias, stride, padding, dilation, groups } = this;
     return conv2d(x, weight, bias, { stride, padding, dilation, groups });
+  }
+}
+
+/** Options of ConvTranspose2d. */
+export interface ConvTranspose2dLayerOptions extends ConvTranspose2dOptions, LinearOptions {}
+
+/**
+ * Applies a transposed convolution, for upsampling; see F.convTranspose2d.
+ * Shape:  x [N,C,H,W] → y [N,O,OH,OW]; weight [C,O/groups,KH,KW], bias [O]
+ * Init:   U(−k, k), k = 1/√(O/groups · KH · KW) (PyTorch's default)
+ * @example new ConvTranspose2d(32, 16, 4, { stride: 2, padding: 1 })
+ */
+export class ConvTranspose2d extends WeightedLayer {
+  readonly stride: Size2d;
+  readonly padding: Size2d;
+  readonly outputPadding: Size2d;
+  readonly dilation: Size2d;
+  readonly groups: number;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: ConvTranspose2dLayerOptions = {}) {
+    const defaults = { stride: 1, padding: 0, outputPadding: 0, dilation: 1, groups: 1, ...LINEAR_DEFAULTS };
+    const o = withDefaults('ConvTranspose2d', options, defaults);
+    const { groups } = o;
+    checkGroups('ConvTranspose2d', inChannels, outChannels, groups);
+    super([inChannels, outChannels / groups, ...pair('ConvTranspose2d', 'kernel', kernelSize, 1)], o, outChannels);
+    this.stride = o.stride;
+    this.padding = o.padding;
+    this.outputPadding = o.outputPadding;
+    this.dilation = o.dilation;
+    this.groups = groups;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { weight, bias, stride, padding, outputPadding, dilation, groups } = this;
+    return convTranspose2d(x, weight, bias, { stride, padding, outputPadding, dilation, groups });
+  }
+
+  override multiplyAdds(x: Tensor): number {
+    return (x.numel * this.weight.numel) / this.weight.size(0);
   }
 }
 

@@ -68,5 +68,8 @@ export class MSELoss extends criterion('mseLoss', f.mseLoss, f.LOSS_DEFAULTS) {}
 /** |x − target|; see F.l1Loss. */
 export class L1Loss extends criterion('l1Loss', f.l1Loss, f.LOSS_DEFAULTS) {}
 
+/** Quadratic in small differences x − target, linear in large ones; see F.huberLoss. */
+export class HuberLoss extends criterion('huberLoss', f.huberLoss, f.HUBER_DEFAULTS) {}
+
 /** Quadratic in small differences x − target, linear in large ones; see F.smoothL1Loss. */
 export class SmoothL1Loss extends criterion('smoothL1Loss', f.smoothL1Loss, f.SMOOTH_L1_DEFAULTS) {}

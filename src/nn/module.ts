@@ -251,6 +251,17 @@ export class Module implements Stateful {
     return this.train(false);
   }
 
+  /**
+   * Freezes all parameters of the tree if `flag` is false, or lets them require gradients again. Gradients that they have stay, and batch
+   * norm still tracks statistics in training mode. Returns the module.
+   * @example backbone.requiresGrad_(false); // trains the rest of the model only
+   */
+  requiresGrad_(flag = true): this {
+    checkBoolean('requiresGrad_', 'flag', flag);
+    for (const p of this.parameters()) p.requiresGrad_(flag);
+    return this;
+  }
+
   /** Sets the gradients of all parameters to null. */
   zeroGrad(): void {
     for (const p of this.parameters()) p.grad = null;

@@ -1,16 +1,5 @@
-import {
-  allOrNone,
-  batchNorm,
-  checkTensor,
-  groupNorm,
-  isTensor,
-  layerNorm,
-  noGrad,
-  ones,
-  rmsNorm,
-  zeros,
-  type Tensor,
-} from '../autograd/index.ts';
+import { allOrNone, batchNorm, checkTensor, groupNorm, instanceNorm, isTensor, layerNorm, noGrad } from '../autograd/index.ts';
+import { ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ShapeError, isArray } from '../core/errors.ts';
 import { checkCount, checkNotNegative, checkNumber, withDefaults } from '../core/options.ts';
@@ -51,8 +40,8 @@ export interface GroupNormOptions extends LayerOptions {
   readonly affine?: boolean;
 }
 
-/** Options of BatchNorm2d. */
-export interface BatchNorm2dOptions extends GroupNormOptions {
+/** Options of a layer that may track statistics. */
+interface TrackingOptions extends GroupNormOptions {
   /** The weight of a batch's statistics in the running ones; null averages all batches equally. Default 0.1. */
   readonly momentum?: number | null;
   /** Whether the layer tracks running statistics, which evaluation uses. Default true. */
@@ -66,17 +55,16 @@ function runningStats(channels: number, dtype: FloatDType): [Tensor, Tensor, Ten
   );
 }
 
+/** Options of BatchNorm1d. */
+export interface BatchNorm1dOptions extends TrackingOptions {}
+
+/** Options of BatchNorm2d. */
+export interface BatchNorm2dOptions extends TrackingOptions {}
+
 const BATCH_NORM_DEFAULTS = { eps: 1e-5, momentum: 0.1, affine: true, trackRunningStats: true, dtype: 'float32' } as const;
 
-/**
- * Normalises each channel, by the batch's statistics in training and by running ones in evaluation; see F.batchNorm.
- *   y = (x − μ) / √(σ² + ε) · weight + bias
- * Shape:  x [N,C,H,W] → y [N,C,H,W]; weight, bias, running_mean, running_var [C]
- * Init:   weight 1, bias 0, running mean 0 and variance 1
- * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
- * Throws: ShapeError if x has other channels, or in training with one value per channel
- */
-export class BatchNorm2d extends NormLayer {
+/** A normalising layer that may have running statistics of the channels. */
+class TrackingNorm extends NormLayer {
   // PyTorch's names, as property names are the keys in the state dict.
   running_mean: Tensor | null;
   running_var: Tensor | null;
@@ -86,10 +74,9 @@ export class BatchNorm2d extends NormLayer {
   /** The weight of new statistics. */
   readonly momentum: number | null;
 
-  constructor(channels: number, options: BatchNorm2dOptions = {}) {
-    const o = withDefaults('BatchNorm2d', options, BATCH_NORM_DEFAULTS);
-    if (o.momentum !== null) checkNumber('BatchNorm2d', 'momentum', o.momentum);
-    super('BatchNorm2d', [channels], o.affine, o.affine, o);
+  constructor(name: string, channels: number, o: Required<TrackingOptions>) {
+    if (o.momentum !== null) checkNumber(name, 'momentum', o.momentum);
+    super(name, [channels], o.affine, o.affine, o);
     this.channels = channels;
     this.momentum = o.momentum;
     const { dtype } = o;
@@ -116,17 +103,92 @@ export class BatchNorm2d extends NormLayer {
     return [name, name === 'num_batches_tracked' && isTensor(value) ? value.to('int32') : value];
   }
 
-  forward(x: Tensor): Tensor {
-    checkTensor('batchNorm2d', 'x', x);
-    if (x.ndim !== 4 || x.size(1) !== this.channels) {
-      throw new ShapeError(`batchNorm2d: x must be [N,C,H,W] with ${this.channels} channels, got ${formatShape(x.shape)}`);
-    }
+  /** Throws unless x has the layer's channels and one of the shapes, such as '[N,C,H,W]'. */
+  protected checkInput(op: string, x: Tensor, ...shapes: readonly string[]): void {
+    checkTensor(op, 'x', x);
+    const ranks = shapes.map((shape) => shape.split(',').length);
+    if (!ranks.includes(x.ndim) || x.size(1) !== this.channels)
+      throw new ShapeError(`${op}: x must be ${shapes.join(' or ')} with ${this.channels} channels, got ${formatShape(x.shape)}`);
+  }
+
+  protected normalizeBatch(x: Tensor): Tensor {
     const { weight, bias, eps, running_mean: runningMean, running_var: runningVar, num_batches_tracked: batches } = this;
     const training = this.training || runningMean === null;
     const momentum = this.momentum ?? 1 / ((batches?.item() ?? 0) + 1);
     const y = batchNorm(x, { runningMean, runningVar, weight, bias, training, momentum, eps });
     if (training && batches !== null) noGrad(() => batches.add_(1));
     return y;
+  }
+}
+
+/**
+ * Normalises each channel, by the batch's statistics in training and by running ones in evaluation; see F.batchNorm.
+ *   y = (x − μ) / √(σ² + ε) · weight + bias
+ * Shape:  x [N,C] or [N,C,L] → y as x; weight, bias, running_mean, running_var [C]
+ * Init:   weight 1, bias 0, running mean 0 and variance 1
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
+ * Throws: ShapeError if x has other channels, or in training with one value per channel
+ * @example new Sequential(new Linear(8, 32, { bias: false }), new BatchNorm1d(32), new ReLU())
+ */
+export class BatchNorm1d extends TrackingNorm {
+  constructor(channels: number, options: BatchNorm1dOptions = {}) {
+    super('BatchNorm1d', channels, withDefaults('BatchNorm1d', options, BATCH_NORM_DEFAULTS));
+  }
+
+  forward(x: Tensor): Tensor {
+    this.checkInput('batchNorm1d', x, '[N,C]', '[N,C,L]');
+    return this.normalizeBatch(x);
+  }
+}
+
+/**
+ * Normalises each channel, by the batch's statistics in training and by running ones in evaluation; see F.batchNorm.
+ *   y = (x − μ) / √(σ² + ε) · weight + bias
+ * Shape:  x [N,C,H,W] → y [N,C,H,W]; weight, bias, running_mean, running_var [C]
+ * Init:   weight 1, bias 0, running mean 0 and variance 1
+ * Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2
+ * Throws: ShapeError if x has other channels, or in training with one value per channel
+ */
+export class BatchNorm2d extends TrackingNorm {
+  constructor(channels: number, options: BatchNorm2dOptions = {}) {
+    super('BatchNorm2d', channels, withDefaults('BatchNorm2d', options, BATCH_NORM_DEFAULTS));
+  }
+
+  forward(x: Tensor): Tensor {
+    this.checkInput('batchNorm2d', x, '[N,C,H,W]');
+    return this.normalizeBatch(x);
+  }
+}
+
+/** Options of InstanceNorm2d. */
+export interface InstanceNorm2dOptions extends TrackingOptions {
+  /** The weight of a batch's statistics in the running ones; null leaves these as they are, as in PyTorch. Default 0.1. */
+  readonly momentum?: number | null;
+  /** Whether the layer has weight and bias. Default false. */
+  readonly affine?: boolean;
+  /** Whether the layer tracks running statistics, which evaluation uses. Default false. */
+  readonly trackRunningStats?: boolean;
+}
+
+/**
+ * Normalises each channel of each image; see F.instanceNorm.
+ *   y = (x − μ) / √(σ² + ε) · weight + bias
+ * Shape:  x [N,C,H,W] → y [N,C,H,W]; weight, bias, running_mean, running_var [C]
+ * Init:   weight 1, bias 0, running mean 0 and variance 1
+ * Source: Ulyanov et al. 2016, arXiv:1607.08022, eq. 3
+ * Throws: ShapeError if x has other channels, or one value per channel
+ */
+export class InstanceNorm2d extends TrackingNorm {
+  constructor(channels: number, options: InstanceNorm2dOptions = {}) {
+    const defaults = { ...BATCH_NORM_DEFAULTS, affine: false, trackRunningStats: false };
+    super('InstanceNorm2d', channels, withDefaults('InstanceNorm2d', options, defaults));
+  }
+
+  forward(x: Tensor): Tensor {
+    this.checkInput('instanceNorm2d', x, '[N,C,H,W]');
+    const { weight, bias, eps, running_mean: runningMean, running_var: runningVar } = this;
+    const useInputStats = this.training || runningMean === null;
+    return instanceNorm(x, { runningMean, runningVar, weight, bias, useInputStats, momentum: this.momentum ?? 0, eps });
   }
 }
 

@@ -10,6 +10,7 @@ import * as einsum from '../../src/autograd/ops/einsum.ts';
 import * as elementwise from '../../src/autograd/ops/elementwise.ts';
 import * as embedding from '../../src/autograd/ops/embedding.ts';
 import * as indexing from '../../src/autograd/ops/indexing.ts';
+import * as instanceNorm from '../../src/autograd/ops/instance-norm.ts';
 import * as interpolate from '../../src/autograd/ops/interpolate.ts';
 import * as joining from '../../src/autograd/ops/joining.ts';
 import * as linalg from '../../src/autograd/ops/linalg.ts';
@@ -127,6 +128,7 @@ test('the table has a line for every operation', () => {
     elementwise,
     embedding,
     indexing,
+    instanceNorm,
     interpolate,
     joining,
     linalg,

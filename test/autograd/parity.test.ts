@@ -23,7 +23,7 @@ const numberOf = (v: Value): number => (typeof v === 'number' ? v : SPECIAL[v]!)
 
 /** Converts an argument of the fixture. JSON has no undefined, so null stands for it if the operation takes no null. */
 function argumentOf(a: unknown, inputs: readonly Tensor[]): unknown {
-  if (typeof a === 'string') return a === 'inf' ? Infinity : /^\$\d$/.test(a) ? inputs[Number(a[1])] : a;
+  if (typeof a === 'string') return /^\$\d$/.test(a) ? inputs[Number(a[1])] : (SPECIAL[a] ?? a);
   if (Array.isArray(a)) return a.map((v) => argumentOf(v, inputs));
   if (typeof a !== 'object' || a === null) return a;
   if ('int' in a) return tensor(a.int as number[], { dtype: 'int32' });

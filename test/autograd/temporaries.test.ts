@@ -172,6 +172,7 @@ const mask = own(
 );
 const image = own(ones([2, 4, 4, 4]));
 const single = own(ones([4, 4, 4]));
+const sequence = own(ones([2, 4, 5]));
 
 const FUNCTIONS: Calls = {
   ...Object.fromEntries(
@@ -206,6 +207,12 @@ const FUNCTIONS: Calls = {
   'F.conv2d of an image': () => F.conv2d(single, ones([2, 4, 3, 3]).keep(), v.slice(0, 0, 2).keep()),
   'F.maxPool2d with indices': () => F.maxPool2d(image, 2, { returnIndices: true }),
   'F.batchNorm': () => F.batchNorm(image, { training: true }),
+  'F.instanceNorm': () => F.instanceNorm(image),
+  'F.adaptiveMaxPool2d': () => F.adaptiveMaxPool2d(image, 3),
+  'F.adaptiveMaxPool2d with indices': () => F.adaptiveMaxPool2d(image, 3, { returnIndices: true }),
+  'F.interpolate, bilinear': () => F.interpolate(image, { size: 3, mode: 'bilinear' }),
+  'F.huberLoss': () => F.huberLoss(x, y),
+  'norm of any p': () => x.norm(3, 0),
   'F.crossEntropy with ignoreIndex': () => F.crossEntropy(x, labels, { ignoreIndex: 0 }),
   'F.linear of a vector': () => F.linear(v, x),
   allclose: () => chainrule.allclose(x, y, { equalNan: true }),
@@ -296,7 +303,8 @@ const LAYERS: Layers = {
   MaxPool2d: () => [new nn.MaxPool2d(2), single],
   AvgPool2d: () => [new nn.AvgPool2d(2), single],
   AdaptiveAvgPool2d: () => [new nn.AdaptiveAvgPool2d(1), single],
-  Upsample: () => [new nn.Upsample({ scaleFactor: 2 }), image],
+  AdaptiveMaxPool2d: () => [new nn.AdaptiveMaxPool2d(1), single],
+  Upsample: () => [new nn.Upsample({ scaleFactor: 2, mode: 'bilinear' }), image],
   Flatten: () => [new nn.Flatten(), image],
   Identity: () => [new nn.Identity(), image],
   Dropout: () => [new nn.Dropout(), x],
@@ -305,7 +313,11 @@ const LAYERS: Layers = {
   PReLU: () => [new nn.PReLU(4), image],
   Linear: () => [new nn.Linear(3, 2), x],
   Conv2d: () => [new nn.Conv2d(4, 2, 3, { padding: 'same' }), single],
+  Conv1d: () => [new nn.Conv1d(4, 2, 2, { padding: 'same' }), sequence],
+  ConvTranspose2d: () => [new nn.ConvTranspose2d(4, 2, 3), single],
   Embedding: () => [new nn.Embedding(4, 2, { paddingIdx: 0 }), ints],
+  BatchNorm1d: () => [new nn.BatchNorm1d(4), sequence],
+  InstanceNorm2d: () => [new nn.InstanceNorm2d(4, { affine: true, trackRunningStats: true }), image],
   BatchNorm2d: () => [new nn.BatchNorm2d(4), image],
   GroupNorm: () => [new nn.GroupNorm(2, 4), image],
   LayerNorm: () => [new nn.LayerNorm(3), x],
@@ -321,6 +333,7 @@ const LAYERS: Layers = {
   BCEWithLogitsLoss: () => [new nn.BCEWithLogitsLoss({ posWeight: v }), x, y],
   MSELoss: () => [new nn.MSELoss(), x, y],
   L1Loss: () => [new nn.L1Loss(), x, y],
+  HuberLoss: () => [new nn.HuberLoss(), x, y],
   SmoothL1Loss: () => [new nn.SmoothL1Loss(), x, y],
 };
 

@@ -151,8 +151,14 @@ const LAYERS: Readonly<
   Record<string, readonly [make: () => nn.Layer, shape: readonly number[], input?: (shape: readonly number[]) => Tensor]>
 > = {
   AdaptiveAvgPool2d: [() => new nn.Sequential(new nn.AdaptiveAvgPool2d([3, 5]), new nn.AdaptiveAvgPool2d(1)), image],
+  AdaptiveMaxPool2d: [() => new nn.Sequential(new nn.AdaptiveMaxPool2d([3, 5]), new nn.AdaptiveMaxPool2d(1)), image],
   AvgPool2d: [() => new nn.Sequential(new nn.AvgPool2d(3, { stride: 2, padding: 1, countIncludePad: false }), new nn.AvgPool2d(2)), image],
+  BatchNorm1d: [() => new nn.BatchNorm1d(4), [4, 6]],
   BatchNorm2d: [() => new nn.BatchNorm2d(4), image],
+  Conv1d: [
+    () => new nn.Sequential(new nn.Conv1d(4, 6, 3, { stride: 2, padding: 1 }), new nn.Conv1d(6, 6, 4, { padding: 'same', groups: 2 })),
+    [4, 9],
+  ],
   Conv2d: [
     () =>
       new nn.Sequential(
@@ -161,6 +167,7 @@ const LAYERS: Readonly<
       ),
     image,
   ],
+  ConvTranspose2d: [() => new nn.ConvTranspose2d(4, 6, 3, { stride: 2, padding: 1, outputPadding: 1, groups: 2 }), image],
   Dropout: [() => new nn.Sequential(new nn.Dropout(0.5), new nn.ReLU()), [5]],
   Dropout2d: [() => new nn.Sequential(new nn.Dropout2d(0.5), new nn.ReLU()), image],
   ECA: [() => new nn.ECA(4), image],
@@ -173,6 +180,10 @@ const LAYERS: Readonly<
   Hardsigmoid: [() => new nn.Hardsigmoid(), [9]],
   Hardswish: [() => new nn.Hardswish(), [9]],
   Identity: [() => new nn.Sequential(new nn.Identity(), new nn.Tanh()), [3]],
+  InstanceNorm2d: [
+    () => new nn.Sequential(new nn.InstanceNorm2d(4), new nn.InstanceNorm2d(4, { affine: true, trackRunningStats: true })),
+    image,
+  ],
   LayerNorm: [() => new nn.LayerNorm([8, 8]), image],
   LeakyReLU: [() => new nn.LeakyReLU(0.2), [9]],
   Linear: [() => new nn.Sequential(new nn.Linear(6, 6), new nn.ReLU(), new nn.Linear(6, 3, { bias: false })), [6]],
@@ -191,7 +202,7 @@ const LAYERS: Readonly<
   SqueezeExcite: [() => new nn.SqueezeExcite(4, { reduction: 2 }), image],
   StochasticDepth: [() => new nn.Sequential(new nn.StochasticDepth(0.5, 'row'), new nn.ReLU()), image],
   Tanh: [() => new nn.Tanh(), [9]],
-  Upsample: [() => new nn.Upsample({ scaleFactor: 2 }), image],
+  Upsample: [() => new nn.Sequential(new nn.Upsample({ scaleFactor: 2 }), new nn.Upsample({ size: [5, 7], mode: 'bilinear' })), image],
 };
 
 /** Layers that are no function of one tensor: losses compare two. */

@@ -149,9 +149,9 @@ describe('errors of pools and interpolation', () => {
     ['neither', () => F.interpolate(x), ArgumentError, 'interpolate: give either size or scaleFactor'],
     [
       'mode',
-      () => F.interpolate(x, { size: 2, mode: 'bilinear' as 'nearest' }),
+      () => F.interpolate(x, { size: 2, mode: 'bicubic' as 'nearest' }),
       ArgumentError,
-      "interpolate: mode must be 'nearest', got 'bilinear'",
+      "interpolate: mode must be 'nearest' or 'bilinear', got 'bicubic'",
     ],
     [
       'too many sizes',

@@ -35,6 +35,7 @@ type Calls = Readonly<Record<string, PublicCall>>;
 const x = (): Tensor => ones([2, 3]);
 const vector = (): Tensor => ones([3]);
 const image = (): Tensor => ones([1, 2, 4, 4]);
+const sequence = (): Tensor => ones([2, 2, 4]);
 const leaf = (): Tensor => ones([2, 3], { requiresGrad: true });
 const double = (): Tensor => tensor([1, 2], { dtype: 'float64', requiresGrad: true });
 const classes = (): Tensor => tensor([0, 1], { dtype: 'int32' });
@@ -122,10 +123,12 @@ const INDEX: Calls = {
 
 const FUNCTIONAL: Calls = {
   adaptiveAvgPool2d: plain(() => [image(), 1], [0]),
+  adaptiveMaxPool2d: takes(2, () => [image(), 1], [0]),
   avgPool2d: takes(2, () => [image(), 2], [0]),
   batchNorm: takes(1, () => [image(), { training: true }], [0], { tensorOptions: ['weight', 'bias', 'runningMean', 'runningVar'] }),
   binaryCrossEntropy: lossCall({ tensorOptions: ['weight'] }),
   binaryCrossEntropyWithLogits: lossCall({ tensorOptions: ['weight', 'posWeight'] }),
+  conv1d: takes(3, () => [sequence(), ones([3, 2, 3]), ones([3])], [0, 1, 2]),
   conv2d: takes(3, () => [image(), ones([3, 2, 3, 3]), ones([3])], [0, 1, 2]),
   convTranspose2d: takes(3, () => [image(), ones([2, 3, 3, 3]), ones([3])], [0, 1, 2]),
   crossEntropy: classCall,
@@ -139,6 +142,8 @@ const FUNCTIONAL: Calls = {
   groupNorm: takes(2, () => [image(), 1], [0], { tensorOptions: ['weight', 'bias'] }),
   hardsigmoid: unaryCall,
   hardswish: unaryCall,
+  huberLoss: lossCall(),
+  instanceNorm: takes(1, () => [image()], [0], { tensorOptions: ['weight', 'bias', 'runningMean', 'runningVar'] }),
   interpolate: takes(1, () => [image(), { scaleFactor: 2 }], [0]),
   l1Loss: lossCall(),
   layerNorm: takes(2, () => [x(), 3], [0], { tensorOptions: ['weight', 'bias'] }),
@@ -168,11 +173,15 @@ const WEIGHTED = takes(0, () => [], [], { tensorOptions: ['weight'] });
 
 const NN: Calls = {
   AdaptiveAvgPool2d: plain(() => [1]),
+  AdaptiveMaxPool2d: plain(() => [1]),
   AvgPool2d: takes(1, () => [2]),
   BCELoss: WEIGHTED,
   BCEWithLogitsLoss: takes(0, () => [], [], { tensorOptions: ['weight', 'posWeight'] }),
+  BatchNorm1d: takes(1, () => [2]),
   BatchNorm2d: takes(1, () => [2]),
+  Conv1d: takes(3, () => [2, 2, 3]),
   Conv2d: takes(3, () => [2, 2, 3]),
+  ConvTranspose2d: takes(3, () => [2, 2, 3]),
   CrossEntropyLoss: WEIGHTED,
   Dropout: takes(1, () => [0.5]),
   Dropout2d: takes(1, () => [0.5]),
@@ -185,7 +194,9 @@ const NN: Calls = {
   GroupNorm: takes(2, () => [1, 2]),
   Hardsigmoid: layer,
   Hardswish: layer,
+  HuberLoss: LOSS_LAYER,
   Identity: layer,
+  InstanceNorm2d: takes(1, () => [2]),
   L1Loss: LOSS_LAYER,
   LayerNorm: takes(1, () => [3]),
   LeakyReLU: plain(() => [0.1]),
@@ -443,10 +454,18 @@ export const LAYERS: readonly (readonly [name: string, make: () => nn.Module, in
   ['MaxPool2d', () => new nn.MaxPool2d(2), () => [image()]],
   ['AvgPool2d', () => new nn.AvgPool2d(2), () => [image()]],
   ['AdaptiveAvgPool2d', () => new nn.AdaptiveAvgPool2d(1), () => [image()]],
+  ['AdaptiveMaxPool2d', () => new nn.AdaptiveMaxPool2d(3), () => [image()]],
+  ['Upsample, bilinear', () => new nn.Upsample({ scaleFactor: 2, mode: 'bilinear' }), () => [image()]],
   ['Upsample', () => new nn.Upsample({ scaleFactor: 2 }), () => [image()]],
   ['Linear', () => new nn.Linear(3, 4), () => [x()]],
+  ['Conv1d', () => new nn.Conv1d(2, 2, 3), () => [sequence()]],
+  ['ConvTranspose2d', () => new nn.ConvTranspose2d(2, 2, 3), () => [image()]],
   ['Conv2d', () => new nn.Conv2d(2, 2, 3), () => [image()]],
   ['Embedding', () => new nn.Embedding(4, 2), () => [classes()]],
+  ['BatchNorm1d', () => new nn.BatchNorm1d(3), () => [x()]],
+  ['BatchNorm1d in evaluation', () => new nn.BatchNorm1d(2).eval(), () => [sequence()]],
+  ['InstanceNorm2d', () => new nn.InstanceNorm2d(2, { trackRunningStats: true }), () => [image()]],
+  ['InstanceNorm2d in evaluation', () => new nn.InstanceNorm2d(2, { trackRunningStats: true }).eval(), () => [image()]],
   ['BatchNorm2d', () => new nn.BatchNorm2d(2), () => [image()]],
   ['BatchNorm2d in evaluation', () => new nn.BatchNorm2d(2).eval(), () => [image()]],
   ['GroupNorm', () => new nn.GroupNorm(1, 2), () => [image()]],
@@ -459,7 +478,7 @@ export const LAYERS: readonly (readonly [name: string, make: () => nn.Module, in
   ['an empty Sequential', () => new nn.Sequential(), () => [x()]],
   ['CrossEntropyLoss', () => new nn.CrossEntropyLoss(), () => [x(), classes()]],
   ['NLLLoss', () => new nn.NLLLoss(), () => [x(), classes()]],
-  ...(['BCELoss', 'BCEWithLogitsLoss', 'MSELoss', 'L1Loss', 'SmoothL1Loss'] as const).map(
+  ...(['BCELoss', 'BCEWithLogitsLoss', 'MSELoss', 'L1Loss', 'HuberLoss', 'SmoothL1Loss'] as const).map(
     (name) => [name, () => made(name), () => [x(), x()]] as const,
   ),
 ];

@@ -143,6 +143,16 @@ export const TABLE: readonly Line[] = [
       return { fn, inputs: [d.input(shape, { domain: 'nonzero', layouts: NO_TIES })] };
     },
   },
+  {
+    name: 'norm of any p',
+    covers: ['norm'],
+    draw: (d) => {
+      const shape = d.shape({ minSize: 1 });
+      const [p, dims, keepdim] = [d.pick([-Infinity, -2, 0.5, 1.5, 3, 4.5]), d.dims(shape.length), d.bool()];
+      const fn = (x: Tensor): Tensor => x.norm(p, dims, { keepdim });
+      return { fn, inputs: [d.input(shape, { domain: 'nonzero', layouts: NO_TIES })] };
+    },
+  },
   alongDim('cumsum', (x, dim) => x.cumsum(dim)),
   extremeAlong('max', (x, dim, o) => x.max(dim, o)),
   extremeAlong('min', (x, dim, o) => x.min(dim, o)),
@@ -391,6 +401,18 @@ export const TABLE: readonly Line[] = [
     },
   },
   { name: 'convTranspose2d', draw: drawConvTranspose },
+  {
+    name: 'conv1d',
+    draw: (d) => {
+      const groups = d.int(1, 2);
+      const [c, o, k] = [groups * d.int(1, 2), groups * d.int(1, 2), d.int(1, 3)];
+      const padding = d.pick(['same', 'valid', 0, 1, 2] as const);
+      const options = { padding, groups, stride: padding === 'same' ? 1 : d.int(1, 2), dilation: d.int(1, 2) };
+      const inputs = [[...d.pick([[], [1], [2], [0]]), c, d.int(5, 7)], [o, c / groups, k], ...(d.bool() ? [[o]] : [])];
+      const fn: Case['fn'] = (x, w, b?: Tensor) => F.conv1d(x!, w!, b ?? null, options);
+      return { fn, inputs: inputs.map((s) => d.input(s)) };
+    },
+  },
 
   // — pooling —
   {
@@ -419,6 +441,15 @@ export const TABLE: readonly Line[] = [
     },
   },
   {
+    name: 'adaptiveMaxPool2d',
+    draw: (d) => {
+      const shape = [...d.pick([[1], [2], [0], []]), d.int(1, 2), d.int(1, 5), d.int(1, 5)];
+      const side = (): number | null => d.pick([null, 1, 2, 3, 4]);
+      const size = d.pick([side(), [side(), side()] as const]);
+      return { fn: (x) => F.adaptiveMaxPool2d(x, size), inputs: [d.input(shape, { domain: 'distinct', layouts: NO_TIES })] };
+    },
+  },
+  {
     name: 'global pools',
     covers: ['globalAvgPool2d', 'globalMaxPool2d'],
     draw: (d) => {
@@ -438,6 +469,17 @@ export const TABLE: readonly Line[] = [
     },
   },
 
+  {
+    name: 'interpolate, bilinear',
+    covers: ['interpolate'],
+    draw: (d) => {
+      const alignCorners = d.bool();
+      const size = [d.int(1, 5), d.int(1, 5)];
+      const options = d.pick([{ size }, { scaleFactor: d.pick([1, 1.5, 2, 2.7]) }]);
+      const inputs = [d.input([d.pick([1, 2, 0]), d.int(1, 2), d.int(1, 3), d.int(1, 3)])];
+      return { fn: (x) => F.interpolate(x, { ...options, mode: 'bilinear', alignCorners }), inputs };
+    },
+  },
   {
     name: 'scaleChannels',
     draw: (d) => {
@@ -476,6 +518,29 @@ export const TABLE: readonly Line[] = [
     const groups = d.pick([1, 2].filter((n) => shape[1]! % n === 0));
     return [[shape[1]!], (x, options) => F.groupNorm(x, groups, options)];
   }),
+  {
+    name: 'instanceNorm',
+    draw: (d) => {
+      const shape = [d.pick([1, 2, 0]), d.int(1, 3), ...d.pick([[2], [3], [2, 2], [1, 3]])];
+      const eps = d.pick([0.01, 0.1]);
+      const c = [shape[1]!];
+      const x = d.input(shape, { domain: 'distinct', layouts: NO_TIES });
+      if (d.bool()) return { fn: (t) => F.instanceNorm(t, { eps }), inputs: [x] };
+      return { fn: (t, weight, bias) => F.instanceNorm(t, { weight: weight!, bias: bias!, eps }), inputs: [x, d.input(c), d.input(c)] };
+    },
+  },
+  {
+    name: 'instanceNorm, with running statistics',
+    covers: ['instanceNorm'],
+    draw: (d) => {
+      const c = [d.int(1, 3)];
+      const inputs = [d.input([d.int(1, 2), c[0]!, 2, 2]), d.input(c), d.input(c, { domain: 'positive' })];
+      return {
+        fn: (t, runningMean, runningVar) => F.instanceNorm(t, { runningMean: runningMean!, runningVar: runningVar!, useInputStats: false }),
+        inputs,
+      };
+    },
+  },
   classLoss<ag.CrossEntropyOptions>('crossEntropy', ['crossEntropy', 'crossEntropyOp'], ag.crossEntropy, (d) => ({
     labelSmoothing: d.pick([0, 0.3, 1]),
   })),
@@ -494,6 +559,7 @@ export const TABLE: readonly Line[] = [
   classLoss('nllLoss', ['nllLoss'], ag.nllLoss),
   pairLoss('mseLoss', ag.mseLoss),
   pairLoss('l1Loss', ag.l1Loss),
+  pairLoss<ag.HuberLossOptions>('huberLoss', ag.huberLoss, (d) => ({ delta: d.pick([0.5, 1, 3]) })),
   pairLoss<ag.SmoothL1LossOptions>('smoothL1Loss', ag.smoothL1Loss, (d) => ({ beta: d.pick([0, 0.5, 1, 3]) })),
   weightedLoss<ag.BinaryCrossEntropyOptions>('binaryCrossEntropy', (x, t, o) => ag.binaryCrossEntropy(x.sigmoid(), t, o), ['weight']),
   weightedLoss<ag.BinaryCrossEntropyWithLogitsOptions>('binaryCrossEntropyWithLogits', ag.binaryCrossEntropyWithLogits, [

@@ -1,10 +1,11 @@
 /**
- * 2-d convolution. It is bilinear: three operations, each the adjoint of the others, give gradients of every order.
- * Letters: N batch, C channels, H W image, O output channels, G groups, K kernel.
+ * Convolution of images, and of sequences as images of one row. It is bilinear: three operations, each the adjoint of the others, give
+ * gradients of every order.
+ * Letters: N batch, C channels, H W image, L sequence, O output channels, G groups, K kernel.
  */
 import { isFloat } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkCount, withDefaults } from '../../core/options.ts';
 import { formatShape, pair, sameShape, shapesOf, type Shape } from '../../core/shape.ts';
 import type { ConvParams } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast } from '../../kernels/view.ts';
@@ -13,7 +14,8 @@ import { checkTensors, type Tensor } from '../tensor.ts';
 import { add } from './elementwise.ts';
 import { withBatchDim, type Size2d } from './image-batch.ts';
 import { pad } from './indexing.ts';
-import { reshape } from './views.ts';
+import { CONV1D_DEFAULTS, type Conv1dOptions } from './options.ts';
+import { reshape, squeeze, unsqueeze } from './views.ts';
 
 /** Returns the size of one side of the output: how often a dilated kernel fits into the padded input. */
 export function outputSize(size: number, kernel: number, stride: number, padding: number, dilation: number): number {
@@ -92,7 +94,7 @@ export function conv2d(x: Tensor, w: Tensor, b: Tensor | null = null, options: C
   const given = pair('conv2d', 'padding', o.padding === 'same' || o.padding === 'valid' ? 0 : o.padding, 0);
   checkTensors('conv2d', { x, w, ...(b !== null && { b }) });
   return withBatchDim('conv2d', x, (images) => {
-    const shapeError = checkConv('conv2d', images, w, b, groups, false);
+    const shapeError = checkConv('conv2d', images, w, b, groups, ['H,W', 'KH,KW']);
     const { padded, padding } = same ? padToSame(images, w, dilation) : { padded: images, padding: given };
     const out = padding.map((by, d) => outputSize(padded.size(d + 2), w.size(d + 2), stride[d]!, by, dilation[d]!));
     if (Math.min(...out) < 1) throw shapeError(`the dilated kernel is larger than the padded input: output ${formatShape(out)}`);
@@ -107,6 +109,37 @@ function padToSame(x: Tensor, w: Tensor, dilation: readonly [number, number]) {
   const padding = [rows >> 1, columns >> 1] as const;
   const isOdd = ((rows | columns) & 1) === 1;
   return { padded: isOdd ? pad(x, [0, columns & 1, 0, rows & 1]) : x, padding };
+}
+
+/**
+ * y[n,o,i] = b[o] + Σ_{c,u} x[n, c, i·s + u·d − p] · w[o,c,u]
+ * Shape:  x [N,C,L], w [O,C/groups,K], b [O] → y [N,O,OL], OL = ⌊(L + 2p − d(K − 1) − 1) / s⌋ + 1; N may be absent
+ * Throws: ShapeError for channels or sizes that do not fit; ArgumentError for options outside their values
+ */
+export function conv1d(x: Tensor, w: Tensor, b: Tensor | null = null, options: Conv1dOptions = {}): Tensor {
+  const { groups, ...o } = withDefaults('conv1d', options, CONV1D_DEFAULTS);
+  checkCount('conv1d', 'stride', o.stride);
+  checkCount('conv1d', 'dilation', o.dilation);
+  const { padding } = o;
+  const isGiven = padding !== 'same' && padding !== 'valid';
+  if (isGiven && !(Number.isInteger(padding) && padding >= 0))
+    throw new ArgumentError(`conv1d: padding must be a whole number ≥ 0, 'same' or 'valid', got ${shown(padding)}`);
+  if (padding === 'same' && o.stride > 1) throw new ArgumentError(`conv1d: padding 'same' needs stride 1, got ${o.stride}`);
+  checkTensors('conv1d', { x, w, ...(b !== null && { b }) });
+  const run = (sequences: Tensor): [Tensor] => {
+    const shapeError = checkConv('conv1d', sequences, w, b, groups, ['L', 'K']);
+    const span = o.dilation * (w.size(2) - 1);
+    const isOdd = padding === 'same' && span % 2 === 1;
+    const padded = isOdd ? pad(sequences, [0, 1]) : sequences;
+    const by = padding === 'same' ? span >> 1 : 0;
+    const p: ConvParams = { stride: [1, o.stride], padding: [0, isGiven ? padding : by], dilation: [1, o.dilation], groups };
+    const length = outputSize(padded.size(2), w.size(2), o.stride, p.padding[1], o.dilation);
+    if (length < 1) throw shapeError(`the dilated kernel is longer than the padded input: output [${length}]`);
+    // One row each: a sequence is an image of height 1.
+    const y = squeeze(convOp(unsqueeze(padded, 2), unsqueeze(w, 2), p), 2);
+    return [b === null ? y : add(y, reshape(b, [-1, 1]))];
+  };
+  return withBatchDim('conv1d', x, run, 'L')[0];
 }
 
 /** Adds b, one number for each channel. */
@@ -135,7 +168,7 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
   const extra = pair(op, 'outputPadding', o.outputPadding, 0);
   checkTensors(op, { x, w, ...(b !== null && { b }) });
   return withBatchDim(op, x, (images) => {
-    const shapeError = checkConv(op, images, w, b, groups, true);
+    const shapeError = checkConv(op, images, w, b, groups, ['H,W', 'KH,KW'], true);
     if (extra.some((n, d) => n >= stride[d]! && n >= dilation[d]!)) {
       const got = `got ${formatShape(extra)}, stride ${formatShape(stride)}, dilation ${formatShape(dilation)}`;
       throw new ArgumentError(`${op}: outputPadding must be smaller than stride or dilation, ${got}`);
@@ -155,13 +188,23 @@ export function convTranspose2d(x: Tensor, w: Tensor, b: Tensor | null = null, o
 }
 
 /**
- * Checks all arguments but the geometry: w is [O,C/groups,KH,KW], or [C,O/groups,KH,KW] where transposed. Returns a function that
- * makes an error with both shapes.
+ * Checks all arguments but the geometry: w is [O,C/groups,…taps], or [C,O/groups,…taps] where transposed. The pair names the dims after
+ * the channels, of x and of w. Returns a function that makes an error with both shapes.
  */
-function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: number, transposed: boolean): (why: string) => ShapeError {
+function checkConv(
+  op: string,
+  x: Tensor,
+  w: Tensor,
+  b: Tensor | null,
+  groups: number,
+  [sides, taps]: readonly [sides: 'H,W', taps: 'KH,KW'] | readonly [sides: 'L', taps: 'K'],
+  transposed = false,
+): (why: string) => ShapeError {
+  const ndim = sides === 'L' ? 3 : 4;
   const shapeError = (why: string): ShapeError =>
     new ShapeError(`${op}: ${why} (x ${formatShape(x.shape)}, w ${formatShape(w.shape)}${groups === 1 ? '' : `, groups ${groups}`})`);
-  if (x.ndim !== 4 || w.ndim !== 4) throw shapeError(`x must be [N,C,H,W] or [C,H,W] and w ${transposed ? '[C,O' : '[O,C'}/groups,KH,KW]`);
+  if (x.ndim !== ndim || w.ndim !== ndim)
+    throw shapeError(`x must be [N,C,${sides}] or [C,${sides}] and w ${transposed ? '[C,O' : '[O,C'}/groups,${taps}]`);
   if (!isFloat(x.dtype) || x.dtype !== w.dtype)
     throw new DTypeError(`${op}: x and w must have the same float dtype, got ${x.dtype} and ${w.dtype}`);
   if (!Number.isInteger(groups) || groups < 1) throw new ArgumentError(`${op}: groups must be a whole number ≥ 1, got ${shown(groups)}`);
@@ -172,12 +215,12 @@ function checkConv(op: string, x: Tensor, w: Tensor, b: Tensor | null, groups: n
 
 /** Checks the sizes of w; returns the number of output channels. */
 function checkChannels(x: Tensor, w: Tensor, groups: number, transposed: boolean, shapeError: (why: string) => ShapeError): number {
-  const [first, second, kh, kw] = w.sizes(4);
+  const [first, second, ...kernel] = w.shape as readonly [number, number, ...number[]];
   const side = transposed ? 'input' : 'output';
   if (first === 0 || first % groups !== 0) throw shapeError(`${first} ${side} channels do not divide into ${groups} groups`);
   const channels = transposed ? first : second * groups;
   if (x.size(1) !== channels) throw shapeError(`x has ${x.size(1)} channels, w expects ${channels}`);
-  if (kh === 0 || kw === 0) throw shapeError('the kernel is empty');
+  if (kernel.includes(0)) throw shapeError('the kernel is empty');
   return transposed ? second * groups : first;
 }
 

@@ -10,14 +10,18 @@ import { squeeze, unsqueeze } from './views.ts';
 /** One number for both image dims, or [vertical, horizontal]. */
 export type Size2d = number | readonly [number, number];
 
-/** Calls `run`, an operation on images [N,C,H,W] with one result or more, for x [N,C,H,W] or [C,H,W]. */
-export function withBatchDim<T extends Tensor[] | [Tensor]>(op: string, x: Tensor, run: (x: Tensor) => T): T {
-  return composedRun(op, x, run) as T;
+/** The dims after the channels, as errors write them: of images, or of sequences. */
+type Sides = 'H,W' | 'L';
+
+/** Calls `run`, an operation on [N,C,…sides] with one result or more, for x with or without N. */
+export function withBatchDim<T extends Tensor[] | [Tensor]>(op: string, x: Tensor, run: (x: Tensor) => T, sides: Sides = 'H,W'): T {
+  return composedRun(op, x, run, sides) as T;
 }
 
-const composedRun = composed((op: string, x: Tensor, run: (x: Tensor) => Tensor[]): Tensor[] => {
+const composedRun = composed((op: string, x: Tensor, run: (x: Tensor) => Tensor[], sides: Sides): Tensor[] => {
   checkTensors(op, { x });
-  if (x.ndim === 3) return run(unsqueeze(x, 0)).map((y) => squeeze(y, 0));
-  if (x.ndim !== 4) throw new ShapeError(`${op}: x must be [N,C,H,W] or [C,H,W], got ${formatShape(x.shape)}`);
+  const batched = sides === 'L' ? 3 : 4;
+  if (x.ndim === batched - 1) return run(unsqueeze(x, 0)).map((y) => squeeze(y, 0));
+  if (x.ndim !== batched) throw new ShapeError(`${op}: x must be [N,C,${sides}] or [C,${sides}], got ${formatShape(x.shape)}`);
   return run(x);
 });

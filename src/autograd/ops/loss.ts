@@ -19,8 +19,9 @@ import type { Unary } from './elementwise-builders.ts';
 import { abs, add, clamp, div, exp, log, log1p, mul, neg, square, sub } from './elementwise.ts';
 import { checkIndex, gatherUnchecked } from './indexing.ts';
 import { cast, floating } from './operands.ts';
-import { CROSS_ENTROPY_DEFAULTS, LOGITS_DEFAULTS, LOSS_DEFAULTS, NLL_DEFAULTS, SMOOTH_L1_DEFAULTS, WEIGHTED_DEFAULTS } from './options.ts';
-import type { CrossEntropyOptions, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from './options.ts';
+import { CROSS_ENTROPY_DEFAULTS, HUBER_DEFAULTS, LOGITS_DEFAULTS, LOSS_DEFAULTS, NLL_DEFAULTS } from './options.ts';
+import { SMOOTH_L1_DEFAULTS, WEIGHTED_DEFAULTS } from './options.ts';
+import type { CrossEntropyOptions, HuberLossOptions, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from './options.ts';
 import { mean, requireFloat, sum } from './reduce.ts';
 import { logSoftmax } from './softmax.ts';
 import { movedim, reshape, squeeze, unsqueeze } from './views.ts';
@@ -209,6 +210,21 @@ export const smoothL1Loss = perElement<SmoothL1LossOptions>('smoothL1Loss', SMOO
   // The parabola of a large or infinite size would overflow, and its gradient 0 · ∞ be NaN.
   const small = where(isSmall, size, 0);
   return where(isSmall, mul(mul(small, 0.5), div(small, rounded)), sub(size, rounded / 2));
+});
+
+/**
+ * d² / 2 where |d| < δ, else δ (|d| − δ/2), for d = x − target; reduced.
+ * Source: Huber 1964, Annals of Mathematical Statistics 35(1), the function before eq. 2
+ * Throws: ArgumentError unless delta > 0
+ */
+export const huberLoss = perElement<HuberLossOptions>('huberLoss', HUBER_DEFAULTS, (x, t, { delta }) => {
+  checkNumber('huberLoss', 'delta', delta);
+  if (!(delta > 0)) throw new ArgumentError(`huberLoss: delta must be above 0, got ${delta}`);
+  const size = abs(sub(x, t));
+  const isSmall = lt(size, delta);
+  // The parabola of an infinite size would have the gradient 0 · ∞.
+  const small = where(isSmall, size, 0);
+  return where(isSmall, mul(mul(small, 0.5), small), mul(sub(size, delta / 2), delta));
 });
 
 /** ln x, but at least −100: the loss stays finite where x is 0. */

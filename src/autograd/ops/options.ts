@@ -64,6 +64,14 @@ export interface SmoothL1LossOptions extends LossOptions {
 
 export const SMOOTH_L1_DEFAULTS: Required<SmoothL1LossOptions> = { ...LOSS_DEFAULTS, beta: 1 };
 
+/** Options of huberLoss. */
+export interface HuberLossOptions extends LossOptions {
+  /** The distance at which the parabola becomes a line, above 0. Default 1. */
+  readonly delta?: number;
+}
+
+export const HUBER_DEFAULTS: Required<HuberLossOptions> = { ...LOSS_DEFAULTS, delta: 1 };
+
 /** Options of binaryCrossEntropy. */
 export interface BinaryCrossEntropyOptions extends LossOptions {
   /** A factor for each loss; broadcasts to x's shape. Default null: all 1. */
@@ -79,6 +87,22 @@ export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyO
 export const WEIGHTED_DEFAULTS: Required<BinaryCrossEntropyOptions> = { ...LOSS_DEFAULTS, weight: null };
 
 export const LOGITS_DEFAULTS: Required<BinaryCrossEntropyWithLogitsOptions> = { ...WEIGHTED_DEFAULTS, posWeight: null };
+
+// — sequences —
+
+/** Options of conv1d. */
+export interface Conv1dOptions {
+  /** Default 1. */
+  readonly stride?: number;
+  /** Zeros before and after the sequence, or 'same' for an output as long as x (stride 1 only), 'valid' for none. Default 0. */
+  readonly padding?: number | 'same' | 'valid';
+  /** Distance between the kernel's taps. Default 1. */
+  readonly dilation?: number;
+  /** The number of groups of channels, each convolved separately. Default 1. */
+  readonly groups?: number;
+}
+
+export const CONV1D_DEFAULTS: Required<Conv1dOptions> = { stride: 1, padding: 0, dilation: 1, groups: 1 };
 
 // — images —
 
@@ -128,11 +152,13 @@ export interface InterpolateOptions {
   readonly size?: number | readonly number[] | null;
   /** The output's sizes are ⌊size · scaleFactor⌋. Default null: those of size. */
   readonly scaleFactor?: number | readonly number[] | null;
-  /** Default 'nearest', the only mode. */
-  readonly mode?: 'nearest';
+  /** How elements are chosen or blended. Default 'nearest'. */
+  readonly mode?: 'nearest' | 'bilinear';
+  /** Whether bilinear places the first and last elements of x and y on each other, rather than the edges of the images. Default false. */
+  readonly alignCorners?: boolean;
 }
 
-export const INTERPOLATE_DEFAULTS: Required<InterpolateOptions> = { size: null, scaleFactor: null, mode: 'nearest' };
+export const INTERPOLATE_DEFAULTS: Required<InterpolateOptions> = { size: null, scaleFactor: null, mode: 'nearest', alignCorners: false };
 
 // — dropout —
 

@@ -10,7 +10,8 @@ import { defineOp, type Grads } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkUnary } from './elementwise-builders.ts';
 import { withBatchDim, type Size2d } from './image-batch.ts';
-import { gatherUnchecked } from './indexing.ts';
+import { tensor } from '../create.ts';
+import { gatherUnchecked, indexSelect } from './indexing.ts';
 import { AVG_POOL_DEFAULTS, MAX_POOL_DEFAULTS, type AvgPool2dOptions, type MaxPool2dOptions } from './options.ts';
 import { requireFloat } from './reduce.ts';
 import { flatten, reshape } from './views.ts';
@@ -169,6 +170,56 @@ export function adaptiveAvgPool2d(x: Tensor, size: AdaptiveSize): Tensor {
     const out = pair('adaptiveAvgPool2d', 'size', sizeOrImage(size, [h, w]), 0);
     return [adaptiveAvgPoolOp(images, null, [n, c, ...out])];
   })[0];
+}
+
+/**
+ * Takes the largest element of OH·OW windows that cover the image evenly: y[i] is of rows ⌊i·H/OH⌋ … ⌈(i + 1)·H/OH⌉ − 1, likewise columns.
+ * Shape:  x [N,C,H,W] → y [N,C,OH,OW] for size [OH,OW]; null keeps a size; N may be absent
+ * Throws: ShapeError for an empty image; ArgumentError for a size below 1
+ * @example const [y, index] = adaptiveMaxPool2d(x, 2, { returnIndices: true })
+ */
+export function adaptiveMaxPool2d(x: Tensor, size: AdaptiveSize, options: WithIndices): [Tensor, Tensor];
+export function adaptiveMaxPool2d(x: Tensor, size: AdaptiveSize, options?: Partial<WithIndices>): Tensor;
+export function adaptiveMaxPool2d(x: Tensor, size: AdaptiveSize, options: { returnIndices?: boolean } = {}): Tensor | [Tensor, Tensor] {
+  const op = 'adaptiveMaxPool2d';
+  const { returnIndices } = withDefaults(op, options, { returnIndices: false });
+  const results = withBatchDim(op, x, (images) => {
+    const [n, c, h, w] = imageSizes(op, images, 1);
+    const out = pair(op, 'size', sizeOrImage(size, [h, w]), 1);
+    const [rows, columns] = [evenWindows(h, out[0]), evenWindows(w, out[1])];
+    // Overlapping windows become windows side by side in an image that repeats rows and columns.
+    const tall = rows.places === null ? images : indexSelect(images, 2, tensor(rows.places, { dtype: 'int32' }));
+    const spread = columns.places === null ? tall : indexSelect(tall, 3, tensor(columns.places, { dtype: 'int32' }));
+    const kernel = [rows.size, columns.size] as const;
+    const p: PoolParams = { kernel, stride: kernel, padding: [0, 0], dilation: [1, 1] };
+    const [y, index] = maxPoolOp(spread, p, [n, c, ...out]) as [Tensor, Tensor];
+    if (!returnIndices) return [y];
+    if (spread === images) return [y, index];
+    const placeOf = (windows: EvenWindows, i: number): number => windows.places?.[i] ?? i;
+    const [, , height, width] = spread.sizes(4);
+    const places = Int32Array.from(
+      { length: height * width },
+      (_, i) => placeOf(rows, Math.floor(i / width)) * w + placeOf(columns, i % width),
+    );
+    return [y, reshape(indexSelect(tensor(places), 0, flatten(index)), index.shape)];
+  });
+  return returnIndices ? (results as [Tensor, Tensor]) : results[0];
+}
+
+/** Windows of one size along a side. */
+interface EvenWindows {
+  readonly size: number;
+  /** The element at each place of the windows side by side; null if they cover the side in order. */
+  readonly places: readonly number[] | null;
+}
+
+/** Returns the `count` windows ⌊i·n/count⌋ … ⌈(i + 1)·n/count⌉ − 1 as windows of one size, the shorter ones with their last element repeated. */
+function evenWindows(n: number, count: number): EvenWindows {
+  if (n % count === 0) return { size: n / count, places: null };
+  const bounds = Array.from({ length: count }, (_, i) => [Math.floor((i * n) / count), Math.ceil(((i + 1) * n) / count)] as const);
+  const size = Math.max(...bounds.map(([start, end]) => end - start));
+  const places = bounds.flatMap(([start, end]) => Array.from({ length: size }, (_, i) => Math.min(start + i, end - 1)));
+  return { size, places };
 }
 
 /** Replaces nulls in `size` by the image's sizes. */

@@ -12,9 +12,9 @@ import { defineOp, withoutBranches, type Grads } from '../op.ts';
 import { checkTensor, type Tensor } from '../tensor.ts';
 import { composed } from '../scope-stack.ts';
 import { reducedView, sumOp } from './broadcasting.ts';
-import { eq, ne, where } from './comparison.ts';
+import { eq, isfinite, logicalAnd, ne, where } from './comparison.ts';
 import { dropDims, keptShape, type Dims } from './dims.ts';
-import { abs, add, clamp, div, exp, floor, log, mul, sqrt, square, sub } from './elementwise.ts';
+import { abs, add, clamp, div, exp, floor, log, mul, pow, sqrt, square, sub } from './elementwise.ts';
 import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
 import { apartFrom } from './own-memory.ts';
@@ -197,14 +197,41 @@ const norm2 = defineOp({
   branch: (_, [y]) => eq(y, 0),
 });
 
-/** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
+/**
+ * (Σ |x|ᵖ)^(1/p) for any p but 0, 1, 2 and ±∞, as m (Σ (|x| / m)ᵖ)^(1/p): with m the largest |x|, or the smallest for p < 0, no power
+ * overflows. The result does not depend on m, so m is a constant for the gradient.
+ */
+function normOfPower(x: Tensor, p: number, dims: readonly number[], options: ReduceOptions): Tensor {
+  const size = abs(cast(x, 'float64'));
+  const extreme = detach(withoutBranches(() => (p > 0 ? amax : amin)(size, dims, { keepdim: true })));
+  const scale = withoutBranches(() => where(logicalAnd(isfinite(extreme), ne(extreme, 0)), extreme, 1));
+  const isZero = eq(size, 0);
+  // Where x is 0 the derivative of a power below 1 is infinite; the gradient there is 0, as in PyTorch.
+  const powers = where(isZero, p > 0 ? 0 : Infinity, pow(div(where(isZero, 1, size), scale), p));
+  const total = sum(powers, dims, { keepdim: true });
+  const isNone = eq(total, 0);
+  const root = where(isNone, 0, pow(where(isNone, 1, total), 1 / p));
+  const y = cast(mul(root, scale), x.dtype);
+  return options.keepdim === true ? y : squeeze(y, dims);
+}
+
+/**
+ * y = (Σ |x|ᵖ)^(1/p); for p = ∞ the largest |x|, for −∞ the smallest, for 0 the number of x ≠ 0, which has no gradient. Floats only.
+ *   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0, or x = 0 and p < 1
+ * Throws: ArgumentError for p NaN; ShapeError for an empty x with p = ±∞ or p < 0
+ */
 export const norm = composed((x: Tensor, p: number = 2, dim?: Dims, options: ReduceOptions = {}): Tensor => {
   requireFloat('norm', x);
-  if (p !== 1 && p !== 2 && p !== Infinity) throw new ArgumentError(`norm: p must be 1, 2 or Infinity, got ${shown(p)}`);
+  if (typeof p !== 'number' || Number.isNaN(p)) throw new ArgumentError(`norm: p must be a number, got ${shown(p)}`);
   const dims = dimsOf('norm', x, dim, options);
   if (p === Infinity) return amax(abs(x), dims, options);
+  if (p === -Infinity) return amin(abs(x), dims, options);
+  if (p === 0) return cast(sum(ne(x, 0), dims, options), x.dtype);
   if (p === 1) return sum(abs(x), dims, options);
-  return norm2(x, dims, options.keepdim ?? false);
+  if (p === 2) return norm2(x, dims, options.keepdim ?? false);
+  // Nothing to scale: the sum of no powers is 0.
+  if (p > 0 && countOf(x.shape, dims) === 0) return norm2(x, dims, options.keepdim ?? false);
+  return normOfPower(x, p, dims, options);
 });
 
 /** A reduction over any dims. */
