@@ -41,6 +41,7 @@ export * from './ops/linalg.ts';
 export * from './ops/loss.ts';
 export { groupNorm, layerNorm, rmsNorm, type NormOptions, type RmsNormOptions } from './ops/normalization.ts';
 export { cast, type Operand } from './ops/operands.ts';
+export * from './ops/ordering.ts';
 export * from './ops/pool.ts';
 export * from './ops/reduce.ts';
 export * from './ops/scale-channels.ts';

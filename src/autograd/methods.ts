@@ -11,6 +11,7 @@ import * as inplace from './ops/inplace.ts';
 import * as joining from './ops/joining.ts';
 import * as linalg from './ops/linalg.ts';
 import { cast } from './ops/operands.ts';
+import * as ordering from './ops/ordering.ts';
 import * as reduce from './ops/reduce.ts';
 import * as softmax from './ops/softmax.ts';
 import * as views from './ops/views.ts';
@@ -37,6 +38,7 @@ const VIEWS = [
 const BROADCASTING = ['expand', 'broadcastTo'] as const;
 const INDEXING = ['slice', 'select', 'gather', 'scatterAdd', 'indexSelect', 'flip', 'tril', 'triu'] as const;
 const JOINING = ['split', 'chunk', 'unbind', 'repeat', 'roll'] as const;
+const ORDERING = ['sort', 'argsort', 'topk', 'nonzero', 'maskedSelect', 'multinomial'] as const;
 const SOFTMAX = ['softmax', 'logSoftmax'] as const;
 const INPLACE = ['add_', 'mul_', 'zero_', 'copy_', 'fill_'] as const;
 
@@ -68,6 +70,7 @@ const operations: Operations & Pick<typeof inplace, InPlace> = {
   ...pick(broadcasting, BROADCASTING),
   ...pick(indexing, INDEXING),
   ...pick(joining, JOINING),
+  ...pick(ordering, ORDERING),
   ...pick(softmax, SOFTMAX),
   ...pick(inplace, INPLACE),
   ...linalg,

@@ -9,6 +9,7 @@ import type { Shape } from '../core/shape.ts';
 import type { BackwardOptions } from './backward.ts';
 import type { Dims } from './ops/dims.ts';
 import type { Operand } from './ops/operands.ts';
+import type { MultinomialOptions, SortOptions, TopkOptions } from './ops/ordering.ts';
 import type { GeluOptions, SoftplusOptions } from './ops/options.ts';
 import type { ReduceOptions, VarOptions } from './ops/reduce.ts';
 import type { Tensor } from './tensor.ts';
@@ -34,7 +35,10 @@ export interface TensorMethods {
   mul(b: Operand): Tensor;
   /** y = a / b; two int32 operands give float32.   ∂a = g / b,   ∂b = −g ⊙ a / b² */
   div(b: Operand): Tensor;
-  /** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
+  /**
+   * y = a ^ b. Whole numbers, of int32 or bool tensors and numbers, give int32; otherwise floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a
+   * Throws: DTypeError for a negative exponent of whole numbers, and where their power overflows int32
+   */
   pow(b: Operand): Tensor;
   /** y = max(a, b) per element; NaN wins.   ∂ goes to the larger, half to each at a tie */
   maximum(b: Operand): Tensor;
@@ -122,7 +126,11 @@ export interface TensorMethods {
   prod(dim?: Dims, options?: ReduceOptions): Tensor;
   /** y = ln Σ eˣ, without overflow.   ∂x = g ⊙ exp(x − y) */
   logsumexp(dim?: Dims, options?: ReduceOptions): Tensor;
-  /** y = (Σ |x|ᵖ)^(1/p) for p = 1, 2; max |x| for p = Infinity. Floats only.   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0 */
+  /**
+   * y = (Σ |x|ᵖ)^(1/p); for p = ∞ the largest |x|, for −∞ the smallest, for 0 the number of x ≠ 0, which has no gradient. Floats only.
+   *   ∂x = g ⊙ sign x · (|x| / y)^(p−1), and 0 where y = 0, or x = 0 and p < 1
+   * Throws: ArgumentError for p NaN; ShapeError for an empty x with p = ±∞ or p < 0
+   */
   norm(p?: number, dim?: Dims, options?: ReduceOptions): Tensor;
   /** y = (any x ≠ 0), bool; NaN counts as ≠ 0. No gradient. */
   any(dim?: Dims, options?: ReduceOptions): Tensor;
@@ -206,6 +214,44 @@ export interface TensorMethods {
   tril(diagonal?: number): Tensor;
   /** y[.., i, j] = x[.., i, j] where j − i ≥ diagonal, else 0.   ∂x = g there */
   triu(diagonal?: number): Tensor;
+
+  // — sorting and selection —
+  /**
+   * Sorts x along `dim`: [values, indices (int32)]. Equal elements keep their order, and NaN is the largest.   ∂x = g at the indices
+   * Shape:  x of any → values, indices as x
+   */
+  sort(dim?: number, options?: SortOptions): [values: Tensor, indices: Tensor];
+  /**
+   * Returns the indices (int32) that sort x along `dim`; equal elements keep their order, and NaN is the largest. No gradient.
+   * Shape:  x of any → y as x
+   */
+  argsort(dim?: number, options?: SortOptions): Tensor;
+  /**
+   * Returns the k largest elements along `dim`, largest first: [values, indices (int32)]. Of equal elements the first are taken, and NaN is
+   * the largest.   ∂x = g at the indices
+   * Shape:  x [..,N,..] → values, indices [..,k,..]
+   * Throws: ShapeError unless k is from 0 to N
+   */
+  topk(k: number, dim?: number, options?: TopkOptions): [values: Tensor, indices: Tensor];
+  /**
+   * Returns the indices (int32) of the elements that are not 0, in row-major order; NaN is not 0. No gradient.
+   * Shape:  x of D dims → y [K,D] for K such elements
+   */
+  nonzero(): Tensor;
+  /**
+   * Returns the elements of x where the mask is true, in row-major order.   ∂x = g there, else 0
+   * Shape:  x and mask (bool) broadcast against each other → y [K]
+   * Throws: DTypeError for a mask that is not bool
+   */
+  maskedSelect(mask: Tensor): Tensor;
+  /**
+   * Draws `count` indices (int32) from each row of weights, which need not add up to 1. No gradient.
+   * Shape:  x [K] or [N,K] → y [count] or [N,count]
+   * Source: for distinct indices Efraimidis & Spirakis 2006, Information Processing Letters 97, algorithm A
+   * Throws: ArgumentError for a negative or infinite weight, a row whose weights are all 0, or fewer weights above 0 than distinct
+   *         indices
+   */
+  multinomial(count: number, options?: MultinomialOptions): Tensor;
 
   // — splitting and repeating —
   /** Splits x along `dim` into views of `size` (the last may be smaller), or of several sizes.   ∂x = their g concatenated */

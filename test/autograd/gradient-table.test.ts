@@ -17,6 +17,7 @@ import * as linalg from '../../src/autograd/ops/linalg.ts';
 import * as loss from '../../src/autograd/ops/loss.ts';
 import * as normalization from '../../src/autograd/ops/normalization.ts';
 import * as operands from '../../src/autograd/ops/operands.ts';
+import * as ordering from '../../src/autograd/ops/ordering.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
 import * as reduce from '../../src/autograd/ops/reduce.ts';
 import * as scaleChannels from '../../src/autograd/ops/scale-channels.ts';
@@ -53,6 +54,9 @@ const WITHOUT_GRADIENT = [
   'isnan',
   'isfinite',
   'argmax',
+  'argsort',
+  'multinomial',
+  'nonzero',
   'argmin',
   'any',
   'all',
@@ -135,6 +139,7 @@ test('the table has a line for every operation', () => {
     loss,
     normalization,
     operands,
+    ordering,
     pool,
     reduce,
     scaleChannels,

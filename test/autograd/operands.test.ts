@@ -60,6 +60,7 @@ describe('numbers that do not fit the dtype', () => {
     expect(bool(true, false).add(2).toArray()).toEqual([3, 2]);
     expect(int([1, 2]).div(0.5).toArray()).toEqual([2, 4]);
     expect(int([4, 9]).pow(0.5).toArray()).toEqual([2, 3]);
+    expect(int([1, 2]).pow(0.5).dtype).toBe('float32');
     expect(tensor([1]).add(3e9).toArray()).toEqual([3e9]);
     expect(int([1]).add(-0).toArray()).toEqual([1]);
     const low = randint(-(2 ** 31), 2 ** 31, [64]).toArray() as number[];

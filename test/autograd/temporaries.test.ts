@@ -23,8 +23,10 @@ const CALLS = 16;
 
 /** Tensors that the function of a line makes itself in each call: index constants, and arguments and results of other functions. */
 const MADE_BY_THE_LINE: Readonly<Record<string, number>> = Object.fromEntries([
-  ...['pow, whole exponent', 'where', 'maskedFill', 'gather', 'scatterUnchecked', 'scatterAdd', 'indexSelect'].map((name) => [name, 2]),
-  ...['hardsigmoid', 'hardswish', 'cast', 'max', 'min', 'rmsNorm', 'binaryCrossEntropy'].map((name) => [name, 1]),
+  ...['pow, whole exponent', 'where', 'maskedFill', 'gather', 'scatterUnchecked', 'scatterAdd', 'indexSelect', 'maskedSelect'].map(
+    (name) => [name, 2],
+  ),
+  ...['hardsigmoid', 'hardswish', 'cast', 'max', 'min', 'sort', 'topk', 'rmsNorm', 'binaryCrossEntropy'].map((name) => [name, 1]),
   ...['crossEntropy', 'nllLoss', 'one input on two paths'].map((name) => [name, 2]),
   ...Object.entries({ batchNorm: 5, 'relu of batchNorm': 6, embedding: 11 }),
 ]) as Record<string, number>;
@@ -154,6 +156,7 @@ const y = own(
 );
 const v = own(tensor([0.5, -1, 2]));
 const scalar = own(tensor(2));
+const weights = own(tensor([1, 0, 3]));
 const ints = own(
   tensor(
     [
@@ -213,6 +216,13 @@ const FUNCTIONS: Calls = {
   'F.interpolate, bilinear': () => F.interpolate(image, { size: 3, mode: 'bilinear' }),
   'F.huberLoss': () => F.huberLoss(x, y),
   'norm of any p': () => x.norm(3, 0),
+  sort: () => x.sort(1),
+  argsort: () => x.argsort(0),
+  topk: () => x.topk(2, 1),
+  nonzero: () => mask.nonzero(),
+  maskedSelect: () => x.maskedSelect(mask),
+  multinomial: () => weights.multinomial(2, { replacement: true }),
+  'pow of int32': () => ints.pow(2),
   'F.crossEntropy with ignoreIndex': () => F.crossEntropy(x, labels, { ignoreIndex: 0 }),
   'F.linear of a vector': () => F.linear(v, x),
   allclose: () => chainrule.allclose(x, y, { equalNan: true }),

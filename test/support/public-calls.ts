@@ -495,6 +495,7 @@ export const METHODS: readonly (readonly [name: string, args: () => unknown[], t
   ['gather', () => [0, tensor([[0, 1, 0]], { dtype: 'int32' })], [1]],
   ['scatterAdd', () => [0, tensor([[0, 1, 0]], { dtype: 'int32' }), x()], [1, 2]],
   ['indexSelect', () => [0, classes()], [1]],
+  ['maskedSelect', () => [x().gt(0)], [0]],
   ['maskedFill', () => [x().gt(0), tensor(1)], [0, 1]],
 ];
 

@@ -156,6 +156,24 @@ export const TABLE: readonly Line[] = [
   alongDim('cumsum', (x, dim) => x.cumsum(dim)),
   extremeAlong('max', (x, dim, o) => x.max(dim, o)),
   extremeAlong('min', (x, dim, o) => x.min(dim, o)),
+  extremeAlong('sort', (x, dim) => x.sort(dim)),
+  {
+    name: 'topk',
+    draw: (d) => {
+      const shape = d.shape({ minRank: 1, minSize: 1 });
+      const dim = d.int(-shape.length, shape.length - 1);
+      const [k, largest] = [d.int(0, shape.at(dim)!), d.bool()];
+      return { fn: (x) => x.topk(k, dim, { largest })[0], inputs: [d.input(shape, { domain: 'distinct', layouts: NO_TIES })] };
+    },
+  },
+  {
+    name: 'maskedSelect',
+    draw: (d) => {
+      const [shape, sm] = d.broadcastShapes(2) as [number[], number[]];
+      const mask = constants(d, d.ints(product(sm), 0, 1), sm, 'bool');
+      return { fn: (x) => x.maskedSelect(mask()), inputs: [d.input(shape)] };
+    },
+  },
   alongDim('softmax', (x, dim) => x.softmax(dim)),
   alongDim('logSoftmax', (x, dim) => x.logSoftmax(dim)),
   {

@@ -1,15 +1,17 @@
 /**
  * Elementwise arithmetic and functions. Two operands follow NumPy broadcasting.
  */
-import { isFloat } from '../../core/dtype.ts';
+import { checkFits, isFloat } from '../../core/dtype.ts';
 import { DTypeError } from '../../core/errors.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { broadcastShapes } from '../../core/shape.ts';
 import { defineOp } from '../op.ts';
 import { composed } from '../scope-stack.ts';
-import type { Tensor } from '../tensor.ts';
+import { isTensor, type Tensor } from '../tensor.ts';
 import { eq, ge, gt, isfinite, le, logicalAnd, logicalNot, lt, where } from './comparison.ts';
 import { binary, fromInput, fromOutput, unary, type Binary, type Unary } from './elementwise-builders.ts';
-import { arithmetic, expandTo, floating, emptyResult, withOperands, type Operand } from './operands.ts';
+import { arithmetic, cast, expandTo, floating, emptyResult, withOperands, type Operand } from './operands.ts';
+import { toInt32 } from './through-float64.ts';
 
 // — two operands —
 
@@ -32,8 +34,7 @@ export const div: Binary = binary('div', floating, {
   backward: (g, { a, b }, needs) => [needs[0] ? div(g, b) : null, a && neg(mul(g, div(div(a, b), b)))],
 });
 
-/** y = a ^ b, in floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a */
-export const pow: Binary = binary('pow', floating, {
+const floatPow: Binary = binary('pow', floating, {
   save: (needs, [a, b], [y]) => ({ a, b, y: needs[1] ? y : null }),
   backward: (g, { a, b, y }, needs) => {
     const da = needs[0] ? mul(g, mul(b, pow(baseOfGradient(a, b), sub(b, 1)))) : null;
@@ -44,6 +45,29 @@ export const pow: Binary = binary('pow', floating, {
     return [da, mul(g, where(flat, 0, slope))];
   },
 });
+
+/** Whether an operand of pow has whole numbers only: a tensor of int32 or bool, or such a number. */
+const isWhole = (t: Operand): boolean => (isTensor(t) ? !isFloat(t.dtype) : Number.isInteger(t));
+
+const intPow = composed((a: Operand, b: Operand): Tensor => {
+  for (const n of [a, b]) if (typeof n === 'number') checkFits('pow', n, 'int32');
+  const negative = (typeof b === 'number' ? [b] : b.data()).find((v) => v < 0);
+  if (negative !== undefined)
+    throw new DTypeError(`pow: the exponent ${negative} of whole numbers is negative; convert one operand with .to('float32') first`);
+  const wide = (t: Operand): Operand => (typeof t === 'number' ? t : cast(t, 'float64'));
+  // A power that fits int32 is within half of a whole number.
+  return toInt32('pow', round(floatPow(wide(a), wide(b))));
+});
+
+/**
+ * y = a ^ b. Whole numbers, of int32 or bool tensors and numbers, give int32; otherwise floats.   ∂a = g ⊙ b ⊙ a^(b−1),   ∂b = g ⊙ y ⊙ ln a
+ * Throws: DTypeError for a negative exponent of whole numbers, and where their power overflows int32
+ */
+export const pow: Binary = function pow(a, b) {
+  if (arguments.length > 2) refuseOptions('pow', arguments[2]);
+  const hasTensor = isTensor(a) || isTensor(b);
+  return hasTensor && isWhole(a) && isWhole(b) ? intPow(a, b) : floatPow(a, b);
+};
 
 /** Returns a, but 1 where b = 0 and 1 / a is not finite: there b · a^(b−1) and its derivatives are 0, and 0 · a⁻¹ would be NaN. */
 function baseOfGradient(a: Tensor, b: Tensor): Tensor {

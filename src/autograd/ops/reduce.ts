@@ -1,7 +1,7 @@
 /**
  * Reductions over all dims or those named. `keepdim` leaves them with size 1.
  */
-import { fits, isFloat, type DType } from '../../core/dtype.ts';
+import { isFloat, type DType } from '../../core/dtype.ts';
 import { ArgumentError, DTypeError, ShapeError, shown } from '../../core/errors.ts';
 import { checkNumber, checkOptions, withDefaults } from '../../core/options.ts';
 import { formatShape, normalizeDim, normalizeDims, type Shape } from '../../core/shape.ts';
@@ -18,6 +18,7 @@ import { abs, add, clamp, div, exp, floor, log, mul, pow, sqrt, square, sub } fr
 import { gatherUnchecked, pad, reversedView, slice } from './indexing.ts';
 import { cast } from './operands.ts';
 import { apartFrom } from './own-memory.ts';
+import { throughFloat64 } from './through-float64.ts';
 import { clone, detach, permute, reshape, squeeze } from './views.ts';
 
 /** Options of every reduction. */
@@ -37,18 +38,6 @@ function convertedView(k: Kernels, x: View, dtype: DType): View {
   const y = emptyLike(x, x.shape, dtype);
   k.copy(x, y);
   return y;
-}
-
-/** Computes `f` of int32 and bool in float64, which is exact far beyond int32, so that overflow throws instead of wrapping. */
-function throughFloat64(name: string, x: Tensor, f: (x: Tensor) => Tensor): Tensor {
-  if (isFloat(x.dtype)) return f(x);
-  return scope(() => {
-    const y = f(cast(x, 'float64'));
-    for (const v of y.data()) {
-      if (!fits(v, 'int32')) throw new DTypeError(`${name}: ${v} does not fit int32; convert the tensor with .to('float32') first`);
-    }
-    return cast(y, 'int32');
-  });
 }
 
 /** So many int32 numbers have a sum that float64 holds exactly, whatever they are. */
