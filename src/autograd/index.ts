@@ -23,6 +23,7 @@ export { copyAll_ } from './ops/inplace.ts';
 export { moduleStack, placeOf, titleOf } from './instrumentation.ts';
 export * from './ops/options.ts';
 export * from './ops/activations.ts';
+export * from './ops/attention.ts';
 export * from './ops/batch-norm.ts';
 export { broadcastTo, expand, sumTo } from './ops/broadcasting.ts';
 export * from './ops/comparison.ts';

@@ -73,10 +73,12 @@ function observe(
   withForwardHooks(
     modules,
     (m, [x], y) => {
-      if (!isTensor(y)) return;
+      // Of several results, as those of a recurrent layer, the first is shown.
+      const output: unknown = Array.isArray(y) ? y[0] : y;
+      if (!isTensor(output)) return;
       const observation = observations.get(m)!;
-      observation.output = formatShape(y.shape);
-      observation.multiplyAdds += m.multiplyAdds(x as Tensor, y);
+      observation.output = formatShape(output.shape);
+      observation.multiplyAdds += m.multiplyAdds(x as Tensor, output);
     },
     () => noGrad(() => void forward(zeros(inputShape, { dtype }))),
   );

@@ -13,6 +13,7 @@ export { huberLoss, l1Loss, mseLoss, nllLoss, smoothL1Loss } from '../autograd/i
 export type { BinaryCrossEntropyOptions, BinaryCrossEntropyWithLogitsOptions, CrossEntropyOptions } from '../autograd/index.ts';
 export type { HuberLossOptions, Loss, LossOptions, NllLossOptions, Reduction, SmoothL1LossOptions } from '../autograd/index.ts';
 export { logSigmoid, logSoftmax, relu, sigmoid, softmax, tanh } from '../autograd/index.ts';
+export { scaledDotProductAttention, type AttentionOptions } from '../autograd/index.ts';
 export { dropout, dropout2d, embedding, stochasticDepth } from '../autograd/index.ts';
 export type { DropoutOptions, EmbeddingOptions, StochasticDepthMode } from '../autograd/index.ts';
 export { elu, gelu, hardsigmoid, hardswish, leakyRelu, mish, prelu, silu, softplus } from '../autograd/index.ts';

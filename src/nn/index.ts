@@ -9,6 +9,8 @@ export { ChannelGate, ECA, EffectiveSE, type ECAOptions, type EffectiveSEOptions
 export { recordExcitations, type Excitation, type RecordExcitationsOptions } from '../inspect/index.ts';
 export * from './linear-layers.ts';
 export * from './losses.ts';
+export { MultiheadAttention, type MultiheadAttentionMasks, type MultiheadAttentionOptions } from './multihead-attention.ts';
+export { GRU, LSTM, type RecurrentOptions } from './recurrent.ts';
 export { BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm } from './norms.ts';
 export type { BatchNorm1dOptions, BatchNorm2dOptions, GroupNormOptions } from './norms.ts';
 export type { InstanceNorm2dOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';

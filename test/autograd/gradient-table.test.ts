@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { amax, amin, maximum, minimum } from '../../src/autograd/index.ts';
 import * as activations from '../../src/autograd/ops/activations.ts';
+import * as attention from '../../src/autograd/ops/attention.ts';
 import * as batchNorm from '../../src/autograd/ops/batch-norm.ts';
 import * as broadcasting from '../../src/autograd/ops/broadcasting.ts';
 import * as comparison from '../../src/autograd/ops/comparison.ts';
@@ -64,6 +65,7 @@ const WITHOUT_GRADIENT = [
   // Functions for shapes and dtypes, helpers and checks.
   'affine',
   'arithmetic',
+  'causalMask',
   'channelShape',
   'sameDType',
   'floating',
@@ -123,6 +125,7 @@ describe.runIf(kernels.name === 'wasm')('fused operations agree with their defin
 test('the table has a line for every operation', () => {
   const modules: Record<string, unknown>[] = [
     activations,
+    attention,
     batchNorm,
     broadcasting,
     comparison,

@@ -20,7 +20,7 @@ const EXPORTS = words('cat stack where pad einsum maximum minimum pow argmax arg
 
 const FUNCTIONAL = words(`
   linear conv1d conv2d convTranspose2d maxPool2d avgPool2d adaptiveAvgPool2d adaptiveMaxPool2d globalAvgPool2d globalMaxPool2d interpolate
-  batchNorm instanceNorm layerNorm groupNorm rmsNorm dropout dropout2d stochasticDepth embedding oneHot
+  batchNorm instanceNorm layerNorm groupNorm rmsNorm scaledDotProductAttention dropout dropout2d stochasticDepth embedding oneHot
   relu leakyRelu prelu elu gelu silu mish softplus hardsigmoid hardswish sigmoid logSigmoid tanh softmax logSoftmax
   crossEntropy nllLoss binaryCrossEntropy binaryCrossEntropyWithLogits mseLoss l1Loss huberLoss smoothL1Loss`);
 

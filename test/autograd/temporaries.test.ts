@@ -43,7 +43,7 @@ const parameter = ones([2], { requiresGrad: true });
 const recordSomething = (): void => parameter.mul(1).dispose();
 
 /** Returns the tensors among results. */
-const tensorsOf = (results: unknown): Tensor[] => [results].flat().filter(isTensor);
+const tensorsOf = (results: unknown): Tensor[] => [results].flat(2).filter(isTensor);
 
 /** Backward through all results that require a gradient, as a training step does it. Then disposes of the results. */
 function finish(results: readonly Tensor[], inputs: readonly Tensor[]): void {
@@ -156,6 +156,7 @@ const y = own(
 );
 const v = own(tensor([0.5, -1, 2]));
 const scalar = own(tensor(2));
+const square = own(tensor([true, false, false, false], { shape: [2, 2] }));
 const weights = own(tensor([1, 0, 3]));
 const ints = own(
   tensor(
@@ -214,6 +215,7 @@ const FUNCTIONS: Calls = {
   'F.adaptiveMaxPool2d': () => F.adaptiveMaxPool2d(image, 3),
   'F.adaptiveMaxPool2d with indices': () => F.adaptiveMaxPool2d(image, 3, { returnIndices: true }),
   'F.interpolate, bilinear': () => F.interpolate(image, { size: 3, mode: 'bilinear' }),
+  'F.scaledDotProductAttention': () => F.scaledDotProductAttention(x, y, x, { attnMask: square }),
   'F.huberLoss': () => F.huberLoss(x, y),
   'norm of any p': () => x.norm(3, 0),
   sort: () => x.sort(1),
@@ -336,6 +338,9 @@ const LAYERS: Layers = {
   ECA: () => [new nn.ECA(4), image],
   EffectiveSE: () => [new nn.EffectiveSE(4), image],
   ChannelGate: () => [new OwnGate(4), image],
+  MultiheadAttention: () => [new nn.MultiheadAttention(5, 5, { dropout: 0.5 }), sequence],
+  GRU: () => [new nn.GRU(5, 3, { numLayers: 2, bidirectional: true, dropout: 0.5 }), sequence],
+  LSTM: () => [new nn.LSTM(5, 3, { numLayers: 2, bidirectional: true, dropout: 0.5 }), sequence],
   Sequential: () => [new nn.Sequential(new nn.Sequential(new nn.GELU(), new nn.Identity()), new nn.Flatten(), new nn.Tanh()), image],
   CrossEntropyLoss: () => [new nn.CrossEntropyLoss({ weight: v, labelSmoothing: 0.1 }), x, labels],
   NLLLoss: () => [new nn.NLLLoss({ weight: v, ignoreIndex: 0 }), x, labels],

@@ -146,6 +146,20 @@ const indices = (shape: readonly number[]): Tensor =>
     { shape: [...shape], dtype: 'int32' },
   );
 
+/** The outputs of a recurrent layer, without its last states. */
+class FirstResult extends nn.Module {
+  readonly layer: nn.GRU | nn.LSTM;
+
+  constructor(layer: nn.GRU | nn.LSTM) {
+    super();
+    this.layer = layer;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.layer.forward(x)[0];
+  }
+}
+
 /** A net for each exported layer, the shape of its input, and how to make one. */
 const LAYERS: Readonly<
   Record<string, readonly [make: () => nn.Layer, shape: readonly number[], input?: (shape: readonly number[]) => Tensor]>
@@ -176,6 +190,7 @@ const LAYERS: Readonly<
   Embedding: [() => new nn.Embedding(7, 3, { paddingIdx: 2 }) as unknown as nn.Layer, [5], indices],
   Flatten: [() => new nn.Sequential(new nn.Flatten(), new nn.ReLU()), image],
   GELU: [() => new nn.Sequential(new nn.GELU(), new nn.GELU({ approximate: 'tanh' })), [9]],
+  GRU: [() => new FirstResult(new nn.GRU(3, 5, { numLayers: 2, bidirectional: true })), [4, 3]],
   GroupNorm: [() => new nn.GroupNorm(2, 4), image],
   Hardsigmoid: [() => new nn.Hardsigmoid(), [9]],
   Hardswish: [() => new nn.Hardswish(), [9]],
@@ -184,6 +199,7 @@ const LAYERS: Readonly<
     () => new nn.Sequential(new nn.InstanceNorm2d(4), new nn.InstanceNorm2d(4, { affine: true, trackRunningStats: true })),
     image,
   ],
+  LSTM: [() => new FirstResult(new nn.LSTM(3, 5, { numLayers: 2, bidirectional: true })), [4, 3]],
   LayerNorm: [() => new nn.LayerNorm([8, 8]), image],
   LeakyReLU: [() => new nn.LeakyReLU(0.2), [9]],
   Linear: [() => new nn.Sequential(new nn.Linear(6, 6), new nn.ReLU(), new nn.Linear(6, 3, { bias: false })), [6]],
@@ -191,6 +207,7 @@ const LAYERS: Readonly<
   LogSoftmax: [() => new nn.LogSoftmax(1), image],
   MaxPool2d: [() => new nn.MaxPool2d(3, { stride: 2, padding: 1, ceilMode: true }), image],
   Mish: [() => new nn.Mish(), [9]],
+  MultiheadAttention: [() => new nn.Sequential(new nn.MultiheadAttention(6, 2) as unknown as nn.Layer, new nn.ReLU()), [4, 6]],
   PReLU: [() => new nn.PReLU(4), image],
   RMSNorm: [() => new nn.RMSNorm(8), image],
   ReLU: [() => new nn.ReLU(), [9]],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { grad, manualSeed, randn, scope, type Tensor } from 'chainrule';
+import { Generator, cat, grad, gradcheck, gradgradcheck, manualSeed, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { SGD } from 'chainrule/optim';
@@ -24,7 +24,18 @@ interface Case {
   readonly buffers: Readonly<Record<string, number[]>>;
 }
 
-const cases = JSON.parse(readFileSync(new URL('../fixtures/layers.json', import.meta.url), 'utf8')) as Case[];
+interface MaskCase {
+  readonly masks: Readonly<
+    Record<'attn_mask' | 'key_padding_mask', [dtype: 'bool' | 'float64', shape: number[], values: number[]] | undefined>
+  >;
+  readonly y: number[];
+  readonly grads: number[][];
+}
+
+const { cases, masks } = JSON.parse(readFileSync(new URL('../fixtures/layers.json', import.meta.url), 'utf8')) as {
+  cases: Case[];
+  masks: MaskCase[];
+};
 
 type AnyModule = nn.Module & { forward(...xs: Tensor[]): unknown };
 
@@ -38,7 +49,7 @@ function make({ name, args, options }: Case): AnyModule {
 
 function checkStep(module: AnyModule, { shapes }: Case, step: number, { y: wanted, grads }: Step): void {
   const xs = shapes.map((s, k) => wave(s, { k: step + 2 * k, requiresGrad: true }));
-  const ys = tensorsOf(module.forward(...xs));
+  const ys = tensorsOf(module instanceof nn.LSTM && xs.length === 3 ? module.forward(xs[0]!, [xs[1]!, xs[2]!]) : module.forward(...xs));
   expect(ys.map((y) => y.shape)).toEqual(wanted.map(([shape]) => shape));
   ys.forEach((y, j) => expectClose(y, wanted[j]![1]));
   const gradOutputs = ys.map((y, j) => wave([...y.shape], { k: 3 + j }));
@@ -56,6 +67,165 @@ describe('agrees with PyTorch', () => {
       [0, 1, 9].forEach((step, i) => checkStep(step === 9 ? module.eval() : module, c, step, c.steps[i]!));
       for (const [name, values] of Object.entries(c.buffers)) expectClose(state[name]!, values);
       module.dispose();
+    });
+  });
+});
+
+describe('MultiheadAttention', () => {
+  test.each(masks.map((c, i) => [`${i}: ${Object.keys(c.masks).join(', ')}`, c] as const))('masks as PyTorch’s %s', (_, c) => {
+    scope(() => {
+      const module = fill(new nn.MultiheadAttention(4, 2, { dtype: 'float64' }));
+      const [q, kv] = [wave([2, 3, 4], { requiresGrad: true }), wave([2, 5, 4], { k: 2, requiresGrad: true })];
+      const [attnMask, keyPaddingMask] = (['attn_mask', 'key_padding_mask'] as const).map((name) => {
+        const given = c.masks[name];
+        return given === undefined ? null : tensor(given[2], { shape: given[1], dtype: given[0] });
+      }) as [Tensor | null, Tensor | null];
+      const y = module.forward(q, kv, kv, { attnMask, keyPaddingMask });
+      expectClose(y, c.y);
+      const found = grad(y, [q, kv, ...module.parameters()], { gradOutputs: wave([2, 3, 4], { k: 3 }) });
+      found.forEach((g, i) => expectClose(g, c.grads[i]!));
+      module.dispose();
+    });
+  });
+
+  test('isCausal is a triangular mask, and what is later has no influence', () => {
+    scope(() => {
+      const module = new nn.MultiheadAttention(6, 3, { dtype: 'float64' });
+      const x = wave([1, 4, 6]);
+      const y = module.forward(x, x, x, { isCausal: true });
+      const later = ones([4, 4]).triu(1).to('bool');
+      expectClose(module.forward(x, x, x, { attnMask: later }), y.data(), 1e-15);
+      expectClose(module.forward(x.slice(1, 0, 2), undefined, undefined, { isCausal: true }), y.slice(1, 0, 2).data(), 1e-14);
+      module.dispose();
+    });
+  });
+
+  test('drops weights in training only, by its generator', () => {
+    scope(() => {
+      const module = new nn.MultiheadAttention(4, 2, { dropout: 0.5, generator: new Generator(1) });
+      const x = randn([2, 3, 4]);
+      expect(module.forward(x).toArray()).not.toEqual(module.forward(x).toArray());
+      module.eval();
+      expect(module.forward(x).toArray()).toEqual(module.forward(x).toArray());
+      module.dispose();
+    });
+  });
+
+  test('names what is wrong', () => {
+    scope(() => {
+      const module = new nn.MultiheadAttention(4, 2);
+      const x = zeros([2, 3, 4]);
+      const says = (act: () => unknown, message: string): void => expect(act).toThrow(message);
+      says(() => new nn.MultiheadAttention(4, 3), 'MultiheadAttention: embedDim 4 does not divide into 3 heads');
+      says(
+        () => module.forward(zeros([3, 4])),
+        'multiheadAttention: query must be [N,L,4], key and value [N,S,4] (query [3,4], key [3,4], value [3,4])',
+      );
+      says(() => module.forward(x, x, zeros([2, 2, 4])), 'multiheadAttention: query must be [N,L,4], key and value [N,S,4]');
+      const wrong = zeros([2, 2], { dtype: 'bool' });
+      says(() => module.forward(x, x, x, { attnMask: wrong }), 'multiheadAttention: attnMask must be [3,3] or [4,3,3], got [2,2]');
+      says(() => module.forward(x, x, x, { keyPaddingMask: wrong }), 'multiheadAttention: keyPaddingMask must be [2,3], got [2,2]');
+      says(
+        () => module.forward(x, x, x, { keyPaddingMask: zeros([2, 3]) }),
+        'multiheadAttention: keyPaddingMask must be bool, got float32',
+      );
+      module.dispose();
+    });
+  });
+});
+
+describe('scaledDotProductAttention', () => {
+  test('a query without keys gives 0, and finite gradients', () => {
+    scope(() => {
+      const [q, k, v] = [0, 1, 2].map((n) => wave([1, 3, 2], { k: n, requiresGrad: true })) as [Tensor, Tensor, Tensor];
+      const attnMask = tensor([
+        [true, false, true],
+        [false, false, false],
+        [true, true, true],
+      ]);
+      const y = F.scaledDotProductAttention(q, k, v, { attnMask });
+      expect(y.select(1, 1).toArray()).toEqual([[0, 0]]);
+      for (const g of grad(y.sum(), [q, k, v])) expect(g.isfinite().all().item()).toBe(1);
+    });
+  });
+
+  test('names what is wrong', () => {
+    scope(() => {
+      const x = zeros([2, 3, 4]);
+      const says = (options: object, message: string): void =>
+        expect(() => F.scaledDotProductAttention(x, x, x, options)).toThrow(`scaledDotProductAttention: ${message}`);
+      says({ attnMask: zeros([3, 3], { dtype: 'bool' }), isCausal: true }, 'give either attnMask or isCausal');
+      says({ attnMask: zeros([3, 3], { dtype: 'int32' }) }, 'attnMask must be bool or float32, got int32');
+      says({ attnMask: zeros([5, 1, 3, 3], { dtype: 'bool' }) }, 'attnMask [5,1,3,3] does not broadcast to the scores [2,3,3]');
+      expect(() => F.scaledDotProductAttention(x, zeros([2, 3, 5]), x)).toThrow(
+        'scaledDotProductAttention: q must be [B…,L,D], k [B…,S,D] and v [B…,S,E] (q [2,3,4], k [2,3,5], v [2,3,4])',
+      );
+      expect(() => F.scaledDotProductAttention(x, x.to('float64'), x)).toThrow(
+        'scaledDotProductAttention: q, k and v must have the same float dtype, got float32, float64 and float32',
+      );
+    });
+  });
+});
+
+describe('GRU and LSTM', () => {
+  test.each([nn.GRU, nn.LSTM])('$name: gradients of both orders', (Recurrent) => {
+    scope(() => {
+      const module = new Recurrent(2, 2, { numLayers: 2, bidirectional: true, dtype: 'float64' });
+      const last = (x: Tensor): Tensor => module.forward(x)[0];
+      const x = wave([1, 3, 2], { requiresGrad: true });
+      expect(gradcheck(last, x).ok).toBe(true);
+      expect(gradgradcheck(last, x).ok).toBe(true);
+      module.dispose();
+    });
+  });
+
+  test('a sequence in two parts gives what it gives at once', () => {
+    scope(() => {
+      const module = new nn.LSTM(2, 3, { numLayers: 2, dtype: 'float64' });
+      const x = wave([2, 6, 2]);
+      const [whole, [h, c]] = module.forward(x);
+      const [first, state] = module.forward(x.slice(1, 0, 4));
+      const [second, [lastH, lastC]] = module.forward(x.slice(1, 4), state);
+      expect(cat([first, second], 1).toArray()).toEqual(whole.toArray());
+      expect([lastH.toArray(), lastC.toArray()]).toEqual([h.toArray(), c.toArray()]);
+      module.dispose();
+    });
+  });
+
+  test('dropout acts between the layers, in training', () => {
+    scope(() => {
+      const module = new nn.GRU(2, 4, { numLayers: 2, dropout: 0.5, generator: new Generator(2) });
+      const x = randn([2, 3, 2]);
+      expect(module.forward(x)[0].toArray()).not.toEqual(module.forward(x)[0].toArray());
+      module.eval();
+      expect(module.forward(x)[0].toArray()).toEqual(module.forward(x)[0].toArray());
+      module.dispose();
+    });
+  });
+
+  test('the summary counts its products', () => {
+    const module = new nn.GRU(2, 3);
+    expect(module.summary([4, 5, 2])).toMatch(/GRU +\[4,5,3\] +63 +900/);
+    module.dispose();
+  });
+
+  test('name what is wrong', () => {
+    scope(() => {
+      const [gru, lstm] = [new nn.GRU(2, 3), new nn.LSTM(2, 3)];
+      const says = (act: () => unknown, message: string): void => expect(act).toThrow(message);
+      says(() => gru.forward(zeros([2, 2])), 'gru: x must be [N,T,2] with T ≥ 1, got [2,2]');
+      says(() => gru.forward(zeros([2, 0, 2])), 'gru: x must be [N,T,2] with T ≥ 1, got [2,0,2]');
+      says(() => gru.forward(zeros([2, 4, 2]), zeros([1, 2, 4])), 'gru: h must be [1,2,3], got [1,2,4]');
+      says(() => gru.forward(zeros([2, 4, 2], { dtype: 'float64' })), 'gru: x is float64, the weights of GRU float32; they must be equal');
+      says(() => lstm.forward(zeros([2, 4, 2]), zeros([1, 2, 3]) as never), 'lstm: state must be a list of h and c');
+      says(() => lstm.forward(zeros([2, 4, 2]), [zeros([1, 2, 3]), zeros([1, 1, 3])]), 'lstm: c must be [1,2,3], got [1,1,3]');
+      says(
+        () => new nn.GRU(2, 3, { dropout: 0.5 }),
+        'GRU: dropout acts between layers, and there is one; give numLayers or leave dropout out',
+      );
+      says(() => new nn.LSTM(2, 0), 'LSTM: hiddenSize must be a whole number ≥ 1, got 0');
+      gru.dispose();
+      lstm.dispose();
     });
   });
 });

@@ -594,6 +594,29 @@ export const TABLE: readonly Line[] = [
       return { fn: (x, w, b) => F.linear(x, w, b), inputs: [[...d.shape({ maxRank: 2 }), i], [o, i], [o]].map((s) => d.input(s)) };
     },
   },
+  {
+    name: 'scaledDotProductAttention',
+    draw: (d) => {
+      const [batch, l, s, e] = [d.pick([[], [2], [1, 2], [0]]), d.int(1, 3), d.int(1, 3), d.int(1, 2)];
+      const masks = [
+        null,
+        constants(d, d.ints(l * s, 0, 1), [l, s], 'bool'),
+        (): Tensor => tensor(d.ints(l * s, -2, 2), { shape: [l, s], dtype: 'float64' }),
+      ];
+      const mask = d.pick(masks);
+      const values = mask?.();
+      const options = { isCausal: mask === null && d.bool(), scale: d.pick([null, 0.5]) };
+      const fn: Case['fn'] = (q, k, v) => F.scaledDotProductAttention(q!, k!, v!, { ...options, attnMask: values ?? null });
+      return {
+        fn,
+        inputs: [
+          [...batch, l, 2],
+          [...batch, s, 2],
+          [...batch, s, e],
+        ].map((shape) => d.input(shape)),
+      };
+    },
+  },
   { name: 'dropout', draw: (d) => ({ fn: (x) => F.dropout(x, 0.4), inputs: [d.input(d.shape())] }) },
   {
     name: 'dropout2d',
