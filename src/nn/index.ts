@@ -15,6 +15,7 @@ export { BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
 export type { BatchNorm1dOptions, BatchNorm2dOptions, GroupNormOptions } from './norms.ts';
 export type { InstanceNorm2dOptions, LayerNormOptions, RMSNormOptions } from './norms.ts';
 export { Sequential } from './sequential.ts';
+export { CBAM, ScSE, type CBAMOptions, type ScSEOptions } from './spatial-attention.ts';
 export { SqueezeExcite, type Squeeze, type SqueezeExciteOptions } from './squeeze-excite.ts';
 /** In-place initialisation of weights, with PyTorch's formulas. */
 export * as init from './init.ts';

@@ -47,6 +47,19 @@ const DEFAULTS = {
   generator: defaultGenerator,
 } as const;
 
+/** Returns how many channels a hidden layer has: ⌊channels / reduction⌋, at least one, with a warning if that would be none. */
+export function hiddenSize(owner: string, channels: number, reduction: number, hiddenChannels: number | null): number {
+  checkCount(owner, 'reduction', reduction);
+  const hidden = hiddenChannels ?? Math.max(1, Math.floor(channels / reduction));
+  checkCount(owner, 'hiddenChannels', hidden);
+  if (hiddenChannels === null && channels < reduction)
+    console.warn(
+      `${owner}: ${channels} channels over reduction ${reduction} leave no hidden channel, so one is taken; ` +
+        'a smaller reduction or hiddenChannels says how many there should be',
+    );
+  return hidden;
+}
+
 /** Own names of the two layers by their names in torchvision's SqueezeExcitation and timm's SEModule, and in timm's EfficientNets. */
 const OWN_LAYER_NAMES: Readonly<Record<string, string>> = { fc1: 'fc.0', fc2: 'fc.2', conv_reduce: 'fc.0', conv_expand: 'fc.2' };
 
@@ -67,19 +80,12 @@ export class SqueezeExcite extends ChannelGate {
   constructor(channels: number, options: SqueezeExciteOptions = {}) {
     super(channels, 'squeezeExcite');
     const { reduction, hiddenChannels, squeeze, activation, gate, ...layer } = withDefaults('SqueezeExcite', options, DEFAULTS);
-    checkCount('SqueezeExcite', 'reduction', reduction);
     if (!isKeyOf(squeeze, SQUEEZE_FUNCTIONS))
       throw new ArgumentError(`SqueezeExcite: squeeze must be 'avg', 'max' or 'avg+max', got ${shown(squeeze)}`);
     const lastLayer = gateLayer('SqueezeExcite', gate);
     const middle = activation ?? new ReLU();
     if (!isInstance(middle, Module)) throw new ArgumentError(`SqueezeExcite: activation must be a module, got ${kindOf(middle)}`);
-    const hidden = hiddenChannels ?? Math.max(1, Math.floor(channels / reduction));
-    checkCount('SqueezeExcite', 'hiddenChannels', hidden);
-    if (hiddenChannels === null && channels < reduction)
-      console.warn(
-        `SqueezeExcite: ${channels} channels over reduction ${reduction} leave no hidden channel, so one is taken; ` +
-          'a smaller reduction or hiddenChannels says how many there should be',
-      );
+    const hidden = hiddenSize('SqueezeExcite', channels, reduction, hiddenChannels);
     this.squeeze = squeeze;
     const make = (): Sequential =>
       new Sequential(new Linear(channels, hidden, layer), middle, new Linear(hidden, channels, layer), lastLayer);

@@ -169,6 +169,7 @@ const LAYERS: Readonly<
   AvgPool2d: [() => new nn.Sequential(new nn.AvgPool2d(3, { stride: 2, padding: 1, countIncludePad: false }), new nn.AvgPool2d(2)), image],
   BatchNorm1d: [() => new nn.BatchNorm1d(4), [4, 6]],
   BatchNorm2d: [() => new nn.BatchNorm2d(4), image],
+  CBAM: [() => new nn.CBAM(4, { reduction: 2 }), image],
   Conv1d: [
     () => new nn.Sequential(new nn.Conv1d(4, 6, 3, { stride: 2, padding: 1 }), new nn.Conv1d(6, 6, 4, { padding: 'same', groups: 2 })),
     [4, 9],
@@ -211,6 +212,7 @@ const LAYERS: Readonly<
   PReLU: [() => new nn.PReLU(4), image],
   RMSNorm: [() => new nn.RMSNorm(8), image],
   ReLU: [() => new nn.ReLU(), [9]],
+  ScSE: [() => new nn.ScSE(4), image],
   Sequential: [() => new nn.Sequential(new nn.ReLU()), [9]],
   SiLU: [() => new nn.SiLU(), [9]],
   Sigmoid: [() => new nn.Sigmoid(), [9]],

@@ -167,6 +167,35 @@ describe('scaledDotProductAttention', () => {
   });
 });
 
+describe('CBAM and ScSE', () => {
+  test.each([nn.CBAM, nn.ScSE])('$name: gradients of both orders', (Block) => {
+    scope(() => {
+      const module = fill(new Block(4, { reduction: 2, dtype: 'float64' }));
+      const inputs = [wave([2, 4, 3, 2], { requiresGrad: true }), ...module.parameters()];
+      const fn = (x: Tensor): Tensor => module.forward(x);
+      expect(gradcheck(fn, inputs).ok).toBe(true);
+      expect(gradgradcheck(fn, inputs).ok).toBe(true);
+      module.dispose();
+    });
+  });
+
+  test('recordExcitations finds the scales of their channels', () => {
+    const net = new nn.Sequential(new nn.CBAM(4, { reduction: 2 }), new nn.ScSE(4));
+    const found = nn.recordExcitations(net, [[ones([2, 4, 3, 3]), tensor([0, 1], { dtype: 'int32' })]]);
+    expect(found.map(({ block }) => block)).toEqual(['0.channel', '1.channel']);
+    net.dispose();
+  });
+
+  test('name what is wrong', () => {
+    scope(() => {
+      expect(() => new nn.CBAM(16, { kernelSize: 4 })).toThrow('CBAM: kernelSize must be odd, got 4');
+      expect(() => new nn.ScSE(4, { reduction: 0 })).toThrow('ScSE: reduction must be a whole number ≥ 1, got 0');
+      expect(() => new nn.CBAM(16).forward(ones([1, 4, 2, 2]))).toThrow('cbam: x has 4 channels, expected 16 (x [1,4,2,2])');
+      expect(() => new nn.ScSE(16).forward(ones([4, 2, 2]))).toThrow('scSE: x must be [N,C,H,W] with 16 channels, got [4,2,2]');
+    });
+  });
+});
+
 describe('GRU and LSTM', () => {
   test.each([nn.GRU, nn.LSTM])('$name: gradients of both orders', (Recurrent) => {
     scope(() => {
