@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Generator, cat, grad, gradcheck, gradgradcheck, manualSeed, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import { toOnnx } from 'chainrule/interop';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { SGD } from 'chainrule/optim';
@@ -257,6 +258,72 @@ describe('GRU and LSTM', () => {
       lstm.dispose();
     });
   });
+});
+
+describe('convolutions, norms and pools name what is wrong', () => {
+  const x = (...shape: number[]): Tensor => zeros(shape);
+  test.each<[act: () => unknown, message: string]>([
+    [() => F.conv1d(x(3, 2), x(1, 2, 1)), 'conv1d: x has 3 channels, w expects 2 (x [1,3,2], w [1,2,1])'],
+    [() => F.conv1d(x(2), x(1, 2, 1)), 'conv1d: x must be [N,C,L] or [C,L], got [2]'],
+    [() => F.conv1d(x(1, 2, 3), x(1, 2, 1, 1)), 'conv1d: x must be [N,C,L] or [C,L] and w [O,C/groups,K] (x [1,2,3], w [1,2,1,1])'],
+    [
+      () => F.conv1d(x(1, 2, 3), x(1, 2, 4)),
+      'conv1d: the dilated kernel is longer than the padded input: output [0] (x [1,2,3], w [1,2,4])',
+    ],
+    [() => F.conv1d(x(1, 2, 3), x(1, 2, 2), null, { padding: 'same', stride: 2 }), "conv1d: padding 'same' needs stride 1, got 2"],
+    [
+      () => F.conv1d(x(1, 2, 3), x(1, 2, 2), null, { padding: -1 }),
+      "conv1d: padding must be a whole number ≥ 0, 'same' or 'valid', got -1",
+    ],
+    [() => new nn.Conv1d(3, 4, 2, { groups: 2 }), 'Conv1d: 3 input and 4 output channels must divide into 2 groups'],
+    [() => new nn.ConvTranspose2d(3, 4, 2, { groups: 2 }), 'ConvTranspose2d: 3 input and 4 output channels must divide into 2 groups'],
+    [() => new nn.BatchNorm1d(3).forward(x(2, 3, 4, 4)), 'batchNorm1d: x must be [N,C] or [N,C,L] with 3 channels, got [2,3,4,4]'],
+    [() => new nn.BatchNorm1d(3).forward(x(2, 4)), 'batchNorm1d: x must be [N,C] or [N,C,L] with 3 channels, got [2,4]'],
+    [() => new nn.InstanceNorm2d(3).forward(x(2, 3, 4)), 'instanceNorm2d: x must be [N,C,H,W] with 3 channels, got [2,3,4]'],
+    [() => F.instanceNorm(x(2, 3, 1, 1)), 'instanceNorm: more than 1 value per channel of an image is needed (x [2,3,1,1])'],
+    [
+      () => F.instanceNorm(x(2, 3, 4), { useInputStats: false }),
+      'instanceNorm: runningMean and runningVar are needed when useInputStats is false',
+    ],
+    [() => F.adaptiveMaxPool2d(x(1, 2, 3, 3), 0), 'adaptiveMaxPool2d: size must be'],
+    [() => F.adaptiveMaxPool2d(x(1, 2, 0, 3), 1), 'adaptiveMaxPool2d: nothing to pool in x [1,2,0,3]'],
+    [() => F.huberLoss(x(2), x(2), { delta: 0 }), 'huberLoss: delta must be above 0, got 0'],
+    [() => F.interpolate(x(1, 1, 2, 2), { size: 3, alignCorners: true }), "interpolate: alignCorners needs mode 'bilinear'"],
+    [() => F.interpolate(x(1, 1, 2), { size: 3, mode: 'bilinear' }), "interpolate: x must be [N,C,H,W] for mode 'bilinear', got [1,1,2]"],
+    [() => x(2, 0).norm(3.5, 1).sum().item() || x(2, 0).norm(-1, 1), 'amin: nothing to choose from along dims [1] of x [2,0]'],
+  ])('%#: %s', (act, message) => {
+    expect(() => scope(act)).toThrow(message);
+  });
+});
+
+test('norm of any p neither overflows nor underflows', () => {
+  scope(() => {
+    for (const scale of [1e30, 1e-30]) {
+      const x = tensor([3, -4, 12]).mul(scale).detach().requiresGrad_();
+      for (const p of [0.5, 3, 7.5, -2]) {
+        const want = [3, 4, 12].map((v) => v ** p).reduce((a, b) => a + b) ** (1 / p);
+        const y = x.norm(p);
+        expect(Math.abs(y.item() / scale / want - 1)).toBeLessThan(1e-6);
+        const wanted = [3, -4, 12].map((v) => Math.sign(v) * (Math.abs(v) / want) ** (p - 1));
+        expectClose(grad(y, x), wanted, 1e-6);
+      }
+    }
+  });
+});
+
+test('the multiply-adds of a transposed convolution are those of its pixels', () => {
+  const layer = new nn.ConvTranspose2d(2, 6, 3, { stride: 2, groups: 2 });
+  expect(layer.summary([1, 2, 4, 5])).toMatch(/ConvTranspose2d +\[1,6,9,11\] +60 +1,080/);
+  layer.dispose();
+});
+
+test('an export to ONNX refuses what depends on the order of elements by name', () => {
+  class Sorted extends nn.Module {
+    forward(x: Tensor): Tensor {
+      return x.sort(1)[0];
+    }
+  }
+  expect(() => toOnnx(new Sorted(), randn([2, 3]))).toThrow(/argsort/);
 });
 
 describe('module.requiresGrad_', () => {
