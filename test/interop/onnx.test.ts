@@ -324,6 +324,17 @@ describe.skipIf(!hasRuntime)('onnxruntime-web, where it is installed, computes w
     await compare(make(), shape, input);
   });
 
+  // For some numbers of samples the view is the same piece of memory, of the same shape, as the input.
+  test.each<[name: string, samples: number, shape: readonly number[], fn: (x: Tensor) => Tensor]>([
+    ['a transposed batch of one', 1, [1, 4], (x) => x.permute([1, 0, 2]).sum(0).add(x.sum(1).mul(10))],
+    ['a reshape of two samples of two', 2, [2], (x) => x.reshape([2, -1]).cumsum(1).reshape([-1, 2]).add(x.mul(10))],
+    ['a reshape of three samples of three', 3, [3], (x) => x.reshape([3, -1]).cumsum(1).reshape([-1, 3]).add(x.mul(10))],
+    ['a view that is none', 1, [4], (x) => x.unsqueeze(0).squeeze(0).contiguous().reshape([-1, 4]).add(x)],
+  ])('%s', async (_, samples, shape, fn) => {
+    manualSeed(6);
+    await compare(new Compute(fn), shape, undefined, 1e-5, samples);
+  });
+
   test.each(Object.entries(FUNCTIONS))('%s', async (_, [fn, shape = [3, 5]]) => {
     manualSeed(4);
     await compare(new Compute(fn), shape, undefined, 1e-5);

@@ -108,36 +108,59 @@ const binary =
   (t) =>
     t.node(op, [t.arg(0), t.arg(1)]);
 
+/** A comparison of order; ONNX has none of bool. */
+const order =
+  (op: string): Translate =>
+  (t) => {
+    const [a, b] = [0, 1].map((i) =>
+      t.operand(i).dtype === 'bool' ? t.node('Cast', [t.arg(i)], { to: ELEMENT_TYPE.int32 }) : t.arg(i),
+    ) as [string, string];
+    return t.node(op, [a, b]);
+  };
+
 /** The result is the argument: memory order has no meaning in ONNX. */
 const alias: Translate = (t) => t.arg(0);
 
-/** Returns the size of a pool's output without ceil mode. */
-const floorSize = (size: number, k: number, s: number, p: number, d: number): number =>
-  Math.floor((size + 2 * p - d * (k - 1) - 1) / s) + 1;
+/**
+ * Returns how far the last windows of a pool reach beyond the padding, down and to the right. ONNX's own ceil_mode has other rules for
+ * windows that begin in the padding.
+ */
+function overhang(t: Translator, { kernel, stride, padding, dilation }: PoolParams, shape: readonly Size[]): number[] {
+  return [0, 1].map((d) => {
+    const end = (t.fixed(shape[d + 2]) - 1) * stride[d]! + dilation[d]! * (kernel[d]! - 1) + 1;
+    return Math.max(0, end - t.fixed(t.operand(0).shape[d + 2]) - 2 * padding[d]!);
+  });
+}
 
-function poolAttributes(t: Translator, p: PoolParams, shape: readonly Size[]): Record<string, Attribute> {
-  const { kernel, stride, padding, dilation } = p;
-  const sides = t
-    .operand(0)
-    .shape.slice(2)
-    .map((size) => t.fixed(size));
-  const out = shape.slice(2).map((size) => t.fixed(size));
-  const isCeil = out.some((size, d) => size > floorSize(sides[d]!, kernel[d]!, stride[d]!, padding[d]!, dilation[d]!));
-  return { kernel_shape: kernel, strides: stride, pads: [...padding, ...padding], ceil_mode: isCeil ? 1 : 0 };
+/** Pads rows and columns. */
+function padded(t: Translator, before: readonly number[], after: readonly number[], value: number): string {
+  const pads = t.graph.integers([0, 0, ...before, 0, 0, ...after]);
+  return t.node('Pad', [t.full(0), pads, t.scalar(value)], { mode: 'constant' });
 }
 
 const maxPool: Translate = (t) => {
   const p = t.call.args[1] as PoolParams;
-  return [t.node('MaxPool', [t.arg(0)], { ...poolAttributes(t, p, t.call.args[2] as readonly Size[]), dilations: p.dilation })];
+  const { kernel, stride, padding, dilation } = p;
+  const beyond = overhang(t, p, t.call.args[2] as readonly Size[]);
+  const x = beyond.every((n) => n === 0) ? t.full(0) : padded(t, [0, 0], beyond, -Infinity);
+  return [t.node('MaxPool', [x], { kernel_shape: kernel, strides: stride, pads: [...padding, ...padding], dilations: dilation })];
 };
 
 const avgPool: Translate = (t) => {
   const p = t.call.args[1] as AvgPoolParams;
-  const attributes = poolAttributes(t, { ...p, dilation: [1, 1] }, t.call.args[2] as readonly Size[]);
-  // A divisor of one's own replaces the size of the window, which counts the padding too.
-  const countsPadding = p.countIncludePad || p.divisor !== null;
-  const y = t.node('AveragePool', [t.arg(0)], { ...attributes, count_include_pad: countsPadding ? 1 : 0 });
-  return p.divisor === null ? y : t.node('Mul', [y, t.scalar((p.kernel[0] * p.kernel[1]) / p.divisor)]);
+  const { kernel, stride, padding } = p;
+  const beyond = overhang(t, { ...p, dilation: [1, 1] }, t.call.args[2] as readonly Size[]);
+  const average = (x: string, before: readonly number[], after: readonly number[]): string =>
+    t.node('AveragePool', [x], { kernel_shape: kernel, strides: stride, pads: [...before, ...after], count_include_pad: 0 });
+  const reach = padding.map((size, d) => size + beyond[d]!);
+  if (p.divisor !== null) {
+    // Elements of a padded input count in every window, so that all windows have the same size.
+    const y = average(reach.some((n) => n > 0) ? padded(t, padding, reach, 0) : t.full(0), [0, 0], [0, 0]);
+    return t.node('Mul', [y, t.scalar((kernel[0] * kernel[1]) / p.divisor)]);
+  }
+  if (!p.countIncludePad) return average(t.full(0), padding, reach);
+  // The padding counts, what is beyond it does not.
+  return average(padding.some((n) => n > 0) ? padded(t, padding, padding, 0) : t.full(0), [0, 0], beyond);
 };
 
 const adaptivePool: Translate = (t) => {
@@ -367,10 +390,10 @@ export const OPERATORS: Readonly<Record<string, Translate>> = {
   minimum: binary('Min'),
   eq: binary('Equal'),
   ne: (t) => t.node('Not', [t.node('Equal', [t.arg(0), t.arg(1)])]),
-  lt: binary('Less'),
-  le: binary('LessOrEqual'),
-  gt: binary('Greater'),
-  ge: binary('GreaterOrEqual'),
+  lt: order('Less'),
+  le: order('LessOrEqual'),
+  gt: order('Greater'),
+  ge: order('GreaterOrEqual'),
   where,
   clamp,
   matmul: (t) => t.node('MatMul', [t.full(0), t.full(1)]),
