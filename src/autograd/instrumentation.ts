@@ -11,6 +11,8 @@ export interface Instrumentation {
   starting?(op: RecordedOp): void;
   /** A forward has computed its results and not yet returned them. `insideBackward`: the operation is part of a backward. */
   computed(op: RecordedOp, args: readonly unknown[], results: readonly View[], insideBackward: boolean): void;
+  /** A tensor is written in place, with a tensor or a number. */
+  writing?(op: string, target: Tensor, operand: Tensor | number): void;
   /** An operation was recorded. */
   recorded(node: Node): void;
   /** The walk begins a node. */
@@ -43,6 +45,9 @@ function combine(all: readonly Instrumentation[]): Instrumentation {
     },
     computed(op, args, results, insideBackward) {
       for (const each of all) each.computed(op, args, results, insideBackward);
+    },
+    writing(op, target, operand) {
+      for (const each of all) each.writing?.(op, target, operand);
     },
     recorded(node) {
       for (const each of all) each.recorded(node);

@@ -8,4 +8,4 @@ export * from './gradcheck/index.ts';
 export * from './graph.ts';
 export * from './profile.ts';
 export { summarize } from './summary.ts';
-export { trace, type TracedCall } from './trace.ts';
+export { trace, type TracedCall, type TracedWrite } from './trace.ts';

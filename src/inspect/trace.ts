@@ -3,6 +3,7 @@
  */
 import { addInstrumentation, moduleStack, placeOf } from '../autograd/instrumentation.ts';
 import type { RecordedOp } from '../autograd/tape.ts';
+import type { Tensor } from '../autograd/tensor.ts';
 import type { View } from '../kernels/view.ts';
 
 /** One operation that has run. */
@@ -15,11 +16,18 @@ export interface TracedCall {
   readonly place: string;
 }
 
+/** A tensor that is written in place. */
+export interface TracedWrite {
+  readonly op: string;
+  readonly target: Tensor;
+  readonly operand: Tensor | number;
+}
+
 /**
  * Runs `fn` and passes each operation that it runs to `visit`, in order, while its arguments and results still have their memory. Operations
- * that run inside another one's forward are part of that one.
+ * that run inside another one's forward are part of that one. `visitWrite` receives what is written in place, before it is.
  */
-export function trace<T>(fn: () => T, visit: (call: TracedCall) => void): T {
+export function trace<T>(fn: () => T, visit: (call: TracedCall) => void, visitWrite: (write: TracedWrite) => void): T {
   const open: RecordedOp[] = [];
   const stop = addInstrumentation({
     starting: (op) => open.push(op),
@@ -30,6 +38,7 @@ export function trace<T>(fn: () => T, visit: (call: TracedCall) => void): T {
       if (open.length === 1) visit({ op: op.name, args, results, place: frame === undefined ? '' : placeOf(frame) });
       open.pop();
     },
+    writing: (op, target, operand) => visitWrite({ op, target, operand }),
     recorded: () => {},
     visited: () => {},
   });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { ArgumentError, ShapeError, type Tensor, defineOp, manualSeed, memory, noGrad, randn, scope, tensor } from 'chainrule';
+import { ArgumentError, ShapeError, type Tensor, defineOp, manualSeed, memory, noGrad, ones, randn, scope, tensor, zeros } from 'chainrule';
 import { toOnnx } from 'chainrule/interop';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
@@ -112,15 +112,16 @@ function unsettle(model: nn.Module): void {
   });
 }
 
-/** Compares onnxruntime's output with the model's, for 1 and 7 samples, from a file made with 2. */
+/** Compares onnxruntime's output with the model's, for 1 and 7 samples, from a file made with `exampleSamples`. */
 async function compare(
   model: nn.Layer,
   shape: readonly number[],
   make: (shape: readonly number[]) => Tensor = (s) => randn([...s]),
   tolerance = 1e-5,
+  exampleSamples = 2,
 ): Promise<void> {
   unsettle(model);
-  const bytes = toOnnx(model, make([2, ...shape]));
+  const bytes = toOnnx(model, make([exampleSamples, ...shape]));
   checkGraph(bytes);
   const ort = await runtime();
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'], logSeverityLevel: 3 });
@@ -299,6 +300,27 @@ const FUNCTIONS: Readonly<Record<string, readonly [fn: (x: Tensor) => Tensor, sh
   ],
   softmax: [(x) => x.softmax(1).add(x.logSoftmax(-1))],
   products: [(x) => x.matmul(x.transpose(1, 2)).add(x.matmul(randnOnce))],
+  'windows that reach beyond one side alone': [
+    (x) =>
+      F.maxPool2d(x, [3, 2], { stride: [2, 3], padding: 1, ceilMode: true }).add(
+        F.avgPool2d(x, [3, 2], { stride: [2, 3], padding: 1, ceilMode: true }),
+      ),
+    [2, 6, 5],
+  ],
+  'windows with dilation beyond the padding': [(x) => F.maxPool2d(x, 2, { stride: 2, padding: 1, dilation: 3, ceilMode: true }), [2, 7, 8]],
+  'averages beyond the padding': [
+    (x) =>
+      F.avgPool2d(x, 3, { stride: 2, padding: 1, ceilMode: true, countIncludePad: false })
+        .add(F.avgPool2d(x, 3, { stride: 2, padding: 1, ceilMode: true }))
+        .add(F.avgPool2d(x, 3, { stride: 2, padding: 1, ceilMode: true, divisorOverride: 5 })),
+    [2, 6, 7],
+  ],
+  'comparisons of bool': [
+    (x) => {
+      const [a, b] = [x.gt(0), x.lt(0.5)];
+      return [a.lt(b), a.le(b), a.gt(b), a.ge(b), a.eq(b)].map((y) => y.to('float32')).reduce((y, z) => y.mul(2).add(z));
+    },
+  ],
   'a convolution’s adjoint': [(x) => F.convTranspose2d(x.unsqueeze(1), kernel, null, { stride: 2, padding: 1, outputPadding: 1 })],
 };
 
@@ -378,6 +400,12 @@ describe('the file', () => {
     expect(memory().tensors).toBe(tensors);
   });
 
+  test('a constant that is written in place is in the file as it is when it is read', () => {
+    const mask = new Compute((t) => t.mul(ones([4]).mul_(0.5)));
+    const { graph } = checkGraph(toOnnx(mask, randn([2, 4])));
+    expect(Array.from(new Float32Array(Uint8Array.from(graph.initializer![0]!.rawData).buffer))).toEqual([0.5, 0.5, 0.5, 0.5]);
+  });
+
   test('a square weight that is read as it is and transposed is in the file twice', () => {
     manualSeed(2);
     const fc = new nn.Linear(3, 3, { bias: false });
@@ -437,6 +465,32 @@ describe('what has no counterpart is refused by name', () => {
       () => toOnnx(new Compute((t) => (t.size(0) > 2 ? t.relu() : t)), x),
       ArgumentError,
       'the model computes otherwise for one sample more',
+    ],
+    [
+      'a number added in place',
+      () => toOnnx(new Compute((t) => t.mul(2).add_(1)), x),
+      ArgumentError,
+      'Compute: toOnnx: add_: in-place operations on what depends on the input have no counterpart in ONNX',
+    ],
+    [
+      'a view that is filled',
+      () =>
+        toOnnx(
+          new Compute((t) => {
+            const y = t.mul(2);
+            y.select(1, 0).fill_(7);
+            return y;
+          }),
+          x,
+        ),
+      ArgumentError,
+      'Compute: toOnnx: fill_: in-place operations',
+    ],
+    [
+      'a constant that receives the input',
+      () => toOnnx(new Compute((t) => t.add(zeros([4]).copy_(t.select(0, 0)))), x),
+      ArgumentError,
+      'Compute: toOnnx: copy_: in-place operations',
     ],
     [
       'a constant',

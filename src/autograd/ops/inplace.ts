@@ -9,6 +9,7 @@ import { kernels } from '../../kernels/index.ts';
 import { withTemporaries } from '../../kernels/memory/allocator.ts';
 import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { isGradEnabled, isOlderThanReplay } from '../grad-mode.ts';
+import { instrumentation } from '../instrumentation.ts';
 import { isTensor, type Tensor } from '../tensor.ts';
 import { checkOperand, expandTo, type Operand } from './operands.ts';
 
@@ -24,6 +25,7 @@ function checkWritable(op: string, target: Tensor, operand: Operand): void {
       `${op}: the target ${formatShape(target.shape)} is expanded: several of its elements share memory. Use clone() first`,
     );
   }
+  instrumentation?.writing?.(op, target, operand);
 }
 
 /** Returns the part of the error text that names a tensor which requires a gradient; null where none does. */

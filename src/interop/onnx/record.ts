@@ -5,16 +5,20 @@ import { isTensor, noGrad, type Tensor } from '../../autograd/index.ts';
 import type { DType, ElementArray } from '../../core/dtype.ts';
 import { ArgumentError, kindOf } from '../../core/errors.ts';
 import { sameShape, sizeOf, type Shape } from '../../core/shape.ts';
-import { trace, type TracedCall } from '../../inspect/index.ts';
+import { trace, type TracedCall, type TracedWrite } from '../../inspect/index.ts';
 import type { Module } from '../../nn/index.ts';
 
 /** A module with one input and one output. */
 export type Model = Module & { forward(x: Tensor): Tensor };
 
-/** A tensor that depends on the input, by the order in which they came up; the input is 0. */
+/** A tensor that depends on the input. */
 export interface RecordedValue {
   readonly kind: 'value';
-  readonly id: number;
+  /**
+   * The numbers of the values that it can be, by the order in which they came up; the input is 0. Several have the same memory, shape and
+   * strides, such as a tensor and its transpose where there is one sample; the recording of another number of samples tells them apart.
+   */
+  readonly ids: readonly number[];
   readonly shape: Shape;
   readonly dtype: DType;
 }
@@ -60,6 +64,7 @@ export function record(model: Model, input: Tensor): Recording {
     const output: unknown = trace(
       () => model.forward(input),
       (call) => recorder.visit(call),
+      (write) => recorder.checkWrite(write),
     );
     if (!isTensor(output)) throw new ArgumentError(`toOnnx: forward must return one tensor, got ${kindOf(output)}`);
     const value = recorder.find(output);
@@ -74,7 +79,10 @@ type ViewLike = Pick<Tensor, 'storage' | 'offset' | 'shape' | 'strides' | 'dtype
 class Recorder {
   readonly calls: RecordedCall[] = [];
   readonly #storages = new Map<object, number>();
+  /** The memory of all values. */
+  readonly #memory = new Set<object>();
   readonly #values = new Map<string, RecordedValue>();
+  #count = 0;
   readonly #paths = new Map<object, { readonly path: string; readonly shape: Shape }>();
 
   constructor(model: Model, input: Tensor) {
@@ -89,17 +97,26 @@ class Recorder {
     this.calls.push({ op, place, args: recorded, results: results.map((view) => this.#add(view)) });
   }
 
+  /** Throws for a write that the graph would lack: it has no memory, only values. The module that ran it names itself. */
+  checkWrite({ op, target, operand }: TracedWrite): void {
+    const dependent = (t: Tensor): boolean => this.#memory.has(t.storage);
+    if (!dependent(target) && !(isTensor(operand) && dependent(operand))) return;
+    throw new ArgumentError(
+      `toOnnx: ${op}: in-place operations on what depends on the input have no counterpart in ONNX; ` +
+        'use the form that returns a new tensor',
+    );
+  }
+
   find(view: ViewLike): RecordedValue | null {
     return this.#values.get(this.#keyOf(view)) ?? null;
   }
 
   #add(view: ViewLike): RecordedValue {
-    const value: RecordedValue = { kind: 'value', id: this.#values.size, shape: view.shape, dtype: view.dtype };
     const key = this.#keyOf(view);
-    // A view that an operation returns as it was stays the same value.
-    const known = this.#values.get(key);
-    if (known !== undefined) return known;
+    const ids = [...(this.#values.get(key)?.ids ?? []), this.#count++];
+    const value: RecordedValue = { kind: 'value', ids, shape: view.shape, dtype: view.dtype };
     this.#values.set(key, value);
+    this.#memory.add(view.storage);
     return value;
   }
 

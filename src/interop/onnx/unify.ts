@@ -4,7 +4,7 @@
 import type { DType } from '../../core/dtype.ts';
 import { ArgumentError } from '../../core/errors.ts';
 import { formatShape } from '../../core/shape.ts';
-import { isRecorded, type RecordedCall, type RecordedConstant, type Recording, type RecordedTensor } from './record.ts';
+import { isRecorded, type RecordedCall, type RecordedConstant, type Recording, type RecordedTensor, type RecordedValue } from './record.ts';
 
 /** A size that is `perSample` times the number of samples. */
 export interface BatchSize {
@@ -75,7 +75,11 @@ class Unifier {
     if (a.kind !== b.kind || a.dtype !== b.dtype || a.shape.length !== b.shape.length)
       return this.#fail('its arguments are of another kind');
     const shape = a.shape.map((size, d) => this.#size(size, b.shape[d]!));
-    if (a.kind === 'value') return { id: a.id, constant: null, shape, dtype: a.dtype };
+    if (a.kind === 'value') {
+      // Of equal values the latest.
+      const id = a.ids.findLast((i) => (b as RecordedValue).ids.includes(i)) ?? this.#fail('its argument');
+      return { id, constant: null, shape, dtype: a.dtype };
+    }
     const other = b as RecordedConstant;
     const isSame = a.data.length === other.data.length && a.data.every((v, i) => Object.is(v, other.data[i]));
     if (!isSame) return this.#fail(`a constant ${formatShape(a.shape)}`);
