@@ -304,8 +304,12 @@ class Converter {
 
   #record(dict: Map<Pickled, Pickled>, path: string, depth: number): TorchValue {
     const entries: [string, TorchValue][] = [];
+    const keys = new Set<string>();
+    const place = path === '' ? 'the saved object' : path;
     for (const [key, item] of dict) {
-      if (typeof key === 'object') return this.#fail(`${path}: a key is neither a text nor a number`);
+      if (typeof key === 'object') return this.#fail(`${place}: a key is neither a text nor a number`);
+      if (keys.has(String(key))) return this.#fail(`${place}: two keys have the text '${brief(String(key))}', such as 1 and '1'`);
+      keys.add(String(key));
       const value = this.convert(item, join(path, String(key)), depth);
       if (value !== null || item === null) entries.push([String(key), value]);
     }
@@ -340,14 +344,27 @@ function join(path: string, key: string): string {
 function elementsOf({ storage, offset, shape, strides }: StoredTensor, count: number, littleEndian: boolean): ElementArray | string {
   const { type, bytes } = storage;
   if (count === 0) return newArray(type.dtype, 0);
-  const last = shape.reduce((at, size, d) => at + (size - 1) * strides[d]!, offset);
-  const read = readElements(type, bytes.subarray(offset * type.size, (last + 1) * type.size), littleEndian);
-  if (typeof read === 'string' || isRowMajor(shape, strides)) return read;
-  const out = newArray(type.dtype, count);
+  const isWhole = isRowMajor(shape, strides);
+  const packed = isWhole
+    ? bytes.subarray(offset * type.size, (offset + count) * type.size)
+    : gathered(bytes, type.size, offset, shape, strides, count);
+  return readElements(type, packed, littleEndian);
+}
+
+/** Returns the bytes of the elements in row-major order. Those of the storage that the tensor does not have are not read. */
+function gathered(
+  bytes: Uint8Array,
+  size: number,
+  offset: number,
+  shape: readonly number[],
+  strides: readonly number[],
+  count: number,
+): Uint8Array {
+  const out = new Uint8Array(count * size);
   const index = shape.map(() => 0);
-  let at = 0;
+  let at = offset;
   for (let i = 0; i < count; i++) {
-    out[i] = read[at]!;
+    for (let byte = 0; byte < size; byte++) out[i * size + byte] = bytes[at * size + byte]!;
     for (let d = shape.length - 1; d >= 0; d--) {
       at += strides[d]!;
       if (++index[d]! < shape[d]!) break;

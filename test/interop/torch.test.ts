@@ -116,6 +116,17 @@ describe('files that PyTorch wrote', () => {
     warn.mockRestore();
   });
 
+  test('integers that lie between those of a tensor do not matter', () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    expect(plain(loadTorch(fileOf('column')))).toEqual({ x: [1, 3] });
+    expect(warn).not.toHaveBeenCalled();
+    warn.mockRestore();
+  });
+
+  test('two keys of the same text are refused, as a record has one of them', () => {
+    expect(() => loadTorch(fileOf('equal keys'))).toThrow("loadTorch: bytes: state: two keys have the text '1'");
+  });
+
   test('by path', () => {
     const folder = mkdtempSync(join(tmpdir(), 'torch-'));
     const path = join(folder, 'w.pt');
