@@ -120,6 +120,8 @@ export function decodeNpy(bytes: Uint8Array, fail: Fail): StoredArray | string {
   const type = ELEMENT_TYPES.get(TYPES.get(kind ?? '') ?? '');
   if (type === undefined) return unsupported(descr);
   if (shape.length > MAX_DIMS) return `it has ${shape.length} dims, at most ${MAX_DIMS} are supported`;
+  // A size beside a 0 too: a tensor has none above it.
+  if (!shape.every((size) => size <= MAX_ELEMENTS)) return `shape ${brief(formatShape(shape))} has a size above ${MAX_ELEMENTS}`;
   const count = shape.reduce((n, size) => n * size, 1);
   if (!(count <= MAX_ELEMENTS)) return `shape ${brief(formatShape(shape))} has ${count} elements, at most ${MAX_ELEMENTS} fit`;
   const [needed, got] = [count * type.size, bytes.length - start];

@@ -11,7 +11,7 @@ import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
 import { readBytes, writeFileAtomic } from '../io/index.ts';
 import { decodeNpy, encodeNpy, failIn, type StoredArray, toTensor } from './npy.ts';
-import { readZip, unpack, writeZip } from './zip.ts';
+import { MAX_NAME, readZip, unpack, writeZip, type ZipMember } from './zip.ts';
 
 /** Options of loadNpz and npzFromBytes. */
 export interface LoadNpzOptions {
@@ -32,7 +32,8 @@ const SUFFIX = '.npy';
  * Reads the arrays of a .npz file by name, compressed or not, without gradient. They belong to no scope: `dispose()` frees one, otherwise
  * the garbage collector does.
  *
- * An array that no dtype can represent (texts, objects, integers beyond int32) is left out, with a warning that names it.
+ * An array that no dtype can represent (texts, objects, integers beyond int32) is left out, with a warning that names it; so is a file
+ * whose name does not end in .npy.
  * Throws: FileError if the file is missing or damaged, or if one of `names` is not in it or cannot be represented
  * @example const { images, labels } = await loadNpz('mnist.npz')
  */
@@ -75,11 +76,13 @@ function readNames(op: string, options: LoadNpzOptions): readonly string[] | nul
 
 async function read(op: string, bytes: Uint8Array, file: string, names: readonly string[] | null): Promise<Record<string, Tensor>> {
   const fail = failIn(op, file);
-  const members = new Map(readZip(bytes, fail).map((member) => [withoutSuffix(member.name), member]));
+  const all = readZip(bytes, fail);
+  const members = new Map(all.filter(isArrayFile).map((member) => [member.name.slice(0, -SUFFIX.length), member]));
   const missing = names?.filter((name) => !members.has(name)) ?? [];
   if (missing.length > 0) fail(`it does not have ${missing.join(', ')}; it has ${[...members.keys()].join(', ')}`);
   const arrays = new Map<string, StoredArray>();
-  const leftOut: string[] = [];
+  const others = names === null ? all.filter((member) => !isArrayFile(member)) : [];
+  const leftOut = others.map(({ name }) => `${name} (no .npy file)`);
   for (const [name, member] of members) {
     if (names !== null && !names.includes(name)) continue;
     const content = await unpack(member, fail);
@@ -93,13 +96,21 @@ async function read(op: string, bytes: Uint8Array, file: string, names: readonly
   return scope(() => Object.fromEntries(Array.from(arrays, ([name, array]) => [name, toTensor(array)])));
 }
 
-function withoutSuffix(name: string): string {
-  return name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : name;
+function isArrayFile({ name }: ZipMember): boolean {
+  return name.endsWith(SUFFIX);
+}
+
+/** Returns the bytes of a member's name. */
+function storedLength(name: string): number {
+  return new TextEncoder().encode(`${name}${SUFFIX}`).length;
 }
 
 function write(op: string, tensors: Readonly<Record<string, Tensor>>, options: NpzOptions): Promise<Uint8Array[]> {
   const { compressed } = withDefaults(op, options, { compressed: false });
   checkTensorRecord(op, tensors);
+  const long = Object.keys(tensors).find((name) => storedLength(name) > MAX_NAME);
+  if (long !== undefined)
+    throw new ArgumentError(`${op}: a name has ${storedLength(long)} bytes with ${SUFFIX}, at most ${MAX_NAME} fit a zip file`);
   // All elements are copied now: the caller may change or free the tensors while the file is compressed.
   const inputs = Object.entries(tensors).map(([name, t]) => ({ name: `${name}${SUFFIX}`, content: encodeNpy(op, t) }));
   return writeZip(inputs, compressed);

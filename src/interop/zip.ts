@@ -49,23 +49,38 @@ export function isZip(bytes: Uint8Array): boolean {
 }
 
 /**
- * Returns the members of a zip file, in its own order. Bytes in front of the first member are ignored, as by other readers.
- * Throws: what `fail` throws for a file that is damaged, encrypted, split, or compressed by another method than deflate
+ * Returns the members of a zip file, in its own order. Bytes in front of the first member are ignored if the directory counts them.
+ * Throws: what `fail` throws for a file that is damaged, encrypted, split, compressed by another method than deflate, or of which members
+ * share bytes: such a file can unpack to any length
  */
 export function readZip(bytes: Uint8Array, fail: Fail): ZipMember[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { count, start } = findDirectory(view, fail);
   const members: ZipMember[] = [];
   const names = new Set<string>();
+  const spans: Span[] = [];
   let at = start;
   for (let i = 0; i < count; i++) {
-    const { member, next } = readMember(bytes, view, at, fail);
+    const { member, span, next } = readMember(bytes, view, at, fail);
     if (names.has(member.name)) fail(`it has two members ${member.name}`);
     names.add(member.name);
     members.push(member);
+    spans.push(span);
     at = next;
   }
+  spans.sort((a, b) => a.start - b.start);
+  spans.forEach(({ name, end }, i) => {
+    const following = spans[i + 1];
+    if (following !== undefined && following.start < end) fail(`${name} and ${following.name} share bytes; the file is damaged`);
+  });
   return members;
+}
+
+/** Where a member's header and content stand. */
+interface Span {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Unpacks a member. Throws: what `fail` throws if the bytes do not unpack to the size and check that the file states */
@@ -130,7 +145,14 @@ function findEnd(view: DataView, fail: Fail): number {
   return fail('it has no zip directory; the file is truncated or no zip file');
 }
 
-function readMember(bytes: Uint8Array, view: DataView, at: number, fail: Fail): { readonly member: ZipMember; readonly next: number } {
+interface DirectoryEntry {
+  readonly member: ZipMember;
+  readonly span: Span;
+  /** Where the next entry begins. */
+  readonly next: number;
+}
+
+function readMember(bytes: Uint8Array, view: DataView, at: number, fail: Fail): DirectoryEntry {
   if (at + CENTRAL_LENGTH > view.byteLength || view.getUint32(at, true) !== CENTRAL_HEADER) fail('its directory is damaged');
   const nameLength = view.getUint16(at + 28, true);
   const extraLength = view.getUint16(at + 30, true);
@@ -144,11 +166,17 @@ function readMember(bytes: Uint8Array, view: DataView, at: number, fail: Fail): 
     fail(`${name}: its compression method ${method} is not supported (expected stored or deflated)`);
   const sizes = [24, 20, 42].map((field) => view.getUint32(at + field, true));
   const [size, packedSize, offset] = withExtension(sizes, view, nameEnd, extraLength, () => fail(`${name}: its sizes are damaged`));
-  const start = contentStart(view, offset!, nameLength, name, fail);
-  if (start + packedSize! > view.byteLength)
-    fail(`${name}: expected ${packedSize} bytes, got ${view.byteLength - start}; the file is truncated`);
-  const packed = bytes.subarray(start, start + packedSize!);
-  return { member: { name, packed, isDeflated: method === DEFLATED, size: size!, crc: view.getUint32(at + 16, true) }, next };
+  const start = contentStart(bytes, offset!, bytes.subarray(at + CENTRAL_LENGTH, nameEnd), (what) => fail(`${name}: ${what}`));
+  const end = start + packedSize!;
+  if (end > view.byteLength) fail(`${name}: expected ${packedSize} bytes, got ${view.byteLength - start}; the file is truncated`);
+  const member = {
+    name,
+    packed: bytes.subarray(start, end),
+    isDeflated: method === DEFLATED,
+    size: size!,
+    crc: view.getUint32(at + 16, true),
+  };
+  return { member, span: { name, start: offset!, end }, next };
 }
 
 function nameOf(bytes: Uint8Array, fail: Fail): string {
@@ -177,11 +205,12 @@ function withExtension(sizes: readonly number[], view: DataView, start: number, 
 }
 
 /** Returns where a member's bytes begin: behind its local header, which repeats its name. */
-function contentStart(view: DataView, at: number, nameLength: number, name: string, fail: Fail): number {
-  if (at + LOCAL_LENGTH > view.byteLength || view.getUint32(at, true) !== LOCAL_HEADER)
-    fail(`${name}: its header is missing; the file is damaged`);
-  if (view.getUint16(at + 26, true) !== nameLength) fail(`${name}: its header has another name; the file is damaged`);
-  return at + LOCAL_LENGTH + nameLength + view.getUint16(at + 28, true);
+function contentStart(bytes: Uint8Array, at: number, name: Uint8Array, fail: Fail): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (at + LOCAL_LENGTH > bytes.length || view.getUint32(at, true) !== LOCAL_HEADER) fail('its header is missing; the file is damaged');
+  const isSame = view.getUint16(at + 26, true) === name.length && name.every((byte, i) => byte === bytes[at + LOCAL_LENGTH + i]);
+  if (!isSame) fail('its header has another name; the file is damaged');
+  return at + LOCAL_LENGTH + name.length + view.getUint16(at + 28, true);
 }
 
 // — writing —
@@ -192,6 +221,8 @@ export interface ZipInput {
   readonly content: Uint8Array;
 }
 
+/** Bytes of the longest name. */
+export const MAX_NAME = 0xffff;
 /** The first day that the format can express, so that equal content gives equal bytes. */
 const DATE = 0x21;
 /** The version needed to read: 2.0, and 4.5 with the 64-bit extension. */

@@ -70,8 +70,26 @@ describe('files that NumPy wrote', () => {
   });
 });
 
+test('what is no .npy file in a .npz is left out with a warning', async () => {
+  const bytes = bytesOf(fixtures.npz['with other files']!);
+  const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  const arrays = await npzFromBytes(bytes, 'x.npz');
+  expect([Object.keys(arrays), arrays.a!.toArray()]).toEqual([['a'], [1, 2]]);
+  expect(warn.mock.calls).toEqual([['npzFromBytes: x.npz: left out README.txt (no .npy file), a (no .npy file), folder/ (no .npy file)']]);
+  warn.mockRestore();
+  await expect(npzFromBytes(bytes, 'x.npz', { names: ['README.txt'] })).rejects.toThrow('it does not have README.txt; it has a');
+});
+
 describe('own files', () => {
   const dtypes = ['float32', 'float64', 'int32', 'bool'] as const;
+
+  test('a name longer than a zip file can state is refused before anything is written', () => {
+    const path = join(folder, 'long.npz');
+    expect(() => saveNpz(path, { ['ü'.repeat(2 ** 15)]: ones([1]) })).toThrow(
+      'saveNpz: a name has 65540 bytes with .npy, at most 65535 fit a zip file',
+    );
+    expect(() => readFileSync(path)).toThrow('ENOENT');
+  });
 
   test.each(dtypes)('%s comes back, of any shape and strides', (dtype) => {
     fc.assert(
@@ -208,6 +226,39 @@ describe('damaged files', () => {
     const directory = view.getUint32(bytes.length - 6, true);
     view.setUint32(directory + 24, 0xfffffff0, true);
     await expect(npzFromBytes(bytes, 'x.npz')).rejects.toThrow(/^npzFromBytes: x\.npz: b\.npy: \d+ bytes cannot unpack to 4294967280$/);
+  });
+
+  /** The file of the arrays a and b, a view of it, and the positions of its two records in the directory. */
+  const pair = async (): Promise<{ bytes: Uint8Array; view: DataView; a: number; b: number }> => {
+    const bytes = await npzToBytes({ a: ones([50]), b: ones([50]) });
+    const entry = Buffer.from([0x50, 0x4b, 1, 2]);
+    const a = Buffer.from(bytes).indexOf(entry);
+    const b = Buffer.from(bytes).indexOf(entry, a + 1);
+    return { bytes, view: new DataView(bytes.buffer), a, b };
+  };
+
+  test('a member whose own header has another name', async () => {
+    const { bytes } = await pair();
+    bytes[30] = 'c'.charCodeAt(0);
+    await expect(npzFromBytes(bytes, 'x.npz')).rejects.toThrow('x.npz: a.npy: its header has another name; the file is damaged');
+  });
+
+  test('members that share bytes, which would unpack to any length', async () => {
+    const { bytes, view, a, b } = await pair();
+    const start = view.getUint32(b + 42, true);
+    view.setUint32(a + 20, start, true);
+    await expect(npzFromBytes(bytes, 'x.npz')).rejects.toThrow('x.npz: a.npy and b.npy share bytes; the file is damaged');
+  });
+
+  test('an empty array of a size that no tensor has', () => {
+    const bytes = npyToBytes(zeros([0, 1]));
+    const text = Buffer.from(bytes)
+      .toString('latin1')
+      .replace(/\(0, 1\), \}( *)/, (_, spaces: string) => `(0, ${2 ** 60}), }${spaces.slice(18)}`);
+    expect(() => npyFromBytes(Buffer.from(text, 'latin1'), 'x.npy')).toThrow(FileError);
+    expect(() => npyFromBytes(Buffer.from(text, 'latin1'), 'x.npy')).toThrow(
+      'npyFromBytes: x.npy: shape [0,1152921504606847000] has a size above 2147483647',
+    );
   });
 
   test('a file that is none', async () => {
