@@ -10,7 +10,7 @@
  */
 import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
 import { joinBytes } from '../core/bytes.ts';
-import { ArgumentError, FileError, kindOf, ShapeError } from '../core/errors.ts';
+import { ArgumentError, FileError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
@@ -84,10 +84,11 @@ export class SummaryWriter {
 
   /** Adds a number, such as a loss, to the curve `tag`. NaN and infinities are shown as such. */
   addScalar(tag: string, value: number | Tensor, step: number, options: SummaryOptions = {}): void {
+    checkTag('addScalar', tag);
     const number = isTensor(value) ? value.item() : value;
     if (typeof number !== 'number')
       throw new ArgumentError(`addScalar: the value must be a number or a tensor of one element, got ${kindOf(value)}`);
-    this.#add('addScalar', tag, step, options, new Message().text(VALUE.tag, tag).float(VALUE.simpleValue, number));
+    this.#add('addScalar', step, options, new Message().text(VALUE.tag, tag).float(VALUE.simpleValue, number));
   }
 
   /**
@@ -96,8 +97,9 @@ export class SummaryWriter {
    * Throws: ArgumentError for no elements, or if one is not finite
    */
   addHistogram(tag: string, values: Tensor, step: number, options: SummaryOptions = {}): void {
+    checkTag('addHistogram', tag);
     checkTensor('addHistogram', 'values', values);
-    this.#add('addHistogram', tag, step, options, new Message().text(VALUE.tag, tag).message(VALUE.histogram, histogram(values)));
+    this.#add('addHistogram', step, options, new Message().text(VALUE.tag, tag).message(VALUE.histogram, histogram(values)));
   }
 
   /**
@@ -107,23 +109,25 @@ export class SummaryWriter {
    * Throws: ShapeError for another shape or number of channels
    */
   addImage(tag: string, image: Tensor, step: number, options: ImageSummaryOptions = {}): void {
+    checkTag('addImage', tag);
     checkTensor('addImage', 'image', image);
     const { dataFormat, wallTime } = withDefaults<ImageSummaryOptions>('addImage', options, { dataFormat: 'CHW', wallTime: null });
     const pixels = pixelsOf(image, dataFormat);
     const encoded = encodePng(pixels, (bytes) => this.#node.zlib.deflateSync(bytes));
     const size = new Message().integer(IMAGE.height, pixels.height).integer(IMAGE.width, pixels.width);
     const content = size.integer(IMAGE.colorspace, pixels.channels).raw(IMAGE.encoded, encoded);
-    this.#add('addImage', tag, step, { wallTime }, new Message().text(VALUE.tag, tag).message(VALUE.image, content));
+    this.#add('addImage', step, { wallTime }, new Message().text(VALUE.tag, tag).message(VALUE.image, content));
   }
 
   /** Adds a text, which TensorBoard renders as Markdown. */
   addText(tag: string, text: string, step: number, options: SummaryOptions = {}): void {
+    checkTag('addText', tag);
     if (typeof text !== 'string') throw new ArgumentError(`addText: expected a text, got ${kindOf(text)}`);
     const value = new Message().text(VALUE.tag, `${tag}/text_summary`);
     const shape = new Message().message(2, new Message().integer(1, 1));
     value.message(VALUE.tensor, new Message().integer(1, DT_STRING).message(2, shape).text(8, text));
     value.message(VALUE.metadata, new Message().message(1, new Message().text(1, 'text')));
-    this.#add('addText', tag, step, options, value);
+    this.#add('addText', step, options, value);
   }
 
   /** Waits until all that was added is on the disk, so that it survives a power loss. */
@@ -146,13 +150,11 @@ export class SummaryWriter {
     this.close();
   }
 
-  #add(op: string, tag: string, step: number, options: SummaryOptions, value: Message): void {
+  #add(op: string, step: number, options: SummaryOptions, value: Message): void {
     const { wallTime } = withDefaults<SummaryOptions>(op, options, { wallTime: null });
-    if (typeof tag !== 'string' || tag === '')
-      throw new ArgumentError(`${op}: the tag must be a text that is not empty, got ${kindOf(tag)}`);
     checkStep(op, step);
-    if (wallTime !== null && !(wallTime >= 0 && wallTime < Infinity))
-      throw new ArgumentError(`${op}: wallTime must be seconds since 1970, got ${wallTime}`);
+    if (wallTime !== null && !(typeof wallTime === 'number' && wallTime >= 0 && wallTime < Infinity))
+      throw new ArgumentError(`${op}: wallTime must be seconds since 1970, got ${shown(wallTime)}`);
     this.#open(op);
     this.#write(event(step, wallTime).message(EVENT.summary, new Message().message(1, value)));
   }
@@ -195,6 +197,10 @@ function makeFolder(node: FileSystem, dir: string): void {
 
 function event(step: number, wallTime: number | null): Message {
   return new Message().double(EVENT.wallTime, wallTime ?? Date.now() / 1000).integer(EVENT.step, step);
+}
+
+function checkTag(op: string, tag: unknown): void {
+  if (typeof tag !== 'string' || tag === '') throw new ArgumentError(`${op}: the tag must be a text that is not empty, got ${kindOf(tag)}`);
 }
 
 function checkStep(op: string, step: unknown): void {

@@ -256,6 +256,34 @@ describe('what is wrong is refused by name, and nothing is written', () => {
     expect(size()).toBe(before);
   });
 
+  test.each<[name: string, add: (writer: SummaryWriter) => void, message: string]>([
+    [
+      'a tag that has no text',
+      (w) => w.addScalar(Symbol('a') as never, 1, 1),
+      'addScalar: the tag must be a text that is not empty, got a symbol',
+    ],
+    [
+      'such a tag of a text',
+      (w) => w.addText(Object.create(null) as never, 'x', 1),
+      'addText: the tag must be a text that is not empty, got an object',
+    ],
+    [
+      'a time that is a text',
+      (w) => w.addScalar('a', 1, 1, { wallTime: '7' as never }),
+      "addScalar: wallTime must be seconds since 1970, got '7'",
+    ],
+    [
+      'a time that is a bigint',
+      (w) => w.addScalar('a', 1, 1, { wallTime: 7n as never }),
+      'addScalar: wallTime must be seconds since 1970, got 7',
+    ],
+  ])('%s', (_, add, message) => {
+    const writer = new SummaryWriter(folder);
+    expect(() => add(writer)).toThrow(message);
+    expect(() => add(writer)).toThrow(ArgumentError);
+    writer.close();
+  });
+
   test('a closed writer', () => {
     const closed = new SummaryWriter(join(folder, 'closed'));
     closed.close();
