@@ -4,7 +4,7 @@
  *
  * Letters: N = samples of a batch, C = classes.
  */
-import { checkTensors, type Tensor } from '../autograd/index.ts';
+import { checkTensors, scope, type Tensor } from '../autograd/index.ts';
 import { isReadable, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { refuseOptions, withDefaults } from '../core/options.ts';
@@ -103,10 +103,13 @@ export class Accuracy implements Metric {
   }
 }
 
-/** Returns how many classes come before this one: those with a higher output, and lower classes with an equal one. NaN comes first. */
+/**
+ * Returns how many classes come before this one: those with a higher output, and lower classes with an equal one. NaN comes first; a class
+ * whose own output is NaN has no rank.
+ */
 function rankOf(label: number, row: Readonly<Exclude<ReturnType<Tensor['data']>, never>>): number {
   const own = row[label]!;
-  if (Number.isNaN(own)) return row.length;
+  if (Number.isNaN(own)) return Infinity;
   let before = 0;
   for (let c = 0; c < row.length; c++) {
     if (c !== label && (!(row[c]! <= own) || (row[c] === own && c < label))) before++;
@@ -137,10 +140,11 @@ export class ConfusionMatrix implements Metric {
 
   update(output: Tensor, target: Tensor): void {
     checkTensors('ConfusionMatrix', { output, target });
-    const predicted = output.ndim === 1 ? output : output.argmax(1);
     const labels = readClasses('ConfusionMatrix', 'target', target, this.classes);
-    const answers = readClasses('ConfusionMatrix', 'output', predicted, this.classes);
-    if (predicted !== output) predicted.dispose();
+    const answers = scope(() => {
+      const predicted = output.ndim === 1 ? output : output.argmax(1);
+      return readClasses('ConfusionMatrix', 'output', predicted, this.classes);
+    });
     if (labels.length !== answers.length) {
       throw new ShapeError(
         `ConfusionMatrix: expected as many targets as outputs, got ${formatShape(output.shape)} and ${formatShape(target.shape)}`,

@@ -50,6 +50,21 @@ test('the accuracy is that of argmax, also with NaN', () => {
   }
 });
 
+test('a sample without a number for its class is never right, of however many classes', () => {
+  const metric = new Accuracy({ topK: 5 });
+  metric.update(tensor([[NaN, 1, 2]]), classes([0]));
+  expect(metric.compute()).toBe(0);
+});
+
+test('a confusion matrix that refuses a batch keeps no tensor', () => {
+  const matrix = new ConfusionMatrix(2);
+  const [three, target, wrong] = [tensor([[0, 0, 9]]), classes([0]), classes([5])];
+  const { tensors } = memory();
+  expect(() => matrix.update(three, wrong)).toThrow('target: expected a class from 0 to 1, got 5');
+  expect(() => matrix.update(three, target)).toThrow('output: expected a class from 0 to 1, got 2');
+  expect(memory().tensors).toBe(tensors);
+});
+
 test('the confusion matrix, precision, recall and F1 as scikit-learn defines them', () => {
   const matrix = new ConfusionMatrix(3);
   matrix.update(classes([0, 1, 1, 0, 2]), classes([0, 1, 0, 0, 1]));
