@@ -122,7 +122,8 @@ export function saveBest(path: string, options: SaveBestOptions = {}): Callback 
 const NAME = /^step-(\d{9})\.safetensors$/;
 
 /**
- * Saves the whole run as `dir/step-000000120.safetensors`, and removes all but the latest `keep` of these files.
+ * Saves the whole run as `dir/step-000000120.safetensors`, and removes all but the latest `keep` of these files up to this step; those of
+ * later steps stay.
  *
  * Continue with `loadCheckpoint(latestCheckpoint(dir), { run })`. The folder must exist.
  * @example callbacks: [saveCheckpoints('runs/1', { every: 500, keep: 2 })]
@@ -136,8 +137,11 @@ export function saveCheckpoints(dir: string, options: SaveCheckpointsOptions = {
   return (event, run) => {
     const isDue = every === 'epoch' ? event.type === 'epoch' : event.type === 'step' && event.step % every === 0;
     if (!isDue && event.type !== 'pause' && event.type !== 'end') return;
-    saveCheckpoint(node.path.join(dir, `step-${String(event.step).padStart(9, '0')}.safetensors`), { run });
-    for (const old of checkpointsIn(node, dir).slice(0, -keep)) node.fs.rmSync(old, { force: true });
+    const path = node.path.join(dir, `step-${String(event.step).padStart(9, '0')}.safetensors`);
+    saveCheckpoint(path, { run });
+    const all = checkpointsIn(node, dir);
+    // What sorts behind it is of another run, or of one that was restored to a step before.
+    for (const old of all.slice(0, Math.max(0, all.indexOf(path) + 1 - keep))) node.fs.rmSync(old, { force: true });
   };
 }
 

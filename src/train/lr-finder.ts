@@ -2,11 +2,12 @@
  * The range test for learning rates.
  */
 import { defaultGenerator, scope } from '../autograd/index.ts';
-import { ArgumentError, shown } from '../core/errors.ts';
+import { isInstance, peek } from '../core/describe.ts';
+import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
-import type { Optimizer } from '../optim/index.ts';
-import { checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
+import { Optimizer } from '../optim/index.ts';
+import { checkLoader, checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
 import type { TrainingLoader } from './fit-options.ts';
 
 /** Options of lrFinder. */
@@ -20,9 +21,9 @@ export interface LrFinderOptions {
   readonly maxLr?: number;
   /** Default 100. */
   readonly steps?: number;
-  /** The share of the old average in the smoothed loss. Default 0.9. */
+  /** The share of the old average in the smoothed loss, below 1. Default 0.9. */
   readonly smoothing?: number;
-  /** The test ends when the smoothed loss is so many times its minimum. Default 4. */
+  /** The test ends when the smoothed loss is more than so many times its minimum, if that is above 0. Default 4. */
   readonly divergence?: number;
 }
 
@@ -41,23 +42,22 @@ export interface LrCurve {
  * Trains for some steps with a learning rate that grows exponentially, and returns the curve of the loss. Then restores the model, the
  * optimizer, the loader and the default generator, also if it throws.
  *
+ * Throws: ArgumentError for a loader without batches
  * Source: Smith 2017, arXiv:1506.01186, section 3.3; the smoothing and the end as in fastai
  * @example const { suggestion } = await lrFinder(model, { loader, optimizer, loss: F.crossEntropy })
  */
 export async function lrFinder(model: Model, options: LrFinderOptions): Promise<LrCurve> {
   checkModel('lrFinder', model);
   checkOptions('lrFinder', options, ['loader', 'optimizer', 'loss', 'minLr', 'maxLr', 'steps', 'smoothing', 'divergence']);
-  const { loader, optimizer, minLr = 1e-6, maxLr = 10, steps = 100 } = options;
-  checkFunction('lrFinder', 'loss', options.loss);
-  if (!(Number.isFinite(minLr) && Number.isFinite(maxLr) && minLr > 0 && minLr < maxLr))
-    throw new ArgumentError(`lrFinder: expected 0 < minLr < maxLr, got ${shown(minLr)} and ${shown(maxLr)}`);
-  if (!Number.isSafeInteger(steps) || steps < 2)
-    throw new ArgumentError(`lrFinder: steps must be an integer from 2 on, got ${shown(steps)}`);
+  const { minLr = 1e-6, maxLr = 10, steps = 100, smoothing = 0.9, divergence = 4 } = options;
+  const test = { ...options, minLr, maxLr, steps, smoothing, divergence };
+  checkTest(test);
+  const { loader, optimizer } = test;
   const parts = { model, optimizer, loader, generator: defaultGenerator };
   const saved = Object.entries(parts).map(([, part]) => [part, cloneStateDict(part.stateDict())] as const);
   const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
   try {
-    return await rangeTest(model, { ...options, minLr, maxLr, steps });
+    return await rangeTest(model, test);
   } finally {
     optimizer.zeroGrad();
     for (const [part, state] of saved) {
@@ -68,12 +68,30 @@ export async function lrFinder(model: Model, options: LrFinderOptions): Promise<
   }
 }
 
-async function rangeTest(model: Model, options: LrFinderOptions & { minLr: number; maxLr: number; steps: number }): Promise<LrCurve> {
-  const { loader, optimizer, loss: lossOf, minLr, maxLr, steps, smoothing = 0.9, divergence = 4 } = options;
+function checkTest({ loader, optimizer, loss, minLr, maxLr, steps, smoothing, divergence }: Required<LrFinderOptions>): void {
+  checkLoader('lrFinder', 'loader', loader);
+  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('lrFinder', `loader.${name}`, peek(loader, name));
+  if (!isInstance(optimizer, Optimizer))
+    throw new ArgumentError(`lrFinder: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got ${kindOf(optimizer)}`);
+  checkFunction('lrFinder', 'loss', loss);
+  if (!(Number.isFinite(minLr) && Number.isFinite(maxLr) && minLr > 0 && minLr < maxLr))
+    throw new ArgumentError(`lrFinder: expected 0 < minLr < maxLr, got ${shown(minLr)} and ${shown(maxLr)}`);
+  if (!Number.isSafeInteger(steps) || steps < 2)
+    throw new ArgumentError(`lrFinder: steps must be an integer from 2 on, got ${shown(steps)}`);
+  if (!(typeof smoothing === 'number' && smoothing >= 0 && smoothing < 1))
+    throw new ArgumentError(`lrFinder: smoothing must be a number from 0 to below 1, got ${shown(smoothing)}`);
+  if (!(typeof divergence === 'number' && divergence > 1))
+    throw new ArgumentError(`lrFinder: divergence must be a number above 1, got ${shown(divergence)}`);
+}
+
+async function rangeTest(model: Model, options: Required<LrFinderOptions>): Promise<LrCurve> {
+  const { loader, optimizer, loss: lossOf, minLr, maxLr, steps, smoothing, divergence } = options;
   const [lrs, losses, smoothed]: [number[], number[], number[]] = [[], [], []];
   let average = 0;
+  let lowest = Infinity;
   model.train();
   for (;;) {
+    const before = lrs.length;
     for await (const batch of loader) {
       const lr = minLr * (maxLr / minLr) ** (lrs.length / (steps - 1));
       for (const group of optimizer.paramGroups) group.lr = lr;
@@ -83,9 +101,14 @@ async function rangeTest(model: Model, options: LrFinderOptions & { minLr: numbe
       average = smoothing * average + (1 - smoothing) * loss;
       lrs.push(lr);
       losses.push(loss);
-      smoothed.push(average / (1 - smoothing ** lrs.length));
-      if (lrs.length === steps || smoothed.at(-1)! > divergence * Math.min(...smoothed)) return curve(lrs, losses, smoothed);
+      const current = average / (1 - smoothing ** lrs.length);
+      smoothed.push(current);
+      lowest = Math.min(lowest, current);
+      // A multiple of a minimum below 0 is lower still.
+      const diverges = lowest > 0 && current > divergence * lowest;
+      if (lrs.length === steps || diverges) return curve(lrs, losses, smoothed);
     }
+    if (lrs.length === before) throw new ArgumentError('lrFinder: the loader has no batch');
   }
 }
 

@@ -14,6 +14,8 @@ import {
   logProgress,
   logScalars,
   lrFinder,
+  type LossFunction,
+  type TrainingLoader,
   saveBest,
   saveCheckpoints,
   type Callback,
@@ -99,6 +101,17 @@ test('saveCheckpoints keeps the latest, and a run goes on from there with the sa
   expect(events[0]).toMatchObject({ type: 'step', step: 20 });
   expect(weightsOf(second.made.model)).toEqual(weightsOf(whole.made.model));
   expect(latestCheckpoint(join(folder, 'none'))).toBe(null);
+});
+
+test('saveCheckpoints leaves those of later steps, and never removes what it has just written', async () => {
+  const dir = join(folder, 'repeated');
+  mkdirSync(dir);
+  await withCallbacks([saveCheckpoints(dir, { every: 4, keep: 3 })]).run.finish();
+  const all = ['step-000000016.safetensors', 'step-000000020.safetensors', 'step-000000021.safetensors'];
+  expect(readdirSync(dir).sort()).toEqual(all);
+  const second = withCallbacks([saveCheckpoints(dir, { every: 4, keep: 1 })]);
+  for await (const event of second.run) if (event.step === 9) break;
+  expect(readdirSync(dir).sort()).toEqual(['step-000000008.safetensors', ...all]);
 });
 
 describe('logs', () => {
@@ -235,6 +248,16 @@ test.each([
   expect(act).toThrow(ArgumentError);
 });
 
+/** A loader without batches; throws where a loop over it has no end. */
+function emptyLoader(): TrainingLoader {
+  let loops = 0;
+  const next = async (): Promise<{ done: true; value: undefined }> => {
+    if (++loops > 10) throw new Error('the loop does not end');
+    return { done: true, value: undefined };
+  };
+  return { length: 0, position: 0, [Symbol.asyncIterator]: () => ({ next }), stateDict: () => ({}), loadStateDict: () => {} };
+}
+
 describe('lrFinder', () => {
   test('returns the curve and leaves everything as it was', async () => {
     const { model, optimizer, loader, test: evaluation } = parts();
@@ -273,5 +296,35 @@ describe('lrFinder', () => {
       'lrFinder: steps must be an integer from 2 on, got 1',
     );
     expect(existsSync(folder)).toBe(true);
+  });
+
+  test('a loss below 0 does not end it', async () => {
+    const { model, optimizer, loader } = parts();
+    const loss: LossFunction = (output, target) => F.crossEntropy(output, target).sub(100);
+    const curve = await lrFinder(model, { loader, optimizer, loss, minLr: 1e-4, maxLr: 1e-2, steps: 10 });
+    expect(curve.lrs.length).toBe(10);
+  });
+
+  test('a loader without batches is refused, and nothing is left', async () => {
+    const { model, optimizer } = parts();
+    const { tensors } = memory();
+    await expect(lrFinder(model, { loader: emptyLoader(), optimizer, loss: F.crossEntropy })).rejects.toThrow(
+      'lrFinder: the loader has no batch',
+    );
+    expect(memory().tensors).toBe(tensors);
+  });
+
+  test.each<[name: string, change: object, message: string]>([
+    ['no loader', { loader: 1 }, 'lrFinder: loader must be a DataLoader or another async iterable, got a number'],
+    ['a loader without a state', { loader: { [Symbol.asyncIterator]: () => {} } }, 'lrFinder: loader.stateDict must be a function'],
+    ['no optimizer', { optimizer: {} }, 'lrFinder: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got an object'],
+    ['smoothing of 1', { smoothing: 1 }, 'lrFinder: smoothing must be a number from 0 to below 1, got 1'],
+    ['a divergence of 1', { divergence: 1 }, 'lrFinder: divergence must be a number above 1, got 1'],
+    ['a divergence that is none', { divergence: 'x' }, "lrFinder: divergence must be a number above 1, got 'x'"],
+  ])('%s is refused', async (_, change, message) => {
+    const { model, optimizer, loader } = parts();
+    const options = { loader, optimizer, loss: F.crossEntropy, ...change } as never;
+    await expect(lrFinder(model, options)).rejects.toThrow(message);
+    await expect(lrFinder(model, options)).rejects.toThrow(ArgumentError);
   });
 });
