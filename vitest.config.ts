@@ -12,7 +12,6 @@ const once = [
   ...['diagnosis', 'gradcheck*', 'mutants'].map((name) => `test/inspect/${name}.test.ts`),
   ...['arguments', 'copies', 'dims', 'hostile-values', 'op-coverage', 'refusals'].map((name) => `test/${name}.test.ts`),
   'test/kernels/**',
-  'test/data/{browser,image-folder,readers,workers}.test.ts',
   'test/interop/**',
   'test/train/**',
   'test/scripts/**',

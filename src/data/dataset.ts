@@ -87,7 +87,7 @@ export type ImageAndLabel = readonly [image: ArrayData<Float32Array>, label: Arr
 export type Transform = (image: ArrayData, random: Random) => ArrayData;
 
 /** The float32 value b / 255 for every byte b. */
-export const BYTE_TO_UNIT = Float32Array.from({ length: 256 }, (_, b) => b / 255);
+export const BYTE_TO_UNIT: Float32Array = Float32Array.from({ length: 256 }, (_, b) => b / 255);
 
 /**
  * A dataset of images and labels in typed arrays.

@@ -4,7 +4,7 @@
  * Letters: C = channels, H and W = height and width in pixels.
  */
 import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
-import { isInstance, isIterable, peek } from '../core/describe.ts';
+import { isIterable, peek } from '../core/describe.ts';
 import { checkOptions } from '../core/options.ts';
 import { checkPath, errorCode, fileSystem } from '../platform/files.ts';
 import { BYTE_TO_UNIT, checkIndex, type AsyncItemDataset, type ImageAndLabel } from './dataset.ts';
@@ -40,6 +40,15 @@ export interface ImageFolderOptions {
   readonly sharp?: Sharp;
 }
 
+/** A File, as a page gives it: the library's declarations need no types of a page. */
+export interface PictureFile {
+  readonly name: string;
+  /** The path from a folder that the user has chosen; default: none, and `name` is the path. */
+  readonly webkitRelativePath?: string;
+  /** Its content. */
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
 /** The endings of pictures' names. */
 const PICTURE = /\.(png|jpe?g|webp)$/i;
 
@@ -51,7 +60,7 @@ interface Picture {
   /** Its path from the folder, for messages and `files`. */
   readonly path: string;
   readonly className: string;
-  read(): Promise<Uint8Array | Blob>;
+  read(): Promise<Uint8Array>;
 }
 
 /**
@@ -67,7 +76,10 @@ interface Picture {
  * @param source a folder's path, or files
  * @example const data = withTransform(imageFolder('pictures'), compose(resize(36), centerCrop(32)));
  */
-export function imageFolder(source: string | Iterable<File> | ArrayLike<File>, options: ImageFolderOptions = {}): ImageFolder {
+export function imageFolder(
+  source: string | Iterable<PictureFile> | ArrayLike<PictureFile>,
+  options: ImageFolderOptions = {},
+): ImageFolder {
   return new ImageFolder(source, options);
 }
 
@@ -84,7 +96,7 @@ export class ImageFolder implements AsyncItemDataset<ImageAndLabel> {
   #sharp: Sharp | null;
 
   /** As imageFolder. */
-  constructor(source: string | Iterable<File> | ArrayLike<File>, options: ImageFolderOptions = {}) {
+  constructor(source: string | Iterable<PictureFile> | ArrayLike<PictureFile>, options: ImageFolderOptions = {}) {
     checkOptions('imageFolder', options, ['channels', 'sharp']);
     const { channels = 3, sharp = null } = options;
     if (channels !== 1 && channels !== 3) throw new ArgumentError(`imageFolder: channels must be 1 or 3, got ${shown(channels)}`);
@@ -117,8 +129,8 @@ export class ImageFolder implements AsyncItemDataset<ImageAndLabel> {
     const sharp = isBrowser ? null : (this.#sharp ??= await importSharp());
     try {
       const content = await picture.read();
-      if (sharp === null) return await decodeInBrowser(content instanceof Blob ? content : new Blob([content as Uint8Array<ArrayBuffer>]));
-      return await decodeBySharp(sharp, content instanceof Blob ? new Uint8Array(await content.arrayBuffer()) : content);
+      if (sharp === null) return await decodeInBrowser(new Blob([content as Uint8Array<ArrayBuffer>]));
+      return await decodeBySharp(sharp, content);
     } catch (error) {
       const why = error instanceof Error ? error.message : errorCode(error);
       throw new FileError(`imageFolder: ${picture.path} cannot be decoded as a picture (${why})`, { cause: error });
@@ -159,12 +171,12 @@ function scan(folder: string): Picture[] {
   }
 }
 
-function fromFiles(source: Iterable<File> | ArrayLike<File>): Picture[] {
+function fromFiles(source: Iterable<PictureFile> | ArrayLike<PictureFile>): Picture[] {
   const isList = isIterable(source) || Number.isSafeInteger(peek(source, 'length'));
-  const list: readonly File[] = isList ? Array.from(source) : [];
+  const list: readonly PictureFile[] = isList ? Array.from(source) : [];
   if (list.length === 0) throw new ArgumentError(`imageFolder: expected a folder's path, or files, got ${kindOf(source)}`);
   const pictures = list.map((file) => {
-    if (!isInstance(file, Blob) || typeof peek(file, 'name') !== 'string')
+    if (typeof peek(file, 'arrayBuffer') !== 'function' || typeof peek(file, 'name') !== 'string')
       throw new ArgumentError(`imageFolder: expected files, got ${kindOf(file)}`);
     const { name, webkitRelativePath } = file;
     // The first folder is the one that the user has chosen.
@@ -177,7 +189,7 @@ function fromFiles(source: Iterable<File> | ArrayLike<File>): Picture[] {
   if (loose !== undefined) throw new FileError(`imageFolder: ${loose.path} is in no folder of a class, such as cat/${loose.path}`);
   if (chosen.length === 0) throw new FileError('imageFolder: none of the files is a .png, .jpg, .jpeg or .webp file');
   chosen.sort((a, b) => byName(a.className, b.className) || byName(a.path, b.path));
-  return chosen.map(({ path, className, file }) => ({ path, className, read: async () => file }));
+  return chosen.map(({ path, className, file }) => ({ path, className, read: async () => new Uint8Array(await file.arrayBuffer()) }));
 }
 
 // — decoding —

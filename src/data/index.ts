@@ -24,7 +24,7 @@ export { TensorDataset } from './tensor-dataset.ts';
 export { DataLoader } from './loader.ts';
 export type { Batch, DataLoaderOptions, DataLoaderState } from './loader.ts';
 export { ImageFolder, imageFolder } from './image-folder.ts';
-export type { ImageFolderOptions, Sharp, SharpPipeline } from './image-folder.ts';
+export type { ImageFolderOptions, PictureFile, Sharp, SharpPipeline } from './image-folder.ts';
 export { FASHION_MNIST_CLASSES, loadEmnist, loadFashionMnist, loadKmnist, loadMnist, parseIdx, parseMnist } from './mnist.ts';
 export type { EmnistOptions, IdxArray } from './mnist.ts';
 export type { SplitOptions } from './split.ts';
@@ -34,4 +34,5 @@ export type { BatchTransform, MixOptions } from './mixing.ts';
 /** Transforms of single images, for `withTransform` and the loader's `transform`; mixup and cutmix for its `batchTransform`. */
 export * as transforms from './transforms.ts';
 export { serveDataset } from './workers.ts';
+export type { WebWorker } from './threads.ts';
 export type { WorkerOptions } from './workers.ts';

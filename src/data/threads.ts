@@ -1,9 +1,16 @@
 /**
  * Starts threads that run a module and exchange messages with this one: worker_threads in Node, Web Workers elsewhere.
  */
-import { isInstance } from '../core/describe.ts';
+import { peek } from '../core/describe.ts';
 import { ArgumentError, shown } from '../core/errors.ts';
 import { nodeModules } from '../platform/node.ts';
+
+/** A Web Worker: the library's declarations need no types of a page. */
+export interface WebWorker {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  addEventListener(type: 'message' | 'error', listen: (event: { readonly data?: unknown; readonly message?: string }) => void): void;
+  terminate(): void;
+}
 
 /** What a thread tells: a message, or why it can send no more. */
 export interface ThreadListener {
@@ -61,7 +68,7 @@ export function startThread(url: string, listener: ThreadListener): Thread {
 }
 
 /** The same with a Web Worker that the caller made. */
-export function listenTo(worker: Worker, listener: ThreadListener, stopped: () => void = () => {}): Thread {
+export function listenTo(worker: WebWorker, listener: ThreadListener, stopped: () => void = () => {}): Thread {
   worker.addEventListener('message', ({ data }) => listener.message(data));
   worker.addEventListener('error', (event) => listener.failed(event.message || 'its script could not be loaded'));
   return {
@@ -113,7 +120,7 @@ function findPort(): ThreadPort | null {
 
 /** Returns the text of an absolute URL. Throws: ArgumentError with the remedy for another value */
 export function absoluteUrl(op: string, value: unknown): string {
-  const text = typeof value === 'string' ? value : isInstance<URL>(value, URL) && value.href;
-  if (text !== false && URL.canParse(text)) return text;
+  const text = typeof value === 'string' ? value : peek(value, 'href');
+  if (typeof text === 'string' && URL.canParse(text)) return text;
   throw new ArgumentError(`${op} must be an absolute URL, such as new URL('./dataset.js', import.meta.url), got ${shown(value)}`);
 }

@@ -7,9 +7,10 @@
 import { scope } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { newArray } from '../core/dtype.ts';
+import { peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, WorkerError } from '../core/errors.ts';
 import { checkCount, checkOptions, refuseOptions } from '../core/options.ts';
-import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread } from './threads.ts';
+import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread, type WebWorker } from './threads.ts';
 import { elements, makeItems, type Draw } from './batches.ts';
 import { copyElements, later, lengthOf, type AsyncDataset, type Item } from './dataset.ts';
 
@@ -24,7 +25,7 @@ export interface WorkerOptions {
    * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`. Its module must call serveDataset: a worker that does
    * not would be waited for without end, as a page is not told that a script has run.
    */
-  readonly module: string | URL | (() => Worker);
+  readonly module: string | { readonly href: string } | (() => WebWorker);
 }
 
 /** Marks the messages between a loader and its threads. */
@@ -134,8 +135,14 @@ class DatasetThread {
       message: (value: unknown) => this.#receive(value as Answer | Loaded),
       failed: (why: string, cause?: unknown) => this.#fail(why, cause),
     };
-    this.#place = typeof module === 'function' ? 'a worker' : `a worker of ${String(module)}`;
-    this.#thread = typeof module === 'function' ? listenTo(startedBy(module), listener) : startThread(String(module), listener);
+    if (typeof module === 'function') {
+      this.#place = 'a worker';
+      this.#thread = listenTo(startedBy(module), listener);
+    } else {
+      const url = absoluteUrl('DataLoader: workers: module', module);
+      this.#place = `a worker of ${url}`;
+      this.#thread = startThread(url, listener);
+    }
     this.#thread.hold(false);
     // A Web Worker that the caller started gets its messages when its script has run.
     if (typeof module === 'function') this.#queue = null;
@@ -191,9 +198,9 @@ class DatasetThread {
   }
 }
 
-function startedBy(start: () => Worker): Worker {
+function startedBy(start: () => WebWorker): WebWorker {
   const worker: unknown = start();
-  if (typeof (worker as Partial<Worker> | null)?.addEventListener === 'function') return worker as Worker;
+  if (typeof peek(worker, 'addEventListener') === 'function') return worker as WebWorker;
   throw new ArgumentError(`DataLoader: workers: the function module must return a Web Worker, got ${kindOf(worker)}`);
 }
 
