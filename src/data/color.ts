@@ -148,7 +148,7 @@ const ATTEMPTS = 10;
 export function randomErasing(options: RandomErasingOptions = {}): Transform {
   const defaults = { p: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: 0 };
   const { p, scale, ratio, value } = withDefaults<RandomErasingOptions>('randomErasing', options, defaults);
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`randomErasing: p must be between 0 and 1, got ${shown(p)}`);
+  if (typeof p !== 'number' || !(p >= 0 && p <= 1)) throw new ArgumentError(`randomErasing: p must be between 0 and 1, got ${shown(p)}`);
   checkPair('randomErasing', 'scale', scale, Number.MIN_VALUE, 1);
   checkPair('randomErasing', 'ratio', ratio, Number.MIN_VALUE);
   if (typeof value !== 'number' && value !== 'normal')

@@ -5,7 +5,7 @@
  */
 import { ArgumentError, isArray, kindOf, shown } from '../core/errors.ts';
 import { peek } from '../core/describe.ts';
-import { refuseOptions, withDefaults } from '../core/options.ts';
+import { checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { checkIndex, lengthOf, type AsyncDataset, type Dataset, type Item } from './dataset.ts';
 
@@ -103,6 +103,7 @@ export function randomSplit<T extends Items>(
 ): AsyncDataset<T>[] {
   const n = lengthOf('randomSplit', dataset);
   const { seed } = withDefaults<RandomSplitOptions>('randomSplit', options, { seed: 0 });
+  checkNumber('randomSplit', 'seed', seed);
   const order = new Random(seed).permutation(n);
   let start = 0;
   return partLengths(lengths, n).map((length) => {
@@ -151,6 +152,7 @@ export function kFold<T extends Items>(dataset: AsyncDataset<T>, k: number, opti
 export function kFold<T extends Items>(dataset: AsyncDataset<T>, k: number, options: KFoldOptions = {}): Fold<AsyncDataset<T>>[] {
   const n = lengthOf('kFold', dataset);
   const { shuffle, seed } = withDefaults<KFoldOptions>('kFold', options, { shuffle: false, seed: 0 });
+  checkNumber('kFold', 'seed', seed);
   if (!Number.isSafeInteger(k) || k < 2 || k > n)
     throw new ArgumentError(`kFold: k must be a whole number from 2 to ${n}, got ${shown(k)}`);
   const random = new Random(seed);

@@ -4,6 +4,7 @@
  * Letters: B = samples of a batch, N = samples of the dataset.
  */
 import type { ArrayData } from '../core/array-data.ts';
+import { peek } from '../core/describe.ts';
 import { newArray } from '../core/dtype.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
@@ -30,7 +31,7 @@ export class TensorDataset<T extends readonly Item[]> implements BatchDataset<Co
   constructor(...columns: T) {
     refuseOptions(
       'TensorDataset',
-      columns.find((column) => typeof column === 'boolean' || !('shape' in Object(column))),
+      columns.find((column) => typeof column === 'boolean' || peek(column, 'shape') === undefined),
     );
     if (columns.length === 0) throw new ArgumentError('TensorDataset: there are no columns');
     this.#columns = columns.map(copyColumn);
