@@ -23,7 +23,7 @@ export interface EarlyStoppingOptions extends MonitorOptions {
   readonly patience?: number;
   /** Only a value better by more than this counts. Default 0. */
   readonly minDelta?: number;
-  /** Whether the model gets the weights of the best evaluation when the run ends. Default false. */
+  /** Whether the model gets the weights of the best evaluation (with an EMA: their averages) when the run ends. Default false. */
   readonly restoreBest?: boolean;
 }
 
@@ -73,7 +73,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     waited = 0;
     if (!restoreBest) return;
     if (weights !== null) disposeStateDict(weights);
-    weights = cloneStateDict(run.model.stateDict());
+    weights = run.useEvaluated(() => cloneStateDict(run.model.stateDict()));
   };
   const onEvent = (event: FitEvent, run: FitRun): void => {
     if (event.type === 'evaluation') {
@@ -97,7 +97,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
 }
 
 /**
- * Saves the model's weights as safetensors after each evaluation that is better than all before.
+ * Saves the weights that were evaluated (with an EMA: their averages) as safetensors after each evaluation that is better than all before.
  * @example callbacks: [saveBest('best.safetensors', { monitor: 'accuracy', mode: 'max' })]
  */
 export function saveBest(path: string, options: SaveBestOptions = {}): Callback {
@@ -109,7 +109,7 @@ export function saveBest(path: string, options: SaveBestOptions = {}): Callback 
     if (event.type !== 'evaluation') return;
     const value = valueOf('saveBest', event, monitor);
     if (!isBetter(value, best, mode, 0)) return;
-    saveSafetensors(path, run.model.stateDict());
+    run.useEvaluated(() => saveSafetensors(path, run.model.stateDict()));
     best = value;
   };
   return Object.assign(onEvent, {

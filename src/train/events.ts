@@ -82,6 +82,8 @@ export interface FitRun extends Stateful {
   readonly metricNames: readonly string[];
   /** Ends the run after the current event. The end event gives the reason. */
   stop(reason: string): void;
+  /** Runs `fn` with the weights that evaluations use: their averages, if the run has an EMA. */
+  useEvaluated<T>(fn: () => T): T;
 }
 
 /**

@@ -5,7 +5,7 @@ import { isInstance, peek } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
-import { EMA, Optimizer, type ReduceLROnPlateau, type Scheduler } from '../optim/index.ts';
+import { EMA, Optimizer, ReduceLROnPlateau, type Scheduler } from '../optim/index.ts';
 import {
   type AbortSignalLike,
   checkLoader,
@@ -88,8 +88,7 @@ const OPTIONS = [
 export function checkFit(options: FitOptions): void {
   checkOptions('fit', options, OPTIONS);
   const { loader, optimizer, loss, epochs, maxSteps, accumulate = 1, metrics = {}, evaluation, callbacks = [] } = options;
-  checkLoader('fit', 'loader', loader);
-  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, peek(loader, name));
+  checkTrainingLoader(loader);
   if (!isInstance(optimizer, Optimizer))
     throw new ArgumentError(`fit: optimizer must be an optimizer, such as new SGD(model.parameters(), …), got ${kindOf(optimizer)}`);
   checkFunction('fit', 'loss', loss);
@@ -98,7 +97,6 @@ export function checkFit(options: FitOptions): void {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
       throw new ArgumentError(`fit: ${name} must be an integer from 1 on, got ${shown(value)}`);
   }
-  if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
   checkMetrics('fit', metrics);
   if (!isArray(callbacks)) throw new ArgumentError(`fit: callbacks must be an array of functions, got ${kindOf(callbacks)}`);
   callbacks.forEach((callback, i) => checkFunction('fit', `callback ${i}`, callback));
@@ -106,7 +104,17 @@ export function checkFit(options: FitOptions): void {
   if (evaluation != null) checkEvaluation(evaluation);
 }
 
-function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal }: FitOptions): void {
+function checkTrainingLoader(loader: TrainingLoader): void {
+  checkLoader('fit', 'loader', loader);
+  for (const name of ['stateDict', 'loadStateDict'] as const) checkFunction('fit', `loader.${name}`, peek(loader, name));
+  for (const name of ['length', 'position'] as const) {
+    if (!Number.isSafeInteger(loader[name]))
+      throw new ArgumentError(`fit: loader.${name} must be a number of batches, got ${shown(loader[name])}`);
+  }
+  if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
+}
+
+function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal, evaluation }: FitOptions): void {
   if (schedulePer !== 'step' && schedulePer !== 'epoch')
     throw new ArgumentError(`fit: schedulePer must be 'step' or 'epoch', got ${shown(schedulePer)}`);
   for (const [name, value] of Object.entries({ clipNorm, clipValue })) {
@@ -115,6 +123,8 @@ function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, schedule
   }
   if (ema != null && !isInstance(ema, EMA)) throw new ArgumentError(`fit: ema must be an EMA, got ${kindOf(ema)}`);
   if (scheduler != null) checkFunction('fit', 'scheduler.step', peek(scheduler, 'step'));
+  if (isInstance(scheduler, ReduceLROnPlateau) && evaluation == null)
+    throw new ArgumentError('fit: ReduceLROnPlateau steps with the loss of an evaluation; give evaluation too');
   checkSignal('fit', signal);
 }
 

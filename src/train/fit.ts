@@ -13,13 +13,13 @@ import { checkFit, type FitOptions } from './fit-options.ts';
 import { checkState, type FitState, noProgress } from './fit-state.ts';
 import { type Metric, valuesOf } from './metrics.ts';
 
-/** A batch gave a loss that is NaN or infinite. The weights are those before the step. */
+/** A batch gave a loss that is NaN or infinite. The parameters are those before the step; batch norm has met the batch. */
 export class NonFiniteLossError extends ChainruleError {
   readonly step: number;
   readonly loss: number;
 
   constructor(step: number, loss: number) {
-    super(`fit: step ${step}: the loss is ${loss}; the weights are those of the step before. Try a lower learning rate, or clipNorm`);
+    super(`fit: step ${step}: the loss is ${loss}; the parameters are those of the step before. Try a lower learning rate, or clipNorm`);
     this.step = step;
     this.loss = loss;
   }
@@ -33,7 +33,9 @@ export class NonFiniteLossError extends ChainruleError {
  * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
  * in the same way, end with the same bits as a run that was never interrupted. An aborted signal pauses the run: a pause event is the
  * last one of the loop, and another loop goes on.
- * Throws: NonFiniteLossError before a step whose loss is NaN or infinite
+ * A model in evaluation mode is switched to training first; modules that are in evaluation mode within a model in training, such as a
+ * frozen batch norm, stay so.
+ * Throws: NonFiniteLossError before a step whose loss is NaN or infinite; ArgumentError with clipNorm if the norm of the gradients is
  * @example
  * const run = fit(model, { loader, optimizer, loss: F.crossEntropy, epochs: 10, callbacks: [logProgress()] });
  * for await (const event of run) if (event.type === 'epoch') console.log(event.loss);
@@ -54,8 +56,10 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   readonly #accumulate: number;
   #progress = noProgress();
   #pending: FitState['pending'] = null;
-  #group: Group = { losses: 0, samples: 0, batches: 0, size: 0 };
+  #group = noGroup();
   #isRunning = false;
+  /** Whether the model has the averages of its weights, as an evaluation uses them. */
+  #hasAverages = false;
 
   /** As fit. */
   constructor(model: Model, options: FitOptions) {
@@ -126,8 +130,19 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     }
   }
 
-  /** Returns the state. Throws: StateDictError between two batches of one step, whose gradients are no part of it */
+  /** Runs a synchronous `fn` with the weights that evaluations use: the averages of `ema`, if there is one. Then restores the weights. */
+  useEvaluated<T>(fn: () => T): T {
+    const { ema } = this.#options;
+    return ema && !this.#hasAverages ? ema.use(fn) : fn();
+  }
+
+  /**
+   * Returns the state. Throws: StateDictError between two batches of one step, whose gradients are no part of it, and while an evaluation
+   * uses averages in place of the weights
+   */
   stateDict(): FitState {
+    if (this.#hasAverages)
+      throw new StateDictError('fit.stateDict: an evaluation uses the averages of the weights; save the run at an event');
     if (this.#group.batches > 0) throw new StateDictError('fit.stateDict: a step has only some of its batches; save the run at an event');
     const { loader, scheduler, ema } = this.#options;
     return {
@@ -161,7 +176,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
           `fit.loadStateDict: ${name}: the state has ${saved === null ? 'none' : 'one'}, the run ${saved === null ? 'has one' : 'has none'}`,
         );
     }
-    for (const [, part, saved] of parts) if (saved !== null) part!.loadStateDict!(saved as never);
+    loadAll(parts.flatMap(([, part, saved]) => (saved === null ? [] : [[part as Stateful, saved] as const])));
     this.#progress = { ...state.progress };
     this.#pending = state.pending;
   }
@@ -170,8 +185,9 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   async *#events(): AsyncGenerator<FitEvent, void> {
     const { loader } = this.#options;
-    if (this.#progress.ended) return;
     if (this.#pending !== null) yield* this.#deliver(this.#pending.event, this.#pending.next);
+    if (this.#progress.ended) return;
+    if (!this.model.training) this.model.train();
     yield* this.#due();
     // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
     if (loader.position > 0) loader.loadStateDict(loader.stateDict() as never);
@@ -184,10 +200,9 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   async *#epochEvents(): AsyncGenerator<FitEvent, void> {
     const { loader } = this.#options;
-    this.#group = { losses: 0, samples: 0, batches: 0, size: 0 };
     let start = performance.now();
     for await (const batch of loader) {
-      const event = scope(() => this.#train(batch, this.#group));
+      const event = this.#trainOrReset(batch);
       this.#progress.seconds += (performance.now() - start) / 1000;
       if (event !== null) {
         yield* this.#deliver(event);
@@ -261,9 +276,22 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     const { step, epoch } = this.#progress;
     const run = (): Promise<Evaluation> => evaluate(this.model, options);
     try {
+      this.#hasAverages = ema != null;
       return { type: 'evaluation', step, epoch, ...(ema ? await withAverages(this.model, ema, run) : await run()) };
     } catch (error) {
       if (this.#isAborted() && error === signal!.reason) return null;
+      throw error;
+    } finally {
+      this.#hasAverages = false;
+    }
+  }
+
+  /** Trains on a batch. A batch that throws ends its step. */
+  #trainOrReset(batch: TrainingBatch): StepEvent | null {
+    try {
+      return scope(() => this.#train(batch, this.#group));
+    } catch (error) {
+      this.#group = noGroup();
       throw error;
     }
   }
@@ -276,7 +304,6 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
       group.size = Math.min(this.#accumulate, loader.length - loader.position + 1);
       for (const [, metric] of this.#metrics) metric.reset();
       optimizer.zeroGrad();
-      this.model.train();
     }
     const output = this.model.forward(input);
     const loss = lossOf(output, target);
@@ -297,7 +324,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     const { optimizer, scheduler, schedulePer = 'step', clipNorm, clipValue, ema } = this.#options;
     const lr = optimizer.paramGroups[0]!.lr;
     const params = optimizer.paramGroups.flatMap((g) => [...g.params]);
-    const gradNorm = clipNorm == null ? null : clipGradNorm(params, clipNorm);
+    const gradNorm = clipNorm == null ? null : clipGradNorm(params, clipNorm, { errorIfNonfinite: true });
     if (clipValue != null) clipGradValue(params, clipValue);
     optimizer.step();
     ema?.update();
@@ -317,6 +344,27 @@ interface Group {
   batches: number;
   /** Batches of the whole group. */
   size: number;
+}
+
+function noGroup(): Group {
+  return { losses: 0, samples: 0, batches: 0, size: 0 };
+}
+
+/** Loads all states or, if one throws, none: what is loaded is rolled back. */
+function loadAll(parts: readonly (readonly [part: Stateful, saved: object])[]): void {
+  const before = parts.map(([part]) => cloneStateDict(part.stateDict()));
+  let loaded = 0;
+  try {
+    for (const [part, saved] of parts) {
+      part.loadStateDict(saved as never);
+      loaded++;
+    }
+  } catch (error) {
+    for (let i = loaded - 1; i >= 0; i--) parts[i]![0].loadStateDict(before[i] as never);
+    throw error;
+  } finally {
+    before.forEach(disposeStateDict);
+  }
 }
 
 /** Runs `evaluation` with the averages as the model's weights; then restores these, also if it throws. */

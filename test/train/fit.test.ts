@@ -1,6 +1,9 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ArgumentError, ShapeError, StateDictError, manualSeed, memory, type Tensor } from 'chainrule';
 import { Random } from 'chainrule/data';
-import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
+import { checkpointFromBytes, checkpointToBytes, loadSafetensors } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { clipGradNorm, EMA, OneCycleLR, ReduceLROnPlateau, SGD, StepLR } from 'chainrule/optim';
@@ -16,9 +19,10 @@ import {
   type FitState,
   NonFiniteLossError,
   type TrainingLoader,
+  saveBest,
 } from 'chainrule/train';
 import { describe, expect, test, vi } from 'vitest';
-import { batchesOf, eventsOf, makeRun, parts, tensorsSince, weightsOf, type Change, type PlainBatch } from './support.ts';
+import { batchesOf, eventsOf, makeRun, parts, tensorsSince, weightsOf, type Change, type PlainBatch, type Parts } from './support.ts';
 
 describe('the loop', () => {
   test('does what the visible loop does, bit for bit', async () => {
@@ -621,4 +625,130 @@ test('evaluate restores the mode of each module and leaves no tensor', async () 
   await expect(failing).rejects.toThrow('mine');
   expect([model.training, frozen.training]).toEqual([true, false]);
   await expect(evaluate(model, { loader: batchesOf(), loss: F.crossEntropy })).rejects.toThrow('evaluate: the loader has no batch');
+});
+
+describe('found by attack', () => {
+  const emaOf = (made: Parts): EMA => new EMA(made.model.parameters(), { decay: 0.8 });
+
+  test('with averages, the best weights that are restored and saved are the averages that were evaluated', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'fit-')), 'best.safetensors');
+    const best = { mode: 'min' } as const;
+    const { run, made } = makeRun((m) => ({
+      ema: emaOf(m),
+      callbacks: [earlyStopping({ ...best, restoreBest: true }), saveBest(path, best)],
+    }));
+    const events = await eventsOf(run);
+    const lowest = Math.min(...events.flatMap((e) => (e.type === 'evaluation' ? [e.loss] : [])));
+    const lossNow = async (): Promise<number> => (await evaluate(made.model, { loader: made.test, loss: F.crossEntropy })).loss;
+    expect(await lossNow()).toBe(lowest);
+    made.model.loadStateDict(loadSafetensors(path));
+    expect(await lossNow()).toBe(lowest);
+  });
+
+  test('a state is refused while an evaluation uses averages', async () => {
+    let caught: unknown = null;
+    const { run } = makeRun((m) => ({
+      ema: emaOf(m),
+      maxSteps: 1,
+      evaluation: {
+        loader: {
+          async *[Symbol.asyncIterator]() {
+            try {
+              run.stateDict();
+            } catch (error) {
+              caught = error;
+            }
+            yield m.test.first();
+          },
+        },
+      },
+    }));
+    await run.finish();
+    expect(caught).toBeInstanceOf(StateDictError);
+    expect((caught as Error).message).toBe('fit.stateDict: an evaluation uses the averages of the weights; save the run at an event');
+    expect(run.stateDict().progress.step).toBe(1);
+  });
+
+  test('a state that does not fit in one part changes none', () => {
+    const { run, made } = makeRun((m) => ({
+      callbacks: [Object.assign(() => {}, { stateDict: () => ({ n: 1 }), loadStateDict: fails })],
+      ema: emaOf(m),
+    }));
+    const other = makeRun(
+      (m) => ({ callbacks: [Object.assign(() => {}, { stateDict: () => ({ n: 1 }), loadStateDict: fails })], ema: emaOf(m) }),
+      7,
+    );
+    function fails(): void {
+      throw new Error('mine');
+    }
+    const [before, { tensors }] = [weightsOf(made.model), memory()];
+    expect(() => run.loadStateDict(other.run.stateDict())).toThrow('mine');
+    expect(weightsOf(made.model)).toEqual(before);
+    expect(memory().tensors).toBe(tensors);
+  });
+
+  test('the callbacks behind one that saves the run in the end event receive that event after a restart', async () => {
+    let bytes: Uint8Array | null = null;
+    const save = (event: FitEvent): void => {
+      if (event.type === 'end') bytes = checkpointToBytes({ run: a.run });
+    };
+    const a = makeRun(() => ({ maxSteps: 2, callbacks: [save, () => {}] }));
+    await a.run.finish();
+    const seen: string[] = [];
+    const b = makeRun(() => ({ maxSteps: 2, callbacks: [() => {}, (event: FitEvent) => void seen.push(event.type)] }));
+    checkpointFromBytes(bytes!, { run: b.run });
+    expect((await eventsOf(b.run)).map((e) => e.type)).toEqual(['end']);
+    expect(seen).toEqual(['end']);
+    expect(await eventsOf(b.run)).toEqual([]);
+  });
+
+  test('gradients whose norm is not finite stop the run before the step', async () => {
+    const { run, made } = makeRun(() => ({
+      clipNorm: 1,
+      loss: (output, target) => F.crossEntropy(output, target).add(output.mul(0).sum().sqrt()),
+    }));
+    const before = weightsOf(made.model);
+    await expect(run.finish()).rejects.toThrow('clipGradNorm: the total norm of the gradients is NaN');
+    expect(weightsOf(made.model)).toEqual(before);
+  });
+
+  test('a batch that throws ends its step, so that the run can be saved', async () => {
+    let calls = 0;
+    const { run } = makeRun(() => ({ accumulate: 2, loss: (output, target) => F.crossEntropy(output, target).div(++calls === 2 ? 0 : 1) }));
+    await expect(run.finish()).rejects.toThrow(NonFiniteLossError);
+    expect(run.stateDict().progress.step).toBe(0);
+  });
+
+  test('modules in evaluation mode stay so within a model in training; a model in evaluation is switched', async () => {
+    const { run, made } = makeRun();
+    const dropout = made.model.namedModules()[3]![1];
+    dropout.eval();
+    for await (const event of run) if (event.step === 2) break;
+    expect([made.model.training, dropout.training]).toEqual([true, false]);
+    made.model.eval();
+    for await (const event of run) if (event.step === 4) break;
+    expect([made.model.training, dropout.training]).toEqual([true, true]);
+  });
+
+  test.each([
+    [
+      'a loader without a position',
+      (m: Parts) => ({
+        loader: {
+          [Symbol.asyncIterator]: () => m.loader[Symbol.asyncIterator](),
+          length: 7,
+          stateDict: () => ({}),
+          loadStateDict: () => {},
+        },
+      }),
+      'fit: loader.position must be a number of batches, got undefined',
+    ],
+    [
+      'a plateau without evaluations',
+      (m: Parts) => ({ scheduler: new ReduceLROnPlateau(m.optimizer), evaluation: null }),
+      'fit: ReduceLROnPlateau steps with the loss of an evaluation; give evaluation too',
+    ],
+  ] as const)('%s is refused', (_, change, message) => {
+    expect(() => makeRun(change as unknown as Change)).toThrow(message);
+  });
 });
