@@ -3,8 +3,6 @@ import { memory, ones, scoped } from 'chainrule';
 import { describe, expect, test } from 'vitest';
 import { testInnocentCode } from '../support/across-await.ts';
 
-testInnocentCode();
-
 describe('a for await loop owns what its body makes after it has waited', () => {
   const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -39,6 +37,9 @@ describe('a for await loop owns what its body makes after it has waited', () => 
     after.dispose();
   });
 });
+
+// These come last: if one leaves a wrong number of open scopes, the tests above could miss a scope of their own.
+testInnocentCode();
 
 test('many short loops in a row give the event loop turns, as one long loop does', async () => {
   let turns = 0;

@@ -61,6 +61,60 @@ it('what a plain loop leaves that waits in its body is freed', async () => {
   expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
 });
 
+it('an iteration that lasts retains no tensor that was freed, nor one that was kept and then dropped', async () => {
+  const refs: WeakRef<Tensor>[] = [];
+  const alive = (): number => refs.filter((ref) => ref.deref() !== undefined).length;
+  const make = (n: number): void => {
+    const t = tensor([n]);
+    refs.push(new WeakRef(t));
+    if (n % 2 === 0) t.dispose();
+    else t.keep();
+  };
+  const before = memory().tensors;
+  for await (const i of scoped(1)) {
+    const stays = tensor([1, 2]).add(i);
+    for (let n = 0; n < 1000; n++) make(n);
+    await settle(before + 256);
+    // The list of the scope may have grown by 256 since it was last shortened.
+    expect(alive()).toBeLessThan(300);
+    expect(stays.toArray()).toEqual([1, 2]);
+  }
+  await settle(before);
+  expect(memory().tensors).toBe(before);
+});
+
+it('a loop for await that is dropped before its end frees its batch, but not while the batch is referenced', async () => {
+  const before = memory();
+  const source = function* (): Generator<Tensor> {
+    for (;;) yield tensor([1, 2, 3]).mul(2);
+  };
+  const abandon = async (): Promise<Tensor> => {
+    await scoped(source())[Symbol.asyncIterator]().next();
+    const { value } = await scoped(source())[Symbol.asyncIterator]().next();
+    return value!;
+  };
+  const held = await abandon();
+  await settle(before.tensors + 1);
+  expect(memory()).toMatchObject({ bytes: before.bytes + 12, tensors: before.tensors + 1 });
+  expect(held.toArray()).toEqual([2, 4, 6]);
+  held.dispose();
+});
+
+it('a loop for await that is ended by hand owns nothing of what its caller makes then', async () => {
+  const before = memory();
+  const abandon = async (): Promise<void> => {
+    const loop = scoped(3)[Symbol.asyncIterator]();
+    await loop.next();
+    const next = loop.next().then(() => void tensor([1, 2]).mul(2));
+    queueMicrotask(() => void loop.return!());
+    await next;
+  };
+  await abandon();
+  expect(memory().tensors).toBe(before.tensors + 2);
+  await settle(before.tensors);
+  expect(memory()).toMatchObject({ bytes: before.bytes, tensors: before.tensors });
+});
+
 it('a graph from outside that was joined to one made in a scope is freed when both are abandoned', async () => {
   const w = tensor([1, 2, 3], { requiresGrad: true });
   const v = tensor([1, 2, 3], { requiresGrad: true });

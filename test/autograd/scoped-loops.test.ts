@@ -377,6 +377,19 @@ describe('overlapping loops', () => {
     expect(live()).toEqual(start);
   });
 
+  test('two iterators called by hand in a scope, which ends and frees all', () => {
+    const start = live();
+    scope(() => {
+      const [a, b] = [scoped(2), scoped(2)];
+      a.next();
+      b.next();
+      expect(() => a.next()).toThrow(overlap);
+      b.return!();
+      ones([3]).mul(2);
+    });
+    expect(live()).toEqual(start);
+  });
+
   test('a loop that outlives its enclosing scope', () => {
     const start = live();
     const it = scope(() => {

@@ -416,6 +416,23 @@ describe('a layer of layers', () => {
       [0, 6, 0],
     ]);
   });
+
+  test('frees no activation that was made outside, or that a hook reads after a recorded forward', () => {
+    const outside = tensor([1, -2, 3]);
+    class Constant extends nn.Module {
+      forward(): Tensor {
+        return outside;
+      }
+    }
+    new nn.Sequential(new Constant(), new nn.ReLU()).forward(x).dispose();
+    expect(outside.toArray()).toEqual([1, -2, 3]);
+    const first = new nn.Linear(3, 2);
+    const seen: Tensor[] = [];
+    first.registerForwardHook((_module, _args, output) => void seen.push(output as Tensor));
+    const result = new nn.Sequential(first, new nn.ReLU()).forward(outside);
+    expect(seen[0]!.relu().toArray()).toEqual(result.toArray());
+    for (const made of [result, outside, first]) made.dispose();
+  });
 });
 
 describe('an operation of a user’s own', () => {
@@ -437,6 +454,25 @@ describe('an operation of a user’s own', () => {
     scaled(t).sum().backward();
     expect(t.grad!.toArray()).toEqual([2, Math.fround(2 * Math.E)]);
     t.dispose();
+  });
+
+  test('frees no tensor that its functions keep', () => {
+    let kept: Tensor | null = null;
+    const caching = chainrule.defineOp({
+      name: 'caching',
+      forward: (_, t: Tensor) => {
+        kept = t.mul(2).keep();
+        return kept.add(1);
+      },
+      backward: (g) => [g.mul(2)],
+    });
+    const t = tensor([0, 1]);
+    const y = caching(t);
+    expect([y.toArray(), kept!.toArray()]).toEqual([
+      [1, 3],
+      [0, 2],
+    ]);
+    for (const made of [t, y, kept!]) made.dispose();
   });
 
   test('leaves nothing where save throws', () => {
