@@ -274,6 +274,16 @@ describe('the curves', () => {
     expect(curves[0]!.loss[at]).toBeCloseTo(meanOf(many, 2500 - 75, 2500 + 75), 12);
   });
 
+  test('of a long run have each evaluation at its own step', () => {
+    const tested: Metric = { net: 'se', step: 1234, images: 4, testLoss: 7, testAccuracy: 0.25 };
+    const { steps, curves } = curvesOf([...stepsOf('se', new Array(5000).fill(1)), tested], [resultOf('se')]);
+    const at = steps.indexOf(1234);
+    expect(steps.slice(at - 1, at + 2)).toEqual([1230, 1234, 1240]);
+    const [{ loss, testLoss, testAccuracy }] = curves as [(typeof curves)[0]];
+    expect([loss[at], testLoss[at], testAccuracy[at]]).toEqual([1, 7, 25]);
+    expect(testLoss.filter((v) => v !== null)).toEqual([7]);
+  });
+
   test('draw tests at their own steps, and each net by its own metrics', () => {
     const tested = (net: string, step: number, testLoss: number | null): Metric => ({ net, step, images: 4, testLoss, testAccuracy: 0.25 });
     const metrics = [...stepsOf('plain', [3, 3, 3]), tested('plain', 2, 7), ...stepsOf('se', [5, 5]), tested('se', 2, null)];
