@@ -16,6 +16,7 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/autograd/tape': withCollector,
   'src/autograd/gc-fallback': withCollector,
   'src/autograd/scope': withCollector,
+  'src/autograd/scope-stack': [...withCollector, ...tests('autograd', 'temporaries')],
   'src/kernels/memory/': [...tests('kernels', 'memory checked-memory'), ...tests('autograd', 'tensor'), ...tests('kernels', 'fusion')],
   'src/kernels/memory/checked-memory': tests('kernels', 'checked-memory'),
   'src/io/': [...tests('io', 'safetensors-format safetensors checkpoint checkpoint-states files'), 'test/arguments.test.ts'],
