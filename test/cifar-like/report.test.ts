@@ -2,6 +2,7 @@ import { ArrayDataset, DataLoader } from 'chainrule/data';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { evaluate } from 'chainrule/train';
+import { PNG } from 'pngjs';
 import { describe, expect, test } from 'vitest';
 import { Answers } from '../../examples/cifar-like/answers.ts';
 import { chooseData } from '../../examples/cifar-like/data.ts';
@@ -11,7 +12,7 @@ import { defaultSettings, type Settings } from '../../examples/cifar-like/option
 import { confusionOf } from '../../examples/cifar-like/report/confusion.ts';
 import { curvesOf } from '../../examples/cifar-like/report/curves.ts';
 import { netSection } from '../../examples/cifar-like/report/net.ts';
-import { groupsOf } from '../../examples/cifar-like/report/samples.ts';
+import { groupsOf, imageUrl } from '../../examples/cifar-like/report/samples.ts';
 import { taskSection } from '../../examples/cifar-like/report/task.ts';
 import { headline, verdict } from '../../examples/cifar-like/report/verdict.ts';
 import { gain, points, type Result, textTable } from '../../examples/cifar-like/table.ts';
@@ -249,6 +250,49 @@ describe('the groups of test images', () => {
     expect(groupsOf([resultOf('se', { labels, predictions: labels })]).map((g) => g.title)).toEqual(['Right']);
     expect(groupsOf([])).toEqual([]);
   });
+});
+
+test.each([
+  [
+    'red, green and blue',
+    [3, 2, 2],
+    [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 255],
+    [
+      [10, 50, 90],
+      [20, 60, 100],
+      [30, 70, 110],
+      [40, 80, 255],
+    ],
+  ],
+  [
+    'grey',
+    [1, 2, 2],
+    [0, 10, 20, 255],
+    [
+      [0, 0, 0],
+      [10, 10, 10],
+      [20, 20, 20],
+      [255, 255, 255],
+    ],
+  ],
+  [
+    'wide',
+    [1, 1, 3],
+    [1, 2, 3],
+    [
+      [1, 1, 1],
+      [2, 2, 2],
+      [3, 3, 3],
+    ],
+  ],
+])('a test image of the report has its pixels: %s', (_, shape, bytes, pixels) => {
+  const other = bytes.map(() => 7);
+  const url = imageUrl(new ArrayDataset(Uint8Array.from([...other, ...bytes]), shape, [0, 1]), 1);
+  const [start, content] = url.split(',') as [string, string];
+  expect(start).toBe('data:image/png;base64');
+  const { width, height, data } = PNG.sync.read(Buffer.from(content, 'base64'));
+  expect([height, width]).toEqual(shape.slice(1));
+  expect([...data]).toEqual(pixels.flatMap((rgb) => [...rgb, 255]));
 });
 
 describe('the curves', () => {
