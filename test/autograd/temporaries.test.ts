@@ -433,6 +433,28 @@ describe('a layer of layers', () => {
     expect(seen[0]!.relu().toArray()).toEqual(result.toArray());
     for (const made of [result, outside, first]) made.dispose();
   });
+
+  test('frees nothing that a layer has kept where a later one throws', () => {
+    const kept: Tensor[] = [];
+    class Keeps extends nn.Module {
+      forward(t: Tensor): Tensor {
+        kept.push(t.mul(2).keep(), t.exp().keep());
+        return kept[0]!;
+      }
+    }
+    class Throws extends nn.Module {
+      forward(): Tensor {
+        throw new Error('mine');
+      }
+    }
+    const leaf = tensor([0, 1], { requiresGrad: true });
+    expect(() => new nn.Sequential(new Keeps(), new Throws()).forward(leaf)).toThrow('mine');
+    expect(kept.map((t) => t.toArray())).toEqual([
+      [0, 2],
+      [1, Math.fround(Math.E)],
+    ]);
+    for (const made of [...kept, leaf]) made.dispose();
+  });
 });
 
 describe('an operation of a user’s own', () => {
