@@ -36,6 +36,14 @@ describe('parseCifar10', () => {
   ])('refuses, case %#', (bytes, message) => {
     expect(() => parseCifar10(bytes, 'data_batch_1.bin')).toThrow(new FileError(`parseCifar10: data_batch_1.bin: ${message}`));
   });
+
+  test('names the damaged one of several files, and one without a name by its number', () => {
+    const damaged = 'label of record 0: expected 0 to 9, got 10; the file is damaged or no binary version of CIFAR-10';
+    const batches = [record(1), record(10)];
+    expect(() => parseCifar10(batches, ['one.bin', 'two.bin'])).toThrow(new FileError(`parseCifar10: two.bin: ${damaged}`));
+    expect(() => parseCifar10(batches, 'one.bin')).toThrow(new FileError(`parseCifar10: batch 1: ${damaged}`));
+    expect(parseCifar10([record(1), record(2)], ['one.bin', 'two.bin']).getBatch([0, 1])[1].data).toEqual(Int32Array.of(1, 2));
+  });
 });
 
 test('parseCifar10 takes bytes of another realm, as Jest’s Buffers are, and refuses what is no bytes', () => {
@@ -81,7 +89,10 @@ describe('loadCifar10', () => {
     );
   });
 
-  test('rejects an unknown split', () => {
+  test('rejects an unknown split, and what is no path', () => {
+    expect(() => loadCifar10(undefined as unknown as string)).toThrow(
+      new ArgumentError("loadCifar10: dir must be a folder's path, got undefined"),
+    );
     expect(() => loadCifar10(dir, { split: 'valid' as 'test' })).toThrow(
       new ArgumentError("loadCifar10: split must be 'train' or 'test', got 'valid'"),
     );

@@ -113,7 +113,8 @@ describe('loadMnist', () => {
     );
   });
 
-  test('rejects an unknown split', () => {
+  test('rejects an unknown split, and what is no path', () => {
+    expect(() => loadMnist(null as unknown as string)).toThrow(new ArgumentError("loadMnist: dir must be a folder's path, got null"));
     expect(() => loadMnist(dir, { split: 'valid' as 'test' })).toThrow(
       new ArgumentError("loadMnist: split must be 'train' or 'test', got 'valid'"),
     );
