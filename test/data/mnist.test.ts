@@ -58,6 +58,7 @@ describe('parseMnist', () => {
     [idx([1, 1, 1], [1]), idx([1, 1, 1], [1]), 'labels: dims: expected [N], got [1,1,1]; is this the file of images?'],
     [idx([1, 1, 1], [1]), idx([2], [1, 2]), 'labels: dims: expected 1 labels for images, got 2; take both files of one split'],
     [idx([2, 1, 1], [1, 2]), idx([2], [9, 10]), 'labels: label 1: expected 0 to 9, got 10; the file is damaged'],
+    [idx([1, 1, 1], [1]), idx([1], [10]), 'labels: label 0: expected 0 to 9, got 10; the file is damaged'],
   ])('rejects bad files, case %#', (images, labels, message) => {
     expect(() => parseMnist(images, labels)).toThrow(error(`parseMnist: ${message}`));
   });
