@@ -123,7 +123,8 @@ function checkManifest(folder) {
 const WITHOUT_MAP = ['dist/binary.js', 'dist/rolldown-runtime.js'];
 
 /** An entry whose code is in a chunk that others share: it has no line of its own. */
-const isFacade = (code) => /^(?:(?:import|export)\b[^;]*;\s*)+$/.test(code) && !/export default|export (?:const|let|function|class)/.test(code);
+const isFacade = (code) =>
+  /^(?:(?:import|export)\b[^;]*;\s*)+$/.test(code) && !/export default|export (?:const|let|function|class)/.test(code);
 
 /** Declarations and JavaScript have maps that lead to sources in the package, and do not repeat them. */
 function checkMaps(folder, files) {

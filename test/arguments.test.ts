@@ -87,7 +87,7 @@ describe('options', () => {
     ],
     [
       () => new DataLoader(syntheticCifar(), { suffle: true } as never),
-      "DataLoader: unknown option 'suffle'; the options are batchSize, shuffle, dropLast, seed, transform",
+      "DataLoader: unknown option 'suffle'; the options are batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers",
     ],
     [() => syntheticCifar({ size: 3 } as never), "syntheticCifar: unknown option 'size'; the options are split, length, seed, context"],
   ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));
@@ -260,10 +260,13 @@ describe('options that PyTorch spells otherwise', () => {
     [() => init.uniform_!(w2, { low: 0 }), 'uniform_: low must be a number, got an object'],
     [() => linear.loadStateDict(state, false as never), 'loadStateDict: expected an object of options (strict, rename), got a boolean'],
     [() => linear.loadStateDict(state, { stric: false } as never), "loadStateDict: unknown option 'stric'; the options are strict, rename"],
-    [() => (data as unknown as Functions).loadMnist!('/x', { train: false }), "loadMnist: unknown option 'train'; the options are split"],
     [
-      () => (data as unknown as Functions).loadCifar10!('/x', { train: false }),
-      "loadCifar10: unknown option 'train'; the options are split",
+      () => (data as unknown as Functions).loadMnist!('/x', { training: false }),
+      "loadMnist: unknown option 'training'; the options are split, train",
+    ],
+    [
+      () => (data as unknown as Functions).loadCifar10!('/x', { training: false }),
+      "loadCifar10: unknown option 'training'; the options are split, train",
     ],
     [() => transforms.randomCrop!(32, { pading: 4 }), "randomCrop: unknown option 'pading'; the options are padding, fill"],
     [() => transforms.randomCrop!(32, 4), 'randomCrop: expected an object of options (padding, fill), got a number'],
