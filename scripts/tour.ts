@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Chapter, type Outcome, chapterFolders, exerciseFile, loadChapter, shown } from './tour/chapters.ts';
+import { type Chapter, type Outcome, chapterFolders, exerciseFile, listedStates, loadChapter, shown } from './tour/chapters.ts';
 import { runExercises } from './tour/run.ts';
 
 const USAGE = `Usage: npm run tour [chapter [folder]]
@@ -81,8 +81,11 @@ async function list(options: Options): Promise<void> {
   const all = outcomes.flat();
   const done = all.filter(({ state }) => state === 'done').length;
   print(`The tour: ${chapters.length} chapters, ${done} of ${all.length} exercises done.\n\n`);
-  for (const [i, { number, title }] of chapters.entries()) {
-    const marks = outcomes[i]!.map(({ state }) => MARKS[state]).join('');
+  for (const [i, chapter] of chapters.entries()) {
+    const { number, title } = chapter;
+    const marks = listedStates(chapter, options.where, outcomes[i]!)
+      .map((state) => MARKS[state])
+      .join('');
     print(`  ${String(number).padStart(2)}  ${marks}  ${title}\n`);
   }
   const next = outcomes.findIndex((states) => states.some(({ state }) => state !== 'done'));

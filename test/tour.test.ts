@@ -7,7 +7,7 @@ import { format } from 'node:util';
 import { type Tensor, ones, scoped } from 'chainrule';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { type Mistake, Wrong } from '../docs/tour/support/exercise.ts';
-import { chapterFolders, exerciseFile, judgeFile, loadChapter, root } from '../scripts/tour/chapters.ts';
+import { chapterFolders, exerciseFile, judgeFile, listedStates, loadChapter, type Outcome, root } from '../scripts/tour/chapters.ts';
 
 // The tour: its programs run and are the ones that the text shows, its solutions pass, its starters and its typical mistakes fail.
 
@@ -126,6 +126,16 @@ test('npm run tour lists the chapters and what is done', () => {
   expect(stdout).toContain(`The tour: ${chapters.length} chapters, 0 of ${3 * chapters.length} exercises done.\n`);
   for (const { number, title } of chapters) expect(stdout).toContain(`${number}  ···  ${title}\n`);
   expect(stdout).toContain('Next: read docs/tour/01-scalar-engine/README.md, then run: npm run tour 1\n');
+});
+
+test('the list shows exercises with a file of an earlier chapter as open until their chapter has begun', () => {
+  const wrong = { state: 'wrong', file: '', message: '' } as const;
+  const open = { state: 'open', file: '' } as const;
+  const states = (number: number, ...outcomes: Outcome[]): string[] => listedStates(chapters[number - 1]!, 'exercises', outcomes);
+  expect(states(3, open, wrong, wrong)).toEqual(['open', 'open', 'open']);
+  expect(states(3, wrong, wrong, wrong)).toEqual(['wrong', 'open', 'open']);
+  expect(states(3, { state: 'done' }, wrong, wrong)).toEqual(['done', 'wrong', 'wrong']);
+  expect(states(1, wrong, open, open)).toEqual(['wrong', 'open', 'open']);
 });
 
 test('npm run tour 1 checks a chapter: done, not written, wrong', () => {

@@ -45,6 +45,16 @@ export function exerciseFile(chapterFolder: string, where: string, exercise: Exe
   return files.findLast((file) => existsSync(file)) ?? files.at(-1)!;
 }
 
+/**
+ * The outcomes of a chapter as the list of all chapters shows them. Chapters share files: an exercise whose file comes from an earlier
+ * chapter fails before the reader has begun this chapter. It counts as open until an exercise of its chapter is done.
+ */
+export function listedStates({ folder, exercises }: Chapter, where: string, outcomes: readonly Outcome[]): Outcome['state'][] {
+  const hasBegun = outcomes.some(({ state }) => state === 'done');
+  const isShared = (exercise: Exercise): boolean => dirname(exerciseFile(folder, where, exercise)) !== resolve(folder, where);
+  return outcomes.map(({ state }, i) => (state === 'wrong' && !hasBegun && isShared(exercises[i]!) ? 'open' : state));
+}
+
 /** Imports the file and runs the check. */
 export async function judgeFile(exercise: Exercise, file: string): Promise<Outcome> {
   try {
