@@ -165,6 +165,10 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
         .map((name) => `${entry}: ${name}`);
     });
     expect(missing).toEqual([]);
+    // The title of a generic class has no type parameters.
+    expect(readFileSync(join(dist, 'api/chainrule/optim/classes/Optimizer.html'), 'utf8')).toContain(
+      '<title>Optimizer | chainrule</title>',
+    );
     const tensor = readFileSync(join(dist, 'api/chainrule/classes/Tensor.html'), 'utf8');
     const members = Object.getOwnPropertyNames(chainrule.Tensor.prototype).filter((name) => !INTERNAL.has(name));
     expect(members.length).toBeGreaterThan(100);

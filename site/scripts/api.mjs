@@ -56,7 +56,8 @@ const OPTIONS = {
   outputFileStrategy: 'members',
   membersWithOwnFile: ['Class'],
   entryFileName: 'index',
-  pageTitleTemplates: { index: 'API reference', module: '{name}', member: '{name}' },
+  // Without the type parameters, which the page lists: the sidebar, the search and the breadcrumbs show titles.
+  pageTitleTemplates: { index: 'API reference', module: '{name}', member: ({ rawName }) => rawName.split('<', 1)[0] },
   hidePageHeader: true,
   hideBreadcrumbs: true,
   hideGroupHeadings: false,

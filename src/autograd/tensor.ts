@@ -34,7 +34,7 @@ export interface TensorOptions {
 
 /**
  * An n-dimensional array of one dtype that operations and `backward` take. `tensor`, `zeros`, `randn`, … create one.
- * Operations return new tensors; views share memory. docs/architecture.md describes when memory is freed.
+ * Operations return new tensors; views share memory. The document Architecture, section Memory, describes when memory is freed.
  */
 export class Tensor implements View {
   static {
