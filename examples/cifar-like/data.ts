@@ -120,20 +120,8 @@ function firstImages(dataset: Dataset<ImageAndLabel>, count: number | null, opti
   throw new UsageError(`${option}: expected at most ${dataset.length}, the images there are, got ${count}; leave it out for all of them`);
 }
 
-/** What the receptive field of the tiny net means for the task. */
-const NARROW_FIELD =
-  'The last convolution sees 18 pixels, never both at once: a net that only adds up evidence from different places stops ' +
-  'between 80 and 90 %, and one that lets the whole image scale its channels, as SE does, can go beyond.';
-/** The same for a residual net. */
-const WIDE_FIELD = 'The last convolutions of a residual net see all of the image, shape and band at once, and need no SE for it.';
-
-function synthetic({ dataSeed: seed, context, model }: Settings): Source {
+function synthetic({ dataSeed: seed, context }: Settings): Source {
   const normalize = transforms.normalize(0.5, 0.25);
-  const rule =
-    context === 'distant'
-      ? 'A warm band at the opposite edge turns six of the ten shapes into their partner; a cool band does not. ' +
-        `${model === 'tiny' ? NARROW_FIELD : WIDE_FIELD} The task was built so that distant context decides. `
-      : 'The label is the shape alone (the control: distant context means nothing here, and SE should gain nothing). ';
   const test = syntheticCifar({ split: 'test', seed, context });
   return {
     train: syntheticCifar({ split: 'train', seed, context }),
@@ -145,7 +133,7 @@ function synthetic({ dataSeed: seed, context, model }: Settings): Source {
     synthetic: test,
     about:
       'Synthetic images, 32×32 in colour: a shape at one edge, a colour band at the opposite one. ' +
-      `${rule}It says nothing about photographs.`,
+      `${context === 'distant' ? 'The task was built so that distant context decides. ' : ''}It says nothing about photographs.`,
   };
 }
 

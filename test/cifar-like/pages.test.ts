@@ -64,7 +64,7 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
         expect(labels.length).toBe(3 + 3 * 3);
         expect(labels.every((text) => text !== null && /\d/.test(text))).toBe(true);
         expect(labels[0]).toMatch(/^Loss, steps 1 to 12\. without SE, training: from \d\.\d{3} to \d\.\d{3}; without SE, test: from /);
-        expect(labels.filter((text) => text!.startsWith('blocks.1.se, warm band: mean scales of 32 channels for 10 classes')).length).toBe(
+        expect(labels.filter((text) => text!.startsWith('block 2, warm band: mean scales of 32 channels for 10 classes')).length).toBe(
           1,
         );
         expect(await page.$$eval('svg.drawing', (all) => all.map((d) => d.getAttribute('aria-label')?.split(' ').length))).toHaveLength(4);

@@ -12,6 +12,7 @@ import { defaultSettings, type Settings } from '../../examples/cifar-like/option
 import { confusionOf } from '../../examples/cifar-like/report/confusion.ts';
 import { curvesOf } from '../../examples/cifar-like/report/curves.ts';
 import { netSection } from '../../examples/cifar-like/report/net.ts';
+import { gateTitle } from '../../examples/cifar-like/report/report.ts';
 import { groupsOf, imageUrl } from '../../examples/cifar-like/report/samples.ts';
 import { taskSection } from '../../examples/cifar-like/report/task.ts';
 import { headline, verdict } from '../../examples/cifar-like/report/verdict.ts';
@@ -120,7 +121,9 @@ describe('the bars of accuracy', () => {
 
   test('have labelled marks at 80 and 90 % on the task that has these bounds, and on no other', () => {
     const labels = (given: Partial<Settings>) => [
-      ...verdict(results, { ...defaultSettings(), ...given }).text.matchAll(/(?<![.\d])(\d+) %<\/span>/g),
+      ...verdict(results, { ...defaultSettings(), ...given }).text.matchAll(
+        /(?<![.\d])(\d+) %(?:<span class="wide">[^<]+<\/span>)?<\/span>/g,
+      ),
     ];
     expect(labels({}).map(([, at]) => at)).toEqual(['80', '90']);
     expect(labels({ context: 'none' })).toEqual([]);
@@ -170,6 +173,13 @@ describe('the picture of the task', () => {
     expect(attributes(shown({ model: 'resnet20' }), 'field')).toEqual([]);
   });
 
+  test('says what the last convolutions of a residual net see, where the context decides', () => {
+    const sees = 'see all of the image';
+    expect(shown({ model: 'resnet20' })).toContain(sees);
+    expect(shown({ model: 'resnet20', context: 'none' })).not.toContain(sees);
+    expect(shown()).not.toContain(sees);
+  });
+
   test('is left out for real images', () => {
     const settings = defaultSettings();
     expect(taskSection({ ...chooseData(settings), synthetic: null, bands: null }, settings)).toBe(null);
@@ -217,6 +227,12 @@ describe('the drawing of the nets', () => {
     expect(drawn({ se: false, model: 'resnet56' })).toContain('9 residual blocks');
   });
 });
+
+test.each([
+  ['blocks.1.se', 'block 2'],
+  ['layer3.0.se', 'stage 3, block 1'],
+  ['attention', 'attention'],
+])('the gate %s has the title %s', (path, title) => expect(gateTitle(path)).toBe(title));
 
 test('confusion: rows are the true class, columns the answer', () => {
   // Class 0 three times: right, taken for 1, taken for 1. Class 1 once: taken for 2. Class 2 never.

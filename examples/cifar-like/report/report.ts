@@ -34,7 +34,8 @@ ${training(results[0]!.labels.length)}
 ${gates(results, data)}
 <section>
   <h2>What is taken for what</h2>
-  <p class="note">Rows are the true class, columns the net’s answer, in % of the row; empty means less than half a percent.</p>
+  <p class="note">Rows are the true class, columns the net’s answer, in % of the row. Bold cells on the diagonal are right answers. An empty cell means
+  less than half a percent.</p>
   <div class="pair">${results.map((r) => confusion(r, data.classes))}</div>
 </section>
 <section>
@@ -95,7 +96,7 @@ function gates(results: readonly Result[], { classes, bands }: Data): Html | nul
   <h2>What the gates do</h2>
   <p class="note">The scale that each gate gives every channel (columns), averaged over the test images of a class (rows; of the first ${images}).
   ${text}</p>
-  <p class="note">Choose a class to see by how much its own images differ: mean ± standard deviation (figure 7).</p>
+  <p class="note">Choose a class to see by how much its own images differ: mean ± standard deviation (as in Hu et al. 2017, figure 7).</p>
   <div class="classes" role="group" aria-label="Class">${[button('', 'all classes'), ...buttons]}</div>
   <div class="gates${blocks.length > 4 ? ' many' : ''}">${blocks.map((block, i) => gateFigure(block, i, classes, bands))}</div>
 </section>`;
@@ -107,12 +108,20 @@ function gateFigure({ block, means }: GateStatistics, i: number, classes: readon
   const map = (name: string, b: number) =>
     html`<div class="map">${title(name)}${rows}<div class="cells" data-gate="${i}" data-band="${b}"></div></div>`;
   return html`<figure>
-  <figcaption>${block} <small>${aboutGate(means)}</small></figcaption>
+  <figcaption>${gateTitle(block)} <small>${aboutGate(means)}</small></figcaption>
   <div class="maps">${(bands ?? ['']).map(map)}</div>
   <p class="scale" id="scale-${i}"></p>
   <p class="readout" id="readout-${i}" role="status"></p>
   <div id="gate-${i}"></div>
 </figure>`;
+}
+
+/** Returns the title of a gate by its path: `blocks.0.se` of the tiny net is block 1, `layer2.0.se` of a residual net stage 2, block 1. */
+export function gateTitle(path: string): string {
+  const [, stage, block] = /^(?:blocks|layer(\d+))\.(\d+)\./.exec(path) ?? [];
+  if (block === undefined) return path;
+  const number = `block ${Number(block) + 1}`;
+  return stage === undefined ? number : `stage ${stage}, ${number}`;
 }
 
 /** Returns the number of channels of a gate, and the greatest difference that the band makes to one of them. */
@@ -126,7 +135,7 @@ function aboutGate(means: GateStatistics['means']): string {
 
 export function gateData(blocks: GateData['blocks'], { classes, bands }: Data, { gate }: Settings): GateData {
   const range = ({ sigmoid: [0, 1], hardsigmoid: [0, 1], tanh: [-1, 1], relu: null } as const)[gate];
-  return { range, classes, bands, blocks };
+  return { range, classes, bands, blocks: blocks.map((b) => ({ ...b, block: gateTitle(b.block) })) };
 }
 
 /** The section with the settings, and the command that repeats the run. */

@@ -23,21 +23,27 @@ const PARTNERS = [0, 2, 4].map((s) => `${SHAPES[s]!} and ${SHAPES[s + 1]!}`).joi
 /** Returns a section that shows the task; null for real images, which need no picture. */
 export function taskSection({ synthetic, bands }: Data, { model, context }: Settings): Html | null {
   if (synthetic === null || bands === null) return null;
-  const field =
-    model === 'tiny' && context === 'distant'
-      ? html`<p>The dashed square is all that the last convolution sees at once: ${FIELD}×${FIELD} pixels, never shape and band together.
+  const isNarrow = model === 'tiny' && context === 'distant';
+  const field = isNarrow
+    ? html`<p>The dashed square is all that the last convolution sees at once: ${FIELD}×${FIELD} pixels, never shape and band together.
   Only a gate that depends on the whole image can carry the band to the shape.</p>`
-      : null;
+    : wideField(context);
   const rule =
     context === 'distant'
       ? html`<p>Both images show the same shape. Under a <b class="cool">cool</b> band the label is the shape. A <b class="warm">warm</b> band at the
   opposite edge flips it: ${PARTNERS} change places. Stripes, checker and triangle keep their names under any band.</p>`
-      : html`<p>Both images show the same shape, and have the same label: this is the control, where the band means nothing.</p>`;
-  const cards = bands.map((band, number) => example(synthetic, number, `${band} band`, field !== null));
+      : html`<p>Both images show the same shape, and have the same label: this is the control, where the band means nothing and SE should gain nothing.</p>`;
+  const cards = bands.map((band, number) => example(synthetic, number, `${band} band`, isNarrow));
   return html`<section>
   <h2>The task</h2>
   <div class="task">${cards}<div class="rule">${rule}${field}</div></div>
 </section>`;
+}
+
+/** What a residual net sees; null for the control, where it does not matter. */
+function wideField(context: Settings['context']): Html | null {
+  if (context !== 'distant') return null;
+  return html`<p>The last convolutions of a residual net see all of the image, shape and band at once, and need no SE for it.</p>`;
 }
 
 /** Draws the first test image with a square at the left edge and the given band. */

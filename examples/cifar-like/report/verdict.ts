@@ -18,8 +18,8 @@ export function headline(results: readonly Result[], { defaultSteps }: Pick<Data
 
 /** What a net can reach on the synthetic task without SE, in %. */
 const BOUNDS = [
-  { at: 80, note: 'best without the context: ' },
-  { at: 90, note: '' },
+  { at: 80, before: 'best without the context: ', after: '' },
+  { at: 90, before: '', after: ': best by adding' },
 ];
 
 export function verdict(results: readonly Result[], settings: Settings): Html {
@@ -51,9 +51,10 @@ export function verdict(results: readonly Result[], settings: Settings): Html {
 </section>`;
 }
 
-function markLabel({ at, note }: (typeof BOUNDS)[number]): Html {
+function markLabel({ at, before, after }: (typeof BOUNDS)[number]): Html {
   const side = at === 80 ? `right:${100 - at}%` : `left:${at}%`;
-  return html`<span style="${side}"><span class="wide">${note}</span>${at} %</span>`;
+  const wide = (note: string) => (note === '' ? null : html`<span class="wide">${note}</span>`);
+  return html`<span style="${side}">${wide(before)}${at} %${wide(after)}</span>`;
 }
 
 interface Meter {
