@@ -19,16 +19,36 @@ export function makeDisplay(output: NodeJS.WriteStream, terminal = process.env.T
   return output.isTTY && terminal !== 'dumb' ? new BarDisplay(output) : new LineDisplay(output);
 }
 
-/** Exponential moving averages of loss and accuracy, and the speed of recent steps. */
-export class RunningStats {
-  readonly #first: number;
-  readonly #total: number;
-  readonly #batchSize: number;
-  readonly #start = performance.now();
+/** Exponential moving averages of loss and accuracy over about the last 20 steps. */
+export class RecentAverages {
   /** Sum of the weights in both averages; dividing by it corrects their start at zero. */
   #weight = 0;
   #loss = 0;
   #accuracy = 0;
+
+  add({ loss, accuracy }: Pick<StepReport, 'loss' | 'accuracy'>): void {
+    this.#weight = 0.95 * this.#weight + 0.05;
+    this.#loss = 0.95 * this.#loss + 0.05 * loss;
+    this.#accuracy = 0.95 * this.#accuracy + 0.05 * accuracy;
+  }
+
+  /** Returns both as text, after at least one step. */
+  figures(): { loss: string; accuracy: string } {
+    return {
+      loss: (this.#loss / this.#weight).toFixed(3),
+      accuracy: `${((100 * this.#accuracy) / this.#weight).toFixed(1)} %`,
+    };
+  }
+}
+
+/** The averages of recent steps, and their speed. */
+export class RunningStats {
+  readonly #averages = new RecentAverages();
+  readonly #first: number;
+  readonly #total: number;
+  readonly #batchSize: number;
+  readonly #start = performance.now();
+  #hasSteps = false;
   /** End time and number of recent steps; the oldest is about 5 s old. */
   #recent: { at: number; step: number }[];
 
@@ -41,16 +61,15 @@ export class RunningStats {
 
   add({ step, loss, accuracy }: Pick<StepReport, 'step' | 'loss' | 'accuracy'>): void {
     const now = performance.now();
-    this.#weight = 0.95 * this.#weight + 0.05;
-    this.#loss = 0.95 * this.#loss + 0.05 * loss;
-    this.#accuracy = 0.95 * this.#accuracy + 0.05 * accuracy;
+    this.#averages.add({ loss, accuracy });
+    this.#hasSteps = true;
     this.#recent.push({ at: now, step });
     while (this.#recent.length > 2 && this.#recent[1]!.at < now - 5000) this.#recent.shift();
   }
 
   /** Whether a step was added, without which there are no figures. */
   get hasSteps(): boolean {
-    return this.#weight > 0;
+    return this.#hasSteps;
   }
 
   /** Returns the figures as text, for the bar and for the line. */
@@ -60,8 +79,7 @@ export class RunningStats {
     const rate = ((last.step - first.step) * 1000) / Math.max(last.at - first.at, 1);
     const overall = ((last.step - this.#first) * 1000) / Math.max(last.at - this.#start, 1);
     return {
-      loss: (this.#loss / this.#weight).toFixed(3),
-      accuracy: `${((100 * this.#accuracy) / this.#weight).toFixed(1)} %`,
+      ...this.#averages.figures(),
       speed: Math.round(rate * this.#batchSize).toLocaleString('en-US'),
       left: clock((this.#total - last.step) / Math.max(overall, 1e-9)),
     };

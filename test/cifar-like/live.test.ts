@@ -202,7 +202,7 @@ describe('what is known of a run', () => {
     const { title, headline, rows } = state.progress();
     expect([title, headline]).toEqual(['SE-CNN 1/1000 · chainrule', 'Step 1 of 1,000, SE-CNN']);
     const [plain, se] = [cells(rows).slice(0, 7), cells(rows).slice(7)];
-    expect(plain).toEqual(['without SE', '1,000', '2.000', '25.00 %', '75.00 % at step 1,000', '–', '–']);
+    expect(plain).toEqual(['without SE', '1,000', '2.000', '25.0 %', '75.00 % at step 1,000', '–', '–']);
     expect(se).toEqual(['SE-CNN', '1', '2.000', '25.0 %', '–', expect.stringMatching(/^[\d,]+$/), expect.stringMatching(/^\d+:\d\d$/)]);
   });
 

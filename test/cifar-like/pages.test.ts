@@ -63,10 +63,8 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
         // Three charts of the training; two heat maps and a chart for each of three gates.
         expect(labels.length).toBe(3 + 3 * 3);
         expect(labels.every((text) => text !== null && /\d/.test(text))).toBe(true);
-        expect(labels[0]).toMatch(/^Loss, steps 1 to 12\. without SE, training: from \d\.\d{3} to \d\.\d{3}; without SE, test: from /);
-        expect(labels.filter((text) => text!.startsWith('block 2, warm band: mean scales of 32 channels for 10 classes')).length).toBe(
-          1,
-        );
+        expect(labels[0]).toMatch(/^Loss, steps 1 to 12\. without SE, training mean: from \d\.\d{3} to \d\.\d{3}; without SE, test: from /);
+        expect(labels.filter((text) => text!.startsWith('block 2, warm band: mean scales of 32 channels for 10 classes')).length).toBe(1);
         expect(await page.$$eval('svg.drawing', (all) => all.map((d) => d.getAttribute('aria-label')?.split(' ').length))).toHaveLength(4);
         expect(await page.locator('h1').textContent()).toMatch(/^Squeeze-and-excitation: [+−±][\d.]+ points after 12 of 3,125 steps$/);
       }),
@@ -76,7 +74,7 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
       visit(url, WIDE, async ({ page }) => {
         const legend = (): Promise<string[]> => page.locator('#loss .u-series').allTextContents();
         expect((await legend())[0]).toMatch(/^step\D*12$/);
-        expect((await legend())[1]).toMatch(/^without SE, training\D*\d\.\d{3}$/);
+        expect((await legend())[1]).toMatch(/^without SE, training mean\D*\d\.\d{3}$/);
         await page.locator('#loss').scrollIntoViewIfNeeded();
         const box = (await page.locator('#loss .u-over').boundingBox())!;
         await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
@@ -155,10 +153,13 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
   });
 
   /** Writes a page with the curves of `losses`, and returns its address. */
-  function curvesPage(name: string, losses: readonly number[]): string {
-    const metrics: Metric[] = losses.map((loss, i) => ({ net: 'se', step: i + 1, epoch: 1, loss, accuracy: 0.5, lr: 0.1 }));
+  function curvesPage(name: string, losses: readonly number[], lossesWithout: readonly number[] = []): string {
+    const metricsOf = (net: 'se' | 'plain', values: readonly number[]): Metric[] =>
+      values.map((loss, i) => ({ net, step: i + 1, epoch: 1, loss, accuracy: 0.5, lr: 0.1 }));
+    const metrics = [...metricsOf('plain', lossesWithout), ...metricsOf('se', losses)];
     const main = html`${training(100)}`;
-    const curves = curvesOf(metrics, [{ net: 'se', title: 'SE <b>&amp;</b>' }]);
+    const without = lossesWithout.length > 0 ? [{ net: 'plain', title: 'without SE' } as const] : [];
+    const curves = curvesOf(metrics, [...without, { net: 'se', title: 'SE <b>&amp;</b>' }]);
     const data: ChartData = { curves, gates: { range: [0, 1], classes: [], bands: null, blocks: [] } };
     const path = join(folder, `${name}.html`);
     writeFileSync(path, pageOf({ title: name, main, data }).text);
@@ -208,9 +209,17 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
     }),
   );
 
+  test('the legend names the step of a net that is behind the other', () =>
+    visit(curvesPage('behind', [3, 3], [2, 2, 2, 2]), WIDE, async ({ page }) => {
+      const legend = await page.locator('#loss .u-series').allTextContents();
+      expect(legend[0]).toMatch(/^step\D*4$/);
+      expect(legend[1]).toMatch(/^without SE, training mean\W*2\.000$/);
+      expect(legend[3]).toMatch(/, training mean\W*3\.000 \(step 2\)$/);
+    }));
+
   test('titles are text, not HTML', () =>
     visit(curvesPage('title', [2, 1]), WIDE, async ({ page }) => {
-      expect(await page.locator('#loss .u-legend').textContent()).toContain('SE <b>&amp;</b>, training');
+      expect(await page.locator('#loss .u-legend').textContent()).toContain('SE <b>&amp;</b>, training mean');
     }));
 
   test('the live view grows with the run, and says why it has ended', async () => {

@@ -3,12 +3,12 @@
  */
 import { netsOf } from '../checkpoint.ts';
 import type { Data } from '../data.ts';
-import { RunningStats } from '../display.ts';
+import { RecentAverages, RunningStats } from '../display.ts';
 import { totalSteps } from '../loop.ts';
 import type { Metric, StepMetric, TestMetric } from '../metrics.ts';
 import { titleOf } from '../model.ts';
 import type { Settings } from '../options.ts';
-import { type Curves, curvesOf } from '../report/curves.ts';
+import { type Curves, curvesOf, SMOOTHING_SHARE } from '../report/curves.ts';
 import { type Html, html } from '../report/html.ts';
 import { netSection } from '../report/net.ts';
 import type { Content } from '../report/page.ts';
@@ -17,14 +17,15 @@ import { taskSection } from '../report/task.ts';
 import { meter, scrolling, tableRow } from '../report/verdict.ts';
 import { count, percent, type Result } from '../table.ts';
 
-const COLUMNS = ['model', 'step', 'training loss', 'training accuracy', 'test accuracy', 'images/s', 'time left'] as const;
+const COLUMNS = ['model', 'step', 'recent training loss', 'recent accuracy', 'test accuracy', 'images/s', 'time left'] as const;
 
 interface NetState {
   readonly net: Result['net'];
   readonly title: string;
   step: StepMetric | null;
   test: TestMetric | null;
-  /** Averages and speed; null unless the net is being trained. */
+  readonly averages: RecentAverages;
+  /** The speed; null unless the net is being trained. */
   stats: RunningStats | null;
 }
 
@@ -56,6 +57,7 @@ export class RunState {
       title: titleOf(settings.model, net === 'se'),
       step: null,
       test: null,
+      averages: new RecentAverages(),
       stats: null,
     }));
   }
@@ -77,6 +79,7 @@ export class RunState {
     const state = this.#nets.find((n) => n.net === metric.net)!;
     if ('lr' in metric) {
       state.step = metric;
+      state.averages.add(metric);
       state.stats?.add(metric);
     } else {
       state.test = metric;
@@ -107,6 +110,8 @@ ${header(this.#headline(), settings, data, ' · live')}
 <section class="verdict" aria-label="Progress">
   <div id="bars">${this.#bars()}</div>
   ${scrolling('Progress of the nets', table)}
+  <p class="note">Recent: averaged over about the last 20 training steps, as in the terminal. The charts have means over
+  ${100 * SMOOTHING_SHARE} % of all steps.</p>
 </section>
 ${training(data.test.length)}
 ${taskSection(data, settings)}
@@ -150,11 +155,11 @@ ${runSection(settings)}
 }
 
 /** Returns one text for each of COLUMNS. */
-function cellsOf({ title, step, test, stats }: NetState): string[] {
+function cellsOf({ title, step, test, averages, stats }: NetState): string[] {
   const tested = test === null ? '–' : `${percent(test.testAccuracy)} at step ${count(test.step)}`;
   if (step === null) return [title, '0', '–', '–', tested, '–', '–'];
-  // The averages begin with the first step after a start.
-  if (stats?.hasSteps !== true) return [title, count(step.step), step.loss.toFixed(3), percent(step.accuracy), tested, '–', '–'];
-  const { loss, accuracy, speed, left } = stats.figures();
+  const { loss, accuracy } = averages.figures();
+  // The speed begins with the first step after a start.
+  const { speed, left } = stats?.hasSteps === true ? stats.figures() : { speed: '–', left: '–' };
   return [title, count(step.step), loss, accuracy, tested, speed, left];
 }

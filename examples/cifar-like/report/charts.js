@@ -3,7 +3,6 @@ globalThis.charts = (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const isNumber = (v) => v !== null && v !== undefined;
   const numbersOf = (values) => values.filter(isNumber);
-  const lastOf = (values) => values.findLast(isNumber) ?? null;
   const greatest = (values) => numbersOf(values).reduce((a, b) => Math.max(a, b), -Infinity);
   const least = (values) => numbersOf(values).reduce((a, b) => Math.min(a, b), Infinity);
   const digits = (n) => (v) => (isNumber(v) ? v.toFixed(n) : '');
@@ -16,7 +15,7 @@ globalThis.charts = (() => {
   const pointsIfAlone = (stroke) => ({ show: (u, i) => numbersOf(u.data[i]).length === 1, size: 7, fill: stroke, stroke });
   const line = (curve, samples, format) => {
     const stroke = colour(curve.net);
-    return { label: `${curve.title}, training`, samples, format, stroke, width: 1.25, alpha: 0.55, points: pointsIfAlone(stroke) };
+    return { label: `${curve.title}, training mean`, samples, format, stroke, width: 1.25, alpha: 0.55, points: pointsIfAlone(stroke) };
   };
   const dots = (curve, samples, format) => ({
     label: `${curve.title}, test`,
@@ -121,8 +120,14 @@ globalThis.charts = (() => {
 
   /** Returns the options of uPlot for a chart. */
   const optionsOf = ({ series, y, xName = 'step', xValues = count, legend = true, bands = [], height = 240 }, width, xRange) => {
-    // Without the cursor over the chart, the legend has the last values.
-    const value = (format) => (u, v, i, at) => format(at === null ? lastOf(u.data[i]) : v);
+    // Without the cursor over the chart, the legend has the last values. That of a line which ends earlier names its own step.
+    const value = (format) => (u, v, i, at) => {
+      if (at !== null) return format(v);
+      const last = u.data[i].findLastIndex(isNumber);
+      if (last < 0) return '';
+      const text = format(u.data[i][last]);
+      return last === u.data[0].length - 1 ? text : `${text} (${xName} ${count(u.data[0][last])})`;
+    };
     const drawnAs = ({ label, format, stroke, width: thickness, alpha, spanGaps, points }) => ({
       label,
       stroke,

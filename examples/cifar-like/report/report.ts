@@ -73,7 +73,7 @@ export function training(testImages: number): Html {
     <figure><figcaption>Accuracy, %</figcaption><div id="accuracy"></div></figure>
     <figure><figcaption>Learning rate</figcaption><div id="lr"></div></figure>
   </div>
-  <p class="note">Thin lines: training batches, averaged over ${100 * SMOOTHING_SHARE} % of the steps. Dots: test images (the last dot all
+  <p class="note">Thin lines: training batches, the mean over ${100 * SMOOTHING_SHARE} % of all steps. Dots: test images (the last dot all
   ${count(testImages)}, those before the first ${interim}). Drag to zoom, double-click to return.</p>
 </section>`;
 }
