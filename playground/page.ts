@@ -1,7 +1,7 @@
 /**
  * The page: a tab for each panel, and the address that says which one is shown.
  */
-import { formatLink, parseLink } from './link.ts';
+import { formatLink, parseLink, quoted } from './link.ts';
 import type { MountedPanel, Panel } from './panel.ts';
 import { fill, h } from './ui/dom.ts';
 
@@ -29,8 +29,11 @@ export function startPage(root: HTMLElement, panels: readonly Panel[]): void {
   });
   const list = h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Panels' }, ...tabs.map((t) => t.button));
   list.addEventListener('keydown', (event) => moveFocus(event, tabs));
-  fill(root, header(list), h('main', {}, ...tabs.map((t) => t.host)));
-  const show = (): void => showLink(tabs);
+  const problem = h('p', { class: 'note problems', role: 'status' });
+  fill(root, header(list), problem, h('main', {}, ...tabs.map((t) => t.host)));
+  const show = (): void => {
+    problem.textContent = showLink(tabs);
+  };
   addEventListener('hashchange', show);
   show();
 }
@@ -45,10 +48,14 @@ function header(tabs: HTMLElement): HTMLElement {
   return h('header', { class: 'page-header' }, title, about, tabs);
 }
 
-/** Shows the panel that the address names; the first one if it names none. */
-function showLink(tabs: readonly Tab[]): void {
+/** Shows the panel that the address names; the first one if it names none. Returns what is wrong with the name. */
+function showLink(tabs: readonly Tab[]): string {
   const { panel, state } = parseLink(location.hash);
-  const shown = tabs.find((t) => t.panel.id === panel) ?? tabs[0]!;
+  const named = tabs.find((t) => t.panel.id === panel);
+  const shown = named ?? tabs[0]!;
+  const isUnknown = named === undefined && panel !== '';
+  const ids = tabs.map((t) => t.panel.id).join(', ');
+  const problem = isUnknown ? `The link names the panel ${quoted(panel)}, expected ${ids}; used ${shown.panel.id}.` : '';
   for (const tab of tabs) {
     const isShown = tab === shown;
     const wasShown = !tab.host.hidden;
@@ -59,11 +66,12 @@ function showLink(tabs: readonly Tab[]): void {
   }
   if (shown.mounted !== null) {
     if (Object.keys(state).length > 0) shown.mounted.applyState(state);
-    return;
+    return problem;
   }
   const body = h('div', { class: 'panel-body' });
   fill(shown.host, h('p', { class: 'lead' }, shown.panel.about), body);
   shown.mounted = shown.panel.mount(body, { state, writeState: (s) => writeLink(shown, s) });
+  return problem;
 }
 
 /** Replaces the address without an entry in the history and without an event. */

@@ -53,6 +53,7 @@ class SePanel implements MountedPanel {
   readonly #paths = paths((channel) => this.#change({ ...this.#state, channel }));
   readonly #figureHolder = h('div', { class: 'se-holder' });
   readonly #about = h('p', { class: 'note', role: 'status' });
+  readonly #problems = h('p', { class: 'note problems', role: 'status' });
   #state: SeState;
   #shown: Shown | null = null;
   /** The settings of the network that is shown or being trained. */
@@ -62,9 +63,10 @@ class SePanel implements MountedPanel {
 
   constructor(host: HTMLElement, { state, writeState: writeLink }: PanelContext) {
     this.#writeLink = writeLink;
-    this.#state = readState(state);
+    this.#state = readState(state).state;
     fill(
       host,
+      this.#problems,
       h('div', { class: 'toolbar' }, this.#chooser.element, this.#controls.elements),
       this.#about,
       h(
@@ -77,16 +79,19 @@ class SePanel implements MountedPanel {
       this.#paths.element,
     );
     onThemeChange(() => this.#draw());
-    this.#change(this.#state);
+    this.applyState(state);
   }
 
   applyState(link: LinkState): void {
-    this.#change(readState(link));
+    const { state, problems } = readState(link);
+    this.#change(state);
+    this.#problems.textContent = problems.join(' ');
   }
 
   /** Shows a state; trains its network first, if it is another one. */
   #change(state: SeState): void {
     this.#state = state;
+    this.#problems.textContent = '';
     this.#controls.show(state);
     this.#chooser.show(state.picture);
     window.clearTimeout(this.#timer);

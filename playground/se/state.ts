@@ -1,7 +1,7 @@
 /**
  * What the panel keeps in the address: the picture, the network's settings, and what was set by hand.
  */
-import type { LinkState } from '../link.ts';
+import { type Field, LinkReader, type LinkState, oneOf, wholeNumber } from '../link.ts';
 import type { Edits } from './block.ts';
 import { CHANNELS, type Gate, type NetworkSettings, type Reduction } from './network.ts';
 
@@ -63,36 +63,38 @@ function listed(name: string, values: readonly (number | null)[]): LinkState {
   return pairs.length === 0 ? {} : { [name]: pairs.join(',') };
 }
 
-/** Reads a state from the address. What is missing or invalid gets its default. */
-export function readState(link: LinkState): SeState {
-  const gate = link['gate'] ?? '';
-  const reduction = Number(link['reduction']);
-  return {
-    picture: whole(link['picture'], PICTURES - 1, 0),
+const NAMES = ['picture', 'gate', 'reduction', 'seed', 'means', 'gates', 'channel'];
+
+/** Reads a state from the address. What is missing or invalid gets its default; `problems` has a sentence for each invalid value. */
+export function readState(link: LinkState): { readonly state: SeState; readonly problems: readonly string[] } {
+  const reader = new LinkReader(link, NAMES);
+  const listOf = (name: keyof Edits): readonly (number | null)[] => reader.read(name, LIST, NO_EDITS[name], 'none');
+  const state: SeState = {
+    picture: reader.read('picture', wholeNumber(PICTURES - 1), 0),
     settings: {
-      gate: Object.hasOwn(GATES, gate) ? (gate as Gate) : 'sigmoid',
-      reduction: reduction === 4 || reduction === 8 ? reduction : 2,
-      seed: whole(link['seed'], MAX_SEED, USUAL_SEED),
+      gate: reader.read('gate', oneOf(Object.keys(GATES) as Gate[]), 'sigmoid'),
+      reduction: reader.read('reduction', oneOf<Reduction>([2, 4, 8]), 2),
+      seed: reader.read('seed', wholeNumber(MAX_SEED), USUAL_SEED),
     },
-    edits: { means: readList(link['means']), gates: readList(link['gates']) },
-    channel: whole(link['channel'], CHANNELS - 1, USUAL_CHANNEL),
+    edits: { means: listOf('means'), gates: listOf('gates') },
+    channel: reader.read('channel', wholeNumber(CHANNELS - 1), USUAL_CHANNEL),
   };
+  return { state, problems: reader.problems };
 }
 
-function whole(text: string | undefined, most: number, fallback: number): number {
-  const value = Number(text);
-  return text !== undefined && Number.isInteger(value) && value >= 0 && value <= most ? value : fallback;
-}
-
-function readList(text: string | undefined): (number | null)[] {
-  const values: (number | null)[] = [...NO_EDITS.means];
-  for (const pair of text?.split(',') ?? []) {
-    const [channel, value] = pair.split(':').map(Number);
-    if (channel === undefined || !Object.hasOwn(values, channel) || !Number.isFinite(value)) continue;
-    values[channel] = value!;
-  }
-  return values;
-}
+const LIST: Field<readonly (number | null)[]> = {
+  expected: `channel:value pairs with channels from 0 to ${CHANNELS - 1}, such as 0:0.5,3:1`,
+  parse: (text) => {
+    const values: (number | null)[] = [...NO_EDITS.means];
+    for (const pair of text.split(',')) {
+      const [channel = '', value = '', ...rest] = pair.split(':');
+      const isPair = /^\d+$/.test(channel) && Number(channel) < CHANNELS && value.trim() !== '' && rest.length === 0;
+      if (!isPair || !Number.isFinite(Number(value))) return undefined;
+      values[Number(channel)] = Number(value);
+    }
+    return values;
+  },
+};
 
 /** Returns the edits with one value set, or with null released. */
 export function withEdit(edits: Edits, part: keyof Edits, channel: number, value: number | null): Edits {

@@ -2,7 +2,7 @@
  * The settings of a training run, and how a link carries them: `#train?seed=1&lr=0.003&changes=120:sgd:0.05`.
  */
 import type * as nn from 'chainrule/nn';
-import type { LinkState } from '../link.ts';
+import { type Field, LinkReader, type LinkState, oneOf, wholeNumber } from '../link.ts';
 
 export const OPTIMIZERS = ['sgd', 'adam', 'adamw'] as const;
 export const PLACEMENTS = ['standard', 'inner', 'pre', 'first', 'last'] as const;
@@ -82,26 +82,8 @@ export interface ReadSettings {
   readonly problems: readonly string[];
 }
 
-interface Field<T> {
-  readonly expected: string;
-  /** Returns the value; undefined if the text is none. */
-  readonly parse: (text: string) => T | undefined;
-}
-
-/** Returns a field whose value is one of a few. */
-function oneOf<T extends string | number>(values: readonly T[]): Field<T> {
-  return { expected: values.join(', '), parse: (text) => values.find((v) => String(v) === text) };
-}
-
-const SEED: Field<number> = {
-  expected: `a whole number from 0 to ${MAX_SEED}`,
-  parse: (text) => (/^\d{1,10}$/.test(text) && Number(text) <= MAX_SEED ? Number(text) : undefined),
-};
-
-const IMAGE: Field<number> = {
-  expected: `a whole number from 0 to ${TEST_IMAGES - 1}`,
-  parse: (text) => (/^\d{1,3}$/.test(text) && Number(text) < TEST_IMAGES ? Number(text) : undefined),
-};
+const SEED = wholeNumber(MAX_SEED);
+const IMAGE = wholeNumber(TEST_IMAGES - 1);
 
 const LR: Field<number> = {
   expected: 'a number above 0',
@@ -147,18 +129,9 @@ const FIELDS = {
 
 /** Returns the settings of a link. What it leaves out, or what is no valid value, has its default. */
 export function readSettings(state: LinkState): ReadSettings {
-  const names = Object.keys(FIELDS);
-  const problems = Object.keys(state)
-    .filter((name) => !names.includes(name))
-    .map((name) => `The link has ${quoted(name)}, which is no setting; it was left out.`);
-  const read = <T>(name: keyof typeof FIELDS, field: Field<T>, initial: T): T => {
-    if (!Object.hasOwn(state, name)) return initial;
-    const value = field.parse(state[name]!);
-    if (value !== undefined) return value;
-    const used = name === 'changes' ? 'none' : String(initial);
-    problems.push(`The link has ${name}=${quoted(state[name]!)}, expected ${field.expected}; used ${used}.`);
-    return initial;
-  };
+  const reader = new LinkReader(state, Object.keys(FIELDS));
+  const read = <T>(name: keyof typeof FIELDS, field: Field<T>, initial: T): T =>
+    reader.read(name, field, initial, name === 'changes' ? 'none' : String(initial));
   const { start } = DEFAULTS;
   const settings: TrainSettings = {
     data: read('data', FIELDS.data, DEFAULTS.data),
@@ -172,7 +145,7 @@ export function readSettings(state: LinkState): ReadSettings {
     start: { optimizer: read('optimizer', FIELDS.optimizer, start.optimizer), lr: read('lr', FIELDS.lr, start.lr) },
     changes: read('changes', FIELDS.changes, DEFAULTS.changes),
   };
-  return { settings, image: read('image', FIELDS.image, DEFAULT_IMAGE), problems };
+  return { settings, image: read('image', FIELDS.image, DEFAULT_IMAGE), problems: reader.problems };
 }
 
 /** Returns what `readSettings` reads. Every setting is written, so that a link keeps its meaning when a default changes. */
@@ -192,9 +165,4 @@ export function writeSettings(settings: TrainSettings, image = DEFAULT_IMAGE): L
     ...(changes.length > 0 ? { changes: changes.map((c) => `${c.step}:${c.optimizer}:${c.lr}`).join(',') } : {}),
     ...(image !== DEFAULT_IMAGE ? { image: String(image) } : {}),
   };
-}
-
-/** Returns a text as a message shows it: cut after 40 characters. */
-function quoted(text: string): string {
-  return `'${text.length > 40 ? `${text.slice(0, 40)}…` : text}'`;
 }

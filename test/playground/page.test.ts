@@ -41,6 +41,14 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     await context.close();
   });
 
+  test('an unknown panel in the address is named', async () => {
+    const { page, context } = await openPage(browser, `${url}#nothing`);
+    await page.getByText("The link names the panel 'nothing', expected graph, train, se, gradcheck; used graph.").waitFor();
+    await page.getByRole('tab', { name: 'SE' }).click();
+    await page.waitForFunction(() => document.querySelector('.problems')!.textContent === '');
+    await context.close();
+  });
+
   test('arrow keys move between the tabs', async () => {
     const { page, context } = await openPage(browser, url);
     const titles = await page.getByRole('tab').allTextContents();

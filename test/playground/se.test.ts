@@ -113,7 +113,7 @@ describe('a value set by hand', () => {
 describe('the trained network', () => {
   let trained: Trained;
   beforeAll(() => {
-    trained = train(readState({}).settings);
+    trained = train(readState({}).state.settings);
   });
 
   test('has learnt the task, and its gates tell the bands apart', () => {
@@ -157,12 +157,24 @@ describe('the address', () => {
   test('carries picture, settings, edits and channel', () => {
     const edits = withEdit(withEdit(NO_EDITS, 'gates', 2, 0.35), 'means', 7, 1.5);
     const state = { picture: 6, settings: { gate: 'tanh', reduction: 4, seed: 12 }, edits, channel: 3 } as const;
-    expect(readState(writeState(state))).toEqual(state);
-    expect(writeState(readState({}))).toEqual({ picture: '0' });
+    expect(readState(writeState(state))).toEqual({ state, problems: [] });
+    expect(writeState(readState({}).state)).toEqual({ picture: '0' });
   });
 
-  test('ignores what it cannot mean', () => {
-    const wrong = { picture: '99', gate: 'constructor', reduction: '3', seed: '-1', gates: '9:1,x,2:abc,__proto__:1', channel: '1.5' };
-    expect(readState(wrong)).toEqual(readState({}));
+  test.each([
+    ['picture', '99', "The link has picture='99', expected a whole number from 0 to 7; used 0."],
+    ['gate', 'constructor', "The link has gate='constructor', expected sigmoid, hardsigmoid, tanh, relu; used sigmoid."],
+    ['reduction', '3', "The link has reduction='3', expected 2, 4, 8; used 2."],
+    ['seed', '-1', "The link has seed='-1', expected a whole number from 0 to 9999; used 4."],
+    ['gates', '9:1', /^The link has gates='9:1', expected channel:value pairs .*; used none\.$/],
+    ['means', '2:abc', /^The link has means='2:abc', .*; used none\.$/],
+    ['means', '2:', /used none/],
+    ['gates', '__proto__:1', /used none/],
+    ['channel', '1.5', "The link has channel='1.5', expected a whole number from 0 to 7; used 7."],
+    ['r', '2', "The link has 'r', which is no setting; it was left out."],
+  ])('with %s=%s has the default, and says so', (name, value, problem) => {
+    const { state, problems } = readState({ [name]: value });
+    expect(state).toEqual(readState({}).state);
+    expect(problems).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 });
