@@ -29,7 +29,7 @@ export class ExpressionError extends Error {
 }
 
 /** The most lines of a program. */
-const MAX_LINES = 60;
+export const MAX_LINES = 60;
 /** A sign before a base: JavaScript refuses it, and jsep would give the base the sign. */
 const SIGNED_BASE = /(?:^|[(,[=+\-*/<>:])\s*-\s*[\w.]+(?:\([^()]*\))?\s*\*\*/;
 const ASSIGNMENT = /^([A-Za-z_]\w*)\s*=(?![=])\s*(.*)$/s;

@@ -58,12 +58,13 @@ export function programEditor(onChange: (program: string) => void): Editor {
     changed(area.value);
   });
   return {
-    element: h('div', { class: 'editor' }, h('div', { class: 'program' }, gutter, area), error, leaves.element),
+    element: h('div', { class: 'editor' }, h('div', {}, error, h('div', { class: 'program' }, gutter, area)), leaves.element),
     setProgram,
     showError: (wrong) => {
       error.textContent = wrong === null ? '' : wrong.message;
       area.setAttribute('aria-invalid', String(wrong !== null));
       showLines(wrong?.line ?? null);
+      if (wrong !== null) leaves.keep(area.value);
     },
     showLeaves: leaves.show,
   };
@@ -76,6 +77,7 @@ type LeafChange = (leaf: LeafView, shape: readonly number[], values: Values) => 
 function leafInputs(onChange: LeafChange) {
   const element = h('div', { class: 'leaf-inputs' });
   let inputs: HTMLInputElement[] = [];
+  let fields: { readonly leaf: LeafView; readonly element: HTMLElement }[] = [];
   let structure = '';
   const show = ({ leaves, nodes }: GraphModel): void => {
     const editable = leaves.filter((leaf) => leaf.isLiteral && showsNumbers(gridOf(nodes[leaf.node]!.shape)));
@@ -84,6 +86,7 @@ function leafInputs(onChange: LeafChange) {
     if (now !== structure) {
       const made = editable.map((leaf) => leafField(leaf, nodes[leaf.node]!, onChange));
       inputs = made.flatMap((m) => m.inputs);
+      fields = made.map((m, i) => ({ leaf: editable[i]!, element: m.element }));
       fill(element, ...made.map((m) => m.element));
       structure = now;
     }
@@ -92,7 +95,16 @@ function leafInputs(onChange: LeafChange) {
       if (input !== document.activeElement) input.value = String(values[i]!);
     });
   };
-  return { element, show };
+  /** Removes the fields of leaves that the program no longer has at their lines. */
+  const keep = (program: string): void => {
+    const lines = program.split('\n');
+    for (const { leaf, element: field } of fields) {
+      if (new RegExp(`^\\s*${leaf.name}\\s*=(?!=)`).test(lines[leaf.line - 1] ?? '')) continue;
+      field.remove();
+      structure = '';
+    }
+  };
+  return { element, show, keep };
 }
 
 function leafField(leaf: LeafView, { shape, value }: NodeView, onChange: LeafChange) {

@@ -45,7 +45,7 @@ function leafSentence({ nodes }: GraphModel, leaf: NodeView, { received, arrival
 }
 
 const LEGEND =
-  'Arrows show how the data flow. Boxes in light blue are leaves, grey ones constants. Purple is gradient: a thick frame marks the node ' +
+  'Arrows show how the data flow. Boxes filled with blue are leaves, those with a faint frame constants. Purple is gradient: a thick frame marks the node ' +
   'of the step, dashed arrows and frames the inputs that it passes gradients to.';
 
 /** Returns the explanation of a step. `state` is what is known after it. */

@@ -10,7 +10,9 @@ import { onThemeChange } from '../ui/theme.ts';
 import { type Drawing, drawGraph } from './drawing.ts';
 import { programEditor } from './editor.ts';
 import { type WalkOrder, explain, leafTable, sentenceOf } from './explain.ts';
+import { HELP } from './help.ts';
 import { PRESETS, type PresetName } from './presets.ts';
+import { type Choice, OWN, readState } from './state.ts';
 import { Transport } from './transport.ts';
 import { type GraphModel, type Step, type Walk, buildModel } from './walk.ts';
 
@@ -21,24 +23,17 @@ export const graphPanel: Panel = {
   mount: (host, context) => new GraphView(host, context),
 };
 
-const OWN = 'own';
-type Choice = PresetName | typeof OWN;
-
 const TITLES: Readonly<Record<Choice, string>> = {
   ...(Object.fromEntries(Object.entries(PRESETS).map(([name, { title }]) => [name, title])) as Record<PresetName, string>),
   own: 'An expression of your own',
 };
 
-const LANGUAGE =
-  'One line, one name: y = (w * x).tanh(). A line that uses no other name is a leaf, such as w = 3, x = [[1, 2], [3, 4]] or u = randn([2, 3]); ' +
-  'end it with .detach() for a constant. Operators are + − * / **, and methods are those of a Tensor: x.matmul(w), x.relu(), x.sum(0), x.softmax(1). ' +
-  'The last line is what is differentiated.';
-
 /** The parts of the panel, the program, and what is shown of it. */
 class GraphView implements MountedPanel {
   readonly #write: PanelContext['writeState'];
-  readonly #choice = select<Choice>('Expression', TITLES, 'small', (name) => this.#load(textOf(name), 0));
+  readonly #choice = select<Choice>('Expression', TITLES, 'small', (name) => this.#load(this.#textOf(name), 0));
   readonly #compare = checkbox('Compare with the naive order, depth first', false, () => this.#start(this.#steps.step));
+  readonly #problems = h('p', { class: 'note problems', role: 'status' });
   readonly #about = h('p', { class: 'preset-about' });
   readonly #steps: Transport = new Transport(() => this.#show());
   readonly #live = h('p', { class: 'visually-hidden', 'aria-live': 'polite' });
@@ -49,20 +44,35 @@ class GraphView implements MountedPanel {
   readonly #nothing = h(
     'p',
     { class: 'error', hidden: true },
-    'There is no graph to show yet. What is wrong is said below the expression.',
+    'There is no graph to show yet. What is wrong is said above the expression.',
   );
   readonly #results = h('div', { class: 'results' });
   readonly #editor = programEditor((text) => this.#load(text, this.#steps.step));
   #program = '';
+  /** The last program that is none of the presets. */
+  #own = '// your own expression\nx = 0.5\nw = -2\ny = (w * x).tanh() + x';
+  /** Whether the program cannot be computed; the model is then that of an earlier one. */
+  #isWrong = false;
   #model: GraphModel | null = null;
 
   constructor(host: HTMLElement, { state, writeState }: PanelContext) {
     this.#write = writeState;
     const options = h('div', { class: 'toolbar' }, this.#choice.element, this.#compare.element);
     const keys = h('p', { class: 'note keys' }, 'Keys: ', ...keyList(), '. Or press a node to go to its step.');
-    const editor = h('div', { class: 'box' }, this.#editor.element, h('p', { class: 'note' }, LANGUAGE));
+    const editor = h('div', { class: 'box' }, this.#editor.element, helpText());
     const change = h('section', { class: 'change' }, h('h2', {}, 'Change it'), editor);
-    host.append(options, this.#about, this.#steps.element, keys, this.#live, this.#nothing, this.#walks, this.#results, change);
+    host.append(
+      options,
+      this.#problems,
+      this.#about,
+      this.#steps.element,
+      keys,
+      this.#live,
+      this.#nothing,
+      this.#walks,
+      this.#results,
+      change,
+    );
     listen(host, (key) => this.#steps.onKey(key));
     onThemeChange(() => {
       this.#newestFirst.repaint();
@@ -74,10 +84,12 @@ class GraphView implements MountedPanel {
   }
 
   applyState(state: LinkState): void {
-    const name = choiceOf(state.preset);
-    this.#compare.set(state.order === 'both');
-    const program = name === OWN && state.program !== undefined ? state.program : textOf(name);
-    this.#load(program, Number.parseInt(state.step ?? '0', 10) || 0);
+    const { name, program, step, both, reader } = readState(state);
+    this.#compare.set(both);
+    this.#load(program ?? this.#textOf(name), step);
+    const taken = this.#steps.step;
+    if (!this.#isWrong && taken < step) reader.replaced('step', String(step), `at most ${taken}, the number of steps`, String(taken));
+    this.#problems.textContent = reader.problems.join(' ');
   }
 
   setVisible(visible: boolean): void {
@@ -85,10 +97,17 @@ class GraphView implements MountedPanel {
     else this.#steps.pause();
   }
 
+  /** The text of a preset, or the last own one. */
+  #textOf(name: Choice): string {
+    return name === OWN ? this.#own : PRESETS[name].program;
+  }
+
   /** Computes a program and shows it at a step. What cannot be computed is said at its line; the last graph stays. */
   #load(program: string, step: number): void {
     this.#program = program;
+    this.#problems.textContent = '';
     const name = presetOf(program);
+    if (name === OWN) this.#own = program;
     this.#editor.setProgram(program);
     this.#choice.set(name);
     this.#about.textContent = aboutOf(name);
@@ -97,7 +116,7 @@ class GraphView implements MountedPanel {
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error;
       this.#editor.showError(error);
-      this.#walks.classList.add('is-stale');
+      this.#setWrong(true);
       this.#nothing.hidden = this.#model !== null;
       this.#walks.hidden = this.#model === null;
       this.#writeLink();
@@ -105,10 +124,17 @@ class GraphView implements MountedPanel {
     }
     this.#nothing.hidden = true;
     this.#walks.hidden = false;
-    this.#walks.classList.remove('is-stale');
+    this.#setWrong(false);
     this.#editor.showError(null);
     this.#editor.showLeaves(this.#model);
     this.#start(step);
+  }
+
+  /** Marks what is shown as that of an earlier program, whose steps cannot be taken. */
+  #setWrong(isWrong: boolean): void {
+    this.#isWrong = isWrong;
+    this.#steps.setEnabled(!isWrong);
+    for (const part of [this.#walks, this.#results]) part.classList.toggle('is-stale', isWrong);
   }
 
   /** Shows the model at a step, with or without the naive walk. */
@@ -141,25 +167,20 @@ class GraphView implements MountedPanel {
     this.#write({
       preset,
       ...(preset === OWN && { program: this.#program }),
-      ...(step > 0 && { step: String(step) }),
+      ...(step > 0 && !this.#isWrong && { step: String(step) }),
       ...(this.#compare.value() && { order: 'both' }),
     });
   }
 }
 
-/** The text of a preset. An expression of one's own starts with an example. */
-function textOf(name: Choice): string {
-  return name === OWN ? '// your own expression\nx = 0.5\nw = -2\ny = (w * x).tanh() + x' : PRESETS[name].program;
+/** Says how a program is written. */
+function helpText(): HTMLElement {
+  return h('p', { class: 'note' }, ...HELP.map((part) => (typeof part === 'string' ? part : h('code', {}, part.code))));
 }
 
 function presetOf(program: string): Choice {
   const found = Object.entries(PRESETS).find(([, preset]) => preset.program === program);
   return found === undefined ? OWN : (found[0] as PresetName);
-}
-
-function choiceOf(name: string | undefined): Choice {
-  if (name === undefined) return 'small';
-  return Object.hasOwn(TITLES, name) ? (name as Choice) : 'small';
 }
 
 function aboutOf(name: Choice): string {

@@ -19,6 +19,7 @@ export class Transport {
   readonly #counter = h('output', {}, '');
   readonly #speed = select<Speed>('Speed', { slow: 'Slow', normal: 'Normal', fast: 'Fast' }, 'normal', () => this.#restart());
   #steps = 0;
+  #isEnabled = true;
   #at = 0;
   #timer: number | null = null;
 
@@ -49,6 +50,7 @@ export class Transport {
 
   /** Stops running and goes to a step, within the range. */
   go(step: number): void {
+    if (!this.#isEnabled) return;
     this.#stop();
     this.#jump(step);
   }
@@ -58,6 +60,13 @@ export class Transport {
     this.#stop();
     this.#steps = steps;
     this.#at = Math.max(0, Math.min(steps, at));
+    this.#show();
+  }
+
+  /** Allows steps, or stops and refuses them. */
+  setEnabled(isEnabled: boolean): void {
+    if (!isEnabled) this.#stop();
+    this.#isEnabled = isEnabled;
     this.#show();
   }
 
@@ -80,6 +89,7 @@ export class Transport {
   }
 
   #toggle(): void {
+    if (!this.#isEnabled) return;
     if (this.isRunning) return this.pause();
     this.#start();
     this.#jump(this.isAtEnd ? 0 : this.#at + 1);
@@ -113,9 +123,13 @@ export class Transport {
     this.#slider.value = String(this.#at);
     this.#counter.textContent = `${this.#at} of ${this.#steps}`;
     // Not `disabled`, as a button with the focus that becomes disabled would take the keys away from the panel.
-    this.#back.setAttribute('aria-disabled', String(this.#at === 0));
-    this.#reset.setAttribute('aria-disabled', String(this.#at === 0));
-    this.#next.setAttribute('aria-disabled', String(this.isAtEnd));
+    const disable = (of: HTMLButtonElement, isAtLimit: boolean): void =>
+      of.setAttribute('aria-disabled', String(isAtLimit || !this.#isEnabled));
+    disable(this.#back, this.#at === 0);
+    disable(this.#reset, this.#at === 0);
+    disable(this.#next, this.isAtEnd);
+    disable(this.#run, false);
+    this.#slider.disabled = !this.#isEnabled;
     this.#run.textContent = this.isRunning ? 'Pause' : 'Run';
   }
 }

@@ -96,7 +96,7 @@ export interface GraphModel {
 }
 
 /** The most nodes that a page can show. */
-const MAX_NODES = 120;
+export const MAX_NODES = 120;
 
 /**
  * Computes a program, its graph and both walks. The walks start with a gradient of ones.

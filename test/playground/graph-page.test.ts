@@ -97,12 +97,21 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('an error is said at its line, and the last graph stays', async () => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=small&step=2`);
     await page.locator('textarea').fill('w = 3\ny = w * v');
     await page.getByText("line 2: 'v' is not defined; defined here: w").waitFor();
     expect(await page.locator('.gutter .wrong').allTextContents()).toEqual(['2']);
     expect(await page.locator('textarea').getAttribute('aria-invalid')).toBe('true');
     expect(await page.locator('.newestFirst [data-node]').count()).toBe(7);
+    expect(await page.locator('.walks').getAttribute('class')).toContain('is-stale');
+    // The other leaves are gone from the text.
+    expect(await page.locator('.leaf-inputs legend').allTextContents()).toEqual(['w ']);
+    expect(await page.locator('.transport input[type=range]').isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Next' }).dispatchEvent('click');
+    expect(await counter(page)).toBe('2 of 6');
+    expect(await page.evaluate(() => location.hash)).not.toContain('step');
+    const [message, text] = await Promise.all([page.locator('.editor .error').boundingBox(), page.locator('textarea').boundingBox()]);
+    expect(message!.y + message!.height).toBeLessThanOrEqual(text!.y);
     await page.locator('textarea').fill('w = 3\ny = w * w');
     await page.waitForFunction(() => document.querySelectorAll('.newestFirst [data-node]').length === 2);
     expect(await page.locator('.editor .error').textContent()).toBe('');
@@ -121,6 +130,53 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     await page.locator('.walk:visible').waitFor();
     expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(false);
     expect(faults).toEqual([]);
+    await context.close();
+  });
+
+  test('an own program comes back after a preset', async () => {
+    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    await page.locator('textarea').fill('v = 5\ny = v * v');
+    await page.waitForFunction(() => location.hash.includes('program'));
+    await page.getByLabel('Expression').first().selectOption('twice');
+    expect(await page.locator('textarea').inputValue()).toBe(PRESETS.twice.program);
+    await page.getByLabel('Expression').first().selectOption('own');
+    expect(await page.locator('textarea').inputValue()).toBe('v = 5\ny = v * v');
+    await context.close();
+  });
+
+  test('an error stays in sight beside a long program', async () => {
+    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const lines = Array.from({ length: 55 }, (_, i) => `x${i} = ${i}`);
+    await page.locator('textarea').fill([...lines, 'y = z'].join('\n'));
+    await page.getByText("line 56: 'z' is not defined").waitFor();
+    await page.evaluate(() => document.querySelector('.gutter .wrong')!.scrollIntoView({ block: 'end' }));
+    const box = await page.locator('.editor .error').boundingBox();
+    expect(box!.y).toBeGreaterThanOrEqual(0);
+    await context.close();
+  });
+
+  test.each([
+    ['preset=nothing', "The link has preset='nothing', expected small, twice, broadcasting, se, layers, own; used small."],
+    ['step=x', "The link has step='x', expected a whole number, 0 or more; used 0."],
+    ['step=99', "The link has step='99', expected at most 6, the number of steps; used 6."],
+    ['order=none', "The link has order='none', expected both; used the engine’s order alone."],
+  ])('a link with %s says what was used', async (state, problem) => {
+    const { page, context } = await openPage(browser, `${url}#graph?${state}`);
+    expect(await page.locator('.panel:visible .problems').textContent()).toBe(problem);
+    await context.close();
+  });
+
+  test('leaves differ visibly from operations in the dark', async () => {
+    const { page, context } = await openPage(browser, `${url}#graph?preset=small`, { scheme: 'dark' });
+    const [leaf, operation] = await page.evaluate(() =>
+      ['leaf', 'operation'].map((kind) => {
+        const context2d = document.createElement('canvas').getContext('2d')!;
+        context2d.fillStyle = getComputedStyle(document.querySelector(`.node.${kind} .frame`)!).fill;
+        context2d.fillRect(0, 0, 1, 1);
+        return [...context2d.getImageData(0, 0, 1, 1).data];
+      }),
+    );
+    expect(leaf!.reduce((sum, x, i) => sum + Math.abs(x - operation![i]!), 0)).toBeGreaterThan(60);
     await context.close();
   });
 

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { type Environment, evaluate } from '../../playground/expression/evaluate.ts';
 import { ExpressionError, parse } from '../../playground/expression/parse.ts';
+import { HELP } from '../../playground/graph/help.ts';
 import { gridOf } from '../../playground/graph/format.ts';
 import { PRESETS } from '../../playground/graph/presets.ts';
 import { runProgram, withValues } from '../../playground/graph/program.ts';
@@ -21,6 +22,21 @@ vi.mock('../../src/autograd/op.ts', async (importOriginal) => {
     return defineOp(spec);
   };
   return { ...original, defineOp: noting };
+});
+
+test('every example of the help is computed as it stands', () => {
+  const examples = HELP.flatMap((part) => (typeof part === 'string' ? [] : [part.code]));
+  expect(examples.length).toBeGreaterThan(6);
+  for (const example of examples) {
+    const name = /^(\w+) = /.exec(example)?.[1];
+    // What the example reads, unless it makes it itself, and a result where it makes a constant.
+    const given = { w: 'w = 3', x: 'x = [[1, 2], [3, 4]]', v: 'v = 2' };
+    const before = Object.entries(given).flatMap(([key, line]) => (key === name ? [] : [line]));
+    const program = [...before, example, ...(name === undefined ? [] : [`result = v * ${name}`])].join('\n');
+    expect(() => buildModel(program), example).not.toThrow();
+    const isConstant = example.endsWith('.detach()');
+    if (isConstant) expect(buildModel(program).leaves.map((leaf) => leaf.name)).not.toContain(name);
+  }
 });
 
 const presets = Object.entries(PRESETS).map(([name, { program }]) => [name, program] as const);
