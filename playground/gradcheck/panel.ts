@@ -23,6 +23,9 @@ export const gradcheckPanel: Panel = {
   mount: (host, context) => mount(host, context),
 };
 
+/** What the list offers: the presets, and the last program that was changed. */
+type Choice = PresetName | 'own';
+
 /** How long after a change of a text the check starts, in milliseconds. */
 const PAUSE = 250;
 
@@ -36,11 +39,13 @@ const HELP: Readonly<Record<keyof Program, readonly [label: string, help: string
 };
 
 function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelContext): MountedPanel {
-  let state = readState(link);
+  let state = readState(link).state;
   let timer = 0;
   let linkTimer = 0;
   const texts = editors(() => {
     state = { ...state, program: texts.value() };
+    problems.textContent = '';
+    examples.show(state);
     window.clearTimeout(timer);
     timer = window.setTimeout(check, PAUSE);
   });
@@ -49,20 +54,21 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
     check();
   };
   const range = { min: 0, max: STEPS.length - 1, step: 1 };
-  const step = slider('step h of the check', range, state.step, changeStep, (i) => rounded(STEPS[i]!, 2));
+  const step = slider('Step h of the check', range, state.step, changeStep, (i) => rounded(STEPS[i]!, 2));
   const found = findings(step.element);
   const checker = new Checker((outcome) => {
     texts.showError('failure' in outcome ? outcome.failure : null);
     found.show(outcome, state.step);
   });
-  const titles = Object.fromEntries(Object.entries(PRESETS).map(([name, p]) => [name, p.title])) as Record<PresetName, string>;
-  const preset = select('example', titles, state.preset, (name) => change(stateOf(name, state.step)));
+  const examples = exampleList((chosen) => change({ ...chosen, step: state.step }));
   const reset = button('Reset', () => change(stateOf(state.preset, state.step)), { title: 'Take the example as it was' });
+  const problems = h('p', { class: 'note problems', role: 'status' });
   const lesson = h('p', {});
   const hint = h('details', { class: 'box lesson' }, h('summary', {}, 'What is wrong, and what would be right?'), lesson);
   fill(
     host,
-    h('div', { class: 'toolbar' }, preset.element, reset),
+    problems,
+    h('div', { class: 'toolbar' }, examples.element, reset),
     h('div', { class: 'gradcheck' }, h('div', { class: 'editors' }, texts.elements, hint), found.element),
   );
 
@@ -76,15 +82,42 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
   const change = (next: GradcheckState): void => {
     window.clearTimeout(timer);
     state = next;
-    preset.set(state.preset);
+    problems.textContent = '';
+    examples.show(state);
     step.set(state.step);
     texts.set(state.program);
     lesson.textContent = PRESETS[state.preset].lesson;
     hint.open = false;
     check();
   };
-  change(state);
-  return { applyState: (next: LinkState) => change(readState(next)) };
+  const applyState = (next: LinkState): void => {
+    const read = readState(next);
+    change(read.state);
+    problems.textContent = read.problems.join(' ');
+  };
+  applyState(link);
+  return { applyState };
+}
+
+/** The list of the presets, and of the last program that was changed. */
+function exampleList(onChoose: (state: GradcheckState) => void) {
+  let own: GradcheckState | null = null;
+  const titles = Object.fromEntries(Object.entries(PRESETS).map(([name, p]) => [name, p.title])) as Record<PresetName, string>;
+  const list = select<Choice>('Example', { ...titles, own: 'Your own' }, 'factor', (name) => {
+    if (name !== 'own') onChoose(stateOf(name));
+    else if (own !== null) onChoose(own);
+  });
+  const option = list.element.querySelector<HTMLOptionElement>('option[value=own]')!;
+  return {
+    element: list.element,
+    /** Keeps a changed program, and says whether the shown one is that. */
+    show: (state: GradcheckState): void => {
+      const isOwn = !isUnchanged(state);
+      if (isOwn) own = state;
+      option.hidden = own === null;
+      list.set(isOwn ? 'own' : state.preset);
+    },
+  };
 }
 
 /** The three editors. */

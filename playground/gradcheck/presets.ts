@@ -80,8 +80,3 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
       'the line branch = x > 0 to the forward, and the check moves away from the kink.',
   },
 };
-
-/** Returns the preset of a name, or null. */
-export function presetNamed(name: string): Preset | null {
-  return Object.hasOwn(PRESETS, name) ? PRESETS[name as PresetName] : null;
-}

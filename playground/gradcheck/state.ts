@@ -1,9 +1,9 @@
 /**
  * What the panel keeps in the address: the name of an unchanged preset or the three texts, and the step.
  */
-import type { LinkState } from '../link.ts';
+import { type Field, LinkReader, type LinkState, oneOf } from '../link.ts';
 import { STEPS, type CheckRequest } from './model.ts';
-import { PRESETS, presetNamed, type PresetName } from './presets.ts';
+import { PRESETS, type PresetName } from './presets.ts';
 import type { Program } from './program.ts';
 
 export interface GradcheckState {
@@ -38,16 +38,25 @@ export function writeState(state: GradcheckState): LinkState {
   return isUnchanged(state) ? step : { ...step, ...state.program };
 }
 
-/** Reads a state from the address. What is missing or invalid gets its default. */
-export function readState(link: LinkState): GradcheckState {
-  const name = link['preset'] ?? '';
-  const { preset, program } = stateOf(presetNamed(name) === null ? 'factor' : (name as PresetName));
+const NAMES = ['preset', 'inputs', 'forward', 'backward', 'h'];
+
+/** Reads a state from the address. What is missing or invalid gets its default; `problems` has a sentence for each invalid value. */
+export function readState(link: LinkState): { readonly state: GradcheckState; readonly problems: readonly string[] } {
+  const reader = new LinkReader(link, NAMES);
+  const name = reader.read('preset', oneOf(Object.keys(PRESETS) as PresetName[]), 'factor');
+  const { preset, program } = stateOf(name);
   const { inputs = program.inputs, forward = program.forward, backward = program.backward } = link;
-  return { preset, program: { inputs, forward, backward }, step: nearestStep(Number(link['h'])) };
+  const step = reader.read('h', STEP, USUAL_STEP, STEPS[USUAL_STEP]!.toExponential(1));
+  return { state: { preset, program: { inputs, forward, backward }, step }, problems: reader.problems };
 }
 
-function nearestStep(h: number): number {
-  if (!(h > 0)) return USUAL_STEP;
-  const distances = STEPS.map((step) => Math.abs(Math.log(step / h)));
-  return distances.indexOf(Math.min(...distances));
-}
+/** The index of the nearest step. */
+const STEP: Field<number> = {
+  expected: `a step from ${STEPS[0]!.toExponential(0)} to ${STEPS.at(-1)!}`,
+  parse: (text) => {
+    const h = Number(text);
+    if (!(h >= 0.9 * STEPS[0]! && h <= 1.1 * STEPS.at(-1)!)) return undefined;
+    const distances = STEPS.map((step) => Math.abs(Math.log(step / h)));
+    return distances.indexOf(Math.min(...distances));
+  },
+};

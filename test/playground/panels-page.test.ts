@@ -64,7 +64,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
     test('gives each example its diagnosis', async () => {
       await open('#gradcheck');
       for (const [name, text] of Object.entries(SAYS)) {
-        await page.getByLabel('example').selectOption(name);
+        await page.getByLabel('Example').selectOption(name);
         await outcome().getByText(text).waitFor();
         expect(await page.getByLabel('Backward').inputValue()).toBe(PRESETS[name as PresetName].backward);
       }
@@ -85,18 +85,38 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       expect(await backward.getAttribute('aria-invalid')).toBe('false');
     });
 
+    test('a changed program comes back after another example', async () => {
+      await open('#gradcheck?preset=factor');
+      await page.getByLabel('Backward').fill('dx = 3 * g * x');
+      await page.waitForFunction(() => location.hash.includes('backward='));
+      expect(await page.getByLabel('Example').inputValue()).toBe('own');
+      await page.getByLabel('Example').selectOption('sign');
+      expect(await page.getByLabel('Backward').inputValue()).toBe(PRESETS.sign.backward);
+      await page.getByLabel('Example').selectOption('own');
+      expect(await page.getByLabel('Backward').inputValue()).toBe('dx = 3 * g * x');
+    });
+
+    test('a wrong value of a link is named, until something is changed', async () => {
+      await open('#gradcheck?preset=nothing&h=-1');
+      expect(await page.locator('.panel:visible .problems').textContent()).toMatch(
+        /^The link has preset='nothing', expected correct, .*; used factor\. The link has h='-1', expected a step from 1e-12 to 1; used 1\.0e-6\.$/,
+      );
+      await page.getByLabel('Example').selectOption('sign');
+      expect(await page.locator('.panel:visible .problems').textContent()).toBe('');
+    });
+
     test('the link carries texts and step', async () => {
       await open('#gradcheck?preset=factor');
       await page.getByLabel('Backward').fill('dx = 2 * g * x');
       await settled('right');
-      await page.getByLabel(/^step h/).press('ArrowRight');
+      await page.getByLabel(/^Step h/).press('ArrowRight');
       await page.waitForFunction(() => location.hash.includes('h=2.2e-6') && location.hash.includes('backward='));
       const link = await page.evaluate(() => location.hash);
       await page.goto('about:blank');
       await page.goto(`${url}${link}`);
       await settled('right');
       expect(await page.getByLabel('Backward').inputValue()).toBe('dx = 2 * g * x');
-      expect(await page.getByLabel(/^step h/).getAttribute('aria-valuetext')).toBe('2.2 e-6');
+      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('2.2 e-6');
     });
 
     test('a step that is too large shows as curvature', async () => {
@@ -104,7 +124,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await settled('right');
       const description = (): Promise<string | null> => page.getByRole('img', { name: /^Largest error/ }).getAttribute('aria-label');
       expect(await description()).toMatch(/The error is smallest, .* Smaller steps lose digits by rounding/);
-      await page.getByLabel(/^step h/).press('End');
+      await page.getByLabel(/^Step h/).press('End');
       await outcome().getByText('eps 1 is too large for the curvature here').waitFor();
     });
 
@@ -131,7 +151,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       // The lesson, the table, the step.
       await press('Tab', 3);
       await page.keyboard.press('ArrowLeft');
-      expect(await page.getByLabel(/^step h/).getAttribute('aria-valuetext')).toBe('4.6 e-7');
+      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('4.6 e-7');
       await page.getByRole('button', { name: 'Reset' }).focus();
       await page.keyboard.press('Enter');
       await settled('wrong');
@@ -176,6 +196,11 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       );
       expect(await answer()).toEqual(before.answer);
       expect(await page.getByRole('button', { name: 'Release all' }).isDisabled()).toBe(true);
+    });
+
+    test('a wrong value of a link is named', async () => {
+      await open('#se?gate=nothing');
+      await page.getByText("The link has gate='nothing', expected sigmoid, hardsigmoid, tanh, relu; used sigmoid.").waitFor();
     });
 
     test('works by keyboard alone: picture, gate, channel', async () => {
