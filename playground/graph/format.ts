@@ -1,6 +1,7 @@
 /**
  * Numbers and shapes as the graph panel writes them.
  */
+import { withMinus } from '../ui/numbers.ts';
 import type { Values } from './walk.ts';
 
 /** Returns a number with at most `digits` digits that count, and a minus sign. */
@@ -9,7 +10,7 @@ export function formatValue(x: number, digits = 4): string {
   const rounded = Number(x.toPrecision(digits));
   const size = Math.abs(rounded);
   const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? rounded.toExponential().replace('e+', 'e') : String(rounded);
-  return text.replaceAll('-', '−');
+  return withMinus(text);
 }
 
 /** Returns a number for use inside a formula: a negative one in parentheses. */

@@ -6,6 +6,7 @@ import type { LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
 import { checkbox, select } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
+import { withScrollHint } from '../ui/scroller.ts';
 import { onThemeChange } from '../ui/theme.ts';
 import { type Drawing, drawGraph } from './drawing.ts';
 import { programEditor } from './editor.ts';
@@ -253,7 +254,7 @@ class WalkView {
     this.#order = order;
     this.#go = go;
     const heading = h('h2', { class: 'walk-title' }, title, ' ', h('small', {}, says));
-    this.element = h('section', { class: `walk box ${order}` }, heading, this.#scroll, this.#explanation);
+    this.element = h('section', { class: `walk box ${order}` }, heading, withScrollHint(this.#scroll), this.#explanation);
     new ResizeObserver(() => this.#drawn?.drawing.fit()).observe(this.#scroll);
   }
 

@@ -2,6 +2,7 @@
  * A slider drawn as a bar: its length is the value. It can be set by hand, and released again.
  */
 import { h, styled } from '../ui/dom.ts';
+import { withMinus } from '../ui/numbers.ts';
 
 export interface Bar {
   readonly element: HTMLElement;
@@ -22,7 +23,7 @@ export interface BarOptions {
 }
 
 /** Formats a value with two digits, without the sign of a small negative number that rounds to 0. */
-const format = (value: number): string => value.toFixed(2).replace(/^-(0\.00)$/, '$1');
+const format = (value: number): string => withMinus(value.toFixed(2).replace(/^-(0\.00)$/, '$1'));
 
 export function bar({ label, range: [low, high], color, marks, onSet }: BarOptions): Bar {
   const input = h('input', { type: 'range', class: 'se-bar', min: low, max: high, step: 0.01, 'aria-label': label });

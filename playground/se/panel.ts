@@ -160,8 +160,8 @@ function aboutTraining({ settings, accuracy }: Trained): string {
 /** The controls of the network. */
 function controls(onSettings: (settings: Partial<NetworkSettings>) => void, onRelease: () => void) {
   let seed = 0;
-  const gate = select<Gate>('gate σ', GATES, 'sigmoid', (value) => onSettings({ gate: value }));
-  const reduction = select<`${Reduction}`>('reduction r', REDUCTIONS, '2', (value) =>
+  const gate = select<Gate>('Gate σ', GATES, 'sigmoid', (value) => onSettings({ gate: value }));
+  const reduction = select<`${Reduction}`>('Reduction r', REDUCTIONS, '2', (value) =>
     onSettings({ reduction: Number(value) as Reduction }),
   );
   const another = button('Other weights', () => onSettings({ seed: seed + 1 }), { title: 'Train from the next seed' });

@@ -2,6 +2,8 @@
  * The backward as a picture: the two paths of the gradient to one channel, and their sum; the numbers of all channels.
  */
 import { fill, h, svg, type Child } from '../ui/dom.ts';
+import { withMinus } from '../ui/numbers.ts';
+import { withScrollHint } from '../ui/scroller.ts';
 import { heatMap } from '../ui/heat-map.ts';
 import type { BlockResult } from './block.ts';
 import { CHANNELS } from './network.ts';
@@ -17,7 +19,7 @@ export interface Paths {
 export function paths(onChannel: (channel: number) => void): Paths {
   const strips = h('div', { class: 'strips' });
   const body = h('tbody', {});
-  const head = ['channel', 's', '∂L/∂s', '∂L/∂z', '‖direct‖', '‖squeeze‖', '‖sum‖'];
+  const head = ['Channel', 's', '∂L/∂s', '∂L/∂z', '‖direct‖', '‖squeeze‖', '‖sum‖'];
   const rows = Array.from({ length: CHANNELS }, (_, c) => channelRow(c, onChannel));
   fill(
     body,
@@ -51,7 +53,7 @@ export function paths(onChannel: (channel: number) => void): Paths {
         'div',
         { class: 'paths-side' },
         h('div', { class: 'box' }, diagram()),
-        h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Gradients by channel' }, numbers),
+        withScrollHint(h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Gradients by channel' }, numbers)),
       ),
     ),
     update: (result, channel) => {
@@ -196,5 +198,5 @@ function subscript(channel: number): string {
 function short(x: number): string {
   if (x === 0) return '0';
   const size = Math.abs(x);
-  return size < 1e-3 || size >= 1e4 ? x.toExponential(1) : String(Number(x.toPrecision(3)));
+  return withMinus(size < 1e-3 || size >= 1e4 ? x.toExponential(1) : String(Number(x.toPrecision(3))));
 }

@@ -3,6 +3,7 @@
  */
 import uPlot from 'uplot';
 import { h } from './dom.ts';
+import { withMinus } from './numbers.ts';
 import { color, onThemeChange } from './theme.ts';
 
 export interface Series {
@@ -53,6 +54,15 @@ export function lineChart(options: LineChartOptions): LineChart {
     if (holder.clientWidth === 0) return;
     chart?.destroy();
     chart = new uPlot(chartOptions(options, holder.clientWidth), data, holder);
+    showLegend();
+  };
+  /** Leaves out of the legend what has no sample, while something else has. */
+  const showLegend = (): void => {
+    const isDrawn = data.slice(1).map((samples) => [...samples].some((v) => v != null));
+    const entries = [...holder.querySelectorAll<HTMLElement>('.u-series')].slice(1);
+    entries.forEach((entry, i) => {
+      entry.hidden = !isDrawn[i] && isDrawn.includes(true);
+    });
   };
   onThemeChange(draw);
   new ResizeObserver(() => {
@@ -65,6 +75,7 @@ export function lineChart(options: LineChartOptions): LineChart {
       data = [[...x], ...samples.map((s) => [...s])];
       holder.setAttribute('aria-label', `${options.title}: ${description}`);
       chart?.setData(data);
+      showLegend();
     },
   };
 }
@@ -78,7 +89,7 @@ const powersOfTen: uPlot.Axis = {
     return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, i) => 10 ** (first + i * every));
   },
   filter: (_, splits) => splits,
-  values: (_, splits) => splits.map((v) => v.toExponential(0).replace('e+', 'e')),
+  values: (_, splits) => splits.map((v) => withMinus(v.toExponential(0).replace('e+', 'e'))),
 };
 
 function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineChartOptions, width: number): uPlot.Options {
@@ -86,7 +97,7 @@ function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineC
   // 3 is uPlot.Scale.Distr.Logarithmic, a constant enum, which isolated modules cannot read.
   const logarithmic: uPlot.Scale = { distr: 3, log: 10 };
   // Without a cursor there is no value; uPlot's default shows two dashes.
-  const value = (_: uPlot, v: number | null): string => (v === null ? '' : String(Number(v.toPrecision(4))));
+  const value = (_: uPlot, v: number | null): string => (v === null ? '' : withMinus(String(Number(v.toPrecision(4)))));
   return {
     width,
     height,

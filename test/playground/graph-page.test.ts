@@ -123,7 +123,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     const { page, faults, context } = await openPage(browser, `${url}#graph?preset=own&program=y+%3D+z&step=2`);
     expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(true);
     expect(await page.locator('.walk:visible').count()).toBe(0);
-    expect(await page.locator('.editor .error').textContent()).toBe("line 1: 'z' is not defined; defined here: ");
+    expect(await page.locator('.editor .error').textContent()).toBe("line 1: 'z' is not defined; no name is defined before this line");
     expect(await counter(page)).toBe('0 of 0');
     await page.keyboard.press('ArrowRight');
     await page.locator('textarea').fill('z = 2\ny = z * z');
@@ -177,6 +177,12 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
       }),
     );
     expect(leaf!.reduce((sum, x, i) => sum + Math.abs(x - operation![i]!), 0)).toBeGreaterThan(60);
+    await context.close();
+  });
+
+  test('a graph that fits has no hint to scroll', async () => {
+    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    expect(await page.locator('.newestFirst .scroll-hint').isHidden()).toBe(true);
     await context.close();
   });
 
@@ -242,6 +248,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     [1280, 'dark'],
   ] as const)('%d pixels wide and %s, only the graph’s box scrolls, to the current node', async (width, scheme) => {
     const { page, faults, context } = await openPage(browser, `${url}#graph?preset=se&order=both`, { width, scheme });
+    expect(await page.locator('.newestFirst .scroll-hint').isVisible()).toBe(true);
     for (let k = 0; k < 14; k++) {
       await page.keyboard.press('ArrowRight');
       expect(await overflowOf(page)).toBe(0);
