@@ -3,35 +3,33 @@
  */
 import { h, type Child } from '../ui/dom.ts';
 import { lineChart, type Samples } from '../ui/line-chart.ts';
+import { withMinus } from '../ui/numbers.ts';
+import { withScrollHint } from '../ui/scroller.ts';
+import { headlineOf, movedText } from './headline.ts';
 import { STEPS, armsOf, type CheckResult, type CheckRow, type IncomingGradient, type StepErrors } from './model.ts';
 
 /** The most numbers of an incoming gradient that are shown. */
 const MAX_NUMBERS = 12;
 
 /** Shows what the check found, in words. */
-export function verdict({ ok, rows, diagnosis, problems, kink, moved }: CheckResult): readonly Child[] {
-  const wrong = rows.filter((r) => !r.right).length;
+export function verdict(result: CheckResult): readonly Child[] {
+  const { ok, diagnosis, problems, kink } = result;
+  const moved = movedText(result);
   return [
-    h('p', { class: ok ? 'gradcheck-verdict is-right' : 'gradcheck-verdict is-wrong' }, ok ? '✓ ' : '✗ ', headline(ok, rows.length, wrong)),
+    h('p', { class: ok ? 'gradcheck-verdict is-right' : 'gradcheck-verdict is-wrong' }, ok ? '✓ ' : '✗ ', headlineOf(result)),
     diagnosis.map((text) => h('p', { class: 'diagnosis' }, text)),
     problems.map((text) => h('p', { class: 'note' }, text)),
     kink !== null &&
       h('p', { class: 'note' }, `A kink lies within the step at every point tried, the last beside ${kink}. Take a smaller step.`),
     !ok && diagnosis.length === 0 && kink === null && h('p', { class: 'note' }, 'The error has no pattern that the check recognises.'),
-    moved > 0 && h('p', { class: 'note' }, `The point was moved away from a kink ${moved === 1 ? 'once' : `${moved} times`}.`),
+    moved !== null && h('p', { class: 'note' }, moved),
   ];
-}
-
-function headline(ok: boolean, rows: number, wrong: number): string {
-  if (ok) return rows === 1 ? 'The gradient is right' : `All ${rows} gradients are right`;
-  if (wrong > 0) return `${wrong} of ${rows} gradients ${wrong === 1 ? 'is' : 'are'} wrong`;
-  return rows === 0 ? 'No gradient could be compared' : 'The gradient is wrong';
 }
 
 /** The table of all elements. */
 export function table(rows: readonly CheckRow[]): HTMLElement {
   const head = ['element', 'backward', 'difference', 'error', 'tolerance', ''];
-  return h(
+  const part = h(
     'div',
     { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Gradients by element' },
     h(
@@ -49,6 +47,7 @@ export function table(rows: readonly CheckRow[]): HTMLElement {
       h('tbody', {}, rows.map(tableRow)),
     ),
   );
+  return withScrollHint(part);
 }
 
 function tableRow({ element, analytic, numeric, error, tolerance, right }: CheckRow): HTMLElement {
@@ -58,7 +57,7 @@ function tableRow({ element, analytic, numeric, error, tolerance, right }: Check
     { class: right ? 'is-right' : 'is-wrong' },
     h('th', { scope: 'row' }, element),
     numbers.map((text) => h('td', {}, text)),
-    h('td', {}, right ? '✓' : '✗', h('span', { class: 'hidden-text' }, right ? ' right' : ' wrong')),
+    h('td', { class: 'verdict-cell' }, right ? '✓' : '✗', h('span', { class: 'hidden-text' }, right ? ' right' : ' wrong')),
   );
 }
 
@@ -142,7 +141,8 @@ function describe(errors: readonly (number | null)[]): string {
 
 /** Formats a number with `digits` significant digits, and with an exponent where it is small or large. */
 export function rounded(x: number, digits: number): string {
-  if (!Number.isFinite(x) || x === 0) return String(x);
+  if (!Number.isFinite(x) || x === 0) return withMinus(String(x));
   const size = Math.abs(x);
-  return size < 1e-3 || size >= 1e6 ? x.toExponential(Math.min(digits - 1, 2)).replace('e', ' e') : String(Number(x.toPrecision(digits)));
+  const isShort = size >= 1e-3 && size < 1e6;
+  return withMinus(isShort ? String(Number(x.toPrecision(digits))) : x.toExponential(Math.min(digits - 1, 2)).replace('e', ' e'));
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { headlineOf, movedText } from '../../playground/gradcheck/headline.ts';
 import { STEPS, armsOf, checkProgram, type CheckResult } from '../../playground/gradcheck/model.ts';
 import { PRESETS, type PresetName } from '../../playground/gradcheck/presets.ts';
 import type { Program } from '../../playground/gradcheck/program.ts';
@@ -62,6 +63,26 @@ describe('each preset', () => {
       const last = Object.values(right).at(-1)?.split('\n').at(-1) ?? '';
       if (name !== 'transpose') expect(PRESETS[name as PresetName].lesson).toContain(last);
     }
+  });
+});
+
+describe('the headline', () => {
+  test.each<[string, Program, string]>([
+    ['one right', { inputs: 'x = 2', forward: 'y = x * x', backward: 'dx = 2 * g * x' }, 'The gradient is right'],
+    ['one wrong', { inputs: 'x = 2', forward: 'y = x * x', backward: 'dx = g * x' }, 'The gradient is wrong'],
+    ['two right', { inputs: 'x = [1, 2]', forward: 'y = x * x', backward: 'dx = 2 * g * x' }, 'Both gradients are right'],
+    ['all of four wrong', PRESETS.factor, '4 of 4 gradients are wrong'],
+    ['only the tie wrong', PRESETS.tie, 'The gradients agree away from the tie, but the rule at the tie is wrong'],
+    ['rejected', PRESETS.broadcast, 'No gradient could be compared'],
+  ])('%s', (_, program, text) => {
+    expect(headlineOf(resultOf(program))).toBe(text);
+  });
+
+  test('is followed by whether the point was moved', () => {
+    expect(movedText(resultOf(PRESETS.tie))).toBe(
+      'The point was moved away from a tie once. The table compares the gradients at the moved point.',
+    );
+    expect(movedText(resultOf(PRESETS.factor))).toBeNull();
   });
 });
 

@@ -116,7 +116,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await page.goto(`${url}${link}`);
       await settled('right');
       expect(await page.getByLabel('Backward').inputValue()).toBe('dx = 2 * g * x');
-      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('2.2 e-6');
+      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('2.2 e−6');
     });
 
     test('a step that is too large shows as curvature', async () => {
@@ -132,6 +132,9 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await open('#gradcheck?preset=correct', 390);
       await settled('right');
       expect(await overflowOf(page)).toBe(0);
+      expect(await page.locator('.findings .scroll-hint').isVisible()).toBe(true);
+      const mark = (await page.locator('.verdict-cell').first().boundingBox())!;
+      expect(mark.x + mark.width).toBeLessThanOrEqual(390);
     });
 
     test('works by keyboard alone', async () => {
@@ -151,7 +154,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       // The lesson, the table, the step.
       await press('Tab', 3);
       await page.keyboard.press('ArrowLeft');
-      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('4.6 e-7');
+      expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('4.6 e−7');
       await page.getByRole('button', { name: 'Reset' }).focus();
       await page.keyboard.press('Enter');
       await settled('wrong');
@@ -240,7 +243,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await open('#se?gate=hardsigmoid&reduction=4', 390);
       await trained();
       expect(await page.locator('.unit').count()).toBe(2);
-      await page.getByLabel('reduction r').selectOption('2');
+      await page.getByLabel('Reduction r').selectOption('2');
       await page.waitForFunction(() => document.querySelectorAll('.unit').length === 4);
       expect(await overflowOf(page)).toBe(0);
     });
