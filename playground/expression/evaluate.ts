@@ -73,7 +73,8 @@ function variable(name: string, environment: Environment): Value {
   const value = environment.get(name);
   if (value !== undefined) return value;
   if (name === 'Infinity') return Infinity;
-  return fail(`'${name}' is not defined; defined here: ${[...environment.keys()].join(', ')}`);
+  const names = [...environment.keys()].join(', ');
+  return fail(`'${name}' is not defined; ${names === '' ? 'no name is defined before this line' : `defined here: ${names}`}`);
 }
 
 function options(node: Node, environment: Environment): Value {

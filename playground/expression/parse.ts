@@ -54,9 +54,20 @@ function parseLine(text: string, line: number): Statement {
   const assignment = ASSIGNMENT.exec(text);
   const source = assignment === null ? text : assignment[2]!;
   if (SIGNED_BASE.test(source)) throw new ExpressionError(line, `expected (-x) ** n or -(x ** n), in '${text}'`);
+  if (source === '') throw new ExpressionError(line, `expected an expression after =, in '${text}'`);
+  return { name: assignment?.[1] ?? null, expression: expressionOf(source, text, line), line, text };
+}
+
+function expressionOf(source: string, text: string, line: number): jsep.Expression {
+  let expression: jsep.Expression;
   try {
-    return { name: assignment?.[1] ?? null, expression: jsep(source), line, text };
+    expression = jsep(source);
   } catch (error) {
-    throw new ExpressionError(line, `${error instanceof Error ? error.message : String(error)}, in '${text}'`);
+    const message = error instanceof Error ? error.message : String(error);
+    // The parser names the character that it met, and here there is none.
+    const isCut = /^Unexpected (?:"")? ?at character/.test(message);
+    throw new ExpressionError(line, `${isCut ? 'the expression is not complete' : message}, in '${text}'`);
   }
+  if (expression.type === 'Compound') throw new ExpressionError(line, `expected one expression on a line, in '${text}'`);
+  return expression;
 }

@@ -58,6 +58,10 @@ describe('what it cannot compute names the line', () => {
   test.each([
     ['', 'line 1: expected an expression such as y = x * x'],
     ['y = x *', "line 1: Expected expression after * at character 3, in 'y = x *'"],
+    ['w = ', "line 1: expected an expression after =, in 'w ='"],
+    ['y = 1 2', "line 1: expected one expression on a line, in 'y = 1 2'"],
+    ['y = x.', "line 1: the expression is not complete, in 'y = x.'"],
+    ['y = x[', "line 1: the expression is not complete, in 'y = x['"],
     ['a = 1\nb + a', "line 2: 'b' is not defined; defined here: x, a"],
     ['x.constructor', "line 1: there is no property 'constructor' here"],
     ['x.dispose()', "line 1: there is no method 'dispose' here"],
@@ -78,6 +82,10 @@ describe('what it cannot compute names the line', () => {
   ])('%j', (program, message) => {
     expect(() => run(program, { x })).toThrow(message);
   });
+});
+
+test('an unknown name where none is defined has no empty list', () => {
+  expect(() => run('x = π')).toThrow("line 1: 'π' is not defined; no name is defined before this line");
 });
 
 test('every method of the list is one of Tensor, and none writes to its tensor', () => {
