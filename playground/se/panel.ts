@@ -6,6 +6,7 @@ import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
 import { button, select } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
 import { onThemeChange } from '../ui/theme.ts';
+import { aboutTraining } from './about.ts';
 import { computeBlock, type BlockResult } from './block.ts';
 import { chooser } from './chooser.ts';
 import { equations } from './equations.ts';
@@ -114,7 +115,7 @@ class SePanel implements MountedPanel {
       );
       this.#shown = { network: networkOf(trained), trained, figure: view };
       fill(this.#figureHolder, view.element);
-      this.#about.textContent = aboutTraining(trained);
+      this.#about.textContent = aboutTraining(trained, settings.seed);
       this.#draw();
     } catch (e) {
       if (key !== this.#wanted) return;
@@ -140,21 +141,12 @@ class SePanel implements MountedPanel {
     const result: BlockResult = computeBlock(this.#shown.network, shown, edits);
     this.#shown.figure.update(result, edits);
     this.#prediction.update(result.forward, shown);
-    this.#paths.update(result, channel);
+    this.#paths.update(result, edits, channel);
   }
 }
 
 function keyOf({ gate, reduction, seed }: NetworkSettings): string {
   return `${gate} ${reduction} ${seed}`;
-}
-
-/** Says what was trained, and how well it does. */
-function aboutTraining({ settings, accuracy }: Trained): string {
-  const hits = `${Math.round(100 * accuracy)} % of new pictures right`;
-  return (
-    `Trained in this page from seed ${settings.seed}: a 3×3 convolution, this block, another convolution and a classifier; ${hits}. ` +
-    'A warm band exchanges the classes, so the block has to notice it.'
-  );
 }
 
 /** The controls of the network. */

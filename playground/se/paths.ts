@@ -5,14 +5,14 @@ import { fill, h, svg, type Child } from '../ui/dom.ts';
 import { withMinus } from '../ui/numbers.ts';
 import { withScrollHint } from '../ui/scroller.ts';
 import { heatMap } from '../ui/heat-map.ts';
-import type { BlockResult } from './block.ts';
+import type { BlockResult, Edits } from './block.ts';
 import { CHANNELS } from './network.ts';
 
 const SIDE = 16;
 
 export interface Paths {
   readonly element: HTMLElement;
-  readonly update: (result: BlockResult, channel: number) => void;
+  readonly update: (result: BlockResult, edits: Edits, channel: number) => void;
 }
 
 /** Makes the picture. `onChannel` is called with the channel that the visitor chooses. */
@@ -56,10 +56,10 @@ export function paths(onChannel: (channel: number) => void): Paths {
         withScrollHint(h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Gradients by channel' }, numbers)),
       ),
     ),
-    update: (result, channel) => {
+    update: (result, edits, channel) => {
       note.hidden = result.forward.loss > 0.01;
-      rows.forEach((row, c) => row.update(result, c === channel));
-      fill(strips, stripsOf(result, channel));
+      rows.forEach((row, c) => row.update(result, edits, c === channel));
+      fill(strips, stripsOf(result, edits, channel));
     },
   };
 }
@@ -70,25 +70,31 @@ function channelRow(c: number, onChannel: (channel: number) => void) {
   const element = h('tr', {}, h('th', { scope: 'row' }, h('label', {}, input, ` ${c + 1}`)), cells);
   return {
     element,
-    update: ({ forward, backward }: BlockResult, isShown: boolean): void => {
+    update: ({ forward, backward }: BlockResult, edits: Edits, isShown: boolean): void => {
       input.checked = isShown;
       element.classList.toggle('shown', isShown);
       const lengths = [backward.direct, backward.squeeze, backward.full].map((maps) => lengthOf(maps[c]!));
       [forward.gates[c]!, backward.gates[c]!, backward.means[c]!, ...lengths].forEach((value, k) => {
-        cells[k]!.textContent = short(value);
+        const isSet = (k === 1 && edits.gates[c] !== null) || (k === 2 && edits.means[c] !== null);
+        cells[k]!.textContent = isSet ? '0' : short(value);
       });
     },
   };
 }
 
 /** The two paths to a channel's map, step by step, and their sum. */
-function stripsOf({ forward, backward }: BlockResult, c: number): Child[] {
+function stripsOf({ forward, backward }: BlockResult, { means, gates }: Edits, c: number): Child[] {
   const n = subscript(c + 1);
   const area = forward.maps[c]!.length;
   const [g, direct, squeeze, full] = [backward.output[c]!, backward.direct[c]!, backward.squeeze[c]!, backward.full[c]!];
   const common = Math.max(...[direct, squeeze, full].map(largest));
   const step = (formula: string, value: number | null): HTMLElement =>
     h('span', { class: 'path-step' }, h('span', {}, formula), value !== null && h('b', {}, short(value)));
+  /** A gradient; none flows through a value that is set by hand. */
+  const flowing = (formula: string, value: number, setByHand: number | null): HTMLElement =>
+    setByHand === null
+      ? step(formula, value)
+      : h('span', { class: 'path-step' }, h('span', {}, formula), h('b', {}, '0'), h('span', {}, 'set by hand: no gradient flows'));
   const arrow = (): HTMLElement => h('span', { class: 'arrow', 'aria-hidden': 'true' }, '→');
   return [
     h(
@@ -104,13 +110,13 @@ function stripsOf({ forward, backward }: BlockResult, c: number): Child[] {
       h(
         'div',
         {},
-        step(`Σ ∂L/∂y · u = ∂L/∂s${n}`, backward.gates[c]!),
+        flowing(`Σ ∂L/∂y · u = ∂L/∂s${n}`, backward.gates[c]!, gates[c]!),
         arrow(),
         step('σ′, W₂ᵀ, δ′, W₁ᵀ: all gates add up', null),
         arrow(),
-        step(`∂L/∂z${n}`, backward.means[c]!),
+        flowing(`∂L/∂z${n}`, backward.means[c]!, means[c]!),
         arrow(),
-        step(`÷ HW = ${area}`, backward.means[c]! / area),
+        step(`÷ HW = ${area}`, means[c] === null ? backward.means[c]! / area : 0),
         arrow(),
         map('squeeze', squeeze),
       ),

@@ -201,6 +201,15 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       expect(await page.getByRole('button', { name: 'Release all' }).isDisabled()).toBe(true);
     });
 
+    test('no gradient flows through a gate or a mean that is set by hand', async () => {
+      await open('#se?gates=7:0.5');
+      await page.getByText('set by hand: no gradient flows').waitFor();
+      expect(await page.locator('.path-step', { hasText: 'set by hand' }).textContent()).toBe(
+        'Σ ∂L/∂y · u = ∂L/∂s₈0set by hand: no gradient flows',
+      );
+      expect(await page.locator('.paths tr.shown td').nth(1).textContent()).toBe('0');
+    });
+
     test('a wrong value of a link is named', async () => {
       await open('#se?gate=nothing');
       await page.getByText("The link has gate='nothing', expected sigmoid, hardsigmoid, tanh, relu; used sigmoid.").waitFor();

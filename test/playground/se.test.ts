@@ -2,6 +2,7 @@ import { grad, manualSeed, noGrad, scope } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { computeBlock, type BlockResult, type Edits } from '../../playground/se/block.ts';
+import { aboutTraining } from '../../playground/se/about.ts';
 import { SIZE, imagesOf, labelsOf, pixelsOf, shownPictures, testPictures, trainingPictures } from '../../playground/se/images.ts';
 import { CHANNELS, SmallNetwork, type Gate, type Reduction } from '../../playground/se/network.ts';
 import { GATES, NO_EDITS, PICTURES, readState, withEdit, writeState } from '../../playground/se/state.ts';
@@ -159,6 +160,14 @@ describe('the address', () => {
     const state = { picture: 6, settings: { gate: 'tanh', reduction: 4, seed: 12 }, edits, channel: 3 } as const;
     expect(readState(writeState(state))).toEqual({ state, problems: [] });
     expect(writeState(readState({}).state)).toEqual({ picture: '0' });
+  });
+
+  test('says why training took another seed', () => {
+    const trained = (seed: number) => ({ settings: { gate: 'relu', reduction: 8, seed }, accuracy: 0.9 }) as const;
+    expect(aboutTraining(trained(4), 4)).not.toContain('did not learn');
+    expect(aboutTraining(trained(5), 4)).toContain('from seed 5: ');
+    expect(aboutTraining(trained(5), 4)).toContain('Seed 4 did not learn the task with this gate and reduction');
+    expect(aboutTraining(trained(7), 4)).toContain('Seeds 4 to 6 did not learn');
   });
 
   test.each([
