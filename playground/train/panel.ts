@@ -9,7 +9,7 @@ import { onThemeChange } from '../ui/theme.ts';
 import { TrainWorker } from './client.ts';
 import { EXPERIMENTS, experimentOf } from './experiments.ts';
 import type { Cause, Reply, StepsReport, ViewsReport } from './messages.ts';
-import { NETS } from './session.ts';
+import { NETS, TITLES } from './session.ts';
 import { type Change, readSettings, type TrainSettings, type Update, writeSettings } from './settings.ts';
 import { curves, stat } from './views/curves.ts';
 import { digitsView } from './views/digits.ts';
@@ -254,7 +254,8 @@ class TrainPanel implements MountedPanel {
     const draw = (action: () => void): void => void setTimeout(() => views === this.#views && action());
     draw(() => this.#gates.update(gates, classes, this.#settings.gate));
     draw(() => {
-      for (const name of NETS) this.#stats[name].set(`${(100 * evaluation[name].accuracy).toFixed(1)} %`);
+      for (const name of NETS)
+        this.#stats[name].set(`${(100 * evaluation[name].accuracy).toFixed(1)} %`, `right ${TITLES[name]}, step ${views.step}`);
       this.#images.update(evaluation);
     });
     if (image === this.#image) for (const name of NETS) draw(() => this.#maps.update(name, views));

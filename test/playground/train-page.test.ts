@@ -53,7 +53,14 @@ const accuracies = (page: Page): Promise<string[]> =>
   expect
     .poll(() => page.locator('.stat strong').allTextContents(), WAIT)
     .toEqual([...Array<unknown>(3).fill(expect.anything()), expect.stringMatching(/%$/), expect.stringMatching(/%$/)])
-    .then(() => page.locator('.stat strong').allTextContents());
+    .then(async () => {
+      const captions = await page.locator('.stat span').allTextContents();
+      expect(captions.slice(3)).toEqual([
+        expect.stringMatching(/^right without SE, step \d+$/),
+        expect.stringMatching(/^right with SE, step \d+$/),
+      ]);
+      return page.locator('.stat strong').allTextContents();
+    });
 
 describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium where it is installed', () => {
   let browser: Browser;

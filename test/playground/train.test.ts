@@ -11,6 +11,7 @@ import { formatLink, parseLink } from '../../playground/link.ts';
 import { Curve } from '../../playground/train/curve.ts';
 import { EXPERIMENTS, experimentOf } from '../../playground/train/experiments.ts';
 import { unpack } from '../../playground/train/files.ts';
+import { findingOf } from '../../playground/train/views/texts.ts';
 import { gradientNorms, observe } from '../../playground/train/observe.ts';
 import { Diverged, NETS, Session } from '../../playground/train/session.ts';
 import {
@@ -406,3 +407,10 @@ function expectThrown(action: () => unknown): Error {
   }
   throw new Error('expected an error');
 }
+
+test('the finding about gates names a channel only where one differs', () => {
+  expect(findingOf([0.1, 0.5], [0.2, 0.2])).toBe('Channel 2 differs most: 0.50 for a cool band, 0.20 for a warm one.');
+  expect(findingOf([NaN, 0.1], [0.1, 0.1])).toBe('The gates are not finite numbers.');
+  expect(findingOf([0, 0.001], [0, 0])).toBe('All gates are closed, for both bands.');
+  expect(findingOf([0.5, 0.5], [0.5, 0.502])).toBe('No channel differs between the bands.');
+});

@@ -37,14 +37,14 @@ export function curves(): Curves {
   let marks = true;
   const loss = lineChart({
     title: 'Training loss, averaged over 10 steps',
-    x: 'step',
+    x: 'Step',
     series: SERIES,
     range: (_, high) => [0, Math.max(2.5, Math.min(high, 6))],
     height: 330,
   });
   const accuracy = lineChart({
     title: 'Accuracy on test images, %',
-    x: 'step',
+    x: 'Step',
     series: SERIES,
     range: () => [0, 100],
     marks: () => (marks ? MARKS : []),

@@ -18,7 +18,7 @@ export interface DigitsView {
 export function digitsView(): DigitsView {
   const body = h('tbody', {});
   const command = h('code', {});
-  const heads = ['step', 'without SE', 'with SE'].map((text) => h('th', { scope: 'col' }, text));
+  const heads = ['Step', 'Without SE', 'With SE'].map((text) => h('th', { scope: 'col' }, text));
   const element = h(
     'details',
     { class: 'box digits' },

@@ -5,6 +5,7 @@ import type { GateStatistics } from '../../../examples/cifar-like/gates.ts';
 import { fill, h } from '../../ui/dom.ts';
 import { drawHeatMap, heatMap } from '../../ui/heat-map.ts';
 import type { TrainSettings } from '../settings.ts';
+import { findingOf } from './texts.ts';
 
 type Rows = readonly (readonly number[] | null)[];
 
@@ -102,10 +103,5 @@ function differenceOf({ means }: GateStatistics, order: readonly number[]): { va
   const [cool, warm] = means.map((rows) => rows.at(-1));
   if (cool == null || warm == null) return { values: order.map(() => NaN), text: 'All test images have the same band.' };
   const change = (c: number): number => warm[c]! - cool[c]!;
-  const ends = [order[0]!, order.at(-1)!] as const;
-  const channel = Math.abs(change(ends[0])) > Math.abs(change(ends[1])) ? ends[0] : ends[1];
-  return {
-    values: order.map(change),
-    text: `Channel ${channel + 1} differs most: ${cool[channel]!.toFixed(2)} for a cool band, ${warm[channel]!.toFixed(2)} for a warm one.`,
-  };
+  return { values: order.map(change), text: findingOf(cool, warm) };
 }

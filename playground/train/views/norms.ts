@@ -16,7 +16,7 @@ export interface NormsView {
 
 export function normsView(): NormsView {
   const body = h('tbody', {});
-  const head = h('tr', {}, h('th', { scope: 'col' }, 'layer'), ...NETS.map((name) => h('th', { scope: 'col' }, TITLES[name])));
+  const head = h('tr', {}, h('th', { scope: 'col' }, 'Layer'), ...NETS.map((name) => h('th', { scope: 'col' }, TITLES[name])));
   const element = h('table', { class: 'norms' }, h('thead', {}, head), body);
   let layers = '';
   let cells: { readonly bar: HTMLElement; readonly text: HTMLElement }[] = [];

@@ -1,6 +1,7 @@
 /**
  * Sentences that depend on the settings.
  */
+import { withMinus } from '../../ui/numbers.ts';
 import type { Placement, TrainSettings } from '../settings.ts';
 
 export const PLACEMENT_TITLES: Readonly<Record<Placement, string>> = {
@@ -41,4 +42,22 @@ export function gatesNoteOf({ data, gate }: TrainSettings): string {
 export function threadsCaption(threads: number): string {
   if (!crossOriginIsolated) return 'thread; a cross-origin isolated page has more';
   return threads === 1 ? 'thread' : 'threads';
+}
+
+/** The difference that two digits can show. */
+const VISIBLE = 0.005;
+
+/** Says which channel's mean scale a warm band changes most. */
+export function findingOf(cool: readonly number[], warm: readonly number[]): string {
+  if (![...cool, ...warm].every(Number.isFinite)) return 'The gates are not finite numbers.';
+  const changes = cool.map((x, c) => Math.abs(warm[c]! - x));
+  const most = Math.max(...changes);
+  if ([...cool, ...warm].every((x) => Math.abs(x) < VISIBLE)) return 'All gates are closed, for both bands.';
+  if (most < VISIBLE) return 'No channel differs between the bands.';
+  const channel = changes.indexOf(most);
+  return `Channel ${channel + 1} differs most: ${scaleText(cool[channel]!)} for a cool band, ${scaleText(warm[channel]!)} for a warm one.`;
+}
+
+function scaleText(x: number): string {
+  return withMinus(x.toFixed(2));
 }
