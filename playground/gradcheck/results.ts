@@ -28,7 +28,7 @@ export function verdict(result: CheckResult): readonly Child[] {
 
 /** The table of all elements. */
 export function table(rows: readonly CheckRow[]): HTMLElement {
-  const head = ['element', 'backward', 'difference', 'error', 'tolerance', ''];
+  const head = ['Element', 'Backward', 'Difference', 'Error', 'Tolerance', ''];
   const part = h(
     'div',
     { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Gradients by element' },
