@@ -254,7 +254,13 @@ class WalkView {
     this.#order = order;
     this.#go = go;
     const heading = h('h2', { class: 'walk-title' }, title, ' ', h('small', {}, says));
-    this.element = h('section', { class: `walk box ${order}` }, heading, withScrollHint(this.#scroll), this.#explanation);
+    this.element = h(
+      'section',
+      { class: `walk box ${order}` },
+      heading,
+      withScrollHint(this.#scroll, '← scroll sideways for more →'),
+      this.#explanation,
+    );
     new ResizeObserver(() => this.#drawn?.drawing.fit()).observe(this.#scroll);
   }
 

@@ -4,8 +4,8 @@
 import { h } from './dom.ts';
 
 /** Wraps a part that scrolls, with a hint that shows while something is out of sight. */
-export function withScrollHint(part: HTMLElement): HTMLElement {
-  const hint = h('p', { class: 'scroll-hint', 'aria-hidden': 'true', hidden: true }, 'scroll sideways for more →');
+export function withScrollHint(part: HTMLElement, text = 'scroll sideways for more →'): HTMLElement {
+  const hint = h('p', { class: 'scroll-hint', 'aria-hidden': 'true', hidden: true }, text);
   const mark = (): void => {
     hint.hidden = part.scrollWidth <= part.clientWidth + 1;
   };
