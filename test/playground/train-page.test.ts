@@ -194,7 +194,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
 
   test('names what of a link is not valid, and stops at a loss that is not finite', async () => {
     const { page, faults, context } = await openPage(browser, `${file}#train?r=3&optimizer=sgd&lr=1e30&batch=16`);
-    expect(await page.locator('.problems').textContent()).toBe("The link has r='3', expected 1, 2, 4, 8, 16; used 4.");
+    expect(await page.locator('.panel:visible .problems').textContent()).toBe("The link has r='3', expected 1, 2, 4, 8, 16; used 4.");
     await button(page, 'Play').click();
     const error = page.getByRole('alert');
     await expect
