@@ -141,7 +141,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await open('');
       await page.keyboard.press('Tab');
       await page.keyboard.press('End');
-      expect(await page.getByRole('tab', { name: 'Gradient check' }).getAttribute('aria-selected')).toBe('true');
+      await page.getByRole('tab', { name: 'Gradient check', selected: true }).waitFor();
       await settled('wrong');
       await page.keyboard.press('Tab');
       expect(await page.evaluate(() => document.activeElement!.tagName)).toBe('SELECT');
