@@ -113,7 +113,7 @@ describe('numbers of threads', () => {
       [65, '65'],
       [2.5, '2.5'],
       [NaN, 'NaN'],
-      ['2' as unknown as number, '2'],
+      ['2' as unknown as number, "'2'"],
     ] as const) {
       expect(() => setNumThreads(n)).toThrow(new ArgumentError(`setNumThreads: expected a whole number from 1 to 64, got ${got}`));
     }

@@ -209,7 +209,7 @@ describe('which algorithm', () => {
   test('an unknown name is rejected and changes nothing', () => {
     const before = differ(fixed([1, 8, 8, 8, 8]));
     expect(() => setConvAlgorithm('fft' as ConvAlgorithm)).toThrow(
-      new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got "fft"`),
+      new ArgumentError(`setConvAlgorithm: expected 'auto' or 'direct', got 'fft'`),
     );
     expect(before).toEqual([true, true, true]);
     expect(differ(fixed([1, 8, 8, 8, 8]))).toEqual(before);
