@@ -126,7 +126,7 @@ describe.skipIf(onReference)('a run', () => {
     expect(channels).toEqual([16, 16, 16, 16, 32, 32, 32, 64, 64].map((c) => [2, 11, c]));
     expect(blocks.flatMap((b) => b.means.flat(2)).every((s) => s === null || (s > -1 && s < 1))).toBe(true);
     expect(blocks.flatMap((b) => b.deviations.flat(2)).every((s) => s === null || (s >= 0 && s < 1))).toBe(true);
-    expect(blocks[0]!.block).toBe('layer1.0.se');
+    expect(blocks[0]!.block).toBe('stage 1, block 1');
     expect(page).toContain('--placement pre');
   });
 
