@@ -7,6 +7,7 @@ import { ArgumentError, kindOf, ShapeError, shown, isArray } from '../core/error
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Module } from '../nn/index.ts';
+import { rememberModes } from '../nn/modes.ts';
 import { checkMetrics, type Metric, valuesOf } from './metrics.ts';
 
 /** A batch: the model's input, and the target that the loss compares its output with. */
@@ -65,7 +66,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   checkSignal('evaluate', signal);
   const all = Object.values(metrics);
   for (const metric of all) metric.reset();
-  const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
+  const restoreModes = rememberModes(model);
   let sum = 0;
   let samples = 0;
   model.eval();
@@ -81,7 +82,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
       samples += count;
     }
   } finally {
-    for (const [module, mode] of modes) module.training = mode;
+    restoreModes();
   }
   if (samples === 0) throw new ArgumentError('evaluate: the loader has no batch');
   return { loss: sum / samples, metrics: valuesOf(Object.entries(metrics)), samples };

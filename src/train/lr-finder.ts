@@ -6,6 +6,7 @@ import { isInstance, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
+import { rememberModes } from '../nn/modes.ts';
 import { Optimizer } from '../optim/index.ts';
 import { checkLoader, checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
 import type { TrainingLoader } from './fit-options.ts';
@@ -55,7 +56,7 @@ export async function lrFinder(model: Model, options: LrFinderOptions): Promise<
   const { loader, optimizer } = test;
   const parts = { model, optimizer, loader, generator: defaultGenerator };
   const saved = Object.entries(parts).map(([, part]) => [part, cloneStateDict(part.stateDict())] as const);
-  const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
+  const restoreModes = rememberModes(model);
   try {
     return await rangeTest(model, test);
   } finally {
@@ -64,7 +65,7 @@ export async function lrFinder(model: Model, options: LrFinderOptions): Promise<
       part.loadStateDict(state as never);
       disposeStateDict(state);
     }
-    for (const [module, mode] of modes) module.training = mode;
+    restoreModes();
   }
 }
 

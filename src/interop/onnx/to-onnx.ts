@@ -7,6 +7,7 @@ import { ArgumentError, kindOf, ShapeError } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import { Module } from '../../nn/index.ts';
+import { rememberModes } from '../../nn/modes.ts';
 import { type OnnxDim, OnnxGraph } from './builder.ts';
 import { type NamedConstant, OPERATORS, Translator } from './operators.ts';
 import { type Model, record } from './record.ts';
@@ -57,12 +58,12 @@ export function toOnnx(model: Model, exampleInput: Tensor, options: OnnxOptions 
 
 /** Runs `fn` with the model in evaluation mode; then restores the mode of each module, also if it throws. */
 function inEvaluation<T>(model: Model, fn: () => T): T {
-  const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
+  const restoreModes = rememberModes(model);
   model.eval();
   try {
     return fn();
   } finally {
-    for (const [module, mode] of modes) module.training = mode;
+    restoreModes();
   }
 }
 
