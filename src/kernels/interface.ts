@@ -190,7 +190,7 @@ export type ChannelNorm = Readonly<Record<'mean' | 'invstd' | 'scale' | 'offset'
 
 /**
  * Kernels of fused operations. Each operation has a definition in simple operations, which is the reference implementation.
- * x, g, dx [N,C,H,W] are channels-last and dense, or [N,C] row-major. Vectors [C] are contiguous. All views have x's dtype.
+ * x, y, g, dx [N,C,…] are dense in one layout: channels-last or row-major. Vectors [C] are contiguous. All views have x's dtype.
  */
 export interface FusedKernels {
   /** Writes the biased variance and `norm` of each channel; w and b may be null. As exact as in two passes. */

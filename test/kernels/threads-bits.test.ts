@@ -163,35 +163,47 @@ function pooling(t: FloatDType): Case[] {
   ];
 }
 
+function batchNorm(name: string, shape: Shape, t: FloatDType, layout: Layout): Case {
+  const C = shape[1]!;
+  const channel = (seed: number): View => some([C], t, 'row-major', seed);
+  return [
+    name,
+    () => {
+      const [x, g] = [some(shape, t, layout), some(shape, t, layout, 2)];
+      const [variance, ...sums] = [0, 1, 2, 3, 4].map(() => view([C], t)) as [View, View, View, View, View];
+      const norm = { mean: view([C], t), invstd: view([C], t), scale: view([C], t), offset: view([C], t) };
+      const [y, z, ...gradients] = [0, 1, 2, 3].map(() => view(shape, t, layout)) as [View, View, View, View];
+      wasmFused.batchNormStats(x, 1e-5, channel(2), channel(3), variance, norm);
+      wasmFused.batchNormApply(x, norm.scale, norm.offset, y);
+      wasmFused.batchNormApply(x, norm.scale, norm.offset, z, true);
+      wasmFused.batchNormGrad(g, x, norm, gradients[0], sums[0], sums[1]);
+      wasmFused.batchNormGrad(g, x, norm, gradients[1], sums[2], sums[3], true);
+      return [variance, ...Object.values(norm), y, z, ...gradients, ...sums];
+    },
+  ];
+}
+
+function scaleChannels(name: string, shape: Shape, t: FloatDType, layout: Layout): Case {
+  return [
+    name,
+    () => {
+      const [dx, ds] = [view(shape, t, layout), view(shape.slice(0, 2), t)];
+      wasmFused.scaleChannelsGrad(some(shape, t, layout), some(shape, t, layout, 2), some(shape.slice(0, 2), t), dx, ds);
+      return [dx, ds];
+    },
+  ];
+}
+
 function fused(t: FloatDType): Case[] {
   const [M, C] = [1500, 130];
   const x = (seed = 1): View => some([M, C], t, 'row-major', seed);
-  const channel = (seed: number): View => some([C], t, 'row-major', seed);
   const target = (): View => indices([M], C);
   return [
-    [
-      `batchNorm ${t}`,
-      () => {
-        const [variance, ...sums] = [0, 1, 2, 3, 4].map(() => view([C], t)) as [View, View, View, View, View];
-        const norm = { mean: view([C], t), invstd: view([C], t), scale: view([C], t), offset: view([C], t) };
-        const [y, z, ...gradients] = [0, 1, 2, 3].map(() => view([M, C], t)) as [View, View, View, View];
-        wasmFused.batchNormStats(x(), 1e-5, channel(2), channel(3), variance, norm);
-        wasmFused.batchNormApply(x(), norm.scale, norm.offset, y);
-        wasmFused.batchNormApply(x(), norm.scale, norm.offset, z, true);
-        wasmFused.batchNormGrad(x(2), x(), norm, gradients[0], sums[0], sums[1]);
-        wasmFused.batchNormGrad(x(2), x(), norm, gradients[1], sums[2], sums[3], true);
-        return [variance, ...Object.values(norm), y, z, ...gradients, ...sums];
-      },
-    ],
-    [
-      `scaleChannelsGrad ${t}`,
-      () => {
-        const image = (seed: number): View => some([9, 18, 7, 7], t, 'channels-last', seed);
-        const [dx, ds] = [view([9, 18, 7, 7], t, 'channels-last'), view([9, 18], t)];
-        wasmFused.scaleChannelsGrad(image(1), image(2), some([9, 18], t), dx, ds);
-        return [dx, ds];
-      },
-    ],
+    batchNorm(`batchNorm of rows ${t}`, [M, C], t, 'row-major'),
+    ...(['channels-last', 'row-major'] as const).flatMap((layout) => [
+      batchNorm(`batchNorm of ${layout} images ${t}`, [9, 18, 33, 7], t, layout),
+      scaleChannels(`scaleChannelsGrad of ${layout} images ${t}`, [9, 18, 33, 7], t, layout),
+    ]),
     ...[false, true].flatMap((log) => [
       writes(`softmax ${log} ${t}`, [M, C], t, (y) => wasmFused.softmax(log, x(), y)),
       writes(`softmaxGrad ${log} ${t}`, [M, C], t, (y) => wasmFused.softmaxGrad(log, x(), x(2), y)),

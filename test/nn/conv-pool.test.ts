@@ -1,4 +1,19 @@
-import { ArgumentError, DTypeError, ShapeError, noGrad, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  DTypeError,
+  ShapeError,
+  allclose,
+  grad,
+  manualSeed,
+  noGrad,
+  ones,
+  rand,
+  randn,
+  scope,
+  tensor,
+  zeros,
+  type Tensor,
+} from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
@@ -391,3 +406,30 @@ test('group norm returns channels-last images for channels-last images', () => {
     expect(F.groupNorm(image, 2).strides).toEqual(image.strides);
   });
 });
+
+test.each(['row-major', 'channels-last'] as const)(
+  'batch norm and scaled channels keep %s images as they are, and so do their gradients',
+  (layout) => {
+    scope(() => {
+      manualSeed(5);
+      const rowMajor = randn([3, 4, 5, 6]);
+      const inLayout = (t: Tensor): Tensor => (layout === 'row-major' ? t : t.movedim(1, -1).contiguous().movedim(-1, 1));
+      const x = inLayout(rowMajor).requiresGrad_(true);
+      const s = rand([3, 4], { requiresGrad: true });
+      class Fixed extends nn.ChannelGate {
+        excite = (): Tensor => s;
+      }
+      const g = randn([3, 4, 5, 6]);
+      for (const f of [(t: Tensor) => F.batchNorm(t, { training: true }), (t: Tensor) => new Fixed(4).forward(t)]) {
+        const y = f(x);
+        const [dx] = grad(y, [x], { gradOutputs: inLayout(g), retainGraph: true });
+        expect([y.strides, dx!.strides]).toEqual([x.strides, x.strides]);
+        // A gradient in the other layout gives the same numbers.
+        const [other] = grad(y, [x], { gradOutputs: layout === 'row-major' ? g.movedim(1, -1).contiguous().movedim(-1, 1) : g });
+        const [want] = grad(f(rowMajor.requiresGrad_(true)), [rowMajor], { gradOutputs: g });
+        expect(allclose(dx!, want!, { atol: 1e-5 })).toBe(true);
+        expect(allclose(other!, want!, { atol: 1e-5 })).toBe(true);
+      }
+    });
+  },
+);

@@ -4,12 +4,12 @@
 import { ArgumentError, ShapeError } from '../../core/errors.ts';
 import { checkNotNegative, withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
-import { empty, emptyChannelsLast, type View } from '../../kernels/view.ts';
+import { empty, emptyLike, type View } from '../../kernels/view.ts';
 import { noGrad } from '../scopes.ts';
 import { defineOp } from '../op.ts';
 import { composed } from '../scope-stack.ts';
 import type { Tensor } from '../tensor.ts';
-import { toChannelsLast, toContiguous } from './dense-layouts.ts';
+import { toContiguous, toDenseImages, toLayoutOf } from './dense-layouts.ts';
 import { eq, where } from './comparison.ts';
 import { add, div, mul, sqrt, square, sub } from './elementwise.ts';
 import { blend_, type Blend } from './inplace.ts';
@@ -26,21 +26,22 @@ import { clone, reshape } from './views.ts';
 export const batchNormOp = defineOp({
   name: 'batchNorm',
   forward: (k, x: Tensor, w: Tensor | null, b: Tensor | null, eps: number) => {
-    const xs = toChannelsLast(k, x);
+    const xs = toDenseImages(k, x);
     const each = (): View => empty([x.shape[1]!], x.dtype);
     const variance = each();
     const statistics = { mean: each(), invstd: each(), scale: each(), offset: each() };
     k.batchNormStats(xs, eps, w && toContiguous(k, w), b && toContiguous(k, b), variance, statistics);
-    const y = emptyChannelsLast(x.shape, x.dtype);
+    const y = emptyLike(xs);
     k.batchNormApply(xs, statistics.scale, statistics.offset, y);
     return [y, statistics.mean, variance, statistics.invstd, statistics.scale, statistics.offset];
   },
   save: (_, [x], [, mu, , invstd, scale, offset]) => ({ x, mean: mu, invstd, scale, offset }),
   gradKernel: (k, g, { x, ...statistics }, needs) => {
-    const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+    const xs = toDenseImages(k, x);
+    const dx = needs[0] ? emptyLike(xs) : null;
     const dw = empty(statistics.mean.shape, x.dtype);
     const db = empty(statistics.mean.shape, x.dtype);
-    k.batchNormGrad(toChannelsLast(k, g), toChannelsLast(k, x), statistics, dx, dw, db);
+    k.batchNormGrad(toLayoutOf(k, xs, g), xs, statistics, dx, dw, db);
     return [dx, needs[1] ? dw : null, needs[2] ? db : null];
   },
   definition: (x, w, b, eps) => {

@@ -3,7 +3,7 @@
  */
 import { channelsLastStrides, isRowMajor, sizeOf } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
-import { empty, emptyChannelsLast, restride, type View } from '../../kernels/view.ts';
+import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 
 /** Returns x dense and channels-last: itself, or a copy. */
 export function toChannelsLast(k: Kernels, x: View): View {
@@ -12,6 +12,24 @@ export function toChannelsLast(k: Kernels, x: View): View {
   if (fits) return x;
   const y = emptyChannelsLast(x.shape, x.dtype);
   k.copy(x, y);
+  return y;
+}
+
+/** Row-major images with fewer pixels are copied to channels-last: their planes are too short for the kernels that process one at a time. */
+const SHORT_PLANE = 16;
+
+/** Returns images x [N,C,…] dense: themselves if they are channels-last or row-major, or a copy. */
+export function toDenseImages(k: Kernels, x: View): View {
+  const pixels = x.shape.slice(2).reduce((n, size) => n * size, 1);
+  return pixels >= SHORT_PLANE && isRowMajor(x.shape, x.strides) ? x : toChannelsLast(k, x);
+}
+
+/** Returns g in the layout of dense images x of its shape: itself, or a copy. */
+export function toLayoutOf(k: Kernels, x: View, g: View): View {
+  const fits = x.shape.every((n, d) => n === 1 || g.strides[d] === x.strides[d]);
+  if (fits) return g;
+  const y = emptyLike(x, g.shape, g.dtype);
+  k.copy(g, y);
   return y;
 }
 

@@ -3,10 +3,10 @@
  */
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape, sameShape } from '../../core/shape.ts';
-import { empty, emptyChannelsLast, emptyLike, restride } from '../../kernels/view.ts';
+import { empty, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
 import { checkTensors, type Tensor } from '../tensor.ts';
-import { toChannelsLast, toContiguous } from './dense-layouts.ts';
+import { toContiguous, toDenseImages, toLayoutOf } from './dense-layouts.ts';
 import { mul } from './elementwise.ts';
 import { withOperands } from './operands.ts';
 import { reshape } from './views.ts';
@@ -20,9 +20,10 @@ const scaleChannelsOp = defineOp({
   },
   save: (_, [x, s]) => ({ x, s }),
   gradKernel: (k, g, { x, s }, needs) => {
-    const dx = needs[0] ? emptyChannelsLast(x.shape, x.dtype) : null;
+    const xs = toDenseImages(k, x);
+    const dx = needs[0] ? emptyLike(xs) : null;
     const ds = empty(s.shape, x.dtype);
-    k.scaleChannelsGrad(toChannelsLast(k, g), toChannelsLast(k, x), toContiguous(k, s), dx, ds);
+    k.scaleChannelsGrad(toLayoutOf(k, xs, g), xs, toContiguous(k, s), dx, ds);
     return [dx, needs[1] ? ds : null];
   },
   definition: (x, s) => mul(x, reshape(s, [...s.shape, 1, 1])),

@@ -9,6 +9,7 @@ export * from './pool/max-grad';
 export * from './norm/batch-norm';
 export * from './norm/batch-norm-stats';
 export * from './norm/channel-scale-grad';
+export * from './norm/planes';
 export * from './softmax-loss';
 export * from './optimizers';
 export * from './elementwise/unary';

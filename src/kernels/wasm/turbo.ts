@@ -113,12 +113,15 @@ function runElementwiseAndFused(rowMajor: MakeView, image: MakeView): void {
   for (const op of ['relu', 'exp', 'sigmoid', 'tanh'] as const) wasm.unary(op, x, image(2, 24, 7, 7));
   wasm.reduce('sum', x, rowMajor(1, 1, 1, 1));
   const norm = { mean: rowMajor(24), invstd: rowMajor(24), scale: rowMajor(24), offset: rowMajor(24) };
-  wasmFused.batchNormStats(x, 1e-5, rowMajor(24), rowMajor(24), rowMajor(24), norm);
-  for (const relu of [false, true]) {
-    wasmFused.batchNormApply(x, norm.scale, norm.offset, image(2, 24, 7, 7), relu);
-    wasmFused.batchNormGrad(y, x, norm, image(2, 24, 7, 7), rowMajor(24), rowMajor(24), relu);
+  for (const make of [image, rowMajor]) {
+    const [x, y] = [make(2, 24, 7, 7), make(2, 24, 7, 7)];
+    wasmFused.batchNormStats(x, 1e-5, rowMajor(24), rowMajor(24), rowMajor(24), norm);
+    for (const relu of [false, true]) {
+      wasmFused.batchNormApply(x, norm.scale, norm.offset, make(2, 24, 7, 7), relu);
+      wasmFused.batchNormGrad(y, x, norm, make(2, 24, 7, 7), rowMajor(24), rowMajor(24), relu);
+    }
+    wasmFused.scaleChannelsGrad(x, y, rowMajor(2, 24), make(2, 24, 7, 7), rowMajor(2, 24));
   }
-  wasmFused.scaleChannelsGrad(x, y, rowMajor(2, 24), image(2, 24, 7, 7), rowMajor(2, 24));
 }
 
 function runOptimizers(rowMajor: MakeView): void {

@@ -6,6 +6,7 @@
  * the loop, where it costs registers.
  */
 import { Input, Output } from '../runtime/abi';
+import { passed, passedNumber, raised } from './channel-line';
 import { blockRows, numberAt, vectorAt } from './row-statistics';
 import { addWide, lanes } from '../simd/vector';
 
@@ -14,26 +15,6 @@ import { addWide, lanes } from '../simd/vector';
 @inline
 function passRows<T>(C: i32): i32 {
   return C == 4 * lanes<T>() ? i32.MAX_VALUE : blockRows<T>(C);
-}
-
-/** max(x·s − t, floor). pmax is a single instruction and propagates a NaN in its first operand. */
-// @ts-ignore: decorator
-@inline
-function raised<T>(x: v128, s: v128, t: v128, floor: v128): v128 {
-  return v128.pmax<T>(v128.sub<T>(v128.mul<T>(x, s), t), floor);
-}
-
-/** A ReLU's gradient: g where y = x·s − t is above 0 or a NaN, else 0. For a finite t, the rounded y is ≤ 0 exactly where x·s ≤ t. */
-// @ts-ignore: decorator
-@inline
-function passed<T>(g: v128, x: v128, s: v128, t: v128): v128 {
-  return v128.andnot(g, v128.le<T>(v128.mul<T>(x, s), t));
-}
-
-// @ts-ignore: decorator
-@inline
-function passedNumber<T>(g: T, x: T, s: T, t: T): T {
-  return x * s <= t ? <T>0 : g;
 }
 
 /** An M×C matrix, which is divided into chunks of rows. */
