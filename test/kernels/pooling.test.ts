@@ -75,24 +75,29 @@ test('maxPool2d is bitwise identical to the reference: values and indices, NaN, 
   fc.assert(property, RUNS);
 });
 
-test('maxPool2d of channels-last images, with 2×2 and any other windows, is bitwise identical to the reference', () => {
-  const square: Side = { kernel: 2, stride: 2, padding: 0, dilation: 1, ceil: false };
-  const sides = fc.oneof(fc.constant([square, square] as [Side, Side]), pools(fc.integer({ min: 1, max: 2 })));
+/** Layouts of which the kernels process vectors: of channels, or of windows. */
+const VECTOR_LAYOUTS = ['channels-last', 'row-major'] as const;
+const SQUARE: Side = { kernel: 2, stride: 2, padding: 0, dilation: 1, ceil: false };
+const squaresAndOthers = fc.oneof(fc.constant([SQUARE, SQUARE] as [Side, Side]), pools(fc.integer({ min: 1, max: 2 })));
+/** Rows of several vectors of windows. */
+const wide = image.map((im) => ({ ...im, W: im.W + (im.seed % 24) }));
+
+test.each(VECTOR_LAYOUTS)('maxPool2d of %s images, with 2×2 and any other windows, is bitwise identical to the reference', (layout) => {
   // Special values are handled by a slower path. Either one element of an image is special or many are.
   const rare = fc.constantFrom(null, NaN, NaN, NaN, Infinity, -Infinity, -0, 3e38);
-  const property = fc.property(image, sides, rare, fc.boolean(), fc.boolean(), (im, sides, special, one, ties) => {
+  const property = fc.property(wide, squaresAndOthers, rare, fc.boolean(), fc.boolean(), (im, sides, special, one, ties) => {
     freed(() => {
       const shape = [im.N, im.C, im.H, im.W];
       const drawn = numbers(sizeOf(shape), im.seed).map((v) => (ties ? Math.round(v) : v));
       const x = view(
         shape,
         im.dtype,
-        'channels-last',
+        layout,
         drawn.map((v, i) => (special !== null && (one ? i === im.seed % drawn.length : (i * 31) % 97 < 3) ? special : v)),
       );
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
-      const [i, j] = [view(out, 'int32', 'channels-last'), view(out, 'int32', 'channels-last')];
-      const [y, want] = bothResults(out, im.dtype, 'channels-last', (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
+      const [i, j] = [view(out, 'int32', layout), view(out, 'int32', layout)];
+      const [y, want] = bothResults(out, im.dtype, layout, (k, to) => k.maxPool2d(x, to, k === reference ? j : i, params(sides)));
       expect(difference(y, want, 0)).toBeNull();
       expect(raw(i)).toEqual(raw(j));
     });
@@ -101,12 +106,14 @@ test('maxPool2d of channels-last images, with 2×2 and any other windows, is bit
 });
 
 test('maxPool2dGrad equals the reference within 2e-6 (float32), 4e-15 (float64), also where windows overlap, leave gaps or lie in the padding', () => {
-  const property = fc.property(image, pools(fc.integer({ min: 1, max: 3 })), layout, fc.boolean(), (im, sides, indexLayout, vectors) => {
+  const anyPools = fc.oneof(squaresAndOthers, pools(fc.integer({ min: 1, max: 3 })));
+  const vectorLayout = fc.constantFrom(null, ...VECTOR_LAYOUTS);
+  const property = fc.property(wide, anyPools, layout, vectorLayout, (im, sides, indexLayout, vectors) => {
     freed(() => {
       const [shape, p] = [[im.N, im.C, im.H, im.W], params(sides)];
       const out = [im.N, im.C, outputSize(im.H, sides[0]), outputSize(im.W, sides[1])];
-      // The kernel uses vectors if all three are channels-last.
-      const [of, from, to] = vectors ? (['channels-last', 'channels-last', 'channels-last'] as const) : [indexLayout, im.from, im.to];
+      // The kernel uses vectors if all three have the same layout of these.
+      const [of, from, to] = vectors === null ? [indexLayout, im.from, im.to] : [vectors, vectors, vectors];
       const index = view(out, 'int32', of);
       reference.maxPool2d(view(shape, im.dtype, im.from, numbers(sizeOf(shape), im.seed)), view(out, im.dtype), index, p);
       const g = view(out, im.dtype, from, numbers(sizeOf(out), im.seed + 1, im.special));

@@ -62,6 +62,34 @@ function addTap<T>(
   }
 }
 
+/**
+ * The gradient of a row of dx of one channel, row-major, with adjacent windows of two taps: as addTap for both taps, in vectors of windows.
+ * Returns the number of windows that it processed.
+ */
+// @ts-ignore: decorator
+@inline
+function storePairs<T>(g: usize, index: usize, dx: usize, windows: i32, place: i32): i32 {
+  const vectors = windows / lanes<T>();
+  const step = splatIndex<T>(2 * lanes<T>());
+  const one = splatIndex<T>(1);
+  let here = splatIndex<T>(place);
+  if (sizeof<T>() == 4) here = i32x4.add(here, i32x4(0, 2, 4, 6));
+  else here = i64x2.replace_lane(here, 1, place + 2);
+  for (let i = 0; i < vectors; i++, g += 16, index += <usize>lanes<T>() * 4, dx += 32) {
+    const left = taken<T>(g, index, here);
+    const right = taken<T>(g, index, sizeof<T>() == 4 ? i32x4.add(here, one) : i64x2.add(here, one));
+    if (sizeof<T>() == 4) {
+      v128.store(dx, v128.shuffle<f32>(left, right, 0, 4, 1, 5));
+      v128.store(dx, v128.shuffle<f32>(left, right, 2, 6, 3, 7), 16);
+    } else {
+      v128.store(dx, v128.shuffle<f64>(left, right, 0, 2));
+      v128.store(dx, v128.shuffle<f64>(left, right, 1, 3), 16);
+    }
+    here = sizeof<T>() == 4 ? i32x4.add(here, step) : i64x2.add(here, step);
+  }
+  return vectors * lanes<T>();
+}
+
 /** Stores zeros for pixels w … end−1 of a row of dx. */
 // @ts-ignore: decorator
 @inline
@@ -114,6 +142,8 @@ function maxPoolGrad<T>(args: MaxPool2dGradArgs, first: i32, last: i32): void {
   const xStride = <usize>strideW * xw;
   const vectors = vectorChannels<T>(C, gc == sizeof<T>() && xc == sizeof<T>() && ic == 4);
   const partition = strideH == KH && strideW == KW && dh == 1 && dw == 1;
+  const alongRows = gw == sizeof<T>() && xw == sizeof<T>() && iw == 4 && vectors == 0;
+  const pairs = partition && alongRows && KW == 2 && paddingW == 0 && 2 * OW <= W;
   for (let row = first; row < last; row++) {
     const n = row / H;
     const h = row % H;
@@ -128,6 +158,19 @@ function maxPoolGrad<T>(args: MaxPool2dGradArgs, first: i32, last: i32): void {
       if ((low - oh * strideH) % dh != 0) continue;
       const g = rowAddress(gStrides, args.g, sizeof<T>(), n, oh);
       const index = rowAddress(indexStrides, args.index, 4, n, oh);
+      if (pairs) {
+        for (let c = 0; c < C; c++) {
+          const at = g + <usize>c * gc, where = index + <usize>c * ic, to = dx + <usize>c * xc;
+          const done = storePairs<T>(at, where, to, OW, h * W);
+          for (let ow = done; ow < OW; ow++) {
+            const chosen = load<i32>(where + <usize>ow * iw) - (h * W + 2 * ow);
+            const v = load<T>(at + <usize>ow * gw);
+            store<T>(to + <usize>(2 * ow) * xw, chosen == 0 ? v : <T>0);
+            store<T>(to + <usize>(2 * ow + 1) * xw, chosen == 1 ? v : <T>0);
+          }
+        }
+        continue;
+      }
       for (let j = 0; j < KW; j++) {
         // The first window whose tap is inside the image, and the number of such windows.
         let w = j * dw - paddingW, ow = 0;

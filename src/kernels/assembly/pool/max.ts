@@ -2,11 +2,14 @@
  * Max pooling, with the index of each maximum. A chunk is one row of the output image with all its channels.
  *
  * Windows of 2×2 inside the image, the common case, have their own loop. Others are processed tap by tap. Both loops process vectors
- * of channels if these are contiguous (channels-last). Both compute maxima with pmax, one instruction that can lose a NaN. So they
- * also sum the taps, and if the sum is NaN, `maxExact` computes the window again.
+ * of channels if these are contiguous (channels-last). Row-major images are processed in vectors of windows instead (max-along-row.ts).
+ * All compute maxima with pmax, one instruction that can lose a NaN. So they also sum the taps, and if the sum is NaN, `maxExact` computes
+ * the window again.
  */
 import { Input, Output, Pointer } from '../runtime/abi';
-import { ImageStrides, rowAddress, vectorChannels } from './image-rows';
+import { ImageStrides, vectorChannels } from './image-rows';
+import { maxAlongRow } from './max-along-row';
+import { hasNaN, later, maxExact, moved, plus, same, storeIndex } from './max-window';
 import { lanes, splatIndex } from '../simd/vector';
 
 /** The images and windows of a max pool. */
@@ -36,41 +39,6 @@ class MaxPool2dArgs extends MaxPoolArgs {
   x: Input;
   y: Output;
   index: Output;
-}
-
-/** a + b for integers as wide as an element of T. */
-// @ts-ignore: decorator
-@inline
-function plus<T>(a: v128, b: v128): v128 {
-  return sizeof<T>() == 4 ? v128.add<i32>(a, b) : v128.add<i64>(a, b);
-}
-
-/** The mask of lanes in which a and b have the same bits. */
-// @ts-ignore: decorator
-@inline
-function same<T>(a: v128, b: v128): v128 {
-  return sizeof<T>() == 4 ? v128.eq<i32>(a, b) : v128.eq<i64>(a, b);
-}
-
-/** The larger of two integers ≥ 0, as wide as an element of T. 64-bit integers have the order of the float64 numbers with the same bits. */
-// @ts-ignore: decorator
-@inline
-function later<T>(a: v128, b: v128): v128 {
-  return sizeof<T>() == 4 ? v128.max<i32>(a, b) : v128.pmax<f64>(a, b);
-}
-
-/** Stores integers as wide as an element of T as int32. */
-// @ts-ignore: decorator
-@inline
-function storeIndex<T>(p: usize, v: v128): void {
-  if (sizeof<T>() == 4) v128.store(p, v);
-  else v128.store64_lane(p, v128.shuffle<i32>(v, v, 0, 2, 0, 2), 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function hasNaN<T>(v: v128): bool {
-  return v128.bitmask<i32>(v128.ne<T>(v, v)) != 0;
 }
 
 /** a + b + c + d */
@@ -155,13 +123,6 @@ function maxSquares<T>(
   return true;
 }
 
-/** The new index of the maximum: `here` where v is larger than best, else `where`. Taps are visited in ascending order of index. */
-// @ts-ignore: decorator
-@inline
-function moved<T>(where: v128, here: v128, v: v128, best: v128): v128 {
-  return later<T>(where, v128.andnot(here, v128.le<T>(v, best)));
-}
-
 /** Loads the vector at p, or one number into all lanes if `vectors` is 0. */
 // @ts-ignore: decorator
 @inline
@@ -243,34 +204,15 @@ function maxWindow<T>(
   return true;
 }
 
-/** One window of one channel. The last NaN takes precedence. A window without taps has maximum −∞ and index `position`. */
-function maxExact<T>(
-  x: usize, rows: i32, down: usize, taps: i32, right: usize, position: i32, indexDown: i32, indexRight: i32, y: usize, index: usize,
-): void {
-  let best = -<T>Infinity;
-  let where = position;
-  for (let i = 0; i < rows; i++, x += down, position += indexDown) {
-    let tap = x;
-    for (let j = 0; j < taps; j++, tap += right) {
-      const v = load<T>(tap);
-      if (v > best || v != v) {
-        best = v;
-        where = position + j * indexRight;
-      }
-    }
-  }
-  store<T>(y, best);
-  store<i32>(index, where);
-}
-
 /**
- * A row of windows, channels c0 … C−1, of any shape and layout.
+ * Windows `firstWindow` … `endWindow` − 1 of a row, channels c0 … C−1, of any shape and layout.
  * @param x, position address and index of the row's first pixel · @param rows the number of rows of taps inside the image
+ * @param y, index addresses of the row's first window
  */
-function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
-  const C = args.C;
+function maxRow<T>(
+  args: MaxPool2dArgs, firstWindow: i32, endWindow: i32, c0: i32, C: i32, x: usize, rows: i32, position: i32, y: usize, index: usize,
+): void {
   const W = args.W;
-  const OW = args.OW;
   const KW = args.KW;
   const strideW = args.strideW;
   const paddingW = args.paddingW;
@@ -288,7 +230,9 @@ function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: 
   const ic = <usize>indexStrides.c * 4;
   const iw = <usize>indexStrides.w * 4;
   const vectors = vectorChannels<T>(C, xc == sizeof<T>() && yc == sizeof<T>() && ic == 4);
-  for (let ow = 0; ow < OW; ow++, y += yw, index += iw) {
+  y += <usize>firstWindow * yw;
+  index += <usize>firstWindow * iw;
+  for (let ow = firstWindow; ow < endWindow; ow++, y += yw, index += iw) {
     const w = ow * strideW - paddingW;
     const j0 = w < 0 ? (dw - 1 - w) / dw : 0;
     const taps = (w + (KW - 1) * dw < W ? KW : (W - w + dw - 1) / dw) - j0;
@@ -321,6 +265,35 @@ function maxRow<T>(args: MaxPool2dArgs, c0: i32, x: usize, rows: i32, position: 
   }
 }
 
+/** As maxRow, for all windows of row-major images: those inside the image are processed in vectors of windows. */
+function maxRowOfPlanes<T>(args: MaxPool2dArgs, x: usize, rows: i32, position: i32, y: usize, index: usize): void {
+  const C = args.C;
+  const OW = args.OW;
+  const strideW = args.strideW;
+  const dw = args.dilationW;
+  const reach = args.W - 1 - (args.KW - 1) * dw + args.paddingW;
+  const start = min(OW, (args.paddingW + strideW - 1) / strideW);
+  const inside = reach < 0 ? 0 : max(0, min(OW, reach / strideW + 1) - start);
+  const vectors = rows > 0 ? inside / lanes<T>() : 0;
+  const end = start + vectors * lanes<T>();
+  const w = start * strideW - args.paddingW;
+  const xc = <usize>changetype<ImageStrides>(args.xStrides).c * sizeof<T>();
+  const yc = <usize>changetype<ImageStrides>(args.yStrides).c * sizeof<T>();
+  const ic = <usize>changetype<ImageStrides>(args.indexStrides).c * 4;
+  const down = <usize>(args.dilationH * changetype<ImageStrides>(args.xStrides).h) * sizeof<T>();
+  const indexDown = args.dilationH * args.W;
+  const toX = x + <usize>w * sizeof<T>();
+  const toY = y + <usize>start * sizeof<T>();
+  const toIndex = index + <usize>start * 4;
+  for (let c = 0; c < C; c++) {
+    if (start > 0) maxRow<T>(args, 0, start, c, c + 1, x, rows, position, y, index);
+    maxAlongRow<T>(
+      vectors, strideW, toX + <usize>c * xc, rows, down, args.KW, dw, position + w, indexDown, toY + <usize>c * yc, toIndex + <usize>c * ic,
+    );
+    if (end < OW) maxRow<T>(args, end, OW, c, c + 1, x, rows, position, y, index);
+  }
+}
+
 /** y = max x over the window, with the index of the first maximum, or of the last NaN. */
 // @ts-ignore: decorator
 @inline
@@ -340,6 +313,7 @@ function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
   const yStrides = changetype<ImageStrides>(args.yStrides);
   const indexStrides = changetype<ImageStrides>(args.indexStrides);
   const neighbours = xStrides.c == 1 && yStrides.c == 1 && indexStrides.c == 1;
+  const planes = !neighbours && xStrides.w == 1 && yStrides.w == 1 && indexStrides.w == 1 && strideW <= 2;
   const xw = <usize>xStrides.w * sizeof<T>();
   const yw = <usize>yStrides.w * sizeof<T>();
   const iw = <usize>indexStrides.w * 4;
@@ -361,6 +335,10 @@ function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
     const y = y0 + <usize>(n * yn + oh * yh) * sizeof<T>();
     const index = index0 + <usize>(n * indexN + oh * indexH) * 4;
     const position = (h + i0 * dh) * W;
+    if (planes) {
+      maxRowOfPlanes<T>(args, x, rows, position, y, index);
+      continue;
+    }
     let c = 0;
     if (rows == 2 && quads > 0) {
       const run = <usize>quads * 64;
@@ -369,7 +347,7 @@ function maxPool<T>(args: MaxPool2dArgs, first: i32, last: i32): void {
         c = 4 * lanes<T>() * quads;
       }
     }
-    if (c < C) maxRow<T>(args, c, x, rows, position, y, index);
+    if (c < C) maxRow<T>(args, 0, OW, c, C, x, rows, position, y, index);
   }
 }
 
