@@ -152,7 +152,7 @@ interface TableRow {
 /** Returns a line of the table with aligned columns. */
 function aligned(row: TableRow): string {
   return [
-    row.name.padEnd(44).slice(0, 60),
+    row.name.padEnd(49).slice(0, 60),
     row.threads.padStart(2),
     row.shortest.padStart(13),
     row.median.padStart(13),

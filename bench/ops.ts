@@ -11,10 +11,13 @@ import { BATCH, type Case, type Prepared } from './case.ts';
 /** Bytes of an activation of the first layers: about 4 MB. */
 const ACTIVATION_BYTES = 4 * BATCH * 16 * 32 * 32;
 
-/** Makes a random activation in channels-last memory order, as convolutions do. */
-function activation(shape: readonly number[] = [BATCH, 16, 32, 32]): Tensor {
+/** channels-last is the memory order that convolutions write, row-major the one of new tensors. */
+type Layout = 'channels-last' | 'row-major';
+
+/** Makes a random activation. */
+function activation(shape: readonly number[] = [BATCH, 16, 32, 32], layout: Layout = 'channels-last'): Tensor {
   const [n, c, h, w] = shape as [number, number, number, number];
-  return noGrad(() => randn([n, h, w, c]).permute([0, 3, 1, 2])).keep();
+  return noGrad(() => (layout === 'row-major' ? randn(shape) : randn([n, h, w, c]).permute([0, 3, 1, 2]))).keep();
 }
 
 function withFree(tensors: readonly Tensor[], run: () => unknown): Prepared {
@@ -27,12 +30,14 @@ interface MemoryBound {
   /** The least number of times that an activation of 4 MB is read or written. */
   readonly passes: number;
   readonly prepare: () => Prepared;
+  /** Default channels-last. PyTorch's time is that of its faster memory format in either case. */
+  readonly layout?: Layout;
 }
 
 /** A case that is compared with the bandwidth of copying. */
-const memoryBound = ({ name, group, passes, prepare }: MemoryBound): Case => ({
+const memoryBound = ({ name, group, passes, prepare, layout }: MemoryBound): Case => ({
   group,
-  name,
+  name: layout === 'row-major' ? `${name}, row-major` : name,
   dtype: 'float32',
   work: { kind: 'bytes', amount: passes * ACTIVATION_BYTES },
   peer: { op: name },
@@ -40,13 +45,20 @@ const memoryBound = ({ name, group, passes, prepare }: MemoryBound): Case => ({
 });
 
 /** A forward without recording. */
-function forward(name: string, group: string, passes: number, f: (x: Tensor, z: Tensor) => unknown): Case {
+function forward(
+  name: string,
+  group: string,
+  passes: number,
+  f: (x: Tensor, z: Tensor) => unknown,
+  layout: Layout = 'channels-last',
+): Case {
   return memoryBound({
     name,
     group,
     passes,
+    layout,
     prepare: () => {
-      const [x, z] = [activation(), activation()];
+      const [x, z] = [activation(undefined, layout), activation(undefined, layout)];
       return withFree([x, z], () => noGrad(() => void f(x, z)));
     },
   });
@@ -69,26 +81,30 @@ function optimizerStep(name: string, op: string, passes: number, make: (params: 
   };
 }
 
-/** Forward and backward of f: the gradients of x and of the module's parameters. */
+/** Forward and backward of f, on images of both layouts: the gradients of x and of the module's parameters. */
 function forwardAndBackward(
   name: string,
   group: string,
   passes: number,
   shape: readonly number[],
   make: () => { f: (x: Tensor) => Tensor; module: nn.Module | null },
-): Case {
-  return memoryBound({
-    name,
-    group,
-    passes,
-    prepare: () => {
-      const x = activation(shape).requiresGrad_();
-      const { f, module } = make();
-      const g = noGrad(() => f(x).detach().clone().keep());
-      const inputs = [x, ...(module?.parameters() ?? [])];
-      return withFree(inputs.concat(g), () => disposeResults(() => grad(f(x), inputs, { gradOutputs: g })));
-    },
-  });
+): readonly Case[] {
+  const layouts: readonly Layout[] = ['channels-last', 'row-major'];
+  return layouts.map((layout) =>
+    memoryBound({
+      name,
+      group,
+      passes,
+      layout,
+      prepare: () => {
+        const x = activation(shape, layout).requiresGrad_();
+        const { f, module } = make();
+        const g = noGrad(() => f(x).detach().clone().keep());
+        const inputs = [x, ...(module?.parameters() ?? [])];
+        return withFree(inputs.concat(g), () => disposeResults(() => grad(f(x), inputs, { gradOutputs: g })));
+      },
+    }),
+  );
 }
 
 function disposeResults(run: () => readonly (Tensor | null)[]): void {
@@ -114,15 +130,16 @@ export const opCases: readonly Case[] = [
   forward('mean of planes', 'reductions', 1, (x) => x.mean([2, 3])),
   forward('sum by channel', 'reductions', 1, (x) => x.sum([0, 2, 3])),
   forward('maxPool2d', 'pooling', 1.25, (x) => F.maxPool2d(x, 2)),
-  forwardAndBackward('batch norm forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+  forward('maxPool2d', 'pooling', 1.25, (x) => F.maxPool2d(x, 2), 'row-major'),
+  ...forwardAndBackward('batch norm forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
     const bn = new nn.BatchNorm2d(16);
     return { f: (x) => bn.forward(x), module: bn };
   }),
-  forwardAndBackward('batch norm + relu forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
+  ...forwardAndBackward('batch norm + relu forward + backward', 'batch norm', 8, [BATCH, 16, 32, 32], () => {
     const bn = new nn.BatchNorm2d(16);
     return { f: (x) => bn.forward(x).relu(), module: bn };
   }),
-  forwardAndBackward('SE(64) 16×64×32² forward + backward', 'SE', 7, [16, 64, 32, 32], () => {
+  ...forwardAndBackward('SE(64) 16×64×32² forward + backward', 'SE', 7, [16, 64, 32, 32], () => {
     const se = new nn.SqueezeExcite(64);
     return { f: (x) => se.forward(x), module: se };
   }),
