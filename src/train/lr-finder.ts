@@ -35,7 +35,10 @@ export interface LrCurve {
   readonly losses: readonly number[];
   /** The moving average of the losses, corrected for its start. */
   readonly smoothed: readonly number[];
-  /** The rate where the smoothed loss falls most steeply over the logarithm of the rate; null if it never falls. */
+  /**
+   * The rate where the smoothed loss falls most steeply over the logarithm of the rate. The first 1 / (1 − smoothing) rates are left out, 10
+   * by default: their average is that of few losses, and follows single batches. Null for a curve that is not longer, or never falls.
+   */
   readonly suggestion: number | null;
 }
 
@@ -44,7 +47,7 @@ export interface LrCurve {
  * optimizer, the loader and the default generator, also if it throws.
  *
  * Throws: ArgumentError for a loader without batches
- * Source: Smith 2017, arXiv:1506.01186, section 3.3; the smoothing and the end as in fastai
+ * Source: Smith 2017, arXiv:1506.01186, section 3.3; the smoothing and the end as in fastai, the suggestion as PyTorch Lightning's
  * @example const { suggestion } = await lrFinder(model, { loader, optimizer, loss: F.crossEntropy })
  */
 export async function lrFinder(model: Model, options: LrFinderOptions): Promise<LrCurve> {
@@ -88,6 +91,7 @@ function checkTest({ loader, optimizer, loss, minLr, maxLr, steps, smoothing, di
 async function rangeTest(model: Model, options: Required<LrFinderOptions>): Promise<LrCurve> {
   const { loader, optimizer, loss: lossOf, minLr, maxLr, steps, smoothing, divergence } = options;
   const [lrs, losses, smoothed]: [number[], number[], number[]] = [[], [], []];
+  const curve = (): LrCurve => ({ lrs, losses, smoothed, suggestion: suggested(lrs, smoothed, smoothing) });
   let average = 0;
   let lowest = Infinity;
   model.train();
@@ -98,7 +102,7 @@ async function rangeTest(model: Model, options: Required<LrFinderOptions>): Prom
       for (const group of optimizer.paramGroups) group.lr = lr;
       const loss = scope(() => step(model, optimizer, lossOf, batch));
       // A loss that is not finite ends the curve before it.
-      if (!Number.isFinite(loss)) return curve(lrs, losses, smoothed);
+      if (!Number.isFinite(loss)) return curve();
       average = smoothing * average + (1 - smoothing) * loss;
       lrs.push(lr);
       losses.push(loss);
@@ -107,7 +111,7 @@ async function rangeTest(model: Model, options: Required<LrFinderOptions>): Prom
       lowest = Math.min(lowest, current);
       // A multiple of a minimum below 0 is lower still.
       const diverges = lowest > 0 && current > divergence * lowest;
-      if (lrs.length === steps || diverges) return curve(lrs, losses, smoothed);
+      if (lrs.length === steps || diverges) return curve();
     }
     if (lrs.length === before) throw new ArgumentError('lrFinder: the loader has no batch');
   }
@@ -124,12 +128,13 @@ function step(model: Model, optimizer: Optimizer, lossOf: LossFunction, batch: P
   return value;
 }
 
-function curve(lrs: readonly number[], losses: readonly number[], smoothed: readonly number[]): LrCurve {
+/** Returns the rate where the average falls most steeply, once it is one of as many losses as its smoothing reaches back. */
+function suggested(lrs: readonly number[], smoothed: readonly number[], smoothing: number): number | null {
   let suggestion: number | null = null;
   let steepest = 0;
-  for (let i = 1; i < lrs.length; i++) {
+  for (let i = Math.round(1 / (1 - smoothing)); i < lrs.length; i++) {
     const slope = (smoothed[i]! - smoothed[i - 1]!) / Math.log(lrs[i]! / lrs[i - 1]!);
     if (slope < steepest) [steepest, suggestion] = [slope, lrs[i]!];
   }
-  return { lrs, losses, smoothed, suggestion };
+  return suggestion;
 }

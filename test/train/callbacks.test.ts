@@ -14,6 +14,7 @@ import {
   logProgress,
   logScalars,
   lrFinder,
+  type LrCurve,
   type LossFunction,
   type TrainingLoader,
   saveBest,
@@ -296,6 +297,31 @@ describe('lrFinder', () => {
       'lrFinder: steps must be an integer from 2 on, got 1',
     );
     expect(existsSync(folder)).toBe(true);
+  });
+
+  /** Runs a range test whose losses are given, from 1e-4 to 1, and returns the rates and the suggestion. */
+  const rangeOf = async (losses: readonly number[]): Promise<LrCurve> => {
+    const { model, optimizer, loader } = parts();
+    let i = 0;
+    const loss: LossFunction = (output) => output.sum().mul(0).add(losses[i++]!);
+    return lrFinder(model, { loader, optimizer, loss, minLr: 1e-4, maxLr: 1, steps: losses.length });
+  };
+
+  test('suggests no rate of the first batches, whose average is that of few losses', async () => {
+    // The first two batches differ by chance more than the loss ever falls later.
+    const losses = Array.from({ length: 40 }, (_, i) => (i === 0 ? 5 : 3 - 0.1 * Math.max(0, Math.min(i - 20, 10))));
+    const { lrs, smoothed, suggestion } = await rangeOf(losses);
+    expect(smoothed[1]! - smoothed[0]!).toBeLessThan(-1);
+    expect(lrs.indexOf(suggestion!)).toBeGreaterThan(20);
+    expect(lrs.indexOf(suggestion!)).toBeLessThan(32);
+  });
+
+  test('suggests none where the curve is too short or never falls', async () => {
+    const falling = (length: number): number[] => Array.from({ length }, (_, i) => 3 - 0.1 * i);
+    expect((await rangeOf(falling(10))).suggestion).toBeNull();
+    const eleven = await rangeOf(falling(11));
+    expect(eleven.suggestion).toBe(eleven.lrs[10]);
+    expect((await rangeOf(falling(40).map((x) => 6 - x))).suggestion).toBeNull();
   });
 
   test('a loss below 0 does not end it', async () => {
