@@ -68,10 +68,18 @@ function showLink(tabs: readonly Tab[]): string {
     if (Object.keys(state).length > 0) shown.mounted.applyState(state);
     return problem;
   }
-  const body = h('div', { class: 'panel-body' });
-  fill(shown.host, h('p', { class: 'lead' }, shown.panel.about), body);
-  shown.mounted = shown.panel.mount(body, { state, writeState: (s) => writeLink(shown, s) });
+  // In a task of its own, so that the tab is drawn first.
+  setTimeout(() => mount(shown));
   return problem;
+}
+
+/** Builds a panel from the address, unless another one is shown by now. */
+function mount(tab: Tab): void {
+  if (tab.mounted !== null || tab.host.hidden) return;
+  const { state } = parseLink(location.hash);
+  const body = h('div', { class: 'panel-body' });
+  fill(tab.host, h('p', { class: 'lead' }, tab.panel.about), body);
+  tab.mounted = tab.panel.mount(body, { state, writeState: (s) => writeLink(tab, s) });
 }
 
 /** Replaces the address without an entry in the history and without an event. */

@@ -1,8 +1,10 @@
 /**
- * Workers of the page. The page is one file, so a worker runs the same script as the page, and `main.ts` finds out which of the two it is.
+ * Workers of the page. The page is one file, which holds their script as a text.
  */
 
-/** The programs that a worker can run. */
+/** The programs that a worker can run: one for each panel. */
+export type ProgramName = 'graph' | 'train' | 'se' | 'gradcheck';
+
 export type WorkerProgram = (scope: WorkerScope) => void;
 
 /** What a program uses of its worker. */
@@ -11,9 +13,9 @@ export interface WorkerScope {
   addEventListener(type: 'message', listener: (event: MessageEvent) => void): void;
 }
 
-/** Starts a worker that runs the program `name`. */
-export function startWorker(name: string): Worker {
-  const script = document.getElementById('script')!.textContent;
+/** Starts a worker that runs a program. */
+export function startWorker(name: ProgramName): Worker {
+  const script = document.getElementById('compute')!.textContent;
   const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
   // The name tells the worker which program to run.
   const worker = new Worker(url, { name });

@@ -24,8 +24,15 @@ const alias = {
 
 /** Returns the text of the page. */
 export async function playgroundPage() {
-  const [template, script, style] = await Promise.all([read('playground/index.html'), bundle(), styleSheet()]);
-  const parts = { policy: policy(script, style), script, style };
+  const [template, page, compute, style] = await Promise.all([
+    read('playground/index.html'),
+    bundle('playground/main.ts'),
+    bundle('playground/compute.ts'),
+    styleSheet(),
+  ]);
+  const library = page.modules.filter((path) => path.startsWith(join(root, 'src')));
+  if (library.length > 0) throw new Error(`the page must leave the library to its workers, but its own script has ${library.join(', ')}`);
+  const parts = { policy: policy(page.code, style), script: page.code, compute: compute.code, style };
   // A function, as `$&` in a script must not be read as a pattern.
   return template.replace(/\{\{(\w+)\}\}/g, (_, name) => parts[name]);
 }
@@ -41,19 +48,21 @@ export async function buildPlayground() {
   return { path, bytes: page.length, packed: gzipSync(page).length };
 }
 
-async function bundle() {
+/** Returns a script as one text, and the paths of what it consists of. */
+async function bundle(entry) {
   const build = await rolldown({
     cwd: root,
-    input: join(root, 'playground/main.ts'),
+    input: join(root, entry),
     platform: 'browser',
     resolve: { alias },
     transform: { target: 'es2022' },
   });
   const { output } = await build.generate({ format: 'iife', minify: true, comments: { legal: false, jsdoc: false, annotation: false } });
   await build.close();
-  if (output.length !== 1) throw new Error(`the playground must be one file, got ${output.map((file) => file.fileName).join(', ')}`);
+  if (output.length !== 1) throw new Error(`${entry} must become one file, got ${output.map((file) => file.fileName).join(', ')}`);
   // Neither may end the element that holds the script, or hide its end.
-  return output[0].code.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
+  const code = output[0].code.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
+  return { code, modules: Object.keys(output[0].modules) };
 }
 
 async function styleSheet() {

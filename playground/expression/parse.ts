@@ -3,6 +3,7 @@
  */
 import object from '@jsep-plugin/object';
 import jsep from 'jsep';
+import { MAX_LINES } from './limits.ts';
 
 // The notation is JavaScript's, so what JavaScript's operators do to tensors is defined in evaluate.ts, and nothing else is read.
 jsep.plugins.register(object);
@@ -28,8 +29,6 @@ export class ExpressionError extends Error {
   }
 }
 
-/** The most lines of a program. */
-export const MAX_LINES = 60;
 /** A sign before a base: JavaScript refuses it, and jsep would give the base the sign. */
 const SIGNED_BASE = /(?:^|[(,[=+\-*/<>:])\s*-\s*[\w.]+(?:\([^()]*\))?\s*\*\*/;
 const ASSIGNMENT = /^([A-Za-z_]\w*)\s*=(?![=])\s*(.*)$/s;

@@ -3,16 +3,17 @@
  */
 import type { LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
+import { Requests } from '../requests.ts';
 import { button, select, slider } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
 import { editor, type Editor } from './editor.ts';
 import { findings } from './findings.ts';
-import { STEPS, type CheckFailure } from './model.ts';
+import type { CheckFailure, CheckOutcome, CheckRequest } from './model.ts';
 import { PRESETS, type PresetName } from './presets.ts';
 import type { Program } from './program.ts';
 import { rounded } from './results.ts';
 import { isUnchanged, readState, requestOf, stateOf, writeState, type GradcheckState } from './state.ts';
-import { Checker } from './worker.ts';
+import { STEPS } from './steps.ts';
 
 export const gradcheckPanel: Panel = {
   id: 'gradcheck',
@@ -25,6 +26,9 @@ export const gradcheckPanel: Panel = {
 
 /** What the list offers: the presets, and the last program that was changed. */
 type Choice = PresetName | 'own';
+
+/** After this time a check is given up, in milliseconds. */
+const LIMIT = 20_000;
 
 /** How long after a change of a text the check starts, in milliseconds. */
 const PAUSE = 250;
@@ -56,7 +60,7 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
   const range = { min: 0, max: STEPS.length - 1, step: 1 };
   const step = slider('Step h of the check', range, state.step, changeStep, (i) => rounded(STEPS[i]!, 2));
   const found = findings(step.element);
-  const checker = new Checker((outcome) => {
+  const checks = checksInWorker((outcome) => {
     texts.showError('failure' in outcome ? outcome.failure : null);
     found.show(outcome, state.step);
   });
@@ -77,7 +81,7 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
     window.clearTimeout(linkTimer);
     linkTimer = window.setTimeout(() => writeLink(writeState(state)), LINK_PAUSE);
     reset.disabled = isUnchanged(state);
-    checker.check(requestOf(state));
+    checks.ask(requestOf(state));
   };
   const change = (next: GradcheckState): void => {
     window.clearTimeout(timer);
@@ -97,6 +101,13 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
   };
   applyState(link);
   return { applyState };
+}
+
+/** Runs checks in a worker. A check that is given up has an outcome too. */
+function checksInWorker(onOutcome: (outcome: CheckOutcome) => void): Requests<CheckRequest, CheckOutcome> {
+  const onFailure = (reason: string): void =>
+    onOutcome({ failure: { message: `The check was given up: ${reason}.`, editor: null, line: 1 } });
+  return new Requests('gradcheck', { onAnswer: onOutcome, onFailure }, LIMIT);
 }
 
 /** The list of the presets, and of the last program that was changed. */

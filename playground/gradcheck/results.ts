@@ -6,7 +6,8 @@ import { lineChart, type Samples } from '../ui/line-chart.ts';
 import { withMinus } from '../ui/numbers.ts';
 import { withScrollHint } from '../ui/scroller.ts';
 import { headlineOf, movedText } from './headline.ts';
-import { STEPS, armsOf, type CheckResult, type CheckRow, type IncomingGradient, type StepErrors } from './model.ts';
+import type { CheckResult, CheckRow, IncomingGradient, StepErrors } from './model.ts';
+import { STEPS, armsOf } from './steps.ts';
 
 /** The most numbers of an incoming gradient that are shown. */
 const MAX_NUMBERS = 12;

@@ -2,9 +2,10 @@
  * What the panel keeps in the address: the name of an unchanged preset or the three texts, and the step.
  */
 import { type Field, LinkReader, type LinkState, oneOf } from '../link.ts';
-import { STEPS, type CheckRequest } from './model.ts';
+import type { CheckRequest } from './model.ts';
 import { PRESETS, type PresetName } from './presets.ts';
 import type { Program } from './program.ts';
+import { STEPS } from './steps.ts';
 
 export interface GradcheckState {
   /** The preset that the program started from. */

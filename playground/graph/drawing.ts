@@ -2,8 +2,8 @@
  * Draws a graph as SVG: a box for each node with its data and gradient, and what moves in the current step.
  */
 import { svg } from '../ui/dom.ts';
+import { BOX, type Box, type EdgePath, type Placed, type Point, isBareNumber, pathOf, subtitleOf } from './boxes.ts';
 import { formatShape, formatValue, formatValues } from './format.ts';
-import { BOX, type Box, type EdgePath, type Placed, type Point, isBareNumber, pathOf, place, subtitleOf } from './layout.ts';
 import { pictureOf } from './picture.ts';
 import type { GraphModel, NodeView, State, Step, Values } from './walk.ts';
 
@@ -22,8 +22,7 @@ function smallestScale(width: number): number {
 }
 
 /** Draws the graph in `host`, which scrolls where the graph is wider. `onSelect` is called with a node's number when the user presses it. */
-export function drawGraph(host: HTMLElement, { nodes }: GraphModel, onSelect: (node: number) => void): Drawing {
-  const placed = place(nodes);
+export function drawGraph(host: HTMLElement, { nodes }: GraphModel, placed: Placed, onSelect: (node: number) => void): Drawing {
   const edges = placed.edges.map((edge) => edgeElement(edge));
   const shapes = nodes.map((node, i) => nodeElement(node, placed.boxes[i]!, () => onSelect(i)));
   const picture = svg(

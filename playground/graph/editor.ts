@@ -1,19 +1,19 @@
 /**
  * The editor of the graph panel: the program with the numbers of its lines, its error at the line, and the numbers of small leaves.
  */
-import type { ExpressionError } from '../expression/parse.ts';
 import { fill, h, styled } from '../ui/dom.ts';
 import { formatShape, gridOf } from './format.ts';
-import { showsNumbers } from './layout.ts';
-import { withValues } from './program.ts';
+import { showsNumbers } from './boxes.ts';
+import { withValues } from './literal.ts';
 import type { GraphModel, LeafView, NodeView, Values } from './walk.ts';
+import type { ProgramFault } from './worker.ts';
 
 export interface Editor {
   readonly element: HTMLElement;
   /** Replaces the text, without calling `onChange`. */
   readonly setProgram: (program: string) => void;
   /** Shows what is wrong with the text; null: nothing. */
-  readonly showError: (error: ExpressionError | null) => void;
+  readonly showError: (fault: ProgramFault | null) => void;
   /** Shows the leaves of the model. */
   readonly showLeaves: (model: GraphModel) => void;
 }

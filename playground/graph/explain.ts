@@ -4,7 +4,7 @@
 import { type Child, h, styled } from '../ui/dom.ts';
 import { heatMap } from '../ui/heat-map.ts';
 import { formatShape, formatTerm, formatValue, formatValues, gridOf } from './format.ts';
-import { showsNumbers } from './layout.ts';
+import { showsNumbers } from './boxes.ts';
 import { matrixOf } from './picture.ts';
 import { backwardOf, fillIn, ruleOf } from './rules.ts';
 import type { Arrival, GraphModel, NodeView, Passed, State, Step, Values } from './walk.ts';

@@ -1,9 +1,8 @@
 /**
  * What the panel says about its language. Each example runs as it stands.
  */
-import { MAX_LINES } from '../expression/parse.ts';
-import { MAX_ELEMENTS } from './program.ts';
-import { MAX_NODES } from './walk.ts';
+import { MAX_LINES } from '../expression/limits.ts';
+import { MAX_ELEMENTS, MAX_NODES } from './limits.ts';
 
 /** A part of the help: a text, or an example. */
 export type HelpPart = string | { readonly code: string };

@@ -1,9 +1,9 @@
 /**
  * The panel "Graph": the backward pass of a small program, a step at a time.
  */
-import { ExpressionError } from '../expression/parse.ts';
-import type { LinkState } from '../link.ts';
+import type { LinkReader, LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
+import { Requests } from '../requests.ts';
 import { checkbox, select } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
 import { withScrollHint } from '../ui/scroller.ts';
@@ -15,7 +15,8 @@ import { HELP } from './help.ts';
 import { PRESETS, type PresetName } from './presets.ts';
 import { type Choice, OWN, readState } from './state.ts';
 import { Transport } from './transport.ts';
-import { type GraphModel, type Step, type Walk, buildModel } from './walk.ts';
+import type { GraphModel, Step, Walk } from './walk.ts';
+import type { Computed, GraphAnswer } from './worker.ts';
 
 export const graphPanel: Panel = {
   id: 'graph',
@@ -29,6 +30,18 @@ const TITLES: Readonly<Record<Choice, string>> = {
   own: 'An expression of your own',
 };
 
+/** After this time a computation is given up, in milliseconds. */
+const LIMIT = 20_000;
+
+/** A program that is being computed. */
+interface Wanted {
+  readonly program: string;
+  /** The step to show it at. */
+  readonly step: number;
+  /** The link that names the step; null: none does. */
+  readonly reader: LinkReader | null;
+}
+
 /** The parts of the panel, the program, and what is shown of it. */
 class GraphView implements MountedPanel {
   readonly #write: PanelContext['writeState'];
@@ -40,7 +53,8 @@ class GraphView implements MountedPanel {
   readonly #live = h('p', { class: 'visually-hidden', 'aria-live': 'polite' });
   readonly #newestFirst = new WalkView('newestFirst', (step) => this.#steps.go(step));
   readonly #depthFirst = new WalkView('depthFirst', (step) => this.#steps.go(step));
-  readonly #walks = h('div', { class: 'walks' }, this.#newestFirst.element, this.#depthFirst.element);
+  readonly #walks = h('div', { class: 'walks', hidden: true }, this.#newestFirst.element, this.#depthFirst.element);
+  readonly #waiting = h('p', { class: 'note', role: 'status' }, 'The graph is being computed …');
   /** What a link to a wrong expression shows in place of a graph. */
   readonly #nothing = h(
     'p',
@@ -49,12 +63,19 @@ class GraphView implements MountedPanel {
   );
   readonly #results = h('div', { class: 'results' });
   readonly #editor = programEditor((text) => this.#load(text, this.#steps.step));
+  readonly #requests = new Requests<string, GraphAnswer>(
+    'graph',
+    { onAnswer: (answer) => this.#receive(answer), onFailure: (reason) => this.#giveUp(reason) },
+    LIMIT,
+  );
+  #wanted: Wanted = { program: '', step: 0, reader: null };
+  /** The program that is shown. */
   #program = '';
   /** The last program that is none of the presets. */
   #own = '// your own expression\nx = 0.5\nw = -2\ny = (w * x).tanh() + x';
   /** Whether the program cannot be computed; the model is then that of an earlier one. */
   #isWrong = false;
-  #model: GraphModel | null = null;
+  #computed: Computed | null = null;
 
   constructor(host: HTMLElement, { state, writeState }: PanelContext) {
     this.#write = writeState;
@@ -69,6 +90,7 @@ class GraphView implements MountedPanel {
       this.#steps.element,
       keys,
       this.#live,
+      this.#waiting,
       this.#nothing,
       this.#walks,
       this.#results,
@@ -87,9 +109,7 @@ class GraphView implements MountedPanel {
   applyState(state: LinkState): void {
     const { name, program, step, both, reader } = readState(state);
     this.#compare.set(both);
-    this.#load(program ?? this.#textOf(name), step);
-    const taken = this.#steps.step;
-    if (!this.#isWrong && taken < step) reader.replaced('step', String(step), `at most ${taken}, the number of steps`, String(taken));
+    this.#load(program ?? this.#textOf(name), step, reader);
     this.#problems.textContent = reader.problems.join(' ');
   }
 
@@ -103,32 +123,41 @@ class GraphView implements MountedPanel {
     return name === OWN ? this.#own : PRESETS[name].program;
   }
 
-  /** Computes a program and shows it at a step. What cannot be computed is said at its line; the last graph stays. */
-  #load(program: string, step: number): void {
-    this.#program = program;
+  /** Has a program computed, to show it at a step. Until then the last graph stays. */
+  #load(program: string, step: number, reader: LinkReader | null = null): void {
     this.#problems.textContent = '';
     const name = presetOf(program);
     if (name === OWN) this.#own = program;
     this.#editor.setProgram(program);
     this.#choice.set(name);
     this.#about.textContent = aboutOf(name);
-    try {
-      this.#model = buildModel(program);
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      this.#editor.showError(error);
-      this.#setWrong(true);
-      this.#nothing.hidden = this.#model !== null;
-      this.#walks.hidden = this.#model === null;
-      this.#writeLink();
-      return;
-    }
-    this.#nothing.hidden = true;
-    this.#walks.hidden = false;
-    this.#setWrong(false);
-    this.#editor.showError(null);
-    this.#editor.showLeaves(this.#model);
+    this.#wanted = { program, step, reader };
+    this.#requests.ask(program);
+  }
+
+  /** Shows what was computed. What cannot be computed is said at its line; the last graph stays. */
+  #receive(answer: GraphAnswer): void {
+    const { program, step, reader } = this.#wanted;
+    const isWrong = 'fault' in answer;
+    if (!isWrong) this.#computed = answer;
+    this.#program = program;
+    this.#waiting.hidden = true;
+    this.#nothing.hidden = this.#computed !== null;
+    this.#walks.hidden = this.#computed === null;
+    this.#setWrong(isWrong);
+    this.#editor.showError(isWrong ? answer.fault : null);
+    if (isWrong) return this.#writeLink();
+    this.#editor.showLeaves(answer.model);
     this.#start(step);
+    const taken = this.#steps.step;
+    if (reader === null || taken === step) return;
+    reader.replaced('step', String(step), `at most ${taken}, the number of steps`, String(taken));
+    this.#problems.textContent = reader.problems.join(' ');
+  }
+
+  #giveUp(reason: string): void {
+    this.#waiting.hidden = true;
+    this.#problems.textContent = `The graph was not computed: ${reason}.`;
   }
 
   /** Marks what is shown as that of an earlier program, whose steps cannot be taken. */
@@ -140,22 +169,22 @@ class GraphView implements MountedPanel {
 
   /** Shows the model at a step, with or without the naive walk. */
   #start(step: number): void {
-    if (this.#model === null) return;
+    if (this.#computed === null) return;
     const both = this.#compare.value();
     this.#depthFirst.element.hidden = !both;
     this.#walks.classList.toggle('both', both);
-    const { newestFirst, depthFirst } = this.#model;
+    const { newestFirst, depthFirst } = this.#computed.model;
     this.#steps.restart(Math.max(newestFirst.steps.length, both ? depthFirst.steps.length : 0), step);
     this.#show();
   }
 
   #show(): void {
-    if (this.#model === null) return;
-    const model = this.#model;
+    if (this.#computed === null) return;
+    const { model } = this.#computed;
     const both = this.#compare.value();
     const { step, isAtEnd, isRunning } = this.#steps;
-    this.#newestFirst.show(model, step);
-    if (both) this.#depthFirst.show(model, step);
+    this.#newestFirst.show(this.#computed, step);
+    if (both) this.#depthFirst.show(this.#computed, step);
     fill(this.#results, isAtEnd && resultOf(model, both));
     this.#live.textContent = sentenceOf(model, stepAt(model.newestFirst, step), 'newestFirst');
     // While it runs, a link would change several times a second.
@@ -264,11 +293,12 @@ class WalkView {
     new ResizeObserver(() => this.#drawn?.drawing.fit()).observe(this.#scroll);
   }
 
-  show(model: GraphModel, k: number): void {
+  show(computed: Computed, k: number): void {
+    const { model } = computed;
     const { states } = model[this.#order];
     const state = states[Math.min(k, states.length - 1)]!;
     const step = stepAt(model[this.#order], k);
-    this.#drawingOf(model).show(state, step);
+    this.#drawingOf(computed).show(state, step);
     fill(this.#explanation, explain(model, step, state, this.#order));
   }
 
@@ -276,9 +306,9 @@ class WalkView {
     this.#drawn?.drawing.repaint();
   }
 
-  #drawingOf(model: GraphModel): Drawing {
+  #drawingOf({ model, placed }: Computed): Drawing {
     if (this.#drawn?.model === model) return this.#drawn.drawing;
-    const drawing = drawGraph(this.#scroll, model, (node) => {
+    const drawing = drawGraph(this.#scroll, model, placed, (node) => {
       const at = model[this.#order].steps.findIndex((step) => step.node === node);
       if (at >= 0) this.#go(at + 1);
     });

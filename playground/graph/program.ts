@@ -9,9 +9,7 @@ import type jsep from 'jsep';
 import { type Environment, evaluate } from '../expression/evaluate.ts';
 import type { Value } from '../expression/names.ts';
 import { ExpressionError, type Statement, parse } from '../expression/parse.ts';
-
-/** The most elements of a tensor, so that every step can be shown. */
-export const MAX_ELEMENTS = 4096;
+import { MAX_ELEMENTS } from './limits.ts';
 
 export interface Forward {
   /** The value of the last line. It requires a gradient. */
@@ -108,24 +106,4 @@ function isLiteral(node: jsep.Expression): boolean {
   if (of.type === 'ArrayExpression') return of.elements.every((element) => element !== null && isLiteral(element));
   if (of.type === 'UnaryExpression') return isLiteral(of.argument);
   return of.type === 'Literal' && typeof of.value === 'number';
-}
-
-/** Returns the program with the numbers of a leaf replaced. */
-export function withValues(
-  program: string,
-  { name, line }: { readonly name: string; readonly line: number },
-  shape: readonly number[],
-  values: readonly number[],
-): string {
-  const lines = program.split('\n');
-  const comment = /\s*\/\/.*$/.exec(lines[line - 1]!)?.[0] ?? '';
-  lines[line - 1] = `${name} = ${literal(values, shape)}${comment}`;
-  return lines.join('\n');
-}
-
-function literal(values: readonly number[], shape: readonly number[]): string {
-  if (shape.length === 0) return String(values[0]);
-  const size = values.length / shape[0]!;
-  const parts = Array.from({ length: shape[0]! }, (_, i) => literal(values.slice(i * size, (i + 1) * size), shape.slice(1)));
-  return `[${parts.join(', ')}]`;
 }

@@ -4,6 +4,7 @@
  */
 import { type BackwardStep, ChainruleError, type GraphNode, type Tensor, backwardSteps, graph, ones, scope, tensor } from 'chainrule';
 import { ExpressionError } from '../expression/parse.ts';
+import { MAX_NODES } from './limits.ts';
 import { nodeNames } from './node-names.ts';
 import { type Forward, runProgram } from './program.ts';
 
@@ -94,9 +95,6 @@ export interface GraphModel {
   /** The naive walk. */
   readonly depthFirst: Walk;
 }
-
-/** The most nodes that a page can show. */
-export const MAX_NODES = 120;
 
 /**
  * Computes a program, its graph and both walks. The walks start with a gradient of ones.

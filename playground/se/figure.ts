@@ -5,7 +5,7 @@ import { h, styled, svg } from '../ui/dom.ts';
 import { drawHeatMap, heatMap } from '../ui/heat-map.ts';
 import { bar, type Bar } from './bar.ts';
 import type { BlockResult, Edits, Maps } from './block.ts';
-import { CHANNELS } from './network.ts';
+import { CHANNELS } from './settings.ts';
 import { GATE_RANGE, MEAN_RANGE } from './state.ts';
 import type { Trained } from './training.ts';
 
@@ -21,7 +21,7 @@ export interface Figure {
 export type OnEdit = (part: keyof Edits, channel: number, value: number | null) => void;
 
 /** Makes the figure of a trained network. */
-export function figure({ settings, meanGates }: Trained, onEdit: OnEdit): Figure {
+export function figure({ settings, meanGates }: Pick<Trained, 'settings' | 'meanGates'>, onEdit: OnEdit): Figure {
   const hidden = CHANNELS / settings.reduction;
   const channels = Array.from({ length: CHANNELS }, (_, c) => c);
   const emptyMap = { values: new Float64Array(SIDE * SIDE), rows: SIDE, columns: SIDE };

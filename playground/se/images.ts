@@ -1,20 +1,13 @@
 /**
- * The images: a square or a frame, and a warm or a cool band at the opposite edge. A warm band exchanges the two classes, so neither
- * the shape nor the band alone tells the class.
+ * The pictures, from the library's synthetic data set.
  */
 import { tensor, type Tensor } from 'chainrule';
 import { syntheticCifar } from 'chainrule/data';
+import { type Kind, KINDS, SHOWN, SIZE } from './pictures.ts';
 
-/** The classes, which a warm band exchanges. */
-export const CLASSES = ['A: square on cool, frame on warm', 'B: frame on cool, square on warm'] as const;
-
-export interface Picture {
+export interface Picture extends Kind {
   /** The index in the data set. */
   readonly index: number;
-  readonly shape: 'square' | 'frame';
-  readonly band: 'warm' | 'cool';
-  /** 0 or 1. */
-  readonly label: number;
 }
 
 const SQUARE = 2;
@@ -33,22 +26,18 @@ function* pictures(): Generator<Picture> {
   }
 }
 
-const KINDS = ['square warm', 'frame warm', 'square cool', 'frame cool'] as const;
-const kindOf = ({ shape, band }: Picture): string => `${shape} ${band}`;
-
 /** Returns `count` pictures of each of the four kinds, those behind the first `skipped` of each. */
 function balanced(skipped: number, count: number): Picture[] {
-  const found = new Map<string, Picture[]>(KINDS.map((kind) => [kind, []]));
+  const found = KINDS.map((): Picture[] => []);
   for (const picture of pictures()) {
-    found.get(kindOf(picture))!.push(picture);
-    if (KINDS.every((kind) => found.get(kind)!.length >= skipped + count)) break;
+    found[KINDS.findIndex(({ shape, band }) => shape === picture.shape && band === picture.band)]!.push(picture);
+    if (found.every((list) => list.length >= skipped + count)) break;
   }
-  const each = KINDS.map((kind) => found.get(kind)!.slice(skipped, skipped + count));
+  const each = found.map((list) => list.slice(skipped, skipped + count));
   // One of each kind after the other, so that every batch has all of them.
   return Array.from({ length: count }, (_, i) => each.map((list) => list[i]!)).flat();
 }
 
-const SHOWN = 2;
 const TESTED = 10;
 const TRAINED = 140;
 
@@ -72,9 +61,6 @@ export function labelsOf(list: readonly Picture[]): Tensor {
     { dtype: 'int32' },
   );
 }
-
-/** Height and width of the images. */
-export const SIZE = 32;
 
 /** Returns the colours of a picture as bytes: red, green, blue and opacity of each pixel. */
 export function pixelsOf({ index }: Picture): Uint8ClampedArray<ArrayBuffer> {

@@ -3,20 +3,7 @@
  */
 import type { Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
-
-/** Channels of the block. */
-export const CHANNELS = 8;
-
-export type Gate = NonNullable<nn.SqueezeExciteOptions['gate']>;
-export type Reduction = 2 | 4 | 8;
-
-/** What the visitor chooses of the network. */
-export interface NetworkSettings {
-  readonly gate: Gate;
-  readonly reduction: Reduction;
-  /** Of the initial weights. */
-  readonly seed: number;
-}
+import { CHANNELS, type NetworkSettings } from './settings.ts';
 
 /** Running statistics of the last batch: the training ends with one of all images. */
 const LAST_BATCH = { momentum: 1 };

@@ -3,21 +3,20 @@
  */
 import type { LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
+import { Requests } from '../requests.ts';
 import { button, select } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
 import { onThemeChange } from '../ui/theme.ts';
 import { aboutTraining } from './about.ts';
-import { computeBlock, type BlockResult } from './block.ts';
 import { chooser } from './chooser.ts';
 import { equations } from './equations.ts';
 import { figure, type Figure } from './figure.ts';
-import { shownPictures } from './images.ts';
-import type { Gate, NetworkSettings, Reduction, SmallNetwork } from './network.ts';
 import { paths } from './paths.ts';
 import { prediction } from './prediction.ts';
+import { type Gate, isSame, type NetworkSettings, type Reduction } from './settings.ts';
 import { GATES, NO_EDITS, REDUCTIONS, readState, withEdit, writeState, type SeState } from './state.ts';
-import { networkOf, type Trained } from './training.ts';
-import { trainInWorker } from './worker.ts';
+import { SHOWN_KINDS } from './pictures.ts';
+import type { SeAnswer, SePixels, SeRequest } from './worker.ts';
 
 export const sePanel: Panel = {
   id: 'se',
@@ -35,30 +34,32 @@ const CAPTION =
   'Drag a bar, or focus it and press the arrow keys. The short lines below a gate are its means over other warm (orange) and cool (blue) ' +
   'pictures. All maps have one scale.';
 
-/** A trained network and its figure. */
+/** What was computed for a state. */
 interface Shown {
-  readonly network: SmallNetwork;
-  readonly trained: Trained;
+  readonly state: SeState;
+  readonly answer: SeAnswer;
   readonly figure: Figure;
 }
 
 class SePanel implements MountedPanel {
   readonly #writeLink: PanelContext['writeState'];
-  readonly #pictures = shownPictures();
   readonly #controls = controls(
     (settings) => this.#change({ ...this.#state, edits: NO_EDITS, settings: { ...this.#state.settings, ...settings } }),
     () => this.#change({ ...this.#state, edits: NO_EDITS }),
   );
-  readonly #chooser = chooser(this.#pictures, (picture) => this.#change({ ...this.#state, picture, edits: NO_EDITS }));
+  readonly #chooser = chooser((picture) => this.#change({ ...this.#state, picture, edits: NO_EDITS }));
   readonly #prediction = prediction();
   readonly #paths = paths((channel) => this.#change({ ...this.#state, channel }));
   readonly #figureHolder = h('div', { class: 'se-holder' });
   readonly #about = h('p', { class: 'note', role: 'status' });
   readonly #problems = h('p', { class: 'note problems', role: 'status' });
   #state: SeState;
+  readonly #requests = new Requests<SeRequest, SeAnswer, SePixels>('se', {
+    onNotice: (pixels) => this.#chooser.draw(pixels),
+    onAnswer: (answer) => this.#receive(answer),
+    onFailure: (reason) => (this.#about.textContent = `The network was not computed: ${reason}.`),
+  });
   #shown: Shown | null = null;
-  /** The settings of the network that is shown or being trained. */
-  #wanted = '';
   #isDrawing = false;
   #timer = 0;
 
@@ -89,64 +90,52 @@ class SePanel implements MountedPanel {
     this.#problems.textContent = problems.join(' ');
   }
 
-  /** Shows a state; trains its network first, if it is another one. */
+  /** Has the block computed for a state, to show it. Its network is trained first, if it is another one. */
   #change(state: SeState): void {
+    const { settings, picture, edits } = state;
     this.#state = state;
     this.#problems.textContent = '';
     this.#controls.show(state);
-    this.#chooser.show(state.picture);
+    this.#chooser.show(picture);
     window.clearTimeout(this.#timer);
     this.#timer = window.setTimeout(() => this.#writeLink(writeState(this.#state)), LINK_PAUSE);
-    if (this.#wanted === keyOf(state.settings)) this.#draw();
-    else void this.#train(state.settings);
+    if (this.#shown === null || !isSame(this.#shown.state.settings, settings))
+      this.#about.textContent = 'A small network with this block is being trained …';
+    this.#requests.ask({ settings, picture, edits });
   }
 
-  async #train(settings: NetworkSettings): Promise<void> {
-    const key = keyOf(settings);
-    this.#wanted = key;
-    this.#about.textContent = 'A small network with this block is being trained …';
-    try {
-      const trained = await trainInWorker(settings);
-      // Another choice was made meanwhile.
-      if (key !== this.#wanted) return;
-      this.#shown?.network.dispose();
-      const view = figure(trained, (part, channel, value) =>
-        this.#change({ ...this.#state, edits: withEdit(this.#state.edits, part, channel, value) }),
-      );
-      this.#shown = { network: networkOf(trained), trained, figure: view };
-      fill(this.#figureHolder, view.element);
-      this.#about.textContent = aboutTraining(trained, settings.seed);
-      this.#draw();
-    } catch (e) {
-      if (key !== this.#wanted) return;
-      this.#wanted = '';
-      this.#about.textContent = `The network could not be trained: ${e instanceof Error ? e.message : String(e)}`;
-    }
+  #receive(answer: SeAnswer): void {
+    const state = this.#state;
+    const isKnown = this.#shown !== null && isSame(this.#shown.state.settings, state.settings);
+    const view = isKnown ? this.#shown!.figure : this.#newFigure(answer);
+    this.#shown = { state, answer, figure: view };
+    this.#draw();
   }
 
-  /** Draws in the next frame, once for all changes until then. */
+  #newFigure({ trained }: SeAnswer): Figure {
+    const view = figure(trained, (part, channel, value) =>
+      this.#change({ ...this.#state, edits: withEdit(this.#state.edits, part, channel, value) }),
+    );
+    fill(this.#figureHolder, view.element);
+    this.#about.textContent = aboutTraining(trained, this.#state.settings.seed);
+    return view;
+  }
+
+  /** Draws in the next frame, once for all answers until then. */
   #draw(): void {
     if (this.#isDrawing) return;
     this.#isDrawing = true;
     requestAnimationFrame(() => {
       this.#isDrawing = false;
-      this.#drawNow();
+      if (this.#shown !== null) this.#drawNow(this.#shown);
     });
   }
 
-  #drawNow(): void {
-    if (this.#shown === null) return;
-    const { picture, edits, channel } = this.#state;
-    const shown = this.#pictures[picture]!;
-    const result: BlockResult = computeBlock(this.#shown.network, shown, edits);
-    this.#shown.figure.update(result, edits);
-    this.#prediction.update(result.forward, shown);
-    this.#paths.update(result, edits, channel);
+  #drawNow({ state, answer: { result }, figure: view }: Shown): void {
+    view.update(result, state.edits);
+    this.#prediction.update(result.forward, SHOWN_KINDS[state.picture]!);
+    this.#paths.update(result, state.edits, state.channel);
   }
-}
-
-function keyOf({ gate, reduction, seed }: NetworkSettings): string {
-  return `${gate} ${reduction} ${seed}`;
 }
 
 /** The controls of the network. */

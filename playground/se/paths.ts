@@ -6,7 +6,7 @@ import { withMinus } from '../ui/numbers.ts';
 import { withScrollHint } from '../ui/scroller.ts';
 import { heatMap } from '../ui/heat-map.ts';
 import type { BlockResult, Edits } from './block.ts';
-import { CHANNELS } from './network.ts';
+import { CHANNELS } from './settings.ts';
 
 const SIDE = 16;
 

@@ -3,11 +3,11 @@
  */
 import { fill, h, styled } from '../ui/dom.ts';
 import type { Forward } from './block.ts';
-import { CLASSES, type Picture } from './images.ts';
+import { CLASSES, type Kind } from './pictures.ts';
 
 export interface Prediction {
   readonly element: HTMLElement;
-  readonly update: (forward: Forward, picture: Picture) => void;
+  readonly update: (forward: Forward, kind: Kind) => void;
 }
 
 export function prediction(): Prediction {

@@ -3,7 +3,8 @@
  */
 import { type Field, LinkReader, type LinkState, oneOf, wholeNumber } from '../link.ts';
 import type { Edits } from './block.ts';
-import { CHANNELS, type Gate, type NetworkSettings, type Reduction } from './network.ts';
+import { SHOWN_KINDS } from './pictures.ts';
+import { CHANNELS, type Gate, type NetworkSettings, type Reduction } from './settings.ts';
 
 export interface SeState {
   /** An index among the shown pictures. */
@@ -37,9 +38,6 @@ const USUAL_SEED = 4;
 /** In the usual network its map shows the shape, and both paths to it are long. */
 const USUAL_CHANNEL = 7;
 
-/** How many pictures there are to choose from. */
-export const PICTURES = 8;
-
 /** The highest seed that a link can carry. */
 const MAX_SEED = 9999;
 
@@ -70,7 +68,7 @@ export function readState(link: LinkState): { readonly state: SeState; readonly 
   const reader = new LinkReader(link, NAMES);
   const listOf = (name: keyof Edits): readonly (number | null)[] => reader.read(name, LIST, NO_EDITS[name], 'none');
   const state: SeState = {
-    picture: reader.read('picture', wholeNumber(PICTURES - 1), 0),
+    picture: reader.read('picture', wholeNumber(SHOWN_KINDS.length - 1), 0),
     settings: {
       gate: reader.read('gate', oneOf(Object.keys(GATES) as Gate[]), 'sigmoid'),
       reduction: reader.read('reduction', oneOf<Reduction>([2, 4, 8]), 2),

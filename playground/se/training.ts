@@ -5,7 +5,8 @@ import { manualSeed, noGrad, scope, scoped, tensor, type Tensor } from 'chainrul
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import { imagesOf, labelsOf, testPictures, trainingPictures, type Picture } from './images.ts';
-import { SmallNetwork, type NetworkSettings } from './network.ts';
+import { SmallNetwork } from './network.ts';
+import type { NetworkSettings } from './settings.ts';
 
 /** A tensor of a state dict as plain data. */
 export interface StoredTensor {

@@ -1,8 +1,10 @@
 /**
  * What the page and the worker that trains tell each other.
  */
+import type { SyntheticSample } from 'chainrule/data';
+import type { PerNet } from './nets.ts';
 import type { LayerNorm, Views } from './observe.ts';
-import type { PerNet, Schedule } from './session.ts';
+import type { Schedule } from './session.ts';
 import type { TrainSettings, Update } from './settings.ts';
 
 /** From the page. */
@@ -28,7 +30,8 @@ export interface Pictures {
   readonly pixels: Uint8Array;
   readonly shape: readonly [number, number, number];
   readonly labels: Int32Array;
-  readonly bands: Uint8Array | null;
+  /** The choices behind each synthetic image; null: the images have none. */
+  readonly samples: readonly SyntheticSample[] | null;
   readonly classes: readonly string[];
 }
 

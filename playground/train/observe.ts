@@ -5,7 +5,8 @@ import { noGrad, type Tensor } from 'chainrule';
 import type * as nn from 'chainrule/nn';
 import { type GateStatistics, recordGates } from '../../examples/cifar-like/gates.ts';
 import type { TinyCnn } from '../../examples/cifar-like/model.ts';
-import { NETS, type PerNet, perNet, type Session } from './session.ts';
+import { NETS, type PerNet, perNet } from './nets.ts';
+import type { Session } from './session.ts';
 import { oneImage, type Task } from './task.ts';
 
 /** The result of a net on the test images. */
@@ -62,11 +63,11 @@ export function observe({ nets, task }: Session, image: number): Views {
 
 /** Returns the scales of the gates by band and class, over the test images. */
 function gatesOf(net: TinyCnn, { test, classes }: Task): readonly GateStatistics[] {
-  const { bands } = test;
+  const { samples } = test;
   return recordGates(net, test.batches, {
     classes: classes.length,
-    bands: bands === null ? 1 : 2,
-    bandOf: (i) => (bands === null ? 0 : bands[i]!),
+    bands: samples === null ? 1 : 2,
+    bandOf: (i) => samples?.[i]!.context ?? 0,
   });
 }
 

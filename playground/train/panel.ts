@@ -9,7 +9,7 @@ import { onThemeChange } from '../ui/theme.ts';
 import { TrainWorker } from './client.ts';
 import { EXPERIMENTS, experimentOf } from './experiments.ts';
 import type { Cause, Reply, StepsReport, ViewsReport } from './messages.ts';
-import { NETS, TITLES } from './session.ts';
+import { NETS, TITLES } from './nets.ts';
 import { type Change, readSettings, type TrainSettings, type Update, writeSettings } from './settings.ts';
 import { curves, stat } from './views/curves.ts';
 import { digitsView } from './views/digits.ts';

@@ -6,8 +6,9 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseLink } from '../link.ts';
+import { NETS, TITLES } from './nets.ts';
 import { observe } from './observe.ts';
-import { Diverged, NETS, Session, TITLES } from './session.ts';
+import { Diverged, Session } from './session.ts';
 import { readSettings } from './settings.ts';
 import { mnistTask, syntheticTask } from './task.ts';
 

@@ -8,23 +8,9 @@ import * as F from 'chainrule/nn/functional';
 import { Adam, AdamW, SGD } from 'chainrule/optim';
 import { equalNet, TinyCnn } from '../../examples/cifar-like/model.ts';
 import type { Attention } from '../../examples/cifar-like/resnet.ts';
+import { NETS, type NetName, type PerNet, perNet, TITLES } from './nets.ts';
 import type { Change, TrainSettings, Update } from './settings.ts';
 import type { Task } from './task.ts';
-
-/** The net without SE, and the net with it. */
-export const NETS = ['plain', 'se'] as const;
-export type NetName = (typeof NETS)[number];
-
-/** A value for each net. */
-export type PerNet<T> = Readonly<Record<NetName, T>>;
-
-/** How the nets are called in messages. */
-export const TITLES: PerNet<string> = { plain: 'without SE', se: 'with SE' };
-
-/** Returns a value for each net. */
-export function perNet<T>(valueOf: (name: NetName) => T): PerNet<T> {
-  return { plain: valueOf('plain'), se: valueOf('se') };
-}
 
 /** The loss of a net became NaN or infinite. Its weights are those of the last good step. */
 export class Diverged extends Error {

@@ -11,6 +11,7 @@ import {
   parseMnist,
   SHAPES,
   subset,
+  type SyntheticSample,
   syntheticCifar,
   type Transform,
   transforms,
@@ -35,8 +36,8 @@ export interface TestImages {
   /** Of one image: [C,H,W]. */
   readonly shape: readonly [number, number, number];
   readonly labels: Int32Array;
-  /** The band of each synthetic image, 0 cool, 1 warm; null: the images have none. */
-  readonly bands: Uint8Array | null;
+  /** The choices behind each synthetic image; null: the images have none. */
+  readonly samples: readonly SyntheticSample[] | null;
   /** Normalized images and labels. They are owned: call `disposeTask`. */
   readonly batches: readonly (readonly [x: Tensor, labels: Tensor])[];
 }
@@ -54,8 +55,8 @@ export class FilesError extends Error {}
 export function syntheticTask({ context }: Pick<TrainSettings, 'context'>): Task {
   const test = syntheticCifar({ split: 'test', context });
   const transform = transforms.normalize(0.5, 0.25);
-  const bands = Uint8Array.from({ length: TEST_IMAGES }, (_, i) => test.describe(i).context);
-  return { train: syntheticCifar({ context }), transform, test: testImages(test, transform, bands), classes: SHAPES };
+  const samples = Array.from({ length: TEST_IMAGES }, (_, i) => test.describe(i));
+  return { train: syntheticCifar({ context }), transform, test: testImages(test, transform, samples), classes: SHAPES };
 }
 
 /**
@@ -93,7 +94,7 @@ function pairOf(files: readonly NamedBytes[], split: 'training' | 'test'): Array
   );
 }
 
-function testImages(dataset: Dataset<ImageAndLabel>, transform: Transform, bands: Uint8Array | null): TestImages {
+function testImages(dataset: Dataset<ImageAndLabel>, transform: Transform, samples: TestImages['samples']): TestImages {
   const images = subset(dataset, 0, Math.min(TEST_IMAGES, dataset.length));
   const stored = scope(() => {
     const [raw, labels] = new DataLoader(images, { batchSize: images.length }).first();
@@ -103,7 +104,7 @@ function testImages(dataset: Dataset<ImageAndLabel>, transform: Transform, bands
   });
   const batches: (readonly [Tensor, Tensor])[] = [];
   for (const [x, y] of new DataLoader(images, { batchSize: BATCH, transform })) batches.push([x.keep(), y.keep()]);
-  return { ...stored, bands, batches };
+  return { ...stored, samples, batches };
 }
 
 /** Returns 0 … 1 as 0 … 255. */

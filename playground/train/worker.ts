@@ -6,7 +6,8 @@ import type { WorkerScope } from '../workers.ts';
 import { unpack } from './files.ts';
 import type { Cause, Reply, Request } from './messages.ts';
 import { gradientNorms, observe } from './observe.ts';
-import { Diverged, type PerNet, Session } from './session.ts';
+import type { PerNet } from './nets.ts';
+import { Diverged, Session } from './session.ts';
 import type { TrainSettings } from './settings.ts';
 import { disposeTask, FilesError, mnistTask, syntheticTask, type Task } from './task.ts';
 
@@ -89,8 +90,8 @@ class Trainer {
       // Another run may have started while the files were read.
       if (this.#run !== run) return disposeTask(task);
       this.#session = sessionFor(settings, task);
-      const { pixels, shape, labels, bands } = task.test;
-      this.#reply({ kind: 'pictures', pixels, shape, labels, bands, classes: task.classes });
+      const { pixels, shape, labels, samples } = task.test;
+      this.#reply({ kind: 'pictures', pixels, shape, labels, samples, classes: task.classes });
       this.#reportSteps(this.#session);
       // The first steps come before the first views, so that the curves begin soon.
       this.#viewsDueAt = performance.now() + VIEW_INTERVAL / 4;

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { headlineOf, movedText } from '../../playground/gradcheck/headline.ts';
-import { STEPS, armsOf, checkProgram, type CheckResult } from '../../playground/gradcheck/model.ts';
+import { checkProgram, type CheckResult } from '../../playground/gradcheck/model.ts';
 import { PRESETS, type PresetName } from '../../playground/gradcheck/presets.ts';
 import type { Program } from '../../playground/gradcheck/program.ts';
+import { STEPS, armsOf } from '../../playground/gradcheck/steps.ts';
 
 // The model of the panel "Gradient check": programs, their checks, and what is wrong with them.
 

@@ -3,9 +3,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../playground/graph/presets.ts';
 import { buildModel } from '../../playground/graph/walk.ts';
 import { buildPlayground } from '../../scripts/build-playground.mjs';
-import { CHROMIUM, openPage, overflowOf, startChromium } from '../support/chromium.ts';
+import { CHROMIUM, overflowOf, startChromium, type Look, type WatchedPage } from '../support/chromium.ts';
+import { openPlayground } from '../support/playground.ts';
 
 // The graph panel in a browser, by keyboard alone.
+
+/** Opens the panel and waits until its worker has answered: with a graph, or with what is wrong. */
+async function openGraph(browser: Browser, url: string, look?: Look): Promise<WatchedPage> {
+  const watched = await openPlayground(browser, url, look);
+  const { page } = watched;
+  await page.locator('.walk').or(page.getByText('There is no graph to show yet.')).filter({ visible: true }).first().waitFor();
+  return watched;
+}
 
 /** The text of the step counter, such as `2 of 6`. */
 function counter(page: Page): Promise<string> {
@@ -42,7 +51,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   afterAll(() => browser?.close());
 
   test.each(Object.entries(PRESETS))('%s is stepped to its end and back by keys', async (name, { program }) => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=${name}`);
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=${name}`);
     const model = buildModel(program);
     const steps = model.newestFirst.steps.length;
     expect(await counter(page)).toBe(`0 of ${steps}`);
@@ -69,7 +78,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('depth first shows the wrong numbers beside the right ones', async () => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=twice&order=both`);
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=twice&order=both`);
     expect(await page.locator('.walk:visible').count()).toBe(2);
     await page.keyboard.press('End');
     expect((await numbersIn(page, 'a', 2)).numbers).toEqual([33]);
@@ -83,13 +92,13 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('a link carries expression, numbers, step and order', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     await page.getByLabel('w', { exact: true }).fill('-4');
     await page.waitForFunction(() => location.hash.includes('program'));
     await page.getByText('Compare with').click();
     await pressTimes(page, 'ArrowRight', 3);
     const there = await page.evaluate(() => [location.href, document.querySelector('.walks')!.innerHTML]);
-    const again = await openPage(browser, there[0]!);
+    const again = await openGraph(browser, there[0]!);
     expect(await again.page.locator('textarea').inputValue()).toBe('w = -4\nx = 2\nb = 1\ny = (w * x + b) ** 2');
     expect(await counter(again.page)).toBe('3 of 6');
     expect(await shown(again.page)).toBe(there[1]);
@@ -97,7 +106,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('an error is said at its line, and the last graph stays', async () => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=small&step=2`);
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=small&step=2`);
     await page.locator('textarea').fill('w = 3\ny = w * v');
     await page.getByText("line 2: 'v' is not defined; defined here: w").waitFor();
     expect(await page.locator('.gutter .wrong').allTextContents()).toEqual(['2']);
@@ -120,7 +129,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('a link to a wrong expression says so in place of the graph', async () => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=own&program=y+%3D+z&step=2`);
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=own&program=y+%3D+z&step=2`);
     expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(true);
     expect(await page.locator('.walk:visible').count()).toBe(0);
     expect(await page.locator('.editor .error').textContent()).toBe("line 1: 'z' is not defined; no name is defined before this line");
@@ -134,7 +143,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('an own program comes back after a preset', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     await page.locator('textarea').fill('v = 5\ny = v * v');
     await page.waitForFunction(() => location.hash.includes('program'));
     await page.getByLabel('Expression').first().selectOption('twice');
@@ -145,7 +154,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('an error stays in sight beside a long program', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     const lines = Array.from({ length: 55 }, (_, i) => `x${i} = ${i}`);
     await page.locator('textarea').fill([...lines, 'y = z'].join('\n'));
     await page.getByText("line 56: 'z' is not defined").waitFor();
@@ -161,13 +170,13 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     ['step=99', "The link has step='99', expected at most 6, the number of steps; used 6."],
     ['order=none', "The link has order='none', expected both; used the engine’s order alone."],
   ])('a link with %s says what was used', async (state, problem) => {
-    const { page, context } = await openPage(browser, `${url}#graph?${state}`);
+    const { page, context } = await openGraph(browser, `${url}#graph?${state}`);
     expect(await page.locator('.panel:visible .problems').textContent()).toBe(problem);
     await context.close();
   });
 
   test('leaves differ visibly from operations in the dark', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`, { scheme: 'dark' });
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`, { scheme: 'dark' });
     const [leaf, operation] = await page.evaluate(() =>
       ['leaf', 'operation'].map((kind) => {
         const context2d = document.createElement('canvas').getContext('2d')!;
@@ -181,13 +190,13 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('a graph that fits has no hint to scroll', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     expect(await page.locator('.newestFirst .scroll-hint').isHidden()).toBe(true);
     await context.close();
   });
 
   test('a button keeps the keys working at either end', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     await page.getByRole('button', { name: 'Next' }).focus();
     await pressTimes(page, 'Enter', 7);
     expect(await counter(page)).toBe('6 of 6');
@@ -197,7 +206,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('a hostile expression runs nothing', async () => {
-    const { page, faults, context } = await openPage(browser, url);
+    const { page, faults, context } = await openGraph(browser, url);
     for (const text of ['x = 1\ny = x.constructor("alert(1)")()', 'x = globalThis', 'x = 1; y = x', '<img src=x onerror=alert(1)>']) {
       await page.locator('textarea').fill(text);
       await page.waitForFunction(() => document.querySelector('.editor .error')!.textContent !== '');
@@ -210,7 +219,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('nodes are reached by Tab, say what they show, and lead to their step', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     const nodes = await page.locator('.newestFirst [data-node][tabindex="0"]').all();
     expect(nodes.length).toBe(6);
     expect(await nodes[3]!.getAttribute('aria-label')).toBe('w · x: mul, shape [], data 6, no gradient yet');
@@ -224,7 +233,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
   });
 
   test('space runs and pauses, also from a node and not from a text', async () => {
-    const { page, context } = await openPage(browser, `${url}#graph?preset=small`);
+    const { page, context } = await openGraph(browser, `${url}#graph?preset=small`);
     await page.keyboard.press(' ');
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     await page.keyboard.press(' ');
@@ -247,7 +256,7 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     [390, 'dark'],
     [1280, 'dark'],
   ] as const)('%d pixels wide and %s, only the graph’s box scrolls, to the current node', async (width, scheme) => {
-    const { page, faults, context } = await openPage(browser, `${url}#graph?preset=se&order=both`, { width, scheme });
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=se&order=both`, { width, scheme });
     expect(await page.locator('.newestFirst .scroll-hint').isVisible()).toBe(true);
     for (let k = 0; k < 14; k++) {
       await page.keyboard.press('ArrowRight');

@@ -6,7 +6,8 @@ import { ExpressionError, parse } from '../../playground/expression/parse.ts';
 import { HELP } from '../../playground/graph/help.ts';
 import { gridOf } from '../../playground/graph/format.ts';
 import { PRESETS } from '../../playground/graph/presets.ts';
-import { runProgram, withValues } from '../../playground/graph/program.ts';
+import { withValues } from '../../playground/graph/literal.ts';
+import { runProgram } from '../../playground/graph/program.ts';
 import { RULES, backwardOf, fillIn, ruleOf } from '../../playground/graph/rules.ts';
 import { type GraphModel, type Values, type Walk, buildModel } from '../../playground/graph/walk.ts';
 

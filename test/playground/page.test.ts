@@ -1,7 +1,8 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildPlayground } from '../../scripts/build-playground.mjs';
-import { CHROMIUM, openPage, overflowOf, startChromium } from '../support/chromium.ts';
+import { CHROMIUM, overflowOf, startChromium } from '../support/chromium.ts';
+import { openPlayground } from '../support/playground.ts';
 
 // The playground as a file: one page without a network.
 
@@ -29,10 +30,11 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     [390, 'light'],
     [390, 'dark'],
   ] as const)('shows each panel %d pixels wide and %s', async (width, scheme) => {
-    const { page, faults, context } = await openPage(browser, url, { width, scheme });
+    const { page, faults, context } = await openPlayground(browser, url, { width, scheme });
     const tabs = await page.getByRole('tab').all();
     for (const tab of tabs) {
       await tab.click();
+      await page.locator('.panel-body').filter({ visible: true }).waitFor();
       expect(await overflowOf(page), (await tab.textContent())!).toBe(0);
       expect(await page.getByRole('tabpanel').count()).toBe(1);
     }
@@ -41,8 +43,42 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     await context.close();
   });
 
+  test('leaves what there is to compute to its workers', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    // Init scripts run in the page, not in its workers.
+    await page.addInitScript(() => {
+      const counted = globalThis as unknown as { compiled: number };
+      counted.compiled = 0;
+      const { Module } = WebAssembly;
+      WebAssembly.Module = new Proxy(Module, {
+        construct: (target, args) => {
+          counted.compiled++;
+          return Reflect.construct(target, args) as object;
+        },
+      });
+    });
+    await page.goto(url);
+    for (const [panel, result] of [
+      ['Graph', '[data-node]'],
+      ['Train', '.choice'],
+      ['SE', '.answer'],
+      ['Gradient check', '.gradcheck-verdict'],
+    ] as const) {
+      await page.getByRole('tab', { name: panel, exact: true }).click();
+      await page.locator(result).filter({ visible: true }).first().waitFor();
+    }
+    expect(page.workers().length).toBe(4);
+    expect(await page.evaluate(() => (globalThis as unknown as { compiled: number }).compiled)).toBe(0);
+    const script = await page.locator('script:not([type="text/plain"])').allTextContents();
+    expect(script.length).toBe(1);
+    // The browser parses it before it draws. That of the workers is six times as long.
+    expect(script[0]!.length).toBeLessThan(200_000);
+    await context.close();
+  });
+
   test('an unknown panel in the address is named', async () => {
-    const { page, context } = await openPage(browser, `${url}#nothing`);
+    const { page, context } = await openPlayground(browser, `${url}#nothing`);
     await page.getByText("The link names the panel 'nothing', expected graph, train, se, gradcheck; used graph.").waitFor();
     await page.getByRole('tab', { name: 'SE' }).click();
     await page.waitForFunction(() => document.querySelector('.problems')!.textContent === '');
@@ -50,7 +86,7 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
   });
 
   test('arrow keys move between the tabs', async () => {
-    const { page, context } = await openPage(browser, url);
+    const { page, context } = await openPlayground(browser, url);
     const titles = await page.getByRole('tab').allTextContents();
     await page.getByRole('tab').first().focus();
     for (const title of [...titles.slice(1), titles[0]!]) {

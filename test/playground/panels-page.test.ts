@@ -5,7 +5,8 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS, type PresetName } from '../../playground/gradcheck/presets.ts';
 import { playgroundPage } from '../../scripts/build-playground.mjs';
-import { CHROMIUM, openPage, overflowOf, startChromium, type WatchedPage } from '../support/chromium.ts';
+import { CHROMIUM, overflowOf, startChromium, type WatchedPage } from '../support/chromium.ts';
+import { openPlayground } from '../support/playground.ts';
 
 // The panels "SE" and "Gradient check" as a visitor uses them, from a file.
 
@@ -34,7 +35,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
   });
 
   const open = async (hash: string, width = 1280): Promise<void> => {
-    watched = await openPage(browser, `${url}${hash}`, { width });
+    watched = await openPlayground(browser, `${url}${hash}`, { width });
     page = watched.page;
   };
 
@@ -123,7 +124,9 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await open('#gradcheck?preset=correct');
       await settled('right');
       const description = (): Promise<string | null> => page.getByRole('img', { name: /^Largest error/ }).getAttribute('aria-label');
-      expect(await description()).toMatch(/The error is smallest, .* Smaller steps lose digits by rounding/);
+      expect(await description()).toMatch(
+        /The error is smallest, .* Smaller steps lose digits by rounding/,
+      );
       await page.getByLabel(/^Step h/).press('End');
       await outcome().getByText('eps 1 is too large for the curvature here').waitFor();
     });

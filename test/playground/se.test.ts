@@ -3,9 +3,11 @@ import * as F from 'chainrule/nn/functional';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { computeBlock, type BlockResult, type Edits } from '../../playground/se/block.ts';
 import { aboutTraining } from '../../playground/se/about.ts';
-import { SIZE, imagesOf, labelsOf, pixelsOf, shownPictures, testPictures, trainingPictures } from '../../playground/se/images.ts';
-import { CHANNELS, SmallNetwork, type Gate, type Reduction } from '../../playground/se/network.ts';
-import { GATES, NO_EDITS, PICTURES, readState, withEdit, writeState } from '../../playground/se/state.ts';
+import { imagesOf, labelsOf, pixelsOf, shownPictures, testPictures, trainingPictures } from '../../playground/se/images.ts';
+import { SmallNetwork } from '../../playground/se/network.ts';
+import { SHOWN_KINDS, SIZE } from '../../playground/se/pictures.ts';
+import { CHANNELS, type Gate, type Reduction } from '../../playground/se/settings.ts';
+import { GATES, NO_EDITS, readState, withEdit, writeState } from '../../playground/se/state.ts';
 import { networkOf, train, type Trained } from '../../playground/se/training.ts';
 
 // The model of the panel "SE": the block's numbers, its gradient along two paths, and the trained network.
@@ -138,7 +140,7 @@ describe('the pictures', () => {
   test('to train, to test and to choose from are different ones', () => {
     const indices = [trainingPictures(), testPictures(), shownPictures()].map((list) => list.map((p) => p.index));
     expect(new Set(indices.flat()).size).toBe(indices.flat().length);
-    expect(indices.map((list) => list.length)).toEqual([560, 40, PICTURES]);
+    expect(indices.map((list) => list.length)).toEqual([560, 40, SHOWN_KINDS.length]);
   });
 
   test('a warm band exchanges the classes', () => {

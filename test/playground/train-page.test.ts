@@ -7,8 +7,9 @@ import { Session } from '../../playground/train/session.ts';
 import { readSettings } from '../../playground/train/settings.ts';
 import { disposeTask, mnistTask, syntheticTask, type Task } from '../../playground/train/task.ts';
 import { buildPlayground } from '../../scripts/build-playground.mjs';
-import { CHROMIUM, ISOLATION, openPage, serveFolder, startChromium, type StaticServer } from '../support/chromium.ts';
+import { CHROMIUM, ISOLATION, serveFolder, startChromium, type StaticServer } from '../support/chromium.ts';
 import { tinyMnist } from '../support/idx.ts';
+import { openPlayground } from '../support/playground.ts';
 
 // The panel that trains, in a browser. Training does not begin by itself, as these pages prefer reduced motion.
 
@@ -86,7 +87,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     const expected = lossesInNode(LINK, 20);
     const places = [file, `${alone.url}/playground.html`, `${shared.url}/playground.html`];
     for (const place of places) {
-      const { page, faults, context } = await openPage(browser, place + LINK);
+      const { page, faults, context } = await openPlayground(browser, place + LINK);
       await button(page, 'Play').click();
       await steps(page, 20);
       await button(page, 'Pause').click();
@@ -101,7 +102,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
   });
 
   test('plays, pauses and steps by keyboard, and reports at most ten times a second', async () => {
-    const { page, faults, context } = await openPage(browser, `${file}#graph`);
+    const { page, faults, context } = await openPlayground(browser, `${file}#graph`);
     await page.addInitScript(countReports);
     await page.goto(`${file}?counted#train`);
     const play = page.locator('.button.primary');
@@ -132,7 +133,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
   });
 
   test('writes a change of the learning rate into the link, which repeats the run', async () => {
-    const { page, faults, context } = await openPage(browser, `${file}#train?batch=16`);
+    const { page, faults, context } = await openPlayground(browser, `${file}#train?batch=16`);
     await button(page, 'Step').click();
     await steps(page, 1);
     await button(page, 'Step').click();
@@ -159,7 +160,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
 
   test('trains on MNIST’s files, dropped or chosen, and says what is missing', async () => {
     const { images, labels } = tinyMnist(120);
-    const { page, faults, context } = await openPage(browser, `${file}#train?data=mnist&batch=16`);
+    const { page, faults, context } = await openPlayground(browser, `${file}#train?data=mnist&batch=16`);
     const error = page.getByRole('alert');
     expect(await error.textContent()).toMatch('This run trains on MNIST. Drop its files on this page');
     const body = page.locator('#panel-train .panel-body');
@@ -193,7 +194,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
   });
 
   test('names what of a link is not valid, and stops at a loss that is not finite', async () => {
-    const { page, faults, context } = await openPage(browser, `${file}#train?r=3&optimizer=sgd&lr=1e30&batch=16`);
+    const { page, faults, context } = await openPlayground(browser, `${file}#train?r=3&optimizer=sgd&lr=1e30&batch=16`);
     expect(await page.locator('.panel:visible .problems').textContent()).toBe("The link has r='3', expected 1, 2, 4, 8, 16; used 4.");
     await button(page, 'Play').click();
     const error = page.getByRole('alert');
@@ -214,7 +215,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
   });
 
   test('says so where no worker can start, and tries again', async () => {
-    const { page, context } = await openPage(browser, `${file}#graph`);
+    const { page, context } = await openPlayground(browser, `${file}#graph`);
     await page.addInitScript(refuseWorkerOnce);
     await page.goto(`${file}?refused#train`);
     const error = page.getByRole('alert');
@@ -226,7 +227,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
   });
 
   test('starts by itself where motion is welcome, and pauses while another panel is shown', async () => {
-    const { page, faults, context } = await openPage(browser, file);
+    const { page, faults, context } = await openPlayground(browser, file);
     await page.emulateMedia({ reducedMotion: 'no-preference' });
     await page.goto(`${file}#train?batch=16`);
     await steps(page, 3);

@@ -13,7 +13,8 @@ import { EXPERIMENTS, experimentOf } from '../../playground/train/experiments.ts
 import { unpack } from '../../playground/train/files.ts';
 import { findingOf } from '../../playground/train/views/texts.ts';
 import { gradientNorms, observe } from '../../playground/train/observe.ts';
-import { Diverged, NETS, Session } from '../../playground/train/session.ts';
+import { NETS } from '../../playground/train/nets.ts';
+import { Diverged, Session } from '../../playground/train/session.ts';
 import {
   BATCH_SIZES,
   type Change,
@@ -330,7 +331,7 @@ describe('MNIST from files', () => {
 
   test('needs one pair of files; the last sixth of it serves as test images', () => {
     const task = tinyTask(60);
-    expect([task.train.length, task.test.labels.length, task.test.shape, task.test.bands]).toEqual([50, 10, [1, 12, 12], null]);
+    expect([task.train.length, task.test.labels.length, task.test.shape, task.test.samples]).toEqual([50, 10, [1, 12, 12], null]);
     expect([...task.test.pixels.subarray(0, 144)]).toEqual([...images.subarray(16 + 50 * 144, 16 + 51 * 144)]);
     expect([...task.test.labels]).toEqual([...labels.subarray(8 + 50)]);
   });

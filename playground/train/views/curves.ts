@@ -5,7 +5,7 @@ import { h } from '../../ui/dom.ts';
 import { lineChart } from '../../ui/line-chart.ts';
 import { Curve } from '../curve.ts';
 import type { StepsReport } from '../messages.ts';
-import { NETS, type PerNet, perNet } from '../session.ts';
+import { NETS, type PerNet, perNet } from '../nets.ts';
 
 /** The share of the past in the average of the losses. */
 const DECAY = 0.9;

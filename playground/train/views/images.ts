@@ -1,11 +1,10 @@
 /**
  * The test images: one in large with its shape and its band marked, others to choose from, and those that a net gets wrong.
  */
-import { syntheticCifar } from 'chainrule/data';
 import { fill, h, svg } from '../../ui/dom.ts';
 import type { Pictures } from '../messages.ts';
 import type { Views } from '../observe.ts';
-import { NETS, type NetName, type PerNet, perNet, TITLES } from '../session.ts';
+import { NETS, type NetName, type PerNet, perNet, TITLES } from '../nets.ts';
 import { drawImage, pictureCanvas } from './pixels.ts';
 
 /** How many images can be chosen, and how many mistakes of each net are shown. */
@@ -15,9 +14,6 @@ const MISTAKES = 8;
 /** The extent of a shape and of a band in pixels. */
 const SHAPE_SIZE = 9;
 const BAND_WIDTH = 10;
-
-/** The choices behind the synthetic test images. Neither the labels' rule nor the task's settings change the pictures. */
-const SAMPLES = syntheticCifar({ split: 'test' });
 
 export interface ImagesView {
   /** The chosen image. */
@@ -85,9 +81,9 @@ function chosenView(): ChosenView {
   return {
     element: h('div', { class: 'chosen' }, h('div', { class: 'marked' }, canvas, marks), facts),
     show: (pictures, image, predictions) => {
-      const { labels, bands, classes } = pictures;
+      const { labels, samples, classes } = pictures;
       const label = classes[labels[image]!]!;
-      const sample = bands === null ? null : SAMPLES.describe(image);
+      const sample = samples?.[image] ?? null;
       drawImage(canvas, pictures, image, `the chosen test image, ${label}`);
       fill(marks, ...(sample === null ? [] : [shapeMark(sample.corner), bandMark(sample.side)]));
       const fact = (term: string, value: string, kind = ''): HTMLElement[] => [h('dt', {}, term), h('dd', { class: kind }, value)];
@@ -143,10 +139,10 @@ function mistakesView(name: NetName): MistakesView {
       h('div', { class: 'mistakes' }, ...tiles.map((t) => t.element)),
     ),
     show: (pictures, predictions) => {
-      const { labels, bands, classes } = pictures;
+      const { labels, samples, classes } = pictures;
       const wrong = [...labels.keys()].filter((i) => predictions[i] !== labels[i]);
       const partners = wrong.filter((i) => predictions[i] === partnerOf(labels[i]!)).length;
-      summary.textContent = `${wrong.length} of ${labels.length} wrong${bands === null ? '' : `; for ${partners} of them the net names the partner`}`;
+      summary.textContent = `${wrong.length} of ${labels.length} wrong${samples === null ? '' : `; for ${partners} of them the net names the partner`}`;
       tiles.forEach(({ canvas, caption, element }, at) => {
         const i = wrong[at];
         element.hidden = i === undefined;

@@ -4,7 +4,7 @@
 import { fill, h } from '../../ui/dom.ts';
 import { drawHeatMap, heatMap } from '../../ui/heat-map.ts';
 import type { FeatureMaps, Views } from '../observe.ts';
-import { type NetName, NETS, perNet, TITLES } from '../session.ts';
+import { type NetName, NETS, perNet, TITLES } from '../nets.ts';
 import { drawFilters, pictureCanvas } from './pixels.ts';
 
 /** How many filters a row has. */

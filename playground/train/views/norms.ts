@@ -3,7 +3,7 @@
  */
 import { fill, h, styled } from '../../ui/dom.ts';
 import type { LayerNorm } from '../observe.ts';
-import { NETS, TITLES } from '../session.ts';
+import { NETS, TITLES } from '../nets.ts';
 
 /** The two ends of the scale. */
 const LOW = 1e-4;
