@@ -95,47 +95,34 @@ function stripsOf({ forward, backward }: BlockResult, { means, gates }: Edits, c
     setByHand === null
       ? step(formula, value)
       : h('span', { class: 'path-step' }, h('span', {}, formula), h('b', {}, '0'), h('span', {}, 'set by hand: no gradient flows'));
-  const arrow = (): HTMLElement => h('span', { class: 'arrow', 'aria-hidden': 'true' }, '→');
   return [
-    h(
-      'section',
-      { class: 'strip direct', 'aria-label': 'direct path' },
-      h('h3', {}, 'Direct: u is multiplied by s'),
-      h('div', {}, map(`∂L/∂y${n}`, g), arrow(), step(`× s${n}`, forward.gates[c]!), arrow(), map('direct', direct)),
-    ),
-    h(
-      'section',
-      { class: 'strip squeeze', 'aria-label': 'path through the squeeze' },
-      h('h3', {}, 'Through the squeeze: s depends on u'),
-      h(
-        'div',
-        {},
-        flowing(`Σ ∂L/∂y · u = ∂L/∂s${n}`, backward.gates[c]!, gates[c]!),
-        arrow(),
-        step('σ′, W₂ᵀ, δ′, W₁ᵀ: all gates add up', null),
-        arrow(),
-        flowing(`∂L/∂z${n}`, backward.means[c]!, means[c]!),
-        arrow(),
-        step(`÷ HW = ${area}`, means[c] === null ? backward.means[c]! / area : 0),
-        arrow(),
-        map('squeeze', squeeze),
-      ),
-    ),
-    h(
-      'section',
-      { class: 'strip sum', 'aria-label': 'sum of both paths' },
-      h('h3', {}, `Where the paths meet, gradients add: ∂L/∂u${n}`),
-      h(
-        'div',
-        {},
-        map('direct', direct, common),
-        h('span', { class: 'arrow' }, '+'),
-        map('squeeze', squeeze, common),
-        h('span', { class: 'arrow' }, '='),
-        map(`∂L/∂u${n}`, full, common),
-      ),
-    ),
+    strip('direct', 'direct path', 'Direct: u is multiplied by s', [
+      followed(map(`∂L/∂y${n}`, g), '→'),
+      followed(step(`× s${n}`, forward.gates[c]!), '→'),
+      map('direct', direct),
+    ]),
+    strip('squeeze', 'path through the squeeze', 'Through the squeeze: s depends on u', [
+      followed(flowing(`Σ ∂L/∂y · u = ∂L/∂s${n}`, backward.gates[c]!, gates[c]!), '→'),
+      followed(step('σ′, W₂ᵀ, δ′, W₁ᵀ: all gates add up', null), '→'),
+      followed(flowing(`∂L/∂z${n}`, backward.means[c]!, means[c]!), '→'),
+      followed(step(`÷ HW = ${area}`, means[c] === null ? backward.means[c]! / area : 0), '→'),
+      map('squeeze', squeeze),
+    ]),
+    strip('sum', 'sum of both paths', `Where the paths meet, gradients add: ∂L/∂u${n}`, [
+      followed(map('direct', direct, common), '+'),
+      followed(map('squeeze', squeeze, common), '='),
+      map(`∂L/∂u${n}`, full, common),
+    ]),
   ];
+}
+
+function strip(kind: string, label: string, title: string, parts: readonly HTMLElement[]): HTMLElement {
+  return h('section', { class: `strip ${kind}`, 'aria-label': label }, h('h3', {}, title), h('div', {}, parts));
+}
+
+/** A part with the sign behind it, so that no line begins with a sign. */
+function followed(part: HTMLElement, sign: '→' | '+' | '='): HTMLElement {
+  return h('span', { class: 'followed' }, part, h('span', { class: 'arrow', 'aria-hidden': sign === '→' ? 'true' : null }, sign));
 }
 
 /** A map of a gradient on a scale from −most to most, its largest number by default, and its sum. */
