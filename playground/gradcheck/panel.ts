@@ -4,7 +4,7 @@
 import type { LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
 import { Requests } from '../requests.ts';
-import { button, select, slider } from '../ui/controls.ts';
+import { button, select, slider, type Control } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
 import { editor, type Editor } from './editor.ts';
 import { findings } from './findings.ts';
@@ -53,12 +53,10 @@ function mount(host: HTMLElement, { state: link, writeState: writeLink }: PanelC
     window.clearTimeout(timer);
     timer = window.setTimeout(check, PAUSE);
   });
-  const changeStep = (i: number): void => {
+  const step = stepSlider(state.step, (i) => {
     state = { ...state, step: i };
     check();
-  };
-  const range = { min: 0, max: STEPS.length - 1, step: 1 };
-  const step = slider('Step h of the check', range, state.step, changeStep, (i) => rounded(STEPS[i]!, 2));
+  });
   const found = findings(step.element);
   const checks = checksInWorker((outcome) => {
     texts.showError('failure' in outcome ? outcome.failure : null);
@@ -108,6 +106,15 @@ function checksInWorker(onOutcome: (outcome: CheckOutcome) => void): Requests<Ch
   const onFailure = (reason: string): void =>
     onOutcome({ failure: { message: `The check was given up: ${reason}.`, editor: null, line: 1 } });
   return new Requests('gradcheck', { onAnswer: onOutcome, onFailure }, LIMIT);
+}
+
+/** A slider over the steps: the largest is on the left, as in the chart. */
+function stepSlider(initial: number, onChange: (step: number) => void): Control<number> {
+  const last = STEPS.length - 1;
+  const range = { min: 0, max: last, step: 1 };
+  const format = (place: number): string => rounded(STEPS[last - place]!, 2);
+  const control = slider('Step h of the check', range, last - initial, (place) => onChange(last - place), format);
+  return { element: control.element, value: () => last - control.value(), set: (step) => control.set(last - step) };
 }
 
 /** The list of the presets, and of the last program that was changed. */

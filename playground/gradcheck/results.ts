@@ -85,7 +85,8 @@ const FLOOR = 1e-17;
 export function errorChart(): ErrorChart {
   const chart = lineChart({
     title: 'Largest error over the step h',
-    x: 'h',
+    x: 'h, smaller to the right',
+    falling: true,
     log: { x: true, y: true },
     height: 300,
     // The same range for most programs, so that the floor of a wrong gradient stands out.
@@ -93,16 +94,16 @@ export function errorChart(): ErrorChart {
     series: [
       { label: 'float64', color: 'se' },
       { label: 'float32', color: 'plain' },
-      { label: 'rounding, ∝ 1/h', color: 'muted', dashed: true },
       { label: 'truncation, ∝ h²', color: 'yes', dashed: true },
+      { label: 'rounding, ∝ 1/h', color: 'muted', dashed: true },
       { label: 'h of the check', color: 'ink', dots: true },
     ],
   });
   const marks = h(
     'p',
     { class: 'regimes' },
-    h('span', {}, '← rounding: p(x + h) − p(x − h) loses its digits'),
-    h('span', {}, 'truncation: the curve bends within h →'),
+    h('span', {}, '← truncation: the curve bends within h'),
+    h('span', {}, 'rounding: p(x + h) − p(x − h) loses its digits →'),
   );
   const text = h('p', { class: 'note' });
   return {
@@ -117,7 +118,7 @@ export function errorChart(): ErrorChart {
       const here = float64.map((e, i) => (i === step ? e : null));
       marks.hidden = rounding === null && truncation === null;
       const description = describe(errors.float64);
-      const samples = [float64, float32, along(rounding, (h) => 1 / h), along(truncation, (h) => h * h), here];
+      const samples = [float64, float32, along(truncation, (h) => h * h), along(rounding, (h) => 1 / h), here];
       chart.update(STEPS, samples, description);
       text.textContent = errors.notInFloat32 === null ? description : `${description} It does not run in float32: ${errors.notInFloat32}`;
     },
@@ -137,7 +138,7 @@ function describe(errors: readonly (number | null)[]): string {
   const { rounding, truncation } = armsOf(errors);
   if (rounding === null && truncation === null)
     return `No step brings the error below ${rounded(best.error, 2)}: the gradient is wrong, or the point lies on a kink. A right gradient gives a V.`;
-  return `The error is smallest, ${rounded(best.error, 2)}, at h = ${rounded(best.h, 2)}. Smaller steps lose digits by rounding; larger ones see the curve bend.`;
+  return `The error is smallest, ${rounded(best.error, 2)}, at h = ${rounded(best.h, 2)}. To the left, larger steps see the curve bend: truncation. To the right, smaller steps lose digits: rounding.`;
 }
 
 /** Formats a number with `digits` significant digits, and with an exponent where it is small or large. */

@@ -21,6 +21,8 @@ export interface LineChartOptions {
   /** What the horizontal axis counts. */
   readonly x: string;
   readonly series: readonly Series[];
+  /** Whether the horizontal axis falls to the right. Default: it rises. */
+  readonly falling?: boolean;
   /** A logarithmic axis. Default: both linear. */
   readonly log?: { readonly x?: boolean; readonly y?: boolean };
   /** The range of the vertical axis for data between `low` and `high`. Default: that of uPlot. */
@@ -92,7 +94,10 @@ const powersOfTen: uPlot.Axis = {
   values: (_, splits) => splits.map((v) => withMinus(v.toExponential(0).replace('e+', 'e'))),
 };
 
-function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineChartOptions, width: number): uPlot.Options {
+function chartOptions(
+  { x, series, falling = false, log = {}, range, marks, height = 200 }: LineChartOptions,
+  width: number,
+): uPlot.Options {
   const axis = { stroke: color('muted'), ticks: { stroke: color('rule'), size: 5 }, grid: { stroke: color('rule'), width: 1 } };
   // 3 is uPlot.Scale.Distr.Logarithmic, a constant enum, which isolated modules cannot read.
   const logarithmic: uPlot.Scale = { distr: 3, log: 10 };
@@ -102,7 +107,7 @@ function chartOptions({ x, series, log = {}, range, marks, height = 200 }: LineC
     width,
     height,
     scales: {
-      x: { time: false, ...(log.x ? logarithmic : {}) },
+      x: { time: false, dir: falling ? -1 : 1, ...(log.x ? logarithmic : {}) },
       y: { ...(log.y ? logarithmic : {}), ...(range ? { range: (_: uPlot, low: number, high: number) => range(low, high) } : {}) },
     },
     axes: [

@@ -110,7 +110,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await open('#gradcheck?preset=factor');
       await page.getByLabel('Backward').fill('dx = 2 * g * x');
       await settled('right');
-      await page.getByLabel(/^Step h/).press('ArrowRight');
+      await page.getByLabel(/^Step h/).press('ArrowLeft');
       await page.waitForFunction(() => location.hash.includes('h=2.2e-6') && location.hash.includes('backward='));
       const link = await page.evaluate(() => location.hash);
       await page.goto('about:blank');
@@ -125,9 +125,9 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await settled('right');
       const description = (): Promise<string | null> => page.getByRole('img', { name: /^Largest error/ }).getAttribute('aria-label');
       expect(await description()).toMatch(
-        /The error is smallest, .* Smaller steps lose digits by rounding/,
+        /The error is smallest, .* To the left, larger steps see the curve bend: truncation\. To the right, smaller steps lose/,
       );
-      await page.getByLabel(/^Step h/).press('End');
+      await page.getByLabel(/^Step h/).press('Home');
       await outcome().getByText('eps 1 is too large for the curvature here').waitFor();
     });
 
@@ -156,7 +156,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await settled('right');
       // The lesson, the table, the step.
       await press('Tab', 3);
-      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('ArrowRight');
       expect(await page.getByLabel(/^Step h/).getAttribute('aria-valuetext')).toBe('4.6 e−7');
       await page.getByRole('button', { name: 'Reset' }).focus();
       await page.keyboard.press('Enter');
@@ -249,6 +249,18 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', ()
       await page.getByText('A frame, a cool band').waitFor();
       await page.getByRole('heading', { name: '∂L/∂u₂' }).waitFor();
       expect(workers.length).toBeLessThanOrEqual(1);
+    });
+
+    test.each([390, 620, 860, 1280])('no line of the paths begins with an arrow, %d pixels wide', async (width) => {
+      await open('#se?gates=7:0.5', width);
+      await trained();
+      const first = await page.locator('.strip > div').evaluateAll((strips) =>
+        strips.flatMap((strip) => {
+          const left = strip.getBoundingClientRect().left;
+          return [...strip.querySelectorAll('.arrow')].filter((a) => a.getBoundingClientRect().left < left + 5).map((a) => a.textContent);
+        }),
+      );
+      expect(first).toEqual([]);
     });
 
     test('another gate and reduction train another network, 390 pixels wide', async () => {
