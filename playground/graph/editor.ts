@@ -2,7 +2,7 @@
  * The editor of the graph panel: the program with the numbers of its lines, its error at the line, and the numbers of small leaves.
  */
 import { fill, h, styled } from '../ui/dom.ts';
-import { formatShape, gridOf } from './format.ts';
+import { formatShape, formatValue, gridOf } from './format.ts';
 import { showsNumbers } from './boxes.ts';
 import { withValues } from './literal.ts';
 import type { GraphModel, LeafView, NodeView, Values } from './walk.ts';
@@ -92,7 +92,7 @@ function leafInputs(onChange: LeafChange) {
     }
     const values = editable.flatMap((leaf) => [...nodes[leaf.node]!.value]);
     inputs.forEach((input, i) => {
-      if (input !== document.activeElement) input.value = String(values[i]!);
+      if (input !== document.activeElement) showNumber(input, values[i]!);
     });
   };
   /** Removes the fields of leaves that the program no longer has at their lines. */
@@ -113,9 +113,22 @@ function leafField(leaf: LeafView, { shape, value }: NodeView, onChange: LeafCha
     return h('input', { type: 'number', step: 'any', 'aria-label': label, oninput: () => report() });
   });
   const report = (): void => {
-    const values = inputs.map((input) => input.valueAsNumber);
-    if (values.every(Number.isFinite)) onChange(leaf, shape, values);
+    const values = inputs.map((input) => numberIn(input));
+    if (!values.some(Number.isNaN)) onChange(leaf, shape, values);
   };
   const grid = styled(h('div', { class: 'leaf-grid' }, ...inputs), { '--columns': String(gridOf(shape).columns) });
   return { inputs, element: h('fieldset', {}, h('legend', {}, `${leaf.name} ${shape.length === 0 ? '' : formatShape(shape)}`), grid) };
+}
+
+/** Shows a number. An input for numbers takes no infinity, so that is its placeholder. */
+function showNumber(input: HTMLInputElement, value: number): void {
+  const isFinite = Number.isFinite(value);
+  input.value = isFinite ? String(value) : '';
+  input.placeholder = isFinite ? '' : formatValue(value);
+}
+
+/** Returns the number that an input shows; NaN: none. */
+function numberIn({ value, placeholder, valueAsNumber }: HTMLInputElement): number {
+  if (value !== '' || placeholder === '') return valueAsNumber;
+  return placeholder === '∞' ? Infinity : -Infinity;
 }

@@ -128,6 +128,22 @@ describe.skipIf(CHROMIUM === undefined)('the graph panel in Chromium, where it i
     await context.close();
   });
 
+  test('an infinite number of a leaf shows as such, and stays when another number is changed', async () => {
+    const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=small`);
+    await page.locator('textarea').fill('x = [1, -1e400]\ny = x.sum()');
+    const second = page.getByLabel('x, number 2 of 2');
+    await second.waitFor();
+    expect([await second.inputValue(), await second.getAttribute('placeholder')]).toEqual(['', '−∞']);
+    await page.getByLabel('x, number 1 of 2').fill('5');
+    await page.waitForFunction(() => document.querySelector('textarea')!.value === 'x = [5, -Infinity]\ny = x.sum()');
+    await page.waitForFunction(() => location.hash.includes('-Infinity'));
+    expect(await page.locator('.editor .error').textContent()).toBe('');
+    await second.fill('2');
+    await page.waitForFunction(() => document.querySelector('textarea')!.value === 'x = [5, 2]\ny = x.sum()');
+    expect(faults).toEqual([]);
+    await context.close();
+  });
+
   test('a link to a wrong expression says so in place of the graph', async () => {
     const { page, faults, context } = await openGraph(browser, `${url}#graph?preset=own&program=y+%3D+z&step=2`);
     expect(await page.getByText('There is no graph to show yet.').isVisible()).toBe(true);
