@@ -2,7 +2,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildPlayground } from '../../scripts/build-playground.mjs';
 import { CHROMIUM, overflowOf, startChromium } from '../support/chromium.ts';
-import { openPlayground } from '../support/playground.ts';
+import { openPlayground, panelBuilt } from '../support/playground.ts';
 
 // The playground as a file: one page without a network.
 
@@ -34,7 +34,7 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     const tabs = await page.getByRole('tab').all();
     for (const tab of tabs) {
       await tab.click();
-      await page.locator('.panel-body').filter({ visible: true }).waitFor();
+      await panelBuilt(page);
       expect(await overflowOf(page), (await tab.textContent())!).toBe(0);
       expect(await page.getByRole('tabpanel').count()).toBe(1);
     }

@@ -9,7 +9,7 @@ import { disposeTask, mnistTask, syntheticTask, type Task } from '../../playgrou
 import { buildPlayground } from '../../scripts/build-playground.mjs';
 import { CHROMIUM, ISOLATION, serveFolder, startChromium, type StaticServer } from '../support/chromium.ts';
 import { tinyMnist } from '../support/idx.ts';
-import { openPlayground } from '../support/playground.ts';
+import { openPlayground, panelBuilt } from '../support/playground.ts';
 
 // The panel that trains, in a browser. Training does not begin by itself, as these pages prefer reduced motion.
 
@@ -105,6 +105,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     const { page, faults, context } = await openPlayground(browser, `${file}#graph`);
     await page.addInitScript(countReports);
     await page.goto(`${file}?counted#train`);
+    await panelBuilt(page);
     const play = page.locator('.button.primary');
     await page.getByRole('tab', { name: 'Train' }).focus();
     await page.keyboard.press('Tab');
