@@ -25,7 +25,7 @@ const MEMBERS = `
   sum mean std var prod logsumexp norm any all cumsum expand amax amin argmax argmin max min
   reshape view flatten unflatten permute transpose squeeze unsqueeze
   detach contiguous slice select gather
-  sort argsort topk nonzero maskedSelect multinomial
+  sort argsort topk nonzero maskedSelect
   softmax logSoftmax
   add_ mul_ zero_ copy_ fill_
   matmul mv dot outer

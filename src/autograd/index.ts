@@ -40,6 +40,7 @@ export * from './ops/interpolate.ts';
 export * from './ops/joining.ts';
 export * from './ops/linalg.ts';
 export * from './ops/loss.ts';
+export * from './ops/multinomial.ts';
 export { groupNorm, layerNorm, rmsNorm, type NormOptions, type RmsNormOptions } from './ops/normalization.ts';
 export { cast, type Operand } from './ops/operands.ts';
 export * from './ops/ordering.ts';

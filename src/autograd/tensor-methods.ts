@@ -9,7 +9,7 @@ import type { Shape } from '../core/shape.ts';
 import type { BackwardOptions } from './backward.ts';
 import type { Dims } from './ops/dims.ts';
 import type { Operand } from './ops/operands.ts';
-import type { MultinomialOptions, SortOptions, TopkOptions } from './ops/ordering.ts';
+import type { SortOptions, TopkOptions } from './ops/ordering.ts';
 import type { GeluOptions, SoftplusOptions } from './ops/options.ts';
 import type { ReduceOptions, VarOptions } from './ops/reduce.ts';
 import type { Tensor } from './tensor.ts';
@@ -244,14 +244,6 @@ export interface TensorMethods {
    * Throws: DTypeError for a mask that is not bool
    */
   maskedSelect(mask: Tensor): Tensor;
-  /**
-   * Draws `count` indices (int32) from each row of weights, which need not add up to 1. No gradient.
-   * Shape:  x [K] or [N,K] → y [count] or [N,count]
-   * Source: for distinct indices Efraimidis & Spirakis 2006, Information Processing Letters 97, algorithm A
-   * Throws: ArgumentError for a negative or infinite weight, a row whose weights are all 0, or fewer weights above 0 than distinct
-   *         indices
-   */
-  multinomial(count: number, options?: MultinomialOptions): Tensor;
 
   // — splitting and repeating —
   /** Splits x along `dim` into views of `size` (the last may be smaller), or of several sizes.   ∂x = their g concatenated */

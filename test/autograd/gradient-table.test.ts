@@ -18,6 +18,7 @@ import * as linalg from '../../src/autograd/ops/linalg.ts';
 import * as loss from '../../src/autograd/ops/loss.ts';
 import * as normalization from '../../src/autograd/ops/normalization.ts';
 import * as operands from '../../src/autograd/ops/operands.ts';
+import * as multinomial from '../../src/autograd/ops/multinomial.ts';
 import * as ordering from '../../src/autograd/ops/ordering.ts';
 import * as pool from '../../src/autograd/ops/pool.ts';
 import * as reduce from '../../src/autograd/ops/reduce.ts';
@@ -64,6 +65,7 @@ const WITHOUT_GRADIENT = [
   'detach',
   // Functions for shapes and dtypes, helpers and checks.
   'affine',
+  'ascending',
   'arithmetic',
   'causalMask',
   'channelShape',
@@ -142,6 +144,7 @@ test('the table has a line for every operation', () => {
     loss,
     normalization,
     operands,
+    multinomial,
     ordering,
     pool,
     reduce,

@@ -1,4 +1,16 @@
-import { ArgumentError, DTypeError, Generator, ShapeError, manualSeed, pow, scope, tensor, zeros, type Tensor } from 'chainrule';
+import {
+  ArgumentError,
+  DTypeError,
+  Generator,
+  ShapeError,
+  manualSeed,
+  multinomial,
+  pow,
+  scope,
+  tensor,
+  zeros,
+  type Tensor,
+} from 'chainrule';
 import { describe, expect, test } from 'vitest';
 
 // parity.test.ts compares sort, topk, nonzero and maskedSelect with PyTorch, the gradient table checks their gradients.
@@ -37,10 +49,8 @@ describe('multinomial', () => {
 
   /** Draws `draws` times and counts how often each index comes first. */
   function shares(replacement: boolean, draws: number): number[] {
-    const drawn = tensor(weights)
-      .expand([draws, 5])
-      .contiguous()
-      .multinomial(2, { replacement, generator: new Generator(3) });
+    const rows = tensor(weights).expand([draws, 5]).contiguous();
+    const drawn = multinomial(rows, 2, { replacement, generator: new Generator(3) });
     const first = drawn.select(1, 0);
     return weights.map((_, i) => first.eq(i).sum().item() / draws);
   }
@@ -56,11 +66,8 @@ describe('multinomial', () => {
 
   test('without replacement the indices are distinct, and the second is drawn from the rest', () => {
     scope(() => {
-      const rows = tensor(weights)
-        .expand([5_000, 5])
-        .contiguous()
-        .multinomial(3, { generator: new Generator(4) })
-        .toArray() as number[][];
+      const expanded = tensor(weights).expand([5_000, 5]).contiguous();
+      const rows = multinomial(expanded, 3, { generator: new Generator(4) }).toArray() as number[][];
       for (const row of rows) expect(row.toSorted((a, b) => a - b)).toEqual([1, 2, 4]);
       const second = rows.filter(([first]) => first === 4).map((row) => row[1]);
       // After index 4 the weights 1 and 2 are left.
@@ -72,9 +79,9 @@ describe('multinomial', () => {
   test('is a function of the seed, has int32 and the shape of its rows', () => {
     scope(() => {
       manualSeed(1);
-      const a = tensor(weights).multinomial(4, { replacement: true });
+      const a = multinomial(tensor(weights), 4, { replacement: true });
       manualSeed(1);
-      expect(tensor(weights).multinomial(4, { replacement: true }).toArray()).toEqual(a.toArray());
+      expect(multinomial(tensor(weights), 4, { replacement: true }).toArray()).toEqual(a.toArray());
       expect([a.shape, a.dtype]).toEqual([[4], 'int32']);
     });
   });
@@ -83,14 +90,14 @@ describe('multinomial', () => {
     const draw =
       (values: number[], count = 1) =>
       () =>
-        tensor(values).multinomial(count);
+        multinomial(tensor(values), count);
     refuses(draw([1, -1]), ArgumentError, 'multinomial: weights must be finite and at least 0, got -1');
     refuses(draw([1, NaN]), ArgumentError, 'multinomial: weights must be finite and at least 0, got NaN');
     refuses(draw([0, 0]), ArgumentError, 'multinomial: row 0 has 0 weights above 0, and 1 are needed to draw from');
     refuses(draw([0, 3, 1], 3), ArgumentError, 'multinomial: row 0 has 2 weights above 0, and 3 are needed to draw from');
     refuses(draw([1, 1], 0), ArgumentError, 'multinomial: count must be a whole number ≥ 1, got 0');
-    refuses(() => zeros([1, 1, 2]).multinomial(1), ShapeError, 'multinomial: x must be [K] or [N,K], got [1,1,2]');
-    refuses(() => int([1]).multinomial(1), DTypeError, "multinomial: expected float32 or float64, got int32; convert with .to('float32')");
+    refuses(() => multinomial(zeros([1, 1, 2]), 1), ShapeError, 'multinomial: x must be [K] or [N,K], got [1,1,2]');
+    refuses(() => multinomial(int([1]), 1), DTypeError, "multinomial: expected float32 or float64, got int32; convert with .to('float32')");
   });
 });
 

@@ -10,13 +10,13 @@ const METHODS = words(`
   neg abs sign reciprocal square sqrt rsqrt exp expm1 log log1p sin cos tanh sigmoid logSigmoid softplus relu leakyRelu prelu elu gelu
   silu mish hardsigmoid hardswish erf floor ceil round clamp add sub mul div pow maximum minimum eq ne lt le gt ge
   logicalAnd logicalOr logicalNot isnan isfinite maskedFill
-  sort argsort topk nonzero maskedSelect multinomial
+  sort argsort topk nonzero maskedSelect
   sum mean prod var std amax amin max min argmax argmin logsumexp norm any all cumsum softmax logSoftmax
   reshape view flatten unflatten transpose permute movedim expand broadcastTo repeat squeeze unsqueeze slice select split chunk unbind
   flip roll tril triu gather scatterAdd indexSelect contiguous clone detach to
   matmul mv dot outer add_ mul_ zero_ copy_ fill_`);
 
-const EXPORTS = words('cat stack where pad einsum maximum minimum pow argmax argmin');
+const EXPORTS = words('cat stack where pad einsum maximum minimum multinomial pow argmax argmin');
 
 const FUNCTIONAL = words(`
   linear conv1d conv2d convTranspose2d maxPool2d avgPool2d adaptiveAvgPool2d adaptiveMaxPool2d globalAvgPool2d globalMaxPool2d interpolate

@@ -97,6 +97,7 @@ const INDEX: Calls = {
   maximum: plain(() => [x(), x()], [0, 1]),
   memory: takes(0, () => []),
   minimum: plain(() => [x(), x()], [0, 1]),
+  multinomial: takes(2, () => [x().square(), 1], [0]),
   noGrad: plain(() => [() => 1]),
   ones: takes(1, () => [[2]]),
   onesLike: like,
