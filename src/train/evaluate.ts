@@ -7,7 +7,6 @@ import { ArgumentError, kindOf, ShapeError, shown, isArray } from '../core/error
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Module } from '../nn/index.ts';
-import { rememberModes } from '../nn/modes.ts';
 import { checkMetrics, type Metric, valuesOf } from './metrics.ts';
 
 /** A batch: the model's input, and the target that the loss compares its output with. */
@@ -50,7 +49,7 @@ export interface Evaluation {
 
 /**
  * Evaluates the model on all batches of the loader: in evaluation mode, without gradients. Then restores the mode of each module, also if
- * it throws.
+ * it throws. Of evaluations that run at once, the last one restores it.
  *
  * Throws: ArgumentError if the loader yields no batch, the signal's reason if that is aborted
  * @example const { loss, metrics } = await evaluate(model, { loader: testLoader, loss: F.crossEntropy, metrics: { accuracy: new Accuracy() } })
@@ -66,10 +65,9 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   checkSignal('evaluate', signal);
   const all = Object.values(metrics);
   for (const metric of all) metric.reset();
-  const restoreModes = rememberModes(model);
   let sum = 0;
   let samples = 0;
-  model.eval();
+  const restoreModes = holdInEvaluation(model);
   try {
     for await (const batch of loader) {
       signal?.throwIfAborted();
@@ -86,6 +84,36 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   }
   if (samples === 0) throw new ArgumentError('evaluate: the loader has no batch');
   return { loss: sum / samples, metrics: valuesOf(Object.entries(metrics)), samples };
+}
+
+/** The modules of evaluations that are running: how many, and the mode before the first. */
+const held = new WeakMap<Module, { readonly mode: boolean; evaluations: number }>();
+
+/** Whether an evaluation of the module is running. */
+export function isEvaluated(module: Module): boolean {
+  return held.has(module);
+}
+
+/**
+ * Switches the modules of `model` to evaluation. Returns a function that restores the mode of each, unless another evaluation has it: between
+ * two batches other code runs, and may evaluate the same modules.
+ */
+function holdInEvaluation(model: Module): () => void {
+  const modules = model.namedModules().map(([, module]) => module);
+  for (const module of modules) {
+    const before = held.get(module) ?? { mode: module.training, evaluations: 0 };
+    before.evaluations++;
+    held.set(module, before);
+  }
+  model.eval();
+  return () => {
+    for (const module of modules) {
+      const before = held.get(module)!;
+      if (--before.evaluations > 0) continue;
+      held.delete(module);
+      module.training = before.mode;
+    }
+  };
 }
 
 /** Throws unless `model` is a module with a forward. */

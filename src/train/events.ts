@@ -59,7 +59,7 @@ export interface EndEvent {
   readonly type: 'end';
   readonly step: number;
   readonly epoch: number;
-  /** Why the run was stopped; null if it has done all its steps. */
+  /** Why the run was stopped; null if it has done all its steps, also if it was stopped with the last one. */
   readonly reason: string | null;
 }
 

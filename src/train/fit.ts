@@ -7,7 +7,7 @@ import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type EMA, type Optimizer, ReduceLROnPlateau } from '../optim/index.ts';
-import { checkModel, evaluate, type Evaluation, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
+import { checkModel, evaluate, type Evaluation, isEvaluated, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
 import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent, StepEvent } from './events.ts';
 import { checkFit, type FitOptions } from './fit-options.ts';
 import { checkState, type FitState, noProgress } from './fit-state.ts';
@@ -32,7 +32,7 @@ export class NonFiniteLossError extends ChainruleError {
  *
  * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
  * in the same way, end with the same bits as a run that was never interrupted. An aborted signal pauses the run: a pause event is the
- * last one of the loop, and another loop goes on.
+ * last one of the loop, and another loop goes on. A batch that throws, or cannot be made, ends its step, and another loop does this step again.
  * A model in evaluation mode is switched to training first; modules that are in evaluation mode within a model in training, such as a
  * frozen batch norm, stay so.
  * Throws: NonFiniteLossError before a step whose loss is NaN or infinite; ArgumentError with clipNorm if the norm of the gradients is
@@ -192,32 +192,63 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
     if (loader.position > 0) loader.loadStateDict(loader.stateDict() as never);
     while (!this.#isDone()) yield* this.#epochEvents();
-    const { step, epoch, reason } = this.#progress;
+    const { step, epoch } = this.#progress;
+    // Nothing was left out of a run that is stopped with its last step.
+    const reason = this.#hasAllSteps() ? null : this.#progress.reason;
     // Of a run with all its steps, an aborted evaluation may be missing.
     this.#progress.ended = this.#isComplete() && !this.#isEvaluationDue();
     yield* this.#deliver(this.#progress.ended ? { type: 'end', step, epoch, reason } : { type: 'pause', step, epoch });
   }
 
   async *#epochEvents(): AsyncGenerator<FitEvent, void> {
-    const { loader } = this.#options;
-    let start = performance.now();
-    for await (const batch of loader) {
-      const event = this.#trainOrReset(batch);
-      this.#progress.seconds += (performance.now() - start) / 1000;
-      if (event !== null) {
-        yield* this.#deliver(event);
-        yield* this.#due();
-        if (this.#isDone()) return;
-      }
-      start = performance.now();
+    for await (const event of this.#steps()) {
+      yield* this.#deliver(event);
+      yield* this.#due();
+      if (this.#isDone()) return;
     }
+  }
+
+  /** Does the steps of an epoch. One that throws is undone, so that another loop begins with it. */
+  async *#steps(): AsyncGenerator<StepEvent, void> {
+    let undo = this.#beginStep();
+    let start = performance.now();
+    try {
+      for await (const batch of this.#options.loader) {
+        const event = scope(() => this.#train(batch, this.#group));
+        this.#progress.seconds += (performance.now() - start) / 1000;
+        if (event !== null) {
+          yield event;
+          undo = this.#beginStep();
+        }
+        start = performance.now();
+      }
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  /** Returns a function that puts the loader, and what is counted of its batches, back to here. */
+  #beginStep(): () => void {
+    const { loader } = this.#options;
+    const { lossSum, samples } = this.#progress;
+    const place = loader.stateDict();
+    return () => {
+      this.#group = noGroup();
+      Object.assign(this.#progress, { lossSum, samples });
+      loader.loadStateDict(place as never);
+    };
+  }
+
+  #hasAllSteps(): boolean {
+    const { epochs = Infinity, maxSteps = Infinity } = this.#options;
+    const { step, epoch } = this.#progress;
+    return step >= maxSteps || epoch >= epochs;
   }
 
   /** Whether all steps are done, or the run was stopped. */
   #isComplete(): boolean {
-    const { epochs = Infinity, maxSteps = Infinity } = this.#options;
-    const { step, epoch, reason } = this.#progress;
-    return reason !== null || step >= maxSteps || epoch >= epochs;
+    return this.#progress.reason !== null || this.#hasAllSteps();
   }
 
   /** Whether this loop does no other step. */
@@ -286,20 +317,12 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     }
   }
 
-  /** Trains on a batch. A batch that throws ends its step. */
-  #trainOrReset(batch: TrainingBatch): StepEvent | null {
-    try {
-      return scope(() => this.#train(batch, this.#group));
-    } catch (error) {
-      this.#group = noGroup();
-      throw error;
-    }
-  }
-
   /** Trains on a batch. Returns the event of the step; null if the step needs more batches. */
   #train(batch: TrainingBatch, group: Group): StepEvent | null {
     const { optimizer, loss: lossOf, loader } = this.#options;
     const { count, input, target } = readBatch('fit', batch);
+    if (isEvaluated(this.model))
+      throw new ArgumentError('fit: an evaluation of the model is running, so its modules are in evaluation mode; await evaluate(…) first');
     if (group.batches === 0) {
       group.size = Math.min(this.#accumulate, loader.length - loader.position + 1);
       for (const [, metric] of this.#metrics) metric.reset();

@@ -1,0 +1,148 @@
+import { ArgumentError } from 'chainrule';
+import { DataLoader } from 'chainrule/data';
+import * as nn from 'chainrule/nn';
+import * as F from 'chainrule/nn/functional';
+import { earlyStopping, evaluate, type FitEvent, type LossFunction, type TrainingBatch } from 'chainrule/train';
+import { describe, expect, test } from 'vitest';
+import { eventsOf, makeRun, parts, points, weightsOf, type Change } from './support.ts';
+
+// Steps that fail in the middle, evaluations that overlap, and stops that come with the last step.
+
+/** Two epochs of 7 batches, two batches a step; without dropout, whose random numbers go on. */
+function makeRepeatable(change: Change = () => ({})): ReturnType<typeof makeRun> {
+  const { run, made } = makeRun((m) => ({ epochs: 2, accumulate: 2, evaluation: null, ...change(m) }));
+  for (const [, module] of made.model.namedModules()) if (module instanceof nn.Dropout) module.eval();
+  return { run, made };
+}
+
+/** Returns the events of as many loops over a run as it takes, and the errors of those that throw. */
+async function eventsAndErrors(run: AsyncIterable<FitEvent>): Promise<{ readonly events: FitEvent[]; readonly errors: string[] }> {
+  const events: FitEvent[] = [];
+  const errors: string[] = [];
+  for (;;) {
+    try {
+      for await (const event of run) events.push(event);
+      return { events, errors };
+    } catch (error) {
+      errors.push((error as Error).message);
+    }
+  }
+}
+
+/** Throws at the calls of these numbers, from 1. */
+function failingAt(calls: readonly number[]): () => void {
+  let call = 0;
+  return () => {
+    call++;
+    if (calls.includes(call)) throw new Error(`call ${call}`);
+  };
+}
+
+function failingLoss(...calls: number[]): LossFunction {
+  const count = failingAt(calls);
+  return (output, target) => {
+    count();
+    return F.crossEntropy(output, target);
+  };
+}
+
+describe('a step that fails is done by the next loop', () => {
+  test.each([[[1]], [[2]], [[4, 7]], [[7]], [[9, 11, 14]]])('where the loss throws at calls %j', async (calls) => {
+    const whole = makeRepeatable();
+    const failing = makeRepeatable(() => ({ loss: failingLoss(...calls) }));
+    const { events, errors } = await eventsAndErrors(failing.run);
+    expect(errors).toEqual(calls.map((call) => `call ${call}`));
+    expect(events).toEqual(await eventsOf(whole.run));
+    expect(events.at(-1)!.step).toBe(failing.run.totalSteps);
+    expect(weightsOf(failing.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test.each([1, 2, 5, 7, 8, 9])('where batch %i cannot be made', async (number) => {
+    const loaderThat = (fails: readonly number[]): Change => {
+      const count = failingAt(fails);
+      const batchTransform = <T>(items: T): T => {
+        count();
+        return items;
+      };
+      return () => ({ loader: new DataLoader(points(40, 7), { batchSize: 6, shuffle: true, seed: 1, batchTransform }) });
+    };
+    const failing = makeRepeatable(loaderThat([number]));
+    const { events, errors } = await eventsAndErrors(failing.run);
+    expect(errors).toEqual([`call ${number}`]);
+    expect(events).toEqual(await eventsOf(makeRepeatable(loaderThat([])).run));
+  });
+
+  test('and the state is that before the step', async () => {
+    const { run } = makeRepeatable(() => ({ loss: failingLoss(4) }));
+    await expect(run.finish()).rejects.toThrow('call 4');
+    const { progress, loader } = run.stateDict();
+    expect([progress.step, progress.epoch, progress.samples, loader]).toEqual([1, 0, 12, expect.objectContaining({ position: 2 })]);
+  });
+});
+
+describe('evaluations of one model at once', () => {
+  /** Batches, each after some turns of the event loop. */
+  async function* slowly(turns: number): AsyncGenerator<TrainingBatch> {
+    for await (const batch of new DataLoader(points(20, 8), { batchSize: 8 })) {
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => void setImmediate(resolve));
+      yield batch;
+    }
+  }
+
+  test.each([
+    [1, 5],
+    [5, 1],
+  ])('run in evaluation mode, and the last restores the modes (%i and %i turns a batch)', async (first, second) => {
+    const { model } = parts();
+    const frozen = model.namedModules()[3]![1];
+    frozen.eval();
+    const before = model.namedModules().map(([, module]) => module.training);
+    const modes: boolean[] = [];
+    const loss: LossFunction = (output, target) => {
+      modes.push(...model.namedModules().map(([, module]) => module.training));
+      return F.crossEntropy(output, target);
+    };
+    const results = await Promise.all([first, second].map((turns) => evaluate(model, { loader: slowly(turns), loss })));
+    expect(results[0]).toEqual(results[1]);
+    expect(new Set(modes)).toEqual(new Set([false]));
+    expect(model.namedModules().map(([, module]) => module.training)).toEqual(before);
+  });
+
+  test('one of a part of a model, and one that fails, leave the modes as they were', async () => {
+    const { model } = parts();
+    const all = evaluate(model, { loader: slowly(5), loss: F.crossEntropy });
+    const first = model.namedModules()[1]![1] as nn.Linear;
+    const part = evaluate(first, { loader: slowly(1), loss: failingLoss(1) });
+    await expect(part).rejects.toThrow('call 1');
+    expect([model.training, first.training]).toEqual([false, false]);
+    await all;
+    expect(model.namedModules().every(([, module]) => module.training)).toBe(true);
+  });
+
+  test('fit trains on no model that is being evaluated', async () => {
+    const { run, made } = makeRun(() => ({ evaluation: null }));
+    const evaluation = evaluate(made.model, { loader: slowly(5), loss: F.crossEntropy });
+    await expect(run.finish()).rejects.toThrow(
+      new ArgumentError('fit: an evaluation of the model is running, so its modules are in evaluation mode; await evaluate(…) first'),
+    );
+    await evaluation;
+    expect((await run.finish()).step).toBe(21);
+  });
+});
+
+describe('a run that is stopped with its last step', () => {
+  test.each([
+    [2, null],
+    [3, 'no better loss than '],
+  ])('of %i epochs has the reason %j', async (epochs, reason) => {
+    // Evaluations never improve: the second one stops the run.
+    const { run } = makeRun(({ test: loader }) => ({
+      epochs,
+      evaluation: { loader, loss: (output) => output.mul(0).sum() },
+      callbacks: [earlyStopping({ patience: 1 })],
+    }));
+    const end = await run.finish();
+    expect([end.type, end.step]).toEqual(['end', 14]);
+    expect(end).toMatchObject({ reason: reason === null ? null : expect.stringContaining(reason) });
+  });
+});
