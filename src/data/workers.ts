@@ -22,8 +22,8 @@ export interface WorkerOptions {
    * The module that calls serveDataset with the loader's dataset: `new URL('./dataset.js', import.meta.url)`.
    *
    * In a page that a bundler builds: a function that starts it as a Web Worker, which bundlers recognize by its text:
-   * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`. Its module must call serveDataset: a worker that does
-   * not would be waited for without end, as a page is not told that a script has run.
+   * `() => new Worker(new URL('./dataset.js', import.meta.url), { type: 'module' })`. Its module must call serveDataset within 60 seconds: a
+   * page is not told that a script has run, so this limit alone finds a module that does not call it. Batches may take any time.
    */
   readonly module: string | { readonly href: string } | (() => WebWorker);
 }
@@ -31,6 +31,12 @@ export interface WorkerOptions {
 /** Marks the messages between a loader and its threads. */
 const REQUEST = 'chainrule:draw';
 const ANSWER = 'chainrule:items';
+/** The loader's question whether a thread serves a dataset, and the reply, which the thread also sends once it does. */
+const HELLO = 'chainrule:hello';
+const READY = 'chainrule:ready';
+
+/** Seconds in which a Web Worker that the caller starts must call serveDataset. */
+const START_SECONDS = 60;
 
 interface Request {
   readonly type: typeof REQUEST;
@@ -67,11 +73,13 @@ export function serveDataset(dataset: AsyncDataset): void {
   if (port === null) return;
   if (served.dataset !== null) throw new ArgumentError('serveDataset: this module has offered a dataset already; make a module for each');
   served.dataset = dataset;
+  const tellReady = (): void => port.post({ type: READY }, []);
   port.onMessage((message) => {
-    const request = message as Request;
-    if (Object(request).type !== REQUEST) return;
-    void answer(dataset, request).then((reply) => port.post(reply, buffersOf(reply)));
+    const type = peek(message, 'type');
+    if (type === HELLO) tellReady();
+    if (type === REQUEST) void answer(dataset, message as Request).then((reply) => port.post(reply, buffersOf(reply)));
   });
+  tellReady();
 }
 
 async function answer(dataset: AsyncDataset, { id, samples, draw }: Request): Promise<Answer> {
@@ -126,13 +134,14 @@ class DatasetThread {
   readonly #thread: Thread;
   readonly #place: string;
   readonly #tasks = new Map<number, Task>();
-  /** Requests that wait until the module is loaded; null from then on. */
+  /** Requests that wait until the module serves its dataset; null from then on. One that came earlier could be lost. */
   #queue: Request[] | null = [];
   #failure: WorkerError | null = null;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
 
   constructor(module: WorkerOptions['module']) {
     const listener = {
-      message: (value: unknown) => this.#receive(value as Answer | Loaded),
+      message: (value: unknown) => this.#receive(value),
       failed: (why: string, cause?: unknown) => this.#fail(why, cause),
     };
     if (typeof module === 'function') {
@@ -144,8 +153,17 @@ class DatasetThread {
       this.#thread = startThread(url, listener);
     }
     this.#thread.hold(false);
-    // A Web Worker that the caller started gets its messages when its script has run.
-    if (typeof module === 'function') this.#queue = null;
+    if (typeof module === 'function') this.#awaitReady();
+  }
+
+  /** Waits for a Web Worker that the caller started. It may serve its dataset already, so it is asked. */
+  #awaitReady(): void {
+    const remedy = "import { serveDataset } from 'chainrule/data' in the module and call it with the dataset";
+    this.#deadline = setTimeout(
+      () => this.#fail(`its module has not called serveDataset within ${START_SECONDS} s; ${remedy}`),
+      START_SECONDS * 1000,
+    );
+    this.#thread.post({ type: HELLO });
   }
 
   /** The number of batches that it is making. */
@@ -163,18 +181,24 @@ class DatasetThread {
     });
   }
 
-  #receive(message: Answer | Loaded): void {
-    if ('loaded' in message) this.#start(message);
-    else if (message.type === ANSWER) this.#finish(message);
+  #receive(message: unknown): void {
+    const type = peek(message, 'type');
+    if (type === READY) this.#start();
+    else if (type === ANSWER) this.#finish(message as Answer);
+    else if (peek(message, 'loaded') === true) this.#checkLoaded(message as Loaded);
+  }
+
+  #checkLoaded({ error, listens }: Loaded): void {
+    if (error !== null) this.#fail(`its module throws ${error}`);
+    else if (!listens) this.#fail('its module does not call serveDataset');
   }
 
   /** Sends what has waited for the module. */
-  #start({ error, listens }: Loaded): void {
+  #start(): void {
+    clearTimeout(this.#deadline);
     const queue = this.#queue ?? [];
     this.#queue = null;
-    if (error !== null) this.#fail(`its module throws ${error}`);
-    else if (!listens) this.#fail('its module does not call serveDataset');
-    else for (const request of queue) this.#thread.post(request);
+    for (const request of queue) this.#thread.post(request);
   }
 
   #finish({ id, items, error }: Answer): void {
@@ -186,6 +210,7 @@ class DatasetThread {
   }
 
   #fail(why: string, cause?: unknown): void {
+    clearTimeout(this.#deadline);
     this.#failure ??= new WorkerError(`DataLoader: ${this.#place} failed: ${why}`, { cause });
     this.#thread.hold(false);
     for (const { reject } of this.#tasks.values()) reject(this.#failure);
