@@ -1,7 +1,7 @@
 /**
  * Draws the pictures of this example: a circle, a square, a triangle or a star on a coloured ground, as PNG and JPEG files of several sizes.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from 'chainrule/data';
 import sharp from 'sharp';
@@ -13,8 +13,9 @@ const SHAPES: Readonly<Record<string, string>> = {
   triangle: '<path d="M0-1 1 .8-1 .8Z"/>',
 };
 
-/** Draws `count` pictures of each class below `folder`, always the same ones. */
+/** Draws `count` pictures of each class below `folder`, always the same ones, unless the folder exists. */
 export async function draw(folder: string, count: number): Promise<void> {
+  if (existsSync(folder)) return;
   for (const [c, [name, shape]] of Object.entries(SHAPES).entries()) {
     mkdirSync(join(folder, name), { recursive: true });
     for (let i = 0; i < count; i++) {

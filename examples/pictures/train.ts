@@ -3,7 +3,6 @@
  *
  *   npm ci --prefix examples/pictures && npx tsx examples/pictures/train.ts
  */
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { manualSeed, noGrad } from 'chainrule';
 import { DataLoader } from 'chainrule/data';
@@ -17,7 +16,7 @@ import * as ort from 'onnxruntime-web';
 import { draw } from './draw.ts';
 
 const folder = fileURLToPath(new URL('./runs', import.meta.url));
-if (!existsSync(`${folder}/pictures`)) await draw(`${folder}/pictures`, 150);
+await draw(`${folder}/pictures`, 150);
 const { classes, trainSet, testSet } = await import('./dataset.ts');
 
 manualSeed(1);
@@ -33,10 +32,10 @@ const model = new nn.Sequential(...block(3, 16), ...block(16, 32), ...block(32, 
 
 const workers = { count: 2, module: new URL('./thread.js', import.meta.url) };
 const loader = new DataLoader(trainSet, { batchSize: 32, shuffle: true, dropLast: true, seed: 1, workers });
-const testLoader = new DataLoader(testSet, { batchSize: 40 });
+const testLoader = new DataLoader(testSet, { batchSize: testSet.length });
 const optimizer = new AdamW(model.parameters(), { lr: 0.01 });
 const best = { monitor: 'accuracy', mode: 'max' } as const;
-const writer = new SummaryWriter(`${folder}/log`);
+using writer = new SummaryWriter(`${folder}/log`);
 await fit(model, {
   loader,
   optimizer,
@@ -46,12 +45,10 @@ await fit(model, {
   evaluation: { loader: testLoader, metrics: { accuracy: new Accuracy() } },
   callbacks: [saveBest(`${folder}/best.safetensors`, best), earlyStopping({ ...best, patience: 8 }), logScalars(writer), logProgress()],
 }).finish();
-writer.close();
 
 // The best model, exported, must give the same answers in another runtime.
 model.loadStateDict(loadSafetensors(`${folder}/best.safetensors`));
-const all = new DataLoader(testSet, { batchSize: testSet.length });
-const [images, labels] = (await all[Symbol.asyncIterator]().next()).value!;
+const [images, labels] = (await testLoader[Symbol.asyncIterator]().next()).value!;
 const file = toOnnx(model, images);
 writeFileAtomic(`${folder}/pictures.onnx`, file);
 const session = await ort.InferenceSession.create(file);
