@@ -4,7 +4,7 @@
  */
 import { brand } from '../core/copies.ts';
 import { isInstance } from '../core/describe.ts';
-import { ArgumentError, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
+import { ArgumentError, isArray, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkFiniteIn, narrowest, readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
@@ -121,9 +121,13 @@ export abstract class Scheduler implements Stateful {
   loadStateDict(state: SchedulerState): void {
     const groups = this.optimizer.paramGroups.length;
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
-    if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || baseLrs?.length !== groups || lastLr?.length !== groups) {
-      const got = `got ${shown(lastEpoch)} and ${shown(baseLrs?.length)}`;
-      throw stateDictMismatch(this.constructor.name, `expected lastEpoch ≥ 0 and ${groups} learning rates, ${got}`);
+    const isComplete = (lrs: unknown): lrs is readonly number[] => isArray(lrs) && lrs.length === groups;
+    if (!Number.isSafeInteger(lastEpoch) || lastEpoch! < 0 || !isComplete(baseLrs) || !isComplete(lastLr)) {
+      const count = (lrs: unknown): string => (isArray(lrs) ? String(lrs.length) : kindOf(lrs));
+      throw stateDictMismatch(
+        this.constructor.name,
+        `expected lastEpoch ≥ 0, ${groups} baseLrs and ${groups} lastLr, got ${shown(lastEpoch)}, ${count(baseLrs)} and ${count(lastLr)}`,
+      );
     }
     const wrong = [...baseLrs, ...lastLr].find((lr) => !Number.isFinite(lr));
     if (wrong !== undefined) throw stateDictMismatch(this.constructor.name, `a learning rate is ${shown(wrong)}, no finite number`);

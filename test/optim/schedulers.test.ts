@@ -113,6 +113,58 @@ test('errors leave the optimizer as it was', () => {
   expect(() => short.step()).toThrow(new ArgumentError('OneCycleLR: step 4 is beyond the 3 steps of the cycle'));
   expect(short.lastEpoch).toBe(3);
   expect(() => short.loadStateDict({ lastEpoch: 1, baseLrs: [1], lastLr: [1] })).toThrow(
-    new StateDictError('loadStateDict: the state does not fit OneCycleLR: expected lastEpoch ≥ 0 and 2 learning rates, got 1 and 1'),
+    new StateDictError('loadStateDict: the state does not fit OneCycleLR: expected lastEpoch ≥ 0, 2 baseLrs and 2 lastLr, got 1, 1 and 1'),
   );
+});
+
+test('a damaged state is refused, each part by itself, and nothing changes', () => {
+  const optimizer = twoGroups();
+  const schedule = new optim.StepLR(optimizer, { stepSize: 3 });
+  schedule.step();
+  const valid = schedule.stateDict();
+  const expected = 'expected lastEpoch ≥ 0, 2 baseLrs and 2 lastLr, got';
+  const cases: [damage: object, problem: string][] = [
+    [{ lastEpoch: -1 }, `${expected} -1, 2 and 2`],
+    [{ lastEpoch: 0.5 }, `${expected} 0.5, 2 and 2`],
+    [{ lastEpoch: '1' }, `${expected} '1', 2 and 2`],
+    [{ lastEpoch: undefined }, `${expected} undefined, 2 and 2`],
+    [{ baseLrs: [0.1] }, `${expected} 1, 1 and 2`],
+    [{ baseLrs: undefined }, `${expected} 1, undefined and 2`],
+    [{ baseLrs: { length: 2 } }, `${expected} 1, an object and 2`],
+    [{ lastLr: [0.1, 0.2, 0.3] }, `${expected} 1, 2 and 3`],
+    [{ lastLr: undefined }, `${expected} 1, 2 and undefined`],
+    [{ baseLrs: [0.1, Number.NaN] }, 'a learning rate is NaN, no finite number'],
+    [{ lastLr: [0.1, '0.02'] }, "a learning rate is '0.02', no finite number"],
+  ];
+  for (const [damage, problem] of cases) {
+    expect(() => schedule.loadStateDict({ ...valid, ...damage })).toThrow(
+      new StateDictError(`loadStateDict: the state does not fit StepLR: ${problem}`),
+    );
+    expect(schedule.stateDict()).toEqual(valid);
+  }
+  schedule.loadStateDict({ ...valid, lastEpoch: 0 });
+  expect(schedule.lastEpoch).toBe(0);
+});
+
+test('a state that was saved stays as it is when the schedule goes on', () => {
+  const schedule = new optim.ExponentialLR(twoGroups(), { gamma: 0.5 });
+  const saved = schedule.stateDict();
+  (saved.baseLrs as number[])[0] = 9;
+  schedule.step();
+  expect(schedule.stateDict()).toEqual({ lastEpoch: 1, baseLrs: [0.1, 0.02], lastLr: [0.05, 0.01] });
+  const loaded = { lastEpoch: 1, baseLrs: [0.1, 0.02], lastLr: [0.05, 0.01] };
+  schedule.loadStateDict(loaded);
+  loaded.baseLrs[0] = loaded.lastLr[0] = 9;
+  expect(schedule.stateDict()).toEqual({ lastEpoch: 1, baseLrs: [0.1, 0.02], lastLr: [0.05, 0.01] });
+});
+
+test('what is no optimizer is refused by name', () => {
+  for (const [value, kind] of [
+    [undefined, 'undefined'],
+    [zeros([1]), 'an object'],
+    [[zeros([1])], 'an array'],
+  ] as const)
+    expect(() => new optim.StepLR(value as never, { stepSize: 1 })).toThrow(
+      new ArgumentError(`StepLR: expected an optimizer, got ${kind}`),
+    );
 });
