@@ -143,6 +143,6 @@ function withoutReplacement(weights: Float64Array, length: number, random: Rando
     const log = Math.log(1 - random.uniform());
     return weight === 0 ? -Infinity : log / weight;
   });
-  const order = Int32Array.from(weights, (_, i) => i).sort((a, b) => keys[b]! - keys[a]! || a - b);
+  const order = Int32Array.from(weights, (_, i) => i).sort((a, b) => keys[b]! - keys[a]!);
   return order.slice(0, length);
 }

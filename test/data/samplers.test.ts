@@ -38,6 +38,15 @@ describe('weightedSampler', () => {
     [0.1, 0.2, 0, 0.7].forEach((p, i) => expect(near(first[i]!, 2000, p)).toBe(true));
   });
 
+  test.each([0, 1 - 2 ** -53])('never draws a weight of 0, even if the random numbers are %d', (u) => {
+    const random = Object.assign(new Random(1), { uniform: () => u });
+    const weights = [0, 0.1, 0, 0.2, 0];
+    for (const replacement of [true, false]) {
+      const drawn = Array.from(weightedSampler(weights, { length: 2, replacement }).draw(random));
+      expect(drawn.map((i) => weights[i]! > 0)).toEqual([true, true]);
+    }
+  });
+
   test('refuses weights and lengths it cannot draw from', () => {
     const fails = (weights: unknown, options: object, message: string): void =>
       expect(() => weightedSampler(weights as never, options)).toThrow(new ArgumentError(`weightedSampler: ${message}`));
@@ -47,6 +56,7 @@ describe('weightedSampler', () => {
     fails([], {}, 'length must be a whole number ≥ 1, got 0');
     fails(['1'], {}, 'weights must be an array of numbers, element 0 is a string');
     fails(3, {}, 'weights must be an array of numbers, got a number');
+    fails('11', {}, 'weights must be an array of numbers, got a string');
     fails([1, 0], { length: 2, replacement: false }, 'length is 2, and without replacement only 1 samples of weight above 0 can be drawn');
     fails([1], { length: 0 }, 'length must be a whole number ≥ 1, got 0');
     fails([1], { replacement: 1 }, 'replacement must be true or false, got 1');
@@ -59,6 +69,19 @@ test('classBalancedSampler draws each class equally often', () => {
   const drawn = draws(sampler, 2);
   for (const label of [0, 5, -2]) expect(near(drawn.filter((i) => labels[i] === label).length, 9000, 1 / 3)).toBe(true);
   expect(classBalancedSampler(labels).length).toBe(100);
+});
+
+test('classBalancedSampler without replacement draws each sample at most once', () => {
+  const sampler = classBalancedSampler([4, 4, 4, 9], { replacement: false });
+  for (let seed = 0; seed < 5; seed++) expect(draws(sampler, seed).sort((a, b) => a - b)).toEqual([0, 1, 2, 3]);
+});
+
+test('classBalancedSampler refuses what are no labels and no options', () => {
+  const fails = (labels: unknown, options: object, message: string): void =>
+    expect(() => classBalancedSampler(labels as never, options)).toThrow(new ArgumentError(`classBalancedSampler: ${message}`));
+  fails([1, '2'], {}, 'labels must be an array of numbers, element 1 is a string');
+  fails(undefined, {}, 'labels must be an array of numbers, got undefined');
+  fails([1], { lenght: 3 }, "unknown option 'lenght'; the options are length, replacement");
 });
 
 /** Samples [i, a random number], one at a time and in batches. */
@@ -146,6 +169,12 @@ describe('a loader with a sampler', () => {
     expect(make({ sampler: { length: 1, draw: () => [5] } })).toThrow(
       new ArgumentError('DataLoader: the sampler drew index 5, the dataset has 5 samples'),
     );
+    for (const index of [-1, 0.5, Number.NaN])
+      expect(make({ sampler: { length: 1, draw: () => [index] } })).toThrow(
+        new ArgumentError(`DataLoader: the sampler drew index ${index}, the dataset has 5 samples`),
+      );
+    expect(make({ sampler: { length: -1, draw: () => [] } })).toThrow(/must have a length, a whole number ≥ 0, and draw/);
+    expect(make({ sampler: { length: 0, draw: () => [] } })()).toEqual([]);
     expect(make({ sampler: { length: 3, draw: () => [0, 1, 2] }, batchSize: 4, dropLast: true })).toThrow(
       new ArgumentError(
         "DataLoader: batchSize 4 is above the sampler's 3 samples, and dropLast leaves no batch at all. Use a smaller batchSize, or dropLast: false",
