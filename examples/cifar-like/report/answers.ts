@@ -12,11 +12,10 @@ import { scrolling } from './verdict.ts';
 export function confusion(result: Result, classes: readonly string[]): Html {
   const row = (counts: readonly number[], truth: number) => {
     const sum = counts.reduce((a, b) => a + b, 0);
-    // A class without test images must not divide by zero.
-    const total = Math.max(1, sum);
     const cell = (n: number, predicted: number) => {
-      const share = Math.round((100 * n) / total);
-      const tooltip = `${classes[truth]} taken for ${classes[predicted]}: ${n} of ${total}`;
+      // A class without test images must not divide by zero.
+      const share = Math.round((100 * n) / Math.max(1, sum));
+      const tooltip = `${classes[truth]} taken for ${classes[predicted]}: ${n} of ${sum}`;
       const kind = predicted === truth ? 'right' : 'wrong';
       return html`<td class="${kind}" style="--share:${share}%" title="${tooltip}">${share === 0 ? '' : share}</td>`;
     };
