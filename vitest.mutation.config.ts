@@ -34,6 +34,7 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/data/mixing': tests('data', 'mixing'),
   'src/data/samplers': tests('data', 'samplers loader'),
   'src/data/subsets': tests('data', 'subsets dataset'),
+  'src/data/tensor-dataset': tests('data', 'subsets dataset'),
   'src/data/synthetic': tests('data', 'synthetic'),
   'src/data/fast-random': tests('data', 'synthetic'),
   'src/data/batches': tests('data', 'dataset loader async samplers'),

@@ -52,8 +52,7 @@ function resizeAxis(x: ArrayLike<number>, outer: number, from: number, to: numbe
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < to; i++) {
       const row = (o * to + i) * inner;
-      const count = Math.min(width, from - first[i]!);
-      for (let k = 0; k < count; k++) addRow(y, row, x, (o * from + first[i]! + k) * inner, weights[i * width + k]!, inner);
+      for (let k = 0; k < width; k++) addRow(y, row, x, (o * from + first[i]! + k) * inner, weights[i * width + k]!, inner);
     }
   }
   return y;
@@ -61,6 +60,7 @@ function resizeAxis(x: ArrayLike<number>, outer: number, from: number, to: numbe
 
 /** y[at + i] += weight · x[from + i] for the `count` elements of a row. */
 function addRow(y: Float64Array, at: number, x: ArrayLike<number>, from: number, weight: number, count: number): void {
+  // Such a pixel may lie outside the image, or be no finite number.
   if (weight === 0) return;
   for (let i = 0; i < count; i++) y[at + i]! += weight * x[from + i]!;
 }

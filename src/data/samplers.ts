@@ -93,10 +93,9 @@ export function classBalancedSampler(labels: ArrayLike<number>, options: Weighte
   const counts = new Map<number, number>();
   const classes = toArray('classBalancedSampler', 'labels', labels);
   for (const label of classes) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const { length, replacement } = options;
   return weightedSampler(
     classes.map((label) => 1 / counts.get(label)!),
-    { ...(length !== undefined && { length }), ...(replacement !== undefined && { replacement }) },
+    options,
   );
 }
 

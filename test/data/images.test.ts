@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { ArgumentError, ShapeError } from 'chainrule';
+import { ArgumentError, DTypeError, ShapeError } from 'chainrule';
 import { type ArrayData, DataLoader, Random, type Transform, transforms, withTransform } from 'chainrule/data';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -58,6 +58,12 @@ describe('resize', () => {
   });
 });
 
+test('resize reads no pixel outside of an output’s triangle', () => {
+  const x: ArrayData = { data: Float32Array.of(1, 1, 1, 1, 1, Infinity), shape: [1, 1, 6], dtype: 'float32' };
+  expect(Array.from(transforms.resize([1, 3])(x, random()).data)).toEqual([1, 1, Infinity]);
+  expect(Array.from(transforms.resize([1, 3])({ ...x, data: x.data.toReversed() }, random()).data)).toEqual([Infinity, 1, 1]);
+});
+
 describe('centerCrop', () => {
   test('is the middle; where it cannot be, it begins as torchvision’s does', () => {
     const rows = (h: number, size: number): number[] => {
@@ -66,14 +72,22 @@ describe('centerCrop', () => {
     };
     expect(rows(6, 2)).toEqual([2, 3]);
     // Python's round: 0.5 to 0, 1.5 to 2, 2.5 to 2.
-    expect([rows(3, 2), rows(5, 2), rows(7, 2)]).toEqual([
+    expect([rows(3, 2), rows(5, 2), rows(7, 2), rows(5, 3), rows(3, 3)]).toEqual([
       [0, 1],
       [2, 3],
       [2, 3],
+      [1, 2, 3],
+      [0, 1, 2],
     ]);
-    expect(() => transforms.centerCrop(4)(wave(1, 3, 5), random())).toThrow(
-      new ShapeError('centerCrop: image [1,3,5] is smaller than the crop [4,4]; resize it first'),
-    );
+    const x: ArrayData = { data: Float32Array.from({ length: 10 }, (_, i) => i), shape: [1, 2, 5], dtype: 'float32' };
+    expect(Array.from(transforms.centerCrop([2, 3])(x, random()).data)).toEqual([1, 2, 3, 6, 7, 8]);
+    for (const shape of [
+      [1, 3, 5],
+      [1, 5, 3],
+    ])
+      expect(() => transforms.centerCrop(4)(wave(...shape), random())).toThrow(
+        new ShapeError(`centerCrop: image [${shape.join()}] is smaller than the crop [4,4]; resize it first`),
+      );
   });
 });
 
@@ -111,6 +125,48 @@ describe('randomResizedCrop', () => {
     expect(Array.from(narrow.data)).toEqual([19, 20]);
   });
 
+  /** The window of an image whose channels are x and y, as [left, top, width, height]. */
+  const windowOf = (options: object, seed: number, h = 24, w = 24): number[] => {
+    const x: ArrayData = {
+      data: Float32Array.from({ length: 2 * h * w }, (_, i) => (i < h * w ? i % w : Math.floor((i - h * w) / w))),
+      shape: [2, h, w],
+      dtype: 'float32',
+    };
+    const { data } = transforms.randomResizedCrop(8, options)(x, random(seed));
+    const [width, height] = [(data[3 * 8 + 5]! - data[3 * 8 + 4]!) * 8, (data[64 + 5 * 8 + 3]! - data[64 + 4 * 8 + 3]!) * 8];
+    const center = (from: number): number => (data[from + 3 * 8 + 3]! + data[from + 4 * 8 + 4]!) / 2 + 0.5;
+    return [center(0) - width / 2, center(64) - height / 2, width, height].map((v) => Math.round(v * 100) / 100);
+  };
+
+  test('has windows wider than high and the reverse, by default from 3:4 to 4:3', () => {
+    const ratios = Array.from({ length: 60 }, (_, seed) => {
+      const [, , width, height] = windowOf({ scale: [0.3, 0.5] }, seed) as [number, number, number, number];
+      return width / height;
+    });
+    expect(Math.min(...ratios)).toBeLessThan(0.85);
+    expect(Math.min(...ratios)).toBeGreaterThan(0.69);
+    expect(Math.max(...ratios)).toBeGreaterThan(1.18);
+    expect(Math.max(...ratios)).toBeLessThan(1.45);
+  });
+
+  test('a window as wide, or as high, as the image has any place along the other side', () => {
+    const places = (ratio: number): number[][] =>
+      Array.from({ length: 20 }, (_, seed) => windowOf({ scale: [0.5, 0.5], ratio: [ratio, ratio] }, seed, 8, 8));
+    // 0.5 · 8² pixels of 2:1 are 8×4, in five places.
+    for (const [ratio, across, along] of [
+      [2, 0, 1],
+      [0.5, 1, 0],
+    ] as const) {
+      expect(new Set(places(ratio).map((window) => window[across]))).toEqual(new Set([0]));
+      expect(new Set(places(ratio).map((window) => window[along]))).toEqual(new Set([0, 1, 2, 3, 4]));
+    }
+  });
+
+  test.each([0.01, 100])('takes no window without pixels: ratio %d of a small area', (ratio) => {
+    const y = transforms.randomResizedCrop(2, { scale: [1 / 400, 1 / 400], ratio: [ratio, ratio] })(constant(0.5, 1, 20, 20), random());
+    expect(Array.from(y.data)).toEqual([0.5, 0.5, 0.5, 0.5]);
+  });
+
   test('with the whole image and its own ratio is resize', () => {
     const x = wave(3, 12, 12);
     const whole = transforms.randomResizedCrop(5, { scale: [1, 1], ratio: [1, 1] });
@@ -143,6 +199,45 @@ describe('colorJitter', () => {
   test.each(fixtures.turned)('turns the hue of %j by %d as colorsys does, to 1e-6', (rgb, turns, values) => {
     const x: ArrayData = { data: Float32Array.from(rgb), shape: [3, 1, 1], dtype: 'float32' };
     close(transforms.colorJitter({ hue: [turns, turns] })(x, random()), values, 1e-6);
+  });
+
+  test('turns the hue of each pixel by itself; a third of a turn moves red to green, green to blue, blue to red', () => {
+    const [r, g, b] = [0, 1, 2].map((c) => Array.from({ length: 12 }, (_, i) => (((i + 1) * (c + 2) * 7) % 19) / 20)) as [
+      number[],
+      number[],
+      number[],
+    ];
+    const x: ArrayData = { data: Float32Array.from([...r, ...g, ...b]), shape: [3, 4, 3], dtype: 'float32' };
+    close(transforms.colorJitter({ hue: [1 / 3, 1 / 3] })(x, random()), [...b, ...r, ...g], 1e-6);
+    close(transforms.colorJitter({ hue: [-1 / 3, -1 / 3] })(x, random()), [...g, ...b, ...r], 1e-6);
+  });
+
+  test('an amount v is a factor from 1 − v, at least 0, to 1 + v, and a turn from −v to v', () => {
+    const range = (options: object, rgb: readonly number[], channel: number): [least: number, most: number] => {
+      const x: ArrayData = { data: Float32Array.from(rgb), shape: [3, 1, 1], dtype: 'float32' };
+      const values = Array.from({ length: 200 }, (_, seed) => transforms.colorJitter(options)(x, random(seed)).data[channel]!);
+      return [Math.min(...values), Math.max(...values)];
+    };
+    const within = ([least, most]: [number, number], a: number, b: number): void => {
+      expect(least >= a - 1e-6 && most <= b + 1e-6).toBe(true);
+      expect(least - a < (b - a) / 20 && b - most < (b - a) / 20).toBe(true);
+    };
+    within(range({ brightness: 0.5 }, [0.5, 0.5, 0.5], 0), 0.25, 0.75);
+    within(range({ brightness: 2 }, [0.25, 0.25, 0.25], 0), 0, 0.75);
+    within(range({ brightness: [1, 2] }, [0.25, 0.25, 0.25], 0), 0.25, 0.5);
+    within(range({ brightness: [0.5, 1] }, [0.5, 0.5, 0.5], 0), 0.25, 0.5);
+    // Red turns to yellow, or to magenta.
+    within(range({ hue: 0.125 }, [1, 0, 0], 1), 0, 0.75);
+    within(range({ hue: 0.125 }, [1, 0, 0], 2), 0, 0.75);
+    within(range({ hue: [0, 0.125] }, [1, 0, 0], 1), 0, 0.75);
+    within(range({ hue: [-0.125, 0] }, [1, 0, 0], 2), 0, 0.75);
+  });
+
+  test('without options leaves values outside [0, 1], too; else it clamps them', () => {
+    const x: ArrayData = { data: Float32Array.of(-1, 2, 0.5), shape: [3, 1, 1], dtype: 'float32' };
+    const neutral = { brightness: [1, 1], contrast: 0, saturation: [1, 1], hue: [0, 0] };
+    for (const options of [{}, neutral]) expect(transforms.colorJitter(options)(x, random()).data).toEqual(x.data);
+    expect(Array.from(transforms.colorJitter({ brightness: [1.5, 1.5] })(x, random()).data)).toEqual([0, 1, 0.75]);
   });
 
   test('brightness, contrast and saturation are torchvision’s blends', () => {
@@ -221,25 +316,82 @@ describe('randomErasing', () => {
     const y = transforms.randomErasing({ p: 1, value: 'normal' })(x, random()).data;
     expect(new Set(y).size).toBeGreaterThan(2);
     expect(transforms.randomErasing({ p: 1, value: 0.5 })(x, random()).data).toContain(0.5);
+    expect(transforms.randomErasing({ p: 0 })(x, random())).toBe(x);
     expect(transforms.randomErasing({ p: 1, scale: [1, 1], ratio: [1, 1] })(x, random())).toBe(x);
+    // As in torchvision, none that is as high, or as wide, as the image: 10×5 and 5×10 pixels.
+    for (const ratio of [2, 0.5]) expect(transforms.randomErasing({ p: 1, scale: [0.5, 0.5], ratio: [ratio, ratio] })(x, random())).toBe(x);
+  });
+
+  test('erases any place of the image', () => {
+    const cutout = transforms.randomErasing({ p: 1, scale: [4 / 9, 4 / 9], ratio: [1, 1] });
+    const places = Array.from({ length: 40 }, (_, seed) => cutout(constant(1, 1, 3, 3), random(seed)).data.indexOf(0));
+    expect(new Set(places)).toEqual(new Set([0, 1, 3, 4]));
   });
 });
 
-test('wrong options and images are refused by name', () => {
+describe('refuses by name', () => {
   const t = transforms as unknown as Record<string, (...args: unknown[]) => Transform>;
   const fails = (name: string, args: unknown[], message: string): void =>
     expect(() => t[name]!(...args)(wave(3, 4, 4), random())).toThrow(new ArgumentError(`${name}: ${message}`));
-  fails('randomResizedCrop', [4, { scale: [0, 1] }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got [0,1]');
-  fails('randomResizedCrop', [4, { ratio: 1 }], 'ratio must be a pair [a, b] with 5e-324 ≤ a ≤ b, got 1');
-  fails('rotate', [Number.NaN], 'degrees must be a number, got NaN');
-  fails('randomRotation', [-1], 'degrees must be a number ≥ 0 or a pair, got -1');
-  fails('colorJitter', [{ hue: 0.6 }], 'hue must be a number from 0 to 0.5 or a pair, got 0.6');
-  fails('colorJitter', [{ contrast: -1 }], 'contrast must be a number ≥ 0 or a pair, got -1');
-  fails('colorJitter', [{ brightness: [2, 1] }], 'brightness must be a pair [a, b] with 0 ≤ a ≤ b, got [2,1]');
-  fails('randomErasing', [{ p: 2 }], 'p must be between 0 and 1, got 2');
-  fails('randomErasing', [{ value: 'random' }], "value must be a number or 'normal', got 'random'");
-  for (const transform of [transforms.resize(2), transforms.centerCrop(2), transforms.randomResizedCrop(2), transforms.rotate(5)])
-    expect(() => transform(wave(2, 2), random())).toThrow(ShapeError);
+
+  test('options that are out of range', () => {
+    fails('randomResizedCrop', [4, { scale: [0, 1] }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got [0,1]');
+    fails('randomResizedCrop', [4, { scale: [0.5, 2] }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got [0.5,2]');
+    fails('randomResizedCrop', [4, { ratio: 1 }], 'ratio must be a pair [a, b] with 5e-324 ≤ a ≤ b, got 1');
+    fails('rotate', [Number.NaN], 'degrees must be a number, got NaN');
+    fails('rotate', [5, { fill: '1' }], "fill must be a number, got '1'");
+    fails('randomRotation', [5, { fill: '1' }], "fill must be a number, got '1'");
+    fails('randomRotation', [-1], 'degrees must be a number ≥ 0 or a pair, got -1');
+    fails('randomRotation', [null], 'degrees must be a pair [a, b] with -Infinity ≤ a ≤ b, got null');
+    fails('randomRotation', [[-1e308, 1e308]], 'degrees must be a pair [a, b] with -Infinity ≤ a ≤ b, got [-1e+308,1e+308]');
+    fails('colorJitter', [{ hue: 0.6 }], 'hue must be a number from 0 to 0.5 or a pair, got 0.6');
+    fails('colorJitter', [{ hue: [0, 0.6] }], 'hue must be a pair [a, b] with -0.5 ≤ a ≤ b ≤ 0.5, got [0,0.6]');
+    fails('colorJitter', [{ contrast: -1 }], 'contrast must be a number ≥ 0 or a pair, got -1');
+    fails('colorJitter', [{ brightness: [2, 1] }], 'brightness must be a pair [a, b] with 0 ≤ a ≤ b, got [2,1]');
+    for (const p of [2, -0.1, '0.5'])
+      fails('randomErasing', [{ p }], `p must be between 0 and 1, got ${typeof p === 'string' ? `'${p}'` : p}`);
+    fails('randomErasing', [{ scale: 0.3 }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got 0.3');
+    for (const [ratio, shown] of [
+      [[1, 2, 3], '[1,2,3]'],
+      [['1', '2'], "['1','2']"],
+      [['1', 2], "['1',2]"],
+      [[1, '2'], "[1,'2']"],
+    ])
+      fails('randomErasing', [{ ratio }], `ratio must be a pair [a, b] with 5e-324 ≤ a ≤ b, got ${shown as string}`);
+    fails('randomErasing', [{ value: 'random' }], "value must be a number or 'normal', got 'random'");
+  });
+
+  test.each([
+    ['resize', [2]],
+    ['resize', [[2, 2]]],
+    ['centerCrop', [2]],
+    ['randomResizedCrop', [2]],
+    ['rotate', [5]],
+    ['randomRotation', [5]],
+    ['colorJitter', []],
+    ['randomErasing', [{ p: 0 }]],
+  ])('%s %j: what is no float32 image [C,H,W], and misspelt options', (name, args) => {
+    const run = (image: ArrayData) => () => t[name]!(...args)(image, random());
+    expect(run(wave(2, 2))).toThrow(new ShapeError(`${name}: expected an image [C,H,W], got [2,2]`));
+    expect(run({ data: new Float64Array(4), shape: [1, 2, 2], dtype: 'float64' })).toThrow(
+      new DTypeError(`${name}: expected a float32 image, got float64`),
+    );
+    const options = args.filter((arg) => typeof arg !== 'object' || Array.isArray(arg));
+    expect(() => t[name]!(...options, { sise: 3 })).toThrow(new RegExp(`^${name}: (unknown option 'sise'|there are no options)`));
+  });
+
+  test.each(['resize', 'centerCrop', 'randomResizedCrop'])('%s: a size that is none', (name) => {
+    fails(name, [0], 'size must be a whole number ≥ 1 or a pair of them, got 0');
+  });
+
+  test.each([
+    ['resize', 2, [1, 0, 3]],
+    ['resize', [2, 2], [1, 3, 0]],
+  ] as const)('%s to %j: an image [%j] without pixels', (_, size, shape) => {
+    expect(() => transforms.resize(size)(wave(...shape), random())).toThrow(
+      new ShapeError(`resize: image [${shape.join()}] has no pixels`),
+    );
+  });
 });
 
 test('a loader gives each image the same bits in any batch', () => {

@@ -66,7 +66,11 @@ describe.each([
         fs.rmSync(dir, { recursive: true });
         const label = 2 * i + j;
         pair((split, kind, dims) => `${at}/${prefix[split]}-${kind}${form}idx${dims}-ubyte${ending}`, label, label + 4);
-        expect([labelOf(load(dir)), labelOf(load(dir, { split: 'test' }))]).toEqual([label, label + 4]);
+        expect([labelOf(load(dir)), labelOf(load(dir, { split: 'train' })), labelOf(load(dir, { split: 'test' }))]).toEqual([
+          label,
+          label,
+          label + 4,
+        ]);
         expect([labelOf(load(dir, { train: true })), labelOf(load(dir, { train: false }))]).toEqual([label, label + 4]);
         expect(pixels(load(dir))).toEqual([0, 51, 102, 255]);
       }

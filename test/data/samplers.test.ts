@@ -59,6 +59,7 @@ describe('weightedSampler', () => {
     fails('11', {}, 'weights must be an array of numbers, got a string');
     fails([1, 0], { length: 2, replacement: false }, 'length is 2, and without replacement only 1 samples of weight above 0 can be drawn');
     fails([1], { length: 0 }, 'length must be a whole number ≥ 1, got 0');
+    fails([1], { lenght: 3 }, "unknown option 'lenght'; the options are length, replacement");
     fails([1], { replacement: 1 }, 'replacement must be true or false, got 1');
   });
 });

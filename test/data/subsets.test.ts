@@ -82,6 +82,8 @@ describe('randomSplit', () => {
     [10, [0.75, 0.25], [8, 2]],
     [17, [0.33, 0.33, 0.34], [6, 6, 5]],
     [3, [0.5, 0.5], [2, 1]],
+    [10, [1 / 3, 1 / 3, 1 / 3], [4, 3, 3]],
+    [11, [1 / 3, 1 / 3, 1 / 3], [4, 4, 3]],
     [0, [1], [0]],
     [1, [1], [1]],
   ])('of %i samples by shares %j has %j, as in PyTorch', (n, shares, expected) => {
@@ -94,8 +96,30 @@ describe('randomSplit', () => {
     fails([5, 4], 'expected lengths with sum 10, or shares with sum 1, got [5,4] with sum 9');
     fails([0.5, 0.4], 'expected lengths with sum 10, or shares with sum 1, got [0.5,0.4] with sum 0.9');
     fails([-1, 11], 'lengths must be an array of numbers ≥ 0, got [-1,11]');
+    fails([4, 4.5, 1.5], 'expected lengths with sum 10, or shares with sum 1, got [4,4.5,1.5] with sum 10');
     fails(5, 'lengths must be an array of numbers ≥ 0, got 5');
+    fails(['10'], "lengths must be an array of numbers ≥ 0, got ['10']");
   });
+});
+
+test('each function refuses by its name what is no dataset, no option and no seed', () => {
+  const functions: Readonly<Record<string, (data: never, options?: object) => unknown>> = {
+    subset: (data) => subset(data, 0),
+    randomSplit: (data, options) => randomSplit(data, [3], options),
+    kFold: (data, options) => kFold(data, 3, options),
+  };
+  for (const [name, run] of Object.entries(functions)) {
+    expect(() => run(3 as never)).toThrow(new ArgumentError(`${name}: a dataset has length, and get or getBatch; got a number`));
+    if (name === 'subset') continue;
+    const fails = (options: object, message: string): void =>
+      expect(() => run(numbers(3) as never, options)).toThrow(new ArgumentError(`${name}: ${message}`));
+    fails({ sead: 1 }, `unknown option 'sead'; the options are ${name === 'kFold' ? 'shuffle, ' : ''}seed`);
+    fails({ seed: '1' }, "seed must be a number, got '1'");
+  }
+  for (const options of [{ shuffle: true }, true]) expect(() => (subset as Function)(numbers(3), [0], options)).toThrow(/^subset: /);
+  expect(() => subset(numbers(3), null as never)).toThrow(
+    new ArgumentError('subset: expected 0 ≤ start ≤ end ≤ 3, got start null and end 3'),
+  );
 });
 
 describe('kFold', () => {
