@@ -103,6 +103,34 @@ describe('a dataset that has to be waited for', () => {
     }
   });
 
+  test('makes the batches of the epoch, and none without samples', async () => {
+    const asked: number[] = [];
+    const data: AsyncDataset = {
+      ...lateBatches(5),
+      getBatch: (indices, randomFor) => (asked.push(indices.length), lateBatches(5).getBatch!(indices, randomFor)),
+    };
+    expect(await collect(new DataLoader(data, { batchSize: 2, prefetch: 9 }))).toHaveLength(3);
+    expect(asked).toEqual([2, 2, 1]);
+  });
+
+  test('may give some batches at once, also where samples occur again', async () => {
+    const sampler = { length: 6, draw: () => [0, 1, 2, 0, 1, 0] };
+    const some: AsyncDataset = {
+      length: 3,
+      getBatch: (indices, randomFor) => {
+        const batch = Array.from(indices, (index) => sample(index, randomFor(index))[0].data[1]!);
+        const items = [{ data: Float64Array.from(batch), shape: [indices.length], dtype: 'float64' }] as const;
+        return indices.length === 2 ? Promise.resolve(items) : items;
+      },
+    };
+    const single: ItemDataset = {
+      length: 3,
+      get: (index, random) => [{ data: Float64Array.of(sample(index, random)[0].data[1]!), shape: [], dtype: 'float64' }],
+    };
+    const options = { batchSize: 6, sampler, seed: 2 };
+    expect(await collect(new DataLoader(some, options))).toEqual(await collect(new DataLoader(single, options)));
+  });
+
   test('a loop owns its tensors, and frees them after break and throw', async () => {
     const loader = new DataLoader(late(9), { batchSize: 3 });
     const before = memory().tensors;
@@ -186,6 +214,12 @@ describe('errors name the sample', () => {
     expect(await run(byBatch, 2)).toEqual(new Error('DataLoader: samples 0, 1: broken'));
     const late: AsyncDataset = { length: 20, getBatch: async () => Promise.reject(new Error('broken')) };
     expect(await run(late, 20)).toEqual(new Error('DataLoader: samples 0, 1, 2, 3, 4, 5, 6, 7, … (20): broken'));
+    expect(await run({ ...late, length: 8 }, 8)).toEqual(new Error('DataLoader: samples 0, 1, 2, 3, 4, 5, 6, 7: broken'));
+  });
+
+  test('not where a dataset throws what is no error: it arrives as it is', async () => {
+    // eslint-disable-next-line typescript/only-throw-error: a dataset may.
+    for (const value of ['broken', null]) expect(await run(failing(async () => Promise.reject(value)))).toBe(value);
   });
 
   test('batches before the error are yielded, and later ones that fail are not reported', async () => {
@@ -210,6 +244,20 @@ describe('errors name the sample', () => {
     expect(await run(failing(async () => [good, t]))).toEqual(
       new ArgumentError(
         'DataLoader: item 1 of sample 0 is a tensor, and nothing would free it: an asynchronous get must return { data, shape, dtype }',
+      ),
+    );
+    expect(await run(failing(async () => [t]))).toEqual(
+      new ArgumentError(
+        'DataLoader: item 0 of sample 0 is a tensor, and nothing would free it: an asynchronous get must return { data, shape, dtype }',
+      ),
+    );
+    const batch = (value: unknown): AsyncDataset => ({ length: 6, getBatch: (() => value) as never });
+    const noItems = new ArgumentError('DataLoader: getBatch must return an array of items, such as [image, label], got a number');
+    expect(await run(batch(3))).toEqual(noItems);
+    expect(await run(batch(Promise.resolve(3)))).toEqual(noItems);
+    expect(await run(batch(Promise.resolve([t])))).toEqual(
+      new ArgumentError(
+        'DataLoader: item 0 of the batch is a tensor, and nothing would free it: an asynchronous getBatch must return { data, shape, dtype }',
       ),
     );
     t.dispose();

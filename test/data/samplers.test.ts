@@ -136,6 +136,20 @@ describe('a loader with a sampler', () => {
     for (const index of [0, 1, 2, 3]) expect(drawn.find(([i]) => i === index)).toEqual(plain[index]);
   });
 
+  test('gives a sample the random numbers of seed, epoch and index, which later versions give too', () => {
+    const loader = new DataLoader(numbers(false), { seed: 1 });
+    expect([rows(loader)[3], rows(loader)[3]]).toEqual([
+      [3, 0.5855698906346877],
+      [3, 0.9021021848185348],
+    ]);
+    const thrice = { length: 3, draw: () => [3, 3, 3] };
+    expect(rows(new DataLoader(numbers(true), { seed: 1, sampler: thrice }))).toEqual([
+      [3, 0.5855698906346877],
+      [3, 0.2106660281646191],
+      [3, 0.7194964659356285],
+    ]);
+  });
+
   test('waits for asynchronous batches in which samples occur again', async () => {
     const data = numbers(true) as { getBatch: (...args: unknown[]) => readonly [ArrayData] };
     const late = { length: 5, getBatch: async (...args: unknown[]) => data.getBatch(...args) };

@@ -1,4 +1,4 @@
-import { ArgumentError, memory, ShapeError, tensor } from 'chainrule';
+import { ArgumentError, DTypeError, memory, ShapeError, tensor } from 'chainrule';
 import {
   type ArrayData,
   ArrayDataset,
@@ -212,6 +212,19 @@ describe('TensorDataset', () => {
     expect(() => new TensorDataset(Float32Array.of(1) as never)).toThrow(
       new ArgumentError('TensorDataset: column 0 must be a tensor or { data, shape, dtype }, got a Float32Array'),
     );
+    const column: ArrayData = { data: Int32Array.of(1), shape: [1], dtype: 'int32' };
+    expect(() => new TensorDataset({ ...column, data: [0.5] as never })).toThrow(
+      new DTypeError('TensorDataset: column 0 holds 0.5 at position 0, which does not fit int32'),
+    );
+    expect(() => new TensorDataset({ ...column, shape: [-1] })).toThrow(/^TensorDataset: /);
+    for (const [options, kind] of [
+      [{ batchSize: 3 }, 'an object'],
+      [true, 'a boolean'],
+      [{}, 'an object'],
+    ] as const)
+      expect(() => new TensorDataset(column, options as never)).toThrow(
+        new ArgumentError(`TensorDataset: there are no options, got ${kind}`),
+      );
     expect(() => new TensorDataset(tensor([1])).getBatch([1])).toThrow(
       new ArgumentError('TensorDataset: index 1 is out of range for 1 samples'),
     );
