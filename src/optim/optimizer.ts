@@ -102,15 +102,15 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     this.#checkRates(group);
   }
 
-  /** Throws unless all options of a group that have a number as default, and its learning rate, are finite in its parameters' dtype. */
+  /** Throws unless all options of a group that have numbers as default, and its learning rate, are finite in its parameters' dtype. */
   #checkRates(group: Group): void {
     const name = this.constructor.name;
     const dtype = narrowest(group.params);
     const isWithLr = this.paramGroups.some((g) => g.lr !== undefined);
-    for (const [option, fallback] of Object.entries({ lr: isWithLr ? 0 : null, ...this.#defaults })) {
+    for (const [option, fallback] of Object.entries<unknown>({ lr: isWithLr ? 0 : null, ...this.#defaults })) {
       const value = group[option];
       if (typeof fallback === 'number') checkFiniteIn(dtype, name, option, value);
-      else if (Array.isArray(fallback))
+      else if (isArray(fallback) && fallback.every((v) => typeof v === 'number'))
         for (const [i, v] of (isArray(value) ? value : [value]).entries()) checkFiniteIn(dtype, name, `${option}[${i}]`, v);
     }
     this.checkDerived(group, dtype);

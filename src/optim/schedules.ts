@@ -183,7 +183,8 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
     if (schedulers.some((s) => s.optimizer !== optimizer)) {
       throw new ArgumentError('SequentialLR: all schedulers must be of its own optimizer');
     }
-    const count = schedulers.length;
+    // What is no scheduler is checkSchedulers' to refuse.
+    const count = schedulers.length === given.length ? given.length : 0;
     const rises = milestones.every((m, i) => typeof m === 'number' && !(i > 0 && m <= (milestones[i - 1] as number)));
     if (count > 0 && (milestones.length !== count - 1 || !rises)) {
       throw new ArgumentError(
