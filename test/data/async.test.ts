@@ -218,7 +218,6 @@ describe('errors name the sample', () => {
   });
 
   test('not where a dataset throws what is no error: it arrives as it is', async () => {
-    // eslint-disable-next-line typescript/only-throw-error: a dataset may.
     for (const value of ['broken', null]) expect(await run(failing(async () => Promise.reject(value)))).toBe(value);
   });
 

@@ -97,6 +97,24 @@ describe('loadEmnist', () => {
     expect(pixels(loadEmnist(dir))).toEqual([0, 102, 51, 255]);
   });
 
+  test('stands each image upright, and leaves images that are not square', () => {
+    const load = (images: Uint8Array, labels: readonly number[]): number[] => {
+      write('emnist-digits-train-images-idx3-ubyte', images);
+      write('emnist-digits-train-labels-idx1-ubyte', idx([labels.length], labels));
+      const data = loadEmnist(dir, { part: 'digits' });
+      return data.getBatch(labels.map((_, i) => i))[0].data.reduce<number[]>((all, v) => [...all, Math.round(v * 255)], []);
+    };
+    expect(load(idx([3, 2, 2], [1, 2, 3, 4, 11, 12, 13, 14, 21, 22, 23, 24]), [0, 1, 2])).toEqual([
+      1, 3, 2, 4, 11, 13, 12, 14, 21, 23, 22, 24,
+    ]);
+    expect(load(idx([2, 1, 2], [1, 2, 3, 4]), [0, 1])).toEqual([1, 2, 3, 4]);
+    expect(() => load(idx([2, 2], [1, 2, 3, 4]), [0, 1])).toThrow(
+      new FileError(
+        `loadEmnist: ${dir}/emnist-digits-train-images-idx3-ubyte: dims: expected [N,H,W], got [2,2]; is this the file of labels?`,
+      ),
+    );
+  });
+
   test('refuses an unknown part, and labels outside the range of the part', () => {
     expect(() => loadEmnist(dir, { part: 'words' as never })).toThrow(
       new ArgumentError("loadEmnist: part must be one of byclass, bymerge, balanced, letters, digits, mnist, got 'words'"),
@@ -137,12 +155,27 @@ describe('CIFAR-100', () => {
     );
     fails(record(20, 0, 0), 'label of record 0: expected 0 to 19, got 20; the file is damaged or no binary version of CIFAR-100');
     fails(record(0, 100, 0), 'label of record 0: expected 0 to 99, got 100; the file is damaged or no binary version of CIFAR-100');
+    fails(
+      new Uint8Array([...two, ...record(0, 100, 0)]),
+      'label of record 2: expected 0 to 99, got 100; the file is damaged or no binary version of CIFAR-100',
+    );
     expect(() => loadCifar100(dir)).toThrow(/has no file train.bin; unpack cifar-100-binary.tar.gz/);
     write('train.bin', two);
     expect(() => loadCifar100(dir, { labels: 'all' as never })).toThrow(
       new ArgumentError("parseCifar100: labels must be 'fine' or 'coarse', got 'all'"),
     );
   });
+});
+
+test.each([
+  ['loadCifar100', loadCifar100],
+  ['loadEmnist', loadEmnist],
+] as const)('%s refuses misspelt and wrong options by its name, and names the files that are missing', (name, load) => {
+  const missing = path.join(dir, 'missing');
+  expect(() => load(dir, { trian: false } as never)).toThrow(new RegExp(`^${name}: unknown option 'trian'`));
+  expect(() => load(dir, { train: 'false' as never })).toThrow(new ArgumentError(`${name}: train must be true or false, got 'false'`));
+  expect(() => load(dir, { split: 'test', train: false })).toThrow(new ArgumentError(`${name}: give split or train, not both`));
+  expect(() => load(missing)).toThrow(new RegExp(`^${name}: .* unpack (gzip.zip|cifar-100-binary.tar.gz) .*give the folder`));
 });
 
 test('loadCifar10 takes train: false too', () => {

@@ -1,4 +1,4 @@
-import { ArgumentError, tensor, type Tensor } from 'chainrule';
+import { ArgumentError, InPlaceError, tensor, type Tensor } from 'chainrule';
 import * as optim from 'chainrule/optim';
 import { expect, test } from 'vitest';
 import { expectClose } from '../nn/fixture.ts';
@@ -56,4 +56,43 @@ test('clipGradValue clamps every element', () => {
   optim.clipGradValue(params, 1);
   expect(params.map((p) => p.grad!.toArray())).toEqual([[1, -0.5], [-1]]);
   expect(() => optim.clipGradValue(params, Number.NaN)).toThrow(new ArgumentError('clipGradValue: value must be a number ≥ 0, got NaN'));
+});
+
+test('both take one tensor and any iterable, and pass over gradients without elements', () => {
+  const [one] = withGrads([3, 4]) as [Tensor];
+  expect(optim.clipGradNorm(one, 1)).toBe(5);
+  expectClose(one.grad!, [3 / (5 + 1e-6), 4 / (5 + 1e-6)]);
+  optim.clipGradValue(one, 0.25);
+  expect(one.grad!.toArray()).toEqual([0.25, 0.25]);
+  const params = [...withGrads([-2, 1]), ...withGrads([])];
+  expect([1, 2, Infinity].map((normType) => optim.clipGradNorm(new Set(params), 9, { normType }))).toEqual([3, Math.sqrt(5), 2]);
+});
+
+test('both refuse by name what is no parameter and no option', () => {
+  for (const [name, clip] of Object.entries({ clipGradNorm: optim.clipGradNorm, clipGradValue: optim.clipGradValue })) {
+    for (const [params, i, got] of [
+      [3, 0, 'a number'],
+      [[...withGrads([1]), null], 1, 'null'],
+    ] as const)
+      expect(() => clip(params as never, 1)).toThrow(new ArgumentError(`${name}: parameter ${i} must be a tensor, got ${got}`));
+    expect(() => (clip as Function)(withGrads([1]), 1, true)).toThrow(new RegExp(`^${name}: .*options`));
+  }
+  for (const normType of [0, -1, Number.NaN])
+    expect(() => optim.clipGradNorm(withGrads([1]), 1, { normType })).toThrow(
+      new ArgumentError(`clipGradNorm: normType must be > 0, got ${normType}`),
+    );
+  expect(() => optim.clipGradNorm(withGrads([1]), 1, { normType: '2' as never })).toThrow(
+    new ArgumentError("clipGradNorm: normType must be a number, got '2'"),
+  );
+});
+
+test.each([
+  ['clipGradNorm', optim.clipGradNorm],
+  ['clipGradValue', optim.clipGradValue],
+])('%s: a graph that has saved a gradient before it was clipped throws', (_, clip) => {
+  const params = withGrads([3, 4]);
+  const x = tensor([1, 2], { dtype: 'float64', requiresGrad: true });
+  const y = x.mul(params[0]!.grad!).sum();
+  clip(params, 1);
+  expect(() => y.backward()).toThrow(InPlaceError);
 });

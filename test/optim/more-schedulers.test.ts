@@ -97,6 +97,8 @@ test('restart resets to the base learning rates', () => {
 
 test('errors leave the optimizer as it was', () => {
   const optimizer = twoGroups();
+  const parts = (): optim.Scheduler[] => [1, 2].map((stepSize) => new optim.StepLR(optimizer, { stepSize }));
+  parts();
   const before = JSON.stringify(optimizer.paramGroups);
   const cases: [() => unknown, string][] = [
     [() => new optim.StepLR(optimizer, { stepSize: 0 }), 'StepLR: stepSize must be a whole number ≥ 1, got 0'],
@@ -117,6 +119,30 @@ test('errors leave the optimizer as it was', () => {
       'LambdaLR: lrLambda must be a function or an array of functions, got a number',
     ],
     [() => new optim.LambdaLR(optimizer, { lrLambda: [() => 1] }), 'LambdaLR: lrLambda has 1 functions, the optimizer 2 groups'],
+    [
+      () => new optim.LambdaLR(optimizer, { lrLambda: [() => 1, 2 as never] }),
+      'LambdaLR: lrLambda must be a function or an array of functions, got an array',
+    ],
+    [
+      () => new optim.SequentialLR(optimizer, undefined as never),
+      'SequentialLR: schedulers must be an array of schedulers that step without a metric',
+    ],
+    [
+      () => new optim.SequentialLR(optimizer, { schedulers: [new optim.StepLR(optimizer, { stepSize: 1 }), 3 as never], milestones: [1] }),
+      'SequentialLR: schedulers must be an array of schedulers that step without a metric',
+    ],
+    [
+      () => new optim.SequentialLR(optimizer, { schedulers: [new optim.StepLR(optimizer, { stepSize: 1 })], milestones: 3 as never }),
+      'SequentialLR: milestones must be an array of whole numbers, got a number',
+    ],
+    [
+      () => new optim.SequentialLR(optimizer, { schedulers: parts(), milestone: [1] } as never),
+      "SequentialLR: unknown option 'milestone'; the options are schedulers, milestones",
+    ],
+    [
+      () => new optim.SequentialLR(optimizer, { schedulers: parts(), milestones: ['2' as never] }),
+      "SequentialLR: milestones of 2 schedulers must be 1 rising steps, got ['2']",
+    ],
     [
       () => new optim.SequentialLR(optimizer, {} as never),
       'SequentialLR: schedulers must be an array of schedulers that step without a metric',
@@ -144,7 +170,6 @@ test('errors leave the optimizer as it was', () => {
   for (const [run, message] of cases) expect(run).toThrow(new ArgumentError(message));
   expect(JSON.stringify(optimizer.paramGroups)).toBe(before);
 
-  const parts = (): optim.Scheduler[] => [1, 2].map((stepSize) => new optim.StepLR(optimizer, { stepSize }));
   const three = [...parts(), ...parts().slice(1)];
   const wrong = 'SequentialLR: milestones of 3 schedulers must be 2 rising steps, got ';
   for (const milestones of [[5], [5, 5], [7, 2]]) {

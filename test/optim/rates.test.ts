@@ -82,6 +82,12 @@ describe.each(Object.keys(SCHEDULES))('%s', (name) => {
     }
   });
 
+  test('refuses what is no optimizer', () => {
+    // The schedules of SequentialLR are made first.
+    const named = name === 'SequentialLR' ? 'LinearLR' : name;
+    expect(() => SCHEDULES[name]![0]!(undefined as never)).toThrow(new ArgumentError(`${named}: expected an optimizer, got undefined`));
+  });
+
   test('a group that is added after the scheduler was made joins the schedule', () => {
     for (const add of [
       (o: optim.SGD) => o.addParamGroup({ params: [parameter()], lr: 0.4 }),
@@ -140,6 +146,10 @@ test('a schedule that would write a rate that is not finite throws and writes no
     [
       (o) => new optim.ExponentialLR(o, { gamma: 1e308 }).step(),
       'ExponentialLR: the learning rate of group 0 after 1 steps must be a number that is finite, got Infinity',
+    ],
+    [
+      (o) => new optim.LambdaLR(o, { lrLambda: (t) => (t === 1 ? Number.NaN : 1) }).step(),
+      'LambdaLR: lrLambda(1) must be a number that is finite, got NaN',
     ],
     [
       (o) => new optim.LambdaLR(o, { lrLambda: (t) => (t === 1 ? 1e308 : 1) }).step(),

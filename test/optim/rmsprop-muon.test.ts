@@ -127,6 +127,45 @@ test.each([
   expect(other.toArray()).toEqual(p.toArray());
 });
 
+test.each([
+  ['RMSprop', {}, ['squareAvg']],
+  ['RMSprop', { momentum: 0.9 }, ['squareAvg', 'momentumBuffer']],
+  ['RMSprop', { centered: true }, ['squareAvg', 'gradAvg']],
+  ['Muon', {}, ['momentumBuffer']],
+] as const)('%s %j keeps %j of each parameter, in the same tensors at every step', (name, options, names) => {
+  const p = wave([2, 2], { requiresGrad: true, dtype: 'float32' });
+  const optimizer = name === 'Muon' ? new optim.Muon([p], options) : new optim.RMSprop([p], options);
+  const step = (): Record<string, Tensor> => {
+    p.grad = p.detach().clone();
+    optimizer.step();
+    return optimizer.stateDict().state[0]!;
+  };
+  const first = step();
+  expect(Object.keys(first)).toEqual(names);
+  const second = step();
+  for (const key of names) expect(second[key]).toBe(first[key]);
+});
+
+test('CyclicLR leaves the momentum with cycleMomentum: false, and starts from its lower rates', () => {
+  const leaf = (): Tensor => zeros([1], { requiresGrad: true });
+  const optimizer = new optim.SGD([{ params: [leaf()] }, { params: [leaf()] }], { lr: 0.5, momentum: 0.6 });
+  const schedule = new optim.CyclicLR(optimizer, { baseLr: [0.1, 0.2], maxLr: [1, 2], stepSizeUp: 2, cycleMomentum: false });
+  expect([schedule.baseLrs, schedule.lastLr]).toEqual([
+    [0.1, 0.2],
+    [0.1, 0.2],
+  ]);
+  schedule.step();
+  schedule.step();
+  expect(optimizer.paramGroups.map(({ lr, momentum }) => [lr, momentum])).toEqual([
+    [1, 0.6],
+    [2, 0.6],
+  ]);
+  schedule.restart();
+  expect(schedule.lastLr).toEqual([0.1, 0.2]);
+  optimizer.addParamGroup({ params: [leaf()] });
+  expect(() => schedule.step()).toThrow(new ArgumentError('CyclicLR: baseLr has 2 values, the optimizer 3 groups'));
+});
+
 test('CyclicLR cycles the momentum, and starts from its own rate', () => {
   const optimizer = new optim.SGD([zeros([1], { requiresGrad: true })], { lr: 0.5, momentum: 0.1 });
   const options = {
@@ -154,6 +193,8 @@ test('what is wrong is refused by name', () => {
     [rmsprop({ alpha: -1 }), 'RMSprop: alpha must be a number ≥ 0, got -1'],
     [rmsprop({ centered: 'yes' }), "RMSprop: centered must be true or false, got 'yes'"],
     [() => new optim.Muon([leaf([3])]), 'Muon: expected parameters of 2 or more dims, got [3]; give it to AdamW'],
+    [muon({ lr: -1 }), 'Muon: lr must be a number ≥ 0, got -1'],
+    [muon({ nesterov: 1 }), 'Muon: nesterov must be true or false, got 1'],
     [muon({ nsSteps: 0 }), 'Muon: nsSteps must be a whole number ≥ 1, got 0'],
     [muon({ adjustLr: 'rms' }), "Muon: adjustLr must be 'original' or 'matchRmsAdamw', got 'rms'"],
     [cyclic({ mode: 'saw' }), "CyclicLR: mode must be 'triangular', 'triangular2' or 'expRange', got 'saw'"],

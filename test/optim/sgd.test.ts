@@ -146,6 +146,22 @@ describe('groups', () => {
         new ArgumentError('SGD: group 1 must be { params, … } with at least one tensor in params, and nothing else'),
       ],
       [
+        () => new optim.SGD([flat.reshape([2, 4]).slice(1, 0, 2).requiresGrad_(), leaf(3, 4)], { lr: 1 }),
+        new ArgumentError('SGD: the parameter [1] lies in the memory of another, [2,2]. Use clone() first'),
+      ],
+      [
+        () => new optim.SGD([p, { params: [ones([1])] }] as never, { lr: 1 }),
+        new ArgumentError('SGD: group 0 must be { params, … } with at least one tensor in params, and nothing else'),
+      ],
+      [
+        () => new optim.SGD([{ params: [p, 3 as never] }], { lr: 1 }),
+        new ArgumentError('SGD: group 0 must be { params, … } with at least one tensor in params, and nothing else'),
+      ],
+      [
+        () => new optim.SGD([{ params: [p], lr: Infinity }], {} as never),
+        new ArgumentError('SGD: lr must be a number that is finite, got Infinity'),
+      ],
+      [
         () => scope(() => new optim.SGD([p.mul(2)], { lr: 1 })),
         new AutogradError('SGD: the parameter [2] is the result of an operation; only leaves can be optimized'),
       ],
@@ -281,6 +297,7 @@ describe('state', () => {
       [{ state, paramGroups: [{ ...group, constructor: 1 }] }, foreign('constructor')],
       [{ state, paramGroups: [{ ...group, params: 'ab' }] }, "group 0 has no parameters, the optimizer's 2"],
       [{ state, paramGroups: [{ ...group, params: [3, 3] }] }, 'parameter 3 appears twice in its groups'],
+      [{ state: { 0: 5 }, paramGroups }, 'the state of parameter 0 is a number, expected a record of tensors'],
       [{ state, paramGroups: [{ ...group, initialLr: 'x' }] }, 'initialLr of group 0 is a string, expected a number'],
       [{ state, paramGroups: [{ ...group, initialLr: Number.NaN }] }, 'initialLr of group 0 is NaN, expected a number'],
       [{ state, paramGroups: [{ ...group, nesterov: velocity }] }, 'nesterov of group 0 is an object, expected a boolean'],
@@ -341,5 +358,59 @@ describe('state', () => {
     expect(memory().bytes - before.bytes).toBe(88);
     optimizer.dispose();
     expect(memory().bytes).toBe(before.bytes);
+  });
+});
+
+describe('an optimizer of one’s own', () => {
+  type Group = optim.ParamGroup & { weights: number[]; words: string[]; more: object | null; target: unknown };
+
+  /** p ← p − weights[0] · g. It has no learning rate. */
+  class Own extends optim.Optimizer<Group> {
+    constructor(params: readonly Tensor[], options: Partial<Group> = {}) {
+      super(params, { weights: [0.5, 2], words: ['a'], more: { depth: 1 }, target: undefined } as never, options);
+    }
+
+    protected override checkGroup(): void {}
+
+    protected override update(ready: readonly optim.Ready<Group>[]): void {
+      for (const { group, param, grad } of ready) param.copy_(param.sub(grad.mul(group.weights[0]!)));
+    }
+  }
+
+  test('needs no learning rate, and no momentum; schedules of the momentum refuse it', () => {
+    const p = ones([1], { requiresGrad: true });
+    const optimizer = new Own([p]);
+    p.grad = ones([1]);
+    optimizer.step();
+    expect(p.item()).toBe(0.5);
+    const options = { baseLr: 0, maxLr: 1 };
+    expect(() => new optim.CyclicLR(optimizer, options)).toThrow(
+      new ArgumentError('CyclicLR: Own has no momentum to cycle; set cycleMomentum: false'),
+    );
+  });
+
+  test('its state names the parameter that appears twice', () => {
+    const optimizer = new Own([1, 2, 3].map((n) => ones([n], { requiresGrad: true })));
+    const { state, paramGroups } = optimizer.stateDict();
+    expect(() => optimizer.loadStateDict({ state, paramGroups: [{ ...paramGroups[0]!, params: [5, 3, 3] }] })).toThrow(
+      new StateDictError('loadStateDict: the state does not fit Own: parameter 3 appears twice in its groups'),
+    );
+  });
+
+  test('options in its state have the kinds of its own: arrays as long, of the same kinds; no tensors', () => {
+    const optimizer = new Own([ones([1], { requiresGrad: true })]);
+    const { state, paramGroups } = optimizer.stateDict();
+    const load = (options: object) => () => optimizer.loadStateDict({ state, paramGroups: [{ ...paramGroups[0]!, ...options }] });
+    for (const [options, problem] of [
+      [{ weights: [1] }, 'weights of group 0 is an array, expected an array like [0.5,2]'],
+      [{ words: 'a' }, 'words of group 0 is a string, expected an array like [a]'],
+      [{ words: [1] }, 'words of group 0 is an array, expected an array like [a]'],
+      [{ words: ['a', 'b'] }, 'words of group 0 is an array, expected an array like [a]'],
+      [{ more: zeros([1]) }, 'more of group 0 is an object, expected an object'],
+      [{ target: zeros([1]) }, 'target of group 0 is an object, expected undefined'],
+    ] as const)
+      expect(load(options)).toThrow(new StateDictError(`loadStateDict: the state does not fit Own: ${problem}`));
+    load({ weights: [1, 3], words: ['b'], more: null, target: 3 })();
+    expect(optimizer.paramGroups[0]).toMatchObject({ weights: [1, 3], words: ['b'], more: null, target: 3 });
   });
 });
