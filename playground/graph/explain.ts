@@ -226,6 +226,16 @@ function cellOf(values: Values | null, shape: readonly number[], title: string):
   return titledCell(title, values === null ? 'none' : tensorView(values, shape));
 }
 
+/** Says whether both walks end with the same gradients, and why. */
+export function comparisonOf({ nodes, leaves, depthFirst }: GraphModel): string {
+  const naive = depthFirst.states.at(-1)!.grads;
+  const agree = leaves.every(({ node }) => areClose(naive[node] ?? null, nodes[node]!.grad));
+  const ended = 'Both walks have ended. The first column is what the library stores in .grad.';
+  return agree
+    ? `${ended} Here the naive order agrees: it goes wrong only where the result of an operation is used twice. A leaf may be: it passes nothing on.`
+    : `${ended} The naive order is wrong: the result of an operation is used twice, and passes on its first gradient before the second arrives.`;
+}
+
 /** Whether two gradients differ by rounding at most. */
 export function areClose(a: Values | null, b: Values | null): boolean {
   if (a === null || b === null) return a === b;

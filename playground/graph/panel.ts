@@ -10,7 +10,7 @@ import { withScrollHint } from '../ui/scroller.ts';
 import { onThemeChange } from '../ui/theme.ts';
 import { type Drawing, drawGraph } from './drawing.ts';
 import { programEditor } from './editor.ts';
-import { type WalkOrder, explain, leafTable, sentenceOf } from './explain.ts';
+import { type WalkOrder, comparisonOf, explain, leafTable, sentenceOf } from './explain.ts';
 import { HELP } from './help.ts';
 import { PRESETS, type PresetName } from './presets.ts';
 import { type Choice, OWN, readState } from './state.ts';
@@ -244,14 +244,11 @@ function listen(host: HTMLElement, onKey: (key: string) => boolean): void {
 
 /** Returns the gradients of the leaves when the walks have ended. */
 function resultOf(model: GraphModel, both: boolean): HTMLElement {
-  const text = both
-    ? 'Both walks have ended. The first column is what the library stores in .grad; the naive order goes wrong where a result is used twice.'
-    : 'Backward is done. These are the gradients of the leaves.';
   return h(
     'section',
     { class: 'box' },
     h('h2', {}, 'The result'),
-    h('p', {}, text),
+    h('p', {}, both ? comparisonOf(model) : 'Backward is done. These are the gradients of the leaves.'),
     leafTable(model, both ? model.depthFirst.states.at(-1)! : null),
   );
 }

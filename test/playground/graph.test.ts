@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { type Environment, evaluate } from '../../playground/expression/evaluate.ts';
 import { ExpressionError, parse } from '../../playground/expression/parse.ts';
 import { HELP } from '../../playground/graph/help.ts';
+import { comparisonOf } from '../../playground/graph/explain.ts';
 import { gridOf } from '../../playground/graph/format.ts';
 import { PRESETS } from '../../playground/graph/presets.ts';
 import { withValues } from '../../playground/graph/literal.ts';
@@ -217,6 +218,11 @@ describe('random programs', () => {
       }),
       { seed: 12, numRuns: 60 },
     );
+  });
+
+  test('both orders are compared in words: a leaf may be used twice, the result of an operation not', () => {
+    expect(comparisonOf(buildModel(PRESETS.twice.program))).toContain('The naive order is wrong: the result of an operation is used twice');
+    expect(comparisonOf(buildModel(PRESETS.se.program))).toContain('Here the naive order agrees');
   });
 
   test('where a result is used twice, depth first loses exactly what arrives late', () => {
