@@ -82,12 +82,16 @@ export function lineChart(options: LineChartOptions): LineChart {
   };
 }
 
-/** A logarithmic axis: ticks and grid lines at about seven powers of ten. */
+/** Room for the number at a tick of the horizontal axis, in pixels. */
+const TICK_WIDTH = 56;
+
+/** A logarithmic axis: ticks and grid lines at about seven powers of ten, or as many as there is room for. */
 const powersOfTen: uPlot.Axis = {
-  splits: (_chart, _axis, low, high) => {
+  splits: (chart, axis, low, high) => {
     const first = Math.ceil(Math.log10(low) - 1e-9);
     const last = Math.floor(Math.log10(high) + 1e-9);
-    const every = Math.max(1, Math.ceil((last - first) / 7));
+    const most = axis === 0 ? Math.min(7, Math.floor(chart.width / TICK_WIDTH) - 1) : 7;
+    const every = Math.max(1, Math.ceil((last - first) / most));
     return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, i) => 10 ** (first + i * every));
   },
   filter: (_, splits) => splits,
