@@ -110,7 +110,6 @@ class GraphView implements MountedPanel {
     const { name, program, step, both, reader } = readState(state);
     this.#compare.set(both);
     this.#load(program ?? this.#textOf(name), step, reader);
-    this.#problems.textContent = reader.problems.join(' ');
   }
 
   setVisible(visible: boolean): void {
@@ -125,7 +124,7 @@ class GraphView implements MountedPanel {
 
   /** Has a program computed, to show it at a step. Until then the last graph stays. */
   #load(program: string, step: number, reader: LinkReader | null = null): void {
-    this.#problems.textContent = '';
+    this.#problems.textContent = reader?.problems.join(' ') ?? '';
     const name = presetOf(program);
     if (name === OWN) this.#own = program;
     this.#editor.setProgram(program);

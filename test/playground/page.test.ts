@@ -77,6 +77,40 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     await context.close();
   });
 
+  test('says in each panel that no worker can start, and tries again', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      const Native = globalThis.Worker;
+      const refused = { now: true };
+      Object.assign(globalThis, { refused });
+      globalThis.Worker = class extends Native {
+        constructor(...args: ConstructorParameters<typeof Worker>) {
+          if (refused.now) throw new Error('refused');
+          super(...args);
+        }
+      };
+    });
+    const refuse = (now: boolean): Promise<void> =>
+      page.evaluate((value) => void ((globalThis as unknown as { refused: { now: boolean } }).refused.now = value), now);
+    await page.goto(url);
+    const tabs = [
+      ['Graph', 'The graph was not computed: refused.', () => page.getByLabel('Expression').first().selectOption('twice'), '[data-node]'],
+      ['SE', 'The network was not computed: refused.', () => page.getByRole('radio').nth(5).check(), '.answer'],
+      ['Gradient check', 'The check was given up: refused.', () => page.getByLabel('Example').selectOption('sign'), '.gradcheck-verdict'],
+    ] as const;
+    for (const [panel, problem, change, result] of tabs) {
+      await page.getByRole('tab', { name: panel, exact: true }).click();
+      await page.getByText(problem).filter({ visible: true }).waitFor();
+      await refuse(false);
+      await change();
+      await page.locator(result).filter({ visible: true }).first().waitFor();
+      expect(await page.getByText(problem).filter({ visible: true }).count()).toBe(0);
+      await refuse(true);
+    }
+    await context.close();
+  });
+
   test('an unknown panel in the address is named', async () => {
     const { page, context } = await openPlayground(browser, `${url}#nothing`);
     await page.getByText("The link names the panel 'nothing', expected graph, train, se, gradcheck; used graph.").waitFor();

@@ -103,6 +103,8 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
 
   test('plays, pauses and steps by keyboard, and reports at most ten times a second', async () => {
     const { page, faults, context } = await openPlayground(browser, `${file}#graph`);
+    // The request of a worker's script fails where the page is left meanwhile.
+    await page.locator('[data-node]').first().waitFor();
     await page.addInitScript(countReports);
     await page.goto(`${file}?counted#train`);
     await panelBuilt(page);
