@@ -31,6 +31,8 @@ export interface FitState {
   readonly model: object;
   readonly optimizer: object;
   readonly loader: object;
+  /** Null for a loader without state, and without evaluations. */
+  readonly evaluationLoader: object | null;
   readonly scheduler: object | null;
   readonly ema: object | null;
   /** Null for a callback without state. */

@@ -145,10 +145,12 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
       throw new StateDictError('fit.stateDict: an evaluation uses the averages of the weights; save the run at an event');
     if (this.#group.batches > 0) throw new StateDictError('fit.stateDict: a step has only some of its batches; save the run at an event');
     const { loader, scheduler, ema } = this.#options;
+    const evaluationLoader = this.#evaluationLoader();
     return {
       model: this.model.stateDict(),
       optimizer: this.optimizer.stateDict(),
       loader: loader.stateDict(),
+      evaluationLoader: evaluationLoader?.stateDict() ?? null,
       scheduler: scheduler?.stateDict() ?? null,
       ema: ema?.stateDict() ?? null,
       callbacks: this.#callbacks.map((callback) => callback.stateDict?.() ?? null),
@@ -166,6 +168,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
       ['model', this.model, state.model],
       ['optimizer', this.optimizer, state.optimizer],
       ['loader', loader, state.loader],
+      ['evaluation.loader', this.#evaluationLoader(), state.evaluationLoader],
       ['scheduler', scheduler, state.scheduler],
       ['ema', ema, state.ema],
       ...this.#callbacks.map((c, i): [string, Partial<Stateful>, object | null] => [`callback ${i}`, c, state.callbacks[i] ?? null]),
@@ -179,6 +182,12 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     loadAll(parts.flatMap(([, part, saved]) => (saved === null ? [] : [[part as Stateful, saved] as const])));
     this.#progress = { ...state.progress };
     this.#pending = state.pending;
+  }
+
+  /** The loader of evaluations, if it has a state: its epoch decides on the order and augmentation of its samples. */
+  #evaluationLoader(): Stateful | null {
+    const loader: (AsyncIterable<unknown> & Partial<Stateful>) | undefined = this.#options.evaluation?.loader;
+    return loader?.stateDict === undefined || loader.loadStateDict === undefined ? null : (loader as Stateful);
   }
 
   // — the loop —
@@ -300,16 +309,19 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     return isDue || step >= this.totalSteps;
   }
 
-  /** Returns the event of an evaluation; null if the signal was aborted before its end. */
+  /** Returns the event of an evaluation; null if the signal was aborted before its end. One that ends early is done again in full. */
   async #evaluate(): Promise<EvaluationEvent | null> {
     const { loss, ema, signal = null } = this.#options;
     const { every: _, ...options } = { loss, signal, ...this.#options.evaluation! };
     const { step, epoch } = this.#progress;
     const run = (): Promise<Evaluation> => evaluate(this.model, options);
+    const loader = this.#evaluationLoader();
+    const place = loader?.stateDict();
     try {
       this.#hasAverages = ema != null;
       return { type: 'evaluation', step, epoch, ...(ema ? await withAverages(this.model, ema, run) : await run()) };
     } catch (error) {
+      loader?.loadStateDict(place as never);
       if (this.#isAborted() && error === signal!.reason) return null;
       throw error;
     } finally {

@@ -566,7 +566,16 @@ describe('saving and restoring', () => {
     ['model', null, 'model: the state has none, the run has one'],
   ])('a state whose %s is %j is refused before anything changes', (path, value, message) => {
     const { run, made } = makeRun(everything);
-    const state = structuredClone({ ...run.stateDict(), model: {}, optimizer: {}, loader: {}, scheduler: {}, ema: {}, callbacks: [{}] });
+    const state = structuredClone({
+      ...run.stateDict(),
+      model: {},
+      optimizer: {},
+      loader: {},
+      evaluationLoader: {},
+      scheduler: {},
+      ema: {},
+      callbacks: [{}],
+    });
     const [key, field] = path.split('.') as [keyof FitState, string?];
     Object.assign(field === undefined ? state : state.progress, { [field ?? key]: value });
     const before = weightsOf(made.model);

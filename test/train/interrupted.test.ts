@@ -1,8 +1,9 @@
 import { ArgumentError } from 'chainrule';
-import { DataLoader } from 'chainrule/data';
+import { DataLoader, type Transform } from 'chainrule/data';
+import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
-import { earlyStopping, evaluate, type FitEvent, type LossFunction, type TrainingBatch } from 'chainrule/train';
+import { Accuracy, earlyStopping, evaluate, type FitEvent, type LossFunction, type TrainingBatch } from 'chainrule/train';
 import { describe, expect, test } from 'vitest';
 import { eventsOf, makeRun, parts, points, weightsOf, type Change } from './support.ts';
 
@@ -77,6 +78,66 @@ describe('a step that fails is done by the next loop', () => {
     await expect(run.finish()).rejects.toThrow('call 4');
     const { progress, loader } = run.stateDict();
     expect([progress.step, progress.epoch, progress.samples, loader]).toEqual([1, 0, 12, expect.objectContaining({ position: 2 })]);
+  });
+});
+
+describe('the loader of evaluations belongs to the run', () => {
+  /** Evaluations on augmented samples, which differ from epoch to epoch of their loader. */
+  const augmented =
+    (change: Change = () => ({})): Change =>
+    (m) => ({
+      evaluation: { loader: new DataLoader(points(20, 8), { batchSize: 8, shuffle: true, transform: noise, seed: 3 }), every: 2 },
+      ...change(m),
+    });
+  const noise: Transform = ({ data, shape, dtype }, random) => ({ data: data.map((v) => v + random.uniform()), shape, dtype });
+
+  test('a restored run evaluates on the same samples', async () => {
+    const whole = makeRun(augmented());
+    const states: Uint8Array[] = [];
+    const events: FitEvent[] = [];
+    for await (const event of whole.run) {
+      events.push(event);
+      states.push(checkpointToBytes({ run: whole.run }));
+    }
+    for (const moment of [0, 3, 4, 9, 20]) {
+      const { run } = makeRun(augmented(), 99);
+      checkpointFromBytes(states[moment]!, { run });
+      expect(await eventsOf(run), `after event ${moment}`).toEqual(events.slice(moment + 1));
+    }
+  });
+
+  test('an aborted evaluation is done again on the same samples', async () => {
+    const expected = await eventsOf(makeRun(augmented()).run);
+    let batches = 0;
+    let controller = new AbortController();
+    const signal = {
+      get aborted() {
+        return controller.signal.aborted;
+      },
+      get reason(): unknown {
+        return controller.signal.reason;
+      },
+      throwIfAborted: () => controller.signal.throwIfAborted(),
+    }; // prettier-ignore
+    const abort = new Accuracy();
+    const update = abort.update.bind(abort);
+    abort.update = (...batch) => {
+      if (++batches % 7 === 2) controller.abort();
+      update(...batch);
+    };
+    const { run } = makeRun((m) => ({ signal, evaluation: { ...augmented()(m).evaluation!, metrics: { abort } } }));
+    const events: FitEvent[] = [];
+    let pauses = 0;
+    while (events.at(-1)?.type !== 'end') {
+      for await (const event of run) {
+        if (event.type === 'pause') pauses++;
+        else events.push(event);
+      }
+      controller = new AbortController();
+    }
+    expect(pauses).toBeGreaterThan(2);
+    const losses = (list: readonly FitEvent[]): unknown[] => list.map((e) => [e.type, e.step, 'loss' in e ? e.loss : null]);
+    expect(losses(events)).toEqual(losses(expected));
   });
 });
 
