@@ -51,6 +51,6 @@ function shownIndices(n: number): (number | null)[] {
 /** @internal Returns a number as tensors print it. */
 export function formatNumber(x: number, dtype: DType): string {
   if (dtype === 'bool') return x === 0 ? 'false' : 'true';
-  if (dtype === 'int32' || !Number.isFinite(x) || Number.isInteger(x)) return String(x);
+  if (Number.isInteger(x)) return String(x);
   return String(Number(x.toPrecision(dtype === 'float32' ? 5 : 8)));
 }

@@ -211,6 +211,28 @@ describe('printing', () => {
     gone.dispose();
     expect(String(gone)).toBe('tensor [2] float32 (freed)');
   });
+
+  test('shows seven elements of a dim, of more the first and last three, and each dim indented', () => {
+    expect(String(arange(7))).toBe('tensor [7] int32 [0, 1, 2, 3, 4, 5, 6]');
+    expect(String(arange(8))).toBe('tensor [8] int32 [0, 1, 2, …, 5, 6, 7]');
+    expect(String(arange(8).reshape([2, 2, 2]))).toBe('tensor [2,2,2] int32\n[[[0, 1],\n  [2, 3]],\n [[4, 5],\n  [6, 7]]]');
+  });
+
+  test('shows float32 with 5 digits, float64 with 8, whole numbers with all, and truth values', () => {
+    const values = [1 / 3, 123456789, -0.5, NaN, -Infinity];
+    expect(String(tensor(values.slice(0, 1)))).toBe('tensor [1] float32 [0.33333]');
+    expect(String(tensor(values, { dtype: 'float64' }))).toBe('tensor [5] float64 [0.33333333, 123456789, -0.5, NaN, -Infinity]');
+    expect(String(tensor([123456792, NaN, Infinity]))).toBe('tensor [3] float32 [123456792, NaN, Infinity]');
+    expect(String(tensor([2 ** 31 - 1], { dtype: 'int32' }))).toBe('tensor [1] int32 [2147483647]');
+    expect(String(tensor([false, true]))).toBe('tensor [2] bool [false, true]');
+  });
+
+  test('shows the value of a loss whose graph is consumed', () => {
+    const x = tensor([2, 3], { requiresGrad: true });
+    const loss = x.sum();
+    loss.backward();
+    expect(String(loss)).toBe('tensor [] float32 ← sum 5');
+  });
 });
 
 describe('manual lifetimes', () => {
