@@ -305,9 +305,10 @@ describe('custom operations', () => {
     ['a tensor', (g: unknown) => g],
     ['numbers', () => [1]],
   ])('a backward that returns %s', (_, backward) => {
-    const y = (gives(same, backward) as (t: unknown) => chainrule.Tensor)(p).sum();
+    const leaf = ones([2], { requiresGrad: true });
+    const y = (gives(same, backward) as (t: unknown) => chainrule.Tensor)(leaf).sum();
     expect(() => y.backward()).toThrow(new AutogradError(missing));
-    expect(p.grad).toBeNull();
+    expect(leaf.grad).toBeNull();
   });
 
   test('a forward that returns no tensor', () => {
@@ -335,7 +336,8 @@ describe('custom operations', () => {
     ],
   ] as const)('an error %s in backward names the op, once, also in the stack', (_, backward, kind, message) => {
     const op = gives(same, backward) as (t: unknown) => chainrule.Tensor;
-    const y = op(op(p)).sum();
+    const leaf = ones([2], { requiresGrad: true });
+    const y = op(op(leaf)).sum();
     let error: unknown;
     try {
       y.backward();
@@ -345,22 +347,22 @@ describe('custom operations', () => {
     expect(error).toBeInstanceOf(kind);
     expect((error as Error).message).toBe(`backward of mine: ${message}`);
     expect((error as Error).stack).toContain(`backward of mine: ${message}`);
-    expect(p.grad).toBeNull();
+    expect(leaf.grad).toBeNull();
   });
 });
 
 describe('backward with options only', () => {
   test('retains the graph, as error texts propose', () => {
-    const y = p.square().sum();
+    const leaf = ones([2], { requiresGrad: true });
+    const y = leaf.square().sum();
     y.backward({ retainGraph: true });
     y.backward();
-    expect(p.grad!.toArray()).toEqual([4, 4]);
-    p.grad = null;
-    const z = p.square().sum();
+    expect(leaf.grad!.toArray()).toEqual([4, 4]);
+    leaf.grad = null;
+    const z = leaf.square().sum();
     for (const step of chainrule.backwardSteps(z, { retainGraph: true })) void step;
     for (const step of chainrule.backwardSteps(z)) void step;
-    expect(p.grad!.toArray()).toEqual([4, 4]);
-    p.grad = null;
+    expect(leaf.grad!.toArray()).toEqual([4, 4]);
   });
 
   test('checks them', () => {
@@ -372,6 +374,9 @@ describe('backward with options only', () => {
       () => (p.sum() as unknown as Functions).backward!({ retainGraph: true }, { createGraph: true }),
       'backward: gradient must be a tensor, got an object',
     );
+    throwsText(() => (p.sum() as unknown as Functions).backward!({ createGraph: 1 }), 'backward: createGraph must be true or false, got 1');
+    throwsText(() => c.grad!(p.sum(), p, { retainGraph: 'no' }), "grad: retainGraph must be true or false, got 'no'");
+    throwsText(() => c.grad!(p.sum(), p, { allowUnused: 'no' }), "grad: allowUnused must be true or false, got 'no'");
   });
 });
 

@@ -1,6 +1,21 @@
 /** The behaviour of backward and grad apart from formulas: accumulation, retained graphs, hooks, atomic commits, deep graphs, higher orders. */
 import { describe, expect, it } from 'vitest';
-import { ArgumentError, type Tensor, backwardSteps, defineOp, grad, graph, memory, noGrad, ones, randn, scope, tensor } from 'chainrule';
+import {
+  ArgumentError,
+  AutogradError,
+  type Tensor,
+  backwardSteps,
+  defineOp,
+  grad,
+  graph,
+  memory,
+  noGrad,
+  ones,
+  randn,
+  recompute,
+  scope,
+  tensor,
+} from 'chainrule';
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true, dtype: 'float64' });
 
@@ -53,6 +68,108 @@ describe('backward', () => {
       x.add(x).backward(g);
       expect(x.grad!.toArray()).toEqual([20, 200]);
       expect(g.toArray()).toEqual([10, 100]);
+    }));
+
+  it('with createGraph does not change the given gradient either', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const g = tensor([10, 100], { dtype: 'float64' });
+      x.add(x).backward(g, { createGraph: true });
+      expect([x.grad!.toArray(), g.toArray()]).toEqual([
+        [20, 200],
+        [10, 100],
+      ]);
+    }));
+
+  it('does not write to a tensor that an operation’s backward returns again and again', () =>
+    scope(() => {
+      const slope = tensor([2, 3], { dtype: 'float64' });
+      const op = defineOp({ name: 'op', forward: (_, x: Tensor) => x.mul(slope), backward: () => [slope] });
+      const x = leaf([1, 1]);
+      op(x).add(op(x)).sum().backward();
+      expect([x.grad!.toArray(), slope.toArray()]).toEqual([
+        [4, 6],
+        [2, 3],
+      ]);
+    }));
+
+  it('a gradient that retainGrad keeps does not change when its input receives another', () =>
+    scope(() => {
+      const x = leaf([1, 1]);
+      const k = x.mul(3);
+      const h = x.add(1).retainGrad();
+      k.sum().add(h.mul(2).sum()).backward();
+      expect([h.grad!.toArray(), x.grad!.toArray()]).toEqual([
+        [2, 2],
+        [5, 5],
+      ]);
+    }));
+
+  it('a gradient that was kept while it accumulated does not change', () =>
+    scope(() => {
+      const x = leaf([1, 1]);
+      const y = x.mul(3).sum().add(x.mul(2).sum());
+      let kept: Tensor | null = null;
+      for (const step of backwardSteps(y)) {
+        for (const { accumulated } of step.inputs) kept ??= accumulated?.keep() ?? null;
+      }
+      expect([kept!.toArray(), x.grad!.toArray()]).toEqual([
+        [2, 2],
+        [5, 5],
+      ]);
+      kept!.dispose();
+    }));
+
+  it('is in the memory order of its leaf where a use permutes some of the dims', () =>
+    scope(() => {
+      const m = ones([2, 3, 4], { requiresGrad: true });
+      m.transpose(1, 2).exp().sum().backward();
+      expect(m.grad!.strides).toEqual(m.strides);
+    }));
+
+  it('frees gradients and saved tensors as it goes', () => {
+    const x = ones([1000], { requiresGrad: true });
+    const before = memory().bytes;
+    let y: Tensor = x;
+    for (let i = 0; i < 20; i++) {
+      const [last, half] = [y, y.mul(0.5)];
+      y = half.exp();
+      half.dispose();
+      if (last !== x) last.dispose();
+    }
+    const loss = y.sum();
+    const recorded = memory().bytes;
+    const live: number[] = [];
+    for (const step of backwardSteps(loss)) if (step.op === 'exp') live.push(memory().bytes - recorded);
+    // 20 results of exp are saved, of 4000 bytes each; beside them no more than three gradients are live.
+    live.forEach((bytes, i) => expect(bytes).toBeLessThanOrEqual(12_000 - 4000 * i));
+    x.mul(1).dispose();
+    expect(memory().bytes - before).toBe(4000);
+    x.dispose();
+  });
+
+  it('skips leaves that were disposed of', () =>
+    scope(() => {
+      const [x, w] = [leaf([1, 2]), leaf([3, 4])];
+      const y = x.mul(w).sum();
+      w.dispose();
+      const before = memory().tensors;
+      y.backward();
+      x.mul(1).dispose();
+      expect([x.grad!.toArray(), w.grad]).toEqual([[3, 4], null]);
+      // x.grad is new; of x · w and its sum, the second lives on as a number.
+      expect(memory().tensors).toBe(before - 1);
+    }));
+
+  it('a view of a saved constant whose own handle is gone can be written to afterwards', () =>
+    scope(() => {
+      const c = tensor([3, 4]);
+      const v = c.slice(0, 0, 1);
+      const x = tensor([1, 2], { requiresGrad: true });
+      const y = x.mul(c).sum();
+      c.dispose();
+      y.backward();
+      expect([x.grad!.toArray(), v.fill_(9).toArray()]).toEqual([[3, 4], [9]]);
     }));
 
   it('casts the gradient back to the dtype of the input', () =>
@@ -140,6 +257,56 @@ describe('backward', () => {
       };
       expect(writeSaved).toThrow('was changed in place afterwards');
       expect(x.grad).toBe(null);
+    }));
+
+  it('a hook must return a gradient of the shape and dtype that it got', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const got = (what: string): string => `hook of leaf: returned ${what} for a gradient float64 [2]`;
+      const remove = x.registerHook((g) => g.sum());
+      expect(() => x.mul(2).sum().backward()).toThrow(got('float64 []'));
+      remove();
+      x.registerHook((g) => g.to('float32'));
+      expect(() => x.mul(2).sum().backward()).toThrow(got('float32 [2]'));
+      expect(x.grad).toBe(null);
+    }));
+
+  it('rejects a gradient of another dtype than the tensor', () =>
+    scope(() => {
+      const y = leaf([1, 2]).mul(2);
+      expect(() => y.backward(ones([2]))).toThrow('backward: the gradient is float32 [2], the tensor float64 [2]; they must be equal');
+    }));
+
+  it('rejects an operation’s backward that returns too few gradients, or one of another dtype', () =>
+    scope(() => {
+      const [x, w] = [leaf([1, 2]), leaf([3, 4])];
+      const few = defineOp({ name: 'few', forward: (_, a: Tensor, b: Tensor) => a.mul(b), backward: (g) => [g] });
+      expect(() => few(x, w).sum().backward()).toThrow('backward of few: no gradient for argument 1; it must return an array');
+      const cast = defineOp({ name: 'cast', forward: (_, a: Tensor) => a.mul(2), backward: (g) => [g.to('float32')] });
+      expect(() => cast(x).sum().backward()).toThrow(
+        'backward of cast: the gradient of argument 0 is float32 [2], the argument float64 [2]',
+      );
+    }));
+
+  it('an error in an operation’s backward names the operation once, also where recompute runs it, and whatever is thrown', () =>
+    scope(() => {
+      const failing = (thrown: unknown): ((x: Tensor) => Tensor) =>
+        defineOp({
+          name: 'failing',
+          forward: (_, x: Tensor) => x.mul(2),
+          backward: () => {
+            throw thrown;
+          },
+        });
+      const x = leaf([1, 2]);
+      const inner = failing(new Error('boom'));
+      expect(() =>
+        recompute((t) => inner(t), x)
+          .sum()
+          .backward(),
+      ).toThrow(/^backward of failing: boom$/);
+      expect(() => failing('boom')(x).sum().backward()).toThrow(new AutogradError('backward of failing: boom was thrown'));
+      expect(() => failing(null)(x).sum().backward()).toThrow(new AutogradError('backward of failing: null was thrown'));
     }));
 
   it('a hook must return a tensor or nothing', () =>
@@ -250,6 +417,38 @@ describe('backward', () => {
       expect(x.grad!.toArray()).toEqual([20]);
     }));
 
+  it('grad with respect to a tensor and to what it was computed from, of several outputs, some of which depend on none', () =>
+    scope(() => {
+      const a = leaf([7]);
+      const c = a.sum();
+      const x = leaf([2]);
+      const h = x.square();
+      const found = grad([c, h.mul(5).sum(), x.sum()], [h, x]);
+      expect(found.map((g) => g.toArray())).toEqual([[5], [21]]);
+    }));
+
+  it('grad walks only what leads to the inputs: other hooks are not called, and other graphs stay', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const w = leaf([3]);
+      w.registerHook(() => {
+        throw new Error('not asked for');
+      });
+      const k = w.square();
+      expect(grad(x.mul(k).sum(), x).toArray()).toEqual([9]);
+      expect(grad(k.sum(), k).toArray()).toEqual([1]);
+    }));
+
+  it('grad returns a gradient of its own where the given one passes through unchanged', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const [y, z] = [x.mul(3).sum(), x.add(1)];
+      const g = tensor([10, 100], { dtype: 'float64' });
+      const found = grad([y, z], [z, y], { gradOutputs: [null, g] });
+      found[0]!.zero_();
+      expect([found[1]!.toArray(), g.toArray()]).toEqual([1, [10, 100]]);
+    }));
+
   it('dispose of a head leaves owned ancestors for other heads, and errors about the rest name dispose', () =>
     scope(() => {
       const x = leaf([2]);
@@ -344,6 +543,17 @@ describe('higher orders', () => {
         y = g.sum();
       }
       expect(found).toEqual([80, 160, 240, 240, 120]);
+    }));
+
+  it('second derivatives of a fused operation: softmax of two elements is σ(a − b)', () =>
+    scope(() => {
+      const x = leaf([0.3, -0.4]);
+      const g = grad(x.softmax(0).select(0, 0), x, { createGraph: true });
+      const s = 1 / (1 + Math.exp(-0.7));
+      const second = s * (1 - s) * (1 - 2 * s);
+      grad(g.select(0, 0), x)
+        .data()
+        .forEach((v, i) => expect(v).toBeCloseTo(i === 0 ? second : -second, 14));
     }));
 
   it('createGraph records gradients, and accumulates them out of place', () =>

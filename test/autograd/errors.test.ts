@@ -215,6 +215,8 @@ describe('autograd', () => {
       const z = leaf([3]);
       const y = x.sum();
       refuses(() => grad(y, z), AutogradError, 'grad: the outputs do not depend on input 0 [3]; allow that with { allowUnused: true }');
+      const second = 'grad: the outputs do not depend on input 1 [3]; allow that with { allowUnused: true }';
+      refuses(() => grad(y, [x, z], { retainGraph: true }), AutogradError, second);
       expect(grad(y, [x, z], { allowUnused: true }).map(String)).toEqual(['tensor [2] float32 [1, 1]', 'null']);
       const w = leaf([2]);
       const [total, plain, twice] = [w.sum(), ones([]), w.mul(2)];
