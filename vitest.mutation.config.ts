@@ -7,9 +7,11 @@ import base from './vitest.config.ts';
 // the tests that notice most in least time come first. Few cases of the gradient table, as each mutant runs them again. Left out are tests
 // that train nets, run random programs or repeat calls, and by test/support/mutation.ts a few others: they notice little more and take long.
 const engine = [
-  ...tests('autograd', 'tensor errors lifetime functional recompute surface rearrange op-spec backward'),
+  ...tests('autograd', 'tensor errors operands lifetime functional recompute surface rearrange op-spec backward'),
   'test/arguments.test.ts',
+  'test/copies.test.ts',
 ];
+const instruments = [...tests('inspect', 'profile graph compare gradcheck-steps gradcheck anomaly'), ...tests('nn', 'module')];
 // First those that count what the garbage collector frees: later ones leave it something.
 const withCollector = [...tests('autograd', 'finalizers scoped-loops across-await'), ...engine];
 const testsOf: Readonly<Record<string, readonly string[]>> = {
@@ -42,6 +44,12 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/data/workers': tests('data', 'async workers'),
   'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam rmsprop-muon'),
   'src/autograd/': engine,
+  'src/autograd/backward': [...engine, ...instruments],
+  'src/autograd/op.ts': [...engine, ...instruments],
+  'src/autograd/tensor': withCollector,
+  'src/autograd/instrumentation': [...instruments, ...engine],
+  'src/autograd/create': [...engine, ...tests('autograd', 'numbers')],
+  'src/autograd/random': [...engine, ...tests('core', 'random'), ...tests('nn', 'dropout functional'), ...tests('autograd', 'ordering')],
   'src/autograd/ops/': [
     ...tests(
       'autograd',
