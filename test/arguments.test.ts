@@ -311,6 +311,12 @@ describe('custom operations', () => {
     expect(leaf.grad).toBeNull();
   });
 
+  test('a specification without a name or a forward', () => {
+    refuses(() => c.defineOp!({ forward: same }), 'defineOp: name must be a string, got undefined');
+    refuses(() => c.defineOp!({ name: 3, forward: same }), 'defineOp: name must be a string, got a number');
+    refuses(() => c.defineOp!({ name: 'mine' }), 'defineOp: forward of mine must be a function, got undefined');
+  });
+
   test('a forward that returns no tensor', () => {
     refuses(() => (gives(() => 3, null) as (t: unknown) => unknown)(x), 'mine: forward must return a tensor, got a number');
     refuses(() => (gives(() => undefined, null) as (t: unknown) => unknown)(x), 'mine: forward must return a tensor, got undefined');

@@ -148,6 +148,24 @@ describe('backward', () => {
     x.dispose();
   });
 
+  it('results of operations without a derivative require no gradient', () =>
+    scope(() => {
+      const x = leaf([-1.5, 2.5]);
+      for (const y of [x.sign(), x.floor(), x.ceil(), x.round(), x.detach(), x.gt(0).to('float64'), x.isnan()])
+        expect([y.requiresGrad, y.isLeaf]).toEqual([false, true]);
+    }));
+
+  it('an operation that refuses a freed argument frees nothing: results of the consumed graph stay readable', () =>
+    scope(() => {
+      const x = leaf([1, 2]);
+      const gone = x.detach();
+      gone.dispose();
+      const h = x.mul(2);
+      h.sum().backward();
+      expect(() => x.mul(gone)).toThrow('was freed by dispose()');
+      expect(h.toArray()).toEqual([2, 4]);
+    }));
+
   it('skips leaves that were disposed of', () =>
     scope(() => {
       const [x, w] = [leaf([1, 2]), leaf([3, 4])];
@@ -460,7 +478,10 @@ describe('backward', () => {
       const k = x.square();
       k.mean().dispose();
       expect(() => k.sum().backward()).not.toThrow('an earlier backward');
-      expect(() => k.mul(x)).toThrow('belongs to a graph that dispose() has consumed');
+      expect(() => k.mul(x)).toThrow(
+        'mul: the argument [1] (result of square) belongs to a graph that dispose() has consumed, and another argument still wants a gradient. ' +
+          'detach() it if it is a constant here, or dispose of it later',
+      );
     }));
 
   it('differentiates a chain of 100,000 nodes', () =>

@@ -11,6 +11,7 @@ import {
   maximum,
   memory,
   ones,
+  profile,
   rand,
   randn,
   scope,
@@ -196,6 +197,12 @@ describe('kinks', () => {
     const x = tensor([1, 1], leaf);
     expect(gradcheck((a) => a.softmax(0), x).resampled).toBe(0);
     expect(gradgradcheck((a) => a.softmax(0), x).resampled).toBe(0);
+  });
+
+  test('afterwards operations with kinks compute no branches, also when it throws', () => {
+    const x = tensor([1, -2], leaf);
+    expect(() => gradcheck((a) => a.relu().mul(a.detach()), x)).toThrow(GradcheckError);
+    expect(profile(() => x.relu()).rows.map((row) => row.op)).toEqual(['relu']);
   });
 
   test('without a point away from kinks, no gradient is called wrong', () => {
