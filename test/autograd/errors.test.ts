@@ -25,6 +25,7 @@ import {
   where,
   zeros,
 } from 'chainrule';
+import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { refuses } from '../support/refuses.ts';
 
@@ -209,6 +210,58 @@ describe('autograd', () => {
       expect(x.toArray()).toEqual([2, 2]);
     }));
 
+  it('a write is refused where a result shares the memory, and allowed when no tensor requires a gradient any more', () =>
+    scope(() => {
+      const x = leaf([2]);
+      const d = x.detach();
+      const h = x.mul(2);
+      for (const shared of [d, h.detach()]) expect(() => shared.fill_(3)).toThrow(InPlaceError);
+      x.detach().dispose();
+      expect(() => d.fill_(3)).toThrow(InPlaceError);
+      x.requiresGrad_(false);
+      expect(d.fill_(3).toArray()).toEqual([3, 3]);
+      x.requiresGrad_().requiresGrad_();
+      expect(() => d.fill_(4)).toThrow(InPlaceError);
+      x.dispose();
+      expect(d.fill_(4).toArray()).toEqual([4, 4]);
+    }));
+
+  it('a write to a parameter is refused in its new memory too, after to()', () =>
+    scope(() => {
+      const layer = new nn.Linear(2, 2).to('float64');
+      expect(() => layer.weight.detach().fill_(3)).toThrow(InPlaceError);
+      layer.weight.requiresGrad_(false);
+      expect(layer.weight.detach().fill_(3).toArray()).toEqual([
+        [3, 3],
+        [3, 3],
+      ]);
+      layer.dispose();
+    }));
+
+  it('grad of another shape or dtype; its own is itself', () =>
+    scope(() => {
+      const x = leaf([2]);
+      x.mul(3).sum().backward();
+      const g = x.grad!;
+      x.grad = g;
+      expect(x.grad).toBe(g);
+      const text = (got: string): string => `grad: expected float32 [2], the tensor's own, got ${got}`;
+      const [column, double] = [ones([2, 1]), ones([2], { dtype: 'float64' })];
+      refuses(() => void (x.grad = column), ShapeError, text('float32 [2,1]'));
+      refuses(() => void (x.grad = double), ShapeError, text('float64 [2]'));
+      expect(x.grad.toArray()).toEqual([3, 3]);
+    }));
+
+  it('hooks and retainGrad of a tensor without gradient, a flag that is none, a dim that there is not', () =>
+    scope(() => {
+      const plain = ones([2]);
+      refuses(() => void plain.registerHook(() => {}), AutogradError, 'registerHook: the tensor does not require a gradient');
+      refuses(() => void plain.retainGrad(), AutogradError, 'retainGrad: the tensor does not require a gradient');
+      const flag = 'no' as never;
+      refuses(() => void plain.requiresGrad_(flag), ArgumentError, "requiresGrad_: flag must be true or false, got 'no'");
+      refuses(() => plain.size(1), ShapeError, 'size: dim 1 is out of range for 1 dims (expected -1 to 0)');
+    }));
+
   it('unused inputs, inputs without gradient, results that are not leaves', () =>
     scope(() => {
       const x = leaf([2]);
@@ -276,6 +329,29 @@ describe('lifetime', () => {
       ),
     );
     expect(y.item()).toBe(2);
+    expect(() => y.mul(2)).toThrow(
+      new ReleasedError(
+        'a tensor [] was freed when its scope or noGrad ended. Return it from there, or keep() it; for a cache inside a module: nn.buffer(t, { persistent: false })',
+      ),
+    );
+    x.dispose();
+  });
+
+  it('a gradient that a hook has stored without keep()', () => {
+    const x = leaf([2]);
+    let stored!: Tensor;
+    const h = x.mul(2);
+    h.registerHook((g) => {
+      stored = g;
+    });
+    h.sum().backward();
+    expect(() => stored.data()).toThrow(
+      new ReleasedError(
+        'a tensor [2] was freed: backward consumed its graph, and a recorded operation followed. ' +
+          'Read it before that, or give backward { retainGraph: true }, or keep() it',
+      ),
+    );
+    x.mul(1).dispose();
     x.dispose();
   });
 

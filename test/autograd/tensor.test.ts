@@ -254,6 +254,17 @@ describe('manual lifetimes', () => {
     expect([memory().bytes, memory().tensors]).toEqual([before.bytes, before.tensors]);
   });
 
+  it('a loss whose graph is consumed goes on as a constant, which the scope frees', () => {
+    const x = ones([3], { requiresGrad: true });
+    const loss = x.sum();
+    loss.backward();
+    x.mul(1).dispose();
+    const before = memory().tensors;
+    scope(() => void expect(loss.mul(2).item()).toBe(6));
+    expect(memory().tensors).toBe(before);
+    x.dispose();
+  });
+
   it('explicit resource management disposes where the runtime has it', () => {
     if (typeof Symbol.dispose !== 'symbol') return;
     const before = memory().tensors;
