@@ -57,6 +57,7 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
     ),
     ...tests('nn', 'conv-pool dropout functional losses'),
     'test/arguments.test.ts',
+    'test/refusals.test.ts',
   ],
   'examples/cifar-like/report/': tests('cifar-like', 'report report-page'),
 };

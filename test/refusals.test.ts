@@ -27,11 +27,24 @@ function thrownBy(act: () => unknown): unknown {
   return undefined;
 }
 
-/** Expects an error of the library that is one sentence without `undefined is not a function` and the like. */
+/** The name of the function, class or method in a title, behind the module that it comes from. */
+const NAME = /^(?:an empty |[\w./]+ (?!in ))?(\w+)/;
+
+/** What errors of these begin with: the function that the class or function is made of. */
+const NAMED_OTHERWISE: Readonly<Record<string, string>> = {
+  Fit: 'fit',
+  ImageFolder: 'imageFolder',
+  SyntheticCifar: 'syntheticCifar',
+  checkpointFromBytes: 'loadCheckpoint',
+};
+
+/** Expects an error of the library that names the function first, and is one sentence without `undefined is not a function` and the like. */
 function refuses(title: string, act: () => unknown, says: RegExp | string): void {
   const error = thrownBy(act);
+  const by = NAME.exec(title)![1]!;
   expect(error, title).toBeInstanceOf(ChainruleError);
   const { message } = error as Error;
+  expect(message, title).toMatch(new RegExp(`^${NAMED_OTHERWISE[by] ?? by}: `));
   if (typeof says === 'string') expect(message, title).toContain(says);
   else expect(message, title).toMatch(says);
 }
