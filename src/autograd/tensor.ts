@@ -280,8 +280,7 @@ export class Tensor implements View {
 
   /** Frees the tensor now, and its graph too if it is the last result of it. A second call has no effect. */
   dispose(): void {
-    const node = this.node;
-    if (node !== null && node.output === this && this.hasLiveNode) discard(node, 'dispose');
+    if (this.hasLiveNode) discard(this.node!, 'dispose');
     this.free('dispose');
   }
 
@@ -482,9 +481,9 @@ export function untracked(v: View): Tensor {
   return Tensor.fromView(v).adoptIntoScope();
 }
 
-/** @internal Returns a row-major tensor with the given elements, uninitialised if `data` is null. */
-export function fromElements(data: ArrayLike<number> | null, shape: Shape, dtype: DType): Tensor {
+/** @internal Returns a row-major tensor with the given elements. */
+export function fromElements(data: ArrayLike<number>, shape: Shape, dtype: DType): Tensor {
   const v = empty(shape, dtype);
-  if (data !== null) viewOf(dtype).set(data, v.storage.ptr / ITEM_SIZE[dtype]);
+  viewOf(dtype).set(data, v.storage.ptr / ITEM_SIZE[dtype]);
   return untracked({ ...v, strides: rowMajorStrides(shape) });
 }

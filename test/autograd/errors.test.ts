@@ -228,7 +228,10 @@ describe('autograd', () => {
 
   it('a write to a parameter is refused in its new memory too, after to()', () =>
     scope(() => {
-      const layer = new nn.Linear(2, 2).to('float64');
+      const layer = new nn.Linear(2, 2);
+      const old = layer.weight.detach();
+      layer.to('float64');
+      expect(old.fill_(1).sum().item()).toBe(4);
       expect(() => layer.weight.detach().fill_(3)).toThrow(InPlaceError);
       layer.weight.requiresGrad_(false);
       expect(layer.weight.detach().fill_(3).toArray()).toEqual([
@@ -250,6 +253,10 @@ describe('autograd', () => {
       refuses(() => void (x.grad = column), ShapeError, text('float32 [2,1]'));
       refuses(() => void (x.grad = double), ShapeError, text('float64 [2]'));
       expect(x.grad.toArray()).toEqual([3, 3]);
+      const other = tensor([5, 6]);
+      x.grad = other;
+      other.fill_(0);
+      expect(x.grad.toArray()).toEqual([5, 6]);
     }));
 
   it('hooks and retainGrad of a tensor without gradient, a flag that is none, a dim that there is not', () =>

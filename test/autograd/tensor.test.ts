@@ -260,7 +260,9 @@ describe('manual lifetimes', () => {
     loss.backward();
     x.mul(1).dispose();
     const before = memory().tensors;
-    scope(() => void expect(loss.mul(2).item()).toBe(6));
+    const total = x.sum();
+    total.dispose();
+    scope(() => void expect([loss.mul(2), total.mul(3)].map((t) => t.item())).toEqual([6, 9]));
     expect(memory().tensors).toBe(before);
     x.dispose();
   });
