@@ -49,7 +49,12 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/autograd/tensor': [...withCollector, ...tests('autograd', 'views')],
   'src/autograd/instrumentation': [...instruments, ...engine],
   'src/autograd/create': [...engine, ...tests('autograd', 'numbers')],
-  'src/autograd/random': [...engine, ...tests('core', 'random'), ...tests('nn', 'dropout functional'), ...tests('autograd', 'ordering')],
+  'src/autograd/random': [
+    ...engine,
+    ...tests('core', 'random'),
+    ...tests('nn', 'init-bounds dropout functional'),
+    ...tests('autograd', 'ordering'),
+  ],
   'src/autograd/ops/': [
     ...tests(
       'autograd',

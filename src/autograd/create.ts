@@ -112,7 +112,7 @@ function flattenData(data: TensorData): Flat {
     here.pop();
   };
   visit(data, null);
-  return { values, shape: shape ?? [0], dtype: dtype ?? 'float32' };
+  return { values, shape: shape!, dtype: dtype ?? 'float32' };
 }
 
 /** Throws unless `v` is a typed array, of which `row` is the dtype, or an array, at a depth that a tensor has dims for. */

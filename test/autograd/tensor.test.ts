@@ -57,6 +57,7 @@ describe('creation', () => {
     expect(arange(4).toArray()).toEqual([0, 1, 2, 3]);
     expect([arange(1, 2, 0.25).toArray(), arange(1, 2, 0.25).dtype]).toEqual([[1, 1.25, 1.5, 1.75], 'float32']);
     expect(arange(5, 0, -2).toArray()).toEqual([5, 3, 1]);
+    expect([arange(0).shape, arange(2, 2).shape, linspace(3, 7, 1).toArray()]).toEqual([[0], [0], [3]]);
     expect(linspace(0, 1, 5, { dtype: 'float64' }).toArray()).toEqual([0, 0.25, 0.5, 0.75, 1]);
     expect(eye(2, 3).toArray()).toEqual([
       [1, 0, 0],
@@ -301,6 +302,7 @@ describe('typed arrays', () => {
     expect(tensor([Float64Array.of(0.1)], { dtype: 'float32' }).dtype).toBe('float32');
     expect(tensor([[Uint8Array.of(1, 2)], [Uint8Array.of(3, 4)]]).shape).toEqual([2, 1, 2]);
     expect(tensor([new Uint8Array(0), new Uint8Array(0)]).shape).toEqual([2, 0]);
+    expect([tensor([new Float64Array(0)]).dtype, tensor([[], []]).dtype]).toEqual(['float64', 'float32']);
   });
 
   test('of another realm are read by their names', () => {
