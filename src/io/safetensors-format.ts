@@ -41,6 +41,9 @@ export interface DecodeOptions {
 /** Maximum header length in bytes, as in the reference implementation. */
 const MAX_HEADER = 100_000_000;
 
+/** The first four bytes of a zip file, PK\x03\x04. */
+const ZIP = 0x04034b50;
+
 /** The character that pads the header to a multiple of 8 bytes. */
 const SPACE = 0x20;
 
@@ -236,7 +239,8 @@ function headerText(bytes: Uint8Array, fail: Fail): { text: string; start: numbe
   if (bytes.length < 8) fail(`expected at least 8 bytes, got ${bytes.length}; the file is truncated`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
-  if (bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3) {
+  // The length of a header may have these bytes, too, in a file that is as long.
+  if (view.getUint32(0, true) === ZIP && length > bytes.length - 8) {
     fail('it is a zip file, no safetensors file; loadTorch of chainrule/interop reads those of torch.save');
   }
   if (length > MAX_HEADER) fail(`header length: expected at most ${MAX_HEADER} bytes, got ${length}; this is no safetensors file`);
