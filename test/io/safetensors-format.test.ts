@@ -63,6 +63,10 @@ describe('encode', () => {
     [[['a', { ...ok, dtype: 'int32' }]], 'encodeSafetensors: a: int32 [1] needs 1 elements in Int32Array, got 1 in Float32Array'],
     [[['a', { ...ok, data: [1] as never }]], 'encodeSafetensors: a: float32 [1] needs 1 elements in Float32Array, got 1 in an array'],
     [[['a', { data: Uint8Array.of(2), shape: [1], dtype: 'bool' }]], 'encodeSafetensors: a: element 0: expected 0 or 1, got 2'],
+    [
+      [['a', { ...ok, data: undefined as never }]],
+      'encodeSafetensors: a: float32 [1] needs 1 elements in Float32Array, got undefined in undefined',
+    ],
     [[[5 as never, ok]], 'encodeSafetensors: a name must be a text, got a number; write String(value)'],
     [[['a', { ...ok, storeAs: 'I64' }]], 'encodeSafetensors: a: only int32 can be stored as I64, got float32'],
   ] as [[string, ArrayData][], string][])('refuses, case %#', (entries, message) => {
@@ -80,6 +84,14 @@ describe('encode', () => {
         new ArgumentError(`encodeSafetensors: metadata "step" must be a text, got ${got}; write String(value)`),
       );
     }
+  });
+
+  test('rejects a dtype and a shape that are none, and a metadata key that is no text', () => {
+    expect(() => encodeSafetensors([['a', { ...ok, dtype: 'float16' as never }]])).toThrow(/^encodeSafetensors: .*float16/);
+    expect(() => encodeSafetensors([['a', { ...ok, shape: [-1] }]])).toThrow(/^encodeSafetensors: .*-1/);
+    expect(() => encodeSafetensors([], [[5 as never, 'x']])).toThrow(
+      new ArgumentError('encodeSafetensors: a name must be a text, got a number; write String(value)'),
+    );
   });
 
   test('takes arrays of another realm', () => {
@@ -143,9 +155,13 @@ describe('decode: types', () => {
   });
 
   test('a bool other than 0 and 1 throws', () => {
-    expect(() => readOne('BOOL', Uint8Array.of(1, 0, 2), 3)).toThrow(
-      new FileError('decodeSafetensors: m.safetensors: x: element 2: expected 0 or 1, got 2'),
-    );
+    for (const [values, at] of [
+      [[1, 0, 2], 2],
+      [[2, 0, 1], 0],
+    ] as const)
+      expect(() => readOne('BOOL', values, 3)).toThrow(
+        new FileError(`decodeSafetensors: m.safetensors: x: element ${at}: expected 0 or 1, got 2`),
+      );
   });
 
   test('types that no dtype can represent are skipped, and their spans are checked all the same', () => {
@@ -262,6 +278,21 @@ describe('decode: rejects files that are not strictly valid', () => {
       'header length: expected at most 100000000 bytes, got 100000001; this is no safetensors file',
     ],
     [
+      'a header of the cap',
+      Uint8Array.of(0, 225, 245, 5, 0, 0, 0, 0, 123),
+      'header: expected 100000000 bytes, got 1; the file is truncated',
+    ],
+    ...[
+      // As torch.save and as other programs write them.
+      [80, 75, 3, 4, 0, 0, 8, 8, 0, 0],
+      [80, 75, 3, 4, 20, 0, 0, 0, 8, 0],
+      [80, 75, 3, 4, 0, 0, 0, 0, 0, 0],
+    ].map((bytes, i): [string, Uint8Array, string] => [
+      `a zip file, ${i}`,
+      Uint8Array.from(bytes),
+      'it is a zip file, no safetensors file; loadTorch of chainrule/interop reads those of torch.save',
+    ]),
+    [
       'a 64-bit header length',
       Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 128),
       'header length: expected at most 100000000 bytes, got 9223372036854776000; this is no safetensors file',
@@ -322,6 +353,11 @@ describe('decode: rejects files that are not strictly valid', () => {
       'x: shape [4294967296,4294967296,0] has more elements than a 64-bit integer can count',
     ],
     ['a span that does not fit', file(one('F32', '[2]', 4), x4), 'x: F32 [2] needs 8 bytes, data_offsets [0,4] span 4'],
+    [
+      'a span that does not fit, behind another tensor',
+      file('{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[2],"data_offsets":[4,8]}}', [...x4, ...x4]),
+      'x: F32 [2] needs 8 bytes, data_offsets [4,8] span 4',
+    ],
     ['a zero size with a span', file(one('F32', '[0,3]', 4), x4), 'x: F32 [0,3] needs 0 bytes, data_offsets [0,4] span 4'],
     [
       'an unknown type',
@@ -352,6 +388,22 @@ describe('decode: rejects files that are not strictly valid', () => {
     ],
   ])('%s', (_, bytes, message) => {
     expect(() => read(bytes)).toThrow(new FileError(`decodeSafetensors: m.safetensors: ${message}`));
+  });
+
+  test('a header whose length has the first bytes of a zip file is no zip file', () => {
+    // 0x034b50 bytes.
+    const bytes = file('{"__metadata__":{"k":"v"}}'.padEnd(215_888));
+    expect(Array.from(bytes.subarray(0, 4))).toEqual([80, 75, 3, 0]);
+    expect(read(bytes).metadata.get('k')).toBe('v');
+  });
+
+  test('errors name the function, and bytes without a file’s name', () => {
+    expect(() => decodeSafetensors(new Uint8Array(7))).toThrow(
+      new FileError('decodeSafetensors: bytes: expected at least 8 bytes, got 7; the file is truncated'),
+    );
+    expect(() => decodeSafetensors(file('{}'), 'f', { name: ['x'] } as never)).toThrow(
+      new ArgumentError("decodeSafetensors: unknown option 'name'; the options are names"),
+    );
   });
 
   test('a zero before the product overflows makes it 0, as in the reference implementation', () => {
