@@ -8,6 +8,7 @@ import { embeddedJson, html } from '../../examples/cifar-like/report/html.ts';
 import { netSection } from '../../examples/cifar-like/report/net.ts';
 import { pageOf, pagePolicy } from '../../examples/cifar-like/report/page.ts';
 import { reportOf, writeReport } from '../../examples/cifar-like/report/report.ts';
+import { headline } from '../../examples/cifar-like/report/verdict.ts';
 import { arrow, box, svg, text } from '../../examples/cifar-like/report/svg.ts';
 import type { RunFolder } from '../../examples/cifar-like/run-folder.ts';
 import type { Result } from '../../examples/cifar-like/table.ts';
@@ -61,11 +62,11 @@ const section = (content: string, heading: string): string =>
   content.split('<section').find((part) => part.includes(`<h2>${heading}</h2>`))!;
 
 describe('the report', () => {
-  const both = report([PLAIN, SE]);
+  const both = () => report([PLAIN, SE]);
 
   test('of both nets has its sections in order, under the headline', () => {
-    expect(both.content.title).toBe('Squeeze-and-excitation: +12.5 points of test accuracy');
-    expect(found(both.text, /<h2>(.*?)<\/h2>/g)).toEqual([
+    expect(both().content.title).toBe('Squeeze-and-excitation: +12.5 points of test accuracy');
+    expect(found(both().text, /<h2>(.*?)<\/h2>/g)).toEqual([
       'The task',
       'The nets',
       'Training',
@@ -74,7 +75,7 @@ describe('the report', () => {
       'Test images',
       'The run',
     ]);
-    expect(wordsOf(/<header>.*?<\/header>/s.exec(both.text)![0])).toMatch(
+    expect(wordsOf(/<header>.*?<\/header>/s.exec(both().text)![0])).toMatch(
       /^chainrule · synthetic · seed 0 Squeeze-and-excitation: \+12\.5 points of test accuracy Synthetic images, 32×32 in colour/,
     );
   });
@@ -91,7 +92,7 @@ describe('the report', () => {
     expect(found(gates, /data-gate="0" data-band="(\d+)"/g)).toEqual(['0']);
     expect(gates).not.toContain(' band<');
     // With bands, the colours of the chart are those of the bands.
-    expect([gates, section(both.text, 'What the gates do')].map((part) => part.includes('<span class="dot class-9"></span>'))).toEqual([
+    expect([gates, section(both().text, 'What the gates do')].map((part) => part.includes('<span class="dot class-9"></span>'))).toEqual([
       true,
       false,
     ]);
@@ -99,8 +100,8 @@ describe('the report', () => {
   });
 
   test('has the bars and the table of the results', () => {
-    expect(found(both.text, /<b style="width:([\d.]+)%">/g)).toEqual(['50', '62.5']);
-    const table = /<table>.*?<\/table>/s.exec(both.text)![0];
+    expect(found(both().text, /<b style="width:([\d.]+)%">/g)).toEqual(['50', '62.5']);
+    const table = /<table>.*?<\/table>/s.exec(both().text)![0];
     expect(found(table, /<tr>(.*?)<\/tr>/gs).map(wordsOf)).toEqual([
       'model parameters steps time test accuracy images/s',
       'without SE 24,346 3,125 1:05 50.00 % 3,456',
@@ -113,16 +114,16 @@ describe('the report', () => {
   test('says on how many images the dots and the gates are measured', () => {
     const many = '0'.repeat(2001);
     const { text: large } = report([PLAIN, SE].map((r) => ({ ...r, labels: many, predictions: many })));
-    expect(wordsOf(section(both.text, 'Training'))).toContain('the last dot all 4, those before the first 4)');
+    expect(wordsOf(section(both().text, 'Training'))).toContain('the last dot all 4, those before the first 4)');
     expect(wordsOf(section(large, 'Training'))).toContain(
       'the mean over 3 % of all steps. Dots: test images (the last dot all 2,001, those before the first 2,000)',
     );
-    expect(wordsOf(section(both.text, 'What the gates do'))).toContain('(rows; of the first 4)');
+    expect(wordsOf(section(both().text, 'What the gates do'))).toContain('(rows; of the first 4)');
     expect(wordsOf(section(large, 'What the gates do'))).toContain('(rows; of the first 2,000)');
   });
 
   test('has a heat map of each gate for each band, and a button for each class', () => {
-    const gates = section(both.text, 'What the gates do');
+    const gates = section(both().text, 'What the gates do');
     expect(found(gates, /<figcaption>(.*?)<\/figcaption>/g).map(wordsOf)).toEqual([
       'block 1 3 channels; the band changes a scale by up to 0.50',
       'block 2 2 channels; the band changes a scale by up to 0.13',
@@ -182,10 +183,11 @@ describe('the report', () => {
 });
 
 describe('the confusion matrix', () => {
-  const [, se] = section(report([PLAIN, SE]).text, 'What is taken for what').split('</figure>');
-  const rows = found(se!, /<tr>(.*?)<\/tr>/gs);
+  const matrix = (): string => section(report([PLAIN, SE]).text, 'What is taken for what').split('</figure>')[1]!;
+  const rowsOf = (text: string): string[] => found(text, /<tr>(.*?)<\/tr>/gs);
 
   test('has shares of the true class in rows', () => {
+    const rows = rowsOf(matrix());
     expect(rows.length).toBe(11);
     const cells = (row: string) =>
       [...row.matchAll(/<td class="(\w+)" style="--share:(\d+)%" title="(.*?)">(.*?)<\/td>/g)].map(([, ...cell]) => cell);
@@ -204,11 +206,13 @@ describe('the confusion matrix', () => {
   });
 
   test('names its net and the classes, and is narrow for names of one letter', () => {
-    expect(wordsOf(/<figcaption>.*?<\/figcaption>/.exec(se!)![0])).toBe('SE-CNN');
-    expect(found(se!, /aria-label="(.*?)"/g)).toEqual(['Confusion matrix: SE-CNN']);
+    const se = matrix();
+    const rows = rowsOf(se);
+    expect(wordsOf(/<figcaption>.*?<\/figcaption>/.exec(se)![0])).toBe('SE-CNN');
+    expect(found(se, /aria-label="(.*?)"/g)).toEqual(['Confusion matrix: SE-CNN']);
     expect(found(rows[0]!, /<th scope="col"><span>(.*?)<\/span>/g).slice(0, 2)).toEqual(['disc', 'ring']);
     expect(found(rows[2]!, /<th scope="row">(.*?)<\/th>/g)).toEqual(['ring']);
-    expect(found(se!, /<table class="(.*?)">/g)).toEqual(['confusion se']);
+    expect(found(se, /<table class="(.*?)">/g)).toEqual(['confusion se']);
     const letters = 'abcdefghij'.split('');
     expect(report([SE], { se: true }, { classes: letters }).text).toContain('<table class="confusion se short">');
     expect(report([SE], { se: true }, { classes: [...letters.slice(1), 'ab'] }).text).not.toContain('short');
@@ -259,15 +263,19 @@ describe('the run', () => {
 });
 
 describe('the page', () => {
-  const { folder, content, written } = report([PLAIN, SE]);
-  const page = pageOf(content).text;
+  const made = () => {
+    const { folder, content, written } = report([PLAIN, SE]);
+    return { folder, content, written, page: pageOf(content).text };
+  };
 
   test('is written as the report of the run', () => {
+    const { folder, content, written, page } = made();
     expect(writeReport(folder, content)).toBe('path/report.html');
     expect(written).toEqual([page]);
   });
 
   test('holds all that it shows: it loads nothing', () => {
+    const { content, page } = made();
     expect(page).toMatch(/^<!doctype html>\n<html lang="en">/);
     expect(found(page, /<title>(.*?)<\/title>/g)).toEqual([content.title]);
     expect(page).toContain(`<main>${content.main.text}</main>`);
@@ -280,6 +288,7 @@ describe('the page', () => {
   });
 
   test('runs under its policy: a hash for each script, in its order', () => {
+    const { page } = made();
     const scripts = found(page, /<script>(.*?)<\/script>/gs);
     expect(scripts.length).toBe(4);
     const hashes = scripts.map((script) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`);
@@ -293,6 +302,68 @@ describe('the page', () => {
       "form-action 'none'",
       "frame-ancestors 'none'",
     ]);
+  });
+});
+
+describe('the headline', () => {
+  const titleOf = (results: readonly Result[]): string => report(results).content.title;
+
+  test('of both nets has the steps of the one that did fewer; of other nets the accuracy of each', () => {
+    expect(titleOf([PLAIN, { ...SE, steps: 7 }])).toBe('Squeeze-and-excitation: +12.5 points after 7 of 3,125 steps');
+    expect(titleOf([SE, { ...SE, title: 'other' }])).toBe('SE-CNN: 62.50 % of the test images, other: 62.50 % of the test images');
+    expect(headline([{ ...SE, steps: 0 }], { defaultSteps: 1 })).toBe('SE-CNN: 62.50 % of the test images after 0 of 1 step');
+  });
+
+  test('marks what a net can reach without SE, on the task that has these bounds', () => {
+    const bars = (given: Partial<Settings>): string[] => found(report([PLAIN, SE], given).text, /<i style="left:(.*?)%">/g);
+    expect([bars({}), bars({ context: 'none' })]).toEqual([['80', '90', '80', '90'], []]);
+    const { text: content } = report([PLAIN, SE]);
+    const marks = /<div class="bar marks">.*?<\/div>/s.exec(content)![0];
+    expect(found(marks, /<span style="(.*?)">/g)).toEqual(['right:20%', 'left:90%']);
+    expect(found(marks, /<span class="wide">(.*?)<\/span>/g)).toEqual(['best without the context: ', ': best by adding']);
+    expect(wordsOf(marks)).toBe('best without the context: 80 % 90 % : best by adding');
+    expect(wordsOf(content)).toContain('80 % is the best score that ignores the context, 90 % the best that only adds the evidence');
+    expect(found(content, /<div class="scroller" role="region" aria-label="(.*?)">/g)[0]).toBe('Results of the nets');
+    expect(content).toContain('</table></div><p class="hint">scroll sideways for more</p></div>');
+  });
+});
+
+describe('the task', () => {
+  const task = (given: Partial<Settings> = {}): string => section(report([PLAIN, SE], given).text, 'The task');
+
+  test('says what the band means, and what the net sees', () => {
+    const rule = 'Under a cool band the label is the shape. A warm band at the opposite edge flips it:';
+    expect(wordsOf(task())).toContain(`${rule} disc and ring, square and frame, plus and X change places.`);
+    expect(wordsOf(task())).toContain('all that the last convolution sees at once: 18×18 pixels, never shape and band together');
+    expect(wordsOf(task({ model: 'resnet20' }))).toContain('The last convolutions of a residual net see all of the image');
+    const control = wordsOf(task({ context: 'none' }));
+    expect(control).toContain('Both images show the same shape, and have the same label: this is the control');
+    expect(control).not.toMatch(/dashed square|flips it|see all of the image/);
+  });
+
+  test('draws an image under each band, with the shape and the band framed', () => {
+    const [cool, warm] = found(task(), /(<svg.*?<\/svg>)/gs) as [string, string];
+    for (const [drawing, band, label] of [
+      [cool, 'cool', 'square'],
+      [warm, 'warm', 'frame'],
+    ] as const) {
+      expect(found(drawing, /aria-label="(.*?)"/g)).toEqual([
+        `An image with a square at the left edge and a ${band} band at the right one; its label is ${label}.`,
+      ]);
+      expect(found(drawing, /viewBox="(.*?)"/g)).toEqual(['0 0 256 286']);
+      expect(
+        [...drawing.matchAll(/<text x="(\d+)" .*?text-anchor="(\w+)" class="(.*?)">(.*?)<\/text>/g)].map(([, ...part]) => part),
+      ).toEqual([
+        ['0', 'start', '', 'shape: square'],
+        ['256', 'end', `name ${band}`, `${band} band`],
+      ]);
+      expect(drawing).toMatch(/<image href="data:image\/png;base64,[^"]+" y="30" width="256" height="256"\/>/);
+      expect(found(drawing, /<rect class="(.*?)"/g)).toEqual(['field', 'mark', `mark ${band}`]);
+      expect(drawing).toMatch(new RegExp(`<rect class="mark ${band}" x="176" y="30" width="80" height="256"`));
+      expect(found(drawing, /<rect class="(?:field|mark)" [^>]*height="(\d+)"/g)).toEqual(['144', '72']);
+    }
+    expect(found(task(), /<figcaption>(.*?)<\/figcaption>/g)).toEqual(['label: <b>square</b>', 'label: <b>frame</b>, flipped']);
+    expect(found(task({ context: 'none' }), /<rect class="(.*?)"/g)).toEqual(['mark', 'mark cool', 'mark', 'mark warm']);
   });
 });
 
@@ -355,6 +426,118 @@ describe('drawings', () => {
       (placement) => [placement, { model: 'resnet20', placement } as const] as const,
     ),
   ];
+
+  /** The boxes and notes of a drawing, each with its class. */
+  const labels = (given: Partial<Settings>, drawing: number): string[] => {
+    const settings = { ...defaultSettings(), ...given };
+    const [text = ''] = found(netSection(settings, chooseData(settings)).text, /(<svg.*?<\/svg>)/gs).slice(drawing);
+    return [...text.matchAll(/<g class="(\w+)"><rect.*?<text.*?>(.*?)<\/text>|<text [^>]*anchor="(\w+)" class="(\w*)">(.*?)<\/text>/g)].map(
+      ([, kind, label, anchor, muted, note]) => (kind === undefined ? `${anchor} ${muted}: ${note}` : `${kind}: ${label}`),
+    );
+  };
+
+  test('show the layers of the tiny net, and its SE block', () => {
+    const stage = (channels: number, size: number): string[] => [
+      'layer: 3×3 conv, batch norm, ReLU',
+      `end muted: ${channels} × ${size}×${size}`,
+    ];
+    const layers = (se: (widths: string) => string[]): string[] => [
+      'data: image',
+      'end muted: 3 × 32×32',
+      ...stage(16, 32),
+      ...se('16 → 4 → 16'),
+      'start muted: 2×2 max pool',
+      ...stage(32, 16),
+      ...se('32 → 8 → 32'),
+      'start muted: 2×2 max pool',
+      ...stage(64, 8),
+      ...se('64 → 16 → 64'),
+      'start muted: mean of each channel',
+      'layer: linear  64 → 10',
+      'end muted: 10 classes',
+    ];
+    expect(labels({}, 0)).toEqual(layers((widths) => [`attention: SE  ${widths}`]));
+    expect(labels({ se: false }, 0)).toEqual(layers(() => []));
+    expect(labels({ squeeze: 'avg+max', gate: 'relu' }, 1)).toEqual([
+      'data: x   C × H×W',
+      'attention: mean + maximum over H×W',
+      'start muted: z: C numbers',
+      'attention: linear  C → C/4, ReLU',
+      'attention: linear  C/4 → C, relu',
+      'start muted: s: C scales',
+      'middle : ×',
+      'end muted: x itself',
+      'data: y = x · s   C × H×W',
+      'start muted: C → C/r → C: 16 → 4 → 16, 32 → 8 → 32, 64 → 16 → 64',
+    ]);
+  });
+
+  test.each([
+    ['standard', ['', '', '']],
+    ['pre', ['', '16, ', '32, ']],
+  ] as const)('show the stages of a residual net with SE at %s', (placement, first) => {
+    const stages = ([16, 32, 64] as const).flatMap((channels, stage) => [
+      'layer: 9 residual blocks',
+      `end muted: ${channels} × ${32 / 2 ** stage}×${32 / 2 ** stage}`,
+      'attention: each with SE, r = 4',
+      `end muted: SE: ${first[stage]}${channels} channels`,
+    ]);
+    const start = ['data: image', 'end muted: 3 × 32×32', 'layer: 3×3 conv, batch norm, ReLU', 'end muted: 16 × 32×32'];
+    const end = ['start muted: mean of each channel', 'layer: linear  64 → 10', 'end muted: 10 classes'];
+    expect(labels({ model: 'resnet56', placement }, 0)).toEqual([...start, ...stages, ...end]);
+  });
+
+  test('show the residual block', () => {
+    expect(labels({ model: 'resnet20', placement: 'identity' }, 1)).toEqual([
+      'data: x',
+      'layer: 3×3 conv, batch norm, ReLU',
+      'layer: 3×3 conv, batch norm',
+      'middle : +',
+      'end muted: shortcut',
+      'attention: SE',
+      'layer: ReLU',
+      'data: y',
+    ]);
+    expect(labels({ model: 'resnet20', se: false }, 1)).not.toContain('attention: SE');
+  });
+
+  test('say in words what they show, under a heading for one net or two', () => {
+    const wordsAbout = (given: Partial<Settings>): string[] => {
+      const settings = { ...defaultSettings(), ...given };
+      const content = netSection(settings, chooseData(settings)).text;
+      return [
+        ...found(content, /<h2>(.*?)<\/h2>/g),
+        ...found(content, /aria-label="(.*?)"/g),
+        ...found(content, /<figcaption>(.*?)<\/figcaption>/g),
+      ];
+    };
+    const channels = 'The layers from the image to the classes, 16, 32, 64 channels,';
+    const block = 'A residual block of two 3×3 convolutions and a shortcut,';
+    const squeeze =
+      'Squeeze-and-excitation: the mean over H×W of each channel, two linear layers and a sigmoid give one scale for each channel.';
+    expect(wordsAbout({ model: 'resnet20' })).toEqual([
+      'The nets',
+      `${channels} with SE, reduction 4.`,
+      `${block} with SE in the placement standard.`,
+      squeeze,
+      'SE-ResNet-20',
+      'A residual block',
+      'An SE block',
+    ]);
+    expect(wordsAbout({ model: 'resnet20', se: false })).toEqual([
+      'The net',
+      `${channels} without SE.`,
+      `${block} without SE.`,
+      'The net without SE',
+      'A residual block',
+    ]);
+    expect(wordsAbout({ se: true }).slice(0, 2)).toEqual(['The net', `${channels} with SE, reduction 4.`]);
+    const note =
+      'The net without SE is the same without the blue blocks. Both start from the same weights in all other layers, and get the same batches.';
+    const both = { ...defaultSettings(), se: null };
+    expect(wordsOf(netSection(both, chooseData(both)).text)).toContain(note);
+    expect(wordsOf(netSection({ ...both, se: true }, chooseData(both)).text)).not.toContain(note.slice(0, 30));
+  });
 
   test.each(SETTINGS)('the boxes of %s follow one another, an arrow leads from each to the next, and all lie inside', (_, given) => {
     const settings = { ...defaultSettings(), ...given };
