@@ -1,4 +1,4 @@
-import { ArgumentError, grad, memory, type Tensor, tensor, zip } from 'chainrule';
+import { ArgumentError, grad, memory, type Tensor, tensor, WorkerError, zip } from 'chainrule';
 import {
   type ArrayData,
   type AsyncDataset,
@@ -260,5 +260,119 @@ describe('errors name the sample', () => {
       ),
     );
     t.dispose();
+  });
+});
+
+describe('a Web Worker that the caller starts', () => {
+  interface Request {
+    readonly type: string;
+    readonly id: number;
+    readonly samples: number;
+    readonly draw: { readonly indices: Int32Array; readonly repeats: Int32Array | null };
+  }
+  type Listen = (event: { readonly data?: unknown; readonly message?: string }) => void;
+
+  /** A worker as a page has it. It answers a request in a later turn, as `answerTo` says. */
+  class FakeWorker {
+    readonly requests: Request[] = [];
+    terminated = 0;
+    open = 0;
+    mostOpen = 0;
+    readonly #listeners: Record<string, Listen> = {};
+    readonly #answerTo: (request: Request) => object;
+
+    constructor(answerTo: (request: Request) => object = itemsOf) {
+      this.#answerTo = answerTo;
+    }
+
+    addEventListener(type: 'message' | 'error', listen: Listen): void {
+      this.#listeners[type] = listen;
+    }
+
+    postMessage(message: unknown): void {
+      const request = message as Request;
+      this.requests.push(request);
+      this.mostOpen = Math.max(this.mostOpen, ++this.open);
+      void turn().then(() => {
+        this.open--;
+        this.#listeners.message!({ data: { type: 'of another library', id: request.id, items: [], error: null } });
+        this.#listeners.message!({
+          data: { type: 'chainrule:items', id: request.id, items: null, error: null, ...this.#answerTo(request) },
+        });
+      });
+    }
+
+    fail(message?: string): void {
+      this.#listeners.error!(message === undefined ? {} : { message });
+    }
+
+    terminate(): void {
+      this.terminated++;
+    }
+  }
+  const itemsOf = ({ draw }: Request): object => ({
+    items: [{ data: Float64Array.from(draw.indices), shape: [draw.indices.length], dtype: 'float64' }],
+  });
+
+  /** The batches of a loop over nine samples, by two workers, and the workers. */
+  const loop = async (make: () => FakeWorker, prefetch = 4): Promise<{ seen: unknown; workers: FakeWorker[] }> => {
+    const workers: FakeWorker[] = [];
+    const module = (): FakeWorker => {
+      workers.push(make());
+      return workers.at(-1)!;
+    };
+    const loader = new DataLoader(plain(9), { batchSize: 2, prefetch, workers: { count: 2, module } });
+    const seen = await collect(loader).catch((error: unknown) => error);
+    return { seen, workers };
+  };
+
+  test('gets draws of its own, as many as the other, and is terminated when the loop ends', async () => {
+    const { seen, workers } = await loop(() => new FakeWorker());
+    expect((seen as { data: number[] }[][]).map(([x]) => x!.data)).toEqual([[0, 1], [2, 3], [4, 5], [6, 7], [8]]);
+    expect(workers.map((w) => [w.terminated, w.mostOpen])).toEqual([
+      [1, 3],
+      [1, 2],
+    ]);
+    const requests = workers.flatMap((w) => w.requests);
+    expect(new Set(requests.map(({ id }) => id)).size).toBe(5);
+    for (const { type, samples, draw } of requests) {
+      expect([type, samples, draw.repeats]).toEqual(['chainrule:draw', 9, null]);
+      // Of a part of an array, all of its buffer would be sent.
+      expect(draw.indices.buffer.byteLength).toBe(4 * draw.indices.length);
+    }
+  });
+
+  test('its error is the loop’s, with the worker’s own as the cause', async () => {
+    const error = { name: 'RangeError', message: 'DataLoader: sample 2: no picture', stack: 'at picture.js' };
+    const { seen, workers } = await loop(() => new FakeWorker((request) => (request.draw.indices[0] === 2 ? { error } : itemsOf(request))));
+    expect(seen).toEqual(new WorkerError('DataLoader: sample 2: no picture (RangeError in a worker)'));
+    expect((seen as Error).cause).toMatchObject(error);
+    expect(workers.map((w) => w.terminated)).toEqual([1, 1]);
+  });
+
+  test.each([
+    ['Uncaught SyntaxError', 'Uncaught SyntaxError'],
+    [undefined, 'its script could not be loaded'],
+    ['', 'its script could not be loaded'],
+  ])('a script that fails with the message %j ends the loop', async (message, why) => {
+    const { seen, workers } = await loop(() => {
+      const worker = new FakeWorker();
+      void turn().then(() => worker.fail(message));
+      return worker;
+    }, 0);
+    expect(seen).toEqual(new WorkerError(`DataLoader: a worker failed: ${why}`));
+    expect(workers.map((w) => w.terminated)).toEqual([1, 1]);
+  });
+
+  test('must be one', async () => {
+    for (const [value, kind] of [
+      [undefined, 'undefined'],
+      [{ postMessage: 1 }, 'an object'],
+    ] as const) {
+      const loader = new DataLoader(plain(9), { workers: { count: 1, module: () => value as never } });
+      expect(await errorOf(() => collect(loader))).toEqual(
+        new ArgumentError(`DataLoader: workers: the function module must return a Web Worker, got ${kind}`),
+      );
+    }
   });
 });
