@@ -86,13 +86,17 @@ function checkSize(t: Tensor, line: number): void {
 /** Whether an expression reads another line. */
 function usesNames(node: jsep.Expression): boolean {
   const of = node as jsep.CoreExpression;
-  if (of.type === 'Identifier') return of.name !== 'Infinity';
+  if (of.type === 'Identifier') return !isInfinity(of);
   if (of.type === 'CallExpression') return of.arguments.some(usesNames) || (of.callee.type !== 'Identifier' && usesNames(of.callee));
   if (of.type === 'MemberExpression') return usesNames(of.object) || (of.computed && usesNames(of.property));
   if (of.type === 'BinaryExpression') return usesNames(of.left) || usesNames(of.right);
   if (of.type === 'UnaryExpression') return usesNames(of.argument);
   if (of.type === 'ArrayExpression') return of.elements.some((element) => element !== null && usesNames(element));
   return false;
+}
+
+function isInfinity(node: jsep.CoreExpression): boolean {
+  return node.type === 'Identifier' && node.name === 'Infinity';
 }
 
 function isDetached({ expression }: Statement): boolean {
@@ -105,5 +109,5 @@ function isLiteral(node: jsep.Expression): boolean {
   const of = node as jsep.CoreExpression;
   if (of.type === 'ArrayExpression') return of.elements.every((element) => element !== null && isLiteral(element));
   if (of.type === 'UnaryExpression') return isLiteral(of.argument);
-  return of.type === 'Literal' && typeof of.value === 'number';
+  return isInfinity(of) || (of.type === 'Literal' && typeof of.value === 'number');
 }
