@@ -15,10 +15,10 @@ const SERIES = [
   { label: 'with SE', color: 'se' },
 ];
 
-/** What a net can reach that adds up the evidence of shape and band. */
+/** What a net can reach at best: without the band, and by adding up the evidence of shape and band. */
 const MARKS = [
-  { value: 80, text: '80 %: shape alone' },
-  { value: 90, text: '90 %: shape and band, added' },
+  { value: 80, text: '80 %: best by shape alone' },
+  { value: 90, text: '90 %: best by adding shape and band' },
 ];
 
 export interface Curves {
