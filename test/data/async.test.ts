@@ -293,13 +293,14 @@ describe('a Web Worker that the caller starts', () => {
       const request = message as Request;
       this.requests.push(request);
       this.mostOpen = Math.max(this.mostOpen, ++this.open);
-      void turn().then(() => {
-        this.open--;
-        this.#listeners.message!({ data: { type: 'of another library', id: request.id, items: [], error: null } });
-        this.#listeners.message!({
-          data: { type: 'chainrule:items', id: request.id, items: null, error: null, ...this.#answerTo(request) },
-        });
-      });
+      void this.#answer(request);
+    }
+
+    async #answer(request: Request): Promise<void> {
+      await turn();
+      this.open--;
+      const answer = { type: 'chainrule:items', id: request.id, items: null, error: null, ...this.#answerTo(request) };
+      for (const data of [{ ...answer, type: 'of another library', items: [] }, answer]) this.#listeners.message!({ data });
     }
 
     fail(message?: string): void {

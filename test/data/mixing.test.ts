@@ -91,9 +91,53 @@ describe.each([
     expect(run([x, { ...y, shape: [2, 1] }])).toThrow(
       new ShapeError(`${name}: expected labels [2] int32 or targets [2,2] float32, got [2,1] int32`),
     );
+    for (const label of [-1, 5])
+      expect(run([x, { ...wrong, data: Int32Array.of(0, label) }])).toThrow(
+        new ArgumentError(`${name}: label ${label} is outside 0 … 1; there are 2 classes`),
+      );
+    for (const targets of [
+      { data: new Float32Array(6), shape: [2, 3] },
+      { data: new Float32Array(2), shape: [1, 2] },
+      { data: new Float32Array(2), shape: [2] },
+    ])
+      expect(run([x, { ...targets, dtype: 'float32' }])).toThrow(
+        new ShapeError(`${name}: expected labels [2] int32 or targets [2,2] float32, got [${targets.shape.join()}] float32`),
+      );
+    expect(() => make(2, { alfa: 1 } as object)).toThrow(new RegExp(`^${name}: unknown option 'alfa'`));
+    expect(() => make(2, { alpha: Infinity })).toThrow(new ArgumentError(`${name}: alpha must be a number above 0, got Infinity`));
     expect(() => make(0)).toThrow(new ArgumentError(`${name}: classes must be a whole number ≥ 1, got 0`));
     expect(() => make(2, { alpha: 0 })).toThrow(new ArgumentError(`${name}: alpha must be a number above 0, got 0`));
   });
+});
+
+test('cutmix pastes a rectangle with the image’s aspect at any place, and the share of its area is uniform for alpha 1', () => {
+  const [h, w] = [20, 40];
+  const items: [ArrayData, ArrayData] = [
+    { data: Float32Array.from({ length: 2 * h * w }, (_, i) => Number(i >= h * w)), shape: [2, 1, h, w], dtype: 'float32' },
+    { data: Int32Array.of(0, 1), shape: [2], dtype: 'int32' },
+  ];
+  const sides = { top: 0, bottom: 0, left: 0, right: 0 };
+  const inside: number[] = [];
+  for (let seed = 0; seed < 300; seed++) {
+    const [x] = cutmix(2)(items, new Random(seed)) as [ArrayData];
+    const pasted = Array.from(x.data.subarray(0, h * w).keys()).filter((i) => x.data[i] === 1);
+    if (pasted.length === 0 || pasted.length === h * w) continue;
+    const [top, bottom] = [Math.floor(pasted[0]! / w), Math.floor(pasted.at(-1)! / w)];
+    const [left, right] = [pasted[0]! % w, pasted.at(-1)! % w];
+    expect(pasted).toHaveLength((bottom - top + 1) * (right - left + 1));
+    sides.top += Number(top === 0);
+    sides.bottom += Number(bottom === h - 1);
+    sides.left += Number(left === 0);
+    sides.right += Number(right === w - 1);
+    if (top === 0 || bottom === h - 1 || left === 0 || right === w - 1) continue;
+    // Both sides are the same part of the image's, less two pixels by rounding.
+    expect(Math.abs((right - left + 1) / w - (bottom - top + 1) / h)).toBeLessThanOrEqual(2 / h);
+    inside.push((bottom - top + 1) / h);
+  }
+  for (const count of Object.values(sides)) expect(count).toBeGreaterThan(15);
+  expect(inside.length).toBeGreaterThan(15);
+  expect(Math.min(...inside)).toBeLessThan(0.25);
+  expect(Math.max(...inside)).toBeGreaterThan(0.5);
 });
 
 test('cutmix needs images of four dims', () => {
