@@ -40,8 +40,9 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/data/synthetic': tests('data', 'synthetic'),
   'src/data/fast-random': tests('data', 'synthetic'),
   'src/data/batches': tests('data', 'dataset loader async samplers'),
-  'src/data/threads': tests('data', 'async workers'),
-  'src/data/workers': tests('data', 'async workers'),
+  // Without workers.test.ts, which starts threads for seconds: it shows what these tests, with workers of their own, do not.
+  'src/data/threads': tests('data', 'async'),
+  'src/data/workers': tests('data', 'async'),
   'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam rmsprop-muon'),
   'src/autograd/': engine,
   'src/autograd/backward': [...engine, ...instruments],
