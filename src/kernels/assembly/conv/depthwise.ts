@@ -2,7 +2,7 @@
  * Depthwise convolution (one input and one output channel per group): vectors of channels, multiplied element by element.
  */
 import { Output } from '../runtime/abi';
-import { addWide, lanes, loadSome, panelVectors, putSome } from '../simd/vector';
+import { addWide, lanes, loadSome, mulAdd, panelVectors, putSome } from '../simd/vector';
 import { CorrelationArgs, WeightGradArgs } from './geometry';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
@@ -26,13 +26,13 @@ function pixelOf<T>(
     let p = x;
     let q = w;
     for (let t = taps; t > 0; t--) {
-      if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
+      if (vectors > 1) c0 = mulAdd<T>(v128.load(p), v128.load(q), c0);
       if (vectors > 2) {
-        c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
-        c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+        c1 = mulAdd<T>(v128.load(p, 16), v128.load(q, 16), c1);
+        c2 = mulAdd<T>(v128.load(p, 32), v128.load(q, 32), c2);
       }
       const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
-      c3 = v128.add<T>(c3, v128.mul<T>(x3, v128.load(q + end)));
+      c3 = mulAdd<T>(x3, v128.load(q + end), c3);
       p += xPixel;
       q += width;
     }
@@ -63,11 +63,11 @@ function pixelPair<T>(
     for (let t = taps; t > 0; t--) {
       const w0 = v128.load(q);
       const w1 = v128.load(q, 16);
-      c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), w0));
-      c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), w1));
+      c0 = mulAdd<T>(v128.load(p), w0, c0);
+      c1 = mulAdd<T>(v128.load(p, 16), w1, c1);
       const next = p + xNext;
-      d0 = v128.add<T>(d0, v128.mul<T>(v128.load(next), w0));
-      d1 = v128.add<T>(d1, v128.mul<T>(v128.load(next, 16), w1));
+      d0 = mulAdd<T>(v128.load(next), w0, d0);
+      d1 = mulAdd<T>(v128.load(next, 16), w1, d1);
       p += xPixel;
       q += wStep;
     }
@@ -176,14 +176,14 @@ function tapOf<T>(
     while (left > stop) {
       const n = min(k, left - stop);
       for (let i = n; i > 0; i--) {
-        if (vectors > 1) c0 = v128.add<T>(c0, v128.mul<T>(v128.load(p), v128.load(q)));
+        if (vectors > 1) c0 = mulAdd<T>(v128.load(p), v128.load(q), c0);
         if (vectors > 2) {
-          c1 = v128.add<T>(c1, v128.mul<T>(v128.load(p, 16), v128.load(q, 16)));
-          c2 = v128.add<T>(c2, v128.mul<T>(v128.load(p, 32), v128.load(q, 32)));
+          c1 = mulAdd<T>(v128.load(p, 16), v128.load(q, 16), c1);
+          c2 = mulAdd<T>(v128.load(p, 32), v128.load(q, 32), c2);
         }
         const x3 = whole ? v128.load(p + end) : loadSome<T>(p + end, rest);
         const g3 = whole ? v128.load(q + end) : loadSome<T>(q + end, rest);
-        c3 = v128.add<T>(c3, v128.mul<T>(x3, g3));
+        c3 = mulAdd<T>(x3, g3, c3);
         p += xStep;
         q += gStep;
       }

@@ -4,7 +4,7 @@
  */
 import { ColumnLayout } from '../matmul/pack';
 import { Input } from '../runtime/abi';
-import { lanes, sumLanes } from '../simd/vector';
+import { lanes, mulAdd, sumLanes } from '../simd/vector';
 import { CorrelationArgs } from './geometry';
 import { endTap, firstAtLeast, firstTap } from './taps';
 
@@ -88,13 +88,13 @@ function fewChannelsMicroKernel<T>(
           const w1 = columns > 1 ? v128.load(q, 16) : w0;
           const w2 = columns > 2 ? v128.load(q, 32) : w0;
           const x0 = v128.load(p0);
-          c00 = v128.add<T>(c00, v128.mul<T>(x0, w0));
-          if (columns > 1) c01 = v128.add<T>(c01, v128.mul<T>(x0, w1));
-          if (columns > 2) c02 = v128.add<T>(c02, v128.mul<T>(x0, w2));
+          c00 = mulAdd<T>(x0, w0, c00);
+          if (columns > 1) c01 = mulAdd<T>(x0, w1, c01);
+          if (columns > 2) c02 = mulAdd<T>(x0, w2, c02);
           const x1 = v128.load(p1);
-          c10 = v128.add<T>(c10, v128.mul<T>(x1, w0));
-          if (columns > 1) c11 = v128.add<T>(c11, v128.mul<T>(x1, w1));
-          if (columns > 2) c12 = v128.add<T>(c12, v128.mul<T>(x1, w2));
+          c10 = mulAdd<T>(x1, w0, c10);
+          if (columns > 1) c11 = mulAdd<T>(x1, w1, c11);
+          if (columns > 2) c12 = mulAdd<T>(x1, w2, c12);
         } while (p0 != last);
         from += aRun;
       }

@@ -3,7 +3,7 @@
  * (runs) and columns (steps), any distance apart. The notes on speed in matmul/micro-kernel.ts apply here too.
  */
 import { wide } from '../runtime/abi';
-import { lanes, putRow } from '../simd/vector';
+import { lanes, mulAdd, putRow } from '../simd/vector';
 
 // @ts-ignore: decorator
 @inline
@@ -37,32 +37,32 @@ function transposedMicroKernel<T>(
           const b2 = vectors > 2 ? v128.load(q, 32) : b0;
           const b3 = vectors > 2 ? v128.load(q, 48) : b0;
           const s0 = v128.load_splat<T>(p0);
-          c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
-          if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+          c00 = mulAdd<T>(s0, b0, c00);
+          if (vectors > 1) c01 = mulAdd<T>(s0, b1, c01);
           if (vectors > 2) {
-            c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
-            c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+            c02 = mulAdd<T>(s0, b2, c02);
+            c03 = mulAdd<T>(s0, b3, c03);
           }
           if (rows > 1) {
             const s1 = v128.load_splat<T>(p0, sizeof<T>());
-            c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
-            if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+            c10 = mulAdd<T>(s1, b0, c10);
+            if (vectors > 1) c11 = mulAdd<T>(s1, b1, c11);
             if (vectors > 2) {
-              c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
-              c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+              c12 = mulAdd<T>(s1, b2, c12);
+              c13 = mulAdd<T>(s1, b3, c13);
             }
           }
           if (rows > 2) {
             const s2 = v128.load_splat<T>(p0, 2 * sizeof<T>());
-            c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
-            c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
-            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
-            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+            c20 = mulAdd<T>(s2, b0, c20);
+            c21 = mulAdd<T>(s2, b1, c21);
+            c22 = mulAdd<T>(s2, b2, c22);
+            c23 = mulAdd<T>(s2, b3, c23);
             const s3 = v128.load_splat<T>(p0, 3 * sizeof<T>());
-            c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
-            c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
-            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
-            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+            c30 = mulAdd<T>(s3, b0, c30);
+            c31 = mulAdd<T>(s3, b1, c31);
+            c32 = mulAdd<T>(s3, b2, c32);
+            c33 = mulAdd<T>(s3, b3, c33);
           }
         } while (q != last);
         aFrom += aRun;

@@ -2,7 +2,7 @@
  * Matrix products, and the special case of a matrix with a vector.
  */
 import { MATVEC_ROWS } from '../constants';
-import { lanes, loadSome, panelVectors, sumLanes } from '../simd/vector';
+import { lanes, loadSome, mulAdd, panelVectors, sumLanes } from '../simd/vector';
 import { microKernel1, microKernel2 } from './micro-kernel';
 
 /** Vectors of a dot product that are added in T before their sum is added in float64, so that its error does not grow with its length. */
@@ -131,19 +131,19 @@ function matvec<T>(args: MatvecArgs, first: i32, last: i32): void {
         const stop = min(K, k + DOT_BLOCK * lanes<T>());
         for (; k <= stop - lanes<T>(); k += lanes<T>()) {
           const x = v128.load(v + at);
-          c0 = v128.add<T>(c0, v128.mul<T>(x, v128.load(p0 + at)));
-          c1 = v128.add<T>(c1, v128.mul<T>(x, v128.load(p1 + at)));
-          c2 = v128.add<T>(c2, v128.mul<T>(x, v128.load(p2 + at)));
-          c3 = v128.add<T>(c3, v128.mul<T>(x, v128.load(p3 + at)));
+          c0 = mulAdd<T>(x, v128.load(p0 + at), c0);
+          c1 = mulAdd<T>(x, v128.load(p1 + at), c1);
+          c2 = mulAdd<T>(x, v128.load(p2 + at), c2);
+          c3 = mulAdd<T>(x, v128.load(p3 + at), c3);
           at += 16;
         }
         const rest = stop - k;
         if (rest > 0) {
           const x = loadSome<T>(v + at, rest);
-          c0 = v128.add<T>(c0, v128.mul<T>(x, loadSome<T>(p0 + at, rest)));
-          c1 = v128.add<T>(c1, v128.mul<T>(x, loadSome<T>(p1 + at, rest)));
-          c2 = v128.add<T>(c2, v128.mul<T>(x, loadSome<T>(p2 + at, rest)));
-          c3 = v128.add<T>(c3, v128.mul<T>(x, loadSome<T>(p3 + at, rest)));
+          c0 = mulAdd<T>(x, loadSome<T>(p0 + at, rest), c0);
+          c1 = mulAdd<T>(x, loadSome<T>(p1 + at, rest), c1);
+          c2 = mulAdd<T>(x, loadSome<T>(p2 + at, rest), c2);
+          c3 = mulAdd<T>(x, loadSome<T>(p3 + at, rest), c3);
           k = stop;
         }
         s0 += <f64>sumLanes<T>(c0);

@@ -12,7 +12,7 @@
  * value is still needed. And loops nest deeply, because V8 unrolls deeper loops more.
  */
 import { wide } from '../runtime/abi';
-import { putRow } from '../simd/vector';
+import { mulAdd, putRow } from '../simd/vector';
 
 // @ts-ignore: decorator
 @inline
@@ -64,32 +64,32 @@ function microKernel<T>(
           const b2 = vectors > 2 ? v128.load(q, 32) : b0;
           const b3 = vectors > 2 ? v128.load(q, 48) : b0;
           const s0 = v128.load_splat<T>(p0);
-          c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
-          if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+          c00 = mulAdd<T>(s0, b0, c00);
+          if (vectors > 1) c01 = mulAdd<T>(s0, b1, c01);
           if (vectors > 2) {
-            c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
-            c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+            c02 = mulAdd<T>(s0, b2, c02);
+            c03 = mulAdd<T>(s0, b3, c03);
           }
           if (rows > 1) {
             const s1 = v128.load_splat<T>(p1);
-            c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
-            if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+            c10 = mulAdd<T>(s1, b0, c10);
+            if (vectors > 1) c11 = mulAdd<T>(s1, b1, c11);
             if (vectors > 2) {
-              c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
-              c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+              c12 = mulAdd<T>(s1, b2, c12);
+              c13 = mulAdd<T>(s1, b3, c13);
             }
           }
           if (rows > 2) {
             const s2 = v128.load_splat<T>(p2);
-            c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
-            c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
-            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
-            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+            c20 = mulAdd<T>(s2, b0, c20);
+            c21 = mulAdd<T>(s2, b1, c21);
+            c22 = mulAdd<T>(s2, b2, c22);
+            c23 = mulAdd<T>(s2, b3, c23);
             const s3 = v128.load_splat<T>(p3);
-            c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
-            c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
-            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
-            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+            c30 = mulAdd<T>(s3, b0, c30);
+            c31 = mulAdd<T>(s3, b1, c31);
+            c32 = mulAdd<T>(s3, b2, c32);
+            c33 = mulAdd<T>(s3, b3, c33);
           }
           if (q == lastOdd) break;
           const d0 = vectors > 2 ? v128.load(q, 64) : vectors > 1 ? v128.load(q, 32) : v128.load(q, 16);
@@ -99,32 +99,32 @@ function microKernel<T>(
           const u0 = v128.load_splat<T>(p0, sizeof<T>());
           const u1 = rows > 1 ? v128.load_splat<T>(p1, sizeof<T>()) : u0;
           if (apart) {
-            e00 = v128.add<T>(e00, v128.mul<T>(u0, d0));
-            if (vectors > 1) e01 = v128.add<T>(e01, v128.mul<T>(u0, d1));
-            if (rows > 1) e10 = v128.add<T>(e10, v128.mul<T>(u1, d0));
-            if (rows > 1 && vectors > 1) e11 = v128.add<T>(e11, v128.mul<T>(u1, d1));
+            e00 = mulAdd<T>(u0, d0, e00);
+            if (vectors > 1) e01 = mulAdd<T>(u0, d1, e01);
+            if (rows > 1) e10 = mulAdd<T>(u1, d0, e10);
+            if (rows > 1 && vectors > 1) e11 = mulAdd<T>(u1, d1, e11);
           } else {
-            c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
-            c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
-            c02 = v128.add<T>(c02, v128.mul<T>(u0, d2));
-            c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
+            c00 = mulAdd<T>(u0, d0, c00);
+            c01 = mulAdd<T>(u0, d1, c01);
+            c02 = mulAdd<T>(u0, d2, c02);
+            c03 = mulAdd<T>(u0, d3, c03);
             if (rows > 1) {
-              c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
-              c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
-              c12 = v128.add<T>(c12, v128.mul<T>(u1, d2));
-              c13 = v128.add<T>(c13, v128.mul<T>(u1, d3));
+              c10 = mulAdd<T>(u1, d0, c10);
+              c11 = mulAdd<T>(u1, d1, c11);
+              c12 = mulAdd<T>(u1, d2, c12);
+              c13 = mulAdd<T>(u1, d3, c13);
             }
             if (rows > 2) {
               const u2 = v128.load_splat<T>(p2, sizeof<T>());
-              c20 = v128.add<T>(c20, v128.mul<T>(u2, d0));
-              c21 = v128.add<T>(c21, v128.mul<T>(u2, d1));
-              c22 = v128.add<T>(c22, v128.mul<T>(u2, d2));
-              c23 = v128.add<T>(c23, v128.mul<T>(u2, d3));
+              c20 = mulAdd<T>(u2, d0, c20);
+              c21 = mulAdd<T>(u2, d1, c21);
+              c22 = mulAdd<T>(u2, d2, c22);
+              c23 = mulAdd<T>(u2, d3, c23);
               const u3 = v128.load_splat<T>(p3, sizeof<T>());
-              c30 = v128.add<T>(c30, v128.mul<T>(u3, d0));
-              c31 = v128.add<T>(c31, v128.mul<T>(u3, d1));
-              c32 = v128.add<T>(c32, v128.mul<T>(u3, d2));
-              c33 = v128.add<T>(c33, v128.mul<T>(u3, d3));
+              c30 = mulAdd<T>(u3, d0, c30);
+              c31 = mulAdd<T>(u3, d1, c31);
+              c32 = mulAdd<T>(u3, d2, c32);
+              c33 = mulAdd<T>(u3, d3, c33);
             }
           }
         } while (q != last);

@@ -260,8 +260,8 @@ function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): 
         const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
         const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
         const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
-        const d0 = v128.add<T>(v128.mul<T>(g0, s0), v128.add<T>(v128.mul<T>(x0, k0), b0));
-        const d1 = v128.add<T>(v128.mul<T>(g1, s1), v128.add<T>(v128.mul<T>(x1, k1), b1));
+        const d0 = v128.add<T>(v128.mul<T>(g0, s0), v128.add<T>(b0, v128.mul<T>(x0, k0)));
+        const d1 = v128.add<T>(v128.mul<T>(g1, s1), v128.add<T>(b1, v128.mul<T>(x1, k1)));
         v128.store(p + toDx, d0);
         v128.store(p + toDx, d1, 16);
       }
@@ -272,7 +272,7 @@ function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): 
       for (let i = 0; i < rows; i++, p += rowBytes) {
         const x = v128.load(p + toX);
         const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
-        v128.store(p + toDx, v128.add<T>(v128.mul<T>(v, s), v128.add<T>(v128.mul<T>(x, k), b)));
+        v128.store(p + toDx, v128.add<T>(v128.mul<T>(v, s), v128.add<T>(b, v128.mul<T>(x, k))));
       }
     }
     for (; c < C; c++) {

@@ -16,6 +16,16 @@ export function panelVectors<T>(columns: i32): i32 {
   return columns > 3 * lanes<T>() ? 4 : columns > lanes<T>() ? 2 : 1;
 }
 
+/**
+ * Returns a · b + c, rounded twice; once where the kernels are compiled with fused multiply-adds. That compilation replaces the multiplication
+ * and the addition in the binary (src/kernels/wasm/fma.ts), for which the product is the first operand of the addition and c a variable.
+ */
+// @ts-ignore: decorator
+@inline
+export function mulAdd<T>(a: v128, b: v128, c: v128): v128 {
+  return v128.add<T>(v128.mul<T>(a, b), c);
+}
+
 /** Stores a whole vector, or adds it to the one in memory. */
 // @ts-ignore: decorator
 @inline

@@ -4,7 +4,7 @@
  * long. In `wide` code a block has 4 rows: its 16 sums are 8 registers of 256 bits, enough to hide the latency of additions.
  */
 import { wide } from '../runtime/abi';
-import { lanes, putRow } from '../simd/vector';
+import { lanes, mulAdd, putRow } from '../simd/vector';
 import { CELL, CELLS } from './tile-blocks';
 
 // @ts-ignore: decorator
@@ -40,33 +40,33 @@ function winogradMicroKernel<T>(
         const b2 = vectors > 2 ? v128.load(q, 32) : b0;
         const b3 = vectors > 2 ? v128.load(q, 48) : b0;
         const s0 = v128.load_splat<T>(p);
-        c00 = v128.add<T>(c00, v128.mul<T>(s0, b0));
-        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(s0, b1));
+        c00 = mulAdd<T>(s0, b0, c00);
+        if (vectors > 1) c01 = mulAdd<T>(s0, b1, c01);
         if (vectors > 2) {
-          c02 = v128.add<T>(c02, v128.mul<T>(s0, b2));
-          c03 = v128.add<T>(c03, v128.mul<T>(s0, b3));
+          c02 = mulAdd<T>(s0, b2, c02);
+          c03 = mulAdd<T>(s0, b3, c03);
         }
         const s1 = byTiles ? v128.load_splat<T>(p, CELL) : v128.load_splat<T>(p, sizeof<T>());
-        c10 = v128.add<T>(c10, v128.mul<T>(s1, b0));
-        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(s1, b1));
+        c10 = mulAdd<T>(s1, b0, c10);
+        if (vectors > 1) c11 = mulAdd<T>(s1, b1, c11);
         if (vectors > 2) {
-          c12 = v128.add<T>(c12, v128.mul<T>(s1, b2));
-          c13 = v128.add<T>(c13, v128.mul<T>(s1, b3));
+          c12 = mulAdd<T>(s1, b2, c12);
+          c13 = mulAdd<T>(s1, b3, c13);
         }
         if (rows > 2) {
           const s2 = byTiles ? v128.load_splat<T>(p, 2 * CELL) : v128.load_splat<T>(p, 2 * sizeof<T>());
-          c20 = v128.add<T>(c20, v128.mul<T>(s2, b0));
-          if (vectors > 1) c21 = v128.add<T>(c21, v128.mul<T>(s2, b1));
+          c20 = mulAdd<T>(s2, b0, c20);
+          if (vectors > 1) c21 = mulAdd<T>(s2, b1, c21);
           if (vectors > 2) {
-            c22 = v128.add<T>(c22, v128.mul<T>(s2, b2));
-            c23 = v128.add<T>(c23, v128.mul<T>(s2, b3));
+            c22 = mulAdd<T>(s2, b2, c22);
+            c23 = mulAdd<T>(s2, b3, c23);
           }
           const s3 = byTiles ? v128.load_splat<T>(p, 3 * CELL) : v128.load_splat<T>(p, 3 * sizeof<T>());
-          c30 = v128.add<T>(c30, v128.mul<T>(s3, b0));
-          if (vectors > 1) c31 = v128.add<T>(c31, v128.mul<T>(s3, b1));
+          c30 = mulAdd<T>(s3, b0, c30);
+          if (vectors > 1) c31 = mulAdd<T>(s3, b1, c31);
           if (vectors > 2) {
-            c32 = v128.add<T>(c32, v128.mul<T>(s3, b2));
-            c33 = v128.add<T>(c33, v128.mul<T>(s3, b3));
+            c32 = mulAdd<T>(s3, b2, c32);
+            c33 = mulAdd<T>(s3, b3, c33);
           }
         }
         if (q == lastOdd) break;
@@ -75,33 +75,33 @@ function winogradMicroKernel<T>(
         const d2 = vectors > 2 ? v128.load(q, 96) : d0;
         const d3 = vectors > 2 ? v128.load(q, 112) : d0;
         const u0 = byTiles ? v128.load_splat<T>(p, sizeof<T>()) : v128.load_splat<T>(p, CELL);
-        c00 = v128.add<T>(c00, v128.mul<T>(u0, d0));
-        if (vectors > 1) c01 = v128.add<T>(c01, v128.mul<T>(u0, d1));
+        c00 = mulAdd<T>(u0, d0, c00);
+        if (vectors > 1) c01 = mulAdd<T>(u0, d1, c01);
         if (vectors > 2) {
-          c02 = v128.add<T>(c02, v128.mul<T>(u0, d2));
-          c03 = v128.add<T>(c03, v128.mul<T>(u0, d3));
+          c02 = mulAdd<T>(u0, d2, c02);
+          c03 = mulAdd<T>(u0, d3, c03);
         }
         const u1 = v128.load_splat<T>(p, sizeof<T>() + CELL);
-        c10 = v128.add<T>(c10, v128.mul<T>(u1, d0));
-        if (vectors > 1) c11 = v128.add<T>(c11, v128.mul<T>(u1, d1));
+        c10 = mulAdd<T>(u1, d0, c10);
+        if (vectors > 1) c11 = mulAdd<T>(u1, d1, c11);
         if (vectors > 2) {
-          c12 = v128.add<T>(c12, v128.mul<T>(u1, d2));
-          c13 = v128.add<T>(c13, v128.mul<T>(u1, d3));
+          c12 = mulAdd<T>(u1, d2, c12);
+          c13 = mulAdd<T>(u1, d3, c13);
         }
         if (rows > 2) {
           const u2 = byTiles ? v128.load_splat<T>(p, sizeof<T>() + 2 * CELL) : v128.load_splat<T>(p, CELL + 2 * sizeof<T>());
-          c20 = v128.add<T>(c20, v128.mul<T>(u2, d0));
-          if (vectors > 1) c21 = v128.add<T>(c21, v128.mul<T>(u2, d1));
+          c20 = mulAdd<T>(u2, d0, c20);
+          if (vectors > 1) c21 = mulAdd<T>(u2, d1, c21);
           if (vectors > 2) {
-            c22 = v128.add<T>(c22, v128.mul<T>(u2, d2));
-            c23 = v128.add<T>(c23, v128.mul<T>(u2, d3));
+            c22 = mulAdd<T>(u2, d2, c22);
+            c23 = mulAdd<T>(u2, d3, c23);
           }
           const u3 = byTiles ? v128.load_splat<T>(p, sizeof<T>() + 3 * CELL) : v128.load_splat<T>(p, CELL + 3 * sizeof<T>());
-          c30 = v128.add<T>(c30, v128.mul<T>(u3, d0));
-          if (vectors > 1) c31 = v128.add<T>(c31, v128.mul<T>(u3, d1));
+          c30 = mulAdd<T>(u3, d0, c30);
+          if (vectors > 1) c31 = mulAdd<T>(u3, d1, c31);
           if (vectors > 2) {
-            c32 = v128.add<T>(c32, v128.mul<T>(u3, d2));
-            c33 = v128.add<T>(c33, v128.mul<T>(u3, d3));
+            c32 = mulAdd<T>(u3, d2, c32);
+            c33 = mulAdd<T>(u3, d3, c33);
           }
         }
       } while (q != last);
