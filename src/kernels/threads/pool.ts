@@ -32,12 +32,15 @@ const WAITS = 10;
 export class Pool {
   /** The control block. */
   readonly control: Int32Array = new Int32Array(new SharedArrayBuffer(4 * (CONTROL.workers + CONTROL.workerSize * MAX_THREADS)));
+  /** The module whose kernels the workers run. */
+  readonly module: CompiledKernels;
   readonly #stop: (() => void)[] = [];
   readonly #threads: number;
   #ended = false;
 
   /** Starts `workers` workers on a compiled module of kernels. Each claims work items as soon as it has started. */
   constructor(module: CompiledKernels, memory: WasmMemory, workers: number) {
+    this.module = module;
     this.#threads = workers + 1;
     const ended = (): void => {
       this.#ended = true;
@@ -170,6 +173,17 @@ export const tuning = {
   leastWork: 40_000,
 };
 
+/** Runs `fn` on the calling thread alone. Its kernels start no workers. */
+export function onThisThread<T>(fn: () => T): T {
+  const before = tuning.leastWork;
+  tuning.leastWork = Infinity;
+  try {
+    return fn();
+  } finally {
+    tuning.leastWork = before;
+  }
+}
+
 let threads: number | null = fromEnvironment();
 /** Whether workers can be made; null while that has not been tried. */
 let usable: boolean | null = null;
@@ -212,8 +226,12 @@ export function getNumThreads(): number {
   return usable ? threads : 1;
 }
 
-/** Returns the pool in use, and starts one if there is none; null where the calling thread computes alone. */
+/** Returns the pool that runs this module, and starts one if there is none; null where the calling thread computes alone. */
 export function poolFor(module: CompiledKernels): Pool | null {
+  if (pool !== null && pool.module !== module) {
+    pool.stop();
+    pool = null;
+  }
   if (getNumThreads() > 1 && pool === null) {
     try {
       pool = new Pool(module, wasmMemory, getNumThreads() - 1);
