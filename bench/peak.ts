@@ -8,7 +8,7 @@ import type { FloatDType } from '../src/core/dtype.ts';
 import { ARGS, TURBO_SECTION, type CompiledKernels } from '../src/kernels/memory/wasm-memory.ts';
 import { Pool, type Kernel } from '../src/kernels/threads/pool.ts';
 import { kernelModule } from '../src/kernels/wasm/module.ts';
-import { compileTurbo } from '../src/kernels/wasm/turbo.ts';
+import { compileWide } from '../src/kernels/wasm/turbo.ts';
 import type { Prepared } from './case.ts';
 
 /** Vectors that a round multiplies and adds, as in assembly/peak.ts. */
@@ -21,7 +21,7 @@ const rounds = (threads: number): number => (threads === 1 ? 30_000 : 1_000_000)
 
 const compiler = fileURLToPath(new URL('./assembly/compile.mjs', import.meta.url));
 const bytes = Uint8Array.from(execFileSync(process.execPath, [compiler]));
-const peakModule = isWide(kernelModule) ? compileTurbo(v8, bytes) : new WebAssembly.Module(bytes);
+const peakModule = isWide(kernelModule) ? compileWide(v8, bytes) : new WebAssembly.Module(bytes);
 
 /** Whether the library's kernels run in 256-bit operations (turbo): the peak is then that of 256-bit operations too. */
 function isWide(module: CompiledKernels): boolean {

@@ -34,6 +34,7 @@ export {
   eye,
   full,
   getNumThreads,
+  getTurbo,
   grad,
   hessian,
   hvp,
@@ -60,6 +61,7 @@ export {
   scoped,
   setConvAlgorithm,
   setNumThreads,
+  setTurbo,
   stack,
   tensor,
   valueAndGrad,
@@ -88,6 +90,8 @@ export type {
   ReduceOptions,
   TensorData,
   TensorOptions,
+  TurboChoice,
+  TurboReport,
   VarOptions,
 } from './autograd/index.ts';
 export {

@@ -5,6 +5,7 @@ import './methods.ts';
 
 export { setConvAlgorithm, type ConvAlgorithm } from '../kernels/conv-algorithm.ts';
 export { getNumThreads, setNumThreads } from '../kernels/threads/pool.ts';
+export { getTurbo, setTurbo, type TurboChoice, type TurboReport } from '../kernels/wasm/turbo.ts';
 export * from './backward.ts';
 export * from './create.ts';
 export * from './functional.ts';

@@ -27,4 +27,4 @@ export const kernels: Kernels = wanted === 'reference' ? reference : wasm;
 /** Kernels of fused operations; null with the reference kernels, where fused operations run their definitions. */
 export const fused: FusedKernels | null = wanted === 'reference' ? null : wasmFused;
 
-if (wanted !== 'reference') startTurbo();
+startTurbo(wanted === 'reference');

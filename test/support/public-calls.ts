@@ -112,6 +112,7 @@ const INDEX: Calls = {
   scoped: plain(() => [2]),
   setConvAlgorithm: plain(() => ['auto']),
   setNumThreads: plain(() => [chainrule.getNumThreads()]),
+  setTurbo: plain(() => [chainrule.getTurbo().choice]),
   stack: plain(() => [[x(), x()], 0], [], { lists: [0] }),
   tensor: takes(1, () => [[1, 2]]),
   valueAndGrad: derivative(),
@@ -410,7 +411,7 @@ export const HOMES: readonly Home[] = [
     exports: chainrule,
     calls: INDEX,
     // recompute passes all it gets to its function.
-    without: ['Tensor', 'getNumThreads', 'isGradEnabled', 'recompute'],
+    without: ['Tensor', 'getNumThreads', 'getTurbo', 'isGradEnabled', 'recompute'],
   },
   { home: 'nn', exports: nn, calls: NN, without: ['ChannelGate', 'Module'] },
   { home: 'nn.init', exports: nn.init, calls: INIT, without: [] },

@@ -27,6 +27,8 @@ let slabPtr = 0;
 let slabEnd = 0;
 let bytes = 0;
 let peakBytes = 0;
+/** Whether a storage was allocated since the start, apart from those of selfTesting. */
+let used = false;
 const freeSmall: number[][] = [];
 /** Free large blocks in order of their addresses; no two are adjacent. */
 const freeLarge: Block[] = [];
@@ -47,6 +49,21 @@ export function memoryUse(): { bytes: number; peakBytes: number; pages: number }
 /** Resets `peakBytes` to the bytes that are live now. */
 export function resetPeak(): void {
   peakBytes = bytes;
+}
+
+/** Returns whether memory has been allocated since the start, apart from what selfTesting allocated. */
+export function isHeapUsed(): boolean {
+  return used;
+}
+
+/** Runs a self-test, which frees what it allocates. It leaves no trace: `isHeapUsed` and the peak are as before. */
+export function selfTesting<T>(test: () => T): T {
+  const before = { used, peakBytes };
+  try {
+    return test();
+  } finally {
+    ({ used, peakBytes } = before);
+  }
 }
 
 /** Moves the heap's start behind the kernels' static data. Has no effect after the first allocation. */
@@ -82,6 +99,7 @@ export function allocate(n: number): Storage {
   // NaN would make every later count NaN.
   if (!(n >= 0)) throw new RangeError(`allocate: expected a number of bytes ≥ 0, got ${n}`);
   const ptr = checked === null ? takeBlock(n) : checked.take(n, currentOp);
+  used = true;
   const s = new Storage(ptr, n, currentOp, giveBack);
   checked?.watch(s, operationInProgress);
   bytes += n;

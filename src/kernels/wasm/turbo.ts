@@ -1,48 +1,165 @@
 /**
- * CHAINRULE_TURBO=1: V8 joins pairs of neighbouring 128-bit operations of the kernels into 256-bit ones.
+ * Turbo: faster compilations of the kernels, chosen once before the first tensor, by CHAINRULE_TURBO or setTurbo.
  *
- * V8's flag for it works from Node 24 on. It is experimental and off by default. So turbo is opt-in and self-tested: the kernels that use
- * it most run once, and if one bit of their results differs, the 128-bit kernels stay in use.
+ * There are two, which combine. With fused multiply-adds (fma.ts), products round once instead of twice: other bits than the default's. And V8
+ * joins pairs of 128-bit operations into 256-bit ones, with the same bits. Each is self-tested: it is used only if the kernels compute the
+ * same numbers, up to rounding for the first and in every bit for the second (docs/decisions/0016 and 0026).
  */
+import { ArgumentError, ChainruleError, shown } from '../../core/errors.ts';
+import { refuseOptions } from '../../core/options.ts';
 import { environment, nodeModules } from '../../platform/node.ts';
-import { newArray, type FloatDType } from '../../core/dtype.ts';
-import { sizeOf, type Shape } from '../../core/shape.ts';
+import { isHeapUsed } from '../memory/allocator.ts';
+import { TURBO_SECTION, type CompiledKernels } from '../memory/wasm-memory.ts';
+import { fuseMultiplyAdds } from './fma.ts';
 import { kernelBytes, kernelModule, useKernels } from './module.ts';
-import { elementView, TURBO_SECTION, type CompiledKernels } from '../memory/wasm-memory.ts';
-import { addressOf, empty, emptyChannelsLast, type View } from '../view.ts';
-import { wasm, wasmFused } from './index.ts';
+import { runSelfTest, sameBits, sameUpToRounding } from './self-test.ts';
+
+/** The choices of setTurbo. */
+export type TurboChoice = boolean | 'identical';
+
+/** Which kernels are in use: the result of getTurbo. */
+export interface TurboReport {
+  /** What was chosen. */
+  readonly choice: TurboChoice;
+  /** The width of the vectors that the kernels compute with, in bits; null for the reference kernels. */
+  readonly vectorBits: 128 | 256 | null;
+  /** Whether products are added without a rounding in between. If not, all results have the default's bits. */
+  readonly fusedMultiplyAdd: boolean;
+  /** Why the kernels are not the fastest that the choice allows: a sentence for each reason. */
+  readonly declined: readonly string[];
+}
+
+/** The values of CHAINRULE_TURBO. */
+const CHOICES: Readonly<Record<string, TurboChoice>> = { '': false, '0': false, '1': true, identical: 'identical' };
 
 /**
- * Compiles everything at once with the optimizing compiler, so that the tested code is the code that runs. DEFAULTS restores V8's settings.
+ * Set while the 256-bit kernels are compiled. Liftoff and lazy compilation are off so that the optimizing compiler compiles everything at
+ * once, and the tested code is the code that runs. Inlining is off because in Node 26 it needs what only Liftoff records, and ends the
+ * process without it.
  */
-const FLAGS = ['experimental-wasm-revectorize', 'no-liftoff', 'no-wasm-lazy-compilation'];
-const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-compilation'];
+const FLAGS = ['experimental-wasm-revectorize', 'no-liftoff', 'no-wasm-lazy-compilation', 'no-wasm-inlining'];
+/** V8's settings before and after, in all versions of V8_VERSIONS. */
+const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-compilation', 'wasm-inlining'];
 
-const OLDEST_NODE = 24;
+/**
+ * The versions of V8 that are known to compile 256-bit kernels, and those of Node that have them. An error in another one could end the process, which no self-test in the
+ * same process can prevent. test/runtimes/turbo.test.ts tests the versions of Node that are installed.
+ */
+const V8_VERSIONS: Readonly<Record<string, number>> = { '13.6': 24, '14.1': 25, '14.6': 26 };
+
+const defaultModule = kernelModule;
+let isReference = false;
+let report: TurboReport = { choice: false, vectorBits: 128, fusedMultiplyAdd: false, declined: [] };
+
+/** Starts with the choice of CHAINRULE_TURBO. Warns if that leaves the default kernels in use. Throws: ArgumentError for any other value */
+export function startTurbo(useReference: boolean): void {
+  isReference = useReference;
+  const text = environment('CHAINRULE_TURBO') ?? '';
+  const choice = Object.hasOwn(CHOICES, text) ? CHOICES[text]! : null;
+  if (choice === null) throw new ArgumentError(`CHAINRULE_TURBO: expected 1, identical or 0, got '${text}'`);
+  report = choose(choice);
+  const isDefault = report.vectorBits === 128 && !report.fusedMultiplyAdd;
+  if (choice !== false && isDefault) console.warn(`chainrule: CHAINRULE_TURBO has no effect: ${report.declined.join('; ')}`);
+}
+
+/**
+ * Chooses the fastest kernels that the platform has and that pass a self-test; returns which are in use.
+ *   true         with fused multiply-adds where there is relaxed SIMD (Node ≥ 22, current Chrome and Firefox), 256 bits wide on Node 24
+ *                to 26 on x86-64. Results differ from the default's by rounding, and between processors and platforms may do so too. On one
+ *                machine they are the same in every run, for any number of threads.
+ *   'identical'  without fused multiply-adds: the bits of the default
+ *   false        128 bits wide, without fused multiply-adds: the same bits on every platform
+ * Call it before the first tensor is made. The environment variable CHAINRULE_TURBO (1, identical or 0) chooses at the import. The test takes
+ * some 50 ms, and half a second more for 256 bits.
+ *
+ * Default: `CHAINRULE_TURBO`, else false
+ * Throws: ArgumentError on anything else · ChainruleError if the choice changes after a tensor was made
+ */
+export function setTurbo(choice: TurboChoice): TurboReport {
+  refuseOptions('setTurbo', arguments[1]);
+  if (typeof choice !== 'boolean' && choice !== 'identical') {
+    throw new ArgumentError(`setTurbo: expected true, 'identical' or false, got ${shown(choice)}`);
+  }
+  if (choice === report.choice) return report;
+  if (isHeapUsed()) {
+    throw new ChainruleError(
+      `setTurbo: tensors have been made already, with turbo ${shown(report.choice)}. Call setTurbo(${shown(choice)}) before the first one is ` +
+        'made, or set CHAINRULE_TURBO',
+    );
+  }
+  report = choose(choice);
+  return report;
+}
+
+/** Returns which kernels are in use, and why not faster ones. See setTurbo. */
+export function getTurbo(): TurboReport {
+  refuseOptions('getTurbo', arguments[0]);
+  return report;
+}
+
+function choose(choice: TurboChoice): TurboReport {
+  if (isReference) {
+    const declined = choice === false ? [] : ['CHAINRULE_KERNELS=reference computes in plain TypeScript'];
+    return { choice, vectorBits: null, fusedMultiplyAdd: false, declined };
+  }
+  useKernels(defaultModule);
+  const declined: string[] = [];
+  const adopts = (refusal: string | null): boolean => {
+    if (refusal !== null) declined.push(refusal);
+    return refusal === null;
+  };
+  const fusedMultiplyAdd = choice === true && adopts(tryFused());
+  const isWide = choice !== false && adopts(tryWide(fusedMultiplyAdd ? fusedKernelBytes() : kernelBytes()));
+  return { choice, vectorBits: isWide ? 256 : 128, fusedMultiplyAdd, declined };
+}
+
+/** Adopts the kernels with fused multiply-adds; returns why not, or null. */
+function tryFused(): string | null {
+  const bytes = fusedKernelBytes();
+  if (!WebAssembly.validate(bytes)) return 'this platform has no relaxed SIMD, and so no fused multiply-add';
+  return adoptUnless(fusedFault, () => new WebAssembly.Module(bytes));
+}
+
+/** Adopts this binary compiled into 256-bit operations; returns why not, or null. */
+function tryWide(bytes: Uint8Array<ArrayBuffer>): string | null {
+  const load = nodeModules();
+  if (load === undefined) return NEEDS_NODE;
+  return wideRefusal(process) ?? adoptUnless(wideFault, () => compileWide(load('node:v8'), withTurboSection(bytes)));
+}
+
+const NEEDS_NODE = '256-bit kernels need Node';
+
+/** Returns why a platform must not compile 256-bit kernels, or null. */
+export function wideRefusal({ versions, arch }: Pick<NodeJS.Process, 'versions' | 'arch'>): string | null {
+  if (versions.bun !== undefined || versions.deno !== undefined) return NEEDS_NODE;
+  if (arch !== 'x64') return `256-bit kernels need an x86-64 processor, this is ${arch}`;
+  // Other programs that embed Node, such as Electron, have another suffix, and their V8 has other settings.
+  const version = /^(\d+\.\d+)\..*-node\.\d+$/.exec(versions.v8)?.[1] ?? '';
+  if (Object.hasOwn(V8_VERSIONS, version)) return null;
+  const tested = Object.values(V8_VERSIONS)
+    .join(', ')
+    .replace(/, (\d+)$/, ' and $1');
+  return `256-bit kernels are tested on Node ${tested} only, this is Node ${versions.node} with V8 ${versions.v8}`;
+}
+
+/** Returns the binary with fused multiply-adds. */
+export function fusedKernelBytes(): Uint8Array<ArrayBuffer> {
+  const bytes = kernelBytes();
+  fuseMultiplyAdds(bytes);
+  return bytes;
+}
 
 /**
  * Returns the binary with a custom section, by which kernels choose micro-kernels for 256 bits. Without it V8 would reuse its compilation
  * of the same bytes.
  */
-export function turboKernelBytes(): Uint8Array<ArrayBuffer> {
+export function withTurboSection(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const name = Array.from(TURBO_SECTION, (c) => c.charCodeAt(0));
-  return Uint8Array.from([...kernelBytes(), 0, name.length + 1, name.length, ...name]);
-}
-
-/** Switches to 256-bit kernels if CHAINRULE_TURBO=1 is set, the platform supports them and they pass the self-test. */
-export function startTurbo(): void {
-  const load = nodeModules();
-  if (load === undefined || environment('CHAINRULE_TURBO') !== '1') return;
-  if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
-    process.emitWarning(`CHAINRULE_TURBO needs Node ${OLDEST_NODE} or later, this is ${process.versions.node}: going on without`);
-    return;
-  }
-  const trusted = useIfIdentical(() => compileTurbo(load('node:v8'), turboKernelBytes()));
-  if (!trusted) process.emitWarning('CHAINRULE_TURBO: the 256-bit kernels computed other bits than the 128-bit ones: going on without');
+  return Uint8Array.from([...bytes, 0, name.length + 1, name.length, ...name]);
 }
 
 /** Compiles a module into 256-bit operations. */
-export function compileTurbo({ setFlagsFromString }: typeof import('node:v8'), bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+export function compileWide({ setFlagsFromString }: typeof import('node:v8'), bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   for (const flag of FLAGS) setFlagsFromString(`--${flag}`);
   try {
     return new WebAssembly.Module(bytes);
@@ -51,88 +168,29 @@ export function compileTurbo({ setFlagsFromString }: typeof import('node:v8'), b
   }
 }
 
-/** Uses the kernels that `compile` returns if their results are bitwise identical to those of the kernels in use; returns whether they are. */
-export function useIfIdentical(compile: () => CompiledKernels): boolean {
+/** Returns what is wrong with the results of other kernels, or null. */
+type FindFault = (...results: Parameters<typeof sameBits>) => string | null;
+
+export const fusedFault: FindFault = (expected, got) => {
+  if (!sameUpToRounding(expected, got)) return 'the kernels with fused multiply-adds computed wrong numbers in their self-test';
+  // Relaxed SIMD may round twice, where the processor cannot do better.
+  return sameBits(expected, got) ? 'this processor has no fused multiply-add' : null;
+};
+
+export const wideFault: FindFault = (expected, got) =>
+  sameBits(expected, got) ? null : 'the 256-bit kernels computed other bits than the 128-bit ones in their self-test';
+
+/** Uses the kernels that `compile` returns unless their self-test finds a fault or fails; returns the fault, or null. */
+export function adoptUnless(findFault: FindFault, compile: () => CompiledKernels): string | null {
   const before = kernelModule;
-  const expected = selfTest();
-  useKernels(compile());
-  const got = selfTest();
-  const same = expected.every((x, i) => x === got[i]);
-  if (!same) useKernels(before);
-  return same;
-}
-
-/** Allocates a view of the given shape and fills it with fixed numbers. */
-type MakeView = (...shape: number[]) => View;
-
-/** Runs the main kernels on fixed numbers in both float dtypes, and returns the bytes of all their operands and results. */
-function selfTest(): Uint8Array {
-  const results: number[] = [];
-  for (const dtype of ['float32', 'float64'] as const) {
-    const made: View[] = [];
-    const view = (make: (shape: Shape, dtype: FloatDType) => View, shape: Shape): View => {
-      const v = make(shape, dtype);
-      const n = sizeOf(shape);
-      elementView(v.storage.ptr, dtype, n).set(newArray(dtype, n).map((_, i) => Math.sin(i + made.length)));
-      made.push(v);
-      return v;
-    };
-    const rowMajor: MakeView = (...shape) => view(empty, shape);
-    const image: MakeView = (...shape) => view(emptyChannelsLast, shape);
-    runProducts(rowMajor, image);
-    runElementwiseAndFused(rowMajor, image);
-    runOptimizers(rowMajor);
-    for (const v of made) {
-      // addressOf runs deferred calls, of which some have not run yet.
-      results.push(...new Uint8Array(elementView(addressOf(v), dtype, sizeOf(v.shape)).slice().buffer));
-    }
-    for (const v of made) v.storage.free();
+  const expected = runSelfTest();
+  let fault: string | null;
+  try {
+    useKernels(compile());
+    fault = findFault(expected, runSelfTest());
+  } catch (error) {
+    fault = `the self-test of other kernels failed (${String(error)})`;
   }
-  return Uint8Array.from(results);
-}
-
-function runProducts(rowMajor: MakeView, image: MakeView): void {
-  wasm.matmul(rowMajor(9, 70), rowMajor(70, 37), rowMajor(9, 37));
-  for (const { channels, size, stride } of [
-    { channels: 16, size: 3, stride: 1 },
-    { channels: 16, size: 3, stride: 2 },
-    { channels: 3, size: 5, stride: 1 },
-  ]) {
-    const p = { stride: [stride, stride], padding: [1, 1], dilation: [1, 1], groups: 1 } as const;
-    const out = Math.floor((12 + 2 - size) / stride) + 1;
-    wasm.conv2d(image(2, channels, 12, 12), rowMajor(32, channels, size, size), image(2, 32, out, out), p);
-    wasm.conv2dGradX(image(2, 32, out, out), rowMajor(32, channels, size, size), image(2, channels, 12, 12), p);
-    wasm.conv2dGradW(image(2, 32, out, out), image(2, channels, 12, 12), rowMajor(32, channels, size, size), p);
-  }
-}
-
-function runElementwiseAndFused(rowMajor: MakeView, image: MakeView): void {
-  const x = image(2, 24, 7, 7);
-  const y = image(2, 24, 7, 7);
-  for (const op of ['add', 'mul', 'maximum', 'reluGrad'] as const) wasm.binary(op, x, y, image(2, 24, 7, 7));
-  for (const op of ['relu', 'exp', 'sigmoid', 'tanh'] as const) wasm.unary(op, x, image(2, 24, 7, 7));
-  wasm.reduce('sum', x, rowMajor(1, 1, 1, 1));
-  const norm = { mean: rowMajor(24), invstd: rowMajor(24), scale: rowMajor(24), offset: rowMajor(24) };
-  for (const make of [image, rowMajor]) {
-    const [x, y] = [make(2, 24, 7, 7), make(2, 24, 7, 7)];
-    wasmFused.batchNormStats(x, 1e-5, rowMajor(24), rowMajor(24), rowMajor(24), norm);
-    for (const relu of [false, true]) {
-      wasmFused.batchNormApply(x, norm.scale, norm.offset, make(2, 24, 7, 7), relu);
-      wasmFused.batchNormGrad(y, x, norm, make(2, 24, 7, 7), rowMajor(24), rowMajor(24), relu);
-    }
-    wasmFused.scaleChannelsGrad(x, y, rowMajor(2, 24), make(2, 24, 7, 7), rowMajor(2, 24));
-  }
-}
-
-function runOptimizers(rowMajor: MakeView): void {
-  const update = { lr: 0.1, weightDecay: 0.01, maximize: false };
-  const sgd = { ...update, momentum: 0.9, dampening: 0, nesterov: true };
-  wasm.sgd([{ param: rowMajor(101), grad: rowMajor(101), velocity: rowMajor(101), first: false, options: sgd }]);
-  const adam = { ...update, betas: [0.9, 0.999], eps: 1e-8, decoupled: true } as const;
-  const param = rowMajor(101);
-  const grad = rowMajor(101);
-  const expAvg = rowMajor(101);
-  const expAvgSq = rowMajor(101);
-  wasm.unary('square', grad, expAvgSq);
-  wasm.adam([{ param, grad, expAvg, expAvgSq, maxExpAvgSq: null, step: 2, options: adam }]);
+  if (fault !== null) useKernels(before);
+  return fault;
 }
