@@ -1,7 +1,7 @@
 /**
  * The program that test/runtimes/runtimes.test.ts runs on each runtime.
  */
-import { getNumThreads, manualSeed, rand, randint, scoped } from '../../src/index.ts';
+import { getNumThreads, getTurbo, manualSeed, rand, randint, scoped, type TurboReport } from '../../src/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as optim from '../../src/optim/index.ts';
@@ -10,6 +10,7 @@ export interface Trained {
   /** The SHA-256 of the bytes of all weights and statistics. */
   readonly digest: string;
   readonly threads: number;
+  readonly turbo: TurboReport;
 }
 
 function block(from: number, to: number): nn.Layer[] {
@@ -46,5 +47,6 @@ export async function run(): Promise<Trained> {
   const tensors = Object.values(model.stateDict()).map((t) => t.data());
   const bytes = tensors.flatMap((t) => [...new Uint8Array(t.buffer, t.byteOffset, t.byteLength)]);
   const hash = await crypto.subtle.digest('SHA-256', Uint8Array.from(bytes));
-  return { digest: Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join(''), threads: getNumThreads() };
+  const digest = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { digest, threads: getNumThreads(), turbo: getTurbo() };
 }

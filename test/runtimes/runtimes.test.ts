@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BROWSERS, bundle, Pages } from '../support/browsers.ts';
+import type { TurboReport } from 'chainrule';
 import type { Trained } from './program.ts';
 
 // Twenty steps of training give the same bits on every runtime that is installed. Variables name those that are not on the PATH: NODES (a
@@ -45,11 +46,14 @@ let folder: string;
 let code: string;
 let expected: string;
 
-/** Runs the program on a runtime; returns what it printed. */
-async function trainedOn({ path, args }: Runtime): Promise<Trained> {
-  const { stdout, stderr } = await execute(path, [...args, join(folder, 'main.mjs')]);
-  expect(stderr).toBe('');
-  return JSON.parse(stdout) as Trained;
+/** Runs the program on a runtime; returns what it printed. Fails if the process is killed or ends with another status than 0. */
+async function trainedOn({ path, args }: Runtime, environment: object = {}): Promise<Trained> {
+  const env = { ...process.env, ...environment };
+  const { stdout, stderr } = await execute(path, [...args, join(folder, 'main.mjs')], { env });
+  const { turbo, ...trained } = JSON.parse(stdout) as Trained;
+  const hasEffect = turbo.choice === false || turbo.vectorBits === 256 || turbo.fusedMultiplyAdd;
+  expect(stderr).toBe(hasEffect ? '' : `chainrule: CHAINRULE_TURBO has no effect: ${turbo.declined.join('; ')}\n`);
+  return { turbo, ...trained };
 }
 
 beforeAll(async () => {
@@ -72,8 +76,7 @@ describe('twenty steps of training have the bits that Node computes', () => {
   }
 
   test('on one thread', async () => {
-    const { stdout } = await execute(process.execPath, [join(folder, 'main.mjs')], { env: { ...process.env, CHAINRULE_THREADS: '1' } });
-    expect(JSON.parse(stdout)).toEqual({ digest: expected, threads: 1 });
+    expect(await trainedOn(RUNTIMES[0]!, { CHAINRULE_THREADS: '1' })).toMatchObject({ digest: expected, threads: 1 });
   });
 
   for (const browser of BROWSERS) {
@@ -83,6 +86,49 @@ describe('twenty steps of training have the bits that Node computes', () => {
         for (const worker of [true, false]) {
           expect(await pages.visit(browser, { worker, isolated: true })).toMatchObject({ digest: expected });
         }
+      } finally {
+        pages.close();
+      }
+    });
+  }
+});
+
+// Turbo may use an experimental flag of V8. In some versions that ends the process, which here fails the test of that version.
+describe('turbo', () => {
+  /** The reasons to decline that are no fault of the kernels. */
+  const LACKS = /^this (platform has no relaxed SIMD|processor has no fused multiply-add)|^256-bit kernels (need|are tested on)/;
+
+  function checkReport({ choice, vectorBits, declined }: TurboReport, version: string): void {
+    expect(choice).toBe(true);
+    expect(declined.filter((reason) => !LACKS.test(reason))).toEqual([]);
+    if (process.arch === 'x64' && /^v2[456]\./.test(version)) expect(vectorBits).toBe(256);
+  }
+
+  for (const runtime of RUNTIMES.filter(({ args }) => !args.includes('--no-prompt'))) {
+    const version = versions.get(runtime.path)!;
+    const title = `on ${runtime.name} ${version ?? '(not installed)'}`;
+    test.skipIf(version === null)(
+      `has the default's bits where that is chosen, else those of any number of threads, ${title}`,
+      async () => {
+        expect((await trainedOn(runtime, { CHAINRULE_TURBO: 'identical' })).digest).toBe(expected);
+        const fastest = await trainedOn(runtime, { CHAINRULE_TURBO: '1', CHAINRULE_THREADS: '2' });
+        checkReport(fastest.turbo, version!);
+        expect(fastest.digest === expected).toBe(!fastest.turbo.fusedMultiplyAdd);
+        const alone = await trainedOn(runtime, { CHAINRULE_TURBO: '1', CHAINRULE_THREADS: '1' });
+        expect(alone).toEqual({ ...fastest, threads: 1 });
+      },
+    );
+  }
+
+  for (const browser of BROWSERS) {
+    const title = `on ${browser.name}${browser.path === undefined ? ' (not installed)' : ''}`;
+    test.skipIf(browser.path === undefined)(`is chosen by setTurbo, with the same bits in a worker and a page, ${title}`, async () => {
+      const pages = await Pages.serve(await bundle('runtimes/turbo-program.ts'));
+      try {
+        const inWorker = (await pages.visit(browser, { worker: true, isolated: true })) as Trained;
+        checkReport(inWorker.turbo, '');
+        expect(inWorker.digest === expected).toBe(!inWorker.turbo.fusedMultiplyAdd);
+        expect(await pages.visit(browser, { worker: false, isolated: true })).toEqual({ ...inWorker, threads: 1 });
       } finally {
         pages.close();
       }
