@@ -45,6 +45,16 @@ const onCheckedMemory = {
   testNamePattern: /^(?!.*(a chain of|can have arguments))/,
 };
 
+// Run again with the fastest kernels of the platform, whose products have other roundings: gradients, PyTorch's values, and comparisons of
+// products with the reference kernels.
+const withTurbo = {
+  include: [
+    'test/autograd/{gradient-table,parity*}.test.ts',
+    'test/nn/{layer-parity,trajectories}.test.ts',
+    'test/kernels/products.test.ts',
+  ],
+};
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -78,6 +88,15 @@ export default defineConfig({
           ...onCheckedMemory,
           env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CHECKED_MEMORY: '1', CHAINRULE_CASES: '8' },
           setupFiles: 'test/support/check-memory.ts',
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'turbo',
+          ...withTurbo,
+          env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_TURBO: '1', CHAINRULE_CASES: '4' },
+          setupFiles: 'test/support/relaxed-simd.ts',
         },
       },
       { extends: true, test: { name: 'threads', include: comparisons, setupFiles: 'test/support/share-everything.ts' } },
