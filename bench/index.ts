@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { getNumThreads, memory, noGrad, randn, setNumThreads } from 'chainrule';
+import { getNumThreads, getTurbo, memory, noGrad, randn, setNumThreads } from 'chainrule';
 import type { FloatDType } from '../src/core/dtype.ts';
 import type { Case } from './case.ts';
 import { kernelCases } from './kernels.ts';
@@ -214,7 +214,15 @@ function startUp(): number {
   return shortest(code) - shortest('0');
 }
 
+/** Describes the kernels in use. */
+function kernelsInUse(): string {
+  const { vectorBits, fusedMultiplyAdd, declined } = getTurbo();
+  const kinds = [`vectors of ${vectorBits} bits`, fusedMultiplyAdd ? 'fused multiply-adds' : 'separate multiplications and additions'];
+  return [kinds.join(', '), ...declined].join('; ');
+}
+
 function printHead(limits: readonly Limits[], torch: TorchPeer | null): void {
+  print(`Node ${process.versions.node}, ${kernelsInUse()}`);
   for (const { threads, gflops, copy } of limits) {
     const { float32, float64 } = gflops;
     const peak = `peak ${float32.toFixed(1)} GFLOP/s in float32, ${float64.toFixed(1)} in float64`;
@@ -265,7 +273,9 @@ async function main(): Promise<void> {
   const scripts = runScripts(wanted);
   if (options.json) {
     const torch = plain === null ? null : { version: plain.version, blas: plain.blas };
-    process.stdout.write(`${JSON.stringify({ node: process.version, limits, torch, results, startUpMs, scripts }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ node: process.version, turbo: getTurbo(), limits, torch, results, startUpMs, scripts }, null, 2)}\n`,
+    );
   }
 }
 

@@ -4,11 +4,12 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as v8 from 'node:v8';
+import { getTurbo } from 'chainrule';
 import type { FloatDType } from '../src/core/dtype.ts';
-import { ARGS, TURBO_SECTION, type CompiledKernels } from '../src/kernels/memory/wasm-memory.ts';
+import { ARGS } from '../src/kernels/memory/wasm-memory.ts';
 import { Pool, type Kernel } from '../src/kernels/threads/pool.ts';
-import { kernelModule } from '../src/kernels/wasm/module.ts';
-import { compileWide } from '../src/kernels/wasm/turbo.ts';
+import { fuseMultiplyAdds } from '../src/kernels/wasm/fma.ts';
+import { compileWide } from '../src/kernels/wasm/compilations.ts';
 import type { Prepared } from './case.ts';
 
 /** Vectors that a round multiplies and adds, as in assembly/peak.ts. */
@@ -21,12 +22,10 @@ const rounds = (threads: number): number => (threads === 1 ? 30_000 : 1_000_000)
 
 const compiler = fileURLToPath(new URL('./assembly/compile.mjs', import.meta.url));
 const bytes = Uint8Array.from(execFileSync(process.execPath, [compiler]));
-const peakModule = isWide(kernelModule) ? compileWide(v8, bytes) : new WebAssembly.Module(bytes);
-
-/** Whether the library's kernels run in 256-bit operations (turbo): the peak is then that of 256-bit operations too. */
-function isWide(module: CompiledKernels): boolean {
-  return WebAssembly.Module.customSections(module, TURBO_SECTION).length > 0;
-}
+// The peak is that of the operations which the library's kernels use.
+const { vectorBits, fusedMultiplyAdd } = getTurbo();
+if (fusedMultiplyAdd) fuseMultiplyAdds(bytes);
+const peakModule = vectorBits === 256 ? compileWide(v8, bytes) : new WebAssembly.Module(bytes);
 
 /** Runs the multiply-add loop on `threads` threads at once; returns its arithmetic and what is timed. */
 export function peakProbe(dtype: FloatDType, threads: number): { flops: number } & Prepared {

@@ -7,7 +7,14 @@ import * as F from 'chainrule/nn/functional';
 import { fuseMultiplyAdds } from '../../src/kernels/wasm/fma.ts';
 import { kernelBytes, kernelModule, useKernels } from '../../src/kernels/wasm/module.ts';
 import { poolFor, setNumThreads } from '../../src/kernels/threads/pool.ts';
-import { adoptUnless, fusedFault, fusedKernelBytes, wideFault, wideRefusal, withTurboSection } from '../../src/kernels/wasm/turbo.ts';
+import {
+  adoptUnless,
+  fusedFault,
+  fusedKernelBytes,
+  wideFault,
+  wideRefusal,
+  withTurboSection,
+} from '../../src/kernels/wasm/compilations.ts';
 
 const defaultModule = kernelModule;
 

@@ -38,7 +38,7 @@ export { wasmMemory, MAX_PAGES };
 /** A compiled module of kernels. Its type is `object`, as programs whose TypeScript libraries exclude 'dom' lack WebAssembly's types. */
 export type CompiledKernels = object;
 
-/** The name of the custom section that marks kernels compiled into 256-bit operations; see wasm/turbo.ts. */
+/** The name of the custom section that marks kernels compiled into 256-bit operations; see wasm/compilations.ts. */
 export const TURBO_SECTION = 'turbo';
 
 /** The members of WebAssembly.Memory that are used. */

@@ -23,7 +23,7 @@ export type Pointer<T> = usize;
 /** A boolean; here 0 for false. */
 export type Flag = i32;
 
-/** Not 0 if the code is compiled into 256-bit operations (src/kernels/wasm/turbo.ts), for which larger micro-kernels fit the registers. */
+/** Not 0 if the code is compiled into 256-bit operations (src/kernels/wasm/compilations.ts), for which larger micro-kernels fit the registers. */
 // @ts-ignore: decorator
 @external('env', 'wide')
 export declare const wide: i32;
