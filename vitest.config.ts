@@ -13,6 +13,7 @@ const once = [
   ...['arguments', 'copies', 'dims', 'hostile-values', 'op-coverage', 'refusals'].map((name) => `test/${name}.test.ts`),
   'test/kernels/**',
   'test/interop/**',
+  'test/distributed/**',
   'test/train/**',
   'test/scripts/**',
   'test/runtimes/**',
@@ -60,7 +61,7 @@ export default defineConfig({
     alias: [
       { find: /^chainrule$/, replacement: src('index.ts') },
       { find: /^chainrule\/nn\/functional$/, replacement: src('nn/functional.ts') },
-      { find: /^chainrule\/(nn|optim|data|io|train|interop|testing)$/, replacement: src('$1/index.ts') },
+      { find: /^chainrule\/(nn|optim|data|io|train|interop|distributed|testing)$/, replacement: src('$1/index.ts') },
     ],
   },
   test: {

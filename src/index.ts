@@ -8,6 +8,8 @@ export {
   AutogradError,
   ChainruleError,
   DTypeError,
+  DisagreementError,
+  DistributedError,
   FileError,
   GradcheckError,
   GraphConsumedError,

@@ -20,7 +20,7 @@ export { checkTensor, checkTensorRecord, checkTensors, isTensor, Tensor, type Ne
 /** @internal */
 export { owned, untracked } from './tensor.ts';
 /** @internal */
-export { copyAll_ } from './ops/inplace.ts';
+export { copyAll_, mayWrite } from './ops/inplace.ts';
 export { moduleStack, placeOf, titleOf } from './instrumentation.ts';
 export * from './ops/options.ts';
 export * from './ops/activations.ts';

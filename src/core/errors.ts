@@ -58,6 +58,12 @@ export class CheckedMemoryError extends ChainruleError {}
 /** A worker thread failed, ended or stalled during a kernel. The values that the operation was writing are undefined. */
 export class WorkerError extends ChainruleError {}
 
+/** A group of processes cannot start, its ranks call different things, or a rank does not answer. */
+export class DistributedError extends OneLineError {}
+
+/** Ranks call different things, or the same with other shapes. Thrown on all ranks; the group can be used after it. */
+export class DisagreementError extends DistributedError {}
+
 /** A gradient check found a wrong gradient. */
 export class GradcheckError extends ChainruleError {}
 

@@ -92,6 +92,15 @@ export const fill_ = (x: Tensor, value: number): Tensor => write('fill_', x, val
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
 
 /**
+ * Returns whether an operation of another layer, which increments the version itself, shall write to `target` now: not in the replay of a
+ * forward that has written it. Throws as in-place operations do.
+ */
+export function mayWrite(op: string, target: Tensor): boolean {
+  checkWritable(op, target, target);
+  return !isOlderThanReplay(target);
+}
+
+/**
  * Each target ← its value, converted and broadcast to it. Not recorded. All or nothing: memory is taken before the first write. A value
  * that is itself one of the targets is read before it is written.
  */

@@ -1,0 +1,72 @@
+/**
+ * What ends all ranks when one of them cannot go on, so that none waits for it for ever.
+ */
+import { DisagreementError } from '../core/errors.ts';
+import { nodeModules } from '../platform/node.ts';
+import type { Member } from './group.ts';
+import type { Mpi } from './mpi.ts';
+import { sleep } from './runner.ts';
+
+/** Milliseconds that a rank leaves to the lowest rank to report what all ranks know. */
+const LOWER_RANKS_FIRST_MS = 1500;
+
+/** Ends all ranks. */
+export class Faults {
+  readonly #mpi: Mpi;
+  readonly #self: Member;
+  #isOver = false;
+
+  constructor(mpi: Mpi, self: Member) {
+    this.#mpi = mpi;
+    this.#self = self;
+  }
+
+  /** From now on, an error that nothing catches and an early exit end all ranks. `leave` ends the group of a process that has succeeded. */
+  watch(leave: () => void): void {
+    process.on('uncaughtExceptionMonitor', (error, origin) => {
+      // A program that handles such errors goes on.
+      if (this.#isOver || process.listenerCount('uncaughtException') > 0) return;
+      if (error instanceof DisagreementError && this.#self.rank > 0) sleep(LOWER_RANKS_FIRST_MS);
+      const what = origin === 'unhandledRejection' ? 'a promise was rejected' : 'an error was thrown';
+      this.end(`${what} and not caught: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}`);
+    });
+    process.on('exit', (code) => {
+      if (this.#isOver) return;
+      if (code !== 0) this.end(`the process ended with exit code ${code} before finalize()`, code);
+      try {
+        leave();
+      } catch (error) {
+        this.end(String(error));
+      }
+    });
+  }
+
+  /** MPI is finalized: nothing is left to end. */
+  over(): void {
+    this.#isOver = true;
+  }
+
+  /** Prints why, and ends all ranks. */
+  end(why: string, code = 1): never {
+    this.#isOver = true;
+    const { rank, host, pid } = this.#self;
+    write(`chainrule: rank ${rank} (pid ${pid} on ${host}) ends all ranks: ${why}\n`);
+    this.#mpi.abort(code);
+    // MPI_Abort does not return.
+    return process.kill(pid, 'SIGKILL') as never;
+  }
+}
+
+/** Writes to standard error at once: the process is about to end. */
+function write(text: string): void {
+  const fs = nodeModules()!('node:fs');
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0, attempts = 0; at < bytes.length && attempts < 100; attempts++) {
+    try {
+      at += fs.writeSync(2, bytes, at);
+    } catch {
+      // The pipe is full, or nobody reads it any more.
+      sleep(10);
+    }
+  }
+}

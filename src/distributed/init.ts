@@ -1,0 +1,113 @@
+/**
+ * Connects the processes that were started together.
+ */
+import { getNumThreads, setNumThreads } from '../autograd/index.ts';
+import { ArgumentError, DistributedError, shown } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
+import { isShared } from '../kernels/memory/wasm-memory.ts';
+import { environment, nodeModules } from '../platform/node.ts';
+import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
+import { Collectives } from './collectives.ts';
+import { Faults } from './faults.ts';
+import { ProcessGroup, type Group, type Member } from './group.ts';
+import { launchOf, type Launch } from './launcher.ts';
+import { Mpi } from './mpi.ts';
+import { nativeCalls, type Koffi } from './native.ts';
+import { Overdue } from './overdue.ts';
+import { Runner } from './runner.ts';
+import { Operation } from './steps.ts';
+
+/** Options of init. */
+export interface InitOptions {
+  /** Seconds that a rank waits for the others, in init and in every operation, before it ends all. Default 60. */
+  readonly timeout?: number;
+  /** The default export of the package koffi. Default: the one that is installed beside this library. */
+  readonly koffi?: Koffi;
+}
+
+/** What a process tells the others about itself. */
+interface Identity {
+  readonly host: string;
+  readonly pid: number;
+  /** The processors that it may use. */
+  readonly cpus: string;
+}
+
+let connected: ProcessGroup | null = null;
+
+/**
+ * Returns the group of the processes that `mpiexec` or `srun` has started together. A process that was started alone is a group of one,
+ * which needs neither MPI nor koffi; so the same program runs anywhere.
+ *
+ * Several processes need an MPI library (`apt-get install mpich`) and the package koffi (`npm install koffi`), or Node ≥ 26.1 with
+ * `--experimental-ffi`. The library is libmpi_abi.so.0 (MPI 5), libmpich.so.12 or Open MPI's libmpi.so.40, or the file that CHAINRULE_MPI
+ * names. Blocks until all processes have called it.
+ *
+ * Ranks that share the processors of a machine divide them: unless CHAINRULE_THREADS is set, each computes on its share of the threads.
+ *
+ * A rank that throws an error which nothing catches, ends early, or keeps others waiting longer than `timeout` ends all ranks, with a
+ * message that names it. To let the process end by itself at its last line, with exit code 0, is right: it then finalizes.
+ *
+ * Throws: DistributedError if the library or koffi is missing, or if the launcher belongs to another MPI than the library, so that each
+ *         process would be alone; if called again in a process of several ranks
+ */
+export function init(options: InitOptions = {}): Group {
+  checkOptions('init', options, ['timeout', 'koffi']);
+  const { timeout = 60, koffi = null } = options;
+  if (typeof timeout !== 'number' || !(timeout > 0)) throw new ArgumentError(`init: timeout must be a number > 0, got ${shown(timeout)}`);
+  const launch = launchOf();
+  if (launch === null || launch.size === 1) return new ProcessGroup(0, [{ rank: 0, ...identity() }], null);
+  if (connected !== null) throw new DistributedError('init: this process has its group already; hand it on');
+  connected = connect(launch, timeout, koffi);
+  return connected;
+}
+
+function identity(): Identity {
+  const load = nodeModules();
+  if (load === undefined) return { host: 'localhost', pid: 0, cpus: '' };
+  let cpus = '';
+  try {
+    cpus = /^Cpus_allowed_list:\s*(.*)$/m.exec(load('node:fs').readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
+  } catch {
+    // Without /proc, all processes of a machine count as sharing its processors.
+  }
+  return { host: load('node:os').hostname(), pid: process.pid, cpus };
+}
+
+function connect(launch: Launch, timeout: number, koffi: Koffi | null): ProcessGroup {
+  const native = nativeCalls('init', koffi);
+  // UCX, below MPICH, would catch SIGSEGV, through which V8 detects accesses outside a WebAssembly memory.
+  process.env.UCX_ERROR_SIGNALS ??= '';
+  const mpi = new Mpi(native, loadMpi('init', native, launch));
+  checkSize(launch, mpi);
+  const self = identity();
+  const faults = new Faults(mpi, { rank: mpi.rank, host: self.host, pid: self.pid });
+  const overdue = new Overdue(faults, timeout * 1000);
+  const runner = new Runner(mpi, overdue);
+  const collectives = new Collectives(mpi);
+  const text = JSON.stringify(self);
+  const texts = runner.wait(runner.start(new Operation('init', collectives.gatherBytes(new TextEncoder().encode(text)))));
+  const identities = texts.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as Identity);
+  const members: Member[] = identities.map(({ host, pid }, rank) => ({ rank, host, pid }));
+  if ((environment('CHAINRULE_THREADS') ?? '') === '') {
+    const sharing = identities.filter(({ host, cpus }) => host === self.host && cpus === self.cpus).length;
+    setNumThreads(Math.max(1, Math.floor(getNumThreads() / sharing)));
+  }
+  const end = (): void => {
+    mpi.finalize();
+    faults.over();
+  };
+  const group = new ProcessGroup(mpi.rank, members, { collectives, runner, keepsMemory: isShared, end });
+  faults.watch(() => group.finalize());
+  return group;
+}
+
+/** Throws if the processes do not find each other. */
+function checkSize({ launcher, size }: Launch, mpi: Mpi): void {
+  if (size === null || size === mpi.size) return;
+  throw new DistributedError(
+    `init: ${launcher} started ${size} processes, but for ${mpi.file} (${mpi.version}) there ${mpi.size === 1 ? 'is 1' : `are ${mpi.size}`}: ` +
+      `the launcher belongs to another MPI. Start them with the mpiexec of this library, or with srun --mpi=pmi2, or let ${LIBRARY_VARIABLE} ` +
+      'name the library of this launcher',
+  );
+}

@@ -1,0 +1,46 @@
+/**
+ * What the environment says of the processes that were started together.
+ */
+import { environment } from '../platform/node.ts';
+
+/** The family of MPI libraries whose start a launcher supports; null if any may. */
+export type MpiFamily = 'MPICH' | 'Open MPI';
+
+/** What a launcher has told this process. */
+export interface Launch {
+  /** How the processes were started, for messages. */
+  readonly launcher: string;
+  /** The number of processes that were started together; null if the launcher does not tell. */
+  readonly size: number | null;
+  /** The libraries that understand this launcher; null if that is not certain. */
+  readonly family: MpiFamily | null;
+}
+
+/** Reads a variable of the environment. */
+type Read = (name: string) => string | undefined;
+
+/**
+ * Returns how this process was started together with others; null if it was started alone.
+ *
+ * | launcher | what it sets |
+ * |---|---|
+ * | `mpiexec` of MPICH and its relatives (Intel MPI, MVAPICH), `srun --mpi=pmi2` | PMI_RANK, PMI_SIZE |
+ * | `mpiexec` of Open MPI | OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE |
+ * | `srun --mpi=pmix` | PMIX_RANK, and SLURM_STEP_NUM_TASKS |
+ * | `srun` without MPI | SLURM_STEP_NUM_TASKS alone |
+ */
+export function launchOf(read: Read = environment): Launch | null {
+  const ompi = count(read('OMPI_COMM_WORLD_SIZE'));
+  if (ompi !== null) return { launcher: "Open MPI's mpiexec", size: ompi, family: 'Open MPI' };
+  const pmi = count(read('PMI_SIZE'));
+  const tasks = count(read('SLURM_STEP_NUM_TASKS'));
+  // A launcher inside a step of Slurm sets its own variables beside those of the step.
+  if (pmi !== null) return { launcher: pmi === tasks ? 'srun --mpi=pmi2' : 'mpiexec', size: pmi, family: 'MPICH' };
+  if (read('PMIX_RANK') !== undefined) return { launcher: 'a launcher with PMIx', size: tasks, family: null };
+  if (tasks !== null && tasks > 1) return { launcher: 'srun without --mpi', size: tasks, family: null };
+  return null;
+}
+
+function count(text: string | undefined): number | null {
+  return text !== undefined && /^[1-9]\d*$/.test(text) ? Number(text) : null;
+}
