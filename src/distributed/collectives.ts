@@ -12,6 +12,7 @@ import type { Storage } from '../kernels/memory/storage.ts';
 import { memoryViews } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, materialize, type View } from '../kernels/view.ts';
 import { MAX_BYTES, type Block, type Mpi, type Ranges } from './mpi.ts';
+import { rankList } from './rank-text.ts';
 import type { Steps } from './steps.ts';
 
 /** How values are combined. */
@@ -254,11 +255,4 @@ function disagreement(calls: readonly string[]): string {
   calls.forEach((call, rank) => ranksOf.set(call, [...(ranksOf.get(call) ?? []), rank]));
   const groups = [...ranksOf].map(([call, ranks]) => `${rankList(ranks)} ${ranks.length === 1 ? 'calls' : 'call'} ${call}`);
   return `the ranks do not call the same: ${groups.join('; ')}`;
-}
-
-/** `rank 3`, `ranks 0, 2`; of many, the first ones. */
-export function rankList(ranks: readonly number[]): string {
-  const shown = ranks.slice(0, 8).join(', ');
-  const more = ranks.length > 8 ? `, … (${ranks.length} in all)` : '';
-  return `${ranks.length === 1 ? 'rank' : 'ranks'} ${shown}${more}`;
 }

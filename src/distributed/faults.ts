@@ -5,10 +5,11 @@ import { DisagreementError } from '../core/errors.ts';
 import { nodeModules } from '../platform/node.ts';
 import type { Member } from './group.ts';
 import type { Mpi } from './mpi.ts';
+import { memberText } from './rank-text.ts';
 import { sleep } from './runner.ts';
 
-/** Milliseconds that a rank leaves to the lowest rank to report what all ranks know. */
-const LOWER_RANKS_FIRST_MS = 1500;
+/** Milliseconds that a rank leaves to rank 0 to report the same error: of one that all ranks have, and of another that they may have. */
+const RANK_0_FIRST_MS = { common: 1500, other: 250 } as const;
 
 /** Ends all ranks. */
 export class Faults {
@@ -23,12 +24,11 @@ export class Faults {
 
   /** From now on, an error that nothing catches and an early exit end all ranks. `leave` ends the group of a process that has succeeded. */
   watch(leave: () => void): void {
-    process.on('uncaughtExceptionMonitor', (error, origin) => {
+    process.on('uncaughtExceptionMonitor', (error: unknown) => {
       // A program that handles such errors goes on.
       if (this.#isOver || process.listenerCount('uncaughtException') > 0) return;
-      if (error instanceof DisagreementError && this.#self.rank > 0) sleep(LOWER_RANKS_FIRST_MS);
-      const what = origin === 'unhandledRejection' ? 'a promise was rejected' : 'an error was thrown';
-      this.end(`${what} and not caught: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}`);
+      if (this.#self.rank > 0) sleep(error instanceof DisagreementError ? RANK_0_FIRST_MS.common : RANK_0_FIRST_MS.other);
+      this.end(`an error was not caught: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}`);
     });
     process.on('exit', (code) => {
       if (this.#isOver) return;
@@ -49,11 +49,10 @@ export class Faults {
   /** Prints why, and ends all ranks. */
   end(why: string, code = 1): never {
     this.#isOver = true;
-    const { rank, host, pid } = this.#self;
-    write(`chainrule: rank ${rank} (pid ${pid} on ${host}) ends all ranks: ${why}\n`);
+    write(`chainrule: ${memberText(this.#self)} ends all ranks: ${why}\n`);
     this.#mpi.abort(code);
     // MPI_Abort does not return.
-    return process.kill(pid, 'SIGKILL') as never;
+    return process.kill(process.pid, 'SIGKILL') as never;
   }
 }
 

@@ -167,10 +167,11 @@ export class ProcessGroup implements Group {
     if (!OPS.includes(op)) throw new ArgumentError(`allReduce: op must be ${OPS.join(', ')}, got ${shown(op)}`);
     const dtype = workingDType(op, t.dtype);
     if (!mayWrite('allReduce', t)) return COMPLETE;
-    return this.#start(`allReduce of ${describe(t)} (${op})`, [t], (collectives) =>
-      through(t, dtype, function* (work) {
+    const target = viewOf(t);
+    return this.#start(`allReduce of ${describe(t)} (${op})`, [target], (collectives) =>
+      through(target, dtype, function* (work) {
         yield* collectives.reduce([work], op, work);
-        if (t.dtype === 'int32' && dtype === 'float64') checkSums(work);
+        if (target.dtype === 'int32' && dtype === 'float64') checkSums(work);
       }),
     );
   }
@@ -182,14 +183,14 @@ export class ProcessGroup implements Group {
     if (op !== 'sum' && op !== 'mean') throw new ArgumentError(`reduceShards: op must be sum or mean, got ${shown(op)}`);
     const list = checkShards(shards, into);
     if (!mayWrite('reduceShards', into)) return into;
-    const call = `reduceShards of ${list.length} × ${describe(into)} (${op})`;
-    const pending = this.#start(
-      call,
-      [...list, into],
-      (collectives) => reduceInto(collectives, list, op, into),
-      () => finish(reduceInto(null, list, op, into)),
-    );
-    pending.wait();
+    const views = list.map(viewOf);
+    const target = viewOf(into);
+    this.#start(
+      `reduceShards of ${list.length} × ${describe(into)} (${op})`,
+      [...views, target],
+      (collectives) => reduceInto(collectives, views, op, target),
+      () => finish(reduceInto(null, views, op, target)),
+    ).wait();
     return into;
   }
 
@@ -199,7 +200,8 @@ export class ProcessGroup implements Group {
     const from = this.#from('broadcast', options);
     if (!mayWrite('broadcast', t)) return t;
     const call = `broadcast of ${describe(t)} from rank ${from}`;
-    this.#start(call, [t], (collectives) => through(t, t.dtype, (work) => collectives.broadcast(work, from))).wait();
+    const target = viewOf(t);
+    this.#start(call, [target], (collectives) => through(target, t.dtype, (work) => collectives.broadcast(work, from))).wait();
     return t;
   }
 
@@ -282,25 +284,18 @@ export class ProcessGroup implements Group {
     return runner.wait(runner.start(new Operation(call, agreed(collectives, call, steps))));
   }
 
-  /**
-   * Starts an operation that writes the last of `tensors`. Their memory is retained until it is done. `alone` is what a group of one does.
-   */
-  #start(
-    call: string,
-    tensors: readonly Tensor[],
-    steps: (collectives: Collectives) => Steps<void>,
-    alone: () => void = () => {},
-  ): Pending {
-    const target = tensors.at(-1)!.storage;
+  /** Starts an operation that writes the last of `views`. Their memory is retained until it is done. `alone` is what a group of one does. */
+  #start(call: string, views: readonly View[], steps: (collectives: Collectives) => Steps<void>, alone: () => void = () => {}): Pending {
+    const { storage } = views.at(-1)!;
     if (this.#connection === null) {
       alone();
-      target.version++;
+      storage.version++;
       return COMPLETE;
     }
     const { runner, collectives, keepsMemory } = this.#connection;
     // A graph that has saved the tensor must not be walked while the operation writes it, nor after.
-    target.version++;
-    const operation = runner.start(new Operation(call, retaining(tensors, agreed(collectives, call, steps))));
+    storage.version++;
+    const operation = runner.start(new Operation(call, retaining(views, agreed(collectives, call, steps))));
     const pending = {
       get done(): boolean {
         runner.poll();
@@ -323,22 +318,22 @@ function* agreed<T>(collectives: Collectives, call: string, steps: (collectives:
   return yield* steps(collectives);
 }
 
-/** Retains the memory of tensors from now on until `steps` ends. */
-function retaining<T>(tensors: readonly Tensor[], steps: Steps<T>): Steps<T> {
-  const storages = tensors.map((t) => t.storage);
-  for (const storage of storages) storage.retain();
+/** Retains the memory of views, of which `steps` writes the last, from now on until it ends. Their tensors may be freed meanwhile. */
+function retaining<T>(views: readonly View[], steps: Steps<T>): Steps<T> {
+  for (const { storage } of views) storage.retain();
   return (function* () {
     try {
       return yield* steps;
     } finally {
-      for (const storage of storages) storage.release();
+      // Whoever has read the last view since the start may have read anything.
+      views.at(-1)!.storage.version++;
+      for (const { storage } of views) storage.release();
     }
   })();
 }
 
-/** Runs `steps` on t itself if it is dense and of `dtype`; else on such a copy, which is copied back if `steps` succeeds. */
-function* through(t: Tensor, dtype: DType, steps: (work: View) => Steps<void>): Steps<void> {
-  const target: View = { storage: t.storage, offset: t.offset, shape: t.shape, strides: t.strides, dtype: t.dtype };
+/** Runs `steps` on the view itself if it is dense and of `dtype`; else on such a copy, which is copied back if `steps` succeeds. */
+function* through(target: View, dtype: DType, steps: (work: View) => Steps<void>): Steps<void> {
   const work = dense(target, dtype);
   work.storage.retain();
   try {
@@ -350,11 +345,11 @@ function* through(t: Tensor, dtype: DType, steps: (work: View) => Steps<void>): 
 }
 
 /** into ← the shards combined in order, over all ranks, or on this one alone without `collectives`. */
-function* reduceInto(collectives: Collectives | null, shards: readonly Tensor[], op: ReduceOp, into: Tensor): Steps<void> {
+function* reduceInto(collectives: Collectives | null, shards: readonly View[], op: ReduceOp, into: View): Steps<void> {
   const rows = shards.map((shard) => dense(shard, into.dtype));
   for (const row of rows) row.storage.retain();
   // What the result's memory holds may be a shard, and must be read before it is written.
-  const isFree = into.isContiguous() && shards.every((shard) => shard.storage !== into.storage);
+  const isFree = isRowMajor(into.shape, into.strides) && shards.every((shard) => shard.storage !== into.storage);
   const work = isFree ? into : empty(into.shape, into.dtype);
   work.storage.retain();
   try {
@@ -365,6 +360,11 @@ function* reduceInto(collectives: Collectives | null, shards: readonly Tensor[],
     work.storage.release();
     for (const row of rows) row.storage.release();
   }
+}
+
+/** Returns what the tensor is now, however its handle changes. */
+function viewOf({ storage, offset, shape, strides, dtype }: Tensor): View {
+  return { storage, offset, shape, strides, dtype };
 }
 
 /** Runs steps that wait for nothing. */

@@ -15,7 +15,9 @@ import { Mpi } from './mpi.ts';
 import { nativeCalls, type Koffi } from './native.ts';
 import { Overdue } from './overdue.ts';
 import { Runner } from './runner.ts';
+import { memberText } from './rank-text.ts';
 import { Operation } from './steps.ts';
+import { withWatchdog } from './watchdog.ts';
 
 /** Options of init. */
 export interface InitOptions {
@@ -32,6 +34,14 @@ interface Identity {
   /** The processors that it may use. */
   readonly cpus: string;
 }
+
+/** Variables of the environment for UCX, a layer below MPICH and Open MPI. Those that are set already stay. */
+const SETTINGS = {
+  // It would catch SIGSEGV, through which V8 detects accesses outside a WebAssembly memory.
+  UCX_ERROR_SIGNALS: '',
+  // It would rewrite the code of mmap and munmap while other threads of Node execute it, and crash the process now and then.
+  UCX_MEM_MMAP_HOOK_MODE: 'none',
+} as const;
 
 let connected: ProcessGroup | null = null;
 
@@ -76,30 +86,39 @@ function identity(): Identity {
 
 function connect(launch: Launch, timeout: number, koffi: Koffi | null): ProcessGroup {
   const native = nativeCalls('init', koffi);
-  // UCX, below MPICH, would catch SIGSEGV, through which V8 detects accesses outside a WebAssembly memory.
-  process.env.UCX_ERROR_SIGNALS ??= '';
-  const mpi = new Mpi(native, loadMpi('init', native, launch));
-  checkSize(launch, mpi);
+  for (const [name, value] of Object.entries(SETTINGS)) process.env[name] ??= value;
   const self = identity();
+  const limit = timeout * 1000;
+  const library = loadMpi('init', native, launch);
+  const mpi = withWatchdog(...watched(launch, self, limit, 'MPI_Init'), () => new Mpi(native, library));
+  checkSize(launch, mpi);
   const faults = new Faults(mpi, { rank: mpi.rank, host: self.host, pid: self.pid });
-  const overdue = new Overdue(faults, timeout * 1000);
+  const overdue = new Overdue(mpi, faults, limit);
   const runner = new Runner(mpi, overdue);
   const collectives = new Collectives(mpi);
   const text = JSON.stringify(self);
   const texts = runner.wait(runner.start(new Operation('init', collectives.gatherBytes(new TextEncoder().encode(text)))));
   const identities = texts.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as Identity);
   const members: Member[] = identities.map(({ host, pid }, rank) => ({ rank, host, pid }));
+  overdue.members = members;
   if ((environment('CHAINRULE_THREADS') ?? '') === '') {
     const sharing = identities.filter(({ host, cpus }) => host === self.host && cpus === self.cpus).length;
     setNumThreads(Math.max(1, Math.floor(getNumThreads() / sharing)));
   }
   const end = (): void => {
-    mpi.finalize();
+    withWatchdog(...watched(launch, self, limit, 'MPI_Finalize'), () => mpi.finalize());
     faults.over();
   };
   const group = new ProcessGroup(mpi.rank, members, { collectives, runner, keepsMemory: isShared, end });
   faults.watch(() => group.finalize());
   return group;
+}
+
+/** Returns the time and the message for a blocking call. Higher ranks wait a little longer, so that one of them reports. */
+function watched({ rank }: Launch, { host, pid }: Identity, limit: number, call: string): [ms: number, text: string] {
+  const who = memberText({ rank, host, pid });
+  const text = `chainrule: ${who} ends all ranks: waited ${limit / 1000} s in ${call} for a rank that has not called it or cannot be reached\n`;
+  return [limit + Math.min(500 * rank, 5000), text];
 }
 
 /** Throws if the processes do not find each other. */

@@ -12,6 +12,8 @@ export interface Launch {
   readonly launcher: string;
   /** The number of processes that were started together; null if the launcher does not tell. */
   readonly size: number | null;
+  /** The number of this process; 0 if the launcher does not tell. */
+  readonly rank: number;
   /** The libraries that understand this launcher; null if that is not certain. */
   readonly family: MpiFamily | null;
 }
@@ -31,14 +33,20 @@ type Read = (name: string) => string | undefined;
  */
 export function launchOf(read: Read = environment): Launch | null {
   const ompi = count(read('OMPI_COMM_WORLD_SIZE'));
-  if (ompi !== null) return { launcher: "Open MPI's mpiexec", size: ompi, family: 'Open MPI' };
+  if (ompi !== null) return { launcher: "Open MPI's mpiexec", size: ompi, rank: number(read('OMPI_COMM_WORLD_RANK')), family: 'Open MPI' };
   const pmi = count(read('PMI_SIZE'));
   const tasks = count(read('SLURM_STEP_NUM_TASKS'));
   // A launcher inside a step of Slurm sets its own variables beside those of the step.
-  if (pmi !== null) return { launcher: pmi === tasks ? 'srun --mpi=pmi2' : 'mpiexec', size: pmi, family: 'MPICH' };
-  if (read('PMIX_RANK') !== undefined) return { launcher: 'a launcher with PMIx', size: tasks, family: null };
-  if (tasks !== null && tasks > 1) return { launcher: 'srun without --mpi', size: tasks, family: null };
+  if (pmi !== null)
+    return { launcher: pmi === tasks ? 'srun --mpi=pmi2' : 'mpiexec', size: pmi, rank: number(read('PMI_RANK')), family: 'MPICH' };
+  const pmix = read('PMIX_RANK');
+  if (pmix !== undefined) return { launcher: 'a launcher with PMIx', size: tasks, rank: number(pmix), family: null };
+  if (tasks !== null && tasks > 1) return { launcher: 'srun without --mpi', size: tasks, rank: number(read('SLURM_PROCID')), family: null };
   return null;
+}
+
+function number(text: string | undefined): number {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : 0;
 }
 
 function count(text: string | undefined): number | null {

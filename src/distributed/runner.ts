@@ -62,7 +62,6 @@ export class Runner {
       }
       queue.poll();
     }
-    this.#overdue.met();
     return operation.result();
   }
 }

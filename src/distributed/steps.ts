@@ -4,6 +4,7 @@
  * MPI demands that all ranks start their transfers in one order. An operation consists of several, so one that began before the last has
  * ended could start its transfers in another order on another rank.
  */
+import { DistributedError } from '../core/errors.ts';
 import type { Mpi } from './mpi.ts';
 
 /** The steps of an operation. Each `yield` means: not before the transfer in flight is complete. */
@@ -50,13 +51,19 @@ export class Operation<T> {
 
   /** Returns the result of an operation that is done, or throws its error. */
   result(): T {
-    if (this.#result === null) throw this.#error;
+    if (this.#result === null) throw this.#located();
     return this.#result.value;
   }
 
   /** Throws the error of an operation that is done, if it has one. */
   check(): void {
-    if (this.#result === null) throw this.#error;
+    if (this.#result === null) throw this.#located();
+  }
+
+  /** Returns the error, whose stack begins at the caller: the steps' own functions would fill it. */
+  #located(): unknown {
+    if (this.#error instanceof DistributedError) Error.captureStackTrace(this.#error, Operation.prototype.result);
+    return this.#error;
   }
 }
 
