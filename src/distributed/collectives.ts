@@ -12,7 +12,7 @@ import type { Storage } from '../kernels/memory/storage.ts';
 import { memoryViews } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, materialize, type View } from '../kernels/view.ts';
 import { MAX_BYTES, type Block, type Mpi, type Ranges } from './mpi.ts';
-import { rankList } from './rank-text.ts';
+import { rankList } from './members.ts';
 import type { Steps } from './steps.ts';
 
 /** How values are combined. */

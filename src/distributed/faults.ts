@@ -3,10 +3,9 @@
  */
 import { DisagreementError } from '../core/errors.ts';
 import { nodeModules } from '../platform/node.ts';
-import type { Member } from './group.ts';
 import type { Mpi } from './mpi.ts';
-import { memberText } from './rank-text.ts';
-import { sleep } from './runner.ts';
+import { memberText, type Member } from './members.ts';
+import { sleep } from './sleep.ts';
 
 /** Milliseconds that a rank leaves to rank 0 to report the same error: of one that all ranks have, and of another that they may have. */
 const RANK_0_FIRST_MS = { common: 1500, other: 250 } as const;

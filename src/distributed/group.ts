@@ -11,6 +11,7 @@ import { kernels } from '../kernels/index.ts';
 import { elementView } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
 import { combine, type Collectives, type ReduceOp } from './collectives.ts';
+import type { Member } from './members.ts';
 import { Operation, type Steps } from './steps.ts';
 import type { Runner } from './runner.ts';
 
@@ -30,16 +31,6 @@ export interface ShardOptions {
 export interface BroadcastOptions {
   /** The rank whose values all get. Default 0. */
   readonly from?: number;
-}
-
-/** One process of a group. */
-export interface Member {
-  /** Its number in the group. */
-  readonly rank: number;
-  /** The name of its machine. */
-  readonly host: string;
-  /** Its number on its machine. */
-  readonly pid: number;
 }
 
 /** An operation that was started and perhaps is not complete. */

@@ -2,7 +2,8 @@
  * chainrule/distributed: training on several processes, on one machine or many, over MPI.
  */
 export type { ReduceOp } from './collectives.ts';
-export type { BroadcastOptions, Group, Member, Pending, ReduceOptions, ShardOptions } from './group.ts';
+export type { BroadcastOptions, Group, Pending, ReduceOptions, ShardOptions } from './group.ts';
 export { init } from './init.ts';
 export type { InitOptions } from './init.ts';
+export type { Member } from './members.ts';
 export type { Koffi, KoffiLibrary, NativeFunction } from './native.ts';

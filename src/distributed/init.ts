@@ -9,13 +9,13 @@ import { environment, nodeModules } from '../platform/node.ts';
 import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
 import { Collectives } from './collectives.ts';
 import { Faults } from './faults.ts';
-import { ProcessGroup, type Group, type Member } from './group.ts';
+import { ProcessGroup, type Group } from './group.ts';
 import { launchOf, type Launch } from './launcher.ts';
 import { Mpi } from './mpi.ts';
 import { nativeCalls, type Koffi } from './native.ts';
 import { Overdue } from './overdue.ts';
 import { Runner } from './runner.ts';
-import { memberText } from './rank-text.ts';
+import { memberText, type Member } from './members.ts';
 import { Operation } from './steps.ts';
 import { withWatchdog } from './watchdog.ts';
 

@@ -5,9 +5,8 @@
  * answer are the ones that have not called the operation.
  */
 import type { Faults } from './faults.ts';
-import type { Member } from './group.ts';
 import type { Mpi } from './mpi.ts';
-import { memberText, rankList } from './rank-text.ts';
+import { memberText, rankList, type Member } from './members.ts';
 
 /** The operation that a rank waits for. */
 export interface Waiting {

@@ -2,6 +2,7 @@
  * Waits for operations among ranks, for a limited time.
  */
 import type { Mpi } from './mpi.ts';
+import { sleep } from './sleep.ts';
 import { type Operation, Queue } from './steps.ts';
 import type { Overdue } from './overdue.ts';
 
@@ -11,13 +12,6 @@ const SPIN_MS = 0.2;
 const PAUSE = { factor: 0.05, least: 0.02, most: 1 } as const;
 /** Milliseconds that count at most between two polls: the process may have been suspended, and its peers with it. */
 const MOST_COUNTED_MS = 100;
-
-const never = new Int32Array(new SharedArrayBuffer(4));
-
-/** Sleeps without an event loop. */
-export function sleep(ms: number): void {
-  Atomics.wait(never, 0, 0, ms);
-}
 
 /** Runs the operations of a group one after the other. */
 export class Runner {

@@ -1,7 +1,16 @@
 /**
- * Ranks in messages.
+ * The processes of a group, and how messages name them.
  */
-import type { Member } from './group.ts';
+
+/** One process of a group. */
+export interface Member {
+  /** Its number in the group. */
+  readonly rank: number;
+  /** The name of its machine. */
+  readonly host: string;
+  /** Its number on its machine. */
+  readonly pid: number;
+}
 
 /** `rank 3`, `ranks 0, 2`; of many, the first ones. */
 export function rankList(ranks: readonly number[]): string {
