@@ -389,7 +389,8 @@ function checkSums(sums: View): void {
 
 function checkShards(shards: readonly Tensor[], into: Tensor): readonly Tensor[] {
   checkTensor('reduceShards', 'into', into);
-  if (isTensor(shards) || !isIterable(shards)) throw new ArgumentError(`reduceShards: expected an array of tensors, got ${kindOf(shards)}`);
+  if (isTensor(shards) || !isIterable(shards))
+    throw new ArgumentError(`reduceShards: expected an array of tensors, got ${isTensor(shards) ? 'one tensor' : kindOf(shards)}`);
   const list = [...shards];
   if (list.length === 0) throw new ArgumentError('reduceShards: expected at least one shard');
   if (!isFloat(into.dtype)) throw new DTypeError(`reduceShards: into must be float32 or float64, got ${into.dtype}`);
