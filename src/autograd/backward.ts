@@ -28,6 +28,7 @@ import { sumTo } from './ops/broadcasting.ts';
 import { add } from './ops/elementwise.ts';
 import { clone, identity } from './ops/views.ts';
 import { duringBackward, isGradEnabled } from './grad-mode.ts';
+import { withEarlyLeaves } from './leaf-gradients.ts';
 import { Scope, closeScope, currentScope, openScope } from './scope-stack.ts';
 import { Visit, consume, type Node, type RecordedOp } from './tape.ts';
 import { Tensor, checkTensors, isTensor, untracked } from './tensor.ts';
@@ -231,7 +232,7 @@ function plan(roots: readonly Root[], { wanted, stopAtInputs, rejectUnused }: Wa
     }
     for (const n of wanted ?? []) if (n.visit === null) rejectUnused?.(n);
     const newestFirst = found.slice().sort((a, b) => b.node.seq - a.node.seq);
-    const order = wanted === null ? newestFirst : leadingTo(wanted, newestFirst);
+    const order = wanted === null ? withEarlyLeaves(newestFirst) : leadingTo(wanted, newestFirst);
     const through = order.filter((v) => v.hasInputs).map((v) => v.node);
     for (const n of through) n.checkVersions();
     return { starts, order, through };
@@ -418,9 +419,16 @@ function solelyOwned(t: Tensor): boolean {
   return t.storage.refs === 1 && !t.isOwned && t.node === null && isDense(t.shape, t.strides);
 }
 
-/** Returns the gradient that the node's hooks make of `g`. */
+/** Returns the gradient that the node's hooks make of `g`. The listener of a leaf receives the result, except in a walk of `grad`. */
 function afterHooks(node: Node, g: Tensor, walk: Walk): Tensor {
-  return node.hooks === null ? g : step(walk, () => [runHooks(node, g)])[0]!;
+  const listener = walk.wanted === null ? node.listener : null;
+  if (node.hooks === null && listener === null) return g;
+  const run = (): Tensor => {
+    const result = runHooks(node, g);
+    listener?.(result);
+    return result;
+  };
+  return step(walk, () => [run()])[0]!;
 }
 
 function runHooks(node: Node, g: Tensor): Tensor {

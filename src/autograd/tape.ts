@@ -60,6 +60,8 @@ export class Node {
   readonly claim: NodeClaim = new NodeClaim();
   output: Tensor;
   hooks: Hook[] | null = null;
+  /** Receives the gradient of a leaf once a backward has completed it; see withLeafListener. */
+  listener: ((g: Tensor) => void) | null = null;
   retainsGrad = false;
   /** Its visit while a walk is planned. */
   visit: Visit | null = null;
