@@ -14,6 +14,7 @@ import type { AsyncDataset, Item, Transform } from './dataset.ts';
 import type { BatchTransform } from './mixing.ts';
 import { Prefetch, type Made } from './prefetch.ts';
 import { checkSampler, drawOrder, type Order, type Sampler } from './samplers.ts';
+import { checkShard, rowsOfRank, takeRows, type Shard } from './sharding.ts';
 import { checkWorkers, DatasetWorkers, type WorkerOptions } from './workers.ts';
 
 /** One batch: a tensor for each item of a sample, with first dim B. */
@@ -45,6 +46,13 @@ export interface DataLoaderOptions {
   readonly prefetch?: number | null;
   /** Threads that make the batches, in a `for await` loop only. Null by default: none. */
   readonly workers?: WorkerOptions | null;
+  /**
+   * Yields only the rows of one rank of a group, a contiguous part of each batch: `shard: group`. `batchSize`, `length` and the state are those
+   * of all ranks together, so that n ranks see what one process with the same options sees, and a saved state fits any number of ranks. The
+   * parts differ by one row at most. A rank's part of the last batch may be empty: its tensors have 0 rows. With `batchTransform`, which mixes
+   * rows, each rank makes the whole batch and yields its part. Null by default: all rows.
+   */
+  readonly shard?: Shard | null;
 }
 
 /** The position of a loader, and the options it depends on. */
@@ -72,6 +80,7 @@ const DEFAULTS: Required<DataLoaderOptions> = {
   batchTransform: null,
   prefetch: null,
   workers: null,
+  shard: null,
 };
 
 /** The streams of the seed from which the order of an epoch and the numbers of batchTransform are split. batches.ts has those of samples. */
@@ -110,6 +119,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   readonly #batchTransform: BatchTransform | null;
   readonly #prefetch: number;
   readonly #workers: WorkerOptions | null;
+  readonly #shard: Shard | null;
   #seed: number;
   #epoch = 0;
   #position = 0;
@@ -120,11 +130,12 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
   constructor(dataset: AsyncDataset<T>, options: DataLoaderOptions = {}) {
     const read = withDefaults('DataLoader', options, DEFAULTS);
-    const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers } = read;
+    const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers, shard } = read;
     const size = lengthOf('DataLoader', dataset);
     const n = samplesOf(read, size);
     this.#prefetch = prefetch ?? 2 * (workers?.count ?? 1);
     this.#workers = workers;
+    this.#shard = shard && { rank: shard.rank, size: shard.size };
     this.#batchTransform = batchTransform;
     this.#dataset = transform === null ? dataset : withTransform(dataset, transform);
     this.#size = size;
@@ -262,8 +273,9 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
   /** Makes the tensors of batch number `position` of the current epoch. */
   #toBatch(items: readonly Item[], position: number): Batch<T> {
     const changed = this.#batchTransform === null ? items : this.#transformed(this.#batchTransform, items, position);
+    const own = this.#ownRows(changed, position);
     // The dataset's type lists its items, but TypeScript cannot follow a tuple of unknown length through map.
-    return allOrNone(() => changed.map(toTensor)) as Batch<T>;
+    return allOrNone(() => own.map(toTensor)) as Batch<T>;
   }
 
   #transformed(change: BatchTransform, items: readonly Item[], position: number): readonly Item[] {
@@ -272,6 +284,27 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     if (!isArray(changed)) throw new ArgumentError(`DataLoader: batchTransform must return an array of items, got ${itemKind(changed)}`);
     changed.forEach((item, k) => checkItem('DataLoader', `item ${k} of batchTransform`, item));
     return changed;
+  }
+
+  /** Returns the rows of this rank, where `items` has others too. */
+  #ownRows(items: readonly Item[], position: number): readonly Item[] {
+    if (this.#shard === null) return items;
+    if (this.#batchTransform !== null) {
+      const { start, end } = rowsOfRank(items[0]?.shape[0] ?? 0, this.#shard);
+      return takeRows(items, start, end);
+    }
+    const { start, end } = this.#part(position);
+    // Of an empty part, a sample was made for the shapes of the items.
+    return start === end ? takeRows(items, 0, 0) : items;
+  }
+
+  /** Returns the place of this rank's part of batch number `position` among the samples of the epoch. */
+  #part(position: number): { readonly start: number; readonly end: number } {
+    const first = position * this.batchSize;
+    const rows = Math.min(this.batchSize, this.#samples - first);
+    if (this.#shard === null) return { start: first, end: first + rows };
+    const { start, end } = rowsOfRank(rows, this.#shard);
+    return { start: first + start, end: first + end };
   }
 
   #requirePlace(loop: object): void {
@@ -295,10 +328,12 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
     return { indices: Int32Array.from({ length: this.#samples }, (_, i) => i), repeats: null };
   }
 
-  /** Returns the samples of batch number `position` of the current epoch. */
+  /** Returns the samples of batch number `position` of the current epoch that this rank must make. */
   #draw({ indices, repeats }: Order, position: number): Draw {
-    const start = position * this.batchSize;
-    const end = start + this.batchSize;
+    const part = this.#part(position);
+    const isWhole = this.#shard === null || this.#batchTransform !== null;
+    const start = isWhole || part.start === part.end ? position * this.batchSize : part.start;
+    const end = isWhole ? start + this.batchSize : Math.max(part.end, start + 1);
     return {
       seed: this.#seed,
       epoch: this.#epoch,
@@ -320,7 +355,7 @@ function now(made: Made): readonly Item[] {
 
 /** Checks the options of a loader over a dataset of `size` samples; returns the number of samples of an epoch. */
 function samplesOf(options: Required<DataLoaderOptions>, size: number): number {
-  const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers } = options;
+  const { batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers, shard } = options;
   if (sampler !== null) checkSampler(sampler, shuffle);
   const n = sampler?.length ?? size;
   requireWholeNumber('batchSize', batchSize, 1);
@@ -334,6 +369,7 @@ function samplesOf(options: Required<DataLoaderOptions>, size: number): number {
   if (prefetch !== null) requireWholeNumber('prefetch', prefetch, 0);
   if (batchTransform !== null) checkFunction('DataLoader', 'batchTransform', batchTransform);
   if (workers !== null) checkWorkers(workers, transform !== null);
+  if (shard !== null) checkShard(shard, batchSize);
   return n;
 }
 

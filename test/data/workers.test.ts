@@ -67,6 +67,12 @@ describe('workers', () => {
     expect(await batches({ ...options, prefetch: 0, workers: { count, module: at('numbers') } }, numbers, 1)).toEqual(expected.slice(0, 6));
   });
 
+  test('threads make the part of a rank', async () => {
+    const options = { batchSize: 4, shuffle: true, seed: 7, shard: { rank: 1, size: 2 } };
+    const expected = await batches(options);
+    expect(await batches({ ...options, workers: { count: 2, module: at('numbers') } })).toEqual(expected);
+  });
+
   test('leaving the loop ends the threads, and the loader resumes where it was', async () => {
     const options = { batchSize: 4, shuffle: true, seed: 7, workers: { count: 2, module: at('numbers').href } };
     const all = await batches({ ...options, workers: null }, numbers, 1);
