@@ -8,6 +8,7 @@ import { checkFunction, checkOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { Module } from '../nn/index.ts';
 import { checkMetrics, type Metric, valuesOf } from './metrics.ts';
+import { checkParallel, metricsOf, type ParallelTraining } from './parallel.ts';
 
 /** A batch: the model's input, and the target that the loss compares its output with. */
 export type TrainingBatch = readonly Tensor[];
@@ -36,6 +37,8 @@ export interface EvaluateOptions {
   readonly metrics?: Readonly<Record<string, Metric>>;
   /** Ends the evaluation before the next batch when it is aborted. Default null. */
   readonly signal?: AbortSignalLike | null;
+  /** Evaluates the batches of all ranks, each of which yields its rows; the result is the same on all ranks. Default null. */
+  readonly parallel?: ParallelTraining | null;
 }
 
 /** The result of an evaluation. */
@@ -56,15 +59,17 @@ export interface Evaluation {
  */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<Evaluation> {
   checkModel('evaluate', model);
-  checkOptions('evaluate', options, ['loader', 'loss', 'reduction', 'metrics', 'signal']);
-  const { loader, loss, reduction = 'mean', metrics = {}, signal } = options;
+  checkOptions('evaluate', options, ['loader', 'loss', 'reduction', 'metrics', 'signal', 'parallel']);
+  const { loader, loss, reduction = 'mean', metrics = {}, signal, parallel } = options;
   checkLoader('evaluate', 'loader', loader);
   checkFunction('evaluate', 'loss', loss);
   checkReduction('evaluate', reduction);
   checkMetrics('evaluate', metrics);
   checkSignal('evaluate', signal);
-  const all = Object.values(metrics);
-  for (const metric of all) metric.reset();
+  checkParallel('evaluate', parallel);
+  const all = metricsOf(metrics, parallel);
+  for (const [, metric] of all) metric.reset();
+  parallel?.syncBuffers();
   let sum = 0;
   let samples = 0;
   const restoreModes = holdInEvaluation(model);
@@ -74,16 +79,18 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
       const { count, input, target } = readBatch('evaluate', batch);
       noGrad(() => {
         const output = model.forward(input);
-        sum += (reduction === 'sum' ? 1 : count) * loss(output, target).item();
-        for (const metric of all) metric.update(output, target);
+        // The mean of no rows, which a rank may have, is no number.
+        if (count > 0) sum += (reduction === 'sum' ? 1 : count) * loss(output, target).item();
+        for (const [, metric] of all) metric.update(output, target);
       });
       samples += count;
     }
   } finally {
     restoreModes();
   }
+  if (parallel != null) [sum, samples] = parallel.sum([sum, samples]) as [number, number];
   if (samples === 0) throw new ArgumentError('evaluate: the loader has no batch');
-  return { loss: sum / samples, metrics: valuesOf(Object.entries(metrics)), samples };
+  return { loss: sum / samples, metrics: valuesOf(all), samples };
 }
 
 /** The modules of evaluations that are running: how many, and the mode before the first. */

@@ -17,6 +17,7 @@ import {
 } from './evaluate.ts';
 import type { Callback } from './events.ts';
 import { checkMetrics, type Metric } from './metrics.ts';
+import { checkParallel, type ParallelTraining } from './parallel.ts';
 
 /** Yields the batches of one epoch per loop and knows its place among them, as DataLoader does. */
 export interface TrainingLoader extends AsyncIterable<TrainingBatch>, Stateful {
@@ -27,7 +28,7 @@ export interface TrainingLoader extends AsyncIterable<TrainingBatch>, Stateful {
 }
 
 /** When to evaluate, and with what. */
-export interface FitEvaluation extends Omit<EvaluateOptions, 'loss' | 'signal'> {
+export interface FitEvaluation extends Omit<EvaluateOptions, 'loss' | 'signal' | 'parallel'> {
   /** After each epoch or after so many steps, and after the last step. Default 'epoch'. */
   readonly every?: 'epoch' | number;
   /** Default: the loss of the training. */
@@ -62,8 +63,16 @@ export interface FitOptions {
   readonly evaluation?: FitEvaluation | null;
   /** Called with each event, in this order. Default: none. */
   readonly callbacks?: readonly Callback[];
-  /** Pauses the run after the current step, or in an evaluation before the next batch, when it is aborted. Default null. */
+  /**
+   * Pauses the run after the current step, or in an evaluation before the next batch, when it is aborted. With `parallel`, all ranks pause after
+   * the same step once one of them has the signal, and evaluations run to their end. Default null.
+   */
   readonly signal?: AbortSignalLike | null;
+  /**
+   * Trains with the ranks of a group, as `DataParallel` of chainrule/distributed does: the loaders yield this rank's rows, losses, samples and
+   * metrics are those of all ranks, and all ranks have the same events. Callbacks run on every rank. Default null.
+   */
+  readonly parallel?: ParallelTraining | null;
 }
 
 const OPTIONS = [
@@ -82,6 +91,7 @@ const OPTIONS = [
   'evaluation',
   'callbacks',
   'signal',
+  'parallel',
 ] as const satisfies readonly (keyof FitOptions)[];
 
 /** Throws: ArgumentError unless the options are complete and valid. */
@@ -114,7 +124,7 @@ function checkTrainingLoader(loader: TrainingLoader): void {
   if (loader.length === 0) throw new ArgumentError('fit: the loader has no batch');
 }
 
-function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal, evaluation }: FitOptions): void {
+function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, scheduler, signal, parallel, evaluation }: FitOptions): void {
   if (schedulePer !== 'step' && schedulePer !== 'epoch')
     throw new ArgumentError(`fit: schedulePer must be 'step' or 'epoch', got ${shown(schedulePer)}`);
   for (const [name, value] of Object.entries({ clipNorm, clipValue })) {
@@ -126,6 +136,7 @@ function checkChoices({ schedulePer = 'step', clipNorm, clipValue, ema, schedule
   if (isInstance(scheduler, ReduceLROnPlateau) && evaluation == null)
     throw new ArgumentError('fit: ReduceLROnPlateau steps with the loss of an evaluation; give evaluation too');
   checkSignal('fit', signal);
+  checkParallel('fit', parallel);
 }
 
 function checkEvaluation(evaluation: FitEvaluation): void {

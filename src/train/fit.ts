@@ -1,7 +1,7 @@
 /**
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
-import { isTensor, noGrad, scope } from '../autograd/index.ts';
+import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError } from '../core/errors.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -12,6 +12,7 @@ import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent,
 import { checkFit, type FitOptions } from './fit-options.ts';
 import { checkState, type FitState, noProgress } from './fit-state.ts';
 import { type Metric, valuesOf } from './metrics.ts';
+import { metricsOf } from './parallel.ts';
 
 /** A batch gave a loss that is NaN or infinite. The parameters are those before the step; batch norm has met the batch. */
 export class NonFiniteLossError extends ChainruleError {
@@ -58,6 +59,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   #pending: FitState['pending'] = null;
   #group = noGroup();
   #isRunning = false;
+  /** With `parallel`: whether a rank has asked to stop, as of the last step. */
+  #isStopAgreed = false;
   /** Whether the model has the averages of its weights, as an evaluation uses them. */
   #hasAverages = false;
 
@@ -69,7 +72,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     this.model = model;
     this.optimizer = options.optimizer;
     this.metricNames = Object.keys({ ...metrics, ...evaluation?.metrics });
-    this.#metrics = Object.entries(metrics);
+    this.#metrics = metricsOf(metrics, options.parallel);
     this.#options = options;
     this.#callbacks = [...callbacks];
     this.#accumulate = accumulate;
@@ -196,6 +199,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     const { loader } = this.#options;
     if (this.#pending !== null) yield* this.#deliver(this.#pending.event, this.#pending.next);
     if (this.#progress.ended) return;
+    this.#isStopAgreed = false;
     if (!this.model.training) this.model.train();
     yield* this.#due();
     // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
@@ -266,6 +270,10 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   }
 
   #isAborted(): boolean {
+    return this.#options.parallel ? this.#isStopAgreed : this.#isSignalled();
+  }
+
+  #isSignalled(): boolean {
     return this.#options.signal?.aborted === true;
   }
 
@@ -311,8 +319,9 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Returns the event of an evaluation; null if the signal was aborted before its end. One that ends early is done again in full. */
   async #evaluate(): Promise<EvaluationEvent | null> {
-    const { loss, ema, signal = null } = this.#options;
-    const { every: _, ...options } = { loss, signal, ...this.#options.evaluation! };
+    const { loss, ema, signal = null, parallel = null } = this.#options;
+    // A signal may reach one rank only, and all must end an evaluation together.
+    const { every: _, ...options } = { loss, signal: parallel ? null : signal, parallel, ...this.#options.evaluation! };
     const { step, epoch } = this.#progress;
     const run = (): Promise<Evaluation> => evaluate(this.model, options);
     const loader = this.#evaluationLoader();
@@ -331,7 +340,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Trains on a batch. Returns the event of the step; null if the step needs more batches. */
   #train(batch: TrainingBatch, group: Group): StepEvent | null {
-    const { optimizer, loss: lossOf, loader } = this.#options;
+    const { optimizer, loader } = this.#options;
     const { count, input, target } = readBatch('fit', batch);
     if (isEvaluated(this.model))
       throw new ArgumentError('fit: an evaluation of the model is running, so its modules are in evaluation mode; await evaluate(…) first');
@@ -340,19 +349,40 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
       for (const [, metric] of this.#metrics) metric.reset();
       optimizer.zeroGrad();
     }
-    const output = this.model.forward(input);
-    const loss = lossOf(output, target);
-    if (!isTensor(loss) || loss.numel !== 1)
-      throw new ShapeError(`fit: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
+    const { loss, rows } = this.#backward(input, target, count, group);
+    group.losses += loss;
+    group.samples += rows;
+    this.#progress.lossSum += loss * rows;
+    this.#progress.samples += rows;
+    return ++group.batches < group.size ? null : this.#takeStep(group);
+  }
+
+  /** Adds the gradients of a batch. Returns its mean loss and number of samples, with `parallel` of all ranks. */
+  #backward(input: Tensor, target: Tensor, count: number, group: Group): { readonly loss: number; readonly rows: number } {
+    const { parallel } = this.#options;
+    if (parallel) {
+      const lossOf = (x: Tensor, y: Tensor): Tensor => this.#lossOf(x, y);
+      const options = { sync: group.batches + 1 === group.size, scale: 1 / group.size, stop: this.#isSignalled() };
+      const result = parallel.backward([input, target], lossOf, options);
+      this.#isStopAgreed = result.stop;
+      if (!Number.isFinite(result.loss)) throw new NonFiniteLossError(this.step + 1, result.loss);
+      return result;
+    }
+    const loss = this.#lossOf(input, target);
     const value = loss.item();
     if (!Number.isFinite(value)) throw new NonFiniteLossError(this.step + 1, value);
-    noGrad(() => this.#metrics.forEach(([, metric]) => metric.update(output, target)));
     (group.size === 1 ? loss : loss.div(group.size)).backward();
-    group.losses += value;
-    group.samples += count;
-    this.#progress.lossSum += value * count;
-    this.#progress.samples += count;
-    return ++group.batches < group.size ? null : this.#takeStep(group);
+    return { loss: value, rows: count };
+  }
+
+  /** Returns the loss of rows, and adds them to the metrics if it is finite. */
+  #lossOf(input: Tensor, target: Tensor): Tensor {
+    const output = this.model.forward(input);
+    const loss = this.#options.loss(output, target);
+    if (!isTensor(loss) || loss.numel !== 1)
+      throw new ShapeError(`fit: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
+    if (Number.isFinite(loss.item())) noGrad(() => this.#metrics.forEach(([, metric]) => metric.update(output, target)));
+    return loss;
   }
 
   #takeStep(group: Group): StepEvent {

@@ -20,3 +20,4 @@ export { lrFinder } from './lr-finder.ts';
 export type { LrCurve, LrFinderOptions } from './lr-finder.ts';
 export { Accuracy, AUC, ConfusionMatrix, HardestExamples, Mean } from './metrics.ts';
 export type { AccuracyOptions, Average, HardExample, Metric } from './metrics.ts';
+export type { ParallelBackwardOptions, ParallelResult, ParallelTraining } from './parallel.ts';
