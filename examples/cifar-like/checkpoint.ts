@@ -69,7 +69,8 @@ export function savedIn(extra: unknown, settings: Settings, fail: Failures): Sav
     phase,
     step: count('step'),
     // Titles go to the terminal, so they are those of the settings.
-    results: (results as Result[]).map((r) => ({ ...r, title: titleOf(settings.model, r.net === 'se') })),
+    // Results of runs before there were ranks are those of one process.
+    results: (results as Result[]).map((r) => ({ ...r, ranks: r.ranks ?? 1, title: titleOf(settings.model, r.net === 'se') })),
     metricsBytes: count('metricsBytes'),
   };
 }
@@ -95,6 +96,7 @@ function isResult(value: unknown, net: Result['net']): boolean {
   const keys = ['parameters', 'steps', 'seconds', 'imagesPerSecond', 'testLoss', 'testAccuracy'];
   const { labels, predictions, gates } = r;
   const areDigits = (text: unknown): text is string => typeof text === 'string' && /^\d+$/.test(text);
+  if (r.ranks !== undefined && !(Number.isSafeInteger(r.ranks) && (r.ranks as number) >= 1)) return false;
   if (r.net !== net || !keys.every((key) => isNumber(r[key])) || !areDigits(labels) || !areDigits(predictions)) return false;
   return labels.length === predictions.length && Array.isArray(gates) && gates.every(isGate);
 }

@@ -2,10 +2,10 @@
  * The training of one net: a run of `fit` with the recipe of this example.
  */
 import type { Tensor } from 'chainrule';
-import { type Batch, DataLoader, type Dataset, type ImageAndLabel, subset, type Transform } from 'chainrule/data';
+import { type Batch, DataLoader, type Dataset, type ImageAndLabel, type Shard, subset, type Transform } from 'chainrule/data';
 import * as F from 'chainrule/nn/functional';
 import { OneCycleLR, SGD } from 'chainrule/optim';
-import { Accuracy, type Fit, fit } from 'chainrule/train';
+import { Accuracy, type Fit, fit, type ParallelTraining } from 'chainrule/train';
 import { Answers } from './answers.ts';
 import type { Net } from './model.ts';
 
@@ -33,6 +33,8 @@ export interface TrainingOptions {
   readonly parts?: number;
   /** Pauses the run. Default null. */
   readonly signal?: AbortSignal | null;
+  /** Trains with the ranks of a group, of which this one is `shard`. Default null: alone. */
+  readonly ranks?: { readonly shard: Shard; readonly parallel: ParallelTraining } | null;
 }
 
 /** The training of a net. */
@@ -46,16 +48,18 @@ export interface Training {
 export const INTERIM_IMAGES = 2000;
 
 /** Makes the run that trains `model` and tests it: on the first test images between two parts, on all of them after the last step. */
-export function prepare(model: Net, data: TrainingData, recipe: Recipe, { parts = 1, signal = null }: TrainingOptions = {}): Training {
+export function prepare(model: Net, data: TrainingData, recipe: Recipe, options: TrainingOptions = {}): Training {
+  const { parts = 1, signal = null, ranks = null } = options;
   const { batchSize, seed, lr } = recipe;
+  const shard = ranks?.shard ?? null;
   const maxSteps = totalSteps(data, recipe);
-  const loader = new DataLoader(data.train, { batchSize, seed, shuffle: true, dropLast: true, transform: data.trainTransform });
+  const loader = new DataLoader(data.train, { batchSize, seed, shuffle: true, dropLast: true, transform: data.trainTransform, shard });
   const optimizer = new SGD(model.parameters(), { lr, momentum: 0.9, nesterov: true, weightDecay: 5e-4 });
   const scheduler = new OneCycleLR(optimizer, { maxLr: lr, totalSteps: maxSteps, cycleMomentum: false });
   const answers = new Answers();
   const tests = (): AsyncIterator<Batch<ImageAndLabel>> => {
     const images = run.step === maxSteps ? data.test : subset(data.test, 0, Math.min(INTERIM_IMAGES, data.test.length));
-    return new DataLoader(images, { batchSize, transform: data.testTransform })[Symbol.asyncIterator]();
+    return new DataLoader(images, { batchSize, transform: data.testTransform, shard })[Symbol.asyncIterator]();
   };
   const run: Fit = fit(model, {
     loader,
@@ -72,6 +76,7 @@ export function prepare(model: Net, data: TrainingData, recipe: Recipe, { parts 
       every: Math.ceil(maxSteps / parts),
     },
     signal,
+    parallel: ranks?.parallel ?? null,
   });
   return { run, answers };
 }

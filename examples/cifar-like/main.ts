@@ -3,6 +3,7 @@
  */
 import { resolve as absolute } from 'node:path';
 import { AnomalyError, ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
+import { type Group, init } from 'chainrule/distributed';
 import { chooseData, type Data, digestOf } from './data.ts';
 import { makeDisplay } from './display.ts';
 import { report, RunError, UsageError } from './errors.ts';
@@ -12,6 +13,7 @@ import { prepare } from './loop.ts';
 import { makeModel } from './model.ts';
 import { checkNpm, type Command, flagOf, helpText, optionNames, parseCommand, type Settings } from './options.ts';
 import { reportOf, writeReport } from './report/report.ts';
+import { fromRank0, isShared, NO_DISPLAY, NoFiles, OtherRankError, together } from './ranks.ts';
 import { resumeCommand, RunFolder } from './run-folder.ts';
 import { outputSettled, StopRequest } from './stop.ts';
 import { textTable } from './table.ts';
@@ -19,40 +21,67 @@ import { printable } from './text.ts';
 
 /**
  * Runs the command and returns its exit code: 0 finished, 1 cannot continue, 2 bad options. A run that a signal stopped returns
- * the code of a shell: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+ * the code of a shell: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Under mpiexec all ranks call it.
  */
 export async function main(args: readonly string[]): Promise<number> {
+  let group: Group | null = null;
   try {
-    checkNpm('start', optionNames());
-    const command = parseCommand(args);
-    if (command.kind === 'help') {
-      console.log(helpText());
-      return 0;
-    }
-    if (command.threads !== null) setNumThreads(command.threads);
-    return await run(command);
+    group = init();
+    const code = await commandOn(group, args);
+    group.finalize();
+    return code;
   } catch (error) {
-    return report(error, { ChainruleError, AnomalyError });
+    const code = error instanceof OtherRankError ? error.code : report(error, { ChainruleError, AnomalyError });
+    // Any other error of one rank ends all: the group ends the others when this process does.
+    if (isShared(error)) group?.finalize();
+    return code;
   }
 }
 
-async function run(command: Exclude<Command, { kind: 'help' }>): Promise<number> {
+async function commandOn(group: Group, args: readonly string[]): Promise<number> {
+  const command = together(group, () => {
+    checkNpm('start', optionNames());
+    return parseCommand(args);
+  });
+  if (command.kind === 'help') {
+    if (group.rank === 0) console.log(helpText());
+    return 0;
+  }
+  if (command.threads !== null) setNumThreads(command.threads);
+  return run(group, command);
+}
+
+async function run(group: Group, command: Exclude<Command, { kind: 'help' }>): Promise<number> {
   // Without the option, the environment variable CHAINRULE_ANOMALY decides.
   if (command.detectAnomaly) detectAnomaly(true);
   try {
-    return command.kind === 'resume' ? await resume(command) : await start(command);
+    return command.kind === 'resume' ? await resume(group, command) : await start(group, command);
   } finally {
     if (command.detectAnomaly) detectAnomaly(false);
   }
 }
 
 /** Starts a new run. Everything that depends on options is made before the folder, so that a run that cannot start leaves none. */
-async function start({ dir: requested, settings, live }: Extract<Command, { kind: 'new' }>): Promise<number> {
-  const dir = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
-  RunFolder.checkNew(dir);
-  const data = chooseData(settings);
-  checkTrainable(settings, data);
-  return runIn(RunFolder.create(dir, settings, digestOf(data, settings)), data, live);
+async function start(group: Group, { dir: requested, settings, live }: Extract<Command, { kind: 'new' }>): Promise<number> {
+  const dir = fromRank0(group, () => {
+    const free = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
+    RunFolder.checkNew(free);
+    return free;
+  });
+  const data = together(group, () => {
+    checkRanks(settings, group);
+    const chosen = chooseData(settings);
+    checkTrainable(settings, chosen);
+    return chosen;
+  });
+  const folder = together(group, () => (group.rank === 0 ? RunFolder.create(dir, settings, digestOf(data, settings)) : null));
+  return runIn(group, folder ?? new NoFiles(dir, settings), data, live);
+}
+
+/** Throws unless every rank has images in each step. */
+function checkRanks({ batchSize }: Settings, { size }: Group): void {
+  if (batchSize >= size) return;
+  throw new UsageError(`--batch-size: expected at least one image for each of the ${size} ranks, got ${batchSize}; make it larger`);
 }
 
 /** Throws what the settings make net, optimizer or schedule throw. */
@@ -63,16 +92,26 @@ function checkTrainable(settings: Settings, data: Data): void {
 }
 
 /** Continues a run. Options given again must equal those in its config.json; only the folder of equal data may be another. */
-async function resume({ dir, given, out, live }: Extract<Command, { kind: 'resume' }>): Promise<number> {
-  const folder = RunFolder.open(dir);
+async function resume(group: Group, { dir, given, out, live }: Extract<Command, { kind: 'resume' }>): Promise<number> {
+  // The type is given like this, as TypeScript does not follow the assignment in the function below.
+  let folder = null as RunFolder | null;
   try {
-    checkGiven(folder, given, out);
-    const settings = { ...folder.settings, dataDir: given.dataDir ?? folder.settings.dataDir };
-    const data = chooseData(settings);
-    folder.checkData(digestOf(data, settings));
-    return await runIn(folder, data, live);
+    const stored = fromRank0(group, () => {
+      const opened = RunFolder.open(dir);
+      folder = opened;
+      checkGiven(opened, given, out);
+      return opened.settings;
+    });
+    const settings = { ...stored, dataDir: given.dataDir ?? stored.dataDir };
+    const data = together(group, () => {
+      checkRanks(settings, group);
+      const chosen = chooseData(settings);
+      folder?.checkData(digestOf(chosen, settings));
+      return chosen;
+    });
+    return await runIn(group, folder ?? new NoFiles(dir, stored), data, live);
   } finally {
-    folder.close();
+    folder?.close();
   }
 }
 
@@ -91,8 +130,12 @@ function checkGiven(folder: RunFolder, given: Partial<Settings>, out: string | n
   throw new UsageError(`--out: expected ${dir}, the folder to resume, got ${out}; leave --out out`);
 }
 
-/** Trains what the run in `folder` has not finished, writes the report, and closes the folder. */
-async function runIn(folder: RunFolder, data: Data, isLive: boolean): Promise<number> {
+/** Trains what the run has not finished, writes the report, and closes the folder. On ranks above 0, which have no files, it only trains. */
+async function runIn(group: Group, files: RunFolder | NoFiles, data: Data, isLive: boolean): Promise<number> {
+  return files instanceof RunFolder ? lead(group, files, data, isLive) : follow(group, files, data);
+}
+
+async function lead(group: Group, folder: RunFolder, data: Data, isLive: boolean): Promise<number> {
   const display = makeDisplay(process.stdout);
   const leave = (): void => {
     display.end();
@@ -103,7 +146,7 @@ async function runIn(folder: RunFolder, data: Data, isLive: boolean): Promise<nu
   try {
     if (isLive) live = await LiveView.open(folder, data);
     if (live !== undefined) display.note(`Live: ${live.url}`);
-    const results = await runExperiment(folder, data, display, stop.signal, live ?? NOBODY);
+    const results = await runExperiment(folder, data, display, stop.signal, live ?? NOBODY, group);
     if (results !== null) {
       const content = reportOf(folder, results, data);
       const path = writeReport(folder, content);
@@ -120,6 +163,16 @@ async function runIn(folder: RunFolder, data: Data, isLive: boolean): Promise<nu
   } finally {
     leave();
     await live?.end('The run has ended with an error, which the terminal shows.');
+    stop.dispose();
+  }
+}
+
+async function follow(group: Group, files: NoFiles, data: Data): Promise<number> {
+  const stop = new StopRequest(() => {});
+  try {
+    const results = await runExperiment(files, data, NO_DISPLAY, stop.signal, NOBODY, group);
+    return results === null ? stop.code : 0;
+  } finally {
     stop.dispose();
   }
 }

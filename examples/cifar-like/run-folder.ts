@@ -15,6 +15,7 @@ import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries, replac
 import { FolderLock } from './lock.ts';
 import { LineFile } from './line-file.ts';
 import { type Metric, readMetrics } from './metrics.ts';
+import type { RunFiles } from './ranks.ts';
 import { type Settings, settingsFrom } from './options.ts';
 import { shellWord } from './text.ts';
 
@@ -34,7 +35,7 @@ interface Config {
   readonly dataDigest: string | null;
 }
 
-export class RunFolder {
+export class RunFolder implements RunFiles {
   /** The folder as the user wrote it. */
   readonly dir: string;
   readonly settings: Settings;

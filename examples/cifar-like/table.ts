@@ -12,6 +12,8 @@ export interface Result {
   readonly title: string;
   readonly parameters: number;
   readonly steps: number;
+  /** The number of processes that have trained it together, at least in the end. */
+  readonly ranks: number;
   /** Time of the training steps, without evaluation and saving. */
   readonly seconds: number;
   readonly imagesPerSecond: number;
@@ -60,6 +62,15 @@ export function count(n: number): string {
   return Math.round(n).toLocaleString('en-US');
 }
 
+/** Returns over how many processes the nets were trained: `trained over 2 ranks`; null if each had one. */
+export function ranksText(results: readonly Result[]): string | null {
+  const counts = new Set(results.map((r) => r.ranks));
+  if ([...counts].every((ranks) => ranks === 1)) return null;
+  const text = (ranks: number): string => `${count(ranks)} ${ranks === 1 ? 'rank' : 'ranks'}`;
+  if (counts.size === 1) return `trained over ${text(results[0]!.ranks)}`;
+  return `trained over ${results.map((r) => `${text(r.ranks)} (${r.title})`).join(', ')}`;
+}
+
 /** Returns the results as lines of text with aligned columns. */
 export function textTable(results: readonly Result[]): string {
   const rows = [[...COLUMNS], ...results.map(cells)].map((row) => row.map(printable));
@@ -70,5 +81,7 @@ export function textTable(results: readonly Result[]): string {
   const lines = [head!, '─'.repeat(head!.length), ...body];
   const difference = gain(results);
   if (difference !== null) lines.push('', `SE gain: ${points(difference)} of test accuracy`);
+  const ranks = ranksText(results);
+  if (ranks !== null) lines.push('', printable(ranks));
   return lines.join('\n');
 }

@@ -26,6 +26,7 @@ function resultOf(net: Result['net'], given: Partial<Result> = {}): Result {
     title: net === 'se' ? 'SE-CNN' : 'without SE',
     parameters: 24_346,
     steps: 781,
+    ranks: 1,
     seconds: 65.4,
     imagesPerSecond: 3456.4,
     testLoss: 0.5,

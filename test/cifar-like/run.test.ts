@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { equal } from 'node:assert/strict';
 import { getNumThreads } from 'chainrule';
 import type { Transform } from 'chainrule/data';
+import { init } from 'chainrule/distributed';
 import { loadSafetensors } from 'chainrule/io';
 import { describe, expect, test } from 'vitest';
 import { chooseData } from '../../examples/cifar-like/data.ts';
@@ -99,7 +100,7 @@ describe.skipIf(onReference)('a run', () => {
     };
     const runFolder = RunFolder.create(dir, command.settings);
     const silent = { begin() {}, step() {}, note() {}, end() {} };
-    expect(await runExperiment(runFolder, { ...data, testTransform }, silent, controller.signal, NOBODY)).toBe(null);
+    expect(await runExperiment(runFolder, { ...data, testTransform }, silent, controller.signal, NOBODY, init())).toBe(null);
     runFolder.close();
     expect((await run('--resume', dir)).code).toBe(0);
     for (const file of ['plain.safetensors', 'se.safetensors', 'metrics.jsonl']) {

@@ -6,7 +6,7 @@ import type { GateStatistics } from '../gates.ts';
 import { INTERIM_IMAGES } from '../loop.ts';
 import { flagOf, matters, type Settings } from '../options.ts';
 import type { RunFolder } from '../run-folder.ts';
-import { count, type Result } from '../table.ts';
+import { count, ranksText, type Result } from '../table.ts';
 import { shellWord } from '../text.ts';
 import { confusion, samples } from './answers.ts';
 import { curvesOf, SMOOTHING_SHARE } from './curves.ts';
@@ -42,7 +42,7 @@ ${gates(results, data)}
   <h2>Test images</h2>
   ${samples(results, data)}
 </section>
-${runSection(settings)}
+${runSection(settings, ranksText(results))}
 `;
   const charts = {
     curves: curvesOf(folder.metrics(), results),
@@ -138,11 +138,12 @@ export function gateData(blocks: GateData['blocks'], { classes, bands }: Data, {
   return { range, classes, bands, blocks: blocks.map((b) => ({ ...b, block: gateTitle(b.block) })) };
 }
 
-/** The section with the settings, and the command that repeats the run. */
-export function runSection(settings: Settings): Html {
+/** The section with the settings, and the command that repeats the run. `note` is a line about it, such as the number of ranks. */
+export function runSection(settings: Settings, note: string | null = null): Html {
   return html`<section>
   <h2>The run</h2>
   <pre>${commandOf(settings)}</pre>
+  ${note === null ? null : html`<p class="note">${note}</p>`}
   <dl>${Object.entries(settings).map(setting)}</dl>
 </section>`;
 }
