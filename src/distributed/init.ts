@@ -10,7 +10,7 @@ import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
 import { Collectives } from './collectives.ts';
 import { Faults } from './faults.ts';
 import { ProcessGroup, type Group } from './group.ts';
-import { launchOf, type Launch } from './launcher.ts';
+import { checkConnection, launchOf, type Launch } from './launcher.ts';
 import { Mpi } from './mpi.ts';
 import { nativeCalls, type Koffi } from './native.ts';
 import { Overdue } from './overdue.ts';
@@ -90,6 +90,7 @@ function connect(launch: Launch, timeout: number, koffi: Koffi | null): ProcessG
   const self = identity();
   const limit = timeout * 1000;
   const library = loadMpi('init', native, launch);
+  checkConnection();
   const mpi = withWatchdog(...watched(launch, self, limit, 'MPI_Init'), () => new Mpi(native, library));
   checkSize(launch, mpi);
   const faults = new Faults(mpi, { rank: mpi.rank, host: self.host, pid: self.pid });
