@@ -40,8 +40,8 @@ export class Reduction {
   add(p: Tensor, g: Tensor): void {
     this.#block.write(p, g, this.#carried.has(p));
     this.#settle(p);
-    // Transfers make progress only while they are polled.
-    void this.#pending.find(({ done }) => !done);
+    // Transfers do not progress by themselves.
+    this.#group.poll();
   }
 
   #settle(p: Tensor): void {

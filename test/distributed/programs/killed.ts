@@ -63,7 +63,8 @@ function prepareReduce(): void {
   if (rank === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
   if (!isVictim('reduce')) return;
   noteTime();
-  new Worker(`setTimeout(() => process.kill(${process.pid}, 'SIGKILL'), 500)`, { eval: true });
+  const killer = new Worker(`setTimeout(() => process.kill(${process.pid}, 'SIGKILL'), 500)`, { eval: true });
+  killer.unref();
 }
 
 while (step < 12) {
