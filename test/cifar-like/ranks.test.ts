@@ -58,7 +58,7 @@ test.skipIf(!hasMpi || onReference)(
 );
 
 test.skipIf(!hasMpi || onReference)('npm start under mpiexec without -pmi-port says what to do', async () => {
-  const { code, stderr } = await alone('collectives.ts', { PMI_RANK: '0', PMI_SIZE: '2', PMI_FD: '99' });
+  const { code, stderr } = await alone('collectives.ts', { env: { PMI_RANK: '0', PMI_SIZE: '2', PMI_FD: '99' } });
   expect(code).toBe(1);
   expect(stderr).toContain(
     'DistributedError: init: the connection to mpiexec (PMI_FD 99) was closed by the program that started this one, as npm does; ' +

@@ -3,10 +3,10 @@
  *
  *   killed.ts FOLDER [PART STEP]      PART: forward, backward, reduce, save
  *
- * Each rank writes its pid to FOLDER/pids, and the time at which it is killed to FOLDER/killed. Rank 0 prints a digest of the weights.
+ * The rank that is killed writes the time to FOLDER/killed. Rank 0 prints a digest of the weights.
  */
 import { createHash } from 'node:crypto';
-import fs, { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { manualSeed } from 'chainrule';
@@ -20,7 +20,6 @@ import { SGD } from 'chainrule/optim';
 const [folder, part = null, killStep = '0'] = process.argv.slice(2) as [string, string?, string?];
 const group = init();
 const { rank } = group;
-appendFileSync(join(folder, 'pids'), `${process.pid}\n`);
 
 const noteTime = (): void => writeFileSync(join(folder, 'killed'), String(Date.now()));
 const die = (): void => {
