@@ -1,6 +1,7 @@
 /** docs/pytorch-missing.md is complete: every public name of PyTorch is exported here, or stands in it. */
 import * as chainrule from 'chainrule';
 import * as data from 'chainrule/data';
+import * as distributed from 'chainrule/distributed';
 import * as interop from 'chainrule/interop';
 import * as io from 'chainrule/io';
 import * as nn from 'chainrule/nn';
@@ -15,7 +16,7 @@ const names = JSON.parse(readFileSync(new URL('fixtures/torch-names.json', impor
 
 // A tensor's own fields are properties of the object.
 const members = [...Object.getOwnPropertyNames(chainrule.Tensor.prototype), 'shape', 'dtype'];
-const homes = [chainrule, F, nn, nn.init, optim, data, io, interop].flatMap((home) => Object.keys(home));
+const homes = [chainrule, F, nn, nn.init, optim, data, io, interop, distributed].flatMap((home) => Object.keys(home));
 const here = new Set([...members, ...homes]);
 
 const camelCase = (name: string): string => name.replace(/_([a-z\d])/g, (_, letter: string) => letter.toUpperCase());

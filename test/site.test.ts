@@ -1,6 +1,7 @@
 /** The built site, as a visitor sees it: over a bare static server, in a folder of it, under a strict Content-Security-Policy. */
 import * as chainrule from 'chainrule';
 import * as data from 'chainrule/data';
+import * as distributed from 'chainrule/distributed';
 import * as interop from 'chainrule/interop';
 import * as io from 'chainrule/io';
 import * as nn from 'chainrule/nn';
@@ -29,6 +30,7 @@ const ENTRIES: Readonly<Record<string, object>> = {
   'chainrule/train': train,
   'chainrule/io': io,
   'chainrule/interop': interop,
+  'chainrule/distributed': distributed,
   'chainrule/testing': testing,
 };
 

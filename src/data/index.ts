@@ -20,7 +20,6 @@ export { kFold, randomSplit, subset } from './subsets.ts';
 export type { Fold, KFoldOptions, RandomSplitOptions } from './subsets.ts';
 export { classBalancedSampler, weightedSampler } from './samplers.ts';
 export type { Sampler, WeightedSamplerOptions } from './samplers.ts';
-export { rowsOfRank } from './sharding.ts';
 export type { Shard } from './sharding.ts';
 export { TensorDataset } from './tensor-dataset.ts';
 export { DataLoader } from './loader.ts';

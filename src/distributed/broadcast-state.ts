@@ -4,11 +4,13 @@
 import { isTensor } from '../autograd/index.ts';
 import { isInstance, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkpointFromBytes, checkpointToBytes } from '../io/index.ts';
 import { Module } from '../nn/index.ts';
 import { checkAgreement, onAllOrNone, type Descriptions } from './agreement.ts';
+import { checkGroup } from './check-group.ts';
 import type { Group } from './group.ts';
 
 /**
@@ -20,6 +22,7 @@ import type { Group } from './group.ts';
  * @example broadcastState(group, model, optimizer);
  */
 export function broadcastState(group: Group, ...objects: readonly Stateful[]): void {
+  checkGroup('broadcastState', group);
   objects.forEach((object, i) => {
     const isStateful = typeof peek(object, 'stateDict') === 'function' && typeof peek(object, 'loadStateDict') === 'function';
     if (!isStateful) throw new ArgumentError(`broadcastState: object ${i} must have stateDict and loadStateDict, got ${kindOf(object)}`);
@@ -54,6 +57,8 @@ export function describeModule(model: Module): Descriptions {
  * Throws: DisagreementError
  */
 export function checkReplicas(group: Group, model: Module): void {
+  refuseOptions('checkReplicas', arguments[2]);
+  checkGroup('checkReplicas', group);
   if (!isInstance(model, Module)) throw new ArgumentError(`checkReplicas: expected a model, got ${kindOf(model)}`);
   const sums = model.namedParameters().map(([path, p]) => [path, `the checksum ${isTensor(p) ? checksum(p.data()) : ''}`] as const);
   checkAgreement('checkReplicas', group, sums, 'every step must compute its gradients with DataParallel.backward');

@@ -11,6 +11,7 @@ import { Module } from '../nn/index.ts';
 import type { Metric, ParallelBackwardOptions, ParallelResult, ParallelTraining } from '../train/index.ts';
 import { checkAnyRows, checkSameParameters, rowsOf, signature, valueOf, type LossOf } from './batch.ts';
 import { broadcastState } from './broadcast-state.ts';
+import { checkGroup } from './check-group.ts';
 import { advanceDraws, withDrawsOf } from './draws.ts';
 import { globalMetric } from './global-metric.ts';
 import { GradientBlock } from './gradient-block.ts';
@@ -71,7 +72,7 @@ export class DataParallel implements ParallelTraining {
     checkOptions('DataParallel', options, ['group', 'bucketBytes', 'deterministic', 'shards']);
     const { group, bucketBytes = 2 ** 18, deterministic = 'same-size', shards = null } = options;
     if (!isInstance(model, Module)) throw new ArgumentError(`DataParallel: the model must be a module, got ${kindOf(model)}`);
-    checkGroup(group);
+    checkGroup('DataParallel', group);
     checkCount('DataParallel', 'bucketBytes', bucketBytes);
     const synced = model.namedModules().find(([, module]) => module instanceof SyncBatchNorm)?.[0];
     this.model = model;
@@ -212,11 +213,6 @@ export class DataParallel implements ParallelTraining {
     this.#block?.dispose();
     this.#block = null;
   }
-}
-
-function checkGroup(group: unknown): void {
-  const isGroup = typeof group === 'object' && group !== null && 'allReduce' in group && 'rank' in group;
-  if (!isGroup) throw new ArgumentError(`DataParallel: group must be the group that init() returns, got ${kindOf(group)}`);
 }
 
 /** Returns whether gradients shall have equal bits for any number of ranks. Throws for options that exclude each other. */

@@ -5,9 +5,11 @@ import { tensor, noGrad, type Tensor } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { newArray, type DType } from '../core/dtype.ts';
 import { DisagreementError } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 import { formatShape, sameShape, sizeOf } from '../core/shape.ts';
 import type { Metric } from '../train/index.ts';
 import { checkMetrics } from '../train/metrics.ts';
+import { checkGroup } from './check-group.ts';
 import type { Group } from './group.ts';
 
 /** The rows of one update. */
@@ -23,6 +25,8 @@ type Rows = readonly [output: ArrayData, target: ArrayData];
  * @example const accuracy = globalMetric(group, new Accuracy());
  */
 export function globalMetric(group: Group, metric: Metric): Metric {
+  refuseOptions('globalMetric', arguments[2]);
+  checkGroup('globalMetric', group);
   checkMetrics('globalMetric', { metric });
   if (group.size === 1) return metric;
   const updates: Rows[] = [];

@@ -6,7 +6,7 @@
  */
 import { full, noGrad, scope, slice, type Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { rowsOfRank } from '../data/index.ts';
+import { rowsOfRank } from '../data/sharding.ts';
 import { cloneStateDict, disposeStateDict, type Module } from '../nn/index.ts';
 import type { ParallelBackwardOptions, ParallelResult } from '../train/index.ts';
 import { checkAnyRows, checkSameParameters, signature, valueOf, type LossOf } from './batch.ts';

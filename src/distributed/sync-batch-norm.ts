@@ -16,10 +16,12 @@ import {
 } from '../autograd/index.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError } from '../core/errors.ts';
+import { refuseOptions } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { emptyLike } from '../kernels/view.ts';
 import { BatchNorm1d, BatchNorm2d, Module, type Parameter } from '../nn/index.ts';
 import { registered } from '../nn/registration.ts';
+import { checkGroup } from './check-group.ts';
 import type { Group } from './group.ts';
 
 /**
@@ -98,6 +100,8 @@ export class SyncBatchNorm extends Module {
 
   constructor(norm: BatchNorm1d | BatchNorm2d, group: Group) {
     super();
+    refuseOptions('SyncBatchNorm', arguments[2]);
+    checkGroup('SyncBatchNorm', group);
     if (!isBatchNorm(norm)) throw new ArgumentError(`SyncBatchNorm: expected a BatchNorm1d or BatchNorm2d, got ${kindOf(norm)}`);
     this.#norm = norm;
     this.#group = group;
@@ -146,6 +150,8 @@ function isBatchNorm(module: unknown): module is BatchNorm1d | BatchNorm2d {
  * @example const model = convertSyncBatchNorm(new ResNet(), group);
  */
 export function convertSyncBatchNorm<M extends Module>(model: M, group: Group): M {
+  refuseOptions('convertSyncBatchNorm', arguments[2]);
+  checkGroup('convertSyncBatchNorm', group);
   if (!isInstance(model, Module)) throw new ArgumentError(`convertSyncBatchNorm: the model must be a module, got ${kindOf(model)}`);
   const replacements = new Map<Module, SyncBatchNorm>();
   const replacementOf = (norm: BatchNorm1d | BatchNorm2d): SyncBatchNorm => {

@@ -6,11 +6,11 @@ import {
   DataLoader,
   type DataLoaderOptions,
   type Dataset,
-  rowsOfRank,
   transforms,
   weightedSampler,
 } from 'chainrule/data';
 import { describe, expect, test } from 'vitest';
+import { rowsOfRank } from '../../src/data/sharding.ts';
 
 type Row = readonly [ArrayData, ArrayData];
 

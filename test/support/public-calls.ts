@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import * as chainrule from 'chainrule';
 import { ones, tensor, type Tensor } from 'chainrule';
 import * as data from 'chainrule/data';
+import * as distributed from 'chainrule/distributed';
 import * as interop from 'chainrule/interop';
 import * as io from 'chainrule/io';
 import * as nn from 'chainrule/nn';
@@ -358,6 +359,16 @@ const TRAIN: Calls = {
   saveCheckpoints: takes(1, () => [tmpdir()]),
 };
 
+const DISTRIBUTED: Calls = {
+  DataParallel: takes(1, () => [new nn.Linear(2, 2), { group: distributed.init() }]),
+  SyncBatchNorm: plain(() => [new nn.BatchNorm2d(2), distributed.init()]),
+  broadcastState: plain(() => [distributed.init(), new nn.Linear(2, 2)]),
+  checkReplicas: plain(() => [distributed.init(), new nn.Linear(2, 2)]),
+  convertSyncBatchNorm: plain(() => [new nn.Sequential(new nn.BatchNorm2d(2)), distributed.init()]),
+  globalMetric: plain(() => [distributed.init(), new train.Accuracy()]),
+  init: takes(0, () => []),
+};
+
 /** Bytes of a .npz file without arrays: an empty zip file. */
 const emptyNpz = (): Uint8Array => Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<number>(18).fill(0)]);
 
@@ -433,6 +444,7 @@ export const HOMES: readonly Home[] = [
     // Promises reject; test/train calls these with what is wrong.
     without: ['evaluate', 'lrFinder'],
   },
+  { home: 'distributed', exports: distributed, calls: DISTRIBUTED, without: [] },
   { home: 'interop', exports: interop, calls: INTEROP, without: [] },
   { home: 'testing', exports: testing, calls: TESTING, without: ['TensorSample'] },
 ];
