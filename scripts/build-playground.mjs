@@ -22,6 +22,12 @@ const alias = {
   chainrule: join(root, 'src/index.ts'),
 };
 
+/** Leaves out the reference kernels, 6 kB: only an environment variable selects them, and a page has none. */
+const withoutReferenceKernels = {
+  name: 'without-reference-kernels',
+  load: (id) => (id === join(root, 'src/kernels/reference/index.ts') ? 'export const reference = null;' : null),
+};
+
 /** Returns the text of the page. */
 export async function playgroundPage() {
   const [template, page, compute, style] = await Promise.all([
@@ -54,6 +60,7 @@ async function bundle(entry) {
     cwd: root,
     input: join(root, entry),
     platform: 'browser',
+    plugins: [withoutReferenceKernels],
     resolve: { alias },
     transform: { target: 'es2022' },
   });
