@@ -283,6 +283,19 @@ const FUNCTIONS: Readonly<Record<string, readonly [fn: (x: Tensor) => Tensor, sh
   ], // prettier-ignore
   positions: [(x) => x.argmax(2).add(x.argmin(1, { keepdim: true }).squeeze(1).sum(1, { keepdim: true }))],
   running: [(x) => x.cumsum(2).add(x.flip([1, 2]))],
+  sorting: [
+    (x) =>
+      x
+        .sort(2)[0]
+        .mul(2)
+        .add(
+          x
+            .round()
+            .argsort(1)
+            .add(x.gt(0).argsort(2, { descending: true }).mul(0.25)),
+        ),
+  ],
+  largest: [(x) => x.topk(2, 1)[0].add(x.round().topk(2, 1, { largest: false })[1])],
   'slices and padding': [
     (x) =>
       F.relu(x.slice(2, 1, 4, 2).select(1, 1).unsqueeze(1))
@@ -502,7 +515,7 @@ describe('what has no counterpart is refused by name', () => {
       'two outputs',
       () => toOnnx(new Compute((t) => [t, t] as never), x),
       ArgumentError,
-      'toOnnx: forward must return one tensor, got an array',
+      'toOnnx: forward of Compute must return one tensor, got an array; export a module that returns one of its results',
     ],
     ['no module', () => toOnnx((() => x) as never, x), ArgumentError, 'toOnnx: the model must be a module with a forward, got a function'],
     [

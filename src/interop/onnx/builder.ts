@@ -50,12 +50,29 @@ export class OnnxGraph {
     attributes: Readonly<Record<string, Attribute>> = {},
     output = this.claim(op.toLowerCase()),
   ): string {
+    this.#addNode(op, inputs, attributes, [output]);
+    return output;
+  }
+
+  /** Adds a node with two outputs and returns the name of the second. */
+  secondOf(op: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>>): string {
+    const outputs = [this.claim(op.toLowerCase()), this.claim(op.toLowerCase())] as const;
+    this.#addNode(op, inputs, attributes, outputs);
+    return outputs[1];
+  }
+
+  #addNode(
+    op: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, Attribute>>,
+    outputs: readonly [name: string, ...more: string[]],
+  ): void {
     const message = new Message();
     for (const input of inputs) message.text(1, input);
-    message.text(2, output).text(3, output).text(4, op);
+    for (const output of outputs) message.text(2, output);
+    message.text(3, outputs[0]).text(4, op);
     for (const [name, value] of Object.entries(attributes)) message.message(5, attributeOf(name, value));
     this.#nodes.push(message);
-    return output;
   }
 
   /** Adds a tensor under a name of its own. */

@@ -247,6 +247,16 @@ const argExtreme =
   (t) =>
     t.node('Cast', [t.node(op, [t.full(0)], { axis: t.fixed(t.call.args[1]), keepdims: keep(t, 2) })], { to: ELEMENT_TYPE.int32 });
 
+/** Equal elements keep their order in TopK too. */
+const argsort: Translate = (t) => {
+  const axis = t.fixed(t.call.args[1]);
+  const { dtype, shape } = t.operand(0);
+  const x = dtype === 'bool' ? t.node('Cast', [t.full(0)], { to: ELEMENT_TYPE.int32 }) : t.full(0);
+  const count = t.graph.integers([t.fixed(shape[axis])]);
+  const order = t.graph.secondOf('TopK', [x, count], { axis, largest: t.call.args[2] === true ? 1 : 0, sorted: 1 });
+  return t.node('Cast', [order], { to: ELEMENT_TYPE.int32 });
+};
+
 const cumsum: Translate = (t) => {
   const axis = t.graph.integers([t.fixed(t.call.args[1])]);
   return t.node('CumSum', [t.full(0), axis], { reverse: t.call.args[2] === true ? 1 : 0 });
@@ -413,6 +423,7 @@ export const OPERATORS: Readonly<Record<string, Translate>> = {
   std: spread(true),
   argmax: argExtreme('ArgMax'),
   argmin: argExtreme('ArgMin'),
+  argsort,
   cumsum,
   slice,
   pad,

@@ -66,7 +66,12 @@ export function record(model: Model, input: Tensor): Recording {
       (call) => recorder.visit(call),
       (write) => recorder.checkWrite(write),
     );
-    if (!isTensor(output)) throw new ArgumentError(`toOnnx: forward must return one tensor, got ${kindOf(output)}`);
+    if (!isTensor(output)) {
+      const { name } = model.constructor;
+      throw new ArgumentError(
+        `toOnnx: forward of ${name} must return one tensor, got ${kindOf(output)}; export a module that returns one of its results`,
+      );
+    }
     const value = recorder.find(output);
     if (value === null) throw new ArgumentError('toOnnx: the output does not depend on the input');
     return { calls: recorder.calls, output: value };

@@ -30,6 +30,8 @@ const BATCH = 'N';
  * Returns the bytes of an ONNX file (opset 17, IR version 8) that computes what `model` computes in evaluation mode, for any number of
  * samples. Weights are named by their path in the model. Equal models give equal bytes.
  *
+ * The file has the model's dtype. onnxruntime has no float64 convolution, pooling or erf; convert the model to float32 first.
+ *
  * Runs the model on the example and on one sample more, and translates each operation that depends on the input. What both runs share is
  * in the file; so a number that a model computes from its input's values in TypeScript is that of the example.
  * Shape: exampleInput [N,…], N ≥ 1; its values do not matter
