@@ -292,7 +292,7 @@ const FUNCTIONS: Readonly<Record<string, readonly [fn: (x: Tensor) => Tensor, sh
           x
             .round()
             .argsort(1)
-            .add(x.gt(0).argsort(2, { descending: true }).mul(0.25)),
+            .add(x.gt(0).argsort(2, { descending: true }).mul(10)),
         ),
   ],
   largest: [(x) => x.topk(2, 1)[0].add(x.round().topk(2, 1, { largest: false })[1])],

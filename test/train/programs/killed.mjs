@@ -4,6 +4,7 @@
 //
 // It goes on from the latest checkpoint in the folder, and prints the digest of its weights at the end.
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { manualSeed } from 'chainrule';
 import { DataLoader } from 'chainrule/data';
 import { loadCheckpoint } from 'chainrule/io';
@@ -20,6 +21,8 @@ function moment(name) {
 }
 
 const latest = latestCheckpoint(folder);
+// A run that was killed before its first checkpoint begins anew, and so does its log.
+if (latest === null) rmSync(`${folder}/events.jsonl`, { force: true });
 // A restored run brings its own random numbers.
 manualSeed(latest === null ? 1 : 99);
 const layers = [new nn.Linear(2, 8), new nn.BatchNorm1d(8), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(8, 3)];
