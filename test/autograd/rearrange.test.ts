@@ -1,6 +1,19 @@
 /** Errors, dtypes and default sizes of reductions, views, joining, indexing and products. */
 import { describe, expect, it } from 'vitest';
-import { ArgumentError, type ChainruleError, DTypeError, ShapeError, type Tensor, einsum, ones, tensor, zeros } from 'chainrule';
+import {
+  ArgumentError,
+  type ChainruleError,
+  DTypeError,
+  ShapeError,
+  type Tensor,
+  cat,
+  einsum,
+  ones,
+  scope,
+  stack,
+  tensor,
+  zeros,
+} from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { refuses } from '../support/refuses.ts';
 
@@ -10,6 +23,7 @@ describe('errors', () => {
   const a = ones([2, 3]);
   const v = ones([3]);
   const one = tensor(1);
+  const two = ones([2]);
   const none = zeros([0, 2]);
   const noLabels = zeros([0], { dtype: 'int32' });
   const bits = zeros([1, 9], { dtype: 'bool' });
@@ -85,6 +99,35 @@ describe('errors', () => {
     ],
     ['oneHot classes', () => F.oneHot(labels, 0), ArgumentError, 'oneHot: numClasses must be a whole number ≥ 1, got 0'],
     ['oneHot of nothing', () => F.oneHot(noLabels), ArgumentError, 'oneHot: an empty index has no largest class; give numClasses'],
+    ['reshape with a hole', () => a.reshape([-1, 4]), ShapeError, 'reshape: shape [2,3] has 6 elements, which do not fit [-1,4]'],
+    ['a hole of any size', () => none.reshape([-1, 0]), ShapeError, 'reshape: shape [0,2] has 0 elements, which do not fit [-1,0]'],
+    ['flatten', () => a.flatten(1, 0), ShapeError, 'flatten: start dim 1 comes after end dim 0 (x [2,3])'],
+    ['permute too many', () => a.permute([0, 1, 1]), ShapeError, 'permute: dims [0,1,1] must name each dim of x [2,3] once'],
+    [
+      'movedim twice',
+      () => a.movedim([0, 0], [0, 1]),
+      ShapeError,
+      'movedim: source [0,0] and destination [0,1] must be equally many dims, each once',
+    ],
+    [
+      'movedim to one',
+      () => a.movedim([0, 1], [0, 0]),
+      ShapeError,
+      'movedim: source [0,1] and destination [0,0] must be equally many dims, each once',
+    ],
+    [
+      'repeat by a half',
+      () => a.repeat([2, 0.5]),
+      ArgumentError,
+      'repeat: counts must be whole numbers ≥ 0, one a dim of x [2,3], got [2,0.5]',
+    ],
+    ['cat of nothing', () => cat([]), ArgumentError, 'cat: give at least one tensor'],
+    ['cat of ranks', () => cat([a, two], 1), ShapeError, 'cat: shapes [2,3], [2] must agree in all dims but 1, of at least 1'],
+    ['cat 0-d', () => cat([one, one]), ShapeError, 'cat: shapes [], [] must agree in all dims but 0, of at least 1'],
+    ['stack of nothing', () => stack([]), ArgumentError, 'stack: give at least one tensor'],
+    ['add_ of floats', () => labels.add_(v), DTypeError, 'add_: the result would be float32, which does not fit the int32 target'],
+    ['add_ of bool', () => bits.add_(1), DTypeError, "add_: a bool tensor holds no numbers; convert it with .to('int32') first"],
+    ['copy_ of more', () => v.copy_(a), ShapeError, 'copy_: operand [2,3] does not broadcast to the target [3]'],
     ['mv', () => a.mv(a), ShapeError, 'mv: a must have 2 dims and b 1 (a [2,3], b [2,3]); use matmul'],
     ['dot', () => v.dot(a), ShapeError, 'dot: a must have 1 dims and b 1 (a [3], b [2,3]); use matmul'],
     ['outer', () => a.outer(v), ShapeError, 'outer: a must have 1 dims and b 1 (a [2,3], b [3]); use matmul'],
@@ -116,6 +159,76 @@ describe('errors', () => {
     ],
   ];
   it.each(cases)('%s', (_, act, kind, message) => refuses(act, kind, message));
+
+  const along: Readonly<Record<string, (dim: number) => unknown>> = {
+    ...Object.fromEntries(
+      (
+        [
+          'sum',
+          'mean',
+          'prod',
+          'var',
+          'std',
+          'amax',
+          'amin',
+          'argmax',
+          'argmin',
+          'max',
+          'min',
+          'logsumexp',
+          'any',
+          'all',
+          'cumsum',
+        ] as const
+      ).map((name) => [name, (dim: number) => a[name](dim)]),
+    ),
+    norm: (dim) => a.norm(2, dim),
+    softmax: (dim) => a.softmax(dim),
+    logSoftmax: (dim) => a.logSoftmax(dim),
+    sort: (dim) => a.sort(dim),
+    argsort: (dim) => a.argsort(dim),
+    topk: (dim) => a.topk(1, dim),
+    flatten: (dim) => a.flatten(dim),
+    unflatten: (dim) => a.unflatten(dim, [1, 2]),
+    squeeze: (dim) => a.squeeze(dim),
+    permute: (dim) => a.permute([0, dim]),
+    transpose: (dim) => a.transpose(dim, 0),
+    movedim: (dim) => a.movedim(dim, 0),
+    slice: (dim) => a.slice(dim),
+    select: (dim) => a.select(dim, 0),
+    flip: (dim) => a.flip(dim),
+    roll: (dim) => a.roll(1, dim),
+    split: (dim) => a.split(1, dim),
+    chunk: (dim) => a.chunk(2, dim),
+    unbind: (dim) => a.unbind(dim),
+    gather: (dim) => a.gather(dim, i),
+    scatterAdd: (dim) => a.scatterAdd(dim, i, a),
+    indexSelect: (dim) => a.indexSelect(dim, labels),
+    cat: (dim) => cat([a, a], dim),
+  };
+  it.each(Object.entries(along))('a dim that %s does not have', (name, act) => {
+    for (const dim of [2, -3, 0.5])
+      refuses(() => act(dim), ShapeError, `${name}: dim ${dim} is out of range for 2 dims (expected -2 to 1)`);
+  });
+
+  it('a dim that a new one cannot be put before', () => {
+    refuses(() => a.unsqueeze(3), ShapeError, 'unsqueeze: dim 3 is out of range for 3 dims (expected -3 to 2)');
+    refuses(() => stack([a, a], 3), ShapeError, 'stack: dim 3 is out of range for 3 dims (expected -3 to 2)');
+    refuses(() => a.transpose(0, 2), ShapeError, 'transpose: dim 2 is out of range for 2 dims (expected -2 to 1)');
+    refuses(() => a.flatten(0, 2), ShapeError, 'flatten: dim 2 is out of range for 2 dims (expected -2 to 1)');
+    refuses(() => a.movedim(0, 2), ShapeError, 'movedim: dim 2 is out of range for 2 dims (expected -2 to 1)');
+  });
+});
+
+it('what has no or one dim keeps its elements', () => {
+  scope(() => {
+    const one = tensor(7);
+    expect([one.flatten().shape, one.transpose(0, -1).item(), one.contiguous().item()]).toEqual([[1], 7, 7]);
+    expect([ones([2, 3, 4]).flatten(1, 1).shape, ones([2, 3, 4]).flatten(-2).shape]).toEqual([
+      [2, 3, 4],
+      [2, 12],
+    ]);
+  });
 });
 
 describe('int32 and bool', () => {

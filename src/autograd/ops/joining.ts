@@ -82,8 +82,11 @@ export const stack = composed(function stack(tensors: readonly Tensor[], dim: nu
   if (!tensors.every((t) => sameShape(t.shape, first.shape))) {
     throw new ShapeError(`stack: shapes ${tensors.map((t) => formatShape(t.shape)).join(', ')} must be equal`);
   }
-  const parts = tensors.map((t) => unsqueeze(t, dim));
-  return cat(parts, normalizeDim('stack', dim, first.ndim + 1));
+  const d = normalizeDim('stack', dim, first.ndim + 1);
+  return cat(
+    tensors.map((t) => unsqueeze(t, d)),
+    d,
+  );
 });
 
 /** Repeats x counts[d] times along each dim; more counts than dims add dims in front.   ∂x = g summed over the copies */

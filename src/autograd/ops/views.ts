@@ -70,7 +70,6 @@ function inferSize(op: string, from: Shape, shape: Shape): Shape {
 
 /** Merges the dims `start` to `end` (inclusive, negative from the end). A view where possible.   ∂x = g in x's shape */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
-  if (x.ndim === 0) return reshape(x, [1]);
   const a = normalizeDim('flatten', start, x.ndim);
   const b = normalizeDim('flatten', end, x.ndim);
   if (a > b) throw new ShapeError(`flatten: start dim ${start} comes after end dim ${end} (x ${formatShape(x.shape)})`);
