@@ -59,9 +59,9 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/autograd/ops/': [
     ...tests(
       'autograd',
-      'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers views operands gradient-table',
+      'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers ordering views operands gradient-table',
     ),
-    ...tests('nn', 'conv-pool dropout functional losses'),
+    ...tests('nn', 'conv-pool dropout functional losses layer-parity squeeze-excite'),
     'test/arguments.test.ts',
     'test/refusals.test.ts',
   ],

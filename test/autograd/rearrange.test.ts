@@ -8,10 +8,13 @@ import {
   type Tensor,
   cat,
   einsum,
+  maximum,
   ones,
+  pad,
   scope,
   stack,
   tensor,
+  where,
   zeros,
 } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
@@ -24,6 +27,10 @@ describe('errors', () => {
   const v = ones([3]);
   const one = tensor(1);
   const two = ones([2]);
+  const tall = ones([3, 3]);
+  const mask = a.gt(0);
+  const three = zeros([3, 1], { dtype: 'int32' });
+  const [flat, single, column] = [three.flatten(), three.slice(0, 0, 1), ones([3, 1])];
   const none = zeros([0, 2]);
   const noLabels = zeros([0], { dtype: 'int32' });
   const bits = zeros([1, 9], { dtype: 'bool' });
@@ -128,6 +135,64 @@ describe('errors', () => {
     ['add_ of floats', () => labels.add_(v), DTypeError, 'add_: the result would be float32, which does not fit the int32 target'],
     ['add_ of bool', () => bits.add_(1), DTypeError, "add_: a bool tensor holds no numbers; convert it with .to('int32') first"],
     ['copy_ of more', () => v.copy_(a), ShapeError, 'copy_: operand [2,3] does not broadcast to the target [3]'],
+    ['slice of 0-d', () => one.slice(0), ShapeError, 'slice: a 0-d tensor has no dim to slice'],
+    ['select before the first', () => a.select(1, -4), ShapeError, 'select: index -4 is out of range for dim 1 of x [2,3]'],
+    ['select a half', () => a.select(1, 0.5), ShapeError, 'select: index 0.5 is out of range for dim 1 of x [2,3]'],
+    [
+      'pad three dims',
+      () => pad(a, [0, 0, 0, 0, 1, 1]),
+      ArgumentError,
+      'pad: padding must be pairs of whole numbers for at most 2 dims, got [0,0,0,0,1,1]',
+    ],
+    ['pad by a half', () => pad(a, [1, 0.5]), ArgumentError, 'pad: padding must be pairs of whole numbers for at most 2 dims, got [1,0.5]'],
+    [
+      'gather rank',
+      () => a.gather(1, flat),
+      ShapeError,
+      "gather: index [3] must have the rank of x [2,3], and sizes at most x's but along dim 1",
+    ],
+    [
+      'gather sizes',
+      () => a.gather(1, three),
+      ShapeError,
+      "gather: index [3,1] must have the rank of x [2,3], and sizes at most x's but along dim 1",
+    ],
+    [
+      'scatterAdd rank',
+      () => wide.scatterAdd(1, flat, v),
+      ShapeError,
+      'scatterAdd: index [3] must fit into src [3], and into x [2,9] but along dim 1',
+    ],
+    [
+      'scatterAdd rank of src',
+      () => a.scatterAdd(1, single, v),
+      ShapeError,
+      'scatterAdd: index [1,1] must fit into src [3], and into x [2,3] but along dim 1',
+    ],
+    [
+      'scatterAdd beyond x',
+      () => a.scatterAdd(1, three, tall),
+      ShapeError,
+      'scatterAdd: index [3,1] must fit into src [3,3], and into x [2,3] but along dim 1',
+    ],
+    [
+      'scatterAdd beyond src',
+      () => tall.scatterAdd(1, three, a),
+      ShapeError,
+      'scatterAdd: index [3,1] must fit into src [2,3], and into x [3,3] but along dim 1',
+    ],
+    ['two numbers', () => maximum(1 as never, 2), DTypeError, 'maximum: at least one operand must be a tensor'],
+    [
+      'where of numbers',
+      () => where(mask, 1, 2),
+      DTypeError,
+      'where: a or b must be a tensor, so that the result has its dtype; use full([], a, { dtype })',
+    ],
+    ['clamp without bounds', () => a.clamp(null), DTypeError, 'clamp: give at least one bound'],
+    ['prelu', () => F.prelu(a, column), ShapeError, 'prelu: x has 3 channels, w must be [1] or [3] (x [2,3], w [3,1])'],
+    ['expand by a half', () => two.expand([0.5, 2]), ShapeError, 'expand: every size must be a whole number ≥ 0, got shape [0.5,2]'],
+    ['expand to less than nothing', () => two.expand([-2, 2]), ShapeError, 'expand: x [2] does not broadcast to [-2,2]'],
+    ['expand a new dim by -1', () => two.expand([-1, 2]), ShapeError, 'expand: x [2] does not broadcast to [-1,2]'],
     ['mv', () => a.mv(a), ShapeError, 'mv: a must have 2 dims and b 1 (a [2,3], b [2,3]); use matmul'],
     ['dot', () => v.dot(a), ShapeError, 'dot: a must have 1 dims and b 1 (a [3], b [2,3]); use matmul'],
     ['outer', () => a.outer(v), ShapeError, 'outer: a must have 1 dims and b 1 (a [2,3], b [3]); use matmul'],
