@@ -15,6 +15,7 @@ import {
   minimum,
   onesLike,
   pad,
+  pow,
   randint,
   scope,
   tensor,
@@ -61,6 +62,21 @@ describe('numbers that do not fit the dtype', () => {
     expect(int([1, 2]).div(0.5).toArray()).toEqual([2, 4]);
     expect(int([4, 9]).pow(0.5).toArray()).toEqual([2, 3]);
     expect(int([1, 2]).pow(0.5).dtype).toBe('float32');
+    expect(tensor([2]).pow(3).dtype).toBe('float32');
+    for (const power of [int([3, -7]).pow(int([19, 11])), int([3, -7]).pow(3), pow(2, int([0, 30])), bool(true, false).pow(1)])
+      expect(power.dtype).toBe('int32');
+    expect(
+      int([3, -7])
+        .pow(int([19, 11]))
+        .toArray(),
+    ).toEqual([1162261467, -1977326743]);
+    expect(pow(2, int([0, 30])).toArray()).toEqual([1, 2 ** 30]);
+    refuses(
+      () => int([2, 3]).pow(int([1, -2])),
+      new DTypeError("pow: the exponent -2 of whole numbers is negative; convert one operand with .to('float32') first"),
+    );
+    refuses(() => int([2]).pow(31), new DTypeError("pow: 2147483648 does not fit int32; convert the tensor with .to('float32') first"));
+    refuses(() => pow(2, 3), new DTypeError('pow: at least one operand must be a tensor'));
     expect(tensor([1]).add(3e9).toArray()).toEqual([3e9]);
     expect(int([1]).add(-0).toArray()).toEqual([1]);
     const low = randint(-(2 ** 31), 2 ** 31, [64]).toArray() as number[];
