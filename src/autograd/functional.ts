@@ -219,7 +219,6 @@ function structureOf(inputs: FunctionInputs): string {
 /** Returns the gradients of ⟨v, ys⟩ at xs, zeros for an x that no y depends on. The graph is retained; the scope frees it. */
 function derivatives(ys: readonly Tensor[], xs: readonly Tensor[], v: readonly Tensor[] | null, createGraph: boolean): Tensor[] {
   const connected = ys.flatMap((y, i) => (y.requiresGrad ? [i] : []));
-  if (connected.length === 0) return xs.map((x) => zerosLike(x));
   const of = <T>(ts: readonly T[]): T[] => connected.map((i) => ts[i]!);
   const found = grad(of(ys), xs, { gradOutputs: v && of(v), createGraph, retainGraph: true, allowUnused: true });
   return found.map((g, i) => g ?? zerosLike(xs[i]!));

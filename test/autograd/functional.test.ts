@@ -55,6 +55,11 @@ describe('valueAndGrad', () => {
     expect(x.grad!.toArray()).toEqual([36, 288]);
   });
 
+  test('createGraph also for inputs that require no gradient: the derivative depends on new leaves', () => {
+    const [value, g] = valueAndGrad((a) => a.pow(3).sum(), vector([1, 2]), { createGraph: true });
+    expect([value.requiresGrad, g.requiresGrad, g.toArray()]).toEqual([true, true, [3, 12]]);
+  });
+
   test('the derivative of an unused input is zero', () => {
     const [, [, gy]] = valueAndGrad((x) => x.sum(), [vector([1]), ones([2, 0, 3], f64)]);
     expect(gy.shape).toEqual([2, 0, 3]);
@@ -83,6 +88,13 @@ describe('valueAndGrad', () => {
     expect(() => valueAndGrad((x) => x, [1] as unknown as Tensor[])).toThrow(
       new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
     );
+    for (const wrong of [[], [x, 3], {}, 3, 'text'])
+      expect(() => valueAndGrad((a) => a, wrong as never)).toThrow(
+        new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
+      );
+    expect(() => vjp(square, x, 3 as never)).toThrow(new ArgumentError('vjp: v must be a tensor, got a number'));
+    expect(() => vjp((a) => a.exp(), vector([1, 2]))).toThrow(new ShapeError('vjp: the function must return a scalar, got shape [2]'));
+    expect(vjp(square, x)[1].toArray()).toEqual([2]);
     expect(() => jvp(f, [vector([1]), vector([2])], [vector([1, 2]), vector([1])])).toThrow(
       new ShapeError('jvp: v must have the shapes of the inputs, [1], [1], got [2], [1]'),
     );
@@ -206,6 +218,7 @@ describe('hessian', () => {
   });
 
   test('of nothing is empty', () => {
-    expect(jacobian((x) => x.exp(), ones([0, 2], f64)).shape).toEqual([0, 2, 0, 2]);
+    const J = jacobian((x) => x.exp(), ones([0, 2], f64));
+    expect([J.shape, J.dtype]).toEqual([[0, 2, 0, 2], 'float64']);
   });
 });

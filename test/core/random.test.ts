@@ -1,8 +1,7 @@
 /** Counter-based random numbers: published test vectors, independence of order, distributions. */
 import { describe, expect, it } from 'vitest';
-import { ArgumentError } from '../../src/core/errors.ts';
 import { Random, seedKey, threefry, uniform24, uniform53 } from '../../src/core/random.ts';
-import { defaultGenerator, manualSeed, rand, randint, randn, randperm, scope } from 'chainrule';
+import { ArgumentError, DTypeError, defaultGenerator, Generator, manualSeed, rand, randint, randn, randperm, scope } from 'chainrule';
 
 const hex = (words: readonly number[]): string[] => words.map((w) => (w >>> 0).toString(16).padStart(8, '0'));
 
@@ -81,6 +80,41 @@ describe('drawn tensors', () => {
       defaultGenerator.loadStateDict(state);
       expect(draw()).toEqual(third);
     }));
+
+  it('have the distribution of their names', () =>
+    scope(() => {
+      manualSeed(2);
+      const n = 20_001;
+      const mean = (v: ArrayLike<number>, f: (x: number, i: number) => number): number =>
+        Array.from(v, f).reduce((a, b) => a + b, 0) / v.length;
+      const z = randn([n], { dtype: 'float64' }).data();
+      const moments = [1, 2, 3, 4].map((p) => mean(z, (x) => x ** p));
+      [0, 1, 0, 3].forEach((want, i) => expect(Math.abs(moments[i]! - want)).toBeLessThan(0.15));
+      expect(mean(z, (x) => Number(Math.abs(x) > 1.96))).toBeCloseTo(0.05, 2);
+      // Two numbers of one Box–Muller pair do not correlate.
+      expect(Math.abs(mean(z, (x, i) => (i % 2 === 0 && i + 1 < n ? x * z[i + 1]! : 0)))).toBeLessThan(0.03);
+      const u = rand([n]).data();
+      expect([mean(u, (x) => x), mean(u, (x) => (x - 0.5) ** 2)].map((v) => v.toFixed(2))).toEqual(['0.50', '0.08']);
+      expect(u.every((x) => x >= 0 && x < 1)).toBe(true);
+      const whole = randint(-3, 4, [7000]).data();
+      for (const value of [-3, -2, -1, 0, 1, 2, 3]) expect(Math.abs(whole.filter((x) => x === value).length - 1000)).toBeLessThan(150);
+    }));
+
+  it('are floats, of one seed after the other', () => {
+    expect(() => randn([2], { dtype: 'int32' as never })).toThrow(new DTypeError("randn: dtype must be float32 or float64, got 'int32'"));
+    expect(() => defaultGenerator.loadStateDict(3 as never)).toThrow(
+      new ArgumentError('generator: expected a state of stateDict(), got a number'),
+    );
+    for (const draws of [-1, 0.5, 2 ** 32 + 1])
+      expect(() => defaultGenerator.loadStateDict({ seed: 1, draws })).toThrow(
+        new ArgumentError(`generator: draws must be a whole number from 0 to 2^32, got ${draws}`),
+      );
+    const generator = new Generator(9);
+    generator.loadStateDict({ seed: 3, draws: 0 });
+    expect(generator.seed).toBe(3);
+    generator.loadStateDict({ seed: 3, draws: 2 ** 32 });
+    expect(() => rand([1], { generator })).toThrow('generator: seed 3 has no draws left after 2^32');
+  });
 
   it('float32 and float64 normals of one seed are the same numbers', () =>
     scope(() => {

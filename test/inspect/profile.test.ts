@@ -46,6 +46,17 @@ test('counts operations by module and direction, with their arithmetic and bytes
   expect(p.rows.reduce((n, r) => n + r.seconds, 0)).toBeLessThanOrEqual(p.seconds);
 });
 
+test('a profile within another leaves that one running', () => {
+  const x = randn([2]);
+  const inner: number[] = [];
+  const outer = profile(() => {
+    inner.push(profile(() => x.exp()).rows.length);
+    x.exp();
+  });
+  expect([inner, outer.rows.map((row) => row.calls)]).toEqual([[1], [2]]);
+  expect(profile(() => x.exp()).rows.map((row) => row.calls)).toEqual([1]);
+});
+
 test('prints a table, and a timeline whose events do not overlap', () => {
   const net = new Net();
   const x = randn([2, 3, 6, 6]);
