@@ -14,6 +14,7 @@ import {
   cat,
   full,
   grad,
+  linspace,
   noGrad,
   ones,
   pad,
@@ -102,6 +103,8 @@ describe('shapes and dtypes', () => {
       ArgumentError,
       `randint: expected whole numbers low < high from -2147483648 to 2147483648, got 3 and 3`,
     ],
+    ['linspace of −1', () => linspace(0, 1, -1), ShapeError, 'linspace: every size must be a whole number ≥ 0, got shape [-1]'],
+    ['randperm of −1', () => randperm(-1), ShapeError, 'randperm: every size must be a whole number ≥ 0, got shape [-1]'],
     ['data and shape', () => tensor([1, 2, 3], { shape: [2, 2] }), ShapeError, 'tensor: 3 elements do not fill shape [2,2] (4)'],
     [
       'fraction on int32',

@@ -59,6 +59,10 @@ describe('creation', () => {
     expect(arange(5, 0, -2).toArray()).toEqual([5, 3, 1]);
     expect([arange(0).shape, arange(2, 2).shape, linspace(3, 7, 1).toArray()]).toEqual([[0], [0], [3]]);
     expect(linspace(0, 1, 5, { dtype: 'float64' }).toArray()).toEqual([0, 0.25, 0.5, 0.75, 1]);
+    expect([linspace(2, 5, 4).toArray(), linspace(5, 1, 3).toArray()]).toEqual([
+      [2, 3, 4, 5],
+      [5, 3, 1],
+    ]);
     expect(eye(2, 3).toArray()).toEqual([
       [1, 0, 0],
       [0, 1, 0],

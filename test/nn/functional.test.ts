@@ -1,4 +1,4 @@
-import { DTypeError, Generator, ArgumentError, ShapeError, memory, ones, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
+import { DTypeError, Generator, ArgumentError, ShapeError, memory, ones, pad, randn, scope, tensor, zeros, type Tensor } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { describe, expect, test } from 'vitest';
 import { expectClose, fixture, wave } from './fixture.ts';
@@ -154,3 +154,108 @@ test('a call allocates nothing but its result', () => {
     expect(memory().tensors).toBe(before);
   });
 });
+
+describe('scaledDotProductAttention', () => {
+  const draw = (...shape: number[]): Tensor => randn(shape, { dtype: 'float64' });
+
+  test('isCausal is the mask of the keys up to the query, whatever the batch and the sizes', () =>
+    scope(() => {
+      const [q, k, v] = [draw(2, 3, 4, 5), draw(2, 3, 6, 5), draw(2, 3, 6, 7)];
+      const attnMask = ones([4, 6]).tril().gt(0);
+      const y = F.scaledDotProductAttention(q, k, v, { isCausal: true });
+      expectClose(y, [...F.scaledDotProductAttention(q, k, v, { attnMask }).data()]);
+      expect(y.shape).toEqual([2, 3, 4, 7]);
+      // The first query attends to the first key alone.
+      expectClose(y.select(2, 0), [...v.select(2, 0).data()]);
+    }));
+
+  test('dropout draws from the given generator', () =>
+    scope(() => {
+      const [q, k, v] = [draw(4, 5), draw(6, 5), draw(6, 7)];
+      const y = (seed: number): number[] => [
+        ...F.scaledDotProductAttention(q, k, v, { dropoutP: 0.5, generator: new Generator(seed) }).data(),
+      ];
+      expect(y(1)).toEqual(y(1));
+      expect(y(1)).not.toEqual(y(2));
+    }));
+
+  const op = 'scaledDotProductAttention';
+  test.each([
+    [
+      'a query of one dim',
+      () => [ones([5]), ones([6, 5]), ones([6, 7])],
+      ShapeError,
+      `${op}: q must be [B…,L,D], k [B…,S,D] and v [B…,S,E] (q [5], k [6,5], v [6,7])`,
+    ],
+    [
+      'keys and values of two numbers',
+      () => [ones([4, 5]), ones([6, 5]), ones([5, 7])],
+      ShapeError,
+      `${op}: q must be [B…,L,D], k [B…,S,D] and v [B…,S,E] (q [4,5], k [6,5], v [5,7])`,
+    ],
+    [
+      'two dtypes',
+      () => [ones([4, 5]), ones([6, 5]), ones([6, 7], { dtype: 'float64' })],
+      DTypeError,
+      `${op}: q, k and v must have the same float dtype, got float32, float32 and float64`,
+    ],
+    [
+      'batches that differ',
+      () => [ones([2, 4, 5]), ones([3, 6, 5]), ones([6, 7])],
+      ShapeError,
+      `${op}: shapes [2] and [3] and [] do not broadcast (2 against 3)`,
+    ],
+  ] as const)('refuses %s', (_, make, kind, message) =>
+    refuses(() => scope(() => F.scaledDotProductAttention(...(make() as [Tensor, Tensor, Tensor]))), kind, message),
+  );
+});
+
+describe('conv1d', () => {
+  test.each([
+    [1, 3],
+    [2, 3],
+    [1, 4],
+    [3, 2],
+  ])("with padding 'same', dilation %i and %i taps is as long as x, and conv2d's row", (dilation, taps) =>
+    scope(() => {
+      const [x, w] = [randn([2, 3, 9], { dtype: 'float64' }), randn([4, 3, taps], { dtype: 'float64' })];
+      const y = F.conv1d(x, w, null, { padding: 'same', dilation });
+      expect(y.shape).toEqual([2, 4, 9]);
+      const row = F.conv2d(x.unsqueeze(2), w.unsqueeze(2), null, { padding: 'same', dilation: [1, dilation] });
+      expectClose(y, [...row.data()]);
+    }),
+  );
+
+  test("with padding 'valid' pads nothing, down to an output of one", () =>
+    scope(() => {
+      expect(F.conv1d(ones([1, 2, 5]), ones([1, 2, 3]), null, { padding: 'valid' }).toArray()).toEqual([[[6, 6, 6]]]);
+      expect(F.conv1d(ones([1, 2, 5]), ones([1, 2, 5])).toArray()).toEqual([[[10]]]);
+    }));
+});
+
+test('output padding of whole strides is rows and columns of zeros after x', () =>
+  scope(() => {
+    const [x, w] = [randn([1, 2, 3, 3]), randn([2, 3, 3, 3])];
+    const y = F.convTranspose2d(x, w, null, { dilation: 2, outputPadding: 1 });
+    const padded = F.convTranspose2d(pad(x, [0, 1, 0, 1]), w, null, { dilation: 2 });
+    expectClose(y, [...padded.data()]);
+    const text = (n: number): string =>
+      `convTranspose2d: outputPadding must be smaller than stride or dilation, got [${n},${n}], stride [1,1], dilation [2,2]`;
+    refuses(() => F.convTranspose2d(x, w, null, { dilation: 2, outputPadding: 2 }), ArgumentError, text(2));
+    const strided = "conv2d: padding 'same' needs stride 1, got [1,2]";
+    const v = w.transpose(0, 1);
+    refuses(() => F.conv2d(x, v, null, { padding: 'same', stride: [1, 2] }), ArgumentError, strided);
+  }));
+
+test('adaptive pools keep a size that is null', () =>
+  scope(() => {
+    const x = randn([2, 3, 4, 6]);
+    for (const pool of [F.adaptiveAvgPool2d, F.adaptiveMaxPool2d] as const)
+      expect([pool(x, null).shape, pool(x, [null, 2]).shape, pool(x, [3, null]).shape]).toEqual([
+        [2, 3, 4, 6],
+        [2, 3, 4, 2],
+        [2, 3, 3, 6],
+      ]);
+    const [y, index] = F.adaptiveMaxPool2d(x, 2, { returnIndices: true });
+    expect([...x.flatten(2).gather(2, index.flatten(2)).data()]).toEqual([...y.data()]);
+  }));
