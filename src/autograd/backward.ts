@@ -414,9 +414,9 @@ function release(g: Tensor, walk: Walk): void {
   if (!walk.createGraph && g.scope === walk.walkScope) g.free('backward');
 }
 
-/** Returns whether nothing else references the tensor's memory, and each element of the memory is one element of the tensor. */
+/** For walks that do not record. Returns whether nothing else references the tensor's memory, and each element of the memory is one element of the tensor. */
 function solelyOwned(t: Tensor): boolean {
-  return t.storage.refs === 1 && !t.isOwned && t.node === null && isDense(t.shape, t.strides);
+  return t.storage.refs === 1 && !t.isOwned && isDense(t.shape, t.strides);
 }
 
 /** Returns the gradient that the node's hooks make of `g`. The listener of a leaf receives the result, except in a walk of `grad`. */
@@ -561,7 +561,10 @@ function commit(grads: Map<Node, Tensor>, { walkScope, createGraph }: Walk): Ten
     }
     let next = g;
     if (before !== null) next = add(before, g);
-    else if (createGraph || !hasOrderOf(g, leaf) || g.scope !== walkScope || !solelyOwned(g)) next = copyInOrderOf(g, leaf);
+    else if (createGraph || !hasOrderOf(g, leaf) || g.scope !== walkScope || !solelyOwned(g)) {
+      // The leaf itself would be an argument that requires a gradient.
+      next = copyInOrderOf(g, { shape: leaf.shape, strides: leaf.strides });
+    }
     adopted.push(next);
     changes.push(() => leaf.adoptGrad(next.keep()));
   }

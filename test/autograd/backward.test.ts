@@ -325,6 +325,8 @@ describe('backward', () => {
       ).toThrow(/^backward of failing: boom$/);
       expect(() => failing('boom')(x).sum().backward()).toThrow(new AutogradError('backward of failing: boom was thrown'));
       expect(() => failing(null)(x).sum().backward()).toThrow(new AutogradError('backward of failing: null was thrown'));
+      const reason = { code: 3 };
+      expect(() => failing(reason)(x).sum().backward()).toThrow(expect.objectContaining({ cause: reason }));
     }));
 
   it('a hook must return a tensor or nothing', () =>
@@ -575,6 +577,13 @@ describe('higher orders', () => {
       grad(g.select(0, 0), x)
         .data()
         .forEach((v, i) => expect(v).toBeCloseTo(i === 0 ? second : -second, 14));
+    }));
+
+  it('the grad that a backward with createGraph leaves can be differentiated', () =>
+    scope(() => {
+      const x = leaf([2, 3]);
+      x.pow(3).sum().backward(null, { createGraph: true });
+      expect(grad(x.grad!.sum(), x).toArray()).toEqual([12, 18]);
     }));
 
   it('createGraph records gradients, and accumulates them out of place', () =>

@@ -367,6 +367,26 @@ describe('lifetime', () => {
         'backward: sum [] was freed at the end of its scope, before backward. Call backward inside, or return the result from the scope',
       ),
     );
+    for (const _ of scoped(1)) {
+      void _;
+      y = x.sum();
+    }
+    expect(() => y.backward()).toThrow(
+      new ReleasedError(
+        'backward: sum [] was freed at the end of its iteration, before backward. Call backward inside, or return the result from the scope',
+      ),
+    );
+    const h = x.mul(2);
+    h.sum().dispose();
+    expect(() => h.backward(ones([2]))).toThrow(
+      new GraphConsumedError(
+        'backward: mul [2] belongs to a graph that dispose() has consumed. ' +
+          'Give the earlier backward { retainGraph: true }, add the losses before one backward, or compute it again',
+      ),
+    );
+    scope(() => {
+      y = x.sum();
+    });
     expect(y.item()).toBe(2);
     expect(() => y.mul(2)).toThrow(
       new ReleasedError(
