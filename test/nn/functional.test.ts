@@ -259,3 +259,74 @@ test('adaptive pools keep a size that is null', () =>
     const [y, index] = F.adaptiveMaxPool2d(x, 2, { returnIndices: true });
     expect([...x.flatten(2).gather(2, index.flatten(2)).data()]).toEqual([...y.data()]);
   }));
+
+describe('losses at their borders', () => {
+  const double = (...values: number[]): Tensor => tensor(values, { dtype: 'float64', requiresGrad: true });
+  const zero = tensor([0], { dtype: 'float64' });
+
+  test('huberLoss is δ (|d| − δ/2) beyond δ, and d² / 2 within', () =>
+    scope(() => {
+      const [x, target] = [double(3, -3, 1), zeros([3], { dtype: 'float64' })];
+      expect(F.huberLoss(x, target, { delta: 2, reduction: 'none' }).toArray()).toEqual([4, 4, 0.5]);
+    }));
+
+  test('smoothL1Loss with β = 0 is |d|, with gradient 0 at 0', () =>
+    scope(() => {
+      const x = double(0);
+      const loss = F.smoothL1Loss(x, zero, { beta: 0 });
+      loss.backward();
+      expect([loss.item(), x.grad!.item()]).toEqual([0, 0]);
+    }));
+
+  const logits = ones([2, 3]);
+  const shares = ones([2, 3]).div(3);
+  const classes = tensor([0, 2], { dtype: 'int32' });
+  test.each([
+    [
+      'ignoreIndex 0 with probabilities',
+      () => F.crossEntropy(logits, shares, { ignoreIndex: 0 }),
+      'crossEntropy: ignoreIndex 0 needs class indices, target holds probabilities',
+    ],
+    [
+      'negative smoothing',
+      () => F.crossEntropy(logits, classes, { labelSmoothing: -0.1 }),
+      'crossEntropy: labelSmoothing must be from 0 to 1, got -0.1',
+    ],
+    ['delta 0', () => F.huberLoss(logits, shares, { delta: 0 }), 'huberLoss: delta must be above 0, got 0'],
+    [
+      'a negative probability',
+      () => F.binaryCrossEntropy(tensor([-0.5]), tensor([1])),
+      'binaryCrossEntropy: x must be probabilities from 0 to 1, got -0.5; for logits there is binaryCrossEntropyWithLogits',
+    ],
+  ])('refuse %s', (_, act, message) => refuses(() => scope(() => void act()), ArgumentError, message));
+});
+
+describe('normalisation at its borders', () => {
+  const x = randn([2, 3, 4]);
+  const mean = zeros([3]);
+
+  test.each([
+    ['batchNorm', (o: object) => F.batchNorm(x, o), 'training is false'],
+    ['instanceNorm', (o: object) => F.instanceNorm(x, { ...o, useInputStats: false }), 'useInputStats is false'],
+  ])('%s without one of the running statistics is refused', (name, norm, when) => {
+    for (const given of [{ runningMean: mean }, { runningVar: mean }, {}])
+      refuses(() => scope(() => norm(given)), ArgumentError, `${name}: runningMean and runningVar are needed when ${when}`);
+  });
+
+  test('a normalizedShape of no dims, or of more than x has, is refused', () => {
+    const text = (shape: string): string =>
+      `layerNorm: normalizedShape must be the last sizes of x, at least one, got ${shape} (x [2,3,4])`;
+    refuses(() => scope(() => F.layerNorm(x, [])), ShapeError, text('[]'));
+    refuses(() => scope(() => F.layerNorm(x, [1, 2, 3, 4])), ShapeError, text('[1,2,3,4]'));
+  });
+
+  test('rmsNorm adds the distance from 1 to the next number of its dtype', () =>
+    scope(() => {
+      const small = 1e-4;
+      for (const [dtype, eps] of [
+        ['float32', 2 ** -23],
+        ['float64', 2 ** -52],
+      ] as const)
+        expect(F.rmsNorm(tensor([small, small], { dtype }), 2).data()[0]).toBeCloseTo(small / Math.sqrt(small ** 2 + eps), 6);
+    }));
+});
