@@ -31,7 +31,7 @@ export class TensorDataset<T extends readonly Item[]> implements BatchDataset<Co
   constructor(...columns: T) {
     refuseOptions(
       'TensorDataset',
-      columns.find((column) => typeof column === 'boolean' || peek(column, 'shape') === undefined),
+      columns.find((column) => peek(column, 'shape') === undefined),
     );
     if (columns.length === 0) throw new ArgumentError('TensorDataset: there are no columns');
     this.#columns = columns.map(copyColumn);

@@ -221,6 +221,18 @@ describe('errors name the sample', () => {
     for (const value of ['broken', null]) expect(await run(failing(async () => Promise.reject(value)))).toBe(value);
   });
 
+  test('where samples occur again: that of the part that throws, and none beside it', async () => {
+    const data: AsyncDataset = {
+      length: 2,
+      getBatch: (indices) => {
+        if (indices.length === 1) throw new Error('broken');
+        return Promise.reject(new Error('never seen'));
+      },
+    };
+    const loader = new DataLoader(data, { batchSize: 3, sampler: { length: 3, draw: () => [0, 1, 0] } });
+    expect(await errorOf(() => collect(loader))).toEqual(new Error('DataLoader: samples 0: broken'));
+  });
+
   test('batches before the error are yielded, and later ones that fail are not reported', async () => {
     const loader = new DataLoader(
       failing(async (index) => {
