@@ -275,7 +275,10 @@ describe('options that PyTorch spells otherwise', () => {
     [() => transforms.normalize!([0, '1'], 1), 'normalize: mean must be a number, or an array with one for each channel, got a string'],
     [() => c.profile!(() => 1, { warmup: 3 }), 'profile: there are no options, got an object'],
     [() => c.graph!(p.sum(), { dot: true }), "graph: unknown option 'dot'; the options are names"],
-    [() => (linear as unknown as Functions).summary!([1, 2], { depth: 1 }), 'summary: there are no options, got an object'],
+    [
+      () => (linear as unknown as Functions).summary!([1, 2], { depth: 1 }),
+      'summary: expected at most 1 argument, got 2; the last is an object',
+    ],
     [() => F.relu!(x, true), 'relu: there are no options, got a boolean'],
     [() => F.softmax!(x, 1, { dtype: 'float64' }), 'softmax: there are no options, got an object'],
     [() => new layers.ReLU!({ inplace: true }), 'ReLU: there are no options, got an object'],

@@ -105,6 +105,63 @@ describe('options', () => {
   });
 });
 
+describe('arguments behind those of a method', () => {
+  // Methods for the engine, for subclasses to override, or that JavaScript calls with arguments of its own.
+  const OTHERS: Readonly<Record<string, string>> = {
+    Tensor: 'adoptGrad adoptIntoScope attach checkReadable checkWritable free leaveScopes leaveTape replace toString toJSON',
+    Generator: 'draw',
+    Module: 'multiplyAdds adopt optionalState toString',
+    Optimizer: 'checkGroup checkDerived update stateOf',
+    Scheduler: 'next write restart',
+    ChannelGate: 'excite',
+    Recurrent: 'run',
+    TrackingNorm: 'checkInput normalizeBatch',
+  };
+  const others = new Set(Object.values(OTHERS).flatMap((names) => names.split(' ')));
+  /** Returns the names of an instance's methods. */
+  function methodsOf(instance: object): string[] {
+    const found: string[] = [];
+    for (let p = Object.getPrototypeOf(instance) as object; p !== Object.prototype; p = Object.getPrototypeOf(p) as object)
+      for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(p)))
+        if (typeof value === 'function' && name !== 'constructor') found.push(name);
+    return found;
+  }
+  const isClass = (fn: unknown): boolean => /^class\b/.test(Function.prototype.toString.call(fn));
+  const classes = HOMES.filter(({ home }) => ['chainrule', 'nn', 'optim'].includes(home)).flatMap(({ home, exports, calls: of }) =>
+    Object.entries(of)
+      .filter(([name]) => isClass(exports[name]))
+      .map(([name, { args }]) => [`${home} ${name}`, () => invoke(exports[name], args()) as object] as const),
+  );
+
+  test.each([...classes, ['chainrule Tensor', receiver] as const])('%s: an option, a number, a function', (title, make) => {
+    const names = new Set(['forward']);
+    scope(() => methodsOf(make()).forEach((name) => names.add(name)));
+    for (const name of names) {
+      for (const surplus of [{ alpha: 2 }, false, 1, () => 1]) {
+        if (others.has(name) && !(name === 'update' && title === 'optim EMA')) continue;
+        scope(() => {
+          const target = make() as Readonly<Record<string, (...args: unknown[]) => unknown>>;
+          if (target[name] === undefined) return;
+          const call = (): unknown => target[name]!(...Array<undefined>(8), surplus);
+          refuses(`${title}.${name}`, call, /: expected (no argument|at most \d arguments?), got /);
+        });
+      }
+    }
+  });
+
+  test.each([
+    ['add_', [ones([2, 3]).keep(), { alpha: 2 }], 'add_: expected at most 1 argument, got 2; the last is an object'],
+    ['round', [2], 'round: expected no argument, got a number'],
+    ['repeat', [[2, 1], 3], 'repeat: expected at most 1 argument, got 2; the last is a number'],
+  ] as const)('%s(…%j)', (name, args, message) => {
+    const target = receiver() as unknown as Record<string, (...args: unknown[]) => unknown>;
+    refuses(name, () => target[name]!(...args), new RegExp(`^${message}$`));
+    // As a parameter that was left out.
+    expect(thrownBy(() => target.round!(undefined))).toBeUndefined();
+    (target as unknown as chainrule.Tensor).dispose();
+  });
+});
+
 describe('what is no tensor', () => {
   const wrong = [undefined, null, {}, 'text', [1, 2, 3]];
   const named = (value: unknown): string => JSON.stringify(value) ?? 'undefined';

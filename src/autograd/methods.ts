@@ -1,6 +1,7 @@
 /**
  * Installs the operations that are methods of Tensor. ops/ defines them; tensor-methods.ts declares the methods.
  */
+import { refuseSurplus } from '../core/options.ts';
 import { backward } from './backward.ts';
 import * as activations from './ops/activations.ts';
 import { broadcastTo, expand } from './ops/broadcasting.ts';
@@ -150,10 +151,52 @@ const operations: Operations & typeof INPLACE = {
   ...activations,
 };
 
+/** How many arguments each method takes at most. Of the overloads of backward, the last has one. */
+type Counts = { readonly [N in Exclude<keyof TensorMethods, 'backward'>]: Required<Parameters<TensorMethods[N]>>['length'] };
+
+/** Returns methods with the number of arguments that each takes at most. */
+const taking = <C extends number, N extends string>(count: C, ...names: readonly N[]): { readonly [K in N]: C } =>
+  Object.fromEntries(names.map((name) => [name, count])) as { readonly [K in N]: C };
+
+const COUNTS: Counts & { readonly backward: 2 } = {
+  ...taking(0, 'neg', 'abs', 'sign', 'square', 'floor', 'ceil', 'round', 'reciprocal', 'sqrt', 'rsqrt', 'exp', 'expm1', 'log', 'log1p'),
+  ...taking(0, 'sin', 'cos', 'erf', 'isnan', 'isfinite', 'logicalNot', 'detach', 'contiguous', 'clone', 'nonzero', 'zero_'),
+  ...taking(0, 'relu', 'sigmoid', 'tanh', 'logSigmoid', 'silu', 'mish', 'hardsigmoid', 'hardswish'),
+  ...taking(
+    1,
+    'to',
+    'add',
+    'sub',
+    'mul',
+    'div',
+    'pow',
+    'maximum',
+    'minimum',
+    'eq',
+    'ne',
+    'lt',
+    'le',
+    'gt',
+    'ge',
+    'logicalAnd',
+    'logicalOr',
+  ),
+  ...taking(1, 'cumsum', 'reshape', 'view', 'squeeze', 'unsqueeze', 'permute', 'expand', 'broadcastTo', 'flip', 'tril', 'triu', 'unbind'),
+  ...taking(1, 'repeat', 'maskedSelect', 'softmax', 'logSoftmax', 'add_', 'mul_', 'copy_', 'fill_', 'matmul', 'mv', 'dot', 'outer'),
+  ...taking(1, 'leakyRelu', 'prelu', 'elu', 'gelu', 'softplus'),
+  ...taking(2, 'backward', 'clamp', 'maskedFill', 'sum', 'mean', 'std', 'var', 'prod', 'logsumexp', 'any', 'all', 'amax', 'amin', 'argmax'),
+  ...taking(2, 'argmin', 'max', 'min', 'flatten', 'unflatten', 'transpose', 'movedim', 'select', 'gather', 'indexSelect', 'split', 'chunk'),
+  ...taking(2, 'roll', 'sort', 'argsort'),
+  ...taking(3, 'norm', 'scatterAdd', 'topk'),
+  ...taking(4, 'slice'),
+};
+
 for (const [name, operation] of Object.entries(operations)) {
   const op = operation as (x: Tensor, ...args: unknown[]) => unknown;
+  const count = COUNTS[name as keyof TensorMethods];
   Object.defineProperty(Tensor.prototype, name, {
     value(this: Tensor, ...args: unknown[]) {
+      if (args.length > count) refuseSurplus(name, args, count);
       return op(this, ...args);
     },
     configurable: true,

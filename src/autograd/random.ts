@@ -7,7 +7,7 @@ import { brand } from '../core/copies.ts';
 import { fits, isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, DTypeError, kindOf, shown } from '../core/errors.ts';
 import { Random, seedKey, STREAMS } from '../core/random.ts';
-import { isPlainObject, refuseOptions, withDefaults } from '../core/options.ts';
+import { isPlainObject, refuseOptions, refuseSurplus, withDefaults } from '../core/options.ts';
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { kernels } from '../kernels/index.ts';
@@ -47,6 +47,7 @@ export class Generator implements Stateful {
 
   /** Restarts from `seed`; returns the generator. */
   manualSeed(seed: number): this {
+    refuseSurplus('manualSeed', arguments, 1);
     seedKey(seed);
     this.#beforeChange();
     this.#seed = seed;
@@ -81,10 +82,12 @@ export class Generator implements Stateful {
   }
 
   stateDict(): GeneratorState {
+    refuseSurplus('stateDict', arguments, 0);
     return { seed: this.#seed, draws: this.#draws };
   }
 
   loadStateDict(state: GeneratorState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     if (!isPlainObject(state)) throw new ArgumentError(`generator: expected a state of stateDict(), got ${kindOf(state)}`);
     seedKey(state.seed);
     if (!Number.isSafeInteger(state.draws) || state.draws < 0 || state.draws > STREAMS) {

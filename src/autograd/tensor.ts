@@ -7,7 +7,7 @@ import { brand, foreignKind } from '../core/copies.ts';
 import { isIterable, isReadable } from '../core/describe.ts';
 import { ITEM_SIZE, isFloat, type DType, type ElementArray } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, DTypeError, ReleasedError, ShapeError, kindOf, shown } from '../core/errors.ts';
-import { checkBoolean } from '../core/options.ts';
+import { checkBoolean, refuseSurplus } from '../core/options.ts';
 import { formatShape, isRowMajor, normalizeDim, rowMajorStrides, sameShape, sizeOf, type Shape } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
@@ -107,6 +107,7 @@ export class Tensor implements View {
 
   /** Returns the size of one dim; negative dims count from the end. */
   size(dim: number): number {
+    refuseSurplus('size', arguments, 1);
     return this.shape[normalizeDim('size', dim, this.ndim)]!;
   }
 
@@ -116,12 +117,14 @@ export class Tensor implements View {
   sizes(n: 3): [number, number, number];
   sizes(n: 4): [number, number, number, number];
   sizes(n: number): number[] {
+    refuseSurplus('sizes', arguments, 1);
     if (this.ndim !== n) throw new ShapeError(`sizes: expected ${shown(n)} dims, got shape ${formatShape(this.shape)}`);
     return [...this.shape];
   }
 
   /** Returns whether the elements are stored row-major, without gaps. */
   isContiguous(): boolean {
+    refuseSurplus('isContiguous', arguments, 0);
     return isRowMajor(this.shape, this.strides);
   }
 
@@ -139,6 +142,7 @@ export class Tensor implements View {
 
   /** Switches gradients on or off for a leaf; returns the tensor. Throws for int32 and bool, and for results of operations. */
   requiresGrad_(flag = true): this {
+    refuseSurplus('requiresGrad_', arguments, 1);
     checkBoolean('requiresGrad_', 'flag', flag);
     if (!this.isLeaf) throw new AutogradError(`requiresGrad_: the result of ${this.node!.name} is no leaf; use detach()`);
     if (flag && !isFloat(this.dtype)) {
@@ -190,6 +194,7 @@ export class Tensor implements View {
    * Returns a function that removes the hook.
    */
   registerHook(hook: Hook): () => void {
+    refuseSurplus('registerHook', arguments, 1);
     if (this.node === null) throw new AutogradError('registerHook: the tensor does not require a gradient');
     if (typeof hook !== 'function') throw new ArgumentError(`registerHook: expected a function, got ${kindOf(hook)}`);
     const node = this.node;
@@ -203,6 +208,7 @@ export class Tensor implements View {
 
   /** Makes backward fill `grad` of this tensor although it is not a leaf; returns the tensor. */
   retainGrad(): this {
+    refuseSurplus('retainGrad', arguments, 0);
     if (this.node === null) throw new AutogradError('retainGrad: the tensor does not require a gradient');
     this.node.retainsGrad = true;
     return this;
@@ -212,6 +218,7 @@ export class Tensor implements View {
 
   /** Returns the value of a tensor with one element; bool gives 0 or 1. A 0-d tensor retains its value after it was freed. */
   item(): number {
+    refuseSurplus('item', arguments, 0);
     if (this.numel !== 1) throw new ShapeError(`item: expected one element, got shape ${formatShape(this.shape)}`);
     if (this.#freedBy !== null && this.ndim === 0) return this.#value;
     return viewOf(this.dtype)[addressOf(this) / ITEM_SIZE[this.dtype]]!;
@@ -219,6 +226,7 @@ export class Tensor implements View {
 
   /** Returns a row-major copy of the elements. */
   data(): ElementArray {
+    refuseSurplus('data', arguments, 0);
     return withTemporaries('data', () => {
       const v = this.isContiguous() ? this : empty(this.shape, this.dtype);
       if (v !== this) kernels.copy(this, v);
@@ -228,6 +236,7 @@ export class Tensor implements View {
 
   /** Returns the elements as nested arrays, or as a number for a 0-d tensor. */
   toArray(): NestedArray {
+    refuseSurplus('toArray', arguments, 0);
     const flat = this.data();
     const nest = (d: number, at: number): NestedArray => {
       if (d === this.ndim) return flat[at]!;
@@ -265,6 +274,7 @@ export class Tensor implements View {
    * Returns the tensor.
    */
   keep(): this {
+    refuseSurplus('keep', arguments, 0);
     if (this.#owned) return this;
     void this.storage;
     this.#owned = true;
@@ -280,6 +290,7 @@ export class Tensor implements View {
 
   /** Frees the tensor now, and its graph too if it is the last result of it. A second call has no effect. */
   dispose(): void {
+    refuseSurplus('dispose', arguments, 0);
     if (this.hasLiveNode) discard(this.node!, 'dispose');
     this.free('dispose');
   }

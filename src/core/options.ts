@@ -60,6 +60,20 @@ export function refuseOptions(name: string, surplus: unknown): void {
     throw new ArgumentError(`${name}: there are no options, got ${kindOf(surplus)}`);
 }
 
+/**
+ * Throws for arguments behind those that a method takes: PyTorch's method may have them, and here they would be ignored silently. Undefined
+ * passes. Functions use refuseOptions, as they are passed to `list.map`.
+ */
+export function refuseSurplus(name: string, args: ArrayLike<unknown>, takes: number): void {
+  const surplus = Array.from(args).findLast((value, i) => i >= takes && value !== undefined);
+  if (surplus === undefined) return;
+  const kind = brandedKind(surplus) ?? kindOf(surplus);
+  const many = takes === 1 ? 'argument' : 'arguments';
+  const problem =
+    takes === 0 ? `expected no argument, got ${kind}` : `expected at most ${takes} ${many}, got ${args.length}; the last is ${kind}`;
+  throw new ArgumentError(`${name}: ${problem}`);
+}
+
 /** Throws unless `value` is true or false. */
 export function checkBoolean(name: string, option: string, value: unknown): void {
   if (typeof value !== 'boolean') throw new ArgumentError(`${name}: ${option} must be true or false, got ${shown(value)}`);

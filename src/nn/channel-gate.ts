@@ -4,7 +4,7 @@
 import { checkTensor, composed, defaultGenerator, scaleChannels, type Tensor } from '../autograd/index.ts';
 import { isKeyOf } from '../core/describe.ts';
 import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
-import { checkCount, checkNumber, withDefaults } from '../core/options.ts';
+import { checkCount, checkNumber, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { chain } from './chain.ts';
 import { Hardsigmoid, ReLU, Sigmoid, Tanh } from './function-layers.ts';
@@ -50,6 +50,7 @@ export abstract class ChannelGate extends Module {
   abstract excite(x: Tensor): Tensor;
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     checkTensor(this.#op, 'x', x);
     if (x.ndim !== 4) throw new ShapeError(`${this.#op}: x must be [N,C,H,W], got ${formatShape(x.shape)}`);
     const channels = x.size(1);

@@ -3,7 +3,7 @@
  */
 import * as f from '../autograd/index.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
-import { checkCount, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
+import { checkCount, checkNumber, refuseOptions, refuseSurplus, withDefaults } from '../core/options.ts';
 import { constant_ } from './init.ts';
 import { Module } from './module.ts';
 import { parameter, type LayerOptions, type Parameter } from './parameter.ts';
@@ -34,6 +34,7 @@ abstract class FunctionLayer<Options extends unknown[] = []> extends Module {
   }
 
   forward(x: f.Tensor): f.Tensor {
+    refuseSurplus('forward', arguments, 1);
     const op = this.#op;
     return op(x, ...this.options);
   }
@@ -298,6 +299,7 @@ export class Dropout extends Module {
   }
 
   forward(x: f.Tensor): f.Tensor {
+    refuseSurplus('forward', arguments, 1);
     return f.dropout(x, this.p, dropoutOptions(this));
   }
 }
@@ -305,6 +307,7 @@ export class Dropout extends Module {
 /** Zeroes whole channels in training; see F.dropout2d. */
 export class Dropout2d extends Dropout {
   override forward(x: f.Tensor): f.Tensor {
+    refuseSurplus('forward', arguments, 1);
     return f.dropout2d(x, this.p, dropoutOptions(this));
   }
 }
@@ -323,6 +326,7 @@ export class StochasticDepth extends Dropout {
   }
 
   override forward(x: f.Tensor): f.Tensor {
+    refuseSurplus('forward', arguments, 1);
     return f.stochasticDepth(x, this.p, this.mode, dropoutOptions(this));
   }
 }
@@ -349,6 +353,7 @@ export class PReLU extends Module {
   }
 
   forward(x: f.Tensor): f.Tensor {
+    refuseSurplus('forward', arguments, 1);
     return f.prelu(x, this.weight);
   }
 }

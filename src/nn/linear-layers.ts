@@ -4,7 +4,7 @@
 import { CONV1D_DEFAULTS, allOrNone, defaultGenerator, embedding, paddingRow } from '../autograd/index.ts';
 import type { EmbeddingOptions, Tensor } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, refuseSurplus, withDefaults } from '../core/options.ts';
 import { pair, sizeOf, type Shape } from '../core/shape.ts';
 import { conv1d, conv2d, convTranspose2d, linear } from './functional.ts';
 import type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Size2d } from './functional.ts';
@@ -53,6 +53,7 @@ export class Linear extends WeightedLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     return linear(x, this.weight, this.bias);
   }
 }
@@ -92,6 +93,7 @@ export class Conv1d extends WeightedLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const { weight, bias, stride, padding, dilation, groups } = this;
     return conv1d(x, weight, bias, { stride, padding, dilation, groups });
   }
@@ -124,6 +126,7 @@ export class Conv2d extends WeightedLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const { weight, bias, stride, padding, dilation, groups } = this;
     return conv2d(x, weight, bias, { stride, padding, dilation, groups });
   }
@@ -159,6 +162,7 @@ export class ConvTranspose2d extends WeightedLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const { weight, bias, stride, padding, outputPadding, dilation, groups } = this;
     return convTranspose2d(x, weight, bias, { stride, padding, outputPadding, dilation, groups });
   }
@@ -193,6 +197,7 @@ export class Embedding extends Module {
   }
 
   forward(indices: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     return embedding(indices, this.weight, { paddingIdx: this.paddingIdx });
   }
 }

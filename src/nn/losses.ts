@@ -1,5 +1,5 @@
 import * as f from '../autograd/index.ts';
-import { checkOptions } from '../core/options.ts';
+import { checkOptions, refuseSurplus } from '../core/options.ts';
 import { Module } from './module.ts';
 import { buffer } from './parameter.ts';
 
@@ -40,6 +40,7 @@ function criterion<O extends object>(
     }
 
     forward(x: f.Tensor, target: f.Tensor): f.Tensor {
+      refuseSurplus('forward', arguments, 2);
       return loss(x, target, this.options);
     }
   };

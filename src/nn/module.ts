@@ -6,7 +6,7 @@ import { brand } from '../core/copies.ts';
 import { isInstance } from '../core/describe.ts';
 import { isFloat, type FloatDType } from '../core/dtype.ts';
 import { ArgumentError, ChainruleError, DTypeError, prependMessage, shown } from '../core/errors.ts';
-import { checkBoolean, checkFunction, refuseOptions } from '../core/options.ts';
+import { checkBoolean, checkFunction, refuseSurplus } from '../core/options.ts';
 import type { Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { summarize } from '../inspect/index.ts';
@@ -97,11 +97,13 @@ export class Module implements Stateful {
 
   /** Calls `hook` before every forward of this module. Returns a function that removes it. */
   registerForwardPreHook(hook: ForwardPreHook): () => void {
+    refuseSurplus('registerForwardPreHook', arguments, 1);
     return addHook('registerForwardPreHook', this.#preHooks, hook);
   }
 
   /** Calls `hook` after every forward of this module. Returns a function that removes it. */
   registerForwardHook(hook: ForwardHook): () => void {
+    refuseSurplus('registerForwardHook', arguments, 1);
     return addHook('registerForwardHook', this.#hooks, hook);
   }
 
@@ -125,6 +127,7 @@ export class Module implements Stateful {
 
   /** Returns this module and all its descendants with their paths, each once, parents first. Its own path is ''. */
   namedModules(): [string, Module][] {
+    refuseSurplus('namedModules', arguments, 0);
     return this.#collect().modules;
   }
 
@@ -152,6 +155,7 @@ export class Module implements Stateful {
 
   /** Returns the child modules with their names, each once. */
   namedChildren(): [string, Module][] {
+    refuseSurplus('namedChildren', arguments, 0);
     const nameOf = new Map<Module, string>();
     for (const { path, value } of this.#registered('')) {
       if (value instanceof Module && !nameOf.has(value)) nameOf.set(value, path);
@@ -161,26 +165,31 @@ export class Module implements Stateful {
 
   /** Returns the child modules, each once. */
   children(): Module[] {
+    refuseSurplus('children', arguments, 0);
     return this.namedChildren().map(([, m]) => m);
   }
 
   /** Returns all parameters of the tree with their paths, each once. */
   namedParameters(): [string, Parameter][] {
+    refuseSurplus('namedParameters', arguments, 0);
     return this.#collect().tensors.filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter);
   }
 
   /** Returns all parameters of the tree, each once, as an optimizer takes them. */
   parameters(): Parameter[] {
+    refuseSurplus('parameters', arguments, 0);
     return this.namedParameters().map(([, p]) => p);
   }
 
   /** Returns all buffers of the tree with their paths, each once. */
   namedBuffers(): [string, Tensor][] {
+    refuseSurplus('namedBuffers', arguments, 0);
     return this.#collect().tensors.filter(([, t]) => t instanceof BufferTensor);
   }
 
   /** Returns all buffers of the tree, each once. */
   buffers(): Tensor[] {
+    refuseSurplus('buffers', arguments, 0);
     return this.namedBuffers().map(([, b]) => b);
   }
 
@@ -188,6 +197,7 @@ export class Module implements Stateful {
 
   /** Returns the live parameters and persistent buffers by path. `cloneStateDict` copies it, to preserve the values. */
   stateDict(): StateDict {
+    refuseSurplus('stateDict', arguments, 0);
     return Object.fromEntries(this.#collect().tensors.filter(([, t]) => !(t instanceof BufferTensor) || t.persistent));
   }
 
@@ -197,6 +207,7 @@ export class Module implements Stateful {
    * Throws: StateDictError that lists missing and unexpected names (unless `strict` is false) and wrong shapes
    */
   loadStateDict(state: StateDict, options: LoadOptions = {}): LoadReport {
+    refuseSurplus('loadStateDict', arguments, 2);
     const findTarget: FindTarget = (name, value) => resolve(this, name, value, isModule);
     const optional = new Set<string>();
     for (const [path, module] of this.namedModules()) {
@@ -223,6 +234,7 @@ export class Module implements Stateful {
    * Returns the module.
    */
   to(dtype: FloatDType): this {
+    refuseSurplus('to', arguments, 1);
     if (!isFloat(dtype)) throw new DTypeError(`to: parameters can be float32 or float64, not ${shown(dtype)}`);
     const tensors = this.#collect().tensors.map(([, t]) => t);
     noGrad(() => {
@@ -241,6 +253,7 @@ export class Module implements Stateful {
 
   /** Switches this module and its descendants to training, or to evaluation if `mode` is false; see `training`. Returns the module. */
   train(mode = true): this {
+    refuseSurplus('train', arguments, 1);
     checkBoolean('train', 'mode', mode);
     for (const [, m] of this.namedModules()) m.training = mode;
     return this;
@@ -248,6 +261,7 @@ export class Module implements Stateful {
 
   /** Switches this module and its descendants to evaluation. Returns the module. */
   eval(): this {
+    refuseSurplus('eval', arguments, 0);
     return this.train(false);
   }
 
@@ -257,6 +271,7 @@ export class Module implements Stateful {
    * @example backbone.requiresGrad_(false); // trains the rest of the model only
    */
   requiresGrad_(flag = true): this {
+    refuseSurplus('requiresGrad_', arguments, 1);
     checkBoolean('requiresGrad_', 'flag', flag);
     for (const p of this.parameters()) p.requiresGrad_(flag);
     return this;
@@ -264,11 +279,13 @@ export class Module implements Stateful {
 
   /** Sets the gradients of all parameters to null. */
   zeroGrad(): void {
+    refuseSurplus('zeroGrad', arguments, 0);
     for (const p of this.parameters()) p.grad = null;
   }
 
   /** Calls `fn` on every descendant, then on this module, each once. Returns the module. */
   apply(fn: (module: Module) => void): this {
+    refuseSurplus('apply', arguments, 1);
     checkFunction('apply', 'fn', fn);
     for (const [, m] of this.namedModules().reverse()) fn(m);
     return this;
@@ -276,6 +293,7 @@ export class Module implements Stateful {
 
   /** Frees all parameters and buffers, and their gradients. */
   dispose(): void {
+    refuseSurplus('dispose', arguments, 0);
     for (const [, t] of this.#collect().tensors) t.dispose();
   }
 
@@ -290,7 +308,7 @@ export class Module implements Stateful {
    * convolutions and linear layers are counted, not elementwise operations.
    */
   summary(inputShape?: Shape): string {
-    refuseOptions('summary', arguments[1]);
+    refuseSurplus('summary', arguments, 1);
     return summarize(this, inputShape);
   }
 

@@ -1,7 +1,7 @@
 import { allOrNone, causalMask, checkProbability, checkTensor, composed, defaultGenerator, isTensor, where } from '../autograd/index.ts';
 import { scaledDotProductAttention, type Generator, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape, shapesOf } from '../core/shape.ts';
 import { linear } from './functional.ts';
 import { xavierUniform_, zeros_, type InitOptions } from './init.ts';
@@ -86,6 +86,7 @@ export class MultiheadAttention extends Module {
 
   /** @param key Default: query. @param value Default: key. */
   forward(query: Tensor, key: Tensor = query, value: Tensor = key, masks: MultiheadAttentionMasks = {}): Tensor {
+    refuseSurplus('forward', arguments, 4);
     const { numHeads: heads, generator, in_proj_weight: weight, in_proj_bias: bias, out_proj: out } = this;
     this.#checkInputs(query, key, value);
     const dropoutP = this.training ? this.dropout : 0;

@@ -2,7 +2,7 @@ import { allOrNone, batchNorm, checkTensor, groupNorm, instanceNorm, isTensor, l
 import { ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ShapeError, isArray } from '../core/errors.ts';
-import { checkCount, checkNotNegative, checkNumber, withDefaults } from '../core/options.ts';
+import { checkCount, checkNotNegative, checkNumber, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
 import { ones_, zeros_ } from './init.ts';
 import { Module } from './module.ts';
@@ -136,6 +136,7 @@ export class BatchNorm1d extends TrackingNorm {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     this.checkInput('batchNorm1d', x, '[N,C]', '[N,C,L]');
     return this.normalizeBatch(x);
   }
@@ -155,6 +156,7 @@ export class BatchNorm2d extends TrackingNorm {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     this.checkInput('batchNorm2d', x, '[N,C,H,W]');
     return this.normalizeBatch(x);
   }
@@ -185,6 +187,7 @@ export class InstanceNorm2d extends TrackingNorm {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     this.checkInput('instanceNorm2d', x, '[N,C,H,W]');
     const { weight, bias, eps, running_mean: runningMean, running_var: runningVar } = this;
     const useInputStats = this.training || runningMean === null;
@@ -210,6 +213,7 @@ export class GroupNorm extends NormLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const { weight, bias, eps } = this;
     return groupNorm(x, this.numGroups, { weight, bias, eps });
   }
@@ -247,6 +251,7 @@ export class LayerNorm extends NormLayer {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const { weight, bias, eps } = this;
     return layerNorm(x, this.normalizedShape, { weight, bias, eps });
   }
@@ -268,6 +273,7 @@ export class RMSNorm extends NormLayer<number | null> {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     return rmsNorm(x, this.normalizedShape, { weight: this.weight, eps: this.eps });
   }
 }

@@ -4,7 +4,7 @@
 import { allOrNone, cat, checkProbability, checkTensor, composed, defaultGenerator, dropout, stack, zeros } from '../autograd/index.ts';
 import type { Generator, Tensor } from '../autograd/index.ts';
 import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape, sameShape } from '../core/shape.ts';
 import { linear } from './functional.ts';
 import { uniform_, type InitOptions } from './init.ts';
@@ -199,6 +199,7 @@ export class GRU extends Recurrent {
 
   /** @param h The initial state. Default 0. */
   forward(x: Tensor, h: Tensor | null = null): [outputs: Tensor, h: Tensor] {
+    refuseSurplus('forward', arguments, 2);
     return this.run(x, gruStep, h === null ? null : { h }, 1) as [Tensor, Tensor];
   }
 }
@@ -221,6 +222,7 @@ export class LSTM extends Recurrent {
 
   /** @param state The initial h and c. Default 0. */
   forward(x: Tensor, state: readonly [h: Tensor, c: Tensor] | null = null): [outputs: Tensor, state: [h: Tensor, c: Tensor]] {
+    refuseSurplus('forward', arguments, 2);
     if (state !== null && !(Array.isArray(state) && state.length === 2)) throw new ArgumentError('lstm: state must be a list of h and c');
     const [outputs, h, c] = this.run(x, lstmStep, state === null ? null : { h: state[0], c: state[1] }, 2) as [Tensor, Tensor, Tensor];
     return [outputs, [h, c]];

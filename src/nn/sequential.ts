@@ -1,6 +1,7 @@
 import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
+import { refuseSurplus } from '../core/options.ts';
 import { chain } from './chain.ts';
 import { Module, type Layer } from './module.ts';
 
@@ -35,6 +36,7 @@ export class Sequential extends Module implements Iterable<Layer> {
 
   /** Returns layer `i`; a negative index counts from the end. */
   at(i: number): Layer | undefined {
+    refuseSurplus('at', arguments, 1);
     return this[i < 0 ? i + this.length : i];
   }
 
@@ -43,6 +45,7 @@ export class Sequential extends Module implements Iterable<Layer> {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     checkTensor('sequential', 'x', x);
     const call =
       (layer: Layer, i: number) =>

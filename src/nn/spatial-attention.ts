@@ -3,7 +3,7 @@
  */
 import { allOrNone, cat, checkTensor, composed, defaultGenerator, releasing, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { checkCount, withDefaults } from '../core/options.ts';
+import { checkCount, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { chain } from './chain.ts';
 import { ChannelGate } from './channel-gate.ts';
@@ -57,6 +57,7 @@ class CBAMSpatialGate extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     const layers = [this.conv.conv, this.conv.bn, this.gate].map((layer) => (t: Tensor) => layer.forward(t));
     return chain(x, [(t) => chain(t, [squeezeChannels, ...layers]), (s) => x.mul(s)]);
   }
@@ -100,6 +101,7 @@ export class CBAM extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     checkTensor('cbam', 'x', x);
     return chain(x, [(t) => this.channel.forward(t), (t) => this.spatial.forward(t)]);
   }
@@ -141,6 +143,7 @@ export class ScSE extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     checkTensor('scSE', 'x', x);
     if (x.ndim !== 4 || x.size(1) !== this.channels)
       throw new ShapeError(`scSE: x must be [N,C,H,W] with ${this.channels} channels, got ${formatShape(x.shape)}`);

@@ -5,7 +5,7 @@ import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/inde
 import { foreignKind } from '../core/copies.ts';
 import { isIterable } from '../core/describe.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
-import { checkFunction } from '../core/options.ts';
+import { checkFunction, refuseSurplus } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkRange, readOptions } from './check.ts';
@@ -60,6 +60,7 @@ export class EMA implements Stateful {
    * optimizer. An average of a parameter whose dtype has changed since takes the new one, as an optimizer's state does.
    */
   update(): void {
+    refuseSurplus('update', arguments, 0);
     noGrad(() => {
       const next = this.#averages.map((a, i) => {
         const p = this.#params[i]!;
@@ -73,6 +74,7 @@ export class EMA implements Stateful {
 
   /** Runs a synchronous `fn` with the averages as the parameters' values. Then restores the weights, also if `fn` throws. */
   use<T>(fn: () => T): T {
+    refuseSurplus('use', arguments, 1);
     checkFunction('EMA.use', 'fn', fn);
     return scope(() => {
       const weights = noGrad(() => this.#params.map((p) => p.clone()));
@@ -88,6 +90,7 @@ export class EMA implements Stateful {
 
   /** Copies the averages into the parameters permanently. */
   copyTo(): void {
+    refuseSurplus('copyTo', arguments, 0);
     this.#write(this.#averages);
   }
 
@@ -102,11 +105,13 @@ export class EMA implements Stateful {
 
   /** Returns the averages themselves, not copies. */
   stateDict(): EMAState {
+    refuseSurplus('stateDict', arguments, 0);
     return { averages: this.#averages };
   }
 
   /** Copies a state of `stateDict`, all or nothing. Throws: StateDictError if number or shapes differ */
   loadStateDict(state: EMAState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const own = this.#averages;
     const saved = state?.averages;
     if (!Array.isArray(saved) || saved.length !== own.length)
@@ -126,6 +131,7 @@ export class EMA implements Stateful {
 
   /** Frees the averages. The parameters stay. */
   dispose(): void {
+    refuseSurplus('dispose', arguments, 0);
     for (const a of this.#averages) a.dispose();
   }
 }

@@ -1,5 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
-import { checkCount } from '../core/options.ts';
+import { checkCount, refuseSurplus } from '../core/options.ts';
 import { checkEach, checkEither, checkPerGroup, checkRange, checkRate, readOptions, valueForGroup } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, groupsOf, hasMomentum, setMomentum } from './scheduler.ts';
@@ -83,6 +83,7 @@ export class OneCycleLR extends FormulaLR<OneCycleOptions> {
 
   /** Takes one step. Throws: ArgumentError beyond the last step of the cycle */
   override step(): void {
+    refuseSurplus('step', arguments, 0);
     if (this.lastEpoch >= this.totalSteps)
       throw new ArgumentError(`OneCycleLR: step ${this.lastEpoch + 1} is beyond the ${this.totalSteps} steps of the cycle`);
     super.step();

@@ -6,7 +6,7 @@ import { brand, foreignKind } from '../core/copies.ts';
 import { isIterable, peek } from '../core/describe.ts';
 import type { FloatDType } from '../core/dtype.ts';
 import { ArgumentError, AutogradError, isArray, kindOf, stateDictMismatch, type StateDictError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { checkOptions, refuseSurplus } from '../core/options.ts';
 import { formatShape, isExpanded, sameShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkFiniteIn, narrowest } from './check.ts';
@@ -87,6 +87,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
    * Throws: as the constructor, and leaves the optimizer as it was
    */
   addParamGroup(group: GroupSpec<Omit<Group, 'params'>>): void {
+    refuseSurplus('addParamGroup', arguments, 1);
     const name = this.constructor.name;
     const added = readGroups(name, [group])[0]!;
     checkParameters(name, [...this.#params(), ...added.params]);
@@ -134,6 +135,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
    * Throws: ArgumentError, and updates nothing, if a group's learning rate or another rate is not a finite number in its parameters' dtype
    */
   step(): void {
+    refuseSurplus('step', arguments, 0);
     for (const g of this.paramGroups) this.#checkRates(g);
     const ready = this.#parametersWithGradient();
     // Throws for a released parameter before the first write.
@@ -172,6 +174,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   /** Sets the gradient of every parameter to null. */
   zeroGrad(): void {
+    refuseSurplus('zeroGrad', arguments, 0);
     for (const p of this.#params()) p.grad = null;
   }
 
@@ -198,6 +201,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
    * copies.
    */
   stateDict(): OptimizerState {
+    refuseSurplus('stateDict', arguments, 0);
     const state: Record<string, ParamState> = {};
     this.#params().forEach((p, i) => {
       const entries = this.#state.get(p);
@@ -213,6 +217,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
    * Throws: StateDictError if groups, parameters or shapes differ
    */
   loadStateDict(saved: OptimizerState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const groups = this.#readSavedGroups(saved);
     groups.forEach((g, i) => this.#checkOptionTypes(g, i));
     const params = this.#params();
@@ -296,6 +301,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   /** Frees the state. The parameters stay. */
   dispose(): void {
+    refuseSurplus('dispose', arguments, 0);
     for (const entries of this.#state.values()) for (const t of Object.values(entries)) t.dispose();
     this.#state.clear();
   }

@@ -1,4 +1,5 @@
 import { ArgumentError, stateDictMismatch } from '../core/errors.ts';
+import { refuseSurplus } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkEither, checkNotNegative, checkRange, readOptions } from './check.ts';
 import type { Optimizer } from './optimizer.ts';
@@ -61,6 +62,7 @@ export class ReduceLROnPlateau implements Stateful {
 
   /** Takes one step, given the epoch's metric. NaN is no improvement. */
   step(metric: number): void {
+    refuseSurplus('step', arguments, 1);
     if (typeof metric !== 'number') throw new ArgumentError(`ReduceLROnPlateau: step takes the metric, a number, got ${typeof metric}`);
     const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = this.options;
     const { lastEpoch, best, numBadEpochs, cooldownCounter } = this.#state;
@@ -84,11 +86,13 @@ export class ReduceLROnPlateau implements Stateful {
   }
 
   stateDict(): PlateauState {
+    refuseSurplus('stateDict', arguments, 0);
     return this.#state;
   }
 
   /** Restores a state of `stateDict`. The optimizer's state restores the learning rates. Throws: StateDictError */
   loadStateDict(state: PlateauState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const wrong = Object.keys(this.#state).find((key) => typeof state?.[key as keyof PlateauState] !== 'number');
     if (wrong !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${wrong} is no number`);
     const unknown = Object.keys(state).find((key) => !Object.hasOwn(this.#state, key));

@@ -5,6 +5,7 @@
 import { brand } from '../core/copies.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
+import { refuseSurplus } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { checkFiniteIn, narrowest, readOptions, type OptionSpec } from './check.ts';
 import { Optimizer, type ParamGroup } from './optimizer.ts';
@@ -69,6 +70,7 @@ export abstract class Scheduler implements Stateful {
 
   /** Advances the schedule by one step, an epoch or a batch. Call it after the optimizer's step. */
   step(): void {
+    refuseSurplus('step', arguments, 0);
     this.lastEpoch++;
     try {
       this.write();
@@ -113,12 +115,14 @@ export abstract class Scheduler implements Stateful {
   }
 
   stateDict(): SchedulerState {
+    refuseSurplus('stateDict', arguments, 0);
     const { lastEpoch, baseLrs, lastLr } = this;
     return { lastEpoch, baseLrs: [...baseLrs], lastLr: [...lastLr] };
   }
 
   /** Restores a state of `stateDict`. The optimizer's state restores the groups' options. Throws: StateDictError */
   loadStateDict(state: SchedulerState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const groups = this.optimizer.paramGroups.length;
     const { lastEpoch, baseLrs, lastLr } = (state ?? {}) as Partial<SchedulerState>;
     const isComplete = (lrs: unknown): lrs is readonly number[] => isArray(lrs) && lrs.length === groups;

@@ -4,7 +4,7 @@
 import { foreignKind } from '../core/copies.ts';
 import { isInstance, isRevoked } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
-import { checkCount, checkOptions } from '../core/options.ts';
+import { checkCount, checkOptions, refuseSurplus } from '../core/options.ts';
 import { checkFinite, checkPerGroup, checkRange, checkRate } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
@@ -209,10 +209,12 @@ export class SequentialLR extends FormulaLR<SequentialOptions> {
   }
 
   override stateDict(): SequentialState {
+    refuseSurplus('stateDict', arguments, 0);
     return { ...super.stateDict(), schedulers: this.options.schedulers.map((s) => s.stateDict()) };
   }
 
   override loadStateDict(state: SequentialState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const own = this.options.schedulers;
     const saved = state?.schedulers ?? [];
     if (own.length !== saved.length) throw stateDictMismatch('SequentialLR', `expected ${own.length} schedulers, got ${saved.length}`);
