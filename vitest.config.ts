@@ -4,46 +4,35 @@ import { defineConfig } from 'vitest/config';
 
 const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
-// The whole suite runs twice: on the WebAssembly kernels and on the reference kernels. Tests whose result does not depend on the kernels run
-// once: those of files, datasets, error texts, the example's command, and gradcheck itself. Comparisons of the two run again with every call
-// shared among threads.
-const once = [
-  ...['cifar-like', 'core', 'data', 'io', 'testing'].map((folder) => `test/${folder}/**`),
-  ...['diagnosis', 'gradcheck*', 'mutants'].map((name) => `test/inspect/${name}.test.ts`),
-  ...['arguments', 'copies', 'dims', 'hostile-values', 'op-coverage', 'refusals'].map((name) => `test/${name}.test.ts`),
-  'test/kernels/**',
-  'test/interop/**',
-  'test/distributed/**',
-  'test/train/**',
-  'test/scripts/**',
-  'test/runtimes/**',
-  'test/inspect/looking.test.ts',
-  'test/architecture.test.ts',
-  'test/declarations.test.ts',
-  'test/docs.test.ts',
-  'test/pytorch-names.test.ts',
-  'test/site.test.ts',
-  'test/autograd/methods.test.ts',
-  'test/threads.test.ts',
-  'test/browser.test.ts',
-  'test/playground/**',
-  'test/realms.test.ts',
-  'test/tour.test.ts',
-];
-const comparisons = ['elementwise', 'fused', 'pooling', 'products'].map((family) => `test/kernels/${family}.test.ts`);
+const files = (folder: string, names: readonly string[]): string[] => names.map((name) => `test/${folder}/${name}.test.ts`);
+
+// The whole suite runs on the WebAssembly kernels. What depends on the kernels runs again on the reference kernels: two places of src do, the
+// choice of the kernels, and fused operations, which run their definitions there. Comparisons of the two run again with every call shared
+// among threads.
+const onReference = {
+  include: [
+    ...files('autograd', ['gradient-table', 'memory-model', 'numbers', 'operands', 'parity*', 'rearrange', 'temporaries', 'views']),
+    ...files('nn', ['conv-pool', 'functional', 'layer-parity', 'layers', 'losses', 'squeeze-excite', 'training']),
+    'test/bits.test.ts',
+    'test/scse.test.ts',
+  ],
+  testNamePattern: /^(?!.*against differences)/,
+};
+const comparisons = files('kernels', ['elementwise', 'fused', 'pooling', 'products']);
 
 // Run again on checked memory: redzones, poisoned memory and a quarantine. Left out are tests of the memory's size, which the quarantine
-// changes, and long chains, repeated calls and finite differences in large nets, which take long with it.
+// changes, tests without kernels, such as those of error texts and schedules, and long chains, repeated calls and finite differences in large
+// nets, which take long with it.
 const onCheckedMemory = {
   include: [
-    'test/autograd/**/*.test.ts',
-    'test/nn/**/*.test.ts',
-    'test/optim/**/*.test.ts',
+    ...files('autograd', ['across-await', 'backward', 'errors', 'functional', 'gradient-table', 'lifetime', 'memory-model', 'operands']),
+    ...files('autograd', ['ordering', 'parity*', 'rearrange', 'recompute', 'tensor', 'views']),
+    ...files('nn', ['conv-pool', 'dropout', 'functional', 'layer-parity', 'layers', 'losses', 'module', 'squeeze-excite', 'training']),
+    ...files('optim', ['clip', 'ema', 'sgd']),
     'test/inspect/looking.test.ts',
-    'test/kernels/{fused,fusion,pooling,products}.test.ts',
+    ...files('kernels', ['fused', 'fusion', 'optim', 'pooling', 'products']),
   ],
-  exclude: ['out-of-memory', 'scoped-loops', 'temporaries', 'whole-nets'].map((name) => `test/autograd/${name}.test.ts`),
-  testNamePattern: /^(?!.*(a chain of|can have arguments))/,
+  testNamePattern: /^(?!.*(a chain of|can have arguments|against differences))/,
 };
 
 // Run again with the fastest kernels of the platform, whose products have other roundings: gradients, PyTorch's values, and comparisons of
@@ -80,14 +69,14 @@ export default defineConfig({
       { extends: true, test: { name: 'wasm', include: ['test/**/*.test.ts'], env: { CHAINRULE_KERNELS: 'wasm' } } },
       {
         extends: true,
-        test: { name: 'reference', include: ['test/**/*.test.ts'], exclude: once, env: { CHAINRULE_KERNELS: 'reference' } },
+        test: { name: 'reference', ...onReference, env: { CHAINRULE_KERNELS: 'reference' } },
       },
       {
         extends: true,
         test: {
           name: 'checked',
           ...onCheckedMemory,
-          env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CHECKED_MEMORY: '1', CHAINRULE_CASES: '8' },
+          env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CHECKED_MEMORY: '1', CHAINRULE_CASES: '5' },
           setupFiles: 'test/support/check-memory.ts',
         },
       },

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import config from '../vitest.config.ts';
 
 // The house rules of docs/architecture.md, read from import lines: arrows only go down, siblings never meet.
 
@@ -318,5 +319,16 @@ describe('public surface', () => {
 
   test('package.json has no runtime dependencies', () => {
     expect(JSON.parse(read('package.json'))).not.toHaveProperty('dependencies');
+  });
+});
+
+describe('vitest.config.ts', () => {
+  const tests = filesUnder('test').filter((file) => file.endsWith('.test.ts'));
+  const projects = config.test!.projects as readonly { readonly test: { readonly name: string; readonly include: readonly string[] } }[];
+
+  test.each(projects.map(({ test: { name, include } }) => [name, include] as const))('each pattern of %s leads to tests', (_, include) => {
+    const expression = (pattern: string): RegExp =>
+      new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('**/*', '.+').replaceAll('*', '[^/]*')}$`);
+    expect(include.filter((pattern) => !tests.some((file) => expression(pattern).test(file)))).toEqual([]);
   });
 });

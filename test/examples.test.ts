@@ -39,8 +39,7 @@ test('lesson.ts survives a gradient of 0', () => {
   expect(printed).toMatch(/All gradients are as calculus says\.\n$/);
 });
 
-// Skipped on the reference kernels, where training takes half a minute and would test nothing new.
-test.skipIf(process.env.CHAINRULE_KERNELS === 'reference')('readme.ts is the example of README.md, and learns its images', () => {
+test('readme.ts is the example of README.md, and learns its images', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8').replaceAll('\r\n', '\n');
   const block = /```ts\n([\s\S]*?)```/.exec(readme)?.[1];
   expect(readFileSync(join(root, 'examples/readme.ts'), 'utf8').replaceAll('\r\n', '\n')).toBe(block);

@@ -7,10 +7,8 @@ import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { grad, logBranches, withGradMode } from '../../src/autograd/index.ts';
 import { Random } from '../../src/core/random.ts';
-import { kernels } from '../../src/kernels/index.ts';
 
 const dtype = 'float64';
-const twins = kernels.name === 'reference';
 
 /** Conv 3×3 without bias → batch norm → ReLU → SE, r = 4. */
 function stage(from: number, to: number): nn.Layer[] {
@@ -45,7 +43,7 @@ class ResidualSE extends nn.Module {
   }
 }
 
-const widths: [number, number, number] = twins ? [4, 4, 4] : [4, 8, 8];
+const widths: [number, number, number] = [4, 8, 8];
 
 test(`SE-CNN ${widths.join('/')} on 8×8 images: every parameter`, () => {
   manualSeed(1);
@@ -114,7 +112,7 @@ test('the tiny SE-CNN 16/32/64 on 32×32 images: random directions', () => {
   let tried = 0;
   scope(() => {
     const gradient = grad(f(), parameters);
-    const wanted = twins ? 2 : 20;
+    const wanted = 20;
     while (checked < wanted && tried < 3 * wanted) {
       tried++;
       scope(() => {

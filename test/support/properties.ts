@@ -20,12 +20,15 @@ const SEED = Number(process.env.CHAINRULE_SEED ?? 20261124);
 const requested = Number(process.env.CHAINRULE_CASES ?? 0);
 const onReference = kernels.name === 'reference';
 
-// The reference kernels are slow, so they get fewer cases.
-const DEFAULT_CASES = onReference ? { first: 20, second: 10 } : { first: 200, second: 50 };
+/** Cases of a short run and of a long one. The reference kernels are slow, so they get fewer. */
+const DEFAULT_CASES = onReference
+  ? { short: { first: 10, second: 4 }, long: { first: 20, second: 10 } }
+  : { short: { first: 60, second: 15 }, long: { first: 200, second: 50 } };
+const DEFAULTS = process.env.CHAINRULE_LONG === '1' ? DEFAULT_CASES.long : DEFAULT_CASES.short;
 
-/** Cases per operation. `CHAINRULE_CASES=10000` makes a long run; docs/testing.md has more. */
-export const FIRST_ORDER_CASES = requested > 0 ? requested : DEFAULT_CASES.first;
-export const SECOND_ORDER_CASES = requested > 0 ? Math.ceil(requested / 4) : DEFAULT_CASES.second;
+/** Cases per operation. `CHAINRULE_LONG=1` or `CHAINRULE_CASES=10000` makes a long run; docs/testing.md has more. */
+export const FIRST_ORDER_CASES = requested > 0 ? requested : DEFAULTS.first;
+export const SECOND_ORDER_CASES = requested > 0 ? Math.ceil(requested / 4) : DEFAULTS.second;
 
 /** Milliseconds that a test of so many cases may take. */
 export const TIMEOUT = 120_000 + 100 * requested;
