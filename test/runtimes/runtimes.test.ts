@@ -87,7 +87,7 @@ describe('twenty steps of training have the bits that Node computes', () => {
           expect(await pages.visit(browser, { worker, isolated: true })).toMatchObject({ digest: expected });
         }
       } finally {
-        pages.close();
+        await pages.close();
       }
     });
   }

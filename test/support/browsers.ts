@@ -1,9 +1,9 @@
 /**
  * Runs a program of the tests in browsers: in a page or in its worker.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,8 +58,12 @@ export interface Visit {
   readonly policy?: string;
 }
 
+// After each report the page asks for the next one and goes there: starting a browser takes longer than most programs.
 const PAGE = `<!doctype html><script type="module">
-  const send = (body) => fetch('/result', { method: 'POST', body: JSON.stringify(body) });
+  const send = async (body) => {
+    await fetch('/result' + location.search, { method: 'POST', body: JSON.stringify(body) });
+    location.replace(await fetch('/next').then((response) => response.text()));
+  };
   if (new URLSearchParams(location.search).has('worker')) {
     const worker = new Worker('./worker.js', { type: 'module' });
     worker.onmessage = (e) => send(e.data);
@@ -80,11 +84,30 @@ export async function bundle(file: string): Promise<string> {
   return ((made as Rollup.RollupOutput[])[0]!.output[0] as Rollup.OutputChunk).code;
 }
 
-/** Serves one program, whose export `run` returns a promise of what it has to report. An error is reported as `{ error: message }`. */
+/** A browser that runs. */
+interface Running {
+  readonly browser: Browser;
+  readonly process: ChildProcess;
+  readonly profile: string;
+  readonly failed: Promise<never>;
+  readonly ended: Promise<unknown>;
+  /** Whether the last page has reported, so that it goes to the next one. */
+  isFree: boolean;
+}
+
+/**
+ * Serves one program, whose export `run` returns a promise of what it has to report. An error is reported as `{ error: message }`. A browser
+ * is started at its first visit and goes from page to page; a page is a document of its own, with its own headers.
+ */
 export class Pages {
   readonly #server: Server;
   #headers: Readonly<Record<string, string>> = {};
   #received: (text: string) => void = () => {};
+  #running: Running | null = null;
+  #visits = 0;
+  /** The address of the next page, and the answer that waits for it. */
+  #next: string | null = null;
+  #asking: ServerResponse | null = null;
 
   /** Serves a bundle on a free port of this machine. */
   static async serve(code: string): Promise<Pages> {
@@ -100,49 +123,88 @@ export class Pages {
       '/bundle.js': ['text/javascript', code],
     };
     this.#server = createServer((request, response) => {
-      const { pathname } = new URL(request.url!, 'http://localhost');
+      const { pathname, searchParams } = new URL(request.url!, 'http://localhost');
+      if (pathname === '/next') {
+        this.#asking = response;
+        return this.#answerNext();
+      }
       if (pathname === '/result') {
         let body = '';
         request.on('data', (text) => (body += text));
         request.on('end', () => {
           response.end();
-          this.#received(body);
+          // A page may report twice, such as an error after its result.
+          if (searchParams.get('visit') === String(this.#visits)) this.#received(body);
         });
         return;
       }
       const file = files[pathname];
       if (file === undefined) return response.writeHead(404).end();
-      return response.writeHead(200, { 'Content-Type': file[0], ...this.#headers }).end(file[1]);
+      return response.writeHead(200, { 'Content-Type': file[0], 'Cache-Control': 'no-store', ...this.#headers }).end(file[1]);
     });
   }
 
-  close(): void {
+  #answerNext(): void {
+    if (this.#next === null || this.#asking === null) return;
+    this.#asking.writeHead(200, { 'Cache-Control': 'no-store' }).end(this.#next);
+    this.#next = null;
+    this.#asking = null;
+  }
+
+  /** Ends the browser and the server. */
+  async close(): Promise<void> {
+    await this.#stop();
     this.#server.close();
   }
 
   /** Opens the program in a browser and returns what it reports. */
-  async visit({ path, args }: Browser, { worker, isolated, policy }: Visit): Promise<unknown> {
+  async visit(browser: Browser, { worker, isolated, policy }: Visit): Promise<unknown> {
     const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
     this.#headers = { ...(isolated ? isolation : {}), ...(policy === undefined ? {} : { 'Content-Security-Policy': policy }) };
-    const profile = mkdtempSync(join(tmpdir(), 'browser-'));
     const report = new Promise<string>((resolve) => (this.#received = resolve));
-    const url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/${worker ? '?worker' : ''}`;
-    const needsDisplay = path!.endsWith('MiniBrowser') && process.env.DISPLAY === undefined;
-    const command = [...(needsDisplay ? ['xvfb-run', '-a'] : []), path!, ...args(profile), url];
-    const env = { ...process.env, HOME: profile, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1' };
-    // Detached, so that the browser's processes form a group that can be killed as a whole. They write to the profile until the
-    // last of them has ended.
-    const browser = spawn(command[0]!, command.slice(1), { stdio: 'ignore', detached: true, env });
-    const failed = new Promise<never>((_, reject) => browser.once('error', reject));
-    const ended = new Promise((resolve) => browser.once('exit', resolve));
-    try {
-      return JSON.parse(await Promise.race([report, failed]));
-    } finally {
-      if (browser.pid !== undefined) {
-        process.kill(-browser.pid, 'SIGKILL');
-        await ended;
-      }
-      rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
+    const origin = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const url = `${origin}/?visit=${++this.#visits}${worker ? '&worker' : ''}`;
+    if (this.#running?.browser !== browser || !this.#running.isFree) {
+      await this.#stop();
+      this.#running = start(browser, url);
+    } else {
+      this.#next = url;
+      this.#answerNext();
     }
+    const running = this.#running;
+    running.isFree = false;
+    const text = await Promise.race([report, running.failed]);
+    running.isFree = true;
+    return JSON.parse(text);
   }
+
+  async #stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = null;
+    this.#next = null;
+    this.#asking = null;
+    if (running === null) return;
+    if (running.process.pid !== undefined) {
+      process.kill(-running.process.pid, 'SIGKILL');
+      await running.ended;
+    }
+    rmSync(running.profile, { recursive: true, force: true, maxRetries: 20 });
+  }
+}
+
+/** Starts a browser with a profile of its own. */
+function start(browser: Browser, url: string): Running {
+  const { path, args } = browser;
+  const profile = mkdtempSync(join(tmpdir(), 'browser-'));
+  const needsDisplay = path!.endsWith('MiniBrowser') && process.env.DISPLAY === undefined;
+  const command = [...(needsDisplay ? ['xvfb-run', '-a'] : []), path!, ...args(profile), url];
+  const env = { ...process.env, HOME: profile, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1' };
+  // Detached, so that the browser's processes form a group that can be killed as a whole. They write to the profile until the
+  // last of them has ended.
+  const child = spawn(command[0]!, command.slice(1), { stdio: 'ignore', detached: true, env });
+  const failed = new Promise<never>((_, reject) => child.once('error', reject));
+  // It may be noticed while no visit waits for it; the next one does.
+  failed.catch(() => {});
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  return { browser, process: child, profile, failed, ended, isFree: false };
 }
