@@ -18,7 +18,7 @@ const io = files as unknown as Functions;
 const layers = nn as unknown as Classes;
 const optim = optimizers as unknown as Classes;
 const file = '/nonexistent/x.safetensors';
-const { ArgumentError, AutogradError, DTypeError, ShapeError, defineOp, ones, tensor } = chainrule;
+const { ArgumentError, AutogradError, DTypeError, ShapeError, StateDictError, defineOp, ones, tensor } = chainrule;
 
 const x = ones([2, 3]);
 const one = ones([2]);
@@ -294,6 +294,51 @@ describe('options that PyTorch spells otherwise', () => {
 
   test('a list of tensors maps over a function, which then gets an index and the list', () => {
     expect(chainrule.scope(() => [one, one].map(F.relu!)).length).toBe(2);
+  });
+});
+
+describe('values that nothing else would read', () => {
+  test.each([
+    [() => F.crossEntropy!(x, labels, { ignoreIndex: 1.5 }), 'crossEntropy: ignoreIndex must be a whole number, got 1.5'],
+    [() => F.nllLoss!(x, labels, { ignoreIndex: Number.NaN }), 'nllLoss: ignoreIndex must be a whole number, got NaN'],
+    ...['BatchNorm1d', 'BatchNorm2d', 'GroupNorm', 'InstanceNorm2d', 'LayerNorm', 'RMSNorm'].map((name) => {
+      const without = { dtype: 'int32', [/Layer|RMS/.test(name) ? 'elementwiseAffine' : 'affine']: false };
+      return [
+        () => new layers[name]!(...(name === 'GroupNorm' ? [1, 2] : [2]), without),
+        new RegExp(`^${name}: dtype must be float32 or float64, got 'int32'$`),
+        DTypeError,
+      ];
+    }),
+    [
+      () => defineOp({ name: 'mine', forward: () => x, backward: 'x' } as never),
+      'defineOp: backward of mine must be a function, got a string',
+    ],
+    [() => defineOp({ name: 'mine', forward: () => x, save: {} } as never), 'defineOp: save of mine must be a function, got an object'],
+    [() => defineOp({ name: 'mine', forward: () => x, broadcasts: 1 } as never), 'defineOp: broadcasts must be true or false, got 1'],
+  ] as [() => unknown, string | RegExp, (new (message: string) => Error)?][])('%#: %s', (act, message, kind) =>
+    throwsText(act, message, kind),
+  );
+
+  test('states of schedulers', () => {
+    const sgd = new optimizers.SGD([p], { lr: 0.5 });
+    const schedule = new optimizers.StepLR(sgd, { stepSize: 1 });
+    const wrong = { lastEpoch: 1, baseLrs: { length: 1 }, lastLr: [1] };
+    const misfit = 'loadStateDict: the state does not fit';
+    throwsText(
+      () => schedule.loadStateDict(wrong as never),
+      `${misfit} StepLR: expected lastEpoch ≥ 0, 1 baseLrs and 1 lastLr, got 1, an object and 1`,
+      StateDictError,
+    );
+    const plateau = new optimizers.ReduceLROnPlateau(sgd);
+    const state = plateau.stateDict();
+    for (const [change, problem] of [
+      [{ numBadEpochs: Number.NaN }, 'numBadEpochs is NaN, no whole number ≥ 0'],
+      [{ lastEpoch: 1.5 }, 'lastEpoch is 1.5, no whole number ≥ 0'],
+      [{ best: Number.NaN }, 'best is NaN and cooldownCounter 0'],
+      [{ cooldownCounter: -1 }, 'best is Infinity and cooldownCounter -1'],
+    ] as const)
+      throwsText(() => plateau.loadStateDict({ ...state, ...change }), `${misfit} ReduceLROnPlateau: ${problem}`, StateDictError);
+    expect(plateau.stateDict()).toEqual(state);
   });
 });
 

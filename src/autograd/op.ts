@@ -107,11 +107,14 @@ export function defineOp<A extends readonly unknown[], V extends Views, S extend
 
 const SPEC_KEYS = ['name', 'broadcasts', 'save', 'branch', 'forward', 'backward', 'gradKernel', 'definition'];
 
-/** Throws for a specification with a misspelt field, or without a name or forward. */
+/** Throws for a specification with a misspelt field, without a name or forward, or with a part that is no function. */
 function checkSpec(spec: { readonly name: unknown; readonly forward: unknown }): void {
-  checkOptions('defineOp', spec, SPEC_KEYS);
+  checkOptions('defineOp', spec, SPEC_KEYS, ['broadcasts']);
   if (typeof spec.name !== 'string') throw new ArgumentError(`defineOp: name must be a string, got ${kindOf(spec.name)}`);
-  checkFunction('defineOp', `forward of ${spec.name}`, spec.forward);
+  for (const part of ['forward', 'save', 'branch', 'backward', 'gradKernel', 'definition']) {
+    const given = (spec as Readonly<Record<string, unknown>>)[part];
+    if (part === 'forward' || given != null) checkFunction('defineOp', `${part} of ${spec.name}`, given);
+  }
 }
 
 /**

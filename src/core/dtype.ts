@@ -31,6 +31,11 @@ export function checkDType(op: string, dtype: DType): DType {
   throw new DTypeError(`${op}: dtype must be float32, float64, int32 or bool, got ${shown(dtype)}`);
 }
 
+/** Throws unless `dtype` is float32 or float64. */
+export function checkFloatDType(op: string, dtype: DType): void {
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, got ${shown(dtype)}`);
+}
+
 /** Returns whether an element of `dtype` can store `value`. Floats round, so they can store any number. */
 export function fits(value: number, dtype: DType): boolean {
   if (typeof value !== 'number') return false;

@@ -1,6 +1,6 @@
 import { allOrNone, batchNorm, checkTensor, groupNorm, instanceNorm, isTensor, layerNorm, noGrad } from '../autograd/index.ts';
 import { ones, rmsNorm, zeros, type Tensor } from '../autograd/index.ts';
-import type { FloatDType } from '../core/dtype.ts';
+import { checkFloatDType, type FloatDType } from '../core/dtype.ts';
 import { ShapeError, isArray } from '../core/errors.ts';
 import { checkCount, checkNotNegative, checkNumber, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape, type Shape } from '../core/shape.ts';
@@ -22,6 +22,8 @@ class NormLayer<Eps = number> extends Module {
     { dtype, eps }: Required<LayerOptions> & { readonly eps: Eps },
   ) {
     super();
+    // Without parameters nothing else would read it.
+    checkFloatDType(name, dtype);
     if (eps !== null) checkNotNegative(name, 'eps', eps);
     for (const size of shape) checkCount(name, shape.length === 1 ? 'channels' : 'every size', size);
     [this.weight, this.bias] = allOrNone(() => [

@@ -95,6 +95,11 @@ export class ReduceLROnPlateau implements Stateful {
     refuseSurplus('loadStateDict', arguments, 1);
     const wrong = Object.keys(this.#state).find((key) => typeof state?.[key as keyof PlateauState] !== 'number');
     if (wrong !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${wrong} is no number`);
+    const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+    const uncounted = (['lastEpoch', 'numBadEpochs'] as const).find((key) => !isCount(state[key]));
+    if (uncounted !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `${uncounted} is ${state[uncounted]}, no whole number ≥ 0`);
+    if (Number.isNaN(state.best) || !(state.cooldownCounter >= 0))
+      throw stateDictMismatch('ReduceLROnPlateau', `best is ${state.best} and cooldownCounter ${state.cooldownCounter}`);
     const unknown = Object.keys(state).find((key) => !Object.hasOwn(this.#state, key));
     if (unknown !== undefined) throw stateDictMismatch('ReduceLROnPlateau', `it has '${unknown}', which is no part of it`);
     this.#state = { ...state };

@@ -65,6 +65,11 @@ function classRows(op: string, x: Tensor, weight: Tensor | null): Tensor {
   return x.ndim === 2 ? x : reshape(movedim(x, x.ndim === 1 ? 0 : 1, -1), [sizeOf(samplesOf(x)), k]);
 }
 
+/** Throws for an `ignoreIndex` that no class can equal. */
+function checkIgnoreIndex(op: string, ignoreIndex: unknown): void {
+  if (!Number.isInteger(ignoreIndex)) throw new ArgumentError(`${op}: ignoreIndex must be a whole number, got ${shown(ignoreIndex)}`);
+}
+
 /** Throws unless target holds one int32 class below K for each sample of x; returns whether any is `ignoreIndex`. */
 function checkClasses(op: string, x: Tensor, target: Tensor, ignoreIndex: number): boolean {
   if (target.dtype !== 'int32')
@@ -135,7 +140,7 @@ export const crossEntropyOp = defineOp({
 export const crossEntropy = composed(function crossEntropy(x: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const read = withDefaults('crossEntropy', options, CROSS_ENTROPY_DEFAULTS);
   const { weight, ignoreIndex, labelSmoothing } = read;
-  checkNumber('crossEntropy', 'ignoreIndex', ignoreIndex);
+  checkIgnoreIndex('crossEntropy', ignoreIndex);
   checkNumber('crossEntropy', 'labelSmoothing', labelSmoothing);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ArgumentError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
@@ -160,7 +165,7 @@ export const crossEntropy = composed(function crossEntropy(x: Tensor, target: Te
  */
 export const nllLoss = composed((x: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor => {
   const read = withDefaults('nllLoss', options, NLL_DEFAULTS);
-  checkNumber('nllLoss', 'ignoreIndex', read.ignoreIndex);
+  checkIgnoreIndex('nllLoss', read.ignoreIndex);
   const rows = classRows('nllLoss', x, read.weight);
   checkTensors('nllLoss', { target });
   checkClasses('nllLoss', x, target, read.ignoreIndex);
