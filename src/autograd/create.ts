@@ -77,7 +77,10 @@ interface Flat {
 
 function flattenData(data: TensorData): Flat {
   const own = dtypeOfArray(data);
-  if (own !== undefined) return { values: data as NumberArray, shape: [(data as NumberArray).length], dtype: own };
+  if (own !== undefined) {
+    checkAttached(data as ArrayBufferView);
+    return { values: data as NumberArray, shape: [(data as NumberArray).length], dtype: own };
+  }
   const values: number[] = [];
   let shape: number[] | null = null;
   let dtype: DType | null = null;
@@ -105,7 +108,10 @@ function flattenData(data: TensorData): Flat {
         `tensor: the arrays are ragged: ${list.length} elements at depth ${depth}, where others have ${shape[depth] ?? 'none'}`,
       );
     }
-    if (row !== null) dtype = merged(dtype, row);
+    if (row !== null) {
+      checkAttached(v as unknown as ArrayBufferView);
+      dtype = merged(dtype, row);
+    }
     // Not forEach, which skips holes.
     for (const element of list) visit(element, row);
     if (list.length === 0) shape ??= [...here];
@@ -120,6 +126,16 @@ function checkList(v: unknown, row: DType | null, depth: number): void {
   if (row === null && !isArray(v)) throw new ArgumentError(`tensor: expected numbers, booleans or arrays of them, got ${dataKind(v)}`);
   // Before the recursion is too deep, as in an array that contains itself.
   if (depth === MAX_DIMS) throw new ShapeError(`tensor: the arrays are nested deeper than ${MAX_DIMS} dims, the most that a tensor has`);
+}
+
+/** Throws for a typed array whose memory was transferred, as postMessage does: it has no elements any more. */
+function checkAttached(array: ArrayBufferView): void {
+  if (array.byteLength > 0) return;
+  try {
+    void new Uint8Array(array.buffer);
+  } catch (cause) {
+    throw new ArgumentError('tensor: the memory of the array was transferred to another thread; copy the array first', { cause });
+  }
 }
 
 /** Returns the dtype of data with elements of both; null stands for no elements. */

@@ -309,6 +309,17 @@ describe('typed arrays', () => {
     expect([tensor([new Float64Array(0)]).dtype, tensor([[], []]).dtype]).toEqual(['float64', 'float32']);
   });
 
+  test('whose memory was transferred are refused, alone and in a list', () => {
+    const transferred = (): Float32Array => {
+      const array = Float32Array.of(1, 2);
+      structuredClone(array, { transfer: [array.buffer] });
+      return array;
+    };
+    const error = new ArgumentError('tensor: the memory of the array was transferred to another thread; copy the array first');
+    expect(() => tensor(transferred())).toThrow(error);
+    expect(() => tensor([transferred(), transferred()])).toThrow(error);
+  });
+
   test('of another realm are read by their names', () => {
     const foreign = runInNewContext('[new Uint8ClampedArray([1, 2]), new Float64Array([0.5, 1])]') as [Uint8ClampedArray, Float64Array];
     expect(foreign[1]).not.toBeInstanceOf(Float64Array);
