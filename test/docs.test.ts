@@ -80,9 +80,12 @@ describe('documents', () => {
 const temporary = mkdtempSync(join(tmpdir(), 'chainrule-docs-'));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
+/** Whether it has PyTorch; importing it would take seconds. */
+const HAS_TORCH = 'from importlib.util import find_spec; assert find_spec("torch") and find_spec("numpy")';
+
 /** A Python that has PyTorch; undefined where there is none. */
 const PYTHON = [process.env.PYTHON ?? 'python3', '/usr/bin/python3'].find(
-  (python) => spawnSync(python, ['-c', 'import torch, numpy'], { stdio: 'ignore' }).status === 0,
+  (python) => spawnSync(python, ['-c', HAS_TORCH], { stdio: 'ignore' }).status === 0,
 );
 
 describe('code in documents', () => {

@@ -9,7 +9,7 @@ import { elementView } from '../../src/kernels/memory/wasm-memory.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { wasm as fast } from '../../src/kernels/wasm/index.ts';
-import { difference, freed, raw, read, view } from './layouts.ts';
+import { difference, freed, raw, read, runs, view } from './layouts.ts';
 
 type Implementation = typeof fast;
 
@@ -98,10 +98,10 @@ const seeds = fc.integer({ min: 0, max: 1e6 });
 
 type Check = (seed: number, shape: Shape, random: Random) => void;
 
-/** Checks 25 random cases with a fixed seed, and two with more than one chunk. */
+/** Checks random cases with a fixed seed, and two with more than one chunk. */
 function forRandom(check: Check): void {
   const once = (seed: number, shape: Shape) => freed(() => check(seed, shape, new Random(seed)));
-  fc.assert(fc.property(seeds, shapes, once), { seed: 1, numRuns: 25 });
+  fc.assert(fc.property(seeds, shapes, once), { seed: 1, numRuns: runs(25) });
   fc.assert(fc.property(seeds, bigShapes, once), { seed: 1, numRuns: 2 });
 }
 
@@ -478,7 +478,7 @@ describe('along a dim', () => {
         const random = new Random(seed);
         freed(() => check(seed, shape, random.integer(shape.length), random));
       }),
-      { seed: 1, numRuns: 60 },
+      { seed: 1, numRuns: runs(60) },
     );
     for (const [shape, dim] of [
       [[40_000], 0],

@@ -7,12 +7,12 @@ import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { elementwiseKernels } from '../../src/kernels/wasm/elementwise.ts';
 import { fusedKernels as fused } from '../../src/kernels/wasm/fused.ts';
-import { difference, freed, numbers, raw, read, view, type Layout } from './layouts.ts';
+import { difference, freed, numbers, raw, read, runs, view, type Layout } from './layouts.ts';
 
 // Compares the fused kernels with their formulas in plain float64 JavaScript.
 
-const RUNS = { seed: 20261124, numRuns: 200 };
-const IMAGE_RUNS = { ...RUNS, numRuns: 70 };
+const RUNS = { seed: 20261124, numRuns: runs(200) };
+const IMAGE_RUNS = { ...RUNS, numRuns: runs(70) };
 const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
 const size = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 10, max: 67 }));
 const seed = fc.nat(1e6);

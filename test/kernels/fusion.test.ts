@@ -12,7 +12,7 @@ import { fusedKernels } from '../../src/kernels/wasm/fused.ts';
 import { fusingFusedKernels, fusingKernels } from '../../src/kernels/wasm/fusion/batch-norm-relu.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as nn from '../../src/nn/index.ts';
-import { difference, freed, numbers, read, view } from './layouts.ts';
+import { difference, freed, numbers, read, runs, view } from './layouts.ts';
 
 // Deferred kernels against the same kernels run at once: bitwise identical, in whatever order their operands are accessed.
 
@@ -97,7 +97,7 @@ describe('batch norm, ReLU and their gradients', () => {
         expect(difference(got, want, 0)).toBeNull();
       });
     });
-    fc.assert(property, { seed: 20261129, numRuns: 400 });
+    fc.assert(property, { seed: 20261129, numRuns: runs(400) });
   });
 
   test('batch norm defers the write of y until y is read, and drops it if y is freed first', () => {

@@ -1,6 +1,7 @@
 /**
  * Makes views in many layouts for kernel tests, and compares them bitwise or within a tolerance.
  */
+import { inject } from 'vitest';
 import { ITEM_SIZE, type DType } from '../../src/core/dtype.ts';
 import { Random } from '../../src/core/random.ts';
 import { channelsLastStrides, rowMajorStrides, sizeOf, stridesInOrder, type Shape } from '../../src/core/shape.ts';
@@ -11,6 +12,18 @@ import { materialize, type View } from '../../src/kernels/view.ts';
 
 export const LAYOUTS = ['row-major', 'channels-last', 'permuted', 'sliced'] as const;
 export type Layout = (typeof LAYOUTS)[number];
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Whether the project runs again what the project wasm runs, with shared calls or on checked memory. */
+    readonly repeats?: boolean;
+  }
+}
+
+/** Returns how often a property is run: `count` times, a third of it where it is run again. `CHAINRULE_LONG=1` runs it as often there. */
+export function runs(count: number): number {
+  return inject('repeats') === true && process.env.CHAINRULE_LONG !== '1' ? Math.ceil(count / 3) : count;
+}
 
 /** The value of elements before a kernel writes them, and of those between the elements of a sliced view. */
 const UNTOUCHED = 77;

@@ -7,11 +7,11 @@ import { memoryUse } from '../../src/kernels/memory/allocator.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
 import type { View } from '../../src/kernels/view.ts';
 import { optimizerKernels as kernels } from '../../src/kernels/wasm/optimizers.ts';
-import { difference, freed, LAYOUTS, numbers, raw, view, type Layout } from './layouts.ts';
+import { difference, freed, LAYOUTS, numbers, raw, runs, view, type Layout } from './layouts.ts';
 
 // Compares the optimizers' kernels with the reference implementation, for any mix of dtypes, sizes and memory orders.
 
-const RUNS = { seed: 20261124, numRuns: 200 };
+const RUNS = { seed: 20261124, numRuns: runs(200) };
 const TITLE = 'within 1e-6 (float32), 1e-14 (float64)';
 const tolerance = { float32: 1e-6, float64: 1e-14 };
 

@@ -6,7 +6,7 @@ import type { AvgPoolParams, PoolParams } from '../../src/kernels/interface.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
 import type { View } from '../../src/kernels/view.ts';
 import { poolingKernels as wasm } from '../../src/kernels/wasm/pooling.ts';
-import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
+import { difference, freed, LAYOUTS, numbers, raw, read, runs, view, type Layout } from './layouts.ts';
 
 // Compares the WebAssembly kernels with the reference, on images of every layout. Whole storages are compared, which shows writes
 // outside an output's elements too.
@@ -14,7 +14,7 @@ import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } fro
 type Pair = [number, number];
 
 const SEED = 20261124;
-const RUNS = { seed: SEED, numRuns: 300 };
+const RUNS = { seed: SEED, numRuns: runs(300) };
 const layout = fc.constantFrom<Layout>(...LAYOUTS);
 const dtype = fc.constantFrom<FloatDType>('float32', 'float64');
 const channels = fc.oneof(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 10, max: 67 }));

@@ -8,7 +8,7 @@ import { memoryUse } from '../../src/kernels/memory/allocator.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
 import { restride, type View } from '../../src/kernels/view.ts';
 import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
-import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
+import { difference, freed, LAYOUTS, numbers, raw, read, runs, view, type Layout } from './layouts.ts';
 
 // Compares the WebAssembly kernels with the reference, on operands of every layout. Whole storages are compared, which shows writes
 // outside an output's elements too. Convolutions are direct here; winograd.test.ts has the others.
@@ -17,7 +17,7 @@ beforeAll(() => setConvAlgorithm('direct'));
 afterAll(() => setConvAlgorithm('auto'));
 
 const SEED = 20261124;
-const RUNS = { seed: SEED, numRuns: 200 };
+const RUNS = { seed: SEED, numRuns: runs(200) };
 /** Tolerances for standard normal operands; the reference sums in float64. */
 const TOLERANCE: Record<FloatDType, number> = { float32: 4e-5, float64: 1e-12 };
 const within = 'within 4e-5 (float32) and 1e-12 (float64)';
@@ -220,7 +220,7 @@ describe('conv2d', () => {
     [2, 12, 20, 33, 5, 2, 3],
     [3, 20, 70, 27, 3, 2],
     [40, 12, 35, 6, 3, 3],
-  ])('many chunks, passes and parts: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', { timeout: 20000 }, (sizes) => {
+  ])('many chunks, passes and parts: N, C, O, side, kernel = %i, %i, %i, %i, %i, within 4e-5', (sizes) => {
     checkConv(fixed(sizes));
   });
 

@@ -39,6 +39,8 @@ export async function openPage(
   { width = 1280, height = 900, scheme = 'light' }: Look = {},
 ): Promise<WatchedPage> {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
+  // Playwright's 30 s are too few where other programs use the processors.
+  context.setDefaultTimeout(100_000);
   const page = await context.newPage();
   const faults: string[] = [];
   const origin = new URL(url).protocol === 'file:' ? 'file://' : new URL(url).origin;
