@@ -196,7 +196,7 @@ for (const [name, operation] of Object.entries(operations)) {
   const count = COUNTS[name as keyof TensorMethods];
   Object.defineProperty(Tensor.prototype, name, {
     value(this: Tensor, ...args: unknown[]) {
-      if (args.length > count) refuseSurplus(name, args, count);
+      refuseSurplus(name, args, count);
       return op(this, ...args);
     },
     configurable: true,

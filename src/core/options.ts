@@ -65,6 +65,7 @@ export function refuseOptions(name: string, surplus: unknown): void {
  * passes. Functions use refuseOptions, as they are passed to `list.map`.
  */
 export function refuseSurplus(name: string, args: ArrayLike<unknown>, takes: number): void {
+  if (args.length <= takes) return;
   const surplus = Array.from(args).findLast((value, i) => i >= takes && value !== undefined);
   if (surplus === undefined) return;
   const kind = brandedKind(surplus) ?? kindOf(surplus);
