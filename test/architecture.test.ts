@@ -327,8 +327,11 @@ describe('vitest.config.ts', () => {
   const projects = config.test!.projects as readonly { readonly test: { readonly name: string; readonly include: readonly string[] } }[];
 
   test.each(projects.map(({ test: { name, include } }) => [name, include] as const))('each pattern of %s leads to tests', (_, include) => {
-    const expression = (pattern: string): RegExp =>
-      new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('**/*', '.+').replaceAll('*', '[^/]*')}$`);
+    const choice = (_braces: string, choices: string): string => `(${choices.replaceAll(',', '|')})`;
+    const expression = (pattern: string): RegExp => {
+      const text = pattern.replaceAll('.', '\\.').replace(/\{([^}]*)\}/g, choice);
+      return new RegExp(`^${text.replaceAll('**/*', '.+').replaceAll('*', '[^/]*')}$`);
+    };
     expect(include.filter((pattern) => !tests.some((file) => expression(pattern).test(file)))).toEqual([]);
   });
 });

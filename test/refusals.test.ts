@@ -143,7 +143,9 @@ describe('arguments behind those of a method', () => {
           const target = make() as Readonly<Record<string, (...args: unknown[]) => unknown>>;
           if (target[name] === undefined) return;
           const call = (): unknown => target[name]!(...Array<undefined>(8), surplus);
-          refuses(`${title}.${name}`, call, /: expected (no argument|at most \d arguments?), got /);
+          // An error of forward begins with the layer.
+          const what = name === 'forward' ? `${title}.forward` : `${title.replace(' ', '.')} ${name}`;
+          refuses(what, call, /: expected (no argument|at most \d arguments?), got /);
         });
       }
     }
