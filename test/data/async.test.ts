@@ -303,6 +303,10 @@ describe('a Web Worker that the caller starts', () => {
 
     postMessage(message: unknown): void {
       const request = message as Request;
+      if (request.type === 'chainrule:hello') {
+        void turn().then(() => this.#listeners.message!({ data: { type: 'chainrule:ready' } }));
+        return;
+      }
       this.requests.push(request);
       this.mostOpen = Math.max(this.mostOpen, ++this.open);
       void this.#answer(request);
