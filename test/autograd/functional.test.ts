@@ -89,7 +89,7 @@ describe('valueAndGrad', () => {
       new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
     );
     for (const wrong of [[], [x, 3], {}, 3, 'text'])
-      expect(() => valueAndGrad((a) => a, wrong as never)).toThrow(
+      expect(() => valueAndGrad((a: Tensor) => a, wrong as unknown as Tensor)).toThrow(
         new ArgumentError('valueAndGrad: inputs must be a tensor, or an array or record of tensors'),
       );
     expect(() => vjp(square, x, 3 as never)).toThrow(new ArgumentError('vjp: v must be a tensor, got a number'));

@@ -267,7 +267,9 @@ describe('manual lifetimes', () => {
     const before = memory().tensors;
     const total = x.sum();
     total.dispose();
-    scope(() => void expect([loss.mul(2), total.mul(3)].map((t) => t.item())).toEqual([6, 9]));
+    scope(() => {
+      expect([loss.mul(2), total.mul(3)].map((t) => t.item())).toEqual([6, 9]);
+    });
     expect(memory().tensors).toBe(before);
     x.dispose();
   });
