@@ -26,18 +26,23 @@ export class Faults {
     process.on('uncaughtExceptionMonitor', (error: unknown) => {
       // A program that handles such errors goes on.
       if (this.#isOver || process.listenerCount('uncaughtException') > 0) return;
-      if (this.#self.rank > 0) sleep(error instanceof DisagreementError ? RANK_0_FIRST_MS.common : RANK_0_FIRST_MS.other);
-      this.end(`an error was not caught: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}`);
+      this.#endFor(error, `an error was not caught: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}`);
     });
     process.on('exit', (code) => {
       if (this.#isOver) return;
-      if (code !== 0) this.end(`the process ended with exit code ${code} before finalize()`, code);
+      if (code !== 0) this.#endFor(null, `the process ended with exit code ${code} before finalize()`, code);
       try {
         leave();
       } catch (error) {
-        this.end(String(error));
+        this.#endFor(error, String(error));
       }
     });
+  }
+
+  /** As end, but leaves rank 0 some time to do so for the same reason, so that one message appears. */
+  #endFor(error: unknown, why: string, code = 1): void {
+    if (this.#self.rank > 0) sleep(error instanceof DisagreementError ? RANK_0_FIRST_MS.common : RANK_0_FIRST_MS.other);
+    this.end(why, code);
   }
 
   /** MPI is finalized: nothing is left to end. */

@@ -2,8 +2,8 @@
  * Connects the processes that were started together.
  */
 import { getNumThreads, setNumThreads } from '../autograd/index.ts';
-import { ArgumentError, DistributedError, shown } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { DistributedError } from '../core/errors.ts';
+import { checkOptions, checkRange } from '../core/options.ts';
 import { isShared } from '../kernels/memory/wasm-memory.ts';
 import { environment, nodeModules } from '../platform/node.ts';
 import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
@@ -21,11 +21,20 @@ import { withWatchdog } from './watchdog.ts';
 
 /** Options of init. */
 export interface InitOptions {
-  /** Seconds that a rank waits for the others, in init and in every operation, before it ends all. Default 60. */
+  /** Seconds that a rank waits for the others in every operation before it ends all. Default 60. */
   readonly timeout?: number;
+  /** Seconds that a rank waits in init for the others, which may start later. Default: as timeout, but at least 60. */
+  readonly startTimeout?: number;
   /** The default export of the package koffi. Default: the one that is installed beside this library. */
   readonly koffi?: Koffi;
 }
+
+/** A launch, and the milliseconds for which a rank waits until all others have called init. */
+interface Start extends Launch {
+  readonly startLimit: number;
+}
+
+const checkSeconds = checkRange('> 0', (seconds) => seconds > 0);
 
 /** What a process tells the others about itself. */
 interface Identity {
@@ -55,20 +64,22 @@ let connected: ProcessGroup | null = null;
  *
  * Ranks that share the processors of a machine divide them: unless CHAINRULE_THREADS is set, each computes on its share of the threads.
  *
- * A rank that throws an error which nothing catches, ends early, or keeps others waiting longer than `timeout` ends all ranks, with a
+ * A rank that throws an error which nothing catches, ends early, or keeps others waiting for too long ends all ranks, with a
  * message that names it. To let the process end by itself at its last line, with exit code 0, is right: it then finalizes.
  *
  * Throws: DistributedError if the library or koffi is missing, or if the launcher belongs to another MPI than the library, so that each
  *         process would be alone; if called again in a process of several ranks
  */
 export function init(options: InitOptions = {}): Group {
-  checkOptions('init', options, ['timeout', 'koffi']);
+  checkOptions('init', options, ['timeout', 'startTimeout', 'koffi']);
   const { timeout = 60, koffi = null } = options;
-  if (typeof timeout !== 'number' || !(timeout > 0)) throw new ArgumentError(`init: timeout must be a number > 0, got ${shown(timeout)}`);
+  checkSeconds('init', 'timeout', timeout);
+  const { startTimeout = Math.max(timeout, 60) } = options;
+  checkSeconds('init', 'startTimeout', startTimeout);
   const launch = launchOf();
   if (launch === null || launch.size === 1) return new ProcessGroup(0, [{ rank: 0, ...identity() }], null);
   if (connected !== null) throw new DistributedError('init: this process has its group already; hand it on');
-  connected = connect(launch, timeout, koffi);
+  connected = connect({ ...launch, startLimit: startTimeout * 1000 }, timeout, koffi);
   return connected;
 }
 
@@ -84,7 +95,7 @@ function identity(): Identity {
   return { host: load('node:os').hostname(), pid: process.pid, cpus };
 }
 
-function connect(launch: Launch, timeout: number, koffi: Koffi | null): ProcessGroup {
+function connect(launch: Start, timeout: number, koffi: Koffi | null): ProcessGroup {
   const native = nativeCalls('init', koffi);
   for (const [name, value] of Object.entries(SETTINGS)) process.env[name] ??= value;
   const self = identity();
@@ -116,7 +127,13 @@ function connect(launch: Launch, timeout: number, koffi: Koffi | null): ProcessG
 }
 
 /** Returns the time and the message for a blocking call. Higher ranks wait a little longer, so that one of them reports. */
-function watched({ rank }: Launch, { host, pid }: Identity, limit: number, call: string): [ms: number, text: string] {
+function watched(
+  { rank, startLimit }: Start,
+  { host, pid }: Identity,
+  timeLimit: number,
+  call: 'MPI_Init' | 'MPI_Finalize',
+): [ms: number, text: string] {
+  const limit = call === 'MPI_Init' ? startLimit : timeLimit;
   const who = memberText({ rank, host, pid });
   const text = `chainrule: ${who} ends all ranks: waited ${limit / 1000} s in ${call} for a rank that has not called it or cannot be reached\n`;
   return [limit + Math.min(500 * rank, 5000), text];

@@ -1,8 +1,16 @@
-import type { ChildProcess } from 'node:child_process';
+import { spawnSync, type ChildProcess } from 'node:child_process';
+import { delimiter } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { hasMpi, mpiexec, type Run } from './support.ts';
+import { command, execute, hasMpi, mpiexec, type Run } from './support.ts';
 
 // Several ranks on this machine. The programs check values on their ranks.
+
+const nodes = (process.env.NODES ?? '').split(delimiter).filter((path) => path !== '');
+/** A Node that has `node:ffi`, among those that the variable NODES lists. */
+const nodeWithFfi = nodes.find((path) => {
+  const [, major, minor] = /^v(\d+)\.(\d+)/.exec(spawnSync(path, ['--version'], { encoding: 'utf8' }).stdout) ?? [];
+  return Number(major) > 26 || (Number(major) === 26 && Number(minor) >= 1);
+});
 
 describe.skipIf(!hasMpi)('where MPICH is installed', () => {
   test('1, 2 and 4 ranks compute what they must, and shards have the same bits on any number of them', async () => {
@@ -16,6 +24,14 @@ describe.skipIf(!hasMpi)('where MPICH is installed', () => {
     }
     expect(digests.size).toBe(1);
   });
+
+  test.skipIf(nodeWithFfi === undefined)(
+    `without koffi, through node:ffi${nodeWithFfi === undefined ? ' (no Node ≥ 26.1 in NODES)' : ''}`,
+    async () => {
+      const node = [nodeWithFfi!, '--experimental-ffi', '--no-warnings', ...command('collectives.ts').slice(1)];
+      expect(await execute(['mpiexec', '-n', '2', ...node], {})).toMatchObject({ code: 0, stderr: '' });
+    },
+  );
 
   test('memory that is not shared, and so may move', async () => {
     expect(await mpiexec(2, 'unshared-memory.ts')).toMatchObject({ code: 0, stdout: 'the sums are right\n', stderr: '' });
@@ -66,10 +82,10 @@ describe.skipIf(!hasMpi)('where MPICH is installed, a fault of one rank ends all
   });
 
   test.each(['suspend', 'stand still'])('a rank that does not come is named: %s', async (fault) => {
-    const { code, stderr } = await fail(fault, 3, 1);
+    const { code, stderr } = await fail(fault, 3, 2);
     expect(code).toBe(1);
     const why =
-      'waited 1 s in allReduce of float32 \\[1000\\] \\(sum\\) \\(operation \\d+\\) for rank 2 \\(pid \\d+ on \\S+\\), which has not called it: ' +
+      'waited 2 s in allReduce of float32 \\[1000\\] \\(sum\\) \\(operation \\d+\\) for rank 2 \\(pid \\d+ on \\S+\\), which has not called it: ' +
       'it computes, stands still or cannot be reached; rank 1 waits too$';
     expect(stderr.match(message(0, why))).toHaveLength(1);
     expect(stderr.match(/ends all ranks/g)).toHaveLength(1);

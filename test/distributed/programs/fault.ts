@@ -1,5 +1,6 @@
 /**
- * Ranks that add and compute in turns, until the last rank fails in the way that the first argument names. The second is the timeout.
+ * Ranks that add and compute in turns, until the last rank fails in the way that the first argument names. The second is the timeout,
+ * also that of the start if the fault comes before it.
  */
 import { ones, rand, zeros } from 'chainrule';
 import { init } from 'chainrule/distributed';
@@ -12,7 +13,7 @@ function standStill(): never {
 }
 
 if (isLast && fault === 'before init') standStill();
-const group = init({ timeout: Number(timeout) });
+const group = init({ timeout: Number(timeout), ...(fault === 'before init' && { startTimeout: Number(timeout) }) });
 // A program that does not handle them ends at once.
 let isInterrupted = false;
 process.on('SIGINT', () => {
