@@ -12,7 +12,7 @@ import { Faults } from './faults.ts';
 import { ProcessGroup, type Group } from './group.ts';
 import { checkConnection, launchOf, type Launch } from './launcher.ts';
 import { Mpi } from './mpi.ts';
-import { nativeCalls, type Koffi } from './native.ts';
+import { nativeCalls, type Koffi, type NativeCalls } from './native.ts';
 import { Overdue } from './overdue.ts';
 import { Runner } from './runner.ts';
 import { memberText, type Member } from './members.ts';
@@ -123,7 +123,19 @@ function connect(launch: Start, timeout: number, koffi: Koffi | null): ProcessGr
   };
   const group = new ProcessGroup(mpi.rank, members, { collectives, runner, keepsMemory: isShared, end });
   faults.watch(() => group.finalize());
+  if (mpi.abi.name === 'Open MPI') exitWithoutCleanUp(native);
   return group;
+}
+
+/** Ends the process by `_exit` after all listeners: Open MPI 4.1 crashes when the process cleans up behind it. */
+function exitWithoutCleanUp(native: NativeCalls): void {
+  const exit = native.load('libc.so.6').function('_exit', ['int32']);
+  const last = (code: number): void => {
+    const listeners = process.listeners('exit');
+    for (const later of listeners.slice(listeners.indexOf(last) + 1)) later(code);
+    exit(code);
+  };
+  process.on('exit', last);
 }
 
 /** Returns the time and the message for a blocking call. Higher ranks wait a little longer, so that one of them reports. */
