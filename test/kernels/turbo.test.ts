@@ -120,11 +120,25 @@ describe('fused multiply-adds', () => {
       manualSeed(4);
       const x = randn([5, 24, 9, 9], { requiresGrad: true });
       const rows = randn([37, 29], { requiresGrad: true });
+      // Row-major images and channels-last ones have kernels of their own.
+      const nhwc = randn([5, 9, 9, 24], { requiresGrad: true });
       const y = F.batchNorm(x, { training: true }).relu();
-      const values = [x.exp(), x.tanh(), x.sigmoid(), x.gelu(), x.mean([2, 3]), x.var([0, 2, 3]), y, rows.softmax(1), rows.logSoftmax(0)];
+      const z = F.batchNorm(nhwc.permute([0, 3, 1, 2]), { training: true }).relu();
+      const values = [
+        x.exp(),
+        x.tanh(),
+        x.sigmoid(),
+        x.gelu(),
+        x.mean([2, 3]),
+        x.var([0, 2, 3]),
+        y,
+        z,
+        rows.softmax(1),
+        rows.logSoftmax(0),
+      ];
       values.push(F.crossEntropy(rows, randn([37]).mul(0).to('int32')), F.layerNorm(rows, [29]), F.maxPool2d(x, 2));
       for (const value of values) value.sin().sum().backward({ retainGraph: true });
-      return [...values, x.grad!, rows.grad!].map((t) => t.data().join());
+      return [...values, x.grad!, nhwc.grad!, rows.grad!].map((t) => t.data().join());
     };
     const expected = results();
     useKernels(compiled(fusedKernelBytes()));

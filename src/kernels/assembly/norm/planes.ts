@@ -248,8 +248,8 @@ function gradX<T>(relu: bool, args: PlaneGradXArgs, first: i32, last: i32): void
       const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
       const g0 = relu ? passed<T>(v128.load(p), x0, s, t) : v128.load(p);
       const g1 = relu ? passed<T>(v128.load(p, 16), x1, s, t) : v128.load(p, 16);
-      const d0 = v128.add<T>(v128.mul<T>(g0, s), v128.add<T>(v128.mul<T>(x0, k), b));
-      const d1 = v128.add<T>(v128.mul<T>(g1, s), v128.add<T>(v128.mul<T>(x1, k), b));
+      const d0 = v128.add<T>(v128.mul<T>(g0, s), v128.add<T>(b, v128.mul<T>(x0, k)));
+      const d1 = v128.add<T>(v128.mul<T>(g1, s), v128.add<T>(b, v128.mul<T>(x1, k)));
       v128.store(p + toDx, d0);
       v128.store(p + toDx, d1, 16);
     }
