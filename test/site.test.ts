@@ -177,4 +177,10 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
     // Properties stand in a table.
     expect(members.filter((name) => !tensor.includes(anchor(name)) && !tensor.includes(`id="property-${name.toLowerCase()}"`))).toEqual([]);
   });
+
+  test('parameters that are given as a tuple have their names, and show which may be left out', () => {
+    const page = readFileSync(join(dist, 'api/chainrule/nn/functional/index.html'), 'utf8').replaceAll(/<[^>]*>/g, '');
+    expect(page).toContain('crossEntropy: (x: Tensor, target: Tensor, options?: CrossEntropyOptions)');
+    expect(page).not.toContain('...args: [');
+  });
 });

@@ -1,10 +1,10 @@
 /**
- * A plugin of TypeDoc: the methods of Tensor stand in groups and link to their operations, members stand on one page each, and comments
- * keep their lines.
+ * A plugin of TypeDoc: the methods of Tensor stand in groups and link to their operations, members stand on one page each, comments keep
+ * their lines, and parameters that are given as a tuple have names of their own.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Comment, CommentTag, Converter, ReflectionFlag, ReflectionKind } from 'typedoc';
+import { Comment, CommentTag, Converter, ParameterReflection, ReflectionFlag, ReflectionKind } from 'typedoc';
 import { root } from './paths.mjs';
 
 const METHODS = 'src/autograd/tensor-methods.ts';
@@ -60,13 +60,48 @@ function leadToOperation(method, places, template) {
   for (const signature of method.signatures) signature.sources = [{ ...place, url }];
 }
 
+/** TypeScript's flag of an element of a tuple that may be left out. TypeDoc looks for a question mark, and a default has none. */
+const OPTIONAL = 2;
+
+/** The positions in the tuple of a signature's rest parameter that may be left out. */
+function optionalIn(context, { parameters }) {
+  const rest = parameters.at(-1);
+  const flags = rest === undefined ? undefined : context.checker.getTypeOfSymbol(rest).target?.elementFlags;
+  return (flags ?? []).flatMap((flag, i) => (flag === OPTIONAL ? [i] : []));
+}
+
+/** Replaces a rest parameter `...args: [x: Tensor, options?: Options]` by the parameters that it stands for. */
+function unpackRest(signature, optional, project) {
+  const rest = signature.parameters?.at(-1);
+  const members = rest?.flags.isRest && rest.type?.type === 'tuple' ? rest.type.elements : [];
+  if (members.length === 0 || !members.every(({ type }) => type === 'namedTupleMember')) return;
+  const parameters = members.map(({ name, element }, i) => {
+    const parameter = new ParameterReflection(name, ReflectionKind.Parameter, signature);
+    parameter.type = element;
+    parameter.flags.setFlag(ReflectionFlag.Optional, optional.includes(i));
+    project.registerReflection(parameter, undefined, undefined);
+    return parameter;
+  });
+  project.removeReflection(rest);
+  signature.parameters = [...(signature.parameters ?? []), ...parameters];
+}
+
 export function load(app) {
   const isOperation = ({ kind, name }) => kind === ReflectionKind.Method && groups.has(name);
   const groups = groupsOfMethods();
 
+  /** For each signature, the positions in its rest tuple that may be left out. */
+  const optional = new Map();
+  app.converter.on(Converter.EVENT_CREATE_SIGNATURE, (context, signature, _, source) => {
+    if (source !== undefined) optional.set(signature, optionalIn(context, source));
+  });
+
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
     // Entries have the names under which they are imported.
     for (const entry of project.children) entry.name = `chainrule/${entry.name.replace(/^src\/?/, '')}`.replace(/\/$/, '');
+
+    for (const signature of project.getReflectionsByKind(ReflectionKind.SomeSignature))
+      unpackRest(signature, optional.get(signature) ?? [], project);
 
     const [tensor] = project.getReflectionsByKind(ReflectionKind.Class).filter(({ name }) => name === 'Tensor');
     for (const method of tensor.children.filter(isOperation)) {
