@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { rolldown } from 'rolldown';
@@ -22,10 +22,16 @@ const alias = {
   chainrule: join(root, 'src/index.ts'),
 };
 
-/** Leaves out the reference kernels, 6 kB: only an environment variable selects them, and a page has none. */
-const withoutReferenceKernels = {
-  name: 'without-reference-kernels',
-  load: (id) => (id === join(root, 'src/kernels/reference/index.ts') ? 'export const reference = null;' : null),
+/** What only an environment variable or Node can switch on, which a page has not, and what stands in its place. */
+const UNUSED = {
+  'src/kernels/reference/index.ts': 'export const reference = null;',
+  'src/kernels/memory/checked-memory.ts': 'export const isMemoryChecked = false, CheckedMemory = null;',
+  'src/kernels/wasm/turbo.ts': 'export const startTurbo = () => {}, setTurbo = null, getTurbo = null;',
+};
+
+const withoutUnused = {
+  name: 'without-unused',
+  load: (id) => UNUSED[relative(root, id).replaceAll('\\', '/')] ?? null,
 };
 
 /** Returns the text of the page. */
@@ -60,7 +66,7 @@ async function bundle(entry) {
     cwd: root,
     input: join(root, entry),
     platform: 'browser',
-    plugins: [withoutReferenceKernels],
+    plugins: [withoutUnused],
     resolve: { alias },
     transform: { target: 'es2022' },
   });
