@@ -72,6 +72,8 @@ describe('the list of pictures', () => {
     expect(data.files).toEqual(['Eel/10.jpeg', 'Eel/9.png', 'cat/10.jpeg', 'cat/9.png', 'dog/a.JPG', 'dog/b.png', 'dog/deep/c.webp']);
     expect(data.labels).toEqual(Int32Array.of(0, 0, 1, 1, 2, 2, 2));
     expect(data.length).toBe(7);
+    data.labels[0] = 9;
+    expect(data.labels[0]).toBe(0);
   });
 
   test('of the files that a page gives is the same', () => {
@@ -79,11 +81,22 @@ describe('the list of pictures', () => {
     const chosen = [file('2.png', 'pictures/dog/2.png'), file('1.png', 'pictures/cat/1.png'), file('.DS_Store', 'pictures/.DS_Store')];
     expect(imageFolder(chosen).files).toEqual(['cat/1.png', 'dog/2.png']);
     expect(imageFolder([file('b/1.png'), file('a/2.png')]).classes).toEqual(['a', 'b']);
+    const unsorted = ['b/1.png', 'a/3.png', 'a/.2.png', '.a/4.png', 'a/1.png', 'a/2.png'].map((name) => file(name));
+    expect(imageFolder(unsorted).files).toEqual(['a/1.png', 'a/2.png', 'a/3.png', 'b/1.png']);
+    // As a FileList without an iterator.
+    expect(imageFolder({ length: 1, 0: file('a/1.png') }).files).toEqual(['a/1.png']);
     expect(() => imageFolder([file('1.png')])).toThrow(new FileError('imageFolder: 1.png is in no folder of a class, such as cat/1.png'));
     expect(() => imageFolder([file('a/1.txt')])).toThrow(
       new FileError('imageFolder: none of the files is a .png, .jpg, .jpeg or .webp file'),
     );
-    expect(() => imageFolder([3 as never])).toThrow(new ArgumentError('imageFolder: expected files, got a number'));
+    const { name, arrayBuffer } = { name: 'a/1.png', arrayBuffer: async () => new ArrayBuffer(0) };
+    for (const [wrong, kind] of [
+      [3, 'a number'],
+      [{ name }, 'an object'],
+      [{ arrayBuffer }, 'an object'],
+    ] as const)
+      expect(() => imageFolder([wrong as never])).toThrow(new ArgumentError(`imageFolder: expected files, got ${kind}`));
+    expect(() => imageFolder(3 as never)).toThrow(new ArgumentError("imageFolder: expected a folder's path, or files, got a number"));
     expect(() => imageFolder([])).toThrow(new ArgumentError("imageFolder: expected a folder's path, or files, got an array"));
   });
 
@@ -100,6 +113,7 @@ describe('the list of pictures', () => {
   test('takes only the options it has', () => {
     const root = tree('options', { 'a/1.png': '' });
     expect(() => imageFolder(root, { channels: 4 as never })).toThrow(new ArgumentError('imageFolder: channels must be 1 or 3, got 4'));
+    expect(() => imageFolder(root, { chanels: 1 } as never)).toThrow(/^imageFolder: unknown option 'chanels'/);
     expect(() => imageFolder(root, { sharp: {} as never })).toThrow(
       new ArgumentError('imageFolder: sharp must be the default export of the package sharp, got an object'),
     );
@@ -198,6 +212,7 @@ describe.skipIf(sharp === null)('pictures decoded by sharp', () => {
     const data = imageFolder(root, options);
     rmSync(join(root, 'a/1.png'));
     await expect(data.get(0)).rejects.toThrow(/^imageFolder: a\/1\.png cannot be decoded as a picture \(ENOENT/);
+    await expect(data.get(0)).rejects.toMatchObject({ cause: { code: 'ENOENT' } });
     await expect(data.get(1)).rejects.toThrow(new ArgumentError('imageFolder: index 1 is out of range for 1 samples'));
   });
 });
