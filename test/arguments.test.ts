@@ -87,7 +87,7 @@ describe('options', () => {
     ],
     [
       () => new DataLoader(syntheticCifar(), { suffle: true } as never),
-      "DataLoader: unknown option 'suffle'; the options are batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers",
+      "DataLoader: unknown option 'suffle'; the options are batchSize, shuffle, sampler, dropLast, seed, transform, batchTransform, prefetch, workers, shard",
     ],
     [() => syntheticCifar({ size: 3 } as never), "syntheticCifar: unknown option 'size'; the options are split, length, seed, context"],
   ] as [() => unknown, string][])('%#: %s', (act, message) => chainrule.scope(() => refuses(act, message)));

@@ -4,7 +4,6 @@
 import type { Tensor } from '../autograd/index.ts';
 import { peek } from '../core/describe.ts';
 import { ArgumentError, kindOf } from '../core/errors.ts';
-import type { TrainingBatch } from './evaluate.ts';
 import type { Metric } from './metrics.ts';
 
 /** Options of ParallelTraining.backward. */
@@ -34,7 +33,7 @@ export interface ParallelTraining {
    * times `scale`, to the `grad` of the parameters.
    */
   backward(
-    batch: TrainingBatch,
+    batch: readonly Tensor[],
     lossOf: (input: Tensor, target: Tensor) => Tensor,
     options: Required<ParallelBackwardOptions>,
   ): ParallelResult;
