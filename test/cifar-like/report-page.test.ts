@@ -23,7 +23,7 @@ const gateOf = (block: string, cool: number[], warm?: number[]): GateStatistics 
 const GATES = [gateOf('blocks.0.se', [0.5, 0.25, 1], [0.75, 0.75, 0.875]), gateOf('blocks.1.se', [0.5, 0.5], [0.5, 0.375])];
 
 function resultOf(net: Result['net'], given: Partial<Result> = {}): Result {
-  const base = { parameters: 24_346, steps: 3125, seconds: 65, imagesPerSecond: 3456, testLoss: 0.5 };
+  const base = { parameters: 24_346, steps: 3125, ranks: 1, seconds: 65, imagesPerSecond: 3456, testLoss: 0.5 };
   const title = net === 'se' ? 'SE-CNN' : 'without SE';
   const gates = net === 'se' ? GATES : [];
   return { ...base, net, title, testAccuracy: 0.5, labels: '0001', predictions: '0112', gates, ...given };
