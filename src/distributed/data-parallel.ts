@@ -99,7 +99,7 @@ export class DataParallel implements ParallelTraining {
   ): ParallelResult {
     const read = withDefaults('DataParallel.backward', options, { sync: true, scale: 1, stop: false });
     checkNumber('DataParallel.backward', 'scale', read.scale);
-    checkBoolean('DataParallel.backward', 'sync', read.sync);
+    for (const name of ['sync', 'stop'] as const) checkBoolean('DataParallel.backward', name, read[name]);
     const rows = rowsOf(batch);
     const params = this.model.parameters().filter((p) => p.requiresGrad);
     // The types hold: lossOf takes the tensors of the batch, or rows of them.
