@@ -386,6 +386,7 @@ describe('refuses by name', () => {
 
   test.each([
     ['resize', 2, [1, 0, 3]],
+    ['resize', 2, [1, 3, 0]],
     ['resize', [2, 2], [1, 3, 0]],
   ] as const)('%s to %j: an image [%j] without pixels', (_, size, shape) => {
     expect(() => transforms.resize(size)(wave(...shape), random())).toThrow(

@@ -132,6 +132,10 @@ test('errors leave the optimizer as it was', () => {
       'SequentialLR: schedulers must be an array of schedulers that step without a metric',
     ],
     [
+      () => new optim.SequentialLR(optimizer, { schedulers: [new optim.StepLR(optimizer, { stepSize: 1 }), 3 as never], milestones: [] }),
+      'SequentialLR: schedulers must be an array of schedulers that step without a metric',
+    ],
+    [
       () => new optim.SequentialLR(optimizer, { schedulers: [new optim.StepLR(optimizer, { stepSize: 1 })], milestones: 3 as never }),
       'SequentialLR: milestones must be an array of whole numbers, got a number',
     ],

@@ -367,7 +367,7 @@ describe('an optimizer of one’s own', () => {
   /** p ← p − weights[0] · g. It has no learning rate. */
   class Own extends optim.Optimizer<Group> {
     constructor(params: readonly Tensor[], options: Partial<Group> = {}) {
-      super(params, { weights: [0.5, 2], words: ['a'], more: { depth: 1 }, target: undefined } as never, options);
+      super(params, { weights: [0.5, 2], words: ['a', 'z'], more: { depth: 1 }, target: undefined } as never, options);
     }
 
     protected override checkGroup(): void {}
@@ -403,14 +403,14 @@ describe('an optimizer of one’s own', () => {
     const load = (options: object) => () => optimizer.loadStateDict({ state, paramGroups: [{ ...paramGroups[0]!, ...options }] });
     for (const [options, problem] of [
       [{ weights: [1] }, 'weights of group 0 is an array, expected an array like [0.5,2]'],
-      [{ words: 'a' }, 'words of group 0 is a string, expected an array like [a]'],
-      [{ words: [1] }, 'words of group 0 is an array, expected an array like [a]'],
-      [{ words: ['a', 'b'] }, 'words of group 0 is an array, expected an array like [a]'],
+      [{ words: 'a' }, 'words of group 0 is a string, expected an array like [a,z]'],
+      [{ words: ['a', 1] }, 'words of group 0 is an array, expected an array like [a,z]'],
+      [{ words: ['a'] }, 'words of group 0 is an array, expected an array like [a,z]'],
       [{ more: zeros([1]) }, 'more of group 0 is an object, expected an object'],
       [{ target: zeros([1]) }, 'target of group 0 is an object, expected undefined'],
     ] as const)
       expect(load(options)).toThrow(new StateDictError(`loadStateDict: the state does not fit Own: ${problem}`));
-    load({ weights: [1, 3], words: ['b'], more: null, target: 3 })();
-    expect(optimizer.paramGroups[0]).toMatchObject({ weights: [1, 3], words: ['b'], more: null, target: 3 });
+    load({ weights: [1, 3], words: ['b', 'c'], more: null, target: 3 })();
+    expect(optimizer.paramGroups[0]).toMatchObject({ weights: [1, 3], words: ['b', 'c'], more: null, target: 3 });
   });
 });
