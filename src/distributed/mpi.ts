@@ -42,7 +42,7 @@ type Name = keyof typeof SIGNATURES;
 
 /** A block of memory for MPI, outside the memory of tensors. */
 export interface Block {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array;
   readonly address: bigint;
 }
 
