@@ -130,7 +130,7 @@ describe('turbo', () => {
         expect(inWorker.digest === expected).toBe(!inWorker.turbo.fusedMultiplyAdd);
         expect(await pages.visit(browser, { worker: false, isolated: true })).toEqual({ ...inWorker, threads: 1 });
       } finally {
-        pages.close();
+        await pages.close();
       }
     });
   }
