@@ -150,6 +150,7 @@ describe('the report', () => {
     expect(found(/<div class="rows">(.*?)<\/div>/s.exec(gates)![1]!, /<span>(.*?)<\/span>/g).slice(0, 2)).toEqual(['disc', 'ring']);
     expect(found(gates, /<div class="gates(.*?)">/g)).toEqual(['']);
     const five = Array.from({ length: 5 }, (_, i) => gateOf(`layer1.${i}.se`, [0.5], [0.5]));
+    expect(found(report([{ ...SE, gates: five.slice(1) }], { se: true }).text, /<div class="gates(.*?)">/g)).toEqual(['']);
     expect(found(report([{ ...SE, gates: five }], { se: true }).text, /<div class="gates(.*?)">/g)).toEqual([' many']);
   });
 
@@ -173,6 +174,17 @@ describe('the report', () => {
         { ...GATES[1], block: 'block 2' },
       ],
     });
+  });
+
+  test('says what to look for where images have bands', () => {
+    const gates = wordsOf(section(both().text, 'What the gates do'));
+    expect(gates).toContain('What SE has to detect is the band, so each class has a row under each.');
+    expect(gates).not.toContain('Where the rows differ');
+  });
+
+  test('a gate of no images has no channels to show', () => {
+    const none: GateStatistics = { block: 'attention', means: [[null], [null]], deviations: [[null], [null]] };
+    expect(wordsOf(section(report([{ ...SE, gates: [none] }], { se: true }).text, 'What the gates do'))).toContain('attention 0 channels');
   });
 
   test('a gate of images of one band alone has no difference between bands', () => {
@@ -498,6 +510,7 @@ describe('drawings', () => {
       'layer: ReLU',
       'data: y',
     ]);
+    expect(labels({ model: 'resnet20' }, 1).slice(2, 4)).toEqual(['layer: 3×3 conv, batch norm', 'attention: SE']);
     expect(labels({ model: 'resnet20', se: false }, 1)).not.toContain('attention: SE');
   });
 
@@ -563,6 +576,15 @@ describe('drawings', () => {
         expect(isJoined).toBe(true);
         if (next !== y! + h!) expect(next - y! - h!).toBeGreaterThan(14);
       }
+      // A note stands beside its arrow, which is longer for it.
+      const texts = [...drawing.matchAll(/<text x="(\S+)" y="(\S+)" dy="0.35em" text-anchor="start" class="muted">(.*?)<\/text>/g)];
+      const notes = texts.filter(([, , , label]) => !label!.startsWith('C → C/r'));
+      for (const [, x, y, note] of notes) {
+        const beside = lines.find(([x0, y0, x1, y1]) => x0 === x1 && y0! < +y! && +y! < y1!);
+        expect([note, +x! > 106, beside![3]! - beside![1]!]).toEqual([note, true, 26]);
+      }
+      const straight = lines.filter((line) => line.length === 4).map((line) => line[3]! - line[1]!);
+      expect(straight.filter((length) => length === 18)).toHaveLength(straight.length - notes.length);
       // A path around: out of the side of the first box, into the side of the circle.
       for (const line of lines.filter((points) => points.length > 4)) {
         const [circle] = circles as [number[]];
@@ -570,6 +592,14 @@ describe('drawings', () => {
         const first = column[0]!;
         expect(line).toEqual([212, first[1]! + first[3]! / 2, line[2], line[1], line[2], middle, circle[0]! + circle[2]!, middle]);
         expect(line[2]).toBeGreaterThan(212);
+        // Its note, and SE on it, stand between its ends; the note at its left.
+        const [, x, y] = /<text x="(\S+)" y="(\S+)" dy="0.35em" text-anchor="end" class="muted">(?:shortcut|x itself)/.exec(drawing)!;
+        expect(+x! > 212 && +x! < line[2]! && +y! > line[1]! && +y! < middle).toBe(true);
+        for (const [left, top, w, h] of boxes.filter(([left]) => left! > 212)) {
+          expect(left! + w! / 2).toBe(line[2]);
+          expect(top! + h! / 2).toBe((line[1]! + middle) / 2);
+          expect(+y! < top!).toBe(true);
+        }
       }
       const edges = [...boxes, ...circles].flatMap(([x, y, w, h]) => [x! >= 0, x! + w! <= width, y! >= 0, y! + h! <= height]);
       expect(edges.every(Boolean)).toBe(true);

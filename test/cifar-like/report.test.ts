@@ -184,6 +184,8 @@ describe('the picture of the task', () => {
   test('is left out for real images', () => {
     const settings = defaultSettings();
     expect(taskSection({ ...chooseData(settings), synthetic: null, bands: null }, settings)).toBe(null);
+    for (const without of [{ synthetic: null }, { bands: null }])
+      expect(taskSection({ ...chooseData(settings), ...without }, settings)).toBe(null);
   });
 });
 
@@ -199,6 +201,9 @@ describe('the drawing of the nets', () => {
     expect(drawn({ reduction: 16 }).filter((t) => t.startsWith('SE '))).toEqual(['SE  16 → 1 → 16', 'SE  32 → 2 → 32', 'SE  64 → 4 → 64']);
     expect(drawn()).toEqual(expect.arrayContaining(['3 × 32×32', '16 × 32×32', '32 × 16×16', '64 × 8×8', 'linear  64 → 10']));
     expect(drawn({}, [1, 28, 28])).toEqual(expect.arrayContaining(['1 × 28×28', '16 × 28×28', '32 × 14×14', '64 × 7×7']));
+    // Pooling rounds down, a stride of 2 up.
+    expect(drawn({}, [1, 7, 7])).toEqual(expect.arrayContaining(['16 × 7×7', '32 × 3×3', '64 × 1×1']));
+    expect(drawn({ model: 'resnet20' }, [1, 7, 7])).toEqual(expect.arrayContaining(['16 × 7×7', '32 × 4×4', '64 × 2×2']));
     expect(drawn({ gate: 'tanh', squeeze: 'max' })).toEqual(expect.arrayContaining(['linear  C/4 → C, tanh', 'maximum over H×W']));
   });
 
@@ -232,6 +237,8 @@ describe('the drawing of the nets', () => {
 test.each([
   ['blocks.1.se', 'block 2'],
   ['layer3.0.se', 'stage 3, block 1'],
+  ['layer12.10.se', 'stage 12, block 11'],
+  ['other.blocks.1.se', 'other.blocks.1.se'],
   ['attention', 'attention'],
 ])('the gate %s has the title %s', (path, title) => expect(gateTitle(path)).toBe(title));
 
