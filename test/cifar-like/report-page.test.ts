@@ -267,6 +267,14 @@ describe('the run', () => {
     expect(runOf({ model: 'resnet20' })[0]).toContain(' --placement standard ');
   });
 
+  test('says over how many processes the nets were trained, if there were several', () => {
+    const note = (ranks: number): string[] => {
+      const part = section(report([PLAIN, SE].map((r) => ({ ...r, ranks }))).text, 'The run');
+      return found(part, /<p class="note">(.*?)<\/p>/g);
+    };
+    expect([note(1), note(2)]).toEqual([[], ['trained over 2 ranks']]);
+  });
+
   test('lists all settings', () => {
     const [, settings] = runOf({ se: false });
     expect(settings.length).toBe(Object.keys(defaultSettings()).length);

@@ -413,4 +413,48 @@ describe('an optimizer of one’s own', () => {
     load({ weights: [1, 3], words: ['b', 'c'], more: null, target: 3 })();
     expect(optimizer.paramGroups[0]).toMatchObject({ weights: [1, 3], words: ['b', 'c'], more: null, target: 3 });
   });
+
+  test('a step that fails leaves its state as it was, also where it converts it to another dtype', () => {
+    /** Sums gradients and their squares; fails, as where memory runs out, once both states exist. */
+    class Sums extends Own {
+      fails = false;
+
+      protected override update(ready: readonly optim.Ready<Group>[]): void {
+        const writes = ready.map(
+          ({ param, grad }) => [this.stateOf(param, 'sum').tensor, this.stateOf(param, 'squares').tensor, grad] as const,
+        );
+        if (this.fails) throw new Error('the memory is full');
+        for (const [sum, squares, grad] of writes) {
+          sum.copy_(sum.add(grad));
+          squares.copy_(squares.add(grad.square()));
+        }
+      }
+    }
+    const model = new nn.Linear(2, 1, { bias: false });
+    const optimizer = new Sums(model.parameters());
+    const step = (fails: boolean): void =>
+      scope(() => {
+        model.weight.grad = tensor([[2, 2]], { dtype: model.weight.dtype as 'float32' });
+        optimizer.fails = fails;
+        if (fails) expect(() => optimizer.step()).toThrow(new Error('the memory is full'));
+        else optimizer.step();
+        model.weight.grad = null;
+      });
+    const before = memory().tensors;
+    step(true);
+    expect([optimizer.stateDict().state, memory().tensors - before]).toEqual([{}, 0]);
+    step(false);
+    const first = optimizer.stateDict().state[0]!;
+    model.to('float64');
+    step(true);
+    const kept = optimizer.stateDict().state[0]!;
+    expect([kept.sum, kept.squares]).toEqual([first.sum, first.squares]);
+    expect([kept.sum!.toArray(), kept.squares!.toArray(), kept.sum!.dtype]).toEqual([[[2, 2]], [[4, 4]], 'float32']);
+    step(false);
+    const last = optimizer.stateDict().state[0]!;
+    expect([last.sum!.toArray(), last.squares!.toArray(), last.sum!.dtype]).toEqual([[[4, 4]], [[8, 8]], 'float64']);
+    expect([first.sum!.isReleased, memory().tensors - before]).toEqual([true, 2]);
+    optimizer.dispose();
+    model.dispose();
+  });
 });
