@@ -5,7 +5,7 @@ import { getNumThreads, setNumThreads } from '../autograd/index.ts';
 import { DistributedError } from '../core/errors.ts';
 import { checkOptions, checkRange } from '../core/options.ts';
 import { isShared } from '../kernels/memory/wasm-memory.ts';
-import { environment, nodeModules } from '../platform/node.ts';
+import { environment, nodeModules, setEnvironmentDefault } from '../platform/node.ts';
 import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
 import { Collectives } from './collectives.ts';
 import { Faults } from './faults.ts';
@@ -97,7 +97,7 @@ function identity(): Identity {
 
 function connect(launch: Start, timeout: number, koffi: Koffi | null): ProcessGroup {
   const native = nativeCalls('init', koffi);
-  for (const [name, value] of Object.entries(SETTINGS)) process.env[name] ??= value;
+  for (const [name, value] of Object.entries(SETTINGS)) setEnvironmentDefault(name, value);
   const self = identity();
   const limit = timeout * 1000;
   const library = loadMpi('init', native, launch);

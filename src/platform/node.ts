@@ -19,3 +19,8 @@ export function environment(name: string): string | undefined {
     return undefined;
   }
 }
+
+/** Sets a variable of this process's environment unless it is set. */
+export function setEnvironmentDefault(name: string, value: string): void {
+  process.env[name] ??= value;
+}
