@@ -120,8 +120,10 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
       await page.keyboard.press('Tab');
       expect(await page.evaluate(() => document.activeElement!.textContent)).toBe('Skip to content');
       await page.keyboard.press('Control+k');
+      // The box is loaded when it opens, and its list follows the typed letters with a delay.
+      await page.waitForSelector('.VPLocalSearchBox input:focus');
       await page.keyboard.type('squeezeExcite');
-      await page.waitForSelector('.VPLocalSearchBox .result');
+      await page.waitForSelector('.VPLocalSearchBox .result.selected[href*="SqueezeExcite"]');
       await page.keyboard.press('Enter');
       await page.waitForURL(/\/a\/b\/api\/.*SqueezeExcite/i);
       await page.waitForSelector('h1:has-text("SqueezeExcite")');
