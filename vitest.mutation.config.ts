@@ -43,7 +43,10 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   // Without workers.test.ts, which starts threads for seconds: it shows what these tests, with workers of their own, do not.
   'src/data/threads': tests('data', 'async'),
   'src/data/workers': tests('data', 'async'),
-  'src/optim/': tests('optim', 'clip ema schedulers more-schedulers rates sgd adam rmsprop-muon'),
+  'src/optim/': [
+    ...tests('optim', 'clip ema schedulers more-schedulers rates sgd adam rmsprop-muon'),
+    ...['arguments', 'copies', 'refusals'].map((name) => `test/${name}.test.ts`),
+  ],
   'src/autograd/': engine,
   'src/autograd/backward': [...engine, ...instruments],
   'src/autograd/op.ts': [...engine, ...instruments, ...tests('autograd', 'views')],
