@@ -58,6 +58,31 @@ export class Linear extends WeightedLayer {
   }
 }
 
+/** How a convolution is placed on its input. */
+interface Placement<Size, Padding> {
+  readonly stride: Size;
+  readonly padding: Padding;
+  readonly dilation: Size;
+  readonly groups: number;
+}
+
+/** A convolution: a layer of weight and bias with a placement. */
+abstract class ConvLayer<Size, Padding> extends WeightedLayer implements Placement<Size, Padding> {
+  readonly stride: Size;
+  readonly padding: Padding;
+  readonly dilation: Size;
+  readonly groups: number;
+
+  /** @param outputs As in WeightedLayer. */
+  constructor(weightShape: Shape, o: Required<LinearOptions> & Placement<Size, Padding>, outputs?: number) {
+    super(weightShape, o, outputs);
+    this.stride = o.stride;
+    this.padding = o.padding;
+    this.dilation = o.dilation;
+    this.groups = o.groups;
+  }
+}
+
 /** Throws unless all are counts and the channels divide into the groups. */
 function checkGroups(layer: string, inChannels: number, outChannels: number, groups: number): void {
   for (const [option, n] of Object.entries({ inChannels, outChannels, groups })) checkCount(layer, option, n);
@@ -74,22 +99,13 @@ export interface Conv1dLayerOptions extends Conv1dOptions, LinearOptions {}
  * Init:   U(−k, k), k = 1/√(C/groups · K) (PyTorch's default)
  * @example new Conv1d(8, 16, 5, { padding: 'same' })
  */
-export class Conv1d extends WeightedLayer {
-  readonly stride: number;
-  readonly padding: number | 'same' | 'valid';
-  readonly dilation: number;
-  readonly groups: number;
-
+export class Conv1d extends ConvLayer<number, number | 'same' | 'valid'> {
   constructor(inChannels: number, outChannels: number, kernelSize: number, options: Conv1dLayerOptions = {}) {
     const o = withDefaults('Conv1d', options, { ...CONV1D_DEFAULTS, ...LINEAR_DEFAULTS });
     const { groups } = o;
     checkGroups('Conv1d', inChannels, outChannels, groups);
     checkCount('Conv1d', 'kernelSize', kernelSize);
     super([outChannels, inChannels / groups, kernelSize], o);
-    this.stride = o.stride;
-    this.padding = o.padding;
-    this.dilation = o.dilation;
-    this.groups = groups;
   }
 
   forward(x: Tensor): Tensor {
@@ -108,21 +124,12 @@ export interface Conv2dLayerOptions extends Conv2dOptions, LinearOptions {}
  * Init:   U(−k, k), k = 1/√(C/groups · KH · KW) (PyTorch's default)
  * @example new Conv2d(3, 16, 3, { padding: 1, bias: false })
  */
-export class Conv2d extends WeightedLayer {
-  readonly stride: Size2d;
-  readonly padding: Size2d | 'same' | 'valid';
-  readonly dilation: Size2d;
-  readonly groups: number;
-
+export class Conv2d extends ConvLayer<Size2d, Size2d | 'same' | 'valid'> {
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dLayerOptions = {}) {
     const o = withDefaults('Conv2d', options, { stride: 1, padding: 0, dilation: 1, groups: 1, ...LINEAR_DEFAULTS });
     const { groups } = o;
     checkGroups('Conv2d', inChannels, outChannels, groups);
     super([outChannels, inChannels / groups, ...pair('Conv2d', 'kernel', kernelSize, 1)], o);
-    this.stride = o.stride;
-    this.padding = o.padding;
-    this.dilation = o.dilation;
-    this.groups = groups;
   }
 
   forward(x: Tensor): Tensor {
@@ -141,12 +148,8 @@ export interface ConvTranspose2dLayerOptions extends ConvTranspose2dOptions, Lin
  * Init:   U(−k, k), k = 1/√(O/groups · KH · KW) (PyTorch's default)
  * @example new ConvTranspose2d(32, 16, 4, { stride: 2, padding: 1 })
  */
-export class ConvTranspose2d extends WeightedLayer {
-  readonly stride: Size2d;
-  readonly padding: Size2d;
+export class ConvTranspose2d extends ConvLayer<Size2d, Size2d> {
   readonly outputPadding: Size2d;
-  readonly dilation: Size2d;
-  readonly groups: number;
 
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: ConvTranspose2dLayerOptions = {}) {
     const defaults = { stride: 1, padding: 0, outputPadding: 0, dilation: 1, groups: 1, ...LINEAR_DEFAULTS };
@@ -154,11 +157,7 @@ export class ConvTranspose2d extends WeightedLayer {
     const { groups } = o;
     checkGroups('ConvTranspose2d', inChannels, outChannels, groups);
     super([inChannels, outChannels / groups, ...pair('ConvTranspose2d', 'kernel', kernelSize, 1)], o, outChannels);
-    this.stride = o.stride;
-    this.padding = o.padding;
     this.outputPadding = o.outputPadding;
-    this.dilation = o.dilation;
-    this.groups = groups;
   }
 
   forward(x: Tensor): Tensor {
