@@ -414,7 +414,10 @@ function release(g: Tensor, walk: Walk): void {
   if (!walk.createGraph && g.scope === walk.walkScope) g.free('backward');
 }
 
-/** For walks that do not record. Returns whether nothing else references the tensor's memory, and each element of the memory is one element of the tensor. */
+/**
+ * For walks that do not record. Returns whether nothing else references the tensor's memory, and each element of the memory is one element of
+ * the tensor.
+ */
 function solelyOwned(t: Tensor): boolean {
   return t.storage.refs === 1 && !t.isOwned && isDense(t.shape, t.strides);
 }

@@ -5,11 +5,14 @@ import { channelsLastStrides, isRowMajor, sizeOf } from '../../core/shape.ts';
 import type { Kernels } from '../../kernels/index.ts';
 import { empty, emptyChannelsLast, emptyLike, restride, type View } from '../../kernels/view.ts';
 
+/** Returns whether v has these strides in all dims of more than one element. */
+function hasStrides(v: View, strides: readonly number[]): boolean {
+  return v.shape.every((n, d) => n === 1 || v.strides[d] === strides[d]);
+}
+
 /** Returns x dense and channels-last: itself, or a copy. */
 export function toChannelsLast(k: Kernels, x: View): View {
-  const want = channelsLastStrides(x.shape);
-  const fits = x.shape.every((n, d) => n === 1 || x.strides[d] === want[d]);
-  if (fits) return x;
+  if (hasStrides(x, channelsLastStrides(x.shape))) return x;
   const y = emptyChannelsLast(x.shape, x.dtype);
   k.copy(x, y);
   return y;
@@ -20,14 +23,12 @@ const SHORT_PLANE = 16;
 
 /** Returns images x [N,C,…] dense: themselves if they are channels-last or row-major, or a copy. */
 export function toDenseImages(k: Kernels, x: View): View {
-  const pixels = x.shape.slice(2).reduce((n, size) => n * size, 1);
-  return pixels >= SHORT_PLANE && isRowMajor(x.shape, x.strides) ? x : toChannelsLast(k, x);
+  return sizeOf(x.shape.slice(2)) >= SHORT_PLANE && isRowMajor(x.shape, x.strides) ? x : toChannelsLast(k, x);
 }
 
 /** Returns g in the layout of dense images x of its shape: itself, or a copy. */
 export function toLayoutOf(k: Kernels, x: View, g: View): View {
-  const fits = x.shape.every((n, d) => n === 1 || g.strides[d] === x.strides[d]);
-  if (fits) return g;
+  if (hasStrides(g, x.strides)) return g;
   const y = emptyLike(x, g.shape, g.dtype);
   k.copy(g, y);
   return y;
