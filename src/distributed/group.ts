@@ -290,7 +290,7 @@ export class ProcessGroup implements Group {
     const pending = {
       get done(): boolean {
         runner.poll();
-        if (operation.isDone) operation.check();
+        if (operation.isDone) operation.result();
         return operation.isDone;
       },
       wait: () => runner.wait(operation),
@@ -316,7 +316,7 @@ function retaining<T>(views: readonly View[], steps: Steps<T>): Steps<T> {
     try {
       return yield* steps;
     } finally {
-      // Whoever has read the last view since the start may have read anything.
+      // Views that were read since the operation started may hold any values.
       views.at(-1)!.storage.version++;
       for (const { storage } of views) storage.release();
     }

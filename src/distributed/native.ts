@@ -1,7 +1,7 @@
 /**
  * Calls of functions in native libraries: through the package koffi, or through Node's own `node:ffi`.
  *
- * Pointers are plain addresses. Whoever passes one must hold on to the memory until the library has finished with it.
+ * Pointers are plain addresses. The caller keeps a reference to the memory until the library has finished with it.
  */
 import { DistributedError } from '../core/errors.ts';
 import { environment, nodeModules } from '../platform/node.ts';

@@ -55,11 +55,6 @@ export class Operation<T> {
     return this.#result.value;
   }
 
-  /** Throws the error of an operation that is done, if it has one. */
-  check(): void {
-    if (this.#result === null) throw this.#located();
-  }
-
   /** Returns the error, whose stack begins at the caller: the steps' own functions would fill it. */
   #located(): unknown {
     if (this.#error instanceof DistributedError) Error.captureStackTrace(this.#error, Operation.prototype.result);
