@@ -1,16 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { PNG } from 'pngjs';
-import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHROMIUM, openPage, serveFolder, type StaticServer, startChromium, type WatchedPage } from '../support/chromium.ts';
+import { buildPage } from './build-page.ts';
 
 // Workers of a loader, and pictures decoded by the page, in Chromium where it is installed.
 
-const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'chainrule-page-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -20,17 +18,7 @@ describe.skipIf(CHROMIUM === undefined)('in a page', () => {
   let watched: WatchedPage;
 
   beforeAll(async () => {
-    const build = await rolldown({
-      input: ['page', 'numbers', 'silent'].map((name) => source(`page/${name}.ts`)),
-      platform: 'browser',
-      resolve: { alias: { 'chainrule/data': source('../../src/data/index.ts') } },
-    });
-    await build.write({ dir: folder, entryFileNames: '[name].js' });
-    await build.close();
-    writeFileSync(
-      join(folder, 'index.html'),
-      '<!doctype html><link rel="icon" href="data:,"><script type="module" src="page.js"></script>',
-    );
+    await buildPage(folder, 'page', 'numbers', 'silent');
     server = await serveFolder(folder);
     browser = await startChromium();
     watched = await openPage(browser, `${server.url}/`);

@@ -1,12 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Tensor, WorkerError } from 'chainrule';
 import { type ArrayData, type AsyncItemDataset, DataLoader, type WebWorker } from 'chainrule/data';
-import { rolldown } from 'rolldown';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CHROMIUM, openPage, serveFolder, startChromium } from '../support/chromium.ts';
+import { buildPage } from './build-page.ts';
 
 // Web Workers that the caller starts: their module may call serveDataset late, or never.
 
@@ -116,18 +115,7 @@ describe('a Web Worker that the caller starts', () => {
 describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   test('a module that waits before it calls serveDataset loses no request', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'chainrule-late-'));
-    const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-    const build = await rolldown({
-      input: ['late', 'late-page'].map((name) => source(`page/${name}.ts`)),
-      platform: 'browser',
-      resolve: { alias: { 'chainrule/data': source('../../src/data/index.ts') } },
-    });
-    await build.write({ dir: folder, entryFileNames: '[name].js' });
-    await build.close();
-    writeFileSync(
-      join(folder, 'index.html'),
-      '<!doctype html><link rel="icon" href="data:,"><script type="module" src="late-page.js"></script>',
-    );
+    await buildPage(folder, 'late-page', 'late');
     const server = await serveFolder(folder);
     const browser = await startChromium();
     try {
