@@ -199,7 +199,7 @@ function mobilenetV2(): nn.Layer {
     [6, 96, 3, 1],
     [6, 160, 3, 2],
     [6, 320, 1, 1],
-  ] as const; // prettier-ignore
+  ] as const;
   let from = 32;
   const blocks = table.flatMap(([factor, to, n, stride]) =>
     Array.from({ length: n }, (_, i) => {
@@ -384,7 +384,7 @@ function efficientnetLite0(): nn.Layer {
     [112, 5, 1, 3],
     [192, 5, 2, 4],
     [320, 3, 1, 1],
-  ] as const; // prettier-ignore
+  ] as const;
   let from = 16;
   const later = table.map(([to, kernel, stride, n]) => {
     const before = from;

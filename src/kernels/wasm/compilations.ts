@@ -19,8 +19,8 @@ const FLAGS = ['experimental-wasm-revectorize', 'no-liftoff', 'no-wasm-lazy-comp
 const DEFAULTS = ['no-experimental-wasm-revectorize', 'liftoff', 'wasm-lazy-compilation', 'wasm-inlining'];
 
 /**
- * The versions of V8 that are known to compile 256-bit kernels, and those of Node that have them. An error in another one could end the process, which no self-test in the
- * same process can prevent. test/runtimes/turbo.test.ts tests the versions of Node that are installed.
+ * The versions of V8 that are known to compile 256-bit kernels, and those of Node that have them. An error in another one could end the
+ * process, which no self-test in the same process can prevent. test/runtimes/turbo.test.ts tests the versions of Node that are installed.
  */
 const V8_VERSIONS: Readonly<Record<string, number>> = { '13.6': 24, '14.1': 25, '14.6': 26 };
 
