@@ -2,11 +2,13 @@
  * Limits the time of a blocking call of MPI, from a thread of its own: the calling thread cannot do anything meanwhile.
  */
 import { nodeModules } from '../platform/node.ts';
+import { FORWARD_MS } from './faults.ts';
 
 const PROGRAM = `
 const { workerData: { stopped, ms, text } } = process.getBuiltinModule('node:worker_threads');
 if (Atomics.wait(stopped, 0, 0, ms) === 'timed-out') {
   process.getBuiltinModule('node:fs').writeSync(2, text);
+  Atomics.wait(stopped, 0, 0, ${FORWARD_MS});
   process.kill(process.pid, 'SIGKILL');
 }`;
 
