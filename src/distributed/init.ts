@@ -5,6 +5,7 @@ import { getNumThreads, setNumThreads } from '../autograd/index.ts';
 import { DistributedError } from '../core/errors.ts';
 import { checkOptions, checkRange } from '../core/options.ts';
 import { isShared } from '../kernels/memory/wasm-memory.ts';
+import { availableCpus } from '../platform/cpus.ts';
 import { environment, nodeModules, setEnvironmentDefault } from '../platform/node.ts';
 import { LIBRARY_VARIABLE, loadMpi } from './abi.ts';
 import { Collectives } from './collectives.ts';
@@ -113,8 +114,9 @@ function connect(launch: Start, timeout: number, koffi: Koffi | null): ProcessGr
   const identities = texts.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as Identity);
   const members: Member[] = identities.map(({ host, pid }, rank) => ({ rank, host, pid }));
   overdue.members = members;
+  const sharing = identities.filter(({ host, cpus }) => host === self.host && cpus === self.cpus).length;
+  runner.sharesProcessors = sharing > availableCpus();
   if ((environment('CHAINRULE_THREADS') ?? '') === '') {
-    const sharing = identities.filter(({ host, cpus }) => host === self.host && cpus === self.cpus).length;
     setNumThreads(Math.max(1, Math.floor(getNumThreads() / sharing)));
   }
   const end = (): void => {

@@ -54,6 +54,16 @@ export interface Ranges {
   readonly starts: readonly number[];
 }
 
+/** One call of MPI that moves data. */
+export interface Transfer {
+  /** Counts transfers, from 1 on. */
+  readonly number: number;
+  /** Bytes that this rank receives. */
+  readonly bytes: number;
+}
+
+const bytesOf = ({ counts }: Ranges): number => counts.reduce((sum, n) => sum + n, 0);
+
 /** MPI, initialised. */
 export class Mpi {
   /** This process's number among all. */
@@ -72,6 +82,7 @@ export class Mpi {
   readonly #counts: Block;
   /** What the transfer in flight uses, so that it is not collected. */
   readonly #inFlight: Block[] = [];
+  #transfer: Transfer = { number: 0, bytes: 0 };
   /** Notes that were sent or received. There are few, as a rank that sends some is about to end. */
   readonly #notes: Block[] = [];
 
@@ -117,14 +128,14 @@ export class Mpi {
   /** Starts to gather `n` bytes of each rank on all, in rank order. */
   startAllGather(from: bigint, n: number, to: bigint, ...hold: readonly Block[]): void {
     const { byte, world } = this.abi;
-    this.#start(hold, 'MPI_Iallgather', from, n, byte, to, n, byte, world);
+    this.#start(n * this.size, hold, 'MPI_Iallgather', from, n, byte, to, n, byte, world);
   }
 
   /** Starts to gather `n` bytes of each rank on all; `n` is this rank's count. */
   startAllGatherRanges(from: bigint, n: number, to: Ranges, ...hold: readonly Block[]): void {
     const { byte, world } = this.abi;
     const [counts, starts] = this.#store(0, to);
-    this.#start(hold, 'MPI_Iallgatherv', from, n, byte, to.address, counts, starts, byte, world);
+    this.#start(bytesOf(to), hold, 'MPI_Iallgatherv', from, n, byte, to.address, counts, starts, byte, world);
   }
 
   /** Starts to send a range to each rank, and to receive one from each. */
@@ -132,13 +143,18 @@ export class Mpi {
     const { byte, world } = this.abi;
     const send = this.#store(0, from);
     const receive = this.#store(2, to);
-    this.#start(hold, 'MPI_Ialltoallv', from.address, ...send, byte, to.address, ...receive, byte, world);
+    this.#start(bytesOf(to), hold, 'MPI_Ialltoallv', from.address, ...send, byte, to.address, ...receive, byte, world);
   }
 
   /** Starts to copy `n` bytes from rank `root` to all. */
   startBroadcast(address: bigint, n: number, root: number, ...hold: readonly Block[]): void {
     const { byte, world } = this.abi;
-    this.#start(hold, 'MPI_Ibcast', address, n, byte, root, world);
+    this.#start(n, hold, 'MPI_Ibcast', address, n, byte, root, world);
+  }
+
+  /** The transfer that was started last. */
+  get transfer(): Transfer {
+    return this.#transfer;
   }
 
   /** Returns whether the transfer in flight is complete, and makes progress. */
@@ -186,7 +202,9 @@ export class Mpi {
     this.#call('MPI_Finalize');
   }
 
-  #start(hold: readonly Block[], name: Name, ...args: readonly (number | bigint)[]): void {
+  /** Starts a transfer that brings this rank `bytes`. */
+  #start(bytes: number, hold: readonly Block[], name: Name, ...args: readonly (number | bigint)[]): void {
+    this.#transfer = { number: this.#transfer.number + 1, bytes };
     this.#inFlight.push(...hold);
     this.#call(name, ...args, this.#at('request'));
   }
