@@ -33,31 +33,44 @@ const SIZES = [4, 4096, 65_536, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24];
 /** Numbers of ranks that the model predicts. */
 const PREDICTED = [2, 8, 64, 1024];
 const LEAST_RUNS = 5;
+const WARM_UP_RUNS = 10;
 
-/** Seconds, each the shortest of its runs. */
+/** Seconds of a kind of run. */
+interface Times {
+  readonly shortest: number;
+  readonly median: number;
+}
+
 interface Timing {
-  readonly barrier: number;
+  readonly barrier: Times;
   /** An all-reduce of each of SIZES; empty for one rank. */
-  readonly reduce: readonly number[];
+  readonly reduce: readonly Times[];
   /** A training step, and one without the sums over ranks. */
-  readonly step: number;
-  readonly alone: number;
+  readonly step: Times;
+  readonly alone: Times;
   /** All-reduces of as many bytes as there are gradients, one after the other as in a step. */
-  readonly gradients: number;
+  readonly gradients: Times;
   readonly gradientBytes: number;
 }
 
-/** Returns the shortest time of `fn`. The ranks agree on the number of runs. */
-function shortest(group: Group, fn: () => void): number {
-  let best = Infinity;
-  const end = performance.now() + 1000 * seconds;
+/** Times functions in turns, so that a slower machine affects all. The ranks agree on the number of runs. */
+function time(group: Group, ...functions: readonly (() => void)[]): Times[] {
+  // V8 compiles a kernel anew after some calls.
+  for (let run = 0; run < WARM_UP_RUNS; run++) for (const fn of functions) fn();
+  const times = functions.map((): number[] => []);
+  const end = performance.now() + 1000 * seconds * functions.length;
   for (let run = 0; run < LEAST_RUNS || group.any(performance.now() < end); run++) {
-    group.barrier();
-    const start = performance.now();
-    fn();
-    best = Math.min(best, (performance.now() - start) / 1000);
+    functions.forEach((fn, i) => {
+      group.barrier();
+      const start = performance.now();
+      fn();
+      times[i]!.push((performance.now() - start) / 1000);
+    });
   }
-  return best;
+  return times.map((of) => {
+    of.sort((a, b) => a - b);
+    return { shortest: of[0]!, median: of[Math.floor(of.length / 2)]! };
+  });
 }
 
 /** Times on the ranks of the group; prints the result as JSON. */
@@ -76,29 +89,32 @@ function measure(): void {
   const step = (sync: boolean) => (): void => {
     sgd.zeroGrad();
     parallel.backward(data, (x, y) => F.crossEntropy(net.forward(x), y), { sync });
-    if (sync) sgd.step();
+    sgd.step();
   };
-  const update = (): void => sgd.step();
-  step(true)();
-  const whole = shortest(group, step(true));
+  const [whole, alone] = time(group, step(true), step(false));
   const gradientBytes = 4 * net.parameters().reduce((sum, p) => sum + p.numel, 0);
   const t = zeros([gradientBytes / 4]).keep();
+  const [barrier, gradients] = time(
+    group,
+    () => group.barrier(),
+    () => group.allReduce(t),
+  );
   const timing: Timing = {
-    barrier: shortest(group, () => group.barrier()),
+    barrier: barrier!,
     reduce: group.size === 1 ? [] : SIZES.map((bytes) => timeReduce(group, bytes)),
-    step: whole,
-    gradients: shortest(group, () => group.allReduce(t)),
+    step: whole!,
+    alone: alone!,
+    gradients: gradients!,
     gradientBytes,
-    alone: shortest(group, step(false)) + shortest(group, update),
   };
   if (group.rank === 0) process.stdout.write(`${JSON.stringify(timing)}\n`);
 }
 
-function timeReduce(group: Group, bytes: number): number {
+function timeReduce(group: Group, bytes: number): Times {
   const t = zeros([bytes / 4]).keep();
-  const best = shortest(group, () => group.allReduce(t));
+  const [times] = time(group, () => group.allReduce(t));
   t.dispose();
-  return best;
+  return times!;
 }
 
 function run(ranks: number, threads: number): Timing {
@@ -110,37 +126,52 @@ function run(ranks: number, threads: number): Timing {
   return JSON.parse(stdout) as Timing;
 }
 
-/** The shortest of each time. */
+/** The least of each time. */
 function best(timings: readonly Timing[]): Timing {
-  const least = (of: (timing: Timing) => number): number => Math.min(...timings.map(of));
+  const least = (of: (timing: Timing) => Times): Times => ({
+    shortest: Math.min(...timings.map((timing) => of(timing).shortest)),
+    median: Math.min(...timings.map((timing) => of(timing).median)),
+  });
   return {
     barrier: least((timing) => timing.barrier),
     reduce: timings[0]!.reduce.map((_, i) => least((timing) => timing.reduce[i]!)),
     step: least((timing) => timing.step),
+    alone: least((timing) => timing.alone),
     gradients: least((timing) => timing.gradients),
     gradientBytes: timings[0]!.gradientBytes,
-    alone: least((timing) => timing.alone),
   };
 }
 
 const print = (line = ''): void => void process.stdout.write(`${line}\n`);
 const ms = (s: number): string => `${(1000 * s).toFixed(2)} ms`;
+const us = (s: number): string => `${(1e6 * s).toFixed(0)} µs`;
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
 function report(): void {
   // In turns, so that other work on the machine slows both.
   const timings = Array.from({ length: rounds }, () => [run(2, 1), run(1, 2), run(1, 1)] as const);
   const [two, threads, one] = [0, 1, 2].map((i) => best(timings.map((round) => round[i]!))) as [Timing, Timing, Timing];
-  print(`${options.net}, ${batch} images in a step, ${two.gradientBytes / 1e6} MB of gradients; shortest times of ${rounds} rounds\n`);
-  print('| all-reduce on 2 ranks | time | bytes / time |\n|---|---|---|');
-  two.reduce.forEach((time, i) => print(`| ${SIZES[i]} B | ${(1e6 * time).toFixed(0)} µs | ${(SIZES[i]! / time / 1e9).toFixed(2)} GB/s |`));
-  print('\n| training step | time |\n|---|---|');
-  print(`| 1 rank × 1 thread | ${ms(one.step)} |\n| 1 rank × 2 threads | ${ms(threads.step)} |\n| 2 ranks × 1 thread | ${ms(two.step)} |`);
-  print(`| 2 ranks × 1 thread, without sums over ranks | ${ms(two.alone)} |`);
-  const visible = Math.max(0, two.step - two.alone);
-  const hidden = Math.min(1, Math.max(0, 1 - visible / two.gradients));
-  print(`\nefficiency of 2 ranks × 1 thread against 1 rank × 2 threads: ${(threads.step / two.step).toFixed(2)}`);
-  print(`sums over ranks alone ${ms(two.gradients)}, visible in a step ${ms(visible)}: ${percent(hidden)} hidden behind backward`);
+  print(`${options.net}, ${batch} images in a step, ${two.gradientBytes / 1e6} MB of gradients; the least of ${rounds} rounds\n`);
+  print('| all-reduce on 2 ranks | shortest | median | bytes / shortest |\n|---|---|---|---|');
+  two.reduce.forEach(({ shortest, median }, i) =>
+    print(`| ${SIZES[i]} B | ${us(shortest)} | ${us(median)} | ${(SIZES[i]! / shortest / 1e9).toFixed(2)} GB/s |`),
+  );
+  print('\n| training step | shortest | median |\n|---|---|---|');
+  const row = (name: string, { shortest, median }: Times): void => print(`| ${name} | ${ms(shortest)} | ${ms(median)} |`);
+  row('1 rank × 1 thread', one.step);
+  row('1 rank × 2 threads', threads.step);
+  row('2 ranks × 1 thread', two.step);
+  row('2 ranks × 1 thread, without sums over ranks', two.alone);
+  const efficiency = (of: keyof Times): string => (threads.step[of] / two.step[of]).toFixed(2);
+  const visible = Math.max(0, two.step.median - two.alone.median);
+  const hidden = Math.min(1, Math.max(0, 1 - visible / two.gradients.median));
+  print(
+    `\nefficiency of 2 ranks × 1 thread against 1 rank × 2 threads: ${efficiency('shortest')} (shortest), ${efficiency('median')} (median)`,
+  );
+  print(
+    `sums over ranks alone ${ms(two.gradients.median)}, visible in a step ${ms(visible)}, waits for the slower rank included (medians): ` +
+      `${percent(hidden)} hidden behind backward`,
+  );
   predict(two, hidden);
 }
 
@@ -148,13 +179,13 @@ function report(): void {
  * The α–β model: a transfer of m bytes between two ranks takes α + m·β. An all-reduce of m bytes on n ranks consists of the comparison of
  * calls (⌈log₂ n⌉ transfers), an all-to-all (n − 1 transfers of m/n bytes) and an all-gather (⌈log₂ n⌉ transfers, m·(n − 1)/n bytes in all).
  */
-function predict({ barrier, reduce, alone, gradientBytes }: Timing, hidden: number): void {
+function predict(timing: Timing, hidden: number): void {
+  const { reduce, gradientBytes } = timing;
+  const alone = timing.alone.median;
   // The barrier is one transfer. The slope between the two largest sizes is β, the time of the additions included.
-  const alpha = barrier;
-  const beta = (reduce.at(-1)! - reduce.at(-2)!) / (SIZES.at(-1)! - SIZES.at(-2)!);
-  print(
-    `\nmodel: α = ${(1e6 * alpha).toFixed(0)} µs, β = ${(1e9 * beta).toFixed(3)} ns/B (${(1 / beta / 1e9).toFixed(2)} GB/s), from the times above.`,
-  );
+  const alpha = timing.barrier.shortest;
+  const beta = (reduce.at(-1)!.shortest - reduce.at(-2)!.shortest) / (SIZES.at(-1)! - SIZES.at(-2)!);
+  print(`\nmodel: α = ${us(alpha)}, β = ${(1e9 * beta).toFixed(3)} ns/B (${(1 / beta / 1e9).toFixed(2)} GB/s), from the times above.`);
   print(
     'Assumptions: all links are as that between the two ranks, transfers do not hinder each other, each rank has as many images as here,',
   );
