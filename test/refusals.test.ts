@@ -1,5 +1,6 @@
 import * as chainrule from 'chainrule';
 import { ChainruleError, memory, ones, scope } from 'chainrule';
+import { init } from 'chainrule/distributed';
 import { describe, expect, test } from 'vitest';
 import { HOMES, LAYERS, METHODS, invoke, receiver, type PublicCall } from './support/public-calls.ts';
 
@@ -110,6 +111,13 @@ describe('arguments behind those of a method', () => {
   const OTHERS: Readonly<Record<string, string>> = {
     Tensor: 'adoptGrad adoptIntoScope attach checkReadable checkWritable free leaveScopes leaveTape replace toString toJSON',
     Generator: 'draw',
+    // Loaders call these with what they have, and DataParallel asks a group's type for more.
+    ArrayDataset: 'getBatch',
+    TensorDataset: 'getBatch',
+    SyntheticCifar: 'getBatch',
+    ImageFolder: 'get',
+    // Their promises reject.
+    Fit: 'finish',
     Module: 'multiplyAdds adopt optionalState toString',
     Optimizer: 'checkGroup checkDerived update stateOf',
     Scheduler: 'next write restart',
@@ -127,13 +135,14 @@ describe('arguments behind those of a method', () => {
     return found;
   }
   const isClass = (fn: unknown): boolean => /^class\b/.test(Function.prototype.toString.call(fn));
-  const classes = HOMES.filter(({ home }) => ['chainrule', 'nn', 'optim'].includes(home)).flatMap(({ home, exports, calls: of }) =>
+  const classes = HOMES.flatMap(({ home, exports, calls: of }) =>
     Object.entries(of)
       .filter(([name]) => isClass(exports[name]))
       .map(([name, { args }]) => [`${home} ${name}`, () => invoke(exports[name], args()) as object] as const),
   );
 
-  test.each([...classes, ['chainrule Tensor', receiver] as const])('%s: an option, a number, a function', (title, make) => {
+  const instances = [['chainrule Tensor', receiver] as const, ['distributed Group', () => init()] as const];
+  test.each([...classes, ...instances])('%s: an option, a number, a function', (title, make) => {
     const names = new Set(['forward']);
     scope(() => methodsOf(make()).forEach((name) => names.add(name)));
     for (const name of names) {

@@ -5,7 +5,7 @@
  */
 import { allOrNone, isTensor, scopedAsyncIterator, scopedIterator, tensor, Wait, type Tensor, type Unscoped } from '../autograd/index.ts';
 import { ArgumentError, ScopeError, StateDictError, isArray, shown } from '../core/errors.ts';
-import { checkFunction, withDefaults } from '../core/options.ts';
+import { checkFunction, refuseSurplus, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { elements, makeItems, type Draw } from './batches.ts';
@@ -168,6 +168,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
 
   /** Returns the same loop without iteration scopes: batches, and all tensors made in the loop, belong to the enclosing scope. */
   unscoped(): Iterable<Batch<T>> {
+    refuseSurplus('unscoped', arguments, 0);
     return { [Symbol.iterator]: () => this.#syncBatches() };
   }
 
@@ -176,11 +177,13 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
    * Throws: ArgumentError if the dataset is empty, or its `get` asynchronous
    */
   first(): Batch<T> {
+    refuseSurplus('first', arguments, 0);
     if (this.length === 0) throw new ArgumentError('DataLoader.first: the dataset is empty');
     return this.#toBatch(now(makeItems(this.#dataset, this.#draw(this.#order(), 0))), 0);
   }
 
   stateDict(): DataLoaderState {
+    refuseSurplus('stateDict', arguments, 0);
     return {
       epoch: this.#epoch,
       position: this.#position,
@@ -198,6 +201,7 @@ export class DataLoader<T extends Items> implements Stateful, Unscoped<Batch<T>>
    * Throws: StateDictError, and changes nothing, if the state's sample count or batch options differ from this loader's
    */
   loadStateDict(state: DataLoaderState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     const mine = this.stateDict();
     for (const key of ['samples', 'batchSize', 'shuffle', 'dropLast'] as const) {
       if (state[key] === mine[key]) continue;

@@ -7,7 +7,7 @@
  * Sample i is a pure function of (seed, split, i), computed with operations that IEEE 754 specifies exactly.
  */
 import { ArgumentError, shown } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { checkOptions, refuseSurplus } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { type BatchDataset, checkIndex, type ImageAndLabel } from './dataset.ts';
 import { FastRandom } from './fast-random.ts';
@@ -145,6 +145,7 @@ export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
 
   /** Returns the random choices behind sample `index`, its label among them. */
   describe(index: number): SyntheticSample {
+    refuseSurplus('describe', arguments, 1);
     const { shape, context, side, corner } = choose(this.#randomFor(index));
     return { shape, context, label: this.#label(shape, context), side: SIDES[side]!, corner: [corner % SIZE, Math.floor(corner / SIZE)] };
   }

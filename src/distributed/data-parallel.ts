@@ -6,7 +6,7 @@
 import { full, withLeafListener, type Tensor } from '../autograd/index.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf, shown } from '../core/errors.ts';
-import { checkBoolean, checkCount, checkNumber, checkOptions, withDefaults } from '../core/options.ts';
+import { checkBoolean, checkCount, checkNumber, checkOptions, refuseSurplus, withDefaults } from '../core/options.ts';
 import { Module } from '../nn/index.ts';
 import type { Metric, ParallelBackwardOptions, ParallelResult, ParallelTraining } from '../train/index.ts';
 import { checkAnyRows, checkSameParameters, rowsOf, signature, valueOf, type LossOf } from './batch.ts';
@@ -97,6 +97,7 @@ export class DataParallel implements ParallelTraining {
     lossOf: (...batch: { -readonly [K in keyof B]: Tensor }) => Tensor,
     options: ParallelBackwardOptions = {},
   ): ParallelResult {
+    refuseSurplus('backward', arguments, 3);
     const read = withDefaults('DataParallel.backward', options, { sync: true, scale: 1, stop: false });
     checkNumber('DataParallel.backward', 'scale', read.scale);
     for (const name of ['sync', 'stop'] as const) checkBoolean('DataParallel.backward', name, read[name]);
@@ -187,11 +188,13 @@ export class DataParallel implements ParallelTraining {
 
   /** Returns the sum of each number over all ranks, added in rank order. All ranks must call it with equally many. */
   sum(numbers: readonly number[]): number[] {
+    refuseSurplus('sum', arguments, 1);
     return sumNumbers(this.group, numbers);
   }
 
   /** Returns `globalMetric(group, metric)`. */
   metric(metric: Metric): Metric {
+    refuseSurplus('metric', arguments, 1);
     return globalMetric(this.group, metric);
   }
 
@@ -200,11 +203,13 @@ export class DataParallel implements ParallelTraining {
    * evaluation.
    */
   syncBuffers(): void {
+    refuseSurplus('syncBuffers', arguments, 0);
     if (this.group.size > 1) for (const buffer of this.model.buffers()) this.group.broadcast(buffer, { from: 0 });
   }
 
   /** Frees the memory of the gradients. Those that parameters still have stay until they are dropped. */
   dispose(): void {
+    refuseSurplus('dispose', arguments, 0);
     this.#dropBlock();
     this.#sharded?.dispose();
   }

@@ -5,7 +5,7 @@ import { checkTensor, isTensor, mayWrite, untracked, type Tensor } from '../auto
 import { checkFits, isFloat, type DType } from '../core/dtype.ts';
 import { isIterable } from '../core/describe.ts';
 import { ArgumentError, DTypeError, DistributedError, ShapeError, kindOf, shown } from '../core/errors.ts';
-import { checkBoolean, checkOptions } from '../core/options.ts';
+import { checkBoolean, checkOptions, refuseSurplus } from '../core/options.ts';
 import { formatShape, isRowMajor, sameShape, sizeOf } from '../core/shape.ts';
 import { kernels } from '../kernels/index.ts';
 import { elementView } from '../kernels/memory/wasm-memory.ts';
@@ -146,11 +146,13 @@ export class ProcessGroup implements Group {
   }
 
   allReduce(t: Tensor, options: ReduceOptions = {}): Tensor {
+    refuseSurplus('allReduce', arguments, 2);
     this.startAllReduce(t, options).wait();
     return t;
   }
 
   startAllReduce(t: Tensor, options: ReduceOptions = {}): Pending {
+    refuseSurplus('startAllReduce', arguments, 2);
     this.#check('allReduce');
     checkTensor('allReduce', 't', t);
     checkOptions('allReduce', options, ['op']);
@@ -168,6 +170,7 @@ export class ProcessGroup implements Group {
   }
 
   reduceShards(shards: readonly Tensor[], into: Tensor, options: ShardOptions = {}): Tensor {
+    refuseSurplus('reduceShards', arguments, 3);
     this.#check('reduceShards');
     checkOptions('reduceShards', options, ['op']);
     const { op = 'sum' } = options;
@@ -186,6 +189,7 @@ export class ProcessGroup implements Group {
   }
 
   broadcast(t: Tensor, options: BroadcastOptions = {}): Tensor {
+    refuseSurplus('broadcast', arguments, 2);
     this.#check('broadcast');
     checkTensor('broadcast', 't', t);
     const from = this.#from('broadcast', options);
@@ -197,6 +201,7 @@ export class ProcessGroup implements Group {
   }
 
   allGather(t: Tensor): Tensor {
+    refuseSurplus('allGather', arguments, 1);
     this.#check('allGather');
     checkTensor('allGather', 't', t);
     t.checkReadable();
@@ -218,6 +223,7 @@ export class ProcessGroup implements Group {
   }
 
   broadcastBytes(bytes: Uint8Array | null, options: BroadcastOptions = {}): Uint8Array {
+    refuseSurplus('broadcastBytes', arguments, 2);
     this.#check('broadcastBytes');
     const from = this.#from('broadcastBytes', options);
     if (this.rank === from) checkBytes('broadcastBytes', bytes);
@@ -226,6 +232,7 @@ export class ProcessGroup implements Group {
   }
 
   allGatherBytes(bytes: Uint8Array): Uint8Array[] {
+    refuseSurplus('allGatherBytes', arguments, 1);
     this.#check('allGatherBytes');
     checkBytes('allGatherBytes', bytes);
     if (this.#connection === null) return [bytes.slice()];
@@ -233,6 +240,7 @@ export class ProcessGroup implements Group {
   }
 
   any(flag: boolean): boolean {
+    refuseSurplus('any', arguments, 1);
     this.#check('any');
     checkBoolean('any', 'flag', flag);
     if (this.#connection === null) return flag;
@@ -240,16 +248,19 @@ export class ProcessGroup implements Group {
   }
 
   barrier(): void {
+    refuseSurplus('barrier', arguments, 0);
     this.#check('barrier');
     if (this.#connection !== null) this.#run('barrier', nothing);
   }
 
   poll(): void {
+    refuseSurplus('poll', arguments, 0);
     this.#check('poll');
     this.#connection?.runner.poll();
   }
 
   finalize(): void {
+    refuseSurplus('finalize', arguments, 0);
     if (this.#isFinalized) return;
     this.#isFinalized = true;
     if (this.#connection === null) return;

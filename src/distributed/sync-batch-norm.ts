@@ -16,7 +16,7 @@ import {
 } from '../autograd/index.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError } from '../core/errors.ts';
-import { refuseOptions } from '../core/options.ts';
+import { refuseOptions, refuseSurplus } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { emptyLike } from '../kernels/view.ts';
 import { BatchNorm1d, BatchNorm2d, Module, type Parameter } from '../nn/index.ts';
@@ -125,6 +125,7 @@ export class SyncBatchNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    refuseSurplus('forward', arguments, 1);
     checkTensor('syncBatchNorm', 'x', x);
     const ranks = isInstance(this.#norm, BatchNorm2d) ? [4] : [2, 3];
     if (!ranks.includes(x.ndim) || x.size(1) !== this.channels) {

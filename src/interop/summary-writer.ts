@@ -11,7 +11,7 @@
 import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
 import { joinBytes } from '../core/bytes.ts';
 import { ArgumentError, FileError, kindOf, ShapeError, shown } from '../core/errors.ts';
-import { withDefaults } from '../core/options.ts';
+import { refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
 import { crc32c } from './crc.ts';
@@ -84,6 +84,7 @@ export class SummaryWriter {
 
   /** Adds a number, such as a loss, to the curve `tag`. NaN and infinities are shown as such. */
   addScalar(tag: string, value: number | Tensor, step: number, options: SummaryOptions = {}): void {
+    refuseSurplus('addScalar', arguments, 4);
     checkTag('addScalar', tag);
     const number = isTensor(value) ? value.item() : value;
     if (typeof number !== 'number')
@@ -97,6 +98,7 @@ export class SummaryWriter {
    * Throws: ArgumentError for no elements, or if one is not finite
    */
   addHistogram(tag: string, values: Tensor, step: number, options: SummaryOptions = {}): void {
+    refuseSurplus('addHistogram', arguments, 4);
     checkTag('addHistogram', tag);
     checkTensor('addHistogram', 'values', values);
     this.#add('addHistogram', step, options, new Message().text(VALUE.tag, tag).message(VALUE.histogram, histogram(values)));
@@ -109,6 +111,7 @@ export class SummaryWriter {
    * Throws: ShapeError for another shape or number of channels
    */
   addImage(tag: string, image: Tensor, step: number, options: ImageSummaryOptions = {}): void {
+    refuseSurplus('addImage', arguments, 4);
     checkTag('addImage', tag);
     checkTensor('addImage', 'image', image);
     const { dataFormat, wallTime } = withDefaults<ImageSummaryOptions>('addImage', options, { dataFormat: 'CHW', wallTime: null });
@@ -121,6 +124,7 @@ export class SummaryWriter {
 
   /** Adds a text, which TensorBoard renders as Markdown. */
   addText(tag: string, text: string, step: number, options: SummaryOptions = {}): void {
+    refuseSurplus('addText', arguments, 4);
     checkTag('addText', tag);
     if (typeof text !== 'string') throw new ArgumentError(`addText: expected a text, got ${kindOf(text)}`);
     const value = new Message().text(VALUE.tag, `${tag}/text_summary`);
@@ -132,12 +136,14 @@ export class SummaryWriter {
 
   /** Waits until all that was added is on the disk, so that it survives a power loss. */
   flush(): void {
+    refuseSurplus('flush', arguments, 0);
     const file = this.#open('flush');
     this.#attempt(() => this.#node.fs.fsyncSync(file));
   }
 
   /** Flushes and closes the file. A second call does nothing. */
   close(): void {
+    refuseSurplus('close', arguments, 0);
     if (this.#file === null) return;
     this.flush();
     const file = this.#file;

@@ -3,7 +3,7 @@
  */
 import { peek } from '../core/describe.ts';
 import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
-import { refuseOptions, withDefaults } from '../core/options.ts';
+import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { saveCheckpoint, saveSafetensors } from '../io/index.ts';
 import { cloneStateDict, disposeStateDict, type StateDict } from '../nn/index.ts';
 import { errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
@@ -254,6 +254,7 @@ const BAR_LENGTH = 24;
 export function logProgress(options: LogProgressOptions = {}): Callback {
   const defaults: Required<LogProgressOptions> = { write: (text) => void process.stderr.write(text), every: 10 };
   const { write, every } = withDefaults('logProgress', options, defaults);
+  checkFunction('logProgress', 'write', write);
   checkCount('logProgress', 'every', every);
   return (event, run) => {
     const { step } = event;

@@ -80,7 +80,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
       noGrad(() => {
         const output = model.forward(input);
         // The mean of no rows, which a rank may have, is no number.
-        if (count > 0) sum += (reduction === 'sum' ? 1 : count) * loss(output, target).item();
+        if (count > 0) sum += (reduction === 'sum' ? 1 : count) * checkLoss('evaluate', loss(output, target)).item();
         for (const [, metric] of all) metric.update(output, target);
       });
       samples += count;
@@ -91,6 +91,12 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   if (parallel != null) [sum, samples] = parallel.sum([sum, samples]) as [number, number];
   if (samples === 0) throw new ArgumentError('evaluate: the loader has no batch');
   return { loss: sum / samples, metrics: valuesOf(all), samples };
+}
+
+/** Returns what a loss function has returned. Throws unless that is a tensor of one element. */
+export function checkLoss(op: string, loss: Tensor): Tensor {
+  if (isTensor(loss) && loss.numel === 1) return loss;
+  throw new ShapeError(`${op}: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
 }
 
 /** The modules of evaluations that are running: how many, and the mode before the first. */

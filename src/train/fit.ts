@@ -1,13 +1,13 @@
 /**
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
-import { isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, ChainruleError, kindOf, ShapeError, StateDictError } from '../core/errors.ts';
-import { formatShape } from '../core/shape.ts';
+import { noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { ArgumentError, ChainruleError, kindOf, StateDictError } from '../core/errors.ts';
+import { checkFunction, refuseSurplus } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type EMA, type Optimizer, ReduceLROnPlateau } from '../optim/index.ts';
-import { checkModel, evaluate, type Evaluation, isEvaluated, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
+import { checkLoss, checkModel, evaluate, type Evaluation, isEvaluated, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
 import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent, StepEvent } from './events.ts';
 import { checkFit, type FitOptions } from './fit-options.ts';
 import { checkState, type FitState, noProgress } from './fit-state.ts';
@@ -106,6 +106,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Ends the run after the current event. The end event gives the reason. */
   stop(reason: string): void {
+    refuseSurplus('stop', arguments, 1);
     if (typeof reason !== 'string' || reason === '')
       throw new ArgumentError(`stop: the reason must be a text that is not empty, got ${kindOf(reason)}`);
     this.#progress.reason ??= reason;
@@ -113,6 +114,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Runs to the end, or to a pause, and returns that event. */
   async finish(): Promise<EndEvent | PauseEvent> {
+    refuseSurplus('finish', arguments, 0);
     let last: FitEvent | null = null;
     for await (const event of this) last = event;
     if (last?.type === 'end' || last?.type === 'pause') return last;
@@ -135,6 +137,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Runs a synchronous `fn` with the weights that evaluations use: the averages of `ema`, if there is one. Then restores the weights. */
   useEvaluated<T>(fn: () => T): T {
+    refuseSurplus('useEvaluated', arguments, 1);
+    checkFunction('useEvaluated', 'fn', fn);
     const { ema } = this.#options;
     return ema && !this.#hasAverages ? ema.use(fn) : fn();
   }
@@ -144,6 +148,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
    * uses averages in place of the weights
    */
   stateDict(): FitState {
+    refuseSurplus('stateDict', arguments, 0);
     if (this.#hasAverages)
       throw new StateDictError('fit.stateDict: an evaluation uses the averages of the weights; save the run at an event');
     if (this.#group.batches > 0) throw new StateDictError('fit.stateDict: a step has only some of its batches; save the run at an event');
@@ -164,6 +169,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Restores a state. Throws: StateDictError if it is none or the run was made in another way, before anything changes */
   loadStateDict(state: FitState): void {
+    refuseSurplus('loadStateDict', arguments, 1);
     if (this.#isRunning) throw new StateDictError('fit.loadStateDict: a loop over this run is active; leave it first');
     checkState(state, this.#callbacks.length);
     const { loader, scheduler = null, ema = null } = this.#options;
@@ -378,9 +384,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   /** Returns the loss of rows, and adds them to the metrics if it is finite. */
   #lossOf(input: Tensor, target: Tensor): Tensor {
     const output = this.model.forward(input);
-    const loss = this.#options.loss(output, target);
-    if (!isTensor(loss) || loss.numel !== 1)
-      throw new ShapeError(`fit: the loss must be a tensor of one element, got ${isTensor(loss) ? formatShape(loss.shape) : kindOf(loss)}`);
+    const loss = checkLoss('fit', this.#options.loss(output, target));
     if (Number.isFinite(loss.item())) noGrad(() => this.#metrics.forEach(([, metric]) => metric.update(output, target)));
     return loss;
   }

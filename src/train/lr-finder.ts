@@ -8,7 +8,7 @@ import { checkFunction, checkOptions } from '../core/options.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { rememberModes } from '../nn/modes.ts';
 import { Optimizer } from '../optim/index.ts';
-import { checkLoader, checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
+import { checkLoader, checkLoss, checkModel, type LossFunction, type Model, readBatch } from './evaluate.ts';
 import type { TrainingLoader } from './fit-options.ts';
 
 /** Options of lrFinder. */
@@ -120,7 +120,7 @@ async function rangeTest(model: Model, options: Required<LrFinderOptions>): Prom
 function step(model: Model, optimizer: Optimizer, lossOf: LossFunction, batch: Parameters<typeof readBatch>[1]): number {
   const { input, target } = readBatch('lrFinder', batch);
   optimizer.zeroGrad();
-  const loss = lossOf(model.forward(input), target);
+  const loss = checkLoss('lrFinder', lossOf(model.forward(input), target));
   const value = loss.item();
   if (!Number.isFinite(value)) return value;
   loss.backward();

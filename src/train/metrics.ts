@@ -7,7 +7,7 @@
 import { checkTensors, scope, type Tensor } from '../autograd/index.ts';
 import { isReadable, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError, shown } from '../core/errors.ts';
-import { refuseOptions, withDefaults } from '../core/options.ts';
+import { refuseOptions, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 
 /** A number that is computed over many batches. */
@@ -46,17 +46,20 @@ export class Mean {
 
   /** Adds a number. */
   update(value: number, weight = 1): void {
+    refuseSurplus('update', arguments, 2);
     this.#sum += value * weight;
     this.#weight += weight;
   }
 
   /** Returns Σ value · weight / Σ weight; NaN without any. */
   compute(): number {
+    refuseSurplus('compute', arguments, 0);
     return this.#sum / this.#weight;
   }
 
   /** Forgets all numbers. */
   reset(): void {
+    refuseSurplus('reset', arguments, 0);
     this.#sum = 0;
     this.#weight = 0;
   }
@@ -85,6 +88,7 @@ export class Accuracy implements Metric {
   }
 
   update(output: Tensor, target: Tensor): void {
+    refuseSurplus('update', arguments, 2);
     const { scores, labels, classes } = readScores('Accuracy', output, target);
     labels.forEach((label, n) => {
       const row = scores.subarray(n * classes, (n + 1) * classes);
@@ -94,10 +98,12 @@ export class Accuracy implements Metric {
   }
 
   compute(): number {
+    refuseSurplus('compute', arguments, 0);
     return this.#right / this.#count;
   }
 
   reset(): void {
+    refuseSurplus('reset', arguments, 0);
     this.#right = 0;
     this.#count = 0;
   }
@@ -139,6 +145,7 @@ export class ConfusionMatrix implements Metric {
   }
 
   update(output: Tensor, target: Tensor): void {
+    refuseSurplus('update', arguments, 2);
     checkTensors('ConfusionMatrix', { output, target });
     const labels = readClasses('ConfusionMatrix', 'target', target, this.classes);
     const answers = scope(() => {
@@ -155,30 +162,36 @@ export class ConfusionMatrix implements Metric {
 
   /** The accuracy. */
   compute(): number {
+    refuseSurplus('compute', arguments, 0);
     return sum(this.counts.map((row, c) => row[c]!)) / this.#total();
   }
 
   reset(): void {
+    refuseSurplus('reset', arguments, 0);
     for (const row of this.counts) row.fill(0);
   }
 
   /** Of what was taken for a class, the share that is of it. A class never answered counts as 0. */
   precision(average: Average = 'macro'): number {
+    refuseSurplus('precision', arguments, 1);
     return this.#averaged('precision', average, (right, answered) => right / answered);
   }
 
   /** Of the samples of a class, the share that was found. A class without samples counts as 0. */
   recall(average: Average = 'macro'): number {
+    refuseSurplus('recall', arguments, 1);
     return this.#averaged('recall', average, (right, _, present) => right / present);
   }
 
   /** The harmonic mean of precision and recall of each class, averaged. */
   f1(average: Average = 'macro'): number {
+    refuseSurplus('f1', arguments, 1);
     return this.#averaged('f1', average, (right, answered, present) => (2 * right) / (answered + present));
   }
 
   /** The pairs of classes that are most often confused: samples of `truth` taken for `answer`, at most `length` of them, most first. */
   confusions(length = 10): { readonly truth: number; readonly answer: number; readonly count: number }[] {
+    refuseSurplus('confusions', arguments, 1);
     const pairs = this.counts.flatMap((row, truth) => row.map((count, answer) => ({ truth, answer, count })));
     const wrong = pairs.filter(({ truth, answer, count }) => truth !== answer && count > 0);
     return wrong.sort((a, b) => b.count - a.count).slice(0, length);
@@ -226,6 +239,7 @@ export class AUC implements Metric {
   }
 
   update(output: Tensor, target: Tensor): void {
+    refuseSurplus('update', arguments, 2);
     checkTensors('AUC', { output, target });
     if (output.numel !== target.numel || output.ndim > 2 || (output.ndim === 2 && output.shape[1] !== 1)) {
       throw new ShapeError(`AUC: expected one output for each target, got ${formatShape(output.shape)} and ${formatShape(target.shape)}`);
@@ -241,6 +255,7 @@ export class AUC implements Metric {
 
   /** NaN without both a positive and a negative sample. */
   compute(): number {
+    refuseSurplus('compute', arguments, 0);
     const negative = Float64Array.from(this.#negative).sort();
     let wins = 0;
     for (const score of this.#positive) wins += (countBelow(negative, score, false) + countBelow(negative, score, true)) / 2;
@@ -248,6 +263,7 @@ export class AUC implements Metric {
   }
 
   reset(): void {
+    refuseSurplus('reset', arguments, 0);
     this.#positive.length = 0;
     this.#negative.length = 0;
   }
@@ -291,6 +307,7 @@ export class HardestExamples {
    * Shape: losses [N]
    */
   update(losses: Tensor): void {
+    refuseSurplus('update', arguments, 1);
     checkTensors('HardestExamples', { losses });
     if (losses.ndim !== 1)
       throw new ShapeError(`HardestExamples: expected the losses of a batch [N], got ${formatShape(losses.shape)}; use reduction: 'none'`);
@@ -303,11 +320,13 @@ export class HardestExamples {
 
   /** Returns the samples, the hardest first; of equal ones the earlier first. */
   compute(): readonly HardExample[] {
+    refuseSurplus('compute', arguments, 0);
     return [...this.#examples];
   }
 
   /** Forgets all samples. */
   reset(): void {
+    refuseSurplus('reset', arguments, 0);
     this.#examples = [];
     this.#seen = 0;
   }

@@ -1,13 +1,14 @@
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ArgumentError, FileError, memory } from 'chainrule';
+import { ArgumentError, FileError, memory, type Tensor } from 'chainrule';
 import { checkpointFromBytes, checkpointToBytes, loadCheckpoint, loadSafetensors } from 'chainrule/io';
 import * as F from 'chainrule/nn/functional';
 import {
   Accuracy,
   earlyStopping,
   evaluate,
+  fit,
   latestCheckpoint,
   logCsv,
   logJsonLines,
@@ -243,6 +244,7 @@ test.each([
   [() => saveCheckpoints(folder, { every: 'step' as never }), "saveCheckpoints: every must be an integer from 1 on, got 'step'"],
   [() => saveCheckpoints(folder, { keep: 0 }), 'saveCheckpoints: keep must be an integer from 1 on, got 0'],
   [() => logScalars({} as never), 'logScalars: expected a writer with addScalar, got an object'],
+  [() => logProgress({ write: 'stderr' as never }), 'logProgress: write must be a function, got a string'],
   [() => logProgress({ every: -1 }), 'logProgress: every must be an integer from 1 on, got -1'],
 ])('%s is refused', (act, message) => {
   expect(act).toThrow(message);
@@ -258,6 +260,20 @@ function emptyLoader(): TrainingLoader {
   };
   return { length: 0, position: 0, [Symbol.asyncIterator]: () => ({ next }), stateDict: () => ({}), loadStateDict: () => {} };
 }
+
+test.each([
+  [(output: Tensor) => output, 'the loss must be a tensor of one element, got [6,3]'],
+  [(output: Tensor) => output.mean().item() as never, 'the loss must be a tensor of one element, got a number'],
+  [() => undefined as never, 'the loss must be a tensor of one element, got undefined'],
+])('a loss that is no tensor of one element: %s', async (loss, message) => {
+  const { model, optimizer, loader } = parts();
+  const calls = {
+    fit: () => fit(model, { loader, optimizer, loss, epochs: 1 }).finish(),
+    evaluate: () => evaluate(model, { loader, loss }),
+    lrFinder: () => lrFinder(model, { loader, optimizer, loss }),
+  };
+  for (const [name, call] of Object.entries(calls)) await expect(call(), name).rejects.toThrow(`${name}: ${message}`);
+});
 
 describe('lrFinder', () => {
   test('returns the curve and leaves everything as it was', async () => {
