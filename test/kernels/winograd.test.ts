@@ -1,13 +1,25 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, test } from 'vitest';
-import { ArgumentError, gradcheck, gradgradcheck, setConvAlgorithm, tensor, type ConvAlgorithm, type Tensor } from 'chainrule';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import {
+  ArgumentError,
+  getNumThreads,
+  gradcheck,
+  gradgradcheck,
+  setConvAlgorithm,
+  setNumThreads,
+  tensor,
+  type ConvAlgorithm,
+  type Tensor,
+} from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import type { FloatDType } from '../../src/core/dtype.ts';
 import { sizeOf, type Shape } from '../../src/core/shape.ts';
 import type { ConvParams } from '../../src/kernels/interface.ts';
 import { memoryUse } from '../../src/kernels/memory/allocator.ts';
 import { reference } from '../../src/kernels/reference/index.ts';
-import type { View } from '../../src/kernels/view.ts';
+import { ARGS } from '../../src/kernels/memory/wasm-memory.ts';
+import { Pool } from '../../src/kernels/threads/pool.ts';
+import { restride, type View } from '../../src/kernels/view.ts';
 import { productKernels as wasm } from '../../src/kernels/wasm/matmul.ts';
 import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } from './layouts.ts';
 
@@ -163,6 +175,35 @@ test('gradients are the adjoints: ⟨x ⋆ w, g⟩ = ⟨x, gradX⟩ = ⟨w, grad
     }),
     RUNS,
   );
+});
+
+test('a weight gradient that would be one chunk is several chunks of half the channels, with the same bits', () => {
+  const chunks: number[] = [];
+  const run = vi.spyOn(Pool.prototype, 'run').mockImplementation((name, _, kernel, count) => {
+    if (name.startsWith('winogradGradW_')) chunks.push(count);
+    kernel(ARGS, 0, count);
+  });
+  const threads = getNumThreads();
+  setNumThreads(2);
+  try {
+    for (const [type, N, C, O, few] of [
+      ['float32', 16, 64, 64, 56],
+      ['float32', 3, 80, 96, 40],
+      ['float64', 4, 32, 48, 24],
+    ] as const) {
+      freed(() => {
+        const { x, g, p } = operands(fixed([N, C, O, 8, 8], type));
+        const all = written([O, C, 3, 3], type, (y) => wasm.conv2dGradW(g, x, y, p));
+        // The gradient of a few output channels is one chunk.
+        const part = written([few, C, 3, 3], type, (y) => wasm.conv2dGradW(restride(g, [N, few, 8, 8], g.strides), x, y, p));
+        expect(read(restride(all, [few, C, 3, 3], all.strides))).toEqual(read(part));
+      });
+    }
+    expect(chunks).toEqual([4, 6, 6]);
+  } finally {
+    setNumThreads(threads);
+    run.mockRestore();
+  }
 });
 
 describe('which algorithm', () => {

@@ -122,21 +122,30 @@ export function winogradCorrelation(x: View, packed: number, y: View, vertical: 
   launch(`winograd${suffix(y)}`, split, Object.assign(tileArgs(x, O, vertical, horizontal, blocks, memory), own));
 }
 
+/** Returns the number of chunks along C times those along O in a weight gradient. */
+function countChannelChunks(C: number, O: number, chunkChannels: number): number {
+  return Math.max(1, Math.floor(C / chunkChannels)) * Math.max(1, Math.floor(O / chunkChannels));
+}
+
 /** Computes dw of images x and gradients g with contiguous channels, along the axes of the forward convolution. */
 export function winogradGradW(g: View, x: View, dw: View, vertical: Axis, horizontal: Axis, workspace: Workspaces): void {
   const O = dw.shape[0]!;
   const C = dw.shape[1]!;
   const size = ITEM_SIZE[dw.dtype];
   const blocks = tileBlocks(GRAD_TILES, x.shape[0]!, vertical, horizontal);
-  const chunkChannels = CHUNK_BYTES / size;
-  const channelChunks = Math.max(1, Math.floor(C / chunkChannels)) * Math.max(1, Math.floor(O / chunkChannels));
+  const wideChannels = CHUNK_BYTES / size;
+  const wideChunks = countChannelChunks(C, O, wideChannels);
   const cells = divideUp(C * size, CELL) * divideUp(O * size, CELL);
   const sumBytes = cells * PLANES * ((CELL / size) * CELL + CELL);
-  const most = Math.floor(Math.min(CHUNKS / channelChunks, PARTIAL_BYTES / sumBytes, blocks.count / 2));
-  const least = divideUp(PLANES * blocks.allTiles * C * O, channelChunks * LARGE);
+  const most = Math.floor(Math.min(CHUNKS / wideChunks, PARTIAL_BYTES / sumBytes, blocks.count / 2));
+  const least = divideUp(PLANES * blocks.allTiles * C * O, wideChunks * LARGE);
   const blocksPerPart = divideUp(blocks.count, Math.max(1, least, most));
   const parts = divideUp(blocks.count, blocksPerPart);
-  const chunks = parts * channelChunks;
+  // One chunk would occupy one thread. Chunks of half the channels take 12 % more time in all, as tiles are transformed twice. The order of the sums
+  // is the same.
+  const halves = parts * wideChunks === 1 && Math.min(C, O) >= wideChannels;
+  const chunkChannels = halves ? wideChannels / 2 : wideChannels;
+  const chunks = parts * countChannelChunks(C, O, chunkChannels);
   const sums = workspace(parts * sumBytes).ptr;
   const xPixel = x.strides[3]! * size;
   const gPixel = g.strides[3]! * size;
