@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import workerThreads from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ArgumentError, WorkerError } from '../../src/core/errors.ts';
@@ -8,7 +9,17 @@ import { launch } from '../../src/kernels/wasm/launch.ts';
 import { kernelModule } from '../../src/kernels/wasm/module.ts';
 import { allocate } from '../../src/kernels/memory/allocator.ts';
 import { elementView, memoryViews, wasmMemory } from '../../src/kernels/memory/wasm-memory.ts';
-import { getNumThreads, Pool, poolFor, runShared, setNumThreads, tuning, type Kernel } from '../../src/kernels/threads/pool.ts';
+import {
+  getNumThreads,
+  isWorthSharing,
+  onThisThread,
+  Pool,
+  poolFor,
+  runShared,
+  setNumThreads,
+  tuning,
+  type Kernel,
+} from '../../src/kernels/threads/pool.ts';
 import { CONTROL, threadRuns } from '../../src/kernels/threads/worker.ts';
 import { empty } from '../../src/kernels/view.ts';
 import { wasm } from '../../src/kernels/wasm/index.ts';
@@ -72,7 +83,8 @@ function afterClaim(pool: Pool, then: () => void = () => {}): Kernel {
   };
 }
 
-function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks = 2, work = 0): void {
+/** Runs a job of the bad module. By default it has enough work to wake workers. */
+function run(pool: Pool, kernel: (typeof KERNELS)[number], own: Kernel, chunks = 2, work = tuning.leastWork): void {
   pool.run(kernel, KERNELS.indexOf(kernel), own, chunks, work);
 }
 
@@ -167,11 +179,11 @@ describe('the pool', () => {
   test('assigns every chunk once, in 16 work items per thread or work items of 20 milliseconds', async () => {
     const pool = await badPool(2);
     const jobs = [
-      [2, 0, 2],
-      [47, 0, 47],
-      [48, 0, 48],
-      [49, 0, 48],
-      [1000, 0, 48],
+      [2, 5e4, 2],
+      [47, 5e4, 47],
+      [48, 5e4, 48],
+      [49, 5e4, 48],
+      [1000, 5e4, 48],
       [1000, 2e9, 100],
       [1000, 1e12, 1000],
     ] as const;
@@ -195,6 +207,49 @@ describe('the pool', () => {
       if (workItemsDone(pool) === before) expect(count).toBe(chunks);
     }
     pool.stop();
+  });
+
+  test('shares a small job with workers that are awake, and wakes none for it', async () => {
+    const pool = await badPool(1);
+    const small = tuning.leastWork - 1;
+    while (pool.isAwake) await sleep(1);
+    let own = 0;
+    const count: Kernel = (_, first, last) => {
+      own += last - first;
+    };
+    run(pool, 'nothing', count, 8, small);
+    expect(own).toBe(8);
+    expect(pool.isAwake).toBe(false);
+    // A large job wakes the worker, which is awake for a moment after it. The small job leaves it time to claim.
+    own = 0;
+    let dealt = 0;
+    const unhurried: Kernel = (...range) => {
+      for (let polls = 0; polls < 1e6 && Atomics.load(pool.control, CONTROL.open) > 0; polls++);
+      count(...range);
+    };
+    for (let tries = 0; own === dealt && tries < 1000; tries++) {
+      run(pool, 'nothing', afterClaim(pool));
+      run(pool, 'nothing', unhurried, 8, small);
+      dealt += 8;
+    }
+    expect(own).toBeLessThan(dealt);
+    pool.stop();
+  });
+
+  test('is used from a quarter of the least work on if a worker is awake', async () => {
+    const least = tuning.leastWork;
+    setNumThreads(1);
+    expect([least - 1, least].map(isWorthSharing)).toEqual([false, true]);
+    setNumThreads(2);
+    const pool = poolFor(kernelModule)!;
+    expect(isWorthSharing(least - 1)).toBe(false);
+    await started(pool, 1);
+    while (pool.isAwake) await sleep(1);
+    expect(isWorthSharing(least - 1)).toBe(false);
+    Atomics.sub(pool.control, CONTROL.sleeping, 1);
+    expect([least / 4 - 1, least / 4].map(isWorthSharing)).toEqual([false, true]);
+    Atomics.add(pool.control, CONTROL.sleeping, 1);
+    expect(onThisThread(() => isWorthSharing(1e12))).toBe(false);
   });
 
   test('passes on what the calling thread throws after the workers have finished, and can be used again', async () => {

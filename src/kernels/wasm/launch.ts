@@ -4,7 +4,7 @@
 import type { KernelArguments } from './arguments.generated.ts';
 import { kernelModule, kernelOf, type KernelEntry } from './module.ts';
 import { ARGS, memoryViews } from '../memory/wasm-memory.ts';
-import { runShared, tuning } from '../threads/pool.ts';
+import { isWorthSharing, runShared } from '../threads/pool.ts';
 
 /** How a kernel call's work is divided. Both numbers depend on the problem alone, never on the number of threads. */
 export interface Split {
@@ -18,8 +18,8 @@ export interface Split {
 export type KernelName = keyof KernelArguments;
 
 /**
- * Runs all chunks of a kernel, on all threads if the work is at least `tuning.leastWork`. Materializes the tensors among its arguments before
- * it stores them: a deferred call that runs then stores its own arguments at the same address. Callers pass one object literal: V8 takes
+ * Runs all chunks of a kernel, on all threads if there is enough work. Materializes the tensors among its arguments before it stores them: a
+ * deferred call that runs then stores its own arguments at the same address. Callers pass one object literal: V8 takes
  * microseconds to spread objects into a new one, longer than a small kernel.
  *
  * Throws: WorkerError, see threads/pool.ts
@@ -38,6 +38,6 @@ export function launchStored(name: KernelName, split: Split): void {
 }
 
 function runChunks(name: string, { id, run }: KernelEntry, { chunks, work }: Split): void {
-  if (chunks > 1 && work >= tuning.leastWork) runShared(kernelModule, name, id, run, chunks, work);
+  if (chunks > 1 && isWorthSharing(work)) runShared(kernelModule, name, id, run, chunks, work);
   else run(ARGS, 0, chunks);
 }
