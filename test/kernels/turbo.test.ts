@@ -60,13 +60,16 @@ describe('a compilation of the kernels', () => {
     expect(kernelModule).toBe(defaultModule);
   });
 
-  // Sites far apart lie in different micro-kernels. Those of 4 rows run in 256-bit code alone, and some others in 128-bit code alone.
-  test.each(Array.from({ length: 9 }, (_, i) => 3 + 64 * i))('that subtracts in place of addition %i is not adopted', (n) => {
+  // Sites far apart lie in different micro-kernels. Those of 4 rows run in 256-bit code alone, those of 6 rows if that is fused too, and some
+  // others in 128-bit code alone.
+  test.each(Array.from({ length: 10 }, (_, i) => 3 + 64 * i))('that subtracts in place of addition %i is not adopted', (n) => {
     const bytes = kernelBytes();
     // The opcodes of subtractions follow those of additions.
     bytes[multiplyAdds()[n]!]!++;
+    const wide = withTurboSection(bytes, 'wide');
+    const binaries = [bytes, wide, withTurboSection(wide, 'fused')];
     const faults = (findFault: typeof fusedFault): (string | null)[] =>
-      [bytes, withTurboSection(bytes)].map((binary) => {
+      binaries.map((binary) => {
         useKernels(defaultModule);
         return adoptUnless(findFault, () => compiled(binary));
       });
@@ -81,13 +84,17 @@ function multiplyAdds(): number[] {
   return [...kernelBytes().entries()].flatMap(([i, byte]) => ([0xe4, 0xf0].includes(byte) && byte !== fused[i] ? [i] : []));
 }
 
+/** The multiply-adds of the micro-kernel of 6 rows × 4 vectors, which has two steps. */
+const SIX_ROWS = 2 * 6 * 4;
+
 describe('fused multiply-adds', () => {
   test('replace the multiply-adds of float32 and of float64, and nothing twice', () => {
     const bytes = kernelBytes();
     const count = fuseMultiplyAdds(bytes);
     expect(count).toBe(multiplyAdds().length);
     expect(count).toBeGreaterThan(500);
-    expect(multiplyAdds().filter((i) => bytes[i] === 0x85).length).toBe(count / 2);
+    // The micro-kernel of 6 rows is for float32 alone.
+    expect(multiplyAdds().filter((i) => bytes[i] === 0x85).length).toBe(count / 2 + SIX_ROWS / 2);
     expect(fuseMultiplyAdds(bytes)).toBe(0);
     expect(bytes.length).toBe(kernelBytes().length);
   });
@@ -169,6 +176,7 @@ function bitsOfProducts(): string[] {
   const products = [
     [1, 7, 16],
     [7, 300, 33],
+    [20, 9, 48],
     [70, 5, 100],
   ].map(([M, K, N]) => {
     const [a, b] = [leaf(M!, K!), leaf(K!, N!)];
@@ -197,7 +205,7 @@ test.each([
 ])('%s for wide vectors are bitwise identical to narrow ones', (_, bytes) => {
   useKernels(compiled(bytes()));
   const narrow = bitsOfProducts();
-  useKernels(compiled(withTurboSection(bytes())));
+  useKernels(compiled(withTurboSection(bytes(), 'wide')));
   expect(bitsOfProducts()).toEqual(narrow);
 });
 

@@ -38,8 +38,8 @@ export { wasmMemory, MAX_PAGES };
 /** A compiled module of kernels. Its type is `object`, as programs whose TypeScript libraries exclude 'dom' lack WebAssembly's types. */
 export type CompiledKernels = object;
 
-/** The name of the custom section that marks kernels compiled into 256-bit operations; see wasm/compilations.ts. */
-export const TURBO_SECTION = 'turbo';
+/** The names of the custom sections that mark kernels compiled into 256-bit operations or with fused multiply-adds; see wasm/compilations.ts. */
+export const TURBO_SECTIONS = ['wide', 'fused'] as const;
 
 /** The members of WebAssembly.Memory that are used. */
 export interface WasmMemory {

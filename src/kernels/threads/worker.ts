@@ -5,7 +5,7 @@
  * The program is a text, so that no bundler has to find a second file: Node evaluates it, a browser loads it from a Blob.
  */
 import { nodeModules } from '../../platform/node.ts';
-import { ARGS, isShared, TURBO_SECTION, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
+import { ARGS, isShared, TURBO_SECTIONS, type CompiledKernels, type WasmMemory } from '../memory/wasm-memory.ts';
 
 /** Indices of the int32 numbers in the control block. Numbers that are written at different times lie on different cache lines. */
 export const CONTROL = {
@@ -59,8 +59,8 @@ export interface WorkerData {
 const PROGRAM = `
 function work({ module, memory, control: c, index }) {
   const abort = () => { throw new Error('a kernel aborted'); };
-  const wide = WebAssembly.Module.customSections(module, '${TURBO_SECTION}').length;
-  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide } }).exports);
+  const [wide, fused] = ${JSON.stringify(TURBO_SECTIONS)}.map((name) => WebAssembly.Module.customSections(module, name).length);
+  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory, abort, wide, fused } }).exports);
   // This refreshes V8's cached memory size, which can be stale in Node 20 if the memory grew while this thread started. Bulk writes check
   // their bounds against it, and failed twice in 300 starts; with the refresh, never in 1,500.
   memory.grow(0);

@@ -4,7 +4,7 @@
  * kernels compute the same numbers, up to rounding for the first and in every bit for the second (docs/decisions/0016, 0026 and 0027).
  */
 import { nodeModules } from '../../platform/node.ts';
-import { TURBO_SECTION, type CompiledKernels } from '../memory/wasm-memory.ts';
+import type { CompiledKernels, TURBO_SECTIONS } from '../memory/wasm-memory.ts';
 import { fuseMultiplyAdds } from './fma.ts';
 import { kernelBytes, kernelModule, useKernels } from './module.ts';
 import { runSelfTest, sameBits, sameUpToRounding } from './self-test.ts';
@@ -35,7 +35,7 @@ export function tryFused(): string | null {
 export function tryWide(bytes: Uint8Array<ArrayBuffer>): string | null {
   const load = nodeModules();
   if (load === undefined) return NEEDS_NODE;
-  return wideRefusal(process) ?? adoptUnless(wideFault, () => compileWide(load('node:v8'), withTurboSection(bytes)));
+  return wideRefusal(process) ?? adoptUnless(wideFault, () => compileWide(load('node:v8'), withTurboSection(bytes, 'wide')));
 }
 
 const NEEDS_NODE = '256-bit kernels need Node';
@@ -57,15 +57,15 @@ export function wideRefusal({ versions, arch }: Pick<NodeJS.Process, 'versions' 
 export function fusedKernelBytes(): Uint8Array<ArrayBuffer> {
   const bytes = kernelBytes();
   fuseMultiplyAdds(bytes);
-  return bytes;
+  return withTurboSection(bytes, 'fused');
 }
 
 /**
- * Returns the binary with a custom section, by which kernels choose micro-kernels for 256 bits. Without it V8 would reuse its compilation
- * of the same bytes.
+ * Returns the binary with a custom section, by which kernels choose micro-kernels for 256 bits or for fused multiply-adds. Without one for 256
+ * bits V8 would reuse its compilation of the same bytes.
  */
-export function withTurboSection(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const name = Array.from(TURBO_SECTION, (c) => c.charCodeAt(0));
+export function withTurboSection(bytes: Uint8Array, section: (typeof TURBO_SECTIONS)[number]): Uint8Array<ArrayBuffer> {
+  const name = Array.from(section, (c) => c.charCodeAt(0));
   return Uint8Array.from([...bytes, 0, name.length + 1, name.length, ...name]);
 }
 

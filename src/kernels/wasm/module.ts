@@ -6,7 +6,7 @@ import { argumentClasses, kernelsByClass } from './arguments.generated.ts';
 import { KERNELS_HEX } from './binary.generated.ts';
 import { bytesOfHex } from './hex.ts';
 import { setHeapBase } from '../memory/allocator.ts';
-import { isShared, TURBO_SECTION, wasmMemory, type CompiledKernels, type MemoryViews } from '../memory/wasm-memory.ts';
+import { isShared, TURBO_SECTIONS, wasmMemory, type CompiledKernels, type MemoryViews } from '../memory/wasm-memory.ts';
 import type { Kernel } from '../threads/pool.ts';
 
 /** The functions generated for one class of arguments. */
@@ -61,8 +61,8 @@ function compileKernels(bytes: Uint8Array<ArrayBuffer>): CompiledKernels {
 
 /** Replaces the kernels in use by those of another compilation of the same binary. */
 export function useKernels(module: CompiledKernels): void {
-  const wide = WebAssembly.Module.customSections(module, TURBO_SECTION).length;
-  const env = { memory: wasmMemory as WebAssembly.Memory, abort, wide };
+  const [wide, fused] = TURBO_SECTIONS.map((name) => WebAssembly.Module.customSections(module, name).length);
+  const env = { memory: wasmMemory as WebAssembly.Memory, abort, wide: wide!, fused: fused! };
   const { exports } = new WebAssembly.Instance(module, { env });
   kernelModule = module;
   kernelsByName = Object.fromEntries(

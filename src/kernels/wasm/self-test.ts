@@ -65,8 +65,8 @@ function resultsOf(dtype: FloatDType): TestResult[] {
 }
 
 function runMatrixProducts(rowMajor: MakeView): void {
-  // Panels of 4, 2 and 1 vectors, odd rows and odd sums; then a product with a vector.
-  wasm.matmul(rowMajor(9, 70), rowMajor(70, 37), rowMajor(9, 37));
+  // Panels of 4, 2 and 1 vectors, blocks of 6, 4, 2 and 1 rows, odd sums; then a product with a vector.
+  wasm.matmul(rowMajor(11, 70), rowMajor(70, 37), rowMajor(11, 37));
   wasm.matmul(rowMajor(3, 5), rowMajor(5, 2), rowMajor(3, 2));
   wasm.matmul(rowMajor(6, 71), rowMajor(71, 1), rowMajor(6, 1));
 }

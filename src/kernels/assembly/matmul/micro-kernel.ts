@@ -6,13 +6,14 @@
  * A register block of 2 rows × 4 vectors is the largest whose accumulators, B vectors and A splats all fit the 15 SSE registers that V8 uses
  * on x64. The sum runs over sweeps × runs × steps. Within a run, A and B are read step by step; runs and sweeps may start anywhere. A
  * convolution's sweeps are kernel rows, its steps channels. A strip is a column of register blocks that share B. In 256-bit code (`wide`),
- * two neighbouring blocks of a strip become one of 4 rows: 8 accumulators again, enough to hide the latency of additions.
+ * two neighbouring blocks of a strip become one of 4 rows: 8 accumulators again, enough to hide the latency of additions. With fused
+ * multiply-adds (`fused`), which need no register for the product, three become one of 6 rows: 12 accumulators, 2 of B and 1 of A.
  *
  * After arithmetic, instruction decoding costs most. So pointers are advanced before they are used, because V8 copies a pointer whose old
  * value is still needed. And loops nest deeply, because V8 unrolls deeper loops more.
  */
-import { wide } from '../runtime/abi';
-import { mulAdd, putRow } from '../simd/vector';
+import { fused, wide } from '../runtime/abi';
+import { lanes, mulAdd, putRow } from '../simd/vector';
 
 // @ts-ignore: decorator
 @inline
@@ -38,6 +39,8 @@ function microKernel<T>(
     let c10 = v128.splat<T>(0), c11 = v128.splat<T>(0), c12 = v128.splat<T>(0), c13 = v128.splat<T>(0);
     let c20 = v128.splat<T>(0), c21 = v128.splat<T>(0), c22 = v128.splat<T>(0), c23 = v128.splat<T>(0);
     let c30 = v128.splat<T>(0), c31 = v128.splat<T>(0), c32 = v128.splat<T>(0), c33 = v128.splat<T>(0);
+    let c40 = v128.splat<T>(0), c41 = v128.splat<T>(0), c42 = v128.splat<T>(0), c43 = v128.splat<T>(0);
+    let c50 = v128.splat<T>(0), c51 = v128.splat<T>(0), c52 = v128.splat<T>(0), c53 = v128.splat<T>(0);
     let e00 = v128.splat<T>(0), e01 = v128.splat<T>(0), e10 = v128.splat<T>(0), e11 = v128.splat<T>(0);
     let aAt: usize = 0;
     let bAt = b;
@@ -49,6 +52,8 @@ function microKernel<T>(
         let p1 = a1 + at;
         let p2 = p0 + aNext;
         let p3 = p1 + aNext;
+        let p4 = p2 + aNext;
+        let p5 = p3 + aNext;
         const last = q + bRun;
         const lastOdd = last + step;
         do {
@@ -57,6 +62,10 @@ function microKernel<T>(
           if (rows > 2) {
             p2 += 2 * element;
             p3 += 2 * element;
+          }
+          if (rows > 4) {
+            p4 += 2 * element;
+            p5 += 2 * element;
           }
           q += 2 * step;
           const b0 = v128.load(q);
@@ -90,6 +99,18 @@ function microKernel<T>(
             c31 = mulAdd<T>(s3, b1, c31);
             c32 = mulAdd<T>(s3, b2, c32);
             c33 = mulAdd<T>(s3, b3, c33);
+          }
+          if (rows > 4) {
+            const s4 = v128.load_splat<T>(p4);
+            c40 = mulAdd<T>(s4, b0, c40);
+            c41 = mulAdd<T>(s4, b1, c41);
+            c42 = mulAdd<T>(s4, b2, c42);
+            c43 = mulAdd<T>(s4, b3, c43);
+            const s5 = v128.load_splat<T>(p5);
+            c50 = mulAdd<T>(s5, b0, c50);
+            c51 = mulAdd<T>(s5, b1, c51);
+            c52 = mulAdd<T>(s5, b2, c52);
+            c53 = mulAdd<T>(s5, b3, c53);
           }
           if (q == lastOdd) break;
           const d0 = vectors > 2 ? v128.load(q, 64) : vectors > 1 ? v128.load(q, 32) : v128.load(q, 16);
@@ -126,6 +147,18 @@ function microKernel<T>(
               c32 = mulAdd<T>(u3, d2, c32);
               c33 = mulAdd<T>(u3, d3, c33);
             }
+            if (rows > 4) {
+              const u4 = v128.load_splat<T>(p4, sizeof<T>());
+              c40 = mulAdd<T>(u4, d0, c40);
+              c41 = mulAdd<T>(u4, d1, c41);
+              c42 = mulAdd<T>(u4, d2, c42);
+              c43 = mulAdd<T>(u4, d3, c43);
+              const u5 = v128.load_splat<T>(p5, sizeof<T>());
+              c50 = mulAdd<T>(u5, d0, c50);
+              c51 = mulAdd<T>(u5, d1, c51);
+              c52 = mulAdd<T>(u5, d2, c52);
+              c53 = mulAdd<T>(u5, d3, c53);
+            }
           }
         } while (q != last);
         at += aRun;
@@ -146,7 +179,11 @@ function microKernel<T>(
       putRow<T>(vectors, c0 + cNext, c20, c21, c22, c23, columns, add);
       putRow<T>(vectors, c1 + cNext, c30, c31, c32, c33, columns, add);
     }
-    const pairs: usize = rows > 2 ? 2 : 1;
+    if (rows > 4) {
+      putRow<T>(vectors, c0 + 2 * cNext, c40, c41, c42, c43, columns, add);
+      putRow<T>(vectors, c1 + 2 * cNext, c50, c51, c52, c53, columns, add);
+    }
+    const pairs: usize = rows > 4 ? 3 : rows > 2 ? 2 : 1;
     a0 += pairs * aNext;
     a1 += pairs * aNext;
     c0 += pairs * cNext;
@@ -154,11 +191,36 @@ function microKernel<T>(
   }
 }
 
+function microKernel6x4<T>(
+  a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
+  c0: usize, c1: usize, cNext: usize, add: bool, count: i32,
+): void {
+  microKernel<T>(6, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, 4 * lanes<T>(), add, count);
+}
+
 function microKernel4x4<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
-  c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
+  c0: usize, c1: usize, cNext: usize, add: bool, count: i32,
 ): void {
-  microKernel<T>(4, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
+  microKernel<T>(4, 4, a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, 4 * lanes<T>(), add, count);
+}
+
+/** Computes the register blocks of a strip that form blocks of 6 and 4 rows, with all columns. Returns how many these are. */
+function wideBlocks<T>(
+  a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
+  c0: usize, c1: usize, cNext: usize, add: bool, count: i32,
+): i32 {
+  let done = 0;
+  if (fused != 0 && sizeof<T>() == 4 && count > 2) {
+    // The rest is 0, 2 or 4 blocks, because a single one has too few sums.
+    const sixes = count / 3 - (count % 3 == 1 ? 1 : 0);
+    microKernel6x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, add, sixes);
+    done = 3 * sixes;
+  }
+  const a = <usize>done * aNext, c = <usize>done * cNext;
+  const fours = (count - done) >> 1;
+  microKernel4x4<T>(a0 + a, a1 + a, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0 + c, c1 + c, cNext, add, fours);
+  return done + 2 * fours;
 }
 
 function microKernel2x4<T>(
@@ -217,14 +279,13 @@ export function microKernel2<T>(
   a0: usize, a1: usize, aRun: usize, aSweep: usize, aNext: usize, b: usize, bSweep: usize, run: i32, runs: i32, sweeps: i32,
   c0: usize, c1: usize, cNext: usize, columns: i32, add: bool, count: i32,
 ): void {
-  if (wide != 0 && vectors == 4 && count > 1) {
-    microKernel4x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count >> 1);
-    const done = <usize>(count & -2);
-    a0 += done * aNext;
-    a1 += done * aNext;
-    c0 += done * cNext;
-    c1 += done * cNext;
-    count &= 1;
+  if (wide != 0 && vectors == 4 && columns >= 4 * lanes<T>()) {
+    const done = wideBlocks<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, add, count);
+    a0 += <usize>done * aNext;
+    a1 += <usize>done * aNext;
+    c0 += <usize>done * cNext;
+    c1 += <usize>done * cNext;
+    count -= done;
   }
   if (vectors == 4) microKernel2x4<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);
   else if (vectors == 2) microKernel2x2<T>(a0, a1, aRun, aSweep, aNext, b, bSweep, run, runs, sweeps, c0, c1, cNext, columns, add, count);

@@ -27,6 +27,10 @@ export type Flag = i32;
 // @ts-ignore: decorator
 @external('env', 'wide')
 export declare const wide: i32;
+/** Not 0 if multiply-adds are fused (src/kernels/wasm/fma.ts), which leaves more registers to the sums. */
+// @ts-ignore: decorator
+@external('env', 'fused')
+export declare const fused: i32;
 
 /** Returns the address of the first byte after the kernels' static data. */
 export function heapBase(): usize {
