@@ -3,7 +3,7 @@
  */
 import { Input, Output } from './runtime/abi';
 import { exp4 } from './simd/math';
-import { lanes } from './simd/vector';
+import { lanes, loadSome, putSome } from './simd/vector';
 
 /** eˣ in each lane. */
 // @ts-ignore: decorator
@@ -36,23 +36,34 @@ function bothLanes(sums: v128): f64 {
   return f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
 }
 
+/** Returns sum + the first n lanes of v, in order; 0 < n < lanes. */
+// @ts-ignore: decorator
+@inline
+function plusSome<T>(sum: f64, v: v128, n: i32): f64 {
+  sum += <f64>v128.extract_lane<T>(v, 0);
+  if (sizeof<T>() == 4) {
+    if (n > 1) sum += <f64>v128.extract_lane<T>(v, 1);
+    if (n > 2) sum += <f64>v128.extract_lane<f32>(v, 2);
+  }
+  return sum;
+}
+
 /** Returns the largest of K numbers. It may skip a NaN, which makes the sum of the exponentials NaN anyway. */
 // @ts-ignore: decorator
 @inline
 function rowMax<T>(x: usize, K: i32): T {
-  let top = -<T>Infinity;
-  let k = 0;
-  if (K >= lanes<T>()) {
-    let tops = v128.load(x);
-    for (k = lanes<T>(); k + lanes<T>() <= K; k += lanes<T>()) tops = v128.pmax<T>(tops, v128.load(x + <usize>k * sizeof<T>()));
-    for (let i = 0; i < lanes<T>(); i++) {
-      // A lane's index must be a constant, so the vector is rotated and lane 0 read.
-      top = max<T>(top, v128.extract_lane<T>(tops, 0));
-      tops = sizeof<T>() == 4 ? v128.shuffle<i32>(tops, tops, 1, 2, 3, 0) : v128.shuffle<i64>(tops, tops, 1, 0);
-    }
+  if (K < lanes<T>()) {
+    let top = -<T>Infinity;
+    for (let k = 0; k < K; k++) top = max<T>(top, load<T>(x + <usize>k * sizeof<T>()));
+    return top;
   }
-  for (; k < K; k++) top = max<T>(top, load<T>(x + <usize>k * sizeof<T>()));
-  return top;
+  // The last vector may contain elements of the one before it.
+  const last = x + <usize>(K - lanes<T>()) * sizeof<T>();
+  let tops = v128.load(last);
+  for (; x < last; x += 16) tops = v128.pmax<T>(tops, v128.load(x));
+  tops = v128.pmax<T>(tops, v128.shuffle<i64>(tops, tops, 1, 0));
+  if (sizeof<T>() == 4) tops = v128.pmax<T>(tops, v128.shuffle<i32>(tops, tops, 1, 0, 3, 2));
+  return v128.extract_lane<T>(tops, 0);
 }
 
 /** Writes e^(x − top) to y and returns the sum. */
@@ -68,14 +79,12 @@ function writeExps<T>(x: usize, y: usize, K: i32, top: T): f64 {
     v128.store(y + at, e);
     sums = addWide<T>(sums, e);
   }
-  let sum = bothLanes(sums);
-  for (; k < K; k++) {
-    const at = <usize>k * sizeof<T>();
-    const e = exp<T>(load<T>(x + at) - top);
-    store<T>(y + at, e);
-    sum += <f64>e;
-  }
-  return sum;
+  const sum = bothLanes(sums);
+  if (k == K) return sum;
+  const at = <usize>k * sizeof<T>();
+  const e = exps<T>(v128.sub<T>(loadSome<T>(x + at, K - k), tops));
+  putSome<T>(y + at, e, K - k, false);
+  return plusSome<T>(sum, e, K - k);
 }
 
 /** Σ e^(x − top) */
@@ -86,9 +95,9 @@ function sumExps<T>(x: usize, K: i32, top: T): f64 {
   let sums = f64x2.splat(0);
   let k = 0;
   for (; k + lanes<T>() <= K; k += lanes<T>()) sums = addWide<T>(sums, exps<T>(v128.sub<T>(v128.load(x + <usize>k * sizeof<T>()), tops)));
-  let sum = bothLanes(sums);
-  for (; k < K; k++) sum += <f64>exp<T>(load<T>(x + <usize>k * sizeof<T>()) - top);
-  return sum;
+  const sum = bothLanes(sums);
+  if (k == K) return sum;
+  return plusSome<T>(sum, exps<T>(v128.sub<T>(loadSome<T>(x + <usize>k * sizeof<T>(), K - k), tops)), K - k);
 }
 
 /** y = (x − top) − log Σ e^(x − top): one row of log softmax. */
@@ -217,10 +226,9 @@ function logSoftmaxGrad<T>(args: SoftmaxGradArgs, first: i32, last: i32): void {
       const at = <usize>k * sizeof<T>();
       v128.store(dx + at, v128.sub<T>(v128.load(g + at), v128.mul<T>(exps<T>(v128.load(y + at)), totals)));
     }
-    for (; k < K; k++) {
-      const at = <usize>k * sizeof<T>();
-      store<T>(dx + at, load<T>(g + at) - exp<T>(load<T>(y + at)) * total);
-    }
+    const at = <usize>k * sizeof<T>();
+    const n = K - k;
+    if (n > 0) putSome<T>(dx + at, v128.sub<T>(loadSome<T>(g + at, n), v128.mul<T>(exps<T>(loadSome<T>(y + at, n)), totals)), n, false);
   }
 }
 
@@ -280,7 +288,8 @@ function crossEntropyGrad<T>(args: CrossEntropyGradArgs, first: i32, last: i32):
       const at = <usize>k * sizeof<T>();
       v128.store(dx + at, v128.mul<T>(scales, exps<T>(v128.load(logp + at))));
     }
-    for (; k < K; k++) store<T>(dx + <usize>k * sizeof<T>(), scale * exp<T>(load<T>(logp + <usize>k * sizeof<T>())));
+    const at = <usize>k * sizeof<T>();
+    if (k < K) putSome<T>(dx + at, v128.mul<T>(scales, exps<T>(loadSome<T>(logp + at, K - k))), K - k, false);
     store<T>(dx + hit, atTarget);
   }
 }
