@@ -46,6 +46,23 @@ export function moved<T>(where: v128, here: v128, v: v128, best: v128): v128 {
   return later<T>(where, v128.andnot(here, v128.le<T>(v, best)));
 }
 
+/** a + b + c + d */
+// @ts-ignore: decorator
+@inline
+export function sum4<T>(a: v128, b: v128, c: v128, d: v128): v128 {
+  return v128.add<T>(v128.add<T>(a, b), v128.add<T>(c, d));
+}
+
+/**
+ * Returns the index of the maximum y of a, b and, below them, c, d. t is the maximum of a and b, u that of c and d. `at` is the index
+ * after a's, `below` the index after c's: a true comparison is −1.
+ */
+// @ts-ignore: decorator
+@inline
+export function place<T>(at: v128, below: v128, a: v128, c: v128, t: v128, u: v128, y: v128): v128 {
+  return later<T>(plus<T>(at, same<T>(t, a)), v128.andnot(plus<T>(below, same<T>(u, c)), same<T>(y, t)));
+}
+
 /** One window of one channel. The last NaN takes precedence. A window without taps has maximum −∞ and index `position`. */
 export function maxExact<T>(
   x: usize, rows: i32, down: usize, taps: i32, right: usize, position: i32, indexDown: i32, indexRight: i32, y: usize, index: usize,

@@ -9,7 +9,7 @@
 import { Input, Output, Pointer } from '../runtime/abi';
 import { ImageStrides, vectorChannels } from './image-rows';
 import { maxAlongRow } from './max-along-row';
-import { hasNaN, later, maxExact, moved, plus, same, storeIndex } from './max-window';
+import { hasNaN, maxExact, moved, place, plus, storeIndex, sum4 } from './max-window';
 import { lanes, splatIndex } from '../simd/vector';
 
 /** The images and windows of a max pool. */
@@ -39,23 +39,6 @@ class MaxPool2dArgs extends MaxPoolArgs {
   x: Input;
   y: Output;
   index: Output;
-}
-
-/** a + b + c + d */
-// @ts-ignore: decorator
-@inline
-function sum4<T>(a: v128, b: v128, c: v128, d: v128): v128 {
-  return v128.add<T>(v128.add<T>(a, b), v128.add<T>(c, d));
-}
-
-/**
- * Returns the index of the maximum y of a, b and, below them, c, d. t is the maximum of a and b, u that of c and d. `at` is the index
- * after a's, `below` the index after c's: a true comparison is −1.
- */
-// @ts-ignore: decorator
-@inline
-function place<T>(at: v128, below: v128, a: v128, c: v128, t: v128, u: v128, y: v128): v128 {
-  return later<T>(plus<T>(at, same<T>(t, a)), v128.andnot(plus<T>(below, same<T>(u, c)), same<T>(y, t)));
 }
 
 /**
