@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--filter text] [--group name] [--threads 1,2] [--peers torch,tfjs,jax-js|none] [--seconds per case] [--json]
+ * npm run bench -- [--filter text] [--group name] [--threads 1,2] [--peers torch,jax-js,…|none] [--seconds per case] [--rounds 3] [--json]
  *
  * Times kernels, operations and training steps. Prints the shortest and the median time, the arithmetic or memory traffic per
  * second, and its share of the machine's limit, which is measured in the same run. The same work in PyTorch is timed in between.
@@ -13,7 +13,7 @@ import { kernelCases } from './kernels.ts';
 import { median, times } from './measure.ts';
 import { opCases } from './ops.ts';
 import { peakProbe } from './peak.ts';
-import { SCRIPTS, runScript, type ScriptResult } from './peers/script.ts';
+import { SCRIPTS, compare } from './peers/comparison.ts';
 import { TorchPeer } from './peers/torch.ts';
 import { stepCases } from './steps.ts';
 
@@ -50,13 +50,15 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '1,2' },
     peers: { type: 'string', default: 'torch' },
     seconds: { type: 'string', default: '0.4' },
+    rounds: { type: 'string', default: '3' },
     json: { type: 'boolean', default: false },
   },
 });
 const seconds = Number(options.seconds);
 const counts = options.threads.split(',').map(Number);
-if (!(seconds > 0) || !counts.every((n) => Number.isInteger(n) && n > 0)) {
-  process.stderr.write('--seconds must be a number > 0, --threads counts ≥ 1 such as 1,2\n');
+const rounds = Number(options.rounds);
+if (!(seconds > 0) || ![...counts, rounds].every((n) => Number.isInteger(n) && n > 0)) {
+  process.stderr.write('--seconds must be a number > 0, --threads counts ≥ 1 such as 1,2, --rounds a count ≥ 1\n');
   process.exit(2);
 }
 
@@ -233,20 +235,8 @@ function printHead(limits: readonly Limits[], torch: TorchPeer | null): void {
   print(aligned(HEADING));
 }
 
-/** Runs the peers in JavaScript that `--peers` names. */
-function runScripts(wanted: readonly string[]): { peer: string; result: ScriptResult | null }[] {
-  const scripts = SCRIPTS.filter((p) => wanted.includes(p)).map((peer) => ({ peer, result: runScript(peer) }));
-  for (const { peer, result } of scripts) {
-    let text = 'not installed';
-    if (result !== null) text = time(result.seconds);
-    if (result !== null && result.version !== null) text += ` (version ${result.version})`;
-    print(`${peer}, tiny SE-CNN step, batch 64: ${text}`);
-  }
-  return scripts;
-}
-
-async function main(): Promise<void> {
-  const wanted = options.peers.split(',');
+/** Runs the cases that `--filter` and `--group` choose, with PyTorch beside them where `wanted` names it. */
+async function measureAll(chosen: readonly Case[], wanted: readonly string[]) {
   const withTorch = wanted.includes('torch');
   const plain = withTorch ? await TorchPeer.start({ tuned: false }) : null;
   const tuned = withTorch ? await TorchPeer.start({ tuned: true }) : null;
@@ -254,9 +244,6 @@ async function main(): Promise<void> {
   const initial = getNumThreads();
   const limits = counts.map(probe);
   printHead(limits, plain);
-  const chosen = [...kernelCases, ...opCases, ...stepCases].filter(
-    (c) => c.name.includes(options.filter) && c.group.includes(options.group),
-  );
   const results: Result[] = [];
   for (const c of chosen) {
     for (const l of limits) {
@@ -270,12 +257,19 @@ async function main(): Promise<void> {
   const isComplete = options.filter === '' && options.group === '';
   const startUpMs = isComplete ? startUp() : null;
   if (startUpMs !== null) print(`from import to the first product of matrices: ${startUpMs.toFixed(0)} ms`);
-  const scripts = runScripts(wanted);
+  const torch = plain === null ? null : { version: plain.version, blas: plain.blas };
+  return { limits, torch, results, startUpMs };
+}
+
+async function main(): Promise<void> {
+  const { filter, group } = options;
+  const wanted = options.peers.split(',');
+  const chosen = [...kernelCases, ...opCases, ...stepCases].filter((c) => c.name.includes(filter) && c.group.includes(group));
+  const measured = chosen.length > 0 ? await measureAll(chosen, wanted) : {};
+  const isCompared = 'comparison'.includes(group) && SCRIPTS.some((p) => wanted.includes(p));
+  const comparison = isCompared ? compare({ peers: wanted, counts, filter, seconds, rounds }, print) : [];
   if (options.json) {
-    const torch = plain === null ? null : { version: plain.version, blas: plain.blas };
-    process.stdout.write(
-      `${JSON.stringify({ node: process.version, turbo: getTurbo(), limits, torch, results, startUpMs, scripts }, null, 2)}\n`,
-    );
+    process.stdout.write(`${JSON.stringify({ node: process.version, turbo: getTurbo(), ...measured, comparison }, null, 2)}\n`);
   }
 }
 

@@ -1,11 +1,12 @@
 """Times PyTorch for the benchmark: reads one request per line from standard input and answers each with one line of JSON.
 
-A request is {"op", …, "threads", "seconds"}. The answer is {"seconds": shortest time}, or {"seconds": null} for an unknown op.
-The first line printed is {"version", "blas": the library used for matrix products}. Exits with status 3 if torch cannot be
+A request is {"op", …, "threads", "seconds"}. The answer is {"seconds": shortest time, "median"}, or {"seconds": null} for an unknown op.
+With "check" it has "values" too, samples of the result for the operands of operands.mjs. The first line printed is {"version", "blas": the library used for matrix products}. Exits with status 3 if torch cannot be
 imported. For images both memory formats are timed, and the shorter time is reported.
 """
 
 import json
+import math
 import os
 import re
 import sys
@@ -22,19 +23,17 @@ LAST = torch.channels_last
 FORMATS = [torch.contiguous_format, LAST]
 
 
-def fastest(run, seconds):
-    """Returns the shortest time of `run` in seconds, after a warm-up."""
+def times(run, seconds):
+    """Returns the times of `run` in seconds in ascending order, after a warm-up."""
     run()
     run()
-    best = float("inf")
+    all = []
     start = time.perf_counter()
-    runs = 0
-    while runs < 3 or time.perf_counter() - start < seconds:
+    while len(all) < 3 or time.perf_counter() - start < seconds:
         t = time.perf_counter()
         run()
-        best = min(best, time.perf_counter() - t)
-        runs += 1
-    return best
+        all.append(time.perf_counter() - t)
+    return sorted(all)
 
 
 def matmul(r):
@@ -202,6 +201,53 @@ def runs(r):
     return [small] if small is not None else [image_op(r, memory) for memory in FORMATS]
 
 
+def mixed(n):
+    """Mixes the bits of numbers below 2³² as operands.mjs."""
+    mask = 2**32 - 1
+    h = (n ^ (n >> 16)) * 0x85EBCA6B & mask
+    h = (h ^ (h >> 13)) * 0xC2B2AE35 & mask
+    return h ^ (h >> 16)
+
+
+def operand(shape, salt, scale=1.0):
+    """Returns the numbers of operands.mjs."""
+    i = torch.arange(math.prod(shape)) + 0x1000000 * salt
+    return (scale * (mixed(i).double() / 2**31 - 1)).float().reshape(shape)
+
+
+def samples(t):
+    t = t.detach().reshape(-1)
+    return [t[mixed(i) % len(t)].item() for i in range(min(len(t), 64))]
+
+
+def conv_values(r):
+    n, c, o, side, k = r["batch"], r["C"], r["O"], r["side"], r["K"]
+    x = operand([n, c, side, side], 1).requires_grad_()
+    w = operand([o, c, k, k], 2, (c * k * k) ** -0.5).requires_grad_()
+    y = F.conv2d(x, w, padding=int(r["padding"]))
+    if r["direction"] == "forward":
+        return [y]
+    return torch.autograd.grad(y, [x if r["direction"] == "gradX" else w], operand([n, o, side, side], 3))
+
+
+def step_values(r):
+    """Returns the loss, and gradients of the first convolution's and the last layer's weights."""
+    net = network(r["model"])
+    with torch.no_grad():
+        for salt, p in enumerate(net.parameters()):
+            if p.dim() > 1:
+                p.copy_(operand(p.shape, salt, math.prod(p.shape[1:]) ** -0.5))
+        net[-1].bias.zero_()
+    loss = F.cross_entropy(net(operand([r["batch"], 3, 32, 32], 100)), torch.arange(r["batch"]) % 10)
+    return [loss, *torch.autograd.grad(loss, [net[0].conv.weight, net[-1].weight])]
+
+
+def values(r):
+    if r["op"] == "matmul":
+        return [operand([r["m"], r["k"]], 1) @ operand([r["k"], r["n"]], 2)]
+    return (conv_values if r["op"] == "conv" else step_values)(r)
+
+
 def blas():
     """Returns the file name of the BLAS library in use, which determines the speed of PyTorch's matrix products."""
     torch.mm(torch.ones(64, 64), torch.ones(64, 64))
@@ -218,7 +264,10 @@ for line in sys.stdin:
     request = json.loads(line)
     torch.set_num_threads(request["threads"])
     try:
-        seconds = min(fastest(run, request["seconds"]) for run in runs(request))
+        all = min(times(run, request["seconds"]) for run in runs(request))
+        answer = {"seconds": all[0], "median": all[len(all) // 2]}
     except KeyError:
-        seconds = None
-    print(json.dumps({"seconds": seconds}), flush=True)
+        answer = {"seconds": None}
+    if "check" in request:
+        answer["values"] = [samples(v) for v in values(request)]
+    print(json.dumps(answer), flush=True)

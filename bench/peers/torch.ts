@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 import type { Case } from '../case.ts';
 
 /** Interpreters that may have PyTorch: $PYTHON or the python3 of the path, then that of the system. */
-const PYTHONS = [process.env.PYTHON ?? 'python3', '/usr/bin/python3'];
+export const PYTHONS = [process.env.PYTHON ?? 'python3', '/usr/bin/python3'];
 
 /** Makes glibc reuse freed memory. Otherwise the page faults of fresh memory cost PyTorch more than its arithmetic. */
-const TUNED = { MALLOC_MMAP_THRESHOLD_: '4000000000', MALLOC_TRIM_THRESHOLD_: '8000000000', MALLOC_TOP_PAD_: '1000000000' };
+export const TUNED = { MALLOC_MMAP_THRESHOLD_: '4000000000', MALLOC_TRIM_THRESHOLD_: '8000000000', MALLOC_TOP_PAD_: '1000000000' };
 
 export class TorchPeer {
   readonly version: string;
