@@ -1,7 +1,7 @@
 /**
  * The base of all optimizers: parameter groups, state per parameter, and state dicts in PyTorch's layout.
  */
-import { isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
+import { copyAll_, isTensor, noGrad, zeros, zerosLike, type Tensor } from '../autograd/index.ts';
 import { brand, foreignKind } from '../core/copies.ts';
 import { isIterable, peek } from '../core/describe.ts';
 import type { FloatDType } from '../core/dtype.ts';
@@ -213,7 +213,8 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   }
 
   /**
-   * Restores a state of `stateDict` for the same parameters in the same order, by copying. All or nothing.
+   * Restores a state of `stateDict` for the same parameters in the same order, by copying into the present state tensors, and new ones where
+   * there are none of the parameter's dtype. All or nothing.
    * Throws: StateDictError if groups, parameters or shapes differ
    */
   loadStateDict(saved: OptimizerState): void {
@@ -234,13 +235,40 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
       this.#checkSavedState(index, param, entries);
       state.set(param, entries);
     }
-    const copies = noGrad(() => [...state].map(([param, entries]) => [param, copyState(param, entries)] as const));
-    this.dispose();
-    for (const [param, entries] of copies) {
-      for (const t of Object.values(entries)) t.keep();
-      this.#state.set(param, entries);
-    }
+    this.#copyIntoState(state);
     groups.forEach((g, i) => Object.assign(this.paramGroups[i]!, g));
+  }
+
+  /** Makes the state equal to `saved`. Takes memory for new state tensors alone, so that a roll-back to fewer needs none. */
+  #copyIntoState(saved: ReadonlyMap<Tensor, ParamState>): void {
+    const writes: (readonly [target: Tensor, value: Tensor])[] = [];
+    const next = new Map<Tensor, ParamState>();
+    noGrad(() => {
+      for (const [param, entries] of saved) {
+        const own: ParamState = {};
+        for (const [name, value] of Object.entries(entries)) {
+          own[name] = this.#presentState(param, name) ?? zeroState(param, name);
+          writes.push([own[name], value]);
+        }
+        next.set(param, own);
+      }
+      copyAll_('loadStateDict', writes);
+      for (const [target] of writes) target.keep();
+    });
+    const targets = new Set(writes.map(([target]) => target));
+    for (const t of this.#tensors()) if (!targets.has(t)) t.dispose();
+    this.#state.clear();
+    for (const [param, own] of next) this.#state.set(param, own);
+  }
+
+  /** Returns the state tensor `name` of a parameter if there is one of the dtype that a new one would have. */
+  #presentState(param: Tensor, name: string): Tensor | undefined {
+    const present = this.#state.get(param)?.[name];
+    return name === 'step' || present?.dtype === param.dtype ? present : undefined;
+  }
+
+  #tensors(): Tensor[] {
+    return [...this.#state.values()].flatMap((entries) => Object.values(entries));
   }
 
   /** Throws unless the options of group `i` in a saved state have the types of the present ones. */
@@ -302,7 +330,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
   /** Frees the state. The parameters stay. */
   dispose(): void {
     refuseSurplus('dispose', arguments, 0);
-    for (const entries of this.#state.values()) for (const t of Object.values(entries)) t.dispose();
+    for (const t of this.#tensors()) t.dispose();
     this.#state.clear();
   }
 }
@@ -331,10 +359,6 @@ function overlapInMemory(a: Tensor, b: Tensor): boolean {
 /** Creates a state tensor of zeros. */
 function zeroState(p: Tensor, name: string): Tensor {
   return name === 'step' ? zeros([], { dtype: 'float64' }) : zerosLike(p);
-}
-
-function copyState(p: Tensor, entries: ParamState): ParamState {
-  return Object.fromEntries(Object.entries(entries).map(([name, t]) => [name, zeroState(p, name).copy_(t)]));
 }
 
 /** Returns the checked groups of a constructor's first argument. */

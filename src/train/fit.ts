@@ -34,6 +34,7 @@ export class NonFiniteLossError extends ChainruleError {
  * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
  * in the same way, end with the same bits as a run that was never interrupted. An aborted signal pauses the run: a pause event is the
  * last one of the loop, and another loop goes on. A batch that throws, or cannot be made, ends its step, and another loop does this step again.
+ * If an average or a schedule throws after the update of the parameters, another loop begins there: no update is made twice.
  * A model in evaluation mode is switched to training first; modules that are in evaluation mode within a model in training, such as a
  * frozen batch norm, stay so.
  * Throws: NonFiniteLossError before a step whose loss is NaN or infinite; ArgumentError with clipNorm if the norm of the gradients is
@@ -63,6 +64,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   #isStopAgreed = false;
   /** Whether the model has the averages of its weights, as an evaluation uses them. */
   #hasAverages = false;
+  /** A step that has updated the parameters, with what is left to do before its event. */
+  #updated: { readonly event: StepEvent; readonly left: (() => void)[] } | null = null;
 
   /** As fit. */
   constructor(model: Model, options: FitOptions) {
@@ -152,6 +155,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     if (this.#hasAverages)
       throw new StateDictError('fit.stateDict: an evaluation uses the averages of the weights; save the run at an event');
     if (this.#group.batches > 0) throw new StateDictError('fit.stateDict: a step has only some of its batches; save the run at an event');
+    if (this.#updated !== null)
+      throw new StateDictError('fit.stateDict: a step has updated the parameters, and what follows has failed; begin another loop first');
     const { loader, scheduler, ema } = this.#options;
     const evaluationLoader = this.#evaluationLoader();
     return {
@@ -191,6 +196,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     loadAll(parts.flatMap(([, part, saved]) => (saved === null ? [] : [[part as Stateful, saved] as const])));
     this.#progress = { ...state.progress };
     this.#pending = state.pending;
+    this.#updated = null;
   }
 
   /** The loader of evaluations, if it has a state: its epoch decides on the order and augmentation of its samples. */
@@ -207,6 +213,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     if (this.#progress.ended) return;
     this.#isStopAgreed = false;
     if (!this.model.training) this.model.train();
+    if (this.#updated !== null) yield* this.#deliver(this.#completed());
     yield* this.#due();
     // A loader goes on where it is only after its state was loaded; otherwise a loop begins the next epoch.
     if (loader.position > 0) loader.loadStateDict(loader.stateDict() as never);
@@ -227,13 +234,14 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     }
   }
 
-  /** Does the steps of an epoch. One that throws is undone, so that another loop begins with it. */
+  /** Does the steps of an epoch. One that throws before its update is undone, so that another loop begins with it. */
   async *#steps(): AsyncGenerator<StepEvent, void> {
     let undo = this.#beginStep();
     let start = performance.now();
     try {
       for await (const batch of this.#options.loader) {
-        const event = scope(() => this.#train(batch, this.#group));
+        scope(() => this.#train(batch, this.#group));
+        const event = this.#updated && this.#completed();
         this.#progress.seconds += (performance.now() - start) / 1000;
         if (event !== null) {
           yield event;
@@ -242,9 +250,20 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
         start = performance.now();
       }
     } catch (error) {
-      undo();
+      if (this.#updated === null) undo();
       throw error;
     }
+  }
+
+  /** Does what is left of a step that has updated the parameters, and returns its event. What throws is left for the next call. */
+  #completed(): StepEvent {
+    const { event, left } = this.#updated!;
+    for (let act = left[0]; act !== undefined; act = left[0]) {
+      act();
+      left.shift();
+    }
+    this.#updated = null;
+    return event;
   }
 
   /** Returns a function that puts the loader, and what is counted of its batches, back to here. */
@@ -344,8 +363,8 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     }
   }
 
-  /** Trains on a batch. Returns the event of the step; null if the step needs more batches. */
-  #train(batch: TrainingBatch, group: Group): StepEvent | null {
+  /** Trains on a batch, and updates the parameters unless the step needs more batches. */
+  #train(batch: TrainingBatch, group: Group): void {
     const { optimizer, loader } = this.#options;
     const { count, input, target } = readBatch('fit', batch);
     if (isEvaluated(this.model))
@@ -360,7 +379,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     group.samples += rows;
     this.#progress.lossSum += loss * rows;
     this.#progress.samples += rows;
-    return ++group.batches < group.size ? null : this.#takeStep(group);
+    if (++group.batches === group.size) this.#update(group);
   }
 
   /** Adds the gradients of a batch. Returns its mean loss and number of samples, with `parallel` of all ranks. */
@@ -389,20 +408,23 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     return loss;
   }
 
-  #takeStep(group: Group): StepEvent {
+  #update(group: Group): void {
     const { optimizer, scheduler, schedulePer = 'step', clipNorm, clipValue, ema } = this.#options;
     const lr = optimizer.paramGroups[0]!.lr;
     const params = optimizer.paramGroups.flatMap((g) => [...g.params]);
     const gradNorm = clipNorm == null ? null : clipGradNorm(params, clipNorm, { errorIfNonfinite: true });
     if (clipValue != null) clipGradValue(params, clipValue);
+    // Before the update, after which nothing is undone.
+    const metrics = valuesOf(this.#metrics);
     optimizer.step();
-    ema?.update();
-    if (schedulePer === 'step' && scheduler && !(scheduler instanceof ReduceLROnPlateau)) scheduler.step();
     const { losses, samples, batches } = group;
     Object.assign(group, { losses: 0, samples: 0, batches: 0 });
     const step = ++this.#progress.step;
-    const metrics = valuesOf(this.#metrics);
-    return { type: 'step', step, epoch: this.#progress.epoch, loss: losses / batches, lr, gradNorm, samples, metrics };
+    const event: StepEvent = { type: 'step', step, epoch: this.#progress.epoch, loss: losses / batches, lr, gradNorm, samples, metrics };
+    const left: (() => void)[] = [];
+    if (ema) left.push(() => ema.update());
+    if (schedulePer === 'step' && scheduler && !(scheduler instanceof ReduceLROnPlateau)) left.push(() => scheduler.step());
+    this.#updated = { event, left };
   }
 }
 
@@ -421,9 +443,10 @@ function noGroup(): Group {
 
 /** Loads all states or, if one throws, none: what is loaded is rolled back. */
 function loadAll(parts: readonly (readonly [part: Stateful, saved: object])[]): void {
-  const before = parts.map(([part]) => cloneStateDict(part.stateDict()));
+  const before: object[] = [];
   let loaded = 0;
   try {
+    for (const [part] of parts) before.push(cloneStateDict(part.stateDict()));
     for (const [part, saved] of parts) {
       part.loadStateDict(saved as never);
       loaded++;

@@ -179,6 +179,7 @@ describe('memory may run out', () => {
     const sgd = new optim.SGD(params, { lr: 0.1, momentum: 0.9 });
     sgd.step();
     const optimizerState = sgd.stateDict();
+    const fresh = new optim.SGD(params, { lr: 0.1, momentum: 0.9 });
     const wideState = Object.fromEntries(Object.entries(other.stateDict()).map(([k, t]) => [k, t.dtype === 'float32' ? wide(t) : t]));
     const wideAverages = { averages: ema.stateDict().averages.map(wide) };
     const bytes = tensorsToBytes(wideState);
@@ -186,7 +187,7 @@ describe('memory may run out', () => {
       [
         ...Object.values(model.stateDict()),
         ...ema.stateDict().averages,
-        ...Object.values(sgd.stateDict().state).flatMap(Object.values),
+        ...[sgd, fresh].flatMap((o) => Object.values(o.stateDict().state).flatMap(Object.values)),
       ].map((t: Tensor) => [t.dtype, t.data(), t.storage.version, t.grad?.data()]);
     const calls: [name: string, call: () => unknown, least: number][] = [
       ['loadStateDict', () => model.loadStateDict(wideState), 6],
@@ -195,7 +196,8 @@ describe('memory may run out', () => {
       ['EMA.copyTo', () => ema.copyTo(), 0],
       ['EMA.use', () => ema.use(() => 0), 4],
       ['clipGradValue', () => optim.clipGradValue(params, 0.1), 4],
-      ['optimizer.loadStateDict', () => sgd.loadStateDict(optimizerState), 4],
+      ['optimizer.loadStateDict', () => fresh.loadStateDict(optimizerState), 4],
+      ['optimizer.loadStateDict into a state', () => fresh.loadStateDict(optimizerState), 0],
       ['cloneStateDict', () => nn.disposeStateDict(nn.cloneStateDict({ a: model.stateDict(), b: sgd.stateDict() })), 8],
       ['new EMA', () => new optim.EMA(params).dispose(), 4],
       ['tensorsFromBytes', () => tensorsFromBytes(bytes), 7],
@@ -209,7 +211,7 @@ describe('memory may run out', () => {
         name,
       ).toBeGreaterThanOrEqual(least);
     expect(model.parameters().map((p) => [p.dtype, p.grad!.dtype])).toEqual(params.map(() => ['float64', 'float64']));
-    for (const made of [model, other, ema, sgd, ...Object.values(wideState), ...wideAverages.averages]) made.dispose();
+    for (const made of [model, other, ema, sgd, fresh, ...Object.values(wideState), ...wideAverages.averages]) made.dispose();
   });
 
   const calls = HOMES.flatMap(({ home, exports, calls: of }) =>

@@ -1,8 +1,9 @@
-import { ArgumentError } from 'chainrule';
+import { ArgumentError, StateDictError } from 'chainrule';
 import { DataLoader, type Transform } from 'chainrule/data';
 import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
+import { EMA, LambdaLR } from 'chainrule/optim';
 import { Accuracy, earlyStopping, evaluate, type FitEvent, type LossFunction, type TrainingBatch } from 'chainrule/train';
 import { describe, expect, test } from 'vitest';
 import { eventsOf, makeRun, parts, points, weightsOf, type Change } from './support.ts';
@@ -56,6 +57,43 @@ describe('a step that fails is done by the next loop', () => {
     expect(events).toEqual(await eventsOf(whole.run));
     expect(events.at(-1)!.step).toBe(failing.run.totalSteps);
     expect(weightsOf(failing.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test('where a metric throws', async () => {
+    const withMetric = (calls: readonly number[]): Change => {
+      const count = failingAt(calls);
+      const metric = { reset() {}, update() {}, compute: () => (count(), 1) };
+      return () => ({ metrics: { metric } });
+    };
+    const [whole, failing] = [makeRepeatable(withMetric([])), makeRepeatable(withMetric([1, 5]))];
+    const { events, errors } = await eventsAndErrors(failing.run);
+    expect(errors).toEqual(['call 1', 'call 5']);
+    expect(events).toEqual(await eventsOf(whole.run));
+    expect(weightsOf(failing.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test('but one that has updated the parameters is not done twice, where a schedule throws', async () => {
+    const withSchedule = (calls: readonly number[]): Change => {
+      const count = failingAt(calls);
+      const lrLambda = (step: number): number => (count(), 1 / (step + 1));
+      return ({ model, optimizer }) => ({ ema: new EMA(model.parameters()), scheduler: new LambdaLR(optimizer, { lrLambda }) });
+    };
+    // The first call is that of the constructor. The last steps of both epochs are among those that fail.
+    const [whole, failing] = [makeRepeatable(withSchedule([])), makeRepeatable(withSchedule([2, 5, 6, 10]))];
+    const { events, errors } = await eventsAndErrors(failing.run);
+    expect(errors).toEqual(['call 2', 'call 5', 'call 6', 'call 10']);
+    expect(events).toEqual(await eventsOf(whole.run));
+    expect(weightsOf(failing.made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
+  test('and its run is not saved before its schedule has followed', async () => {
+    const count = failingAt([2]);
+    const { run } = makeRepeatable(({ optimizer }) => ({ scheduler: new LambdaLR(optimizer, { lrLambda: () => (count(), 1) }) }));
+    await expect(run.finish()).rejects.toThrow('call 2');
+    const message = 'fit.stateDict: a step has updated the parameters, and what follows has failed; begin another loop first';
+    expect(() => run.stateDict()).toThrow(new StateDictError(message));
+    await run.finish();
+    expect(run.stateDict().progress.step).toBe(run.totalSteps);
   });
 
   test.each([1, 2, 5, 7, 8, 9])('where batch %i cannot be made', async (number) => {

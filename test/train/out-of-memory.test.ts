@@ -1,0 +1,107 @@
+import { memory, OutOfMemoryError, type Tensor } from 'chainrule';
+import { isTensor } from '../../src/autograd/index.ts';
+import { DataLoader } from 'chainrule/data';
+import { DataParallel, init } from 'chainrule/distributed';
+import * as nn from 'chainrule/nn';
+import { EMA, type EMAState, LambdaLR, type OptimizerState } from 'chainrule/optim';
+import type { FitState } from 'chainrule/train';
+import { describe, expect, test, vi } from 'vitest';
+import { makeRun, points, type Change } from './support.ts';
+
+// Whichever allocation of a run fails, and all after it until the run has ended with the error: nothing is half done. Another loop goes on
+// and ends with the bits of a run that had enough memory.
+
+/** Number of allocations that succeed before all others fail. */
+const left = vi.hoisted(() => ({ count: Infinity }));
+
+vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
+  const real = await original<typeof import('../../src/kernels/memory/allocator.ts')>();
+  const allocate: typeof real.allocate = (n) => {
+    if (left.count-- <= 0) throw new OutOfMemoryError('test: no room');
+    return real.allocate(n);
+  };
+  return { ...real, allocate };
+});
+
+/** Every third allocation, or each one in long tests. */
+const STRIDE = process.env.CHAINRULE_LONG === '1' ? 1 : 3;
+
+/** Whether `act` runs out of memory after so many allocations. */
+async function runsOut(allocations: number, act: () => unknown): Promise<boolean> {
+  left.count = allocations;
+  try {
+    await act();
+    return false;
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) return true;
+    throw error;
+  } finally {
+    left.count = Infinity;
+  }
+}
+
+/** A run of two steps over three batches. */
+function withoutDropout(change: Change): ReturnType<typeof makeRun> {
+  const loader = new DataLoader(points(10, 7), { batchSize: 4, shuffle: true, seed: 1 });
+  const evaluation = { loader: new DataLoader(points(4, 8), { batchSize: 3 }), every: 1 };
+  const { run, made } = makeRun((m) => ({ epochs: 1, accumulate: 2, loader, evaluation, ...change(m) }));
+  for (const [, module] of made.model.namedModules()) if (module instanceof nn.Dropout) module.eval();
+  return { run, made };
+}
+
+const everything: Change = ({ model, optimizer }) => ({
+  clipNorm: 0.5,
+  clipValue: 0.1,
+  ema: new EMA(model.parameters(), { decay: 0.5 }),
+  scheduler: new LambdaLR(optimizer, { lrLambda: (n) => 1 / (n + 1) }),
+});
+
+describe('fit', () => {
+  test.each([
+    ['with an average of the weights, clipping and evaluations', everything],
+    ['on one rank', ({ model }) => ({ parallel: new DataParallel(model, { group: init() }) })],
+  ] satisfies [string, Change][])('%s', async (_, change) => {
+    const stateOf = ({ run }: ReturnType<typeof makeRun>): unknown =>
+      numbersOf({ ...run.stateDict(), progress: { ...run.stateDict().progress, seconds: 0 } });
+    const whole = withoutDropout(change);
+    await whole.run.finish();
+    const wanted = stateOf(whole);
+    for (let n = 0; ; n += STRIDE) {
+      const short = withoutDropout(change);
+      const isShort = await runsOut(n, () => short.run.finish());
+      if (!isShort) break;
+      await short.run.finish();
+      expect(stateOf(short), `allocation ${n}`).toEqual(wanted);
+    }
+  });
+});
+
+test('fit.loadStateDict restores all parts or none, and leaves no copy', async () => {
+  const other = withoutDropout(everything);
+  await other.run.finish();
+  const { model, ema, optimizer, ...rest } = other.run.stateDict() as FitState & { ema: EMAState; optimizer: OptimizerState };
+  const wide = (t: Tensor): Tensor => t.detach().to('float64').keep();
+  // Loading converts these.
+  const saved = {
+    ...rest,
+    model: Object.fromEntries(Object.entries(model).map(([name, t]: [string, Tensor]) => [name, wide(t)])),
+    ema: { averages: ema.averages.map(wide) },
+    optimizer,
+  };
+  const { run } = withoutDropout(everything);
+  for await (const event of run) if (event.type === 'step') break;
+  const state = (): unknown => [numbersOf(run.stateDict()), memory().tensors];
+  const before = state();
+  let failures = 0;
+  while (await runsOut(failures, () => run.loadStateDict(saved))) expect(state(), `allocation ${failures++}`).toEqual(before);
+  expect(failures).toBeGreaterThan(10);
+  expect(run.step).toBe(2);
+});
+
+/** Returns a state with the numbers of its tensors in place of these. */
+function numbersOf(value: unknown): unknown {
+  if (isTensor(value)) return Array.from(value.data());
+  if (Array.isArray(value)) return value.map(numbersOf);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, numbersOf(v)]));
+}
