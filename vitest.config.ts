@@ -78,7 +78,15 @@ export default defineConfig({
       reporter: [['text', { maxCols: 100 }], 'html'],
     },
     projects: [
-      { extends: true, test: { name: 'wasm', include: ['test/**/*.test.ts'], env: { CHAINRULE_KERNELS: 'wasm' } } },
+      {
+        extends: true,
+        test: {
+          name: 'wasm',
+          include: ['test/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
+          env: { CHAINRULE_KERNELS: 'wasm' },
+        },
+      },
       {
         extends: true,
         test: { name: 'reference', ...onReference, env: { CHAINRULE_KERNELS: 'reference' } },

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { manualSeed, rand, randint, scoped, setNumThreads } from 'chainrule';
 import * as nn from 'chainrule/nn';
@@ -8,6 +9,7 @@ import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
 import { kernelModule } from '../src/kernels/wasm/module.ts';
 import { poolFor, tuning } from '../src/kernels/threads/pool.ts';
+import { compileProgram } from './support/compile-program.ts';
 import { started, workItemsDone } from './support/workers.ts';
 
 // Threads as a user meets them: training is bitwise identical on any number of threads, and processes end.
@@ -66,13 +68,14 @@ describe('training', () => {
   }, 900_000);
 });
 
-describe('a process', () => {
+describe('a process', async () => {
+  const library = await compileProgram(fileURLToPath(new URL('../src/index.ts', import.meta.url)));
   const HEAD = `
-    import { getNumThreads, setNumThreads, rand } from './src/index.ts';
+    import { getNumThreads, setNumThreads, rand } from '${pathToFileURL(library).href}';
     const a = rand([256, 256]);
     const product = () => a.matmul(a).dispose();
   `;
-  const args = (code: string): string[] => ['--import', 'tsx', '--input-type=module', '-e', HEAD + code];
+  const args = (code: string): string[] => ['--input-type=module', '-e', HEAD + code];
   const options = { cwd: new URL('..', import.meta.url).pathname, env: { ...process.env, CHAINRULE_THREADS: '3' } };
 
   function run(code: string, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {

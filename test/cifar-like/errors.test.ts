@@ -66,7 +66,7 @@ describe.skipIf(onReference)('bad options', () => {
   });
 
   test('reach the shell as one line on stderr and exit code 2', async () => {
-    const { code, stdout, stderr } = await ended(start('--optimizer', 'adam'));
+    const { code, stdout, stderr } = await ended(await start('--optimizer', 'adam'));
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: `error: ${unknown('--optimizer')}\n` });
   });
 

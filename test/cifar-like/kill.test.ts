@@ -52,7 +52,7 @@ test.skipIf(onReference)(
     const random = new Random(SEED);
     let whileSaving = 0;
     for (let kill = 0; kill < KILLS; ) {
-      const child = start('--resume', killed);
+      const child = await start('--resume', killed);
       const end = ended(child);
       const saving = kill >= KILLS - WHILE_SAVING;
       const watcher = saving

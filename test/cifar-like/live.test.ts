@@ -234,7 +234,7 @@ const LONG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8'
 
 /** Starts a run with a live view, and returns its address and its end. */
 async function startLive(...args: string[]): Promise<{ child: ChildProcess; url: string; end: ReturnType<typeof ended> }> {
-  const child = start('--live', ...args);
+  const child = await start('--live', ...args);
   const end = ended(child);
   let text = '';
   const url = await new Promise<string>((resolve, reject) => {

@@ -224,7 +224,7 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
 
   test('the live view grows with the run, and says why it has ended', async () => {
     const dir = join(folder, 'live');
-    const child = start('--live', '--out', dir, ...SMALL.slice(0, -2), '--epochs', '1000');
+    const child = await start('--live', '--out', dir, ...SMALL.slice(0, -2), '--epochs', '1000');
     const end = ended(child);
     const address = await new Promise<string>((resolve) => {
       child.stdout!.on('data', (chunk) => {

@@ -3,12 +3,12 @@ import { existsSync, readdirSync, readFileSync, watch } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { alone, hasMpi } from '../distributed/support.ts';
-import { ended, metricsOf, onReference, temporaryFolder } from './support.ts';
+import { compileProgram } from '../support/compile-program.ts';
+import { ended, metricsOf, onReference, SCRIPT, temporaryFolder } from './support.ts';
 
 // npm start on several ranks: it is stopped by Ctrl-C, and goes on with another number of ranks.
 
 const SMALL = ['--no-se', '--train-images', '64', '--test-images', '48', '--batch-size', '16', '--epochs', '8'];
-const SCRIPT = ['node', '--import', 'tsx', 'examples/cifar-like/train.ts'];
 
 const folder = temporaryFolder();
 
@@ -37,7 +37,8 @@ test.skipIf(!hasMpi || onReference)(
     const steps = metricsOf(dir).length;
     expect(steps).toBeLessThan(32);
 
-    const { code, stdout, stderr } = await ended(mpiexec('-n', '3', ...SCRIPT, '--resume', dir));
+    const command = [process.execPath, await compileProgram(SCRIPT)];
+    const { code, stdout, stderr } = await ended(mpiexec('-n', '3', ...command, '--resume', dir));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/without SE +24,346 +32 /);
     expect(stdout).toMatch(/^trained over 3 ranks$/m);
@@ -48,7 +49,7 @@ test.skipIf(!hasMpi || onReference)(
         .map((m) => m.step),
     ).toEqual(Array.from({ length: 32 }, (_, i) => i + 1));
 
-    const refused = await ended(mpiexec('-n', '2', ...SCRIPT, '--out', dir));
+    const refused = await ended(mpiexec('-n', '2', ...command, '--out', dir));
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toMatch(/^error: .*: expected a new folder, got one that exists; .*\n$/);
   },

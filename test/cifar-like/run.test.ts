@@ -68,7 +68,7 @@ describe.skipIf(onReference)('a run', () => {
 
   test('Ctrl-C finishes the step, saves and prints how to resume; the resumed run ends bitwise identical', async () => {
     const dir = join(folder, 'stopped');
-    const child = start('--out', dir, ...SMALL);
+    const child = await start('--out', dir, ...SMALL);
     const end = ended(child);
     while (child.exitCode === null && metricsLines(dir) < 5) await new Promise((resolve) => setTimeout(resolve, 5));
     child.kill('SIGINT');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, vi } from 'vitest';
 import { main } from '../../examples/cifar-like/main.ts';
+import { compileProgram } from '../support/compile-program.ts';
 
 /** Whether the tests use the reference kernels, on which runs of the command are too slow. */
 export const onReference = process.env.CHAINRULE_KERNELS === 'reference';
@@ -50,11 +51,12 @@ export async function captured(command: () => Promise<number>): Promise<Output> 
   }
 }
 
-const SCRIPT = fileURLToPath(new URL('../../examples/cifar-like/train.ts', import.meta.url));
+/** The program of `npm start`. */
+export const SCRIPT = fileURLToPath(new URL('../../examples/cifar-like/train.ts', import.meta.url));
 
 /** Starts the command as a process of its own. */
-export function start(...args: string[]): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', SCRIPT, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function start(...args: string[]): Promise<ChildProcess> {
+  return spawn(process.execPath, [await compileProgram(SCRIPT), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** Waits for the end of a process and returns its output and exit code; the code is null if it was killed. */

@@ -54,9 +54,20 @@ describe.skipIf(!hasMpi || !isPermitted)('two hosts, where MPICH is installed an
   });
 
   /** Runs a program on a rank of each host. */
-  function onHosts(program: string, ...args: readonly string[]): Promise<Run> {
+  async function onHosts(program: string, ...args: readonly string[]): Promise<Run> {
     const hosts = `${a.address},${b.address}`;
-    const mpiexec = ['mpiexec', '-hosts', hosts, '-launcher', 'ssh', '-launcher-exec', launcher, '-n', '2', ...command(program, args)];
+    const mpiexec = [
+      'mpiexec',
+      '-hosts',
+      hosts,
+      '-launcher',
+      'ssh',
+      '-launcher-exec',
+      launcher,
+      '-n',
+      '2',
+      ...(await command(program, args)),
+    ];
     return execute(
       ['ip', 'netns', 'exec', a.namespace, 'unshare', '--uts', 'sh', '-c', `hostname ${a.name}; exec "$@"`, 'sh', ...mpiexec],
       { env: TCP },

@@ -28,7 +28,7 @@ describe.skipIf(!hasMpi)('where MPICH is installed', () => {
   test.skipIf(nodeWithFfi === undefined)(
     `without koffi, through node:ffi${nodeWithFfi === undefined ? ' (no Node ≥ 26.1 in NODES)' : ''}`,
     async () => {
-      const node = [nodeWithFfi!, '--experimental-ffi', '--no-warnings', ...command('collectives.ts').slice(1)];
+      const node = [nodeWithFfi!, '--experimental-ffi', '--no-warnings', ...(await command('collectives.ts')).slice(1)];
       expect(await execute(['mpiexec', '-n', '2', ...node], {})).toMatchObject({ code: 0, stderr: '' });
     },
   );

@@ -4,6 +4,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { compileProgram } from '../support/compile-program.ts';
 
 const programs = fileURLToPath(new URL('./programs', import.meta.url));
 
@@ -36,18 +37,18 @@ export interface RunOptions {
 }
 
 /** The command that runs test/distributed/programs/`program`. */
-export function command(program: string, args: readonly string[] = []): string[] {
-  return [process.execPath, '--import', 'tsx', `${programs}/${program}`, ...args];
+export async function command(program: string, args: readonly string[] = []): Promise<string[]> {
+  return [process.execPath, await compileProgram(`${programs}/${program}`), ...args];
 }
 
 /** Runs a program on `n` ranks. */
 export async function mpiexec(n: number, program: string, options: RunOptions = {}): Promise<Run> {
-  return execute(['mpiexec', '-n', String(n), ...command(program, options.args)], options);
+  return execute(['mpiexec', '-n', String(n), ...(await command(program, options.args))], options);
 }
 
 /** Runs a program alone. */
 export async function alone(program: string, options: RunOptions = {}): Promise<Run> {
-  return execute(command(program, options.args), options);
+  return execute(await command(program, options.args), options);
 }
 
 /** Runs a command. Kills it after two minutes, which fails the test that called. */

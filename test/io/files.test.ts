@@ -2,6 +2,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
 import { build } from 'vite';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -9,6 +10,7 @@ import { ArgumentError, FileError } from '../../src/core/errors.ts';
 import { fileSystem } from '../../src/platform/files.ts';
 import { Random } from '../../src/core/random.ts';
 import { readBytes, writeFileAtomic } from '../../src/io/files.ts';
+import { compileProgram } from '../support/compile-program.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -399,19 +401,11 @@ test('a process killed while it saves leaves the complete old or new file', { ti
   const file = path.join(dir, 'state.bin');
   const size = 2 ** 20;
   writeFileAtomic(file, new Uint8Array(size));
-  // Saves one number after the other, as a file filled with the number's last byte, and prints each saved number.
-  const source = `
-    import { writeFileAtomic } from '${new URL('../../src/io/files.ts', import.meta.url).href}';
-    for (let n = 1; ; n++) {
-      writeFileAtomic(process.argv[2], [new Uint8Array(${size / 2}).fill(n), new Uint8Array(${size / 2}).fill(n)]);
-      process.stdout.write(n + '\\n');
-    }`;
-  const script = path.join(dir, 'save.mts');
-  fs.writeFileSync(script, source);
+  const program = await compileProgram(fileURLToPath(new URL('./programs/saves.ts', import.meta.url)));
   const random = new Random(7);
   let saves = 0;
   for (let round = 0; round < 6; round++) {
-    const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script, file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [program, file], { stdio: ['ignore', 'pipe', 'inherit'] });
     let said = 0;
     const closed = new Promise((resolve) => child.on('close', resolve));
     await new Promise<void>((resolve) => {

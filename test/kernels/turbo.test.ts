@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import '../support/relaxed-simd.ts';
+import { compileProgram } from '../support/compile-program.ts';
 import { getTurbo, manualSeed, memory, randn, tensor, type Tensor, type TurboReport } from 'chainrule';
 import * as F from 'chainrule/nn/functional';
 import { fuseMultiplyAdds } from '../../src/kernels/wasm/fma.ts';
@@ -317,15 +318,16 @@ describe('setTurbo', () => {
   }
 });
 
-describe('CHAINRULE_TURBO', () => {
+describe('CHAINRULE_TURBO', async () => {
+  const imported = await compileProgram(fileURLToPath(new URL('../../src/index.ts', import.meta.url)));
   const program = `
-    import { getTurbo, manualSeed, randn } from '${new URL('../../src/index.ts', import.meta.url).href}';
+    import { getTurbo, manualSeed, randn } from '${pathToFileURL(imported).href}';
     manualSeed(1);
     const [a, b] = [randn([40, 70]), randn([70, 50])];
     console.log(JSON.stringify({ turbo: getTurbo(), bits: a.matmul(b).relu().data().join() }));`;
 
   function run(turbo: string, kernels = 'wasm'): { turbo: TurboReport; bits: string; warning: string } {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
       encoding: 'utf8',
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       env: { ...process.env, CHAINRULE_KERNELS: kernels, CHAINRULE_TURBO: turbo },
