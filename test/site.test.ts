@@ -13,11 +13,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, openPage, overflowOf, serveFolder, startChromium, type StaticServer } from './support/chromium.ts';
+import { CHROMIUM, type Look, openPage, overflowOf, serveFolder, startChromium, type StaticServer } from './support/chromium.ts';
 import { root, textOf } from './support/snippets.ts';
 
 const dist = join(root, 'site/dist');
 const isBuilt = existsSync(join(dist, 'index.html'));
+
+const isLong = process.env.CHAINRULE_LONG === '1';
 
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 
@@ -49,14 +51,16 @@ function pagesIn(folder: string): string[] {
 }
 
 describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
-  // 380 pages take a minute; much longer beside other work.
+  // 240 pages take half a minute; much longer beside other work.
   describe.skipIf(CHROMIUM === undefined)('in Chromium, where it is installed', { timeout: 400_000 }, () => {
     let browser: Browser;
     let server: StaticServer;
 
     beforeAll(async () => {
       browser = await startChromium();
-      server = await serveFolder(dist, { prefix: '/a/b', headers: { 'Content-Security-Policy': POLICY } });
+      // Without a cache, each page would load the scripts of all that it links to again.
+      const headers = { 'Content-Security-Policy': POLICY, 'Cache-Control': 'max-age=3600' };
+      server = await serveFolder(dist, { prefix: '/a/b', headers });
     });
     afterAll(async () => {
       await browser.close();
@@ -70,19 +74,33 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
     const texts = all.filter((page) => !isSource(page) && !isClass(page));
     const classes = all.filter(isClass);
     const sources = all.filter(isSource).filter((_, i) => i % 20 === 0);
+    const PHONE = { width: 390, height: 900, scheme: 'light' } as const;
+    const WIDE = { width: 1280, height: 900, scheme: 'light' } as const;
 
-    /** Opens pages one after the other in one window; returns what is wrong with them. */
-    async function faultsOf(pages: readonly string[], look: { width: number; scheme: 'light' | 'dark' }): Promise<string[]> {
-      const { page, faults, context } = await openPage(browser, `${server.url}/`, look);
+    /** Opens pages one after the other in one window; returns what is wrong with them. Pages are opened in both looks in turns, and change to the other. */
+    async function faultsOf(pages: readonly string[], ...looks: readonly [Look, Look?]): Promise<string[]> {
+      const { page, faults, context } = await openPage(browser, `${server.url}/`, looks[0]);
       const found: string[] = [];
+      let [look, other] = looks;
+      const note = async (path: string): Promise<void> => {
+        const overflow = await overflowOf(page);
+        if (overflow > 0) found.push(`${path}: ${overflow} px too wide for ${look.width} px`);
+      };
       for (const path of pages) {
         faults.length = 0;
         await page.goto(`${server.url}/${path}`, { waitUntil: 'load' });
-        await hydrated(page, path);
-        const overflow = await overflowOf(page);
-        // Leaving a page ends its prefetches.
-        const own = faults.filter((fault) => !fault.endsWith('net::ERR_ABORTED'));
-        found.push(...own.map((fault) => `${path}: ${fault}`), ...(overflow > 0 ? [`${path}: ${overflow} px too wide`] : []));
+        if (look.scripts !== false) await hydrated(page, path);
+        await note(path);
+        if (other !== undefined) {
+          [look, other] = [other, look];
+          await page.setViewportSize({ width: look.width!, height: look.height! });
+          await page.emulateMedia({ colorScheme: look.scheme! });
+          await note(path);
+        }
+        // Leaving a page ends its prefetches. Where scripts do not run, they fail.
+        const expected = look.scripts === false ? /net::ERR_ABORTED$|\.js: csp$/ : /net::ERR_ABORTED$/;
+        const own = faults.filter((fault) => !expected.test(fault));
+        found.push(...own.map((fault) => `${path}: ${fault}`));
       }
       await context.close();
       return found;
@@ -94,24 +112,26 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
       await page.waitForFunction(() => '__vue_app__' in document.querySelector('#app')!);
     }
 
-    test('every page of text on a phone, dark', async () => {
+    test('every page of text on a phone, dark, and on a wide screen, light', async () => {
       expect(texts.length).toBeGreaterThan(50);
-      expect(await faultsOf(texts, { width: 390, scheme: 'dark' })).toEqual([]);
+      const phone = { ...PHONE, scheme: 'dark' } as const;
+      expect(await faultsOf(texts, phone, WIDE)).toEqual([]);
+      if (isLong) expect(await faultsOf(texts, WIDE, phone)).toEqual([]);
     });
 
-    test('every page of text on a wide screen, light', async () => {
-      expect(await faultsOf(texts, { width: 1280, scheme: 'light' })).toEqual([]);
-    });
-
-    test('every class of the reference on a phone, light', async () => {
+    test('every class of the reference on a phone, light, as it is before its scripts run', async () => {
       expect(classes.length).toBeGreaterThan(70);
-      expect(await faultsOf(classes, { width: 390, scheme: 'light' })).toEqual([]);
+      expect(await faultsOf(classes, { ...PHONE, scripts: false })).toEqual([]);
+    });
+
+    test('every tenth class, and with CHAINRULE_LONG=1 every one, on a phone, light', async () => {
+      const some = classes.filter((_, i) => isLong || i % 10 === 0);
+      expect(await faultsOf(some, PHONE)).toEqual([]);
     });
 
     test('files of the source, in both widths and colours', async () => {
       expect(sources.length).toBeGreaterThan(5);
-      expect(await faultsOf(sources, { width: 390, scheme: 'light' })).toEqual([]);
-      expect(await faultsOf(sources, { width: 1280, scheme: 'dark' })).toEqual([]);
+      expect(await faultsOf(sources, PHONE, { ...WIDE, scheme: 'dark' })).toEqual([]);
     });
 
     test('by keyboard: the link to the content, the search, a result, and the colours', async () => {

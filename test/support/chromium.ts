@@ -30,15 +30,22 @@ export interface Look {
   readonly height?: number;
   /** Default light. */
   readonly scheme?: 'light' | 'dark';
+  /** Whether the page's scripts run. Default true. */
+  readonly scripts?: boolean;
 }
 
 /** Opens a page at `url`, from a server on this machine or a file. Close its `context`. */
 export async function openPage(
   browser: Browser,
   url: string,
-  { width = 1280, height = 900, scheme = 'light' }: Look = {},
+  { width = 1280, height = 900, scheme = 'light', scripts = true }: Look = {},
 ): Promise<WatchedPage> {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    reducedMotion: 'reduce',
+    javaScriptEnabled: scripts,
+  });
   // Playwright's 30 s are too few where other programs use the processors.
   context.setDefaultTimeout(100_000);
   const page = await context.newPage();
