@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, ForksPoolWorker, type PoolWorker, type TestSpecification, type WorkerRequest } from 'vitest/node';
+import { ownProcess } from './test/support/own-process.ts';
 
 const src = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
@@ -55,6 +57,35 @@ const withTurbo = {
   ],
 };
 
+const LIKE_NEW = 'test/support/like-new.ts';
+
+/** A process for one file that needs its own, or for any number of other files. */
+class TestProcess extends ForksPoolWorker {
+  override readonly name = 'own or shared';
+  #isOwn = false;
+
+  override send(message: WorkerRequest): void {
+    if (message.type === 'run' || message.type === 'collect') this.#isOwn = message.context.files.some(needsOwn);
+    super.send(message);
+  }
+
+  canReuse(task: Parameters<NonNullable<PoolWorker['canReuse']>>[0]): boolean {
+    return !this.#isOwn && !task.context.files.some(needsOwn);
+  }
+}
+
+const needsOwn = ({ filepath }: { readonly filepath: string }): boolean => ownProcess(filepath) !== undefined;
+
+/** First the files with their own process, in the order of their list, as a shared process ends where such a file comes between. */
+class OwnFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const position = ({ moduleId }: TestSpecification): number => ownProcess(moduleId) ?? Infinity;
+    const sorted = await super.sort(files);
+    const own = sorted.filter((file) => position(file) < Infinity).toSorted((a, b) => position(a) - position(b));
+    return [...own, ...sorted.filter((file) => position(file) === Infinity)];
+  }
+}
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -64,8 +95,12 @@ export default defineConfig({
     ],
   },
   test: {
-    // By default Vitest leaves one processor to itself, and on two processors runs one file after the other.
-    maxWorkers: availableParallelism(),
+    // One more than there are processors, as some files wait for programs and pages.
+    maxWorkers: availableParallelism() + 1,
+    // Without isolation, files that share a process share the library too: to start a process and import it takes 0.8 s of processor time.
+    isolate: false,
+    pool: { name: 'own or shared', createPoolWorker: (options) => new TestProcess(options) },
+    sequence: { sequencer: OwnFirst },
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Vitest waits a second for a page. None of these tests is about speed.
@@ -83,13 +118,14 @@ export default defineConfig({
         test: {
           name: 'wasm',
           include: ['test/**/*.test.ts'],
+          setupFiles: LIKE_NEW,
           globalSetup: 'test/support/global-setup.ts',
           env: { CHAINRULE_KERNELS: 'wasm' },
         },
       },
       {
         extends: true,
-        test: { name: 'reference', ...onReference, env: { CHAINRULE_KERNELS: 'reference' } },
+        test: { name: 'reference', ...onReference, setupFiles: LIKE_NEW, env: { CHAINRULE_KERNELS: 'reference' } },
       },
       {
         extends: true,
@@ -97,7 +133,7 @@ export default defineConfig({
           name: 'checked',
           ...onCheckedMemory,
           env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_CHECKED_MEMORY: '1', CHAINRULE_CASES: '4' },
-          setupFiles: 'test/support/check-memory.ts',
+          setupFiles: [LIKE_NEW, 'test/support/check-memory.ts'],
           provide: { repeats: true },
         },
       },
@@ -107,13 +143,18 @@ export default defineConfig({
           name: 'turbo',
           ...withTurbo,
           env: { CHAINRULE_KERNELS: 'wasm', CHAINRULE_TURBO: '1', CHAINRULE_CASES: '4' },
-          setupFiles: 'test/support/relaxed-simd.ts',
+          setupFiles: ['test/support/relaxed-simd.ts', LIKE_NEW],
           provide: { repeats: true },
         },
       },
       {
         extends: true,
-        test: { name: 'threads', include: comparisons, setupFiles: 'test/support/share-everything.ts', provide: { repeats: true } },
+        test: {
+          name: 'threads',
+          include: comparisons,
+          setupFiles: [LIKE_NEW, 'test/support/share-everything.ts'],
+          provide: { repeats: true },
+        },
       },
     ],
   },

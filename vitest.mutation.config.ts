@@ -98,7 +98,8 @@ function tests(folder: string, names: string): string[] {
   return names.split(' ').map((name) => `test/${folder}/${name}.test.ts`);
 }
 
-const { projects: _, ...shared } = base.test ?? {};
+// One process for all files, also for those that otherwise have their own.
+const { projects: _, pool: __, ...shared } = base.test ?? {};
 
 export default defineConfig({
   ...base,
