@@ -67,7 +67,10 @@ const FRESH = [
   'train/memory',
 ];
 
-const positions = new Map([...WAITING, ...FRESH].map((name, i) => [name, i]));
+/** All of them, below test/ and without .test.ts. */
+export const OWN_PROCESS: readonly string[] = [...WAITING, ...FRESH];
+
+const positions = new Map(OWN_PROCESS.map((name, i) => [name, i]));
 
 /** Returns the position of a file among those with a process of their own; undefined for a file that shares one. */
 export function ownProcess(path: string): number | undefined {
