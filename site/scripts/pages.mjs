@@ -11,6 +11,7 @@ const MOVED = {
   'SECURITY.md': 'security.md',
   'bench/README.md': 'docs/bench.md',
   'examples/cifar-like/README.md': 'docs/cifar-like.md',
+  'examples/mnist/README.md': 'docs/mnist.md',
   'site/index.md': 'index.md',
 };
 

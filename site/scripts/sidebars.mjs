@@ -40,6 +40,7 @@ function docs() {
         item('README.md', 'Overview'),
         ...list(...START),
         item('examples/cifar-like/README.md', 'The main example'),
+        item('examples/mnist/README.md', '99 % of MNIST'),
       ],
     },
     {
