@@ -100,19 +100,22 @@ function launchSmall<K extends NestKernel>(name: K, args: ArgumentsAroundNest<K>
   let n = 1;
   for (const size of views[0]!.shape) n *= size;
   if (n === 0 || n > CHUNK_ELEMENTS) return false;
-  for (const v of views) if (smallStride(v) < 0) return false;
   materializeAll(views, 0);
   const at = args === null ? ARGS : NEST;
   const memory = memoryViews();
   const { i32 } = memory;
-  writeNest({ rows: 1, rowsPerChunk: partsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
-  let word = (at + BYTES.Nest) >> 2;
-  for (const v of views) {
-    i32[word++] = materializedAddressOf(v);
-    i32[word++] = smallStride(v);
+  const operands = (at + BYTES.Nest) >> 2;
+  const loop = operands + 2 * views.length;
+  for (let k = 0; k < views.length; k++) {
+    const v = views[k]!;
+    const stride = smallStride(v);
+    if (stride < 0) return false;
+    i32[operands + 2 * k] = materializedAddressOf(v);
+    i32[operands + 2 * k + 1] = stride;
+    i32[loop + 1 + k] = stride * n;
   }
-  i32[word++] = 1;
-  for (const v of views) i32[word++] = smallStride(v) * n;
+  i32[loop] = 1;
+  writeNest({ rows: 1, rowsPerChunk: partsPerChunk(n), run: n, tail: n, loops: 1 }, at, memory);
   runNest(name, args, ONE_CHUNK);
   return true;
 }

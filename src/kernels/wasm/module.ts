@@ -43,7 +43,7 @@ for (const [name, kernels] of Object.entries(kernelsByClass)) {
 
 /** The compiled kernels in use. */
 export let kernelModule: CompiledKernels;
-let kernelsByName: Readonly<Record<string, KernelEntry>>;
+let kernelsByName: ReadonlyMap<string, KernelEntry>;
 useKernels(compileKernels(kernelBytes()));
 setHeapBase((kernelOf('heapBase').run as unknown as () => number)());
 
@@ -65,7 +65,7 @@ export function useKernels(module: CompiledKernels): void {
   const env = { memory: wasmMemory as WebAssembly.Memory, abort, wide: wide!, fused: fused! };
   const { exports } = new WebAssembly.Instance(module, { env });
   kernelModule = module;
-  kernelsByName = Object.fromEntries(
+  kernelsByName = new Map(
     Object.entries(exports).map(([name, run], id) => [
       name,
       { id, run: run as Kernel, args: classOf.get(name.replace(ELEMENT_TYPE, '')) ?? null },
@@ -75,7 +75,7 @@ export function useKernels(module: CompiledKernels): void {
 
 /** Returns the kernel with this name. */
 export function kernelOf(name: string): KernelEntry {
-  const kernel = kernelsByName[name];
+  const kernel = kernelsByName.get(name);
   if (kernel === undefined) throw new Error(`there is no kernel ${name}`);
   return kernel;
 }
