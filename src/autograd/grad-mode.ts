@@ -3,53 +3,57 @@
  */
 import { nodeCount } from './tape.ts';
 
-interface Mode {
-  /** Whether operations are recorded. */
-  readonly grad: boolean;
-  /** Whether they are part of a backward. */
-  readonly backward: boolean;
-  /** The sequence number of a replayed forward's first node; null outside of replays. */
-  readonly replayedFrom: number | null;
-}
-
-let mode: Mode = { grad: true, backward: false, replayedFrom: null };
-
-function withMode<T>(next: Mode, fn: () => T): T {
-  const before = mode;
-  mode = next;
-  try {
-    return fn();
-  } finally {
-    mode = before;
-  }
-}
+/** Whether operations are recorded. */
+let isRecording = true;
+/** Whether they are part of a backward. */
+let isBackward = false;
+/** The sequence number of a replayed forward's first node; null outside of replays. */
+let replayedFrom: number | null = null;
 
 /** Returns whether operations are recorded now. */
 export function isGradEnabled(): boolean {
-  return mode.grad;
+  return isRecording;
 }
 
 /** Returns whether a backward runs now. */
 export function isInsideBackward(): boolean {
-  return mode.backward;
+  return isBackward;
 }
 
 /** Runs `fn` with recording on or off, without a scope. */
 export function withGradMode<T>(grad: boolean, fn: () => T): T {
-  return mode.grad === grad ? fn() : withMode({ ...mode, grad }, fn);
+  const before = isRecording;
+  isRecording = grad;
+  try {
+    return fn();
+  } finally {
+    isRecording = before;
+  }
 }
 
 /** Runs `fn` as part of a backward, with recording on or off. Operations recorded inside do not free expiring tensors. */
 export function duringBackward<T>(grad: boolean, fn: () => T): T {
-  return withMode({ ...mode, grad, backward: true }, fn);
+  const before = isBackward;
+  isBackward = true;
+  try {
+    return withGradMode(grad, fn);
+  } finally {
+    isBackward = before;
+  }
 }
 
 /** Runs `fn`, which opens a scope, as the replay of a forward: recorded, and without in-place writes to older tensors. */
 export function withReplay<T>(fn: () => T): T {
-  return withMode({ ...mode, grad: true, replayedFrom: nodeCount() }, fn);
+  const before = replayedFrom;
+  replayedFrom = nodeCount();
+  try {
+    return withGradMode(true, fn);
+  } finally {
+    replayedFrom = before;
+  }
 }
 
 /** Returns whether `t` is older than the replay that runs now. The first pass has done the in-place writes to such tensors. */
 export function isOlderThanReplay({ scope }: { readonly scope: { readonly firstNode: number } | null }): boolean {
-  return mode.replayedFrom !== null && (scope === null || scope.firstNode < mode.replayedFrom);
+  return replayedFrom !== null && (scope === null || scope.firstNode < replayedFrom);
 }
