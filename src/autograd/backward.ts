@@ -457,23 +457,28 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
   const saved = unpack(node);
   const needs = inputs.map((input) => input !== null);
   const raw = walk.createGraph && op.definition !== undefined ? definitionGrads(node, saved, g, needs) : ownGrads(op, g, saved, needs);
-  return inputs.map((input, i) => {
-    if (input === null) return null;
+  const grads = new Array<Tensor | null>(inputs.length);
+  for (let i = 0; i < inputs.length; i++) {
+    const input = inputs[i]!;
     const x = raw[i];
-    if (x === null) return null;
-    if (!isTensor(x))
-      throw new AutogradError(
-        `backward of ${op.name}: no gradient for argument ${i}; it must return an array with one for each argument, null where there is none`,
-      );
-    const { shape, dtype } = input.node.output;
-    const reduced = op.broadcasts === true ? sumTo(x, shape) : x;
-    if (!sameShape(reduced.shape, shape) || reduced.dtype !== dtype) {
-      throw new AutogradError(
-        `backward of ${op.name}: the gradient of argument ${i} is ${reduced.dtype} ${formatShape(reduced.shape)}, the argument ${dtype} ${formatShape(shape)}`,
-      );
-    }
-    return reduced;
-  });
+    grads[i] = input === null || x === null ? null : gradOfArgument(op, i, x, input.node.output);
+  }
+  return grads;
+}
+
+/** Returns what the op's backward gave for argument i as the gradient of that argument, in its shape. */
+function gradOfArgument(op: RecordedOp, i: number, x: unknown, { shape, dtype }: Tensor): Tensor {
+  if (!isTensor(x))
+    throw new AutogradError(
+      `backward of ${op.name}: no gradient for argument ${i}; it must return an array with one for each argument, null where there is none`,
+    );
+  const reduced = op.broadcasts === true ? sumTo(x, shape) : x;
+  if (!sameShape(reduced.shape, shape) || reduced.dtype !== dtype) {
+    throw new AutogradError(
+      `backward of ${op.name}: the gradient of argument ${i} is ${reduced.dtype} ${formatShape(reduced.shape)}, the argument ${dtype} ${formatShape(shape)}`,
+    );
+  }
+  return reduced;
 }
 
 /** Runs the op's backward. An error inside names the op, as the stack of the walk does not show where its forward was called. */

@@ -184,22 +184,24 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
  * what consumed one of them.
  */
 function recordedInputs(op: AnyOp, args: readonly unknown[]): (Node | null)[] | FreedBy | null {
-  let nodes: (Node | null)[] | null = null;
+  const nodes = new Array<Node | null>(args.length);
+  let isRecorded = false;
   let consumed: Tensor | null = null;
   let by: FreedBy | null = null;
   for (let i = 0; i < args.length; i++) {
     const a = args[i];
+    nodes[i] = null;
     if (!isTensor(a) || a.node === null) continue;
     if (a.node.consumedBy !== null) {
       consumed = a;
       by = a.node.consumedBy;
     } else {
-      nodes ??= new Array<Node | null>(args.length).fill(null);
+      isRecorded = true;
       nodes[i] = a.node;
     }
   }
+  if (!isRecorded) return by;
   if (consumed === null) return nodes;
-  if (nodes === null) return by;
   const [consumer, remedy] =
     by === 'dispose' ? ['dispose()', 'dispose of it later'] : ['backward', 'give that backward { retainGraph: true }'];
   throw new GraphConsumedError(

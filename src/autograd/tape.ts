@@ -118,16 +118,18 @@ export class Node {
   /** Retains the tensors among the values of `saved` for backward. */
   save(saved: Readonly<Record<string, unknown>>, isTensor: (v: unknown) => v is Tensor): void {
     const tensors: Saved[] = [];
+    const storages: Storage[] = [];
     for (const key in saved) {
       const tensor = saved[key];
       if (!isTensor(tensor)) continue;
       const { storage } = tensor;
       storage.retain();
       tensors.push({ key, tensor, storage, version: storage.version });
+      storages.push(storage);
     }
     this.saved = saved;
     this.savedTensors = tensors;
-    this.claim.saved = tensors.map((s) => s.storage);
+    this.claim.saved = storages;
   }
 
   /** Throws InPlaceError if a saved tensor was written to since. */
@@ -185,7 +187,8 @@ export class Visit {
 
   /** Whether gradients flow from here to an input. */
   get hasInputs(): boolean {
-    return this.inputs.some((input) => input !== null);
+    for (const input of this.inputs) if (input !== null) return true;
+    return false;
   }
 }
 
