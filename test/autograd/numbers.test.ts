@@ -12,7 +12,9 @@ import {
   noGrad,
   ones,
   rand,
+  scope,
   setConvAlgorithm,
+  ShapeError,
   tensor,
   type Tensor,
   zeros,
@@ -164,6 +166,33 @@ describe('sums of squares in float64', () => {
     const [[y], dx] = valueAndGrad((x) => x.norm(), 'float32', values.map(Math.fround));
     expect(Math.abs(y! - want)).toBeLessThanOrEqual(1e-6 * want);
     dx.forEach((d, i) => expect(Math.abs(d - (want === 0 ? 0 : values[i]! / want))).toBeLessThan(1e-6));
+  });
+});
+
+describe('norm of any power', () => {
+  test.each([
+    [3, [1e-150, 1e150], 1e150],
+    [-3, [1e-150, 1e150], 1e-150],
+    [0.5, [1e-150, 4e-150], 9e-150],
+    [1, [1e-150, 1e150], 1e150],
+    // A negative power of 0 is infinite, and so is the sum, whose root is 0.
+    [-1, [0, 2], 0],
+    [3, [0, 0], 0],
+  ])('neither overflows nor underflows: p = %d of %j', (p, values, want) => {
+    scope(() => {
+      const y = tensor(values, { dtype: 'float64' }).norm(p).item();
+      expect(Math.abs(y - want)).toBeLessThanOrEqual(1e-14 * want);
+    });
+  });
+
+  test('of no elements is 0, unless the power is negative', () => {
+    scope(() => {
+      for (const p of [0.5, 1, 2, 3]) {
+        expect(zeros([2, 0]).norm(p, 1).toArray()).toEqual([0, 0]);
+        expect(zeros([2, 0]).norm(p, 1, { keepdim: true }).shape).toEqual([2, 1]);
+      }
+      expect(() => zeros([2, 0]).norm(-1, 1)).toThrow(new ShapeError('amin: nothing to choose from along dims [1] of x [2,0]'));
+    });
   });
 });
 

@@ -139,6 +139,41 @@ describe('arguments that only plain JavaScript can pass', () => {
   });
 });
 
+describe('in-place operations', () => {
+  const dtypes = ['float64', 'float32', 'int32', 'bool'] as const;
+  const pairs = dtypes.flatMap((target) => dtypes.map((operand) => [target, operand] as const));
+
+  test.each(pairs)('on %s with an operand of %s give what the operation gives, in the dtype of the target', (target, operand) => {
+    scope(() => {
+      const x = tensor([
+        [2, 0, 1],
+        [1, 3, 1],
+      ]).to(target);
+      const y = tensor([1, 0, 2]).to(operand);
+      expect(x.clone().copy_(y).toArray()).toEqual(y.to(target).expand([2, 3]).toArray());
+      const [sum, product] = [x.add(y), x.mul(y)];
+      if (target === 'bool' || sum.dtype !== target) return;
+      expect([x.clone().add_(y).toArray(), x.clone().mul_(y).toArray()]).toEqual([sum.toArray(), product.toArray()]);
+    });
+  });
+
+  test('read an operand in the memory of the target before they write', () => {
+    scope(() => {
+      const make = (): Tensor => tensor([1, 2, 3, 4]);
+      expect(make().add_(make()).toArray()).toEqual([2, 4, 6, 8]);
+      const [x, y, z] = [make(), make(), make()];
+      x.add_(x);
+      y.slice(0, 1).add_(y.slice(0, 0, 3));
+      z.mul_(z.slice(0, 3));
+      expect([x, y, z].map((t) => t.toArray())).toEqual([
+        [2, 4, 6, 8],
+        [1, 3, 5, 7],
+        [4, 8, 12, 16],
+      ]);
+    });
+  });
+});
+
 describe('bool and int32', () => {
   test('extremes and signs of bool', () => {
     const c = tensor([

@@ -5,7 +5,9 @@ import {
   ShapeError,
   manualSeed,
   multinomial,
+  noGrad,
   pow,
+  rand,
   scope,
   tensor,
   zeros,
@@ -32,6 +34,59 @@ describe('sort and topk', () => {
     });
   });
 
+  test('go along the last dim, and sort from the smallest on, if nothing else is given', () => {
+    scope(() => {
+      const x = tensor([
+        [3, 1, 2],
+        [4, 6, 5],
+      ]);
+      const order = [
+        [1, 2, 0],
+        [0, 2, 1],
+      ];
+      const [values, indices] = x.sort();
+      expect([values.toArray(), indices.toArray()]).toEqual([
+        [
+          [1, 2, 3],
+          [4, 5, 6],
+        ],
+        order,
+      ]);
+      expect(x.argsort().toArray()).toEqual(order);
+      expect(x.topk(1).map((t) => t.toArray())).toEqual([
+        [[3], [6]],
+        [[0], [1]],
+      ]);
+      const row = tensor([3, 1, 2]);
+      const found = [row.argsort(), ...row.sort(), ...row.topk(2)].map((t) => t.toArray());
+      expect(found).toEqual([
+        [1, 2, 0],
+        [1, 2, 3],
+        [1, 2, 0],
+        [3, 2],
+        [0, 2],
+      ]);
+    });
+  });
+
+  test.each([0, -1])('of a 0-d tensor along dim %i: its only element', (dim) => {
+    scope(() => {
+      const x = tensor(5, { requiresGrad: true });
+      const pairs = [x.sort(dim), x.sort(dim, { descending: true }), x.topk(1, dim), x.max(dim), x.min(dim)];
+      for (const [value, index] of pairs) {
+        expect([value.shape, value.item(), index.shape, index.item(), index.dtype]).toEqual([[], 5, [], 0, 'int32']);
+        // The result has memory of its own.
+        noGrad(() => value.fill_(9));
+      }
+      expect(x.item()).toBe(5);
+      for (const index of [x.argsort(dim), x.argmax(dim), x.argmin(dim)]) expect([index.shape, index.item()]).toEqual([[], 0]);
+      expect([x.cumsum(dim).shape, x.cumsum(dim).item()]).toEqual([[], 5]);
+      const values = [x.sort(dim)[0], x.topk(1, dim)[0], x.max(dim)[0], x.min(dim)[0], x.cumsum(dim)];
+      for (const value of values) value.backward();
+      expect(x.grad!.item()).toBe(values.length);
+    });
+  });
+
   test('name what is wrong', () => {
     refuses(() => zeros([2, 3]).topk(4), ShapeError, 'topk: k must be a whole number from 0 to 3, got 4 (x [2,3])');
     refuses(() => zeros([2, 3]).topk(1.5), ShapeError, 'topk: k must be a whole number from 0 to 3, got 1.5 (x [2,3])');
@@ -41,6 +96,12 @@ describe('sort and topk', () => {
       DTypeError,
       'maskedSelect: the mask must be bool, got int32; compare it first, e.g. mask.ne(0)',
     );
+    refuses(() => zeros([2]).maskedSelect(zeros([3]).ne(0)), ShapeError, 'maskedSelect: shapes [2] and [3] do not broadcast (2 against 3)');
+    const misspelt = { decending: true } as never;
+    const unknown = (op: string, known: string) => `${op}: unknown option 'decending'; the options are ${known}`;
+    refuses(() => zeros([2]).sort(0, misspelt), ArgumentError, unknown('sort', 'descending'));
+    refuses(() => zeros([2]).argsort(0, misspelt), ArgumentError, unknown('argsort', 'descending'));
+    refuses(() => zeros([2]).topk(1, 0, misspelt), ArgumentError, unknown('topk', 'largest'));
   });
 });
 
@@ -76,6 +137,29 @@ describe('multinomial', () => {
     });
   });
 
+  test('draws the first index too, and each row by itself', () => {
+    scope(() => {
+      const rows = tensor([3, 1]).expand([2_000, 2]).contiguous();
+      const first = multinomial(rows, 2, { replacement: true, generator: new Generator(5) }).select(1, 0);
+      const share = (t: Tensor): number => t.sum().item() / t.numel;
+      // Six standard deviations of a share of 2,000 draws are at most 0.067.
+      expect(Math.abs(share(first.eq(0)) - 3 / 4)).toBeLessThan(0.067);
+      // Neighbours are equal where both are 0, or both 1.
+      expect(Math.abs(share(first.slice(0, 1).eq(first.slice(0, 0, -1))) - (9 + 1) / 16)).toBeLessThan(0.067);
+    });
+  });
+
+  test('draws from its generator, and leaves that of manualSeed alone', () => {
+    scope(() => {
+      const draw = (): unknown => multinomial(tensor(weights), 20, { replacement: true, generator: new Generator(6) }).toArray();
+      manualSeed(2);
+      const next = rand([3]).toArray();
+      manualSeed(2);
+      expect(draw()).toEqual(draw());
+      expect(rand([3]).toArray()).toEqual(next);
+    });
+  });
+
   test('is a function of the seed, has int32 and the shape of its rows', () => {
     scope(() => {
       manualSeed(1);
@@ -93,6 +177,8 @@ describe('multinomial', () => {
         multinomial(tensor(values), count);
     refuses(draw([1, -1]), ArgumentError, 'multinomial: weights must be finite and at least 0, got -1');
     refuses(draw([1, NaN]), ArgumentError, 'multinomial: weights must be finite and at least 0, got NaN');
+    refuses(draw([1, Infinity]), ArgumentError, 'multinomial: weights must be finite and at least 0, got Infinity');
+    refuses(() => multinomial(5 as never, 1), ArgumentError, 'multinomial: x must be a tensor, got a number');
     refuses(draw([0, 0]), ArgumentError, 'multinomial: row 0 has 0 weights above 0, and 1 are needed to draw from');
     refuses(draw([0, 3, 1], 3), ArgumentError, 'multinomial: row 0 has 2 weights above 0, and 3 are needed to draw from');
     refuses(draw([1, 1], 0), ArgumentError, 'multinomial: count must be a whole number ≥ 1, got 0');

@@ -74,6 +74,11 @@ test('negative indices and dims, steps, several dims, and keepdim', () => {
     ]);
     expect(x.sum([0, -1], { keepdim: true }).toArray()).toEqual([[21]]);
     expect(x.max(-1)[1].toArray()).toEqual([2, 2]);
+    expect([x.argmax().shape, x.argmax(undefined, { keepdim: true }).toArray(), x.argmin(0, { keepdim: true }).shape]).toEqual([
+      [],
+      [[5]],
+      [1, 3],
+    ]);
     expect(x.movedim(-1, 0).shape).toEqual([3, 2]);
     expect(cat([x, x], -1).shape).toEqual([2, 6]);
     expect(stack([x, x], -1).shape).toEqual([2, 3, 2]);

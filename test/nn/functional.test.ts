@@ -78,6 +78,7 @@ describe('errors', () => {
       ShapeError,
       'batchNorm: training needs more than 1 value per channel, got 1 (x [1,4,1,1])',
     ],
+    ['momentum', () => F.batchNorm(x, { momentum: -1 }), ArgumentError, 'batchNorm: momentum must be a number ≥ 0, got -1'],
     ['statistics', () => F.batchNorm(x), ArgumentError, 'batchNorm: runningMean and runningVar are needed when training is false'],
     [
       'scale',

@@ -261,7 +261,7 @@ const extremeReduction = (name: 'amax' | 'amin'): Reducer => {
   const op = defineOp({
     name,
     forward: (k, x: Tensor, dims: readonly number[], keepdim: boolean) => {
-      if (x.numel === 0 && countOf(x.shape, dims) === 0) {
+      if (countOf(x.shape, dims) === 0) {
         throw new ShapeError(`${name}: nothing to choose from along dims ${formatShape(dims)} of x ${formatShape(x.shape)}`);
       }
       // There is no kernel for bool.

@@ -5,7 +5,7 @@ import { ShapeError } from '../../core/errors.ts';
 import { formatShape, sameShape } from '../../core/shape.ts';
 import { empty, emptyLike, restride } from '../../kernels/view.ts';
 import { defineOp } from '../op.ts';
-import { checkTensors, type Tensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 import { toContiguous, toDenseImages, toLayoutOf } from './dense-layouts.ts';
 import { mul } from './elementwise.ts';
 import { withOperands } from './operands.ts';
@@ -32,11 +32,10 @@ const scaleChannelsOp = defineOp({
 /**
  * y = x ⊙ s, one factor for each channel of each image.   ∂x = g ⊙ s,   ∂s = Σ over H, W of g ⊙ x
  * Shape:  x [N,C,H,W], s [N,C] → y [N,C,H,W]
- * Throws: ShapeError for other shapes
+ * Throws: ShapeError for another shape of s
  */
 export function scaleChannels(x: Tensor, s: Tensor): Tensor {
-  checkTensors('scaleChannels', { x, s });
-  if (x.ndim !== 4 || !sameShape(s.shape, x.shape.slice(0, 2)))
+  if (!sameShape(s.shape, x.shape.slice(0, 2)))
     throw new ShapeError(`scaleChannels: x must be [N,C,H,W] and s [N,C] (x ${formatShape(x.shape)}, s ${formatShape(s.shape)})`);
   return withOperands('scaleChannels', [x, s], (d) => d, scaleChannelsOp);
 }
