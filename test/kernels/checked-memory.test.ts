@@ -86,6 +86,23 @@ describe('a write outside a block', () => {
     s.release();
   });
 
+  test('among more blocks than one operation checks: of the newest at once, of another within a few operations', () => {
+    const blocks = Array.from({ length: 500 }, (_, i) => block(`op${i}`, 8));
+    const operation = (): void => lib.withTemporaries('mul', () => {});
+    const damage = (s: Storage): void => void (lib.memoryViews().u8[s.ptr + 8] = 0);
+    damage(blocks[499]!);
+    expect(found(operation)).toMatch('mul: byte 0 behind a block of 8 bytes that op499 allocated was overwritten.');
+    for (const i of [0, 100, 250, 400]) {
+      damage(blocks[i]!);
+      const message = found(() => {
+        for (let n = 0; n < 5; n++) operation();
+      });
+      expect(message).toMatch(`mul: byte 0 behind a block of 8 bytes that op${i} allocated was overwritten.`);
+    }
+    for (const s of blocks) s.release();
+    lib.checkMemory();
+  });
+
   test('between operations, when all memory is checked', () => {
     const s = block('add', 40);
     lib.memoryViews().u8[s.ptr + 40] = 0;
