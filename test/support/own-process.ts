@@ -7,6 +7,10 @@
  * - depends on what happens on import: it mocks a module, stubs the environment, or counts copies of the library, or
  * - measures the whole process: what the garbage collector frees, or the peak of the memory.
  */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const folder = fileURLToPath(new URL('..', import.meta.url));
 
 /** Files that mostly wait for programs, pages or threads, the longest first. They start before all others, which fill the idle cores. */
 const WAITING = [
@@ -49,31 +53,23 @@ const WAITING = [
   'realms',
 ];
 
-/** Files of the other two kinds. */
-const FRESH = [
-  'autograd/across-await-page',
-  'autograd/finalizers',
-  'autograd/out-of-memory',
-  'cifar-like/memory',
-  'copies',
-  'distributed/init',
-  'kernels/checked-memory',
-  'kernels/hex',
-  'kernels/memory',
-  'op-coverage',
-  'playground/graph',
-  'runtimes/environment',
-  'runtimes/forbidden-workers',
-  'train/memory',
-];
+/** Files of the other two kinds whose text does not show it. */
+const FRESH = ['cifar-like/memory', 'distributed/init', 'kernels/hex'];
 
-/** All of them, below test/ and without .test.ts. */
-export const OWN_PROCESS: readonly string[] = [...WAITING, ...FRESH];
+/** Other modules than the files before it, a browser, MPI, or a count of what is collected. */
+const SHOWS_IT = /\bvi\.(mock|doMock|resetModules)\(|\bstartChromium\(|\bmpiexec\(|'--expose-gc'/;
 
-const positions = new Map(OWN_PROCESS.map((name, i) => [name, i]));
+/** The listed files, below test/ and without .test.ts. */
+export const LISTED: readonly string[] = [...WAITING, ...FRESH];
+
+const positions = new Map<string, number | undefined>(LISTED.map((name, i) => [name, i]));
 
 /** Returns the position of a file among those with a process of their own; undefined for a file that shares one. */
 export function ownProcess(path: string): number | undefined {
-  const [, name] = /[\\/]test[\\/](?!.*[\\/]test[\\/])(.*)\.test\.ts$/.exec(path) ?? [];
-  return positions.get((name ?? '').replaceAll('\\', '/'));
+  const name = path
+    .slice(folder.length)
+    .replaceAll('\\', '/')
+    .replace(/\.test\.ts$/, '');
+  if (!positions.has(name)) positions.set(name, SHOWS_IT.test(readFileSync(path, 'utf8')) ? LISTED.length : undefined);
+  return positions.get(name);
 }
