@@ -5,6 +5,7 @@
  * A file needs its own process if it
  * - starts threads, programs or a browser, or
  * - depends on what happens on import: it mocks a module, stubs the environment, or counts copies of the library, or
+ * - mocks the clock, as the library keeps the time of its last turn of the event loop, or
  * - measures the whole process: what the garbage collector frees, or the peak of the memory.
  */
 import { readFileSync } from 'node:fs';
@@ -56,8 +57,8 @@ const WAITING = [
 /** Files of the other two kinds whose text does not show it. */
 const FRESH = ['cifar-like/memory', 'distributed/init', 'kernels/hex'];
 
-/** Other modules than the files before it, a browser, MPI, or a count of what is collected. */
-const SHOWS_IT = /\bvi\.(mock|doMock|resetModules)\(|\bstartChromium\(|\bmpiexec\(|'--expose-gc'/;
+/** Other modules than the files before it, another clock, a browser, MPI, or a count of what is collected. */
+const SHOWS_IT = /\bvi\.(mock|doMock|resetModules|useFakeTimers|spyOn\(performance)\b|\bstartChromium\(|\bmpiexec\(|'--expose-gc'/;
 
 /** The listed files, below test/ and without .test.ts. */
 export const LISTED: readonly string[] = [...WAITING, ...FRESH];
