@@ -14,10 +14,20 @@ const engine = [
 const instruments = [...tests('inspect', 'profile graph compare gradcheck-steps gradcheck anomaly'), ...tests('nn', 'module')];
 // First those that count what the garbage collector frees: later ones leave it something.
 const withCollector = [...tests('autograd', 'finalizers scoped-loops across-await'), ...engine];
+const operations = [
+  ...tests(
+    'autograd',
+    'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers ordering views operands gradient-table',
+  ),
+  ...tests('nn', 'conv-pool dropout functional losses layer-parity squeeze-excite'),
+  'test/arguments.test.ts',
+  'test/refusals.test.ts',
+];
 const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/autograd/tape': withCollector,
   'src/autograd/gc-fallback': withCollector,
   'src/autograd/scope': withCollector,
+  'src/autograd/scoped-loops': [...withCollector, ...tests('data', 'async')],
   'src/autograd/scope-stack': [...withCollector, ...tests('autograd', 'temporaries')],
   'src/kernels/memory/': [...tests('kernels', 'memory checked-memory'), ...tests('autograd', 'tensor'), ...tests('kernels', 'fusion')],
   'src/kernels/memory/checked-memory': tests('kernels', 'checked-memory'),
@@ -59,15 +69,8 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
     ...tests('nn', 'init-bounds dropout functional'),
     ...tests('autograd', 'ordering'),
   ],
-  'src/autograd/ops/': [
-    ...tests(
-      'autograd',
-      'rearrange surface errors parity-rearrange parity-elementwise parity parity-conv-pool numbers ordering views operands gradient-table',
-    ),
-    ...tests('nn', 'conv-pool dropout functional losses layer-parity squeeze-excite'),
-    'test/arguments.test.ts',
-    'test/refusals.test.ts',
-  ],
+  'src/autograd/ops/': operations,
+  'src/autograd/ops/inplace': [...operations, ...tests('autograd', 'recompute'), ...tests('nn', 'module'), ...tests('optim', 'ema clip')],
   'examples/cifar-like/report/': tests('cifar-like', 'report report-page'),
 };
 const folders = Object.keys(testsOf);
