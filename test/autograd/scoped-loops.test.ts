@@ -403,3 +403,61 @@ describe('overlapping loops', () => {
     expect(live()).toEqual(start);
   });
 });
+
+describe('the iterator of the source', () => {
+  /** Counts calls of return(); the source throws in place of the value `failsAt`. */
+  function counted(failsAt = Infinity): { source: Iterable<number>; returns: () => number } {
+    let returns = 0;
+    let next = 0;
+    const iterator: Iterator<number> = {
+      next() {
+        if (next === failsAt) throw new Error('the source failed');
+        return next < 3 ? { done: false, value: next++ } : { done: true, value: undefined };
+      },
+      return() {
+        returns++;
+        return { done: true, value: undefined };
+      },
+    };
+    return { source: { [Symbol.iterator]: () => iterator }, returns: () => returns };
+  }
+
+  test('is returned once by a break, and not at all where it has ended or thrown', async () => {
+    for (const [end, returned] of [
+      [1, 1],
+      [Infinity, 0],
+    ] as const) {
+      const [a, b] = [counted(), counted()];
+      for (const v of scoped(a.source)) if (v === end) break;
+      for await (const v of scoped(b.source)) if (v === end) break;
+      expect([a.returns(), b.returns()]).toEqual([returned, returned]);
+    }
+    const [a, b] = [counted(1), counted(1)];
+    expect(() => [...scoped(a.source)]).toThrow('the source failed');
+    const walk = async (): Promise<void> => {
+      for await (const v of scoped(b.source)) expect(v).toBe(0);
+    };
+    await expect(walk()).rejects.toThrow('the source failed');
+    expect([a.returns(), b.returns()]).toEqual([0, 0]);
+  });
+
+  test('needs no return()', async () => {
+    const plain = (): Iterable<number> => {
+      const { next } = counted().source[Symbol.iterator]();
+      return { [Symbol.iterator]: () => ({ next }) };
+    };
+    for (const v of scoped(plain())) if (v === 1) break;
+    for await (const v of scoped(plain())) if (v === 1) break;
+  });
+
+  test('an iterator of for await is iterable, and ends by return()', async () => {
+    const steps = scoped(counted().source)[Symbol.asyncIterator]();
+    for await (const v of steps) if (v === 1) break;
+    expect(await steps.next()).toEqual({ done: true, value: undefined });
+    const others = scoped(counted().source)[Symbol.asyncIterator]();
+    expect([await others.next(), await others.return!()]).toEqual([
+      { done: false, value: 0 },
+      { done: true, value: undefined },
+    ]);
+  });
+});
