@@ -6,7 +6,8 @@
  * - starts threads, programs or a browser, or
  * - depends on what happens on import: it mocks a module, stubs the environment, or counts copies of the library, or
  * - mocks the clock, as the library keeps the time of its last turn of the event loop, or
- * - measures the whole process: what the garbage collector frees, or the peak of the memory.
+ * - measures the whole process: what the garbage collector frees, or the peak of the memory, or
+ * - counts tensors before and after it waits: what earlier tests have dropped may be freed between, as the heap of a shared process grows.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -54,11 +55,13 @@ const WAITING = [
   'realms',
 ];
 
-/** Files of the other two kinds whose text does not show it. */
+/** Files of the other kinds whose text does not show it. */
 const FRESH = ['cifar-like/memory', 'distributed/init', 'kernels/hex'];
 
 /** Other modules than the files before it, another clock, a browser, MPI, or a count of what is collected. */
-const SHOWS_IT = /\bvi\.(mock|doMock|resetModules|useFakeTimers|spyOn\(performance)\b|\bstartChromium\(|\bmpiexec\(|'--expose-gc'/;
+const NEEDS = /\bvi\.(mock|doMock|resetModules|useFakeTimers|spyOn\(performance)\b|\bstartChromium\(|\bmpiexec\(|'--expose-gc'/;
+
+const showsIt = (text: string): boolean => NEEDS.test(text) || (/\bmemory\(\)/.test(text) && /\bawait\b/.test(text));
 
 /** The listed files, below test/ and without .test.ts. */
 export const LISTED: readonly string[] = [...WAITING, ...FRESH];
@@ -71,6 +74,6 @@ export function ownProcess(path: string): number | undefined {
     .slice(folder.length)
     .replaceAll('\\', '/')
     .replace(/\.test\.ts$/, '');
-  if (!positions.has(name)) positions.set(name, SHOWS_IT.test(readFileSync(path, 'utf8')) ? LISTED.length : undefined);
+  if (!positions.has(name)) positions.set(name, showsIt(readFileSync(path, 'utf8')) ? LISTED.length : undefined);
   return positions.get(name);
 }
