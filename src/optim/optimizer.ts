@@ -245,12 +245,13 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     const next = new Map<Tensor, ParamState>();
     noGrad(() => {
       for (const [param, entries] of saved) {
-        const own: ParamState = {};
-        for (const [name, value] of Object.entries(entries)) {
-          own[name] = this.#presentState(param, name) ?? zeroState(param, name);
-          writes.push([own[name], value]);
-        }
-        next.set(param, own);
+        const own = Object.entries(entries).map(([name, value]) => {
+          const target = this.#presentState(param, name) ?? zeroState(param, name);
+          writes.push([target, value]);
+          return [name, target] as const;
+        });
+        // Not by assignment: a name may be __proto__.
+        next.set(param, Object.fromEntries(own));
       }
       copyAll_('loadStateDict', writes);
       for (const [target] of writes) target.keep();
@@ -263,7 +264,8 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
 
   /** Returns the state tensor `name` of a parameter if there is one of the dtype that a new one would have. */
   #presentState(param: Tensor, name: string): Tensor | undefined {
-    const present = this.#state.get(param)?.[name];
+    const entries = this.#state.get(param) ?? {};
+    const present = Object.hasOwn(entries, name) ? entries[name] : undefined;
     return name === 'step' || present?.dtype === param.dtype ? present : undefined;
   }
 
