@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { command, execute, hasMpi, type Run } from './support.ts';
 
 // Two hosts: network namespaces with hostnames of their own, connected by a virtual link. MPICH starts the second rank through a program that
@@ -19,6 +19,11 @@ function ip(...args: readonly string[]): boolean {
   return spawnSync('ip', args).status === 0;
 }
 
+function isReady({ namespace, link }: (typeof HOSTS)[number]): boolean {
+  const { stdout } = spawnSync('ip', ['-n', namespace, '-json', 'link', 'show', link], { encoding: 'utf8' });
+  return (JSON.parse(stdout) as [{ operstate: string }])[0].operstate === 'UP';
+}
+
 /** Whether this process may make namespaces: root in a container often may not. */
 const isPermitted =
   ip('netns', 'add', `chainrule-t${id}`) && ip('netns', 'del', `chainrule-t${id}`) && spawnSync('unshare', ['--uts', 'true']).status === 0;
@@ -30,13 +35,15 @@ const folder = mkdtempSync(join(tmpdir(), 'chainrule-hosts-'));
 const launcher = join(folder, 'launcher.sh');
 
 describe.skipIf(!hasMpi || !isPermitted)('two hosts, where MPICH is installed and network namespaces are permitted', () => {
-  beforeAll(() => {
+  beforeAll(async () => {
     for (const { namespace } of HOSTS) expect(ip('netns', 'add', namespace)).toBe(true);
     expect(ip('link', 'add', a.link, 'netns', a.namespace, 'type', 'veth', 'peer', 'name', b.link, 'netns', b.namespace)).toBe(true);
     for (const { namespace, link, address } of HOSTS) {
       expect(ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', link)).toBe(true);
       for (const name of [link, 'lo']) expect(ip('-n', namespace, 'link', 'set', name, 'up')).toBe(true);
     }
+    // A link carries data some time after both ends are up.
+    await vi.waitFor(() => expect(HOSTS.map(isReady)).toEqual([true, true]), { timeout: 10_000 });
     const cases = HOSTS.map(({ address, namespace, name }) => `${address}) namespace=${namespace} name=${name} ;;`);
     const lines = [
       '#!/bin/sh',
