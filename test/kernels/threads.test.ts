@@ -372,7 +372,7 @@ describe('a worker that', () => {
     const alone = product();
     const pool = poolFor(kernelModule)!;
     await started(pool, 1);
-    expect(() => runShared(kernelModule, 'none', -1, afterClaim(pool), 2, 0)).toThrow(WorkerError);
+    expect(() => runShared(kernelModule, 'none', -1, afterClaim(pool), 2, tuning.leastWork)).toThrow(WorkerError);
     expect(product()).toEqual(alone);
     const next = poolFor(kernelModule)!;
     expect(next).not.toBe(pool);
