@@ -9,20 +9,15 @@ import { tensorsFromBytes, tensorsToBytes } from '../../src/io/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as optim from '../../src/optim/index.ts';
+import { left } from '../support/failing-allocations.ts';
 import { Draw } from '../support/arbitraries.ts';
 import { HOMES, LAYERS, invoke } from '../support/public-calls.ts';
 import { TABLE } from '../support/table.ts';
 
-/** Number of allocations that succeed before one fails. */
-const left = vi.hoisted(() => ({ count: Infinity }));
-
+// Vitest moves this before the imports.
 vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
-  const real = await original<typeof import('../../src/kernels/memory/allocator.ts')>();
-  const allocate: typeof real.allocate = (n) => {
-    if (left.count-- <= 0) throw new OutOfMemoryError('test: no room');
-    return real.allocate(n);
-  };
-  return { ...real, allocate };
+  const { failingAllocations } = await import('../support/failing-allocations.ts');
+  return failingAllocations(await original());
 });
 
 /**

@@ -6,21 +6,16 @@ import * as nn from 'chainrule/nn';
 import { EMA, type EMAState, LambdaLR, type OptimizerState } from 'chainrule/optim';
 import type { FitState } from 'chainrule/train';
 import { describe, expect, test, vi } from 'vitest';
+import { left } from '../support/failing-allocations.ts';
 import { makeRun, points, type Change } from './support.ts';
 
 // Whichever allocation of a run fails, and all after it until the run has ended with the error: nothing is half done. Another loop goes on
 // and ends with the bits of a run that had enough memory.
 
-/** Number of allocations that succeed before all others fail. */
-const left = vi.hoisted(() => ({ count: Infinity }));
-
+// Vitest moves this before the imports.
 vi.mock('../../src/kernels/memory/allocator.ts', async (original) => {
-  const real = await original<typeof import('../../src/kernels/memory/allocator.ts')>();
-  const allocate: typeof real.allocate = (n) => {
-    if (left.count-- <= 0) throw new OutOfMemoryError('test: no room');
-    return real.allocate(n);
-  };
-  return { ...real, allocate };
+  const { failingAllocations } = await import('../support/failing-allocations.ts');
+  return failingAllocations(await original());
 });
 
 /** Every third allocation, or each one in long tests. */
