@@ -1,13 +1,13 @@
 /**
  * The mode in which operations run: whether they are recorded, and whether they belong to a backward or to the replay of a forward.
  */
-import { nodeCount } from './tape.ts';
+import { storageCount, type Storage } from '../kernels/memory/storage.ts';
 
 /** Whether operations are recorded. */
 let isRecording = true;
 /** Whether they are part of a backward. */
 let isBackward = false;
-/** The sequence number of a replayed forward's first node; null outside of replays. */
+/** The serial number of a replayed forward's first storage; null outside of replays. */
 let replayedFrom: number | null = null;
 
 /** Returns whether operations are recorded now. */
@@ -42,10 +42,10 @@ export function duringBackward<T>(grad: boolean, fn: () => T): T {
   }
 }
 
-/** Runs `fn`, which opens a scope, as the replay of a forward: recorded, and without in-place writes to older tensors. */
+/** Runs `fn` as the replay of a forward: recorded, and without in-place writes to older tensors. */
 export function withReplay<T>(fn: () => T): T {
   const before = replayedFrom;
-  replayedFrom = nodeCount();
+  replayedFrom = storageCount();
   try {
     return withGradMode(true, fn);
   } finally {
@@ -53,7 +53,7 @@ export function withReplay<T>(fn: () => T): T {
   }
 }
 
-/** Returns whether `t` is older than the replay that runs now. The first pass has done the in-place writes to such tensors. */
-export function isOlderThanReplay({ scope }: { readonly scope: { readonly firstNode: number } | null }): boolean {
-  return replayedFrom !== null && (scope === null || scope.firstNode < replayedFrom);
+/** Returns whether a tensor is older than the replay that runs now. The first pass has done the in-place writes to such tensors. */
+export function isOlderThanReplay({ storage }: { readonly storage: Storage }): boolean {
+  return replayedFrom !== null && storage.serial < replayedFrom;
 }

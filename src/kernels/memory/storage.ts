@@ -14,8 +14,17 @@ export interface PendingCall {
 
 const NO_CALLS: readonly PendingCall[] = [];
 
+let count = 0;
+
+/** Returns the number of storages made so far: the serial number of the next one. */
+export function storageCount(): number {
+  return count;
+}
+
 /** A block of memory that tensors share. It is freed when the last reference is released. */
 export class Storage {
+  /** Creation order. */
+  readonly serial: number = count++;
   /** The address. Read it through view.ts, which materializes deferred calls first. */
   readonly ptr: number;
   readonly bytes: number;
