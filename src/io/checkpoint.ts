@@ -196,27 +196,26 @@ function restore(
   fail: Fail,
 ): void {
   const arrays = new Map<string, ArrayData>();
-  const before = pack(Object.fromEntries(targets), arrays);
-  for (const [i, [name, target]] of targets.entries()) {
-    try {
-      load(target, states.get(name));
-    } catch (error) {
-      // Makes room: memory may have run out.
-      unpacker.dispose();
-      const rollBack = ([name, target]: readonly [string, Stateful]): void => {
-        const previous = new Unpacker(arrays, fail);
-        try {
-          load(target, previous.unpack(before[name]!));
-        } finally {
-          previous.dispose();
-        }
-      };
-      const lost = targets.slice(0, i + 1).filter((touched) => !succeeds(() => rollBack(touched)));
-      const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
-      // The error may come from another realm, and its message may have several lines, of which the first says what happened.
-      const [problem] = errorText(error).split('\n');
-      fail(`${name}: ${problem} (${outcome})`, error);
+  const packed = pack(Object.fromEntries(targets), arrays);
+  const copies = new Unpacker(arrays, fail);
+  try {
+    // Copied now, so that a roll-back takes no more memory than the load has freed.
+    const before = new Map(targets.map(([name]) => [name, copies.unpack(packed[name]!)]));
+    for (const [i, [name, target]] of targets.entries()) {
+      try {
+        load(target, states.get(name));
+      } catch (error) {
+        // Makes room: memory may have run out.
+        unpacker.dispose();
+        const lost = targets.slice(0, i + 1).filter(([touched, t]) => !succeeds(() => load(t, before.get(touched))));
+        const outcome = lost.length === 0 ? 'nothing was changed' : `${lost.map(([n]) => n).join(', ')} could not be put back`;
+        // The error may come from another realm, and its message may have several lines, of which the first says what happened.
+        const [problem] = errorText(error).split('\n');
+        fail(`${name}: ${problem} (${outcome})`, error);
+      }
     }
+  } finally {
+    copies.dispose();
   }
 }
 

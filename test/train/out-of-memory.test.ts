@@ -1,9 +1,10 @@
-import { memory, OutOfMemoryError, type Tensor } from 'chainrule';
+import { memory, OutOfMemoryError, randn, type Tensor } from 'chainrule';
 import { isTensor } from '../../src/autograd/index.ts';
 import { DataLoader } from 'chainrule/data';
 import { DataParallel, init } from 'chainrule/distributed';
 import * as nn from 'chainrule/nn';
-import { EMA, type EMAState, LambdaLR, type OptimizerState } from 'chainrule/optim';
+import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
+import { Adam, EMA, type EMAState, LambdaLR, type OptimizerState } from 'chainrule/optim';
 import type { FitState } from 'chainrule/train';
 import { describe, expect, test, vi } from 'vitest';
 import { left } from '../support/failing-allocations.ts';
@@ -91,6 +92,42 @@ test('fit.loadStateDict restores all parts or none, and leaves no copy', async (
   while (await runsOut(failures, () => run.loadStateDict(saved))) expect(state(), `allocation ${failures++}`).toEqual(before);
   expect(failures).toBeGreaterThan(10);
   expect(run.step).toBe(2);
+});
+
+test('a checkpoint that does not fit, or needs more memory than there is, restores nothing, also where the roll-back makes state anew', () => {
+  /** A model, an optimizer that has state or none, and a part that refuses its state. */
+  const make = (hasState: boolean) => {
+    const model = new nn.Linear(40, 30);
+    const optimizer = new Adam(model.parameters(), { amsgrad: true });
+    const ema = new EMA(model.parameters());
+    for (const p of model.parameters()) p.grad = randn(p.shape);
+    if (hasState) optimizer.step();
+    let calls = 0;
+    const loadStateDict = (): void => {
+      // The second call is that of the roll-back.
+      if (++calls % 2 === 1) throw new RangeError('other');
+    };
+    return { model, optimizer, ema, last: { stateDict: () => ({}), loadStateDict } };
+  };
+  const bytes = checkpointToBytes(make(false));
+  const target = make(true);
+  const parts = [target.model, target.optimizer, target.ema];
+  const state = (): unknown => [...parts.map((part) => numbersOf(part.stateDict())), memory().tensors];
+  const before = state();
+  const live = memory().bytes;
+  const messages = new Set<string>();
+  for (let room = 0; room < 65_536; room += 2048) {
+    left.bytes = live + room;
+    try {
+      checkpointFromBytes(bytes, target);
+    } catch (error) {
+      messages.add((error as Error).message);
+    } finally {
+      left.bytes = Infinity;
+    }
+    expect(state(), `${room} bytes`).toEqual(before);
+  }
+  expect([...messages]).toEqual(['test: no room', 'loadCheckpoint: bytes: last: other (nothing was changed)']);
 });
 
 /** Returns a state with the numbers of its tensors in place of these. */
