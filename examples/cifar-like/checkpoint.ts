@@ -21,6 +21,8 @@ export interface Saved {
   readonly results: readonly Result[];
   /** Size of metrics.jsonl. */
   readonly metricsBytes: number;
+  /** SHA-256 of the file with the weights of each finished net. Runs from before had none. */
+  readonly weights: Readonly<Partial<Record<Result['net'], string>>>;
 }
 
 /** Returns the nets of a run in the order in which they are trained. */
@@ -72,7 +74,22 @@ export function savedIn(extra: unknown, settings: Settings, fail: Failures): Sav
     // Results of runs before there were ranks are those of one process.
     results: (results as Result[]).map((r) => ({ ...r, ranks: r.ranks ?? 1, title: titleOf(settings.model, r.net === 'se') })),
     metricsBytes: count('metricsBytes'),
+    weights: digestsIn(record.weights ?? {}, nets, fail.field),
   };
+}
+
+/** Checks and returns the digests of the files with weights. */
+function digestsIn(value: unknown, nets: readonly Result['net'][], fail: Fail): Saved['weights'] {
+  const record = recordIn(value);
+  const given = nets.filter((net) => record[net] !== undefined);
+  const bad = given.find((net) => !isDigest(record[net]));
+  if (bad === undefined) return Object.fromEntries(given.map((net) => [net, record[net]]));
+  throw fail(`weights: expected a SHA-256 for the net ${bad}, got ${excerpt(JSON.stringify(record[bad]))}`);
+}
+
+/** Returns whether a value is a SHA-256 as text. */
+export function isDigest(value: unknown): value is string {
+  return typeof value === 'string' && /^[\da-f]{64}$/.test(value);
 }
 
 /** Throws if a checkpoint was made with other settings than those in config.json. The folder of the data may have moved. */

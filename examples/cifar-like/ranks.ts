@@ -17,10 +17,10 @@ export interface RunFiles {
   readonly hasProgress: boolean;
   readCheckpoint(): Saved | null;
   checkpointError(what: string): RunError;
-  save(run: Stateful, saved: Omit<Saved, 'metricsBytes'>): void;
+  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights'>): void;
   restore(run: Stateful, saved: Saved): void;
   append(metric: Metric): void;
-  saveWeights(name: string, weights: Readonly<Record<string, Tensor>>): void;
+  saveWeights(net: 'plain' | 'se', weights: Readonly<Record<string, Tensor>>): void;
 }
 
 /** The files of a rank above 0: none. What it needs of them it gets from rank 0. */

@@ -5,11 +5,12 @@
  * config.json, a checkpoint replaces the one before atomically, and metrics after the last checkpoint are cut off. A lock keeps
  * a second process out.
  */
+import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Stateful, Tensor } from 'chainrule';
-import { loadCheckpoint, saveCheckpoint, saveSafetensors, writeFileAtomic } from 'chainrule/io';
-import { extraOf, type Saved, savedIn } from './checkpoint.ts';
+import { decodeSafetensors, loadCheckpoint, readBytes, saveCheckpoint, tensorsToBytes, writeFileAtomic } from 'chainrule/io';
+import { extraOf, isDigest, type Saved, savedIn } from './checkpoint.ts';
 import { RunError, systemProblem, withFile } from './errors.ts';
 import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries, replacingFile } from './folders.ts';
 import { FolderLock } from './lock.ts';
@@ -23,8 +24,10 @@ const CONFIG = 'config.json';
 const METRICS = 'metrics.jsonl';
 const CHECKPOINT = 'checkpoint.safetensors';
 const REPORT = 'report.html';
+/** Files that a run writes after a checkpoint. */
+const LATER = ['plain.safetensors', 'se.safetensors', REPORT];
 /** Files that a run replaces atomically; a killed process may leave a temporary file of each. */
-const REPLACED = [CONFIG, CHECKPOINT, REPORT, 'plain.safetensors', 'se.safetensors'];
+const REPLACED = [CONFIG, CHECKPOINT, ...LATER];
 
 const PUT_BACK = 'put back what the run was started with';
 
@@ -45,6 +48,8 @@ export class RunFolder implements RunFiles {
   #isClosed = false;
   #hasCheckpoint = false;
   #hasProgress = false;
+  /** SHA-256 of the file with the weights of each finished net. */
+  #weights: Saved['weights'] = {};
 
   private constructor(dir: string, { settings, dataDigest }: Config, lock: FolderLock) {
     this.dir = dir;
@@ -178,10 +183,10 @@ export class RunFolder implements RunFiles {
   }
 
   /** Writes a checkpoint of `run`, with the current size of metrics.jsonl. */
-  save(run: Stateful, saved: Omit<Saved, 'metricsBytes'>): void {
+  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights'>): void {
     // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
     this.#metrics.sync();
-    const extra = extraOf({ ...saved, metricsBytes: this.#metrics.bytes }, this.settings);
+    const extra = extraOf({ ...saved, metricsBytes: this.#metrics.bytes, weights: this.#weights }, this.settings);
     this.#write(() => saveCheckpoint(this.path(CHECKPOINT), { run }, extra));
     this.#hasCheckpoint = true;
     this.#hasProgress = saved.phase > 0 || saved.step > 0;
@@ -190,16 +195,14 @@ export class RunFolder implements RunFiles {
   /**
    * Returns what the last checkpoint stores beside the run; null if the run has none because it did not begin. Changes no file.
    *
-   * Throws: RunError if the checkpoint, or a metric that it counts, is missing, damaged or of other settings
+   * Throws: RunError if the checkpoint, a metric that it counts, or the weights of a finished net are missing, damaged or of other settings
    */
   readCheckpoint(): Saved | null {
     const path = this.path(CHECKPOINT);
     const { bytes } = this.#metrics;
     if (!exists(path)) {
       if (bytes === 0) return null;
-      throw new RunError(
-        `${path}: expected the checkpoint that belongs to ${METRICS} (${bytes} bytes), got none; put it back, or start a new run with --out DIR`,
-      );
+      throw checkpointLost(path, `${METRICS} (${bytes} bytes)`);
     }
     if (!statSync(path).isFile()) throw new RunError(`${path}: expected a file, got something else; put the checkpoint back`);
     const saved = savedIn(loadCheckpoint(path, {}, { strict: false }), this.settings, {
@@ -212,9 +215,24 @@ export class RunFolder implements RunFiles {
         `${this.#metrics.path}: expected at least ${saved.metricsBytes} bytes, which the checkpoint counts on, got ${bytes}; put the file back`,
       );
     }
+    for (const { net } of saved.results) this.#checkWeights(net, saved.weights[net]);
+    this.#weights = saved.weights;
     this.#hasCheckpoint = true;
     this.#hasProgress = saved.phase > 0 || saved.step > 0;
     return saved;
+  }
+
+  /** Throws: RunError unless the weights of a finished net are in their file, with this SHA-256 if it is known */
+  #checkWeights(net: string, digest: string | undefined): void {
+    const path = this.path(`${net}.safetensors`);
+    const fail = (got: string) =>
+      new RunError(`${path}: expected the weights of the trained net, got ${got}; put the file back as the run left it`);
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) throw fail('no file');
+    if (!stats.isFile()) throw fail('something else than a file');
+    const bytes = readBytes(path);
+    if (digest === undefined) decodeSafetensors(bytes, path);
+    else if (digestOf(bytes) !== digest) throw fail('other bytes');
   }
 
   /** Returns the error for a checkpoint of which something is wrong. */
@@ -229,8 +247,10 @@ export class RunFolder implements RunFiles {
     this.#metrics.cut(metricsBytes);
   }
 
-  saveWeights(name: string, weights: Readonly<Record<string, Tensor>>): void {
-    this.#write(() => saveSafetensors(this.path(`${name}.safetensors`), weights));
+  saveWeights(net: 'plain' | 'se', weights: Readonly<Record<string, Tensor>>): void {
+    const bytes = tensorsToBytes(weights);
+    this.#write(() => writeFileAtomic(this.path(`${net}.safetensors`), bytes));
+    this.#weights = { ...this.#weights, [net]: digestOf(bytes) };
   }
 
   /** Writes the report and returns its path. */
@@ -259,6 +279,10 @@ export class RunFolder implements RunFiles {
   }
 }
 
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
 /** Returns the command that continues the run in `dir`. */
 export function resumeCommand(dir: string): string {
   return `npm start -- --resume ${shellWord(dir)}`;
@@ -285,9 +309,20 @@ function configIn(dir: string): Config {
   const file = join(dir, CONFIG);
   if (!exists(file)) throw new RunError(`${expected}, got one without ${CONFIG}; give the run's own folder`);
   const config = readConfig(file);
-  const metrics = join(dir, METRICS);
-  if (exists(metrics) || !exists(join(dir, CHECKPOINT))) return config;
-  throw new RunError(`${metrics}: expected the file that the checkpoint counts on, got none; put the file back`);
+  const [metrics, checkpoint] = [join(dir, METRICS), join(dir, CHECKPOINT)];
+  if (exists(checkpoint) && !exists(metrics)) {
+    throw new RunError(`${metrics}: expected the file that the checkpoint counts on, got none; put the file back`);
+  }
+  const later = LATER.find((name) => exists(join(dir, name)));
+  if (later !== undefined && !exists(checkpoint) && !exists(metrics)) throw checkpointLost(checkpoint, later);
+  return config;
+}
+
+/** Returns the error for a run without checkpoint, although it has files that are written after one. */
+function checkpointLost(path: string, owner: string): RunError {
+  return new RunError(
+    `${path}: expected the checkpoint that belongs to ${owner}, got none; put it back, or start a new run with --out DIR`,
+  );
 }
 
 function readConfig(file: string): Config {
@@ -295,7 +330,7 @@ function readConfig(file: string): Config {
   const json = parseJson(readText(file, PUT_BACK), fail);
   if (typeof json !== 'object' || json === null) throw fail('expected a record of settings');
   const { dataDigest = null, ...settings } = json as { dataDigest?: unknown };
-  if (dataDigest !== null && !(typeof dataDigest === 'string' && /^[\da-f]{64}$/.test(dataDigest))) {
+  if (dataDigest !== null && !isDigest(dataDigest)) {
     throw fail(`dataDigest: expected a SHA-256, got ${JSON.stringify(dataDigest)}`);
   }
   return { settings: settingsFrom(settings, fail), dataDigest };

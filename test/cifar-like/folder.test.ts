@@ -209,6 +209,73 @@ describe.skipIf(onReference)('--resume', () => {
     await refused(['--resume', dir], `${dir}/metrics.jsonl: expected the file that the checkpoint counts on, got none; put the file back`);
   });
 
+  test('without metrics and checkpoint does not begin again beside the weights or the report', async () => {
+    for (const [name, lost] of [
+      ['se.safetensors', []],
+      ['report.html', ['se.safetensors']],
+    ] as const) {
+      const dir = copied(`only-${name}`, (d) => {
+        for (const file of ['checkpoint.safetensors', 'metrics.jsonl', ...lost]) rmSync(join(d, file));
+      });
+      await refused(
+        ['--resume', dir],
+        `${dir}/checkpoint.safetensors: expected the checkpoint that belongs to ${name}, got none; put it back, or start a new run with --out DIR`,
+      );
+    }
+  });
+
+  test('refuses the weights of a finished net that are missing, damaged or of another run', async () => {
+    const path = (d: string): string => join(d, 'se.safetensors');
+    const flip = (d: string, at: number): void => {
+      const bytes = readFileSync(path(d));
+      bytes[bytes.length - at]! ^= 1;
+      writeFileSync(path(d), bytes);
+    };
+    const damages: [name: string, got: string, damage: (dir: string) => void][] = [
+      ['missing', 'no file', (d) => rmSync(path(d))],
+      ['empty', 'other bytes', (d) => writeFileSync(path(d), '')],
+      ['cut', 'other bytes', (d) => writeFileSync(path(d), readFileSync(path(d)).subarray(0, -4))],
+      ['flipped', 'other bytes', (d) => flip(d, 100)],
+      ['folder', 'something else than a file', (d) => (rmSync(path(d)), mkdirSync(path(d)))],
+      ['link', 'something else than a file', (d) => (rmSync(path(d)), symlinkSync(path(good), path(d)))],
+    ];
+    for (const [name, got, damage] of damages) {
+      const dir = copied(`weights-${name}`, damage);
+      await refused(
+        ['--resume', dir],
+        `${path(dir)}: expected the weights of the trained net, got ${got}; put the file back as the run left it`,
+      );
+    }
+  });
+
+  test('of a run whose checkpoint has no digests of weights reads them', async () => {
+    /** Rewrites the extra value of the checkpoint. */
+    const edited = (name: string, weights: unknown): string =>
+      copied(name, (d) => {
+        const file = join(d, 'checkpoint.safetensors');
+        const settings = RunFolder.open(d).settings;
+        rmSync(join(d, 'run.lock'));
+        const { run: training } = prepare(makeModel(settings, true, 3), chooseData(settings), settings);
+        const extra = loadCheckpoint(file, { run: training }) as Record<string, unknown>;
+        saveCheckpoint(file, { run: training }, { ...extra, weights });
+      });
+    const before = edited('no-digests', undefined);
+    expect((await run('--resume', before)).code).toBe(0);
+    writeFileSync(join(before, 'se.safetensors'), 'damaged!');
+    expect((await run('--resume', before)).stderr).toMatch(/^error: decodeSafetensors: .*se\.safetensors: .*\n$/);
+    const bad = edited('bad-digest', { se: 'abc' });
+    await refused(
+      ['--resume', bad],
+      `${bad}/checkpoint.safetensors: weights: expected a SHA-256 for the net se, got "abc"; put the file back as the run left it`,
+    );
+  });
+
+  test('of a finished run writes the report again', async () => {
+    const dir = copied('no-report', (d) => rmSync(join(d, 'report.html')));
+    expect((await run('--resume', dir)).code).toBe(0);
+    expect(readFileSync(join(dir, 'report.html'), 'utf8')).toBe(readFileSync(join(good, 'report.html'), 'utf8'));
+  });
+
   test('follows no link out of the folder', async () => {
     const outside = join(folder, 'outside.jsonl');
     const dir = copied('linked', (d) => {
