@@ -40,9 +40,9 @@ function exhaust(fn: () => void, state: () => unknown, what = String(fn)): numbe
   }
 }
 
-/** Returns what `act` throws if only `allocations` allocations succeed. An iterator is run to its end. */
-function thrownWith(allocations: number, act: () => unknown): unknown {
-  left.count = allocations;
+/** Returns what `act` throws if only `allocations` allocations succeed, and `failures` fail after them. An iterator is run to its end. */
+function thrownWith(allocations: number, act: () => unknown, failures = Infinity): unknown {
+  Object.assign(left, { count: allocations, failures });
   try {
     const result = act();
     if (Object.prototype.toString.call(result) === '[object Generator]') for (const step of result as Iterable<unknown>) void step;
@@ -50,7 +50,7 @@ function thrownWith(allocations: number, act: () => unknown): unknown {
   } catch (e) {
     return e;
   } finally {
-    left.count = Infinity;
+    Object.assign(left, { count: Infinity, failures: Infinity });
   }
 }
 
@@ -161,6 +161,70 @@ describe('memory may run out', () => {
       expect(exhaust(step, state)).toBeGreaterThan(2);
       optimizer.dispose();
     });
+  });
+
+  /** Optimizers of every class, with options that give them more state or more terms. */
+  const OPTIMIZERS: [name: string, make: (params: Tensor[]) => optim.Optimizer][] = [
+    ['SGD', (params) => new optim.SGD(params, { lr: 0.1 })],
+    ['SGD, all options', (params) => new optim.SGD(params, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.1, maximize: true })],
+    ['Adam', (params) => new optim.Adam(params)],
+    ['Adam, all options', (params) => new optim.Adam(params, { amsgrad: true, weightDecay: 0.1, maximize: true })],
+    ['AdamW', (params) => new optim.AdamW(params, { amsgrad: true })],
+    ['RMSprop', (params) => new optim.RMSprop(params)],
+    ['RMSprop, all options', (params) => new optim.RMSprop(params, { momentum: 0.9, centered: true, weightDecay: 0.1, maximize: true })],
+    ['Muon', (params) => new optim.Muon(params, { nsSteps: 2 })],
+    ['Muon, other options', (params) => new optim.Muon(params, { nsSteps: 1, nesterov: false, adjustLr: 'matchRmsAdamw' })],
+  ];
+
+  test('in a step, a load of state, or clipping, and only once: then it can be repeated, with the bits of one that did not fail', () => {
+    const classes = Object.values(optim).filter((made) => typeof made === 'function' && made.prototype instanceof optim.Optimizer);
+    expect(new Set(OPTIMIZERS.map(([, make]) => make([randn([2, 2], { requiresGrad: true })]).constructor))).toEqual(new Set(classes));
+    /** Returns what `act` leaves: of each call the first allocation fails, then the second … until it succeeds. */
+    const after = (make: (params: Tensor[]) => optim.Optimizer, failures: number): unknown => {
+      manualSeed(11);
+      const params = [
+        [2, 3],
+        [3, 2],
+      ].map((shape) => randn(shape, { requiresGrad: true }));
+      const [optimizer, ema] = [make(params), new optim.EMA(params, { decay: 0.5 })];
+      const other = make(params);
+      const acts = [
+        () => void optim.clipGradNorm(params, 0.5),
+        () => void optim.clipGradNorm(params, 0.5, { normType: Infinity }),
+        () => void optim.clipGradNorm(params, 0.5, { normType: 3 }),
+        () => optim.clipGradValue(params, 0.3),
+        () => optimizer.step(),
+        () => ema.update(),
+        () => other.loadStateDict(optimizer.stateDict()),
+        () => other.step(),
+        () => ema.use(() => ema.update()),
+      ];
+      for (let round = 0; round < 3; round++) {
+        for (const p of params) p.grad = randn(p.shape, { dtype: p.dtype as 'float32' });
+        for (const act of acts) {
+          let error: unknown = null;
+          for (let n = 0; error !== undefined; n++) {
+            error = thrownWith(n, act, failures);
+            if (error !== undefined) expect(error).toBeInstanceOf(OutOfMemoryError);
+          }
+        }
+        // The next round converts all states.
+        if (round === 1) for (const p of params) noGrad(() => p.replace(p.to('float64')));
+      }
+      const states = [optimizer, other].flatMap((o) => Object.values(o.stateDict().state).flatMap((entries) => Object.entries(entries)));
+      const found = [
+        ...params.map((p) => p.data()),
+        ...ema.stateDict().averages.map((a) => a.data()),
+        ...states.map(([name, t]) => [name, t.data()]),
+      ];
+      for (const made of [...params, optimizer, other, ema]) made.dispose();
+      return found;
+    };
+    for (const [name, make] of OPTIMIZERS) {
+      const wanted = after(make, 0);
+      expect(after(make, Infinity), name).toEqual(wanted);
+      expect(after(make, 1), name).toEqual(wanted);
+    }
   });
 
   test('in loading, converting and averaging: all tensors change or none', () => {
