@@ -5,7 +5,7 @@ import { nodeModules } from './node.ts';
 
 /** Gets the value of the task that runs now, or sets it for the rest of the task. */
 export interface TaskValue<T> {
-  get(): T | undefined;
+  get(): T | null;
   set(value: T): void;
 }
 
@@ -15,8 +15,9 @@ export function taskValue<T>(): TaskValue<T> | null {
   const Storage = nodeModules()?.('node:async_hooks')?.AsyncLocalStorage;
   // Bun and Deno do not confine enterWith to one task in all their versions.
   if (Storage === undefined || versions.bun !== undefined || versions.deno !== undefined) return null;
-  const storage = new Storage<T | undefined>();
-  // From the first run on, Node follows tasks. It must do so before the task begins that sets a value.
-  storage.run(undefined, () => {});
-  return { get: () => storage.getStore(), set: (value) => storage.enterWith(value) };
+  const storage = new Storage<T | null>();
+  // From the first run with another value on, Node follows tasks. It must do so before the task begins that sets a value. Up to
+  // Node 22, a run with the value that there is, undefined, has no effect.
+  storage.run(null, () => {});
+  return { get: () => storage.getStore() ?? null, set: (value) => storage.enterWith(value) };
 }

@@ -53,6 +53,7 @@ const WAITING = [
   'data/browser',
   'data/web-worker-start',
   'realms',
+  'autograd/first-loop',
 ];
 
 /** Files of the other kinds whose text does not show it. */
