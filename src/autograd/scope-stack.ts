@@ -172,17 +172,23 @@ export function openIteration(): Scope {
 
 function giveUpIterations(): void {
   isWatching = false;
-  for (const s of openScopes().filter((open) => open.kind === 'iteration' && !(open instanceof TaskScope))) {
-    leaveStack(s);
+  for (const s of openScopes()) {
+    if (s.kind !== 'iteration' || s instanceof TaskScope) continue;
     s.gaveUp = true;
-    for (const t of s.tensors) {
-      if (t.scope !== s || isGone(t)) continue;
-      // The next recorded operation frees an expiring tensor.
-      if (t.isExpiring) t.scope = null;
-      else t.leaveScopes();
-    }
-    s.tensors = [];
+    abandonScope(s);
   }
+}
+
+/** Removes a scope from the stack and frees nothing: its tensors are left to the GC fallback, because other code may use them. */
+export function abandonScope(s: Scope): void {
+  leaveStack(s);
+  for (const t of s.tensors) {
+    if (t.scope !== s || isGone(t)) continue;
+    // The next recorded operation frees an expiring tensor.
+    if (t.isExpiring) t.scope = null;
+    else t.leaveScopes();
+  }
+  s.tensors = [];
 }
 
 // — opening and closing —

@@ -3,7 +3,17 @@
  */
 import { ScopeError } from '../core/errors.ts';
 import { whenCollected } from './gc-fallback.ts';
-import { closeScope, currentScope, dissolveScope, followTasks, openIteration, openTaskScope, resumeIn, type Scope } from './scope-stack.ts';
+import {
+  abandonScope,
+  closeScope,
+  currentScope,
+  dissolveScope,
+  followTasks,
+  openIteration,
+  openTaskScope,
+  resumeIn,
+  type Scope,
+} from './scope-stack.ts';
 
 /** Steps through an iterator. The scope of an iteration opens before its value is made and closes before the next step. */
 abstract class ScopedSteps<T> {
@@ -185,7 +195,9 @@ class AsyncSteps<T> extends ScopedSteps<T | Wait> {
         this.stop();
         resolve({ done: true, value: undefined });
       } else if (step.value instanceof Wait) {
-        this.end();
+        // Functions of the source's user have begun in this scope, and go on: an asynchronous `get` of a dataset.
+        abandonScope(s);
+        this.scope = null;
         this.#waitsFor = step.value.until.finally(() => {
           this.#waitsFor = null;
         });

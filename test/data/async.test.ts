@@ -1,4 +1,4 @@
-import { ArgumentError, grad, memory, type Tensor, tensor, WorkerError, zip } from 'chainrule';
+import { ArgumentError, grad, memory, scoped, type Tensor, tensor, WorkerError, zip } from 'chainrule';
 import {
   type ArrayData,
   type AsyncDataset,
@@ -129,6 +129,26 @@ describe('a dataset that has to be waited for', () => {
     };
     const options = { batchSize: 6, sampler, seed: 2 };
     expect(await collect(new DataLoader(some, options))).toEqual(await collect(new DataLoader(single, options)));
+  });
+
+  test('may compute with tensors before and after it waits', async () => {
+    const dataset: AsyncDataset<readonly [ArrayData]> = {
+      length: 6,
+      async get(index) {
+        const x = tensor([index, 1]);
+        const y = x.mul(2);
+        await turn();
+        const z = x.add(y);
+        await turn();
+        return [{ data: Float32Array.from(z.add(y).data()), shape: [2], dtype: 'float32' }];
+      },
+    };
+    const rows: unknown[] = [];
+    for await (const [x] of new DataLoader(dataset, { batchSize: 2 })) {
+      for await (const i of scoped(1)) x.mul(i);
+      rows.push(...(x.toArray() as unknown[]));
+    }
+    expect(rows).toEqual(Array.from({ length: 6 }, (_, i) => [5 * i, 5]));
   });
 
   test('a loop owns its tensors, and frees them after break and throw', async () => {
