@@ -16,7 +16,7 @@ export { recompute } from './recompute.ts';
 export { isGradEnabled, withGradMode } from './grad-mode.ts';
 /** @internal */
 export { withLeafListener } from './leaf-gradients.ts';
-export { allOrNone, composed, releasing } from './scope-stack.ts';
+export { allOrNone, composed, releasing, startInScope } from './scope-stack.ts';
 export { scopedAsyncIterator, scopedIterator, Wait } from './scoped-loops.ts';
 export { checkTensor, checkTensorRecord, checkTensors, isTensor, Tensor, type NestedArray, type TensorOptions } from './tensor.ts';
 /** @internal */

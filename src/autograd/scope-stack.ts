@@ -4,6 +4,7 @@
  * The scope of an iteration may be open across `await`, while code runs that has nothing to do with the loop. Such code must never
  * lose a tensor to it. So the stack holds only scopes that belong to the synchronous code that runs now.
  */
+import { peek } from '../core/describe.ts';
 import { taskValue, type TaskValue } from '../platform/task-value.ts';
 import { nodeCount, type FreedBy, type Node } from './tape.ts';
 import type { Tensor } from './tensor.ts';
@@ -291,6 +292,22 @@ export function releasing<R>(fn: (release: (t: Tensor) => void) => R): R {
     const outer = leaveStack(s);
     if (failed) dropUnused(s);
     for (const t of s.tensors) if (t.scope === s && !isGone(t)) passOn(t, outer);
+  }
+}
+
+/**
+ * Runs `fn`, and frees its tensors; its result holds none. If it returns a promise, it goes on after this call, so they are left to the
+ * GC fallback.
+ */
+export function startInScope<R>(fn: () => R | Promise<R>): R | Promise<R> {
+  const s = openScope('scope');
+  let result: R | Promise<R> | null = null;
+  try {
+    result = fn();
+    return result;
+  } finally {
+    if (typeof peek(result, 'then') === 'function') abandonScope(s);
+    else closeScope(s, []);
   }
 }
 

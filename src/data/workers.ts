@@ -4,7 +4,7 @@
  * A dataset has functions, which no thread can receive. So each thread imports the module that makes the dataset, and the module offers it
  * with serveDataset. A batch depends only on its Draw, so threads make the same bits as the loop's own thread would.
  */
-import { scope } from '../autograd/index.ts';
+import { startInScope } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { newArray } from '../core/dtype.ts';
 import { peek } from '../core/describe.ts';
@@ -88,9 +88,8 @@ async function answer(dataset: AsyncDataset, { id, samples, draw }: Request): Pr
       throw new ArgumentError(
         `serveDataset: the thread's dataset has ${dataset.length} samples, the loader's ${samples}; offer the same one`,
       );
-    // The scope frees tensors of the dataset.
-    const made = scope(() => [later(makeItems(dataset, draw), copyAll)])[0]!;
-    return { type: ANSWER, id, items: await made, error: null };
+    const items = await startInScope(() => later(makeItems(dataset, draw), copyAll));
+    return { type: ANSWER, id, items, error: null };
   } catch (error) {
     const { name = 'Error', message = String(error), stack = '' } = Object(error) as Partial<Error>;
     return { type: ANSWER, id, items: null, error: { name, message, stack } };

@@ -73,6 +73,16 @@ describe('workers', () => {
     expect(await batches({ ...options, workers: { count: 2, module: at('numbers') } })).toEqual(expected);
   });
 
+  test('a dataset may compute with tensors before and after it waits', async () => {
+    const rows: unknown[] = [];
+    const loader = new DataLoader({ length: 6, get: () => [] } as AsyncDataset, {
+      batchSize: 2,
+      workers: { count: 1, module: at('computes') },
+    });
+    for await (const [x] of loader as AsyncIterable<Tensor[]>) rows.push(...(x!.toArray() as unknown[]));
+    expect(rows).toEqual(Array.from({ length: 6 }, (_, i) => [3 * i, 3]));
+  });
+
   test('leaving the loop ends the threads, and the loader resumes where it was', async () => {
     const options = { batchSize: 4, shuffle: true, seed: 7, workers: { count: 2, module: at('numbers').href } };
     const all = await batches({ ...options, workers: null }, numbers, 1);
