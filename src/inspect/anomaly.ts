@@ -10,7 +10,7 @@ import { kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
 import { elementView } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, empty, type View } from '../kernels/view.ts';
-import { environment } from '../platform/node.ts';
+import { environmentFlag } from '../platform/node.ts';
 import { formatNumber } from '../autograd/format.ts';
 import type { Node, Saved } from '../autograd/tape.ts';
 import { isTensor, type Tensor } from '../autograd/tensor.ts';
@@ -210,4 +210,4 @@ function userLine(stack: string): string {
   return lines.find((line) => !line.startsWith(libraryFolder)) ?? 'an unknown line';
 }
 
-if (environment('CHAINRULE_ANOMALY') === '1') detectAnomaly(true);
+if (environmentFlag('CHAINRULE_ANOMALY')) detectAnomaly(true);

@@ -3,6 +3,8 @@
  * reference to Node.
  */
 
+import { ArgumentError } from '../core/errors.ts';
+
 /** Returns `process.getBuiltinModule` in Node, else undefined. Bundlers replace neither it nor globalThis.process. */
 export function nodeModules(): typeof process.getBuiltinModule | undefined {
   return (globalThis as Partial<typeof globalThis>).process?.getBuiltinModule;
@@ -18,6 +20,14 @@ export function environment(name: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Returns whether a variable of the environment switches something on. Throws: ArgumentError unless it is 1, 0, empty or not set */
+export function environmentFlag(name: string): boolean {
+  const text = environment(name) ?? '';
+  if (text === '1') return true;
+  if (text === '' || text === '0') return false;
+  throw new ArgumentError(`${name}: expected 1 or 0, got '${text}'`);
 }
 
 /** Sets a variable of this process's environment unless it is set. */

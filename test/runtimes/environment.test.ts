@@ -30,6 +30,20 @@ test('environment reads a variable, and returns undefined where there is none', 
   }
 });
 
+test.each(['CHAINRULE_ANOMALY', 'CHAINRULE_CHECKED_MEMORY'])('%s is 1 or 0, and nothing else', async (name) => {
+  for (const value of ['', '0']) {
+    vi.stubEnv(name, value);
+    vi.resetModules();
+    await import('../../src/index.ts');
+  }
+  for (const value of ['yes', 'true', '2', ' 1']) {
+    vi.stubEnv(name, value);
+    vi.resetModules();
+    await expect(import('../../src/index.ts')).rejects.toThrow(`${name}: expected 1 or 0, got '${value}'`);
+  }
+  vi.unstubAllEnvs();
+});
+
 describe('a platform that forbids the environment has the defaults', () => {
   const node = process;
   const entries: readonly (() => Promise<unknown>)[] = [

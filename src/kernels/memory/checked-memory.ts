@@ -6,12 +6,12 @@
  * before they are reused; a pattern that has changed by then was written to after the free.
  */
 import { CheckedMemoryError } from '../../core/errors.ts';
-import { environment } from '../../platform/node.ts';
+import { environmentFlag } from '../../platform/node.ts';
 import type { Storage } from './storage.ts';
 import { memoryViews } from './wasm-memory.ts';
 
 /** Whether the environment asks for checked memory. */
-export const isMemoryChecked = environment('CHAINRULE_CHECKED_MEMORY') === '1';
+export const isMemoryChecked = environmentFlag('CHAINRULE_CHECKED_MEMORY');
 
 /** Bytes of the redzone before a block, and the least number behind it. A multiple of the allocator's alignment. */
 const REDZONE = 64;
