@@ -89,6 +89,15 @@ export const GATES = ['sigmoid', 'hardsigmoid', 'tanh', 'relu'] as const;
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
+/** Names the limit of whole numbers only to those who exceed it. */
+const AT_LEAST = /≥ (\d+)/;
+const TO_THE_LARGEST = `from $1 to ${NO_LIMIT}`;
+
+/** Returns whether a text is a whole number above the largest that can be counted with. */
+export function isTooLarge(text: string | undefined): boolean {
+  return text !== undefined && /^\d+$/.test(text) && Number(text) > NO_LIMIT;
+}
+
 const OPTIONS: Readonly<Record<string, OptionSpec>> = {
   data: oneOf('data', ['synthetic', 'mnist', 'cifar10'], 'training and test images (synthetic)'),
   'data-dir': {
@@ -179,8 +188,8 @@ export function parseCommand(args: readonly string[]): Command {
   const flags = new Set<string>();
   for (const { name, value } of optionsIn(args)) {
     if (name === 'help') return { kind: 'help' };
-    if (name === 'out') out = folder(name, value);
-    else if (name === 'resume') resume = folder(name, value);
+    if (name === 'out') out = once(name, out, folder(name, value));
+    else if (name === 'resume') resume = once(name, resume, folder(name, value));
     else if (Object.hasOwn(FLAGS, name)) flags.add(name);
     else set(given, name, value);
   }
@@ -245,19 +254,21 @@ function folder(name: string, value: string | undefined): string {
   throw new UsageError(`--${name}: expected a folder, got ${quoted(value)}; for example --${name} runs/mine`);
 }
 
+/** Returns `value`. Throws a UsageError if the option was given before with another value, `before`. */
+export function once<T>(name: string, before: T | null | undefined, value: T): T {
+  if (before === null || before === undefined || before === value) return value;
+  throw new UsageError(`--${name}: expected one value, got ${String(before)} and ${String(value)}; leave one out`);
+}
+
 /** Parses one option and stores its value in `given`. */
 function set(given: Record<string, Value>, name: string, value: string | undefined): void {
   const spec = SPECS.get(name)!;
   const parsed = value === undefined && spec.value !== null ? undefined : spec.parse(value ?? '');
   if (parsed === undefined) {
-    throw new UsageError(`--${name}: expected ${spec.expected}, got ${quoted(value)}; for example --${name} ${spec.example}`);
+    const expected = isTooLarge(value) && spec.value === 'N' ? spec.expected.replace(AT_LEAST, TO_THE_LARGEST) : spec.expected;
+    throw new UsageError(`--${name}: expected ${expected}, got ${quoted(value)}; for example --${name} ${spec.example}`);
   }
-  const before = given[spec.key];
-  if (before !== undefined && before !== parsed) {
-    const names = spec.key === 'se' ? '--se and --no-se' : `--${name}`;
-    throw new UsageError(`${names}: expected one value, got ${before} and ${parsed}; leave one out`);
-  }
-  given[spec.key] = parsed;
+  given[spec.key] = once(spec.key === 'se' ? 'se and --no-se' : name, given[spec.key], parsed);
 }
 
 function quoted(value: string | undefined): string {

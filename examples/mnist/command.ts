@@ -1,7 +1,7 @@
 /**
  * The command, from its arguments to its exit code.
  */
-import { AnomalyError, ChainruleError, getNumThreads, getTurbo } from 'chainrule';
+import { AnomalyError, ChainruleError, getNumThreads, getTurbo, OutOfMemoryError } from 'chainrule';
 import { report } from '../cifar-like/errors.ts';
 import { checkNpm } from '../cifar-like/options.ts';
 import { FASHION, type Images, loadImages, MNIST, type Source } from './data.ts';
@@ -28,7 +28,7 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(`${platform()}\n${described(source, images)}\n`);
     return options.fashion ? compare(images, options) : race(images, options);
   } catch (error) {
-    return report(error, { ChainruleError, AnomalyError });
+    return report(error, { ChainruleError, reports: [AnomalyError, OutOfMemoryError] });
   }
 }
 

@@ -3,6 +3,7 @@
  */
 import { parseArgs } from 'node:util';
 import { UsageError } from '../cifar-like/errors.ts';
+import { once } from '../cifar-like/options.ts';
 
 export interface Options {
   readonly help: boolean;
@@ -41,10 +42,12 @@ export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS);
 /** Throws: UsageError */
 export function parseOptions(args: readonly string[]): Options {
   const { tokens, values } = parseArgs({ args: [...args], options: OPTIONS, strict: false, tokens: true });
+  const given = new Map<string, string>();
   for (const token of tokens) {
     if (token.kind !== 'option')
       throw usage(`'${token.kind === 'positional' ? token.value : '--'}'`, 'options that begin with --', 'another word');
     checkOption(token);
+    given.set(token.name, once(token.name, given.get(token.name), token.value ?? ''));
   }
   const { fashion, help, seeds, data, steps } = values;
   return {

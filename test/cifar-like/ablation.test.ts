@@ -170,13 +170,21 @@ describe('errors', () => {
     [['--no-se'], single('--no-se', 'the net without SE is a row of its own; leave it out')],
     [['--resume', 'x'], single('--resume', 'the same command goes on where it stopped; leave it out')],
     [['--detect-anomaly'], single('--detect-anomaly', 'find the NaN with npm start; leave it out')],
+    [['--live'], single('--live', 'watch one run with npm start; leave it out')],
+    [['--full=false'], "--full: expected no value, got 'false'; write --full alone"],
+    [['--seeds', '0', '--seeds', '1'], '--seeds: expected one value, got 0 and 1; leave one out'],
+    [['--out', 'a', '--out', 'b'], '--out: expected one value, got a and b; leave one out'],
+    [
+      ['--seeds', '0,9007199254740992'],
+      "--seeds: expected whole numbers from 0 to 9007199254740991 with commas between, got '0,9007199254740992'; for example --seeds 0,1,2",
+    ],
     [['--lr', 'fast'], "--lr: expected a number above 0, got 'fast'; for example --lr 0.1"],
   ])('%j', async (args, message) => {
     expect(await run(...args)).toEqual({ code: 2, stdout: '', stderr: `error: ${message}\n` });
   });
 
-  test('--help lists the options of the ablation', async () => {
-    const { code, stdout } = await run('--help');
+  test.each(['--help', '-h'])('%s lists the options of the ablation', async (help) => {
+    const { code, stdout } = await run(help);
     expect(code).toBe(0);
     for (const option of ['--factors', '--full', '--seeds', '--out', '--help']) expect(stdout).toContain(`  ${option} `);
   });

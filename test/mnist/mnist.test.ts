@@ -59,6 +59,11 @@ describe('the command', () => {
     expect(stdout).toMatch(/with SE minus without: [+−]\d+\.\d\d ± \d+\.\d\d \(standard error\) points\n$/);
   });
 
+  test('refuses two values of one option', async () => {
+    const stderr = 'error: --seeds: expected one value, got 1 and 2; leave one out\n';
+    expect(await mnist('--seeds', '1', '--seeds', '2')).toEqual({ code: 2, stdout: '', stderr });
+  });
+
   test('--help lists each option', async () => {
     const { code, stdout } = await mnist('--help');
     expect(code).toBe(0);

@@ -3,7 +3,7 @@
  */
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors.ts';
-import { checkNpm, GATES, optionNames, parseCommand, type Settings, SQUEEZES } from '../options.ts';
+import { checkNpm, GATES, isTooLarge, once, optionNames, parseCommand, type Settings, SQUEEZES } from '../options.ts';
 import { PLACEMENTS } from '../resnet.ts';
 
 /** The properties that an ablation varies, and their values. */
@@ -40,6 +40,7 @@ const REJECTED_OPTIONS: ReadonlyMap<string, string> = new Map(
     'no-se': 'the net without SE is a row of its own; leave it out',
     resume: 'the same command goes on where it stopped; leave it out',
     'detect-anomaly': 'find the NaN with npm start; leave it out',
+    live: 'watch one run with npm start; leave it out',
   }),
 );
 
@@ -67,6 +68,8 @@ export function planOf(args: readonly string[]): Plan | null {
   if (!given('--model')) defaults.push(...DEFAULT_MODEL);
   if (!given('--epochs') && !given('--max-steps')) defaults.push(...DEFAULT_LENGTH);
   const command = parseCommand([...defaults, ...rest]);
+  // The short -h, alone or within -hx.
+  if (command.kind === 'help') return null;
   if (command.kind !== 'new') throw new TypeError('planOf: what starts no run is refused before');
   const { settings, threads } = command;
   const factors = factorsOf(own.factors, settings);
@@ -92,7 +95,10 @@ function split(args: readonly string[]): { own: OwnValues; rest: string[] } {
       const got = value === undefined ? 'nothing' : `'${value}'`;
       throw new UsageError(`--${name}: expected a value, got ${got}; --help says what it means`);
     }
-    own[name] = value ?? '';
+    if (OWN_OPTIONS[name] === 'boolean' && value !== undefined) {
+      throw new UsageError(`--${name}: expected no value, got '${value}'; write --${name} alone`);
+    }
+    own[name] = once(name, own[name], value ?? '');
     taken.add(index);
     if (value !== undefined && !inlineValue) taken.add(index + 1);
   }
@@ -127,7 +133,8 @@ function factorsOf(text: string | undefined, { model }: Settings): Factor[] {
 function seedsOf(text = '0,1,2'): number[] {
   const seeds = text.split(',').map((t) => (/^\d+$/.test(t) ? Number(t) : Number.NaN));
   if (seeds.every((s) => Number.isSafeInteger(s))) return [...new Set(seeds)];
-  throw new UsageError(`--seeds: expected whole numbers ≥ 0 with commas between, got '${text}'; for example --seeds 0,1,2`);
+  const range = text.split(',').some(isTooLarge) ? `from 0 to ${Number.MAX_SAFE_INTEGER}` : '≥ 0';
+  throw new UsageError(`--seeds: expected whole numbers ${range} with commas between, got '${text}'; for example --seeds 0,1,2`);
 }
 
 /** Varies one factor at a time and leaves the others at the standard. */
