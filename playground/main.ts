@@ -7,4 +7,5 @@ import { startPage } from './page.ts';
 import { sePanel } from './se/panel.ts';
 import { trainPanel } from './train/panel.ts';
 
-startPage(document.getElementById('root')!, [graphPanel, trainPanel, sePanel, gradcheckPanel]);
+// In a task of its own: this one already compiled the script.
+setTimeout(() => startPage(document.getElementById('root')!, [graphPanel, trainPanel, sePanel, gradcheckPanel]));

@@ -4,6 +4,7 @@
 import { formatLink, parseLink, quoted } from './link.ts';
 import type { MountedPanel, Panel } from './panel.ts';
 import { fill, h } from './ui/dom.ts';
+import { later } from './ui/later.ts';
 
 interface Tab {
   readonly panel: Panel;
@@ -68,8 +69,8 @@ function showLink(tabs: readonly Tab[]): string {
     if (Object.keys(state).length > 0) shown.mounted.applyState(state);
     return problem;
   }
-  // In a task of its own, so that the tab is drawn first.
-  setTimeout(() => mount(shown));
+  // The tabs are drawn first.
+  later(shown, () => mount(shown));
   return problem;
 }
 

@@ -1,6 +1,7 @@
 /**
  * Questions to a worker that answers one after the other.
  */
+import { later } from './ui/later.ts';
 import { type ProgramName, startWorker, type WorkerProgram } from './workers.ts';
 
 /** What a worker sends: an answer, or what it says unasked when it starts. */
@@ -45,7 +46,10 @@ export class Requests<Request, Answer, Notice = never> {
 
   ask(request: Request): void {
     this.#waiting = { request };
-    if (!this.#isBusy) this.#next();
+    if (this.#isBusy) return;
+    if (this.#worker !== null) this.#next();
+    // The panel is drawn first: on few cores a worker that starts would delay it.
+    else later(this, () => this.#next());
   }
 
   #next(): void {

@@ -2,7 +2,7 @@
  * The forward as a picture: a row for each channel, from its map over its mean, the hidden units and its gate to the scaled map.
  */
 import { h, styled, svg } from '../ui/dom.ts';
-import { drawHeatMap, heatMap } from '../ui/heat-map.ts';
+import { blankHeatMap, drawHeatMap } from '../ui/heat-map.ts';
 import { bar, type Bar } from './bar.ts';
 import type { BlockResult, Edits, Maps } from './block.ts';
 import { CHANNELS } from './settings.ts';
@@ -24,9 +24,8 @@ export type OnEdit = (part: keyof Edits, channel: number, value: number | null) 
 export function figure({ settings, meanGates }: Pick<Trained, 'settings' | 'meanGates'>, onEdit: OnEdit): Figure {
   const hidden = CHANNELS / settings.reduction;
   const channels = Array.from({ length: CHANNELS }, (_, c) => c);
-  const emptyMap = { values: new Float64Array(SIDE * SIDE), rows: SIDE, columns: SIDE };
-  const maps = channels.map((c) => heatMap(emptyMap, { label: mapLabel(c) }));
-  const scaled = channels.map((c) => heatMap(emptyMap, { label: scaledLabel(c) }));
+  const maps = channels.map((c) => blankHeatMap(mapLabel(c)));
+  const scaled = channels.map((c) => blankHeatMap(scaledLabel(c)));
   const means = channels.map((c) =>
     bar({ label: `mean z${c + 1}`, range: MEAN_RANGE, color: 'muted', marks: [], onSet: (v) => onEdit('means', c, v) }),
   );

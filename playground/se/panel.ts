@@ -6,6 +6,7 @@ import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
 import { Requests } from '../requests.ts';
 import { button, select } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
+import { later } from '../ui/later.ts';
 import { onThemeChange } from '../ui/theme.ts';
 import { aboutTraining } from './about.ts';
 import { chooser } from './chooser.ts';
@@ -60,7 +61,6 @@ class SePanel implements MountedPanel {
     onFailure: (reason) => (this.#about.textContent = `The network was not computed: ${reason}.`),
   });
   #shown: Shown | null = null;
-  #isDrawing = false;
   #timer = 0;
 
   constructor(host: HTMLElement, { state, writeState: writeLink }: PanelContext) {
@@ -121,20 +121,15 @@ class SePanel implements MountedPanel {
     return view;
   }
 
-  /** Draws in the next frame, once for all answers until then. */
+  /** Draws what is shown by then: the figure in a frame, the gradients in the next. */
   #draw(): void {
-    if (this.#isDrawing) return;
-    this.#isDrawing = true;
-    requestAnimationFrame(() => {
-      this.#isDrawing = false;
-      if (this.#shown !== null) this.#drawNow(this.#shown);
+    const draw = (target: unknown, action: (shown: Shown) => void): void =>
+      later(target, () => void (this.#shown !== null && action(this.#shown)));
+    draw(this.#figureHolder, ({ state, answer: { result }, figure: view }) => {
+      view.update(result, state.edits);
+      this.#prediction.update(result.forward, SHOWN_KINDS[state.picture]!);
     });
-  }
-
-  #drawNow({ state, answer: { result }, figure: view }: Shown): void {
-    view.update(result, state.edits);
-    this.#prediction.update(result.forward, SHOWN_KINDS[state.picture]!);
-    this.#paths.update(result, state.edits, state.channel);
+    draw(this.#paths, ({ state, answer: { result } }) => this.#paths.update(result, state.edits, state.channel));
   }
 }
 

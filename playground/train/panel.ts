@@ -5,6 +5,7 @@ import { formatLink, type LinkState } from '../link.ts';
 import type { MountedPanel, Panel, PanelContext } from '../panel.ts';
 import { button } from '../ui/controls.ts';
 import { fill, h } from '../ui/dom.ts';
+import { later } from '../ui/later.ts';
 import { onThemeChange } from '../ui/theme.ts';
 import { TrainWorker } from './client.ts';
 import { EXPERIMENTS, experimentOf } from './experiments.ts';
@@ -106,8 +107,12 @@ class TrainPanel implements MountedPanel {
     this.#images.choose(image);
     document.addEventListener('visibilitychange', () => this.#sync());
     onThemeChange(() => this.#views !== null && this.#showViews(this.#views));
-    this.#launch(settings, startsAlone());
-    this.#problems.textContent = problems.join(' ');
+    // The panel is drawn first: on few cores a worker that starts would delay it.
+    later(this, () => {
+      if (this.#run > 0) return;
+      this.#launch(settings, startsAlone());
+      this.#problems.textContent = problems.join(' ');
+    });
   }
 
   applyState(state: LinkState): void {
@@ -224,8 +229,11 @@ class TrainPanel implements MountedPanel {
       case 'pictures':
         this.#ready = true;
         this.#image = Math.min(this.#image, reply.labels.length - 1);
-        this.#images.setPictures(reply);
-        this.#images.choose(this.#image);
+        later(this.#images.choices, () => {
+          if (reply.run !== this.#run) return;
+          this.#images.setPictures(reply);
+          this.#images.choose(this.#image);
+        });
         break;
       case 'steps':
         this.#showSteps(reply);
@@ -248,17 +256,17 @@ class TrainPanel implements MountedPanel {
     }
   }
 
-  /** Draws the views, each in a task of its own, so that the page stays responsive on a slow machine too. */
+  /** Draws the views one after the other, so that the page stays responsive on a slow machine too. */
   #showViews(views: ViewsReport): void {
     const { evaluation, gates, classes, image } = views;
-    const draw = (action: () => void): void => void setTimeout(() => views === this.#views && action());
-    draw(() => this.#gates.update(gates, classes, this.#settings.gate));
-    draw(() => {
+    const draw = (target: unknown, action: () => void): void => later(target, () => void (views === this.#views && action()));
+    draw(this.#gates, () => this.#gates.update(gates, classes, this.#settings.gate));
+    draw(this.#images, () => {
       for (const name of NETS)
         this.#stats[name].set(`${(100 * evaluation[name].accuracy).toFixed(1)} %`, `right ${TITLES[name]}, step ${views.step}`);
       this.#images.update(evaluation);
     });
-    if (image === this.#image) for (const name of NETS) draw(() => this.#maps.update(name, views));
+    if (image === this.#image) for (const name of NETS) draw(this.#stats[name], () => this.#maps.update(name, views));
   }
 
   #showSteps(report: StepsReport): void {

@@ -22,12 +22,17 @@ export interface HeatMapOptions {
 
 /** Returns a canvas that shows the matrix. */
 export function heatMap(matrix: Matrix, options: HeatMapOptions): HTMLCanvasElement {
-  const canvas = h('canvas', { class: 'heat-map', role: 'img' });
+  const canvas = blankHeatMap(options.label);
   drawHeatMap(canvas, matrix, options);
   return canvas;
 }
 
-/** Draws the matrix into a canvas that `heatMap` made. */
+/** Returns a canvas for a matrix that is not known yet. */
+export function blankHeatMap(label: string): HTMLCanvasElement {
+  return h('canvas', { class: 'heat-map', role: 'img', 'aria-label': label, width: 1, height: 1 });
+}
+
+/** Draws the matrix into a canvas that one of the above made. */
 export function drawHeatMap(canvas: HTMLCanvasElement, { values, rows, columns }: Matrix, options: HeatMapOptions): void {
   const { label, diverging = false } = options;
   const [low, high] = options.range ?? rangeOf(values, diverging);

@@ -3,6 +3,7 @@
  */
 import uPlot from 'uplot';
 import { h } from './dom.ts';
+import { later } from './later.ts';
 import { withMinus } from './numbers.ts';
 import { color, onThemeChange } from './theme.ts';
 
@@ -68,7 +69,7 @@ export function lineChart(options: LineChartOptions): LineChart {
   };
   onThemeChange(draw);
   new ResizeObserver(() => {
-    if (chart === null) draw();
+    if (chart === null) later(holder, draw);
     else if (holder.clientWidth > 0) chart.setSize({ width: holder.clientWidth, height: options.height ?? 200 });
   }).observe(holder);
   return {

@@ -135,6 +135,24 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     await context.close();
   });
 
+  test('draws one part in a frame, and starts the worker in another', async () => {
+    const { page, faults, context } = await openPlayground(browser, `${file}#graph`);
+    await page.locator('[data-node]').first().waitFor();
+    await page.addInitScript(noteFrames);
+    await page.goto(`${file}?frames#train?batch=16`);
+    await panelBuilt(page);
+    await button(page, 'Step').click();
+    await steps(page, 1);
+    await accuracies(page);
+    await page.locator('.maps canvas[title*="block 3 with SE"]').waitFor();
+    const drawn = await page.evaluate(() => (globalThis as unknown as { drawn: [frame: number, part: string][] }).drawn);
+    for (const [frame, part] of drawn) expect(new Set(drawn.filter((d) => d[0] === frame).map((d) => d[1]))).toEqual(new Set([part]));
+    const parts = new Set(drawn.map(([, part]) => part));
+    expect(parts).toEqual(new Set(['worker', 'chart 1', 'chart 2', 'images', 'gates', 'maps without SE', 'maps with SE']));
+    expect(faults).toEqual([]);
+    await context.close();
+  });
+
   test('writes a change of the learning rate into the link, which repeats the run', async () => {
     const { page, faults, context } = await openPlayground(browser, `${file}#train?batch=16`);
     await button(page, 'Step').click();
@@ -165,7 +183,7 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     const { images, labels } = tinyMnist(120);
     const { page, faults, context } = await openPlayground(browser, `${file}#train?data=mnist&batch=16`);
     const error = page.getByRole('alert');
-    expect(await error.textContent()).toMatch('This run trains on MNIST. Drop its files on this page');
+    await expect.poll(() => error.textContent(), WAIT).toMatch('This run trains on MNIST. Drop its files on this page');
     const body = page.locator('#panel-train .panel-body');
     await body.evaluate(dropFile, { name: 'picture.png', bytes: [0x89, 0x50, 0x4e, 0x47] });
     await expect
@@ -198,7 +216,8 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
 
   test('names what of a link is not valid, and stops at a loss that is not finite', async () => {
     const { page, faults, context } = await openPlayground(browser, `${file}#train?r=3&optimizer=sgd&lr=1e30&batch=16`);
-    expect(await page.locator('.panel:visible .problems').textContent()).toBe("The link has r='3', expected 1, 2, 4, 8, 16; used 4.");
+    const problems = page.locator('.panel:visible .problems');
+    await expect.poll(() => problems.textContent(), WAIT).toBe("The link has r='3', expected 1, 2, 4, 8, 16; used 4.");
     await button(page, 'Play').click();
     const error = page.getByRole('alert');
     await expect
@@ -222,7 +241,8 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     await page.addInitScript(refuseWorkerOnce);
     await page.goto(`${file}?refused#train`);
     const error = page.getByRole('alert');
-    expect(await error.textContent()).toBe('The worker that trains has ended: refused. Press Reset; if it ends again, reload the page.');
+    const message = 'The worker that trains has ended: refused. Press Reset; if it ends again, reload the page.';
+    await expect.poll(() => error.textContent(), WAIT).toBe(message);
     await button(page, 'Play').click();
     await steps(page, 1);
     expect(await error.textContent()).toBe('');
@@ -251,6 +271,39 @@ describe.skipIf(CHROMIUM === undefined)('the panel that trains, in Chromium wher
     await context.close();
   });
 });
+
+/** Notes which parts each frame draws, and in which the worker starts. Runs in the page. */
+function noteFrames(): void {
+  const drawn: [frame: number, part: string][] = [];
+  Object.assign(globalThis, { drawn });
+  let charts = 0;
+  let frame = 0;
+  const count = (): void => {
+    frame++;
+    requestAnimationFrame(count);
+  };
+  count();
+  const note = (part: string): void => void drawn.push([frame, part]);
+  const { getContext } = HTMLCanvasElement.prototype;
+  HTMLCanvasElement.prototype.getContext = function noted(this: HTMLCanvasElement, ...args: [never]): never {
+    // A canvas is drawn before it is part of the page: its label tells what it is.
+    const label = this.getAttribute('aria-label');
+    const parts: readonly (readonly [pattern: RegExp, part: string])[] = [
+      [/^(first-layer filters|feature maps).*without SE$/, 'maps without SE'],
+      [/^(first-layer filters|feature maps).*with SE$/, 'maps with SE'],
+      [/^Block /, 'gates'],
+    ];
+    note(label === null ? `chart ${++charts}` : (parts.find(([pattern]) => pattern.test(label))?.[1] ?? 'images'));
+    return getContext.apply(this, args) as never;
+  };
+  const Native = globalThis.Worker;
+  globalThis.Worker = class extends Native {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      note('worker');
+    }
+  };
+}
 
 /** Counts the reports of the workers, and the time from the first to the last. Runs in the page. */
 function countReports(): void {

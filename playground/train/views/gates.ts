@@ -3,7 +3,7 @@
  */
 import type { GateStatistics } from '../../../examples/cifar-like/gates.ts';
 import { fill, h } from '../../ui/dom.ts';
-import { drawHeatMap, heatMap } from '../../ui/heat-map.ts';
+import { blankHeatMap, drawHeatMap } from '../../ui/heat-map.ts';
 import type { TrainSettings } from '../settings.ts';
 import { findingOf } from './texts.ts';
 
@@ -50,8 +50,8 @@ function blockView({ block, means }: GateStatistics, classes: readonly string[],
   const channels = means[0]!.at(-1)?.length ?? means[1]!.at(-1)!.length;
   const title = `Block ${Number(/\d+/.exec(block)![0]) + 1}: ${channels} channels`;
   const names = hasBands ? ['cool band', 'warm band'] : ['all images'];
-  const maps = names.map((name) => heatMap({ values: [0], rows: 1, columns: 1 }, { label: `${title}, ${name}` }));
-  const difference = heatMap({ values: [0], rows: 1, columns: 1 }, { label: '' });
+  const maps = names.map((name) => blankHeatMap(`${title}, ${name}`));
+  const difference = blankHeatMap(`${title}, warm − cool`);
   const strip = h('div', { class: 'band' }, h('div', { class: 'strip-name' }, 'warm − cool, all classes'), difference);
   strip.hidden = !hasBands;
   const finding = h('p', { class: 'finding' });

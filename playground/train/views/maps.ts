@@ -2,7 +2,7 @@
  * The filters of the first layer, and the feature maps of one image.
  */
 import { fill, h } from '../../ui/dom.ts';
-import { drawHeatMap, heatMap } from '../../ui/heat-map.ts';
+import { blankHeatMap, drawHeatMap } from '../../ui/heat-map.ts';
 import type { FeatureMaps, Views } from '../observe.ts';
 import { type NetName, NETS, perNet, TITLES } from '../nets.ts';
 import { drawFilters, pictureCanvas } from './pixels.ts';
@@ -21,9 +21,7 @@ export interface MapsView {
 
 export function mapsView(): MapsView {
   const filterCanvases = perNet((name) => pictureCanvas(`first-layer filters ${TITLES[name]}`));
-  const mapCanvases = perNet((name) =>
-    MAP_COLUMNS.map((_, b) => heatMap({ values: [0], rows: 1, columns: 1 }, { label: labelOf(b, name) })),
-  );
+  const mapCanvases = perNet((name) => MAP_COLUMNS.map((_, b) => blankHeatMap(labelOf(b, name))));
   const rows = MAP_COLUMNS.map((_, b) => [
     h('h4', {}, `Block ${b + 1}`),
     h(
