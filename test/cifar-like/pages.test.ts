@@ -176,6 +176,13 @@ describe.skipIf(CHROMIUM === undefined || onReference)('in Chromium', () => {
       return pixels;
     });
 
+  test('a chart without a value names no step, in words either', () =>
+    visit(curvesPage('empty', []), WIDE, async ({ page }) => {
+      expect(await page.locator('#loss .u-series').first().isVisible()).toBe(false);
+      expect(await page.locator('#loss .u-series').nth(1).isVisible()).toBe(true);
+      expect(await labelsOf(page)).toEqual(['Loss', 'Accuracy in percent', 'Learning rate'].map((name) => `${name}: no value yet.`));
+    }));
+
   test('one step is drawn as a point', () =>
     visit(curvesPage('point', [2.3]), WIDE, async ({ page }) => {
       // A dot of 7 px is more than 20 px large.

@@ -82,6 +82,7 @@ globalThis.charts = (() => {
 
   /** The figures of a chart in words, for those who do not see it. */
   const inWords = ({ name, series, x, ordered = true }) => {
+    if (series.every(({ samples }) => !samples.some(isNumber))) return `${name}: no value yet.`;
     const parts = series
       .filter(({ isEdge = false }) => !isEdge)
       .map(({ label, samples, format }) => {
@@ -128,6 +129,8 @@ globalThis.charts = (() => {
       const text = format(u.data[i][last]);
       return last === u.data[0].length - 1 ? text : `${text} (${xName} ${count(u.data[0][last])})`;
     };
+    // A run that has no value yet has no step either: the legend hides an entry without a text.
+    const xValue = (u, v, i, at) => (at === null && !u.data.slice(1).some((values) => values.some(isNumber)) ? '' : value(count)(u, v, i, at));
     const drawnAs = ({ label, format, stroke, width: thickness, alpha, spanGaps, points }) => ({
       label,
       stroke,
@@ -148,7 +151,7 @@ globalThis.charts = (() => {
           y.distr === 3 ? { filter: powersOfTen } : {},
         ),
       ],
-      series: [{ label: xName, value: value(count) }, ...series.map(drawnAs)],
+      series: [{ label: xName, value: xValue }, ...series.map(drawnAs)],
       bands,
       legend: { show: legend },
       cursor: { show: legend, drag: { x: true, y: false }, points: { size: 6 } },
