@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildPlayground } from '../../scripts/build-playground.mjs';
@@ -108,6 +109,17 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
       expect(await page.getByText(problem).filter({ visible: true }).count()).toBe(0);
       await refuse(true);
     }
+    await context.close();
+  });
+
+  test('a browser without @scope says which versions it takes', async () => {
+    const { page, context } = await openPlayground(browser, url);
+    const note = page.getByText('This page needs Chrome 118, Firefox 128 or Safari 17.4, or a later version.');
+    expect(await note.isVisible()).toBe(false);
+    const html = await readFile(new URL(url), 'utf8');
+    const old = html.replaceAll('@scope (', '@unknown (').replace(/<meta http-equiv="Content-Security-Policy"[^>]*>/, '');
+    await page.setContent(old);
+    expect(await note.isVisible()).toBe(true);
     await context.close();
   });
 
