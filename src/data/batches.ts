@@ -86,9 +86,9 @@ function abandon(values: readonly unknown[]): void {
 function getBatch(dataset: AsyncBatchDataset, indices: Int32Array, randomFor: RandomFor): readonly Item[] | Promise<readonly Item[]> {
   const what = `samples ${listed(indices)}`;
   const batch = named(what, () => dataset.getBatch(indices, randomFor));
-  if (!isPromise(batch)) return checkBatch(indices, checkSample('getBatch', 'the batch', batch));
+  if (!isPromise(batch)) return checkBatch(indices, checkSample('getBatch', what, batch));
   return batch.then(
-    (items) => checkBatch(indices, checkArrays('getBatch', 'the batch', items)),
+    (items) => checkBatch(indices, checkArrays('getBatch', what, items)),
     (error: unknown) => {
       throw withName(what, error);
     },
@@ -159,7 +159,7 @@ function checkSample(method: string, what: string, sample: unknown): readonly It
     sample.forEach((item, k) => checkItem('DataLoader', `item ${k} of ${what}`, item));
     return sample as readonly Item[];
   }
-  throw new ArgumentError(`DataLoader: ${method} must return an array of items, such as [image, label], got ${itemKind(sample)}`);
+  throw new ArgumentError(`DataLoader: ${what}: ${method} must return an array of items, such as [image, label], got ${itemKind(sample)}`);
 }
 
 /** The same for a promise's value, whose items must be arrays. */
@@ -186,7 +186,8 @@ function withName(what: string, error: unknown): unknown {
   return error;
 }
 
-function listed(indices: Int32Array): string {
+/** Lists the first of the indices. */
+export function listed(indices: Int32Array): string {
   const most = 8;
   return indices.length > most ? `${indices.subarray(0, most).join(', ')}, … (${indices.length})` : indices.join(', ');
 }

@@ -178,7 +178,7 @@ export function checkItem(op: string, what: string, item: unknown): void {
   const [data, shape, dtype] = ['data', 'shape', 'dtype'].map((key) => peek(item, key));
   const hasData = typeof data === 'function' || ArrayBuffer.isView(data) || isArray(data);
   if (hasData && isArray(shape) && typeof dtype === 'string' && foreignKind(item) === null) {
-    checkDType(op, dtype as DType);
+    checkDType(`${op}: ${what}`, dtype as DType);
     return;
   }
   throw new ArgumentError(`${op}: ${what} must be a tensor or { data, shape, dtype }, got ${itemKind(item)}`);

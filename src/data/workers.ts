@@ -8,10 +8,10 @@ import { startInScope } from '../autograd/index.ts';
 import type { ArrayData } from '../core/array-data.ts';
 import { newArray } from '../core/dtype.ts';
 import { peek } from '../core/describe.ts';
-import { ArgumentError, kindOf, WorkerError } from '../core/errors.ts';
+import { ArgumentError, kindOf, shown, WorkerError } from '../core/errors.ts';
 import { checkCount, checkOptions, refuseOptions } from '../core/options.ts';
 import { absoluteUrl, listenTo, startThread, threadPort, type Loaded, type Thread, type WebWorker } from './threads.ts';
-import { elements, makeItems, type Draw } from './batches.ts';
+import { elements, listed, makeItems, type Draw } from './batches.ts';
 import { copyElements, later, lengthOf, type AsyncDataset, type Item } from './dataset.ts';
 
 /** Threads that make a loader's batches. */
@@ -91,9 +91,15 @@ async function answer(dataset: AsyncDataset, { id, samples, draw }: Request): Pr
     const items = await startInScope(() => later(makeItems(dataset, draw), copyAll));
     return { type: ANSWER, id, items, error: null };
   } catch (error) {
-    const { name = 'Error', message = String(error), stack = '' } = Object(error) as Partial<Error>;
-    return { type: ANSWER, id, items: null, error: { name, message, stack } };
+    return { type: ANSWER, id, items: null, error: described(error, draw) };
   }
+}
+
+/** Returns what of an error a message can hold. What is no error names no sample yet. */
+function described(error: unknown, { indices }: Draw): NonNullable<Answer['error']> {
+  const [name, message, stack] = ['name', 'message', 'stack'].map((key) => peek(error, key));
+  if (typeof message === 'string') return { name: String(name ?? 'Error'), message, stack: String(stack ?? '') };
+  return { name: 'Error', message: `DataLoader: samples ${listed(indices)}: ${shown(error)} was thrown, which is no error`, stack: '' };
 }
 
 /** Returns copies: the dataset may keep what getBatch returned, and a transferred array is lost to it. */

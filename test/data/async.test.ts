@@ -269,7 +269,7 @@ describe('errors name the sample', () => {
 
   test('items that are wrong, and tensors, which nothing would free', async () => {
     expect(await run(failing(async () => 3))).toEqual(
-      new ArgumentError('DataLoader: get must return an array of items, such as [image, label], got a number'),
+      new ArgumentError('DataLoader: sample 0: get must return an array of items, such as [image, label], got a number'),
     );
     const t = tensor([1]);
     expect(await run(failing(async () => [good, t]))).toEqual(
@@ -283,12 +283,14 @@ describe('errors name the sample', () => {
       ),
     );
     const batch = (value: unknown): AsyncDataset => ({ length: 6, getBatch: (() => value) as never });
-    const noItems = new ArgumentError('DataLoader: getBatch must return an array of items, such as [image, label], got a number');
+    const noItems = new ArgumentError(
+      'DataLoader: samples 0, 1, 2, 3, 4, 5: getBatch must return an array of items, such as [image, label], got a number',
+    );
     expect(await run(batch(3))).toEqual(noItems);
     expect(await run(batch(Promise.resolve(3)))).toEqual(noItems);
     expect(await run(batch(Promise.resolve([t])))).toEqual(
       new ArgumentError(
-        'DataLoader: item 0 of the batch is a tensor, and nothing would free it: an asynchronous getBatch must return { data, shape, dtype }',
+        'DataLoader: item 0 of samples 0, 1, 2, 3, 4, 5 is a tensor, and nothing would free it: an asynchronous getBatch must return { data, shape, dtype }',
       ),
     );
     t.dispose();

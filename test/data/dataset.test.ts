@@ -292,7 +292,7 @@ describe('what a transform returns is checked', () => {
       new ArgumentError('withTransform: the first item of a sample must be a tensor or { data, shape, dtype }, got a number'),
     );
     expect(() => new DataLoader(changed(5)).first()).toThrow(
-      new ArgumentError('DataLoader: get must return an array of items, such as [image, label], got a number'),
+      new ArgumentError('DataLoader: sample 0: get must return an array of items, such as [image, label], got a number'),
     );
   });
 });

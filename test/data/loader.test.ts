@@ -406,11 +406,11 @@ describe('errors', () => {
 
   test.each([
     [async () => [], WAITS],
-    [() => Float32Array.of(1), 'get must return an array of items, such as [image, label], got a Float32Array'],
-    [() => undefined, 'get must return an array of items, such as [image, label], got undefined'],
+    [() => Float32Array.of(1), 'sample 0: get must return an array of items, such as [image, label], got a Float32Array'],
+    [() => undefined, 'sample 0: get must return an array of items, such as [image, label], got undefined'],
     [
       () => ({ data: new Float32Array(1), shape: [1], dtype: 'float32' }),
-      'get must return an array of items, such as [image, label], got an object',
+      'sample 0: get must return an array of items, such as [image, label], got an object',
     ],
     [() => [Float32Array.of(1), 3], 'item 0 of sample 0 must be a tensor or { data, shape, dtype }, got a Float32Array'],
     [
@@ -427,7 +427,7 @@ describe('errors', () => {
   test('a getBatch that is wrong', () => {
     const first = (getBatch: unknown) => () => new DataLoader({ length: 2, getBatch } as never).first();
     expect(first(() => [3])).toThrow(
-      new ArgumentError('DataLoader: item 0 of the batch must be a tensor or { data, shape, dtype }, got a number'),
+      new ArgumentError('DataLoader: item 0 of samples 0 must be a tensor or { data, shape, dtype }, got a number'),
     );
     expect(first(async () => [])).toThrow(new ArgumentError(`DataLoader: ${WAITS}`));
   });
@@ -488,6 +488,9 @@ describe('errors', () => {
     );
     expect(loop((i) => (i < 1 ? [item(1)] : []))).toThrow(
       new ShapeError('DataLoader: samples of one batch must agree: sample 0 is (float32 [1]), sample 1 is ()'),
+    );
+    expect(loop(() => [{ data: new Float32Array(3), shape: [3], dtype: 'float16' as never }])).toThrow(
+      new DTypeError("DataLoader: item 0 of sample 0: dtype must be float32, float64, int32 or bool, got 'float16'"),
     );
     expect(loop(() => [{ data: new Float32Array(3), shape: [2], dtype: 'float32' }])).toThrow(
       new ShapeError('DataLoader: item 0 of sample 0 has 3 elements, its shape [2] 2'),

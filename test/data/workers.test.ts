@@ -117,6 +117,13 @@ describe('workers', () => {
     expect(loader.position).toBe(1);
   });
 
+  test('what a thread throws and is no error names the samples of its batch', async () => {
+    const run = () => batches({ batchSize: 4, workers: { count: 1, module: at('throws-no-error') } }, items as AsyncDataset);
+    const place = `a worker of ${at('throws-no-error').href}`;
+    const message = `DataLoader: samples 4, 5, 6, 7: 'no such picture' was thrown, which is no error (Error in ${place})`;
+    expect(await failure(run)).toEqual(new WorkerError(message));
+  });
+
   test.each([
     ['exits', 'it ended with code 3'],
     ['throws', 'its module throws Error: no data here'],
