@@ -17,7 +17,8 @@ import { refuseOptions } from '../core/options.ts';
 import { formatShape, MAX_DIMS, MAX_ELEMENTS, type Shape } from '../core/shape.ts';
 import { brief } from '../core/text.ts';
 import { ELEMENT_TYPES, readElements } from '../io/element-types.ts';
-import { readBytes, writeFileAtomic } from '../io/index.ts';
+import { replaceFile } from '../io/files.ts';
+import { readFile } from '../platform/files.ts';
 import type { Fail } from './zip.ts';
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] as const;
@@ -54,7 +55,7 @@ const WRITTEN: Record<DType, string> = { float32: '<f4', float64: '<f8', int32: 
  */
 export function loadNpy(path: string): Tensor {
   refuseOptions('loadNpy', arguments[1]);
-  return tensorIn(readBytes(path), failIn('loadNpy', path));
+  return tensorIn(readFile('loadNpy', path), failIn('loadNpy', path));
 }
 
 /** Returns the array of a .npy file from its bytes. `file` is its name, for error messages. */
@@ -72,7 +73,7 @@ export function npyFromBytes(bytes: Uint8Array, file = 'bytes'): Tensor {
  */
 export function saveNpy(path: string, t: Tensor): void {
   refuseOptions('saveNpy', arguments[2]);
-  writeFileAtomic(path, encodeNpy('saveNpy', t));
+  replaceFile('saveNpy', path, encodeNpy('saveNpy', t));
 }
 
 /** Returns the bytes of the file that saveNpy writes. */

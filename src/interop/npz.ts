@@ -9,7 +9,8 @@ import { bytesOf, joinBytes } from '../core/bytes.ts';
 import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
-import { readBytes, writeFileAtomic } from '../io/index.ts';
+import { replaceFile } from '../io/files.ts';
+import { readFile } from '../platform/files.ts';
 import { decodeNpy, encodeNpy, failIn, type StoredArray, toTensor } from './npy.ts';
 import { MAX_NAME, readZip, unpack, writeZip, type ZipMember } from './zip.ts';
 
@@ -39,7 +40,7 @@ const SUFFIX = '.npy';
  */
 export function loadNpz(path: string, options: LoadNpzOptions = {}): Promise<Record<string, Tensor>> {
   const names = readNames('loadNpz', options);
-  return read('loadNpz', readBytes(path), path, names);
+  return read('loadNpz', readFile('loadNpz', path), path, names);
 }
 
 /** Returns the arrays of a .npz file from its bytes, as loadNpz does from a path. `file` is its name, for error messages. */
@@ -57,7 +58,7 @@ export function npzFromBytes(bytes: Uint8Array, file = 'bytes', options: LoadNpz
  * @example await saveNpz('features.npz', { train, test }, { compressed: true })
  */
 export function saveNpz(path: string, tensors: Readonly<Record<string, Tensor>>, options: NpzOptions = {}): Promise<void> {
-  return write('saveNpz', tensors, options).then((pieces) => writeFileAtomic(path, pieces));
+  return write('saveNpz', tensors, options).then((pieces) => replaceFile('saveNpz', path, pieces));
 }
 
 /** Returns the bytes of the file that saveNpz writes. */

@@ -15,7 +15,7 @@ import { checkOptions, refuseOptions } from '../core/options.ts';
 import { MAX_DIMS } from '../core/shape.ts';
 import { brief, oneLine } from '../core/text.ts';
 import { ELEMENT_TYPES, type ElementType, readElements } from '../io/element-types.ts';
-import { readBytes } from '../io/index.ts';
+import { readFile } from '../platform/files.ts';
 import { failIn } from './npy.ts';
 import { type Pickled, unpickle } from './pickle.ts';
 import { checkedContent, type Fail, isZip, readZip, type ZipMember } from './zip.ts';
@@ -113,7 +113,7 @@ function nameOf(source: string | Uint8Array): string {
 }
 
 function load(op: string, source: string | Uint8Array): TorchValue {
-  const bytes = typeof source === 'string' ? readBytes(source) : bytesOf(op, 'source', source);
+  const bytes = typeof source === 'string' ? readFile(op, source) : bytesOf(op, 'source, if it is no path,', source);
   const file = nameOf(source);
   const fail = failIn(op, file);
   const archive = openArchive(bytes, fail);

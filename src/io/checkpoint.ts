@@ -13,7 +13,8 @@ import { withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { brief } from '../core/text.ts';
-import { readBytes, writeFileAtomic } from './files.ts';
+import { readFile } from '../platform/files.ts';
+import { replaceFile } from './files.ts';
 import { asStored } from './safetensors.ts';
 import { decodeSafetensors, encodePieces, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 import { type Fail, isRecord, type Json, Packer, typeText, Unpacker } from './state-tree.ts';
@@ -55,7 +56,7 @@ interface CheckpointJson {
  * @example saveCheckpoint('run.safetensors', { model, optimizer, scheduler, loader }, { step })
  */
 export function saveCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, extra?: unknown): void {
-  writeFileAtomic(path, encodePieces(...checkpointContent(record, extra)));
+  replaceFile('saveCheckpoint', path, encodePieces(...checkpointContent(record, extra)));
 }
 
 /**
@@ -67,7 +68,7 @@ export function saveCheckpoint(path: string, record: Readonly<Record<string, Sta
  */
 export function loadCheckpoint(path: string, record: Readonly<Record<string, Stateful>>, options: LoadCheckpointOptions = {}): unknown {
   checkArguments(record, options);
-  return checkpointFromBytes(readBytes(path), record, options, path);
+  return checkpointFromBytes(readFile('loadCheckpoint', path), record, options, path);
 }
 
 /** Returns the bytes of the file that saveCheckpoint writes, for platforms without files. */

@@ -32,29 +32,34 @@ const NAME_IN_TEMPORARY = 24;
  * file stays and the temporary one is removed. ArgumentError if `content` is not bytes
  */
 export function writeFileAtomic(path: string, content: Uint8Array | readonly Uint8Array[]): void {
-  const { fs, path: paths } = fileSystem('writeFileAtomic');
-  checkPath('writeFileAtomic', path);
-  const pieces = piecesOf(content);
+  replaceFile('writeFileAtomic', path, content);
+}
+
+/** As writeFileAtomic. `op` begins an error. */
+export function replaceFile(op: string, path: string, content: Uint8Array | readonly Uint8Array[]): void {
+  const { fs, path: paths } = fileSystem(op);
+  checkPath(op, path);
+  const pieces = piecesOf(op, content);
   const folder = paths.dirname(path);
   const name = Array.from(paths.basename(path)).slice(0, NAME_IN_TEMPORARY).join('');
   const temporary = paths.join(folder, `.${name}.${crypto.randomUUID()}.tmp`);
   try {
-    const replaced = replacedFile(fs, path);
+    const replaced = replacedFile(op, fs, path);
     writeTemporary(fs, temporary, pieces, replaced);
     rename(fs, temporary, path);
   } catch (error) {
     // Whatever becomes of the temporary file, the first error is the one to report.
     attempt(() => fs.unlinkSync(temporary));
     if (error instanceof FileError) throw error;
-    throw new FileError(`writeFileAtomic: ${describeWriteError(path, folder, errorCode(error))}`, { cause: error });
+    throw new FileError(`${op}: ${describeWriteError(path, folder, errorCode(error))}`, { cause: error });
   }
-  syncFolder(fs, folder, path);
+  syncFolder(op, fs, folder, path);
 }
 
-function piecesOf(content: unknown): Uint8Array[] {
+function piecesOf(op: string, content: unknown): Uint8Array[] {
   const isList = Array.isArray(content) && content.every((piece) => typeof piece !== 'number');
-  if (!isList) return [bytesOf('writeFileAtomic', 'content', content)];
-  return content.map((piece, i) => bytesOf('writeFileAtomic', `piece ${i} of content`, piece));
+  if (!isList) return [bytesOf(op, 'content', content)];
+  return content.map((piece, i) => bytesOf(op, `piece ${i} of content`, piece));
 }
 
 /** Node's code where its permission model forbids a call. */
@@ -88,7 +93,7 @@ const SPECIAL_FILES = [
  * Returns permissions and owner of the file at `path`, or of the one that a link there leads to; null if there is none.
  * Throws: FileError for anything other than a file, such as a device
  */
-function replacedFile(fs: Fs, path: string): Replaced | null {
+function replacedFile(op: string, fs: Fs, path: string): Replaced | null {
   let stats: import('node:fs').Stats;
   try {
     stats = fs.statSync(path);
@@ -97,7 +102,7 @@ function replacedFile(fs: Fs, path: string): Replaced | null {
     throw error;
   }
   const special = SPECIAL_FILES.find(([is]) => stats[is]());
-  if (special !== undefined) throw new FileError(`writeFileAtomic: ${path} is ${special[1]}, expected a file or nothing`);
+  if (special !== undefined) throw new FileError(`${op}: ${path} is ${special[1]}, expected a file or nothing`);
   return { mode: stats.mode & 0o777, uid: stats.uid, gid: stats.gid };
 }
 
@@ -153,7 +158,7 @@ function rename(fs: Fs, from: string, to: string): void {
 const CANNOT_FLUSH = [DENIED, 'EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EBADF'];
 
 /** Flushes the folder, so that the rename survives a power loss. Does nothing where folders cannot be opened or flushed. */
-function syncFolder(fs: Fs, folder: string, path: string): void {
+function syncFolder(op: string, fs: Fs, folder: string, path: string): void {
   try {
     const handle = fs.openSync(folder, 'r');
     try {
@@ -165,7 +170,7 @@ function syncFolder(fs: Fs, folder: string, path: string): void {
     const code = errorCode(error);
     // Deno's error has no code.
     if (CANNOT_FLUSH.includes(code) || code.startsWith('NotCapable')) return;
-    throw new FileError(`writeFileAtomic: ${path} is written, but its folder could not be flushed (${code}): a power loss may undo it`, {
+    throw new FileError(`${op}: ${path} is written, but its folder could not be flushed (${code}): a power loss may undo it`, {
       cause: error,
     });
   }

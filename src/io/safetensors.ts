@@ -7,7 +7,8 @@ import { isIterable, isReadable } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf } from '../core/errors.ts';
 import { checkOptions, withDefaults } from '../core/options.ts';
 import { oneLine } from '../core/text.ts';
-import { readBytes, writeFileAtomic } from './files.ts';
+import { readFile } from '../platform/files.ts';
+import { replaceFile } from './files.ts';
 import { decodeSafetensors, encodePieces, encodeSafetensors, type SafetensorsEntry } from './safetensors-format.ts';
 
 /** Options of saveSafetensors and tensorsToBytes. */
@@ -28,7 +29,7 @@ const BATCH_COUNTER = /(^|\.)num_batches_tracked$/;
  * @example saveSafetensors('model.safetensors', model.stateDict())
  */
 export function saveSafetensors(path: string, tensors: Readonly<Record<string, Tensor>>, options: SafetensorsOptions = {}): void {
-  writeFileAtomic(path, encodePieces(...contentOf('saveSafetensors', tensors, options)));
+  replaceFile('saveSafetensors', path, encodePieces(...contentOf('saveSafetensors', tensors, options)));
 }
 
 /** Options of loadSafetensors and tensorsFromBytes. */
@@ -47,7 +48,7 @@ export interface LoadSafetensorsOptions {
  */
 export function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): Record<string, Tensor> {
   const { names } = readOptions('loadSafetensors', options);
-  return tensorsOf('loadSafetensors', readBytes(path), path, names);
+  return tensorsOf('loadSafetensors', readFile('loadSafetensors', path), path, names);
 }
 
 /** Returns the bytes of the file that saveSafetensors writes, for platforms without files. */

@@ -122,8 +122,11 @@ describe.skipIf(onReference)('a disk that is full', () => {
     const dir = join(folder, `full at ${what}`);
     fullFrom(first);
     const { code, stderr } = await run('--out', dir, '--se', ...LONG.slice(0, -1), '1');
+    const op =
+      ({ 'checkpoint.safetensors': 'saveCheckpoint', 'se.safetensors': 'saveSafetensors' } as Record<string, string>)[file] ??
+      'writeFileAtomic';
     const how = `put that right and go on with npm start -- --resume '${dir}'`;
-    expect([code, stderr]).toEqual([1, `error: writeFileAtomic: cannot write ${dir}/${file} (ENOSPC); ${left}; ${how}\n`]);
+    expect([code, stderr]).toEqual([1, `error: ${op}: cannot write ${dir}/${file} (ENOSPC); ${left}; ${how}\n`]);
     vi.restoreAllMocks();
     const resumed = await run('--resume', dir);
     expect([resumed.code, resumed.stderr]).toEqual([0, '']);

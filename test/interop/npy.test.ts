@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FileError, memory, ones, scope, tensor, zeros, type Tensor } from 'chainrule';
-import { loadNpy, loadNpz, npyFromBytes, npyToBytes, npzFromBytes, npzToBytes, saveNpy, saveNpz } from 'chainrule/interop';
+import { ArgumentError, FileError, memory, ones, scope, tensor, zeros, type Tensor } from 'chainrule';
+import { loadNpy, loadNpz, loadTorch, npyFromBytes, npyToBytes, npzFromBytes, npzToBytes, saveNpy, saveNpz } from 'chainrule/interop';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 
@@ -265,4 +265,17 @@ describe('damaged files', () => {
     writeFileSync(join(folder, 'none.npz'), 'text that is no zip file at all');
     await expect(loadNpz(join(folder, 'none.npz'))).rejects.toThrow('it has no zip directory; the file is truncated or no zip file');
   });
+});
+
+test('errors of the file system name the function that was called', async () => {
+  const t = tensor([1]);
+  const missing = `folder ${folder} has no file a`;
+  expect(() => loadNpy(join(folder, 'a'))).toThrow(new FileError(`loadNpy: ${missing}`));
+  await expect(async () => loadNpz(join(folder, 'a'))).rejects.toThrow(new FileError(`loadNpz: ${missing}`));
+  await expect(async () => loadTorch(join(folder, 'a'))).rejects.toThrow(new FileError(`loadTorch: ${missing}`));
+  expect(() => loadNpy('')).toThrow(new ArgumentError('loadNpy: the path must be a text that is not empty, got an empty one'));
+  const wrong = 'source, if it is no path, must be a Uint8Array, got a number';
+  await expect(async () => loadTorch(3 as never)).rejects.toThrow(new ArgumentError(`loadTorch: ${wrong}`));
+  expect(() => saveNpy(folder, t)).toThrow(new FileError(`saveNpy: ${folder} is a folder, expected a file or nothing`));
+  await expect(saveNpz(folder, { t })).rejects.toThrow(new FileError(`saveNpz: ${folder} is a folder, expected a file or nothing`));
 });

@@ -363,7 +363,7 @@ describe('a checkpoint that does not fit throws, and nothing changes', () => {
   test('a file that is no checkpoint, a newer one, a damaged one', () => {
     const box = new Box(1);
     const load = () => loadCheckpoint(file, { box });
-    expect(load).toThrow(new FileError(`readBytes: folder ${dir} has no file run.safetensors`));
+    expect(load).toThrow(new FileError(`loadCheckpoint: folder ${dir} has no file run.safetensors`));
     fs.writeFileSync(file, 'hello, world');
     expect(load).toThrow(
       new FileError(

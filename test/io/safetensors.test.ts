@@ -180,7 +180,7 @@ describe('memory', () => {
 
 describe('errors', () => {
   test('a missing file and a damaged one', () => {
-    expect(() => loadSafetensors(file)).toThrow(new FileError(`readBytes: folder ${dir} has no file m.safetensors`));
+    expect(() => loadSafetensors(file)).toThrow(new FileError(`loadSafetensors: folder ${dir} has no file m.safetensors`));
     saveSafetensors(file, { w: tensor([1, 2]) });
     const bytes = fs.readFileSync(file);
     fs.writeFileSync(file, bytes.subarray(0, -1));
@@ -195,7 +195,7 @@ describe('errors', () => {
   test('a missing folder, and a released tensor: the old file stays', () => {
     const old = { w: tensor([1]) };
     const there = path.join(dir, 'no', 'm.safetensors');
-    expect(() => saveSafetensors(there, old)).toThrow(new FileError(`writeFileAtomic: there is no folder ${dir}/no; make it first`));
+    expect(() => saveSafetensors(there, old)).toThrow(new FileError(`saveSafetensors: there is no folder ${dir}/no; make it first`));
     saveSafetensors(file, old);
     const gone = tensor([1, 2]);
     gone.dispose();
