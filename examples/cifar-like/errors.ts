@@ -34,19 +34,22 @@ export function withFile<T>(path: string, action: string, remedy: string, fn: ()
 /** Classes of the library that a command needs to report errors. They are passed in, because the library may fail to load. */
 interface LibraryErrors {
   readonly ChainruleError: new (message: string) => Error;
-  readonly AnomalyError: new (message: string) => Error;
+  /** Errors whose message is a report of several lines. */
+  readonly reports: readonly (new (
+    message: string,
+  ) => Error)[];
 }
 
 /**
  * Prints an error that is meant for the user and returns the exit code. Throws any other error, which is a bug.
  *
- * One error takes one line, whatever is in its message. Only the report of detectAnomaly has several.
+ * One error takes one line, whatever is in its message. Only reports, such as that of detectAnomaly, have several.
  */
-export function report(error: unknown, { ChainruleError, AnomalyError }: LibraryErrors): number {
+export function report(error: unknown, { ChainruleError, reports }: LibraryErrors): number {
   const expected = [UsageError, RunError, ChainruleError];
   if (systemProblem(error) === null && !expected.some((type) => error instanceof type)) throw error;
   const { message } = error as Error;
-  const lines = error instanceof AnomalyError ? message.split('\n') : [message];
+  const lines = reports.some((type) => error instanceof type) ? message.split('\n') : [message];
   console.error(`error: ${lines.map(printable).join('\n')}`);
   return error instanceof UsageError ? 2 : 1;
 }

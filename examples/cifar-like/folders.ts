@@ -55,6 +55,15 @@ export function removeEmpty(folders: readonly string[]): void {
   }
 }
 
+/** Removes a folder with its contents after an error, which is the one to report, whatever becomes of the folder. */
+export function removeFolder(dir: string): void {
+  try {
+    rmSync(dir, { recursive: true, force: true });
+  } catch {
+    // What is left is a hidden folder of a run that has not begun.
+  }
+}
+
 /** Matches the temporary files of writeFileAtomic for a file of the given name. */
 const TEMPORARY = /^\.(.+)\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.tmp$/;
 
@@ -92,13 +101,13 @@ export function readText(path: string, remedy: string): string {
 /**
  * Runs a function of the library that replaces a file.
  *
- * Throws: RunError that ends with `remedy` if the file cannot be written, as on a full disk
+ * Throws: RunError that ends with what `remedy` returns if the file cannot be written, as on a full disk
  */
-export function replacingFile(remedy: string, replace: () => void): void {
+export function replacingFile(remedy: () => string, replace: () => void): void {
   try {
     replace();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    throw new RunError(`${error.message}; ${remedy}`, { cause: error });
+    throw new RunError(`${error.message}; ${remedy()}`, { cause: error });
   }
 }

@@ -7,7 +7,8 @@ import * as F from 'chainrule/nn/functional';
 import { OneCycleLR, SGD } from 'chainrule/optim';
 import { Accuracy, type Fit, fit, type ParallelTraining } from 'chainrule/train';
 import { Answers } from './answers.ts';
-import type { Net } from './model.ts';
+import { makeModel, type Net } from './model.ts';
+import type { Settings } from './options.ts';
 
 /** Hyperparameters of a training run. */
 export interface Recipe {
@@ -79,6 +80,13 @@ export function prepare(model: Net, data: TrainingData, recipe: Recipe, options:
     parallel: ranks?.parallel ?? null,
   });
   return { run, answers };
+}
+
+/** Throws what the settings make net, optimizer or schedule throw, before a folder is made. */
+export function checkTrainable(settings: Settings, data: TrainingData & { readonly shape: readonly number[] }): void {
+  const { run } = prepare(makeModel(settings, true, data.shape[0]!), data, settings);
+  run.model.dispose();
+  run.optimizer.dispose();
 }
 
 /** Returns the number of steps of a whole training run. */

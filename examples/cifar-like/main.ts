@@ -2,15 +2,14 @@
  * The command `npm start`, from its arguments to its exit code.
  */
 import { resolve as absolute } from 'node:path';
-import { AnomalyError, ChainruleError, detectAnomaly, setNumThreads } from 'chainrule';
+import { AnomalyError, ChainruleError, detectAnomaly, OutOfMemoryError, setNumThreads } from 'chainrule';
 import { type Group, init } from 'chainrule/distributed';
 import { chooseData, type Data, digestOf } from './data.ts';
 import { makeDisplay } from './display.ts';
 import { report, RunError, UsageError } from './errors.ts';
 import { NOBODY, runExperiment } from './experiment.ts';
 import { LiveView } from './live/view.ts';
-import { prepare } from './loop.ts';
-import { makeModel } from './model.ts';
+import { checkTrainable } from './loop.ts';
 import { checkNpm, type Command, flagOf, helpText, optionNames, parseCommand, type Settings } from './options.ts';
 import { reportOf, writeReport } from './report/report.ts';
 import { fromRank0, isShared, NO_DISPLAY, NoFiles, OtherRankError, together } from './ranks.ts';
@@ -31,7 +30,8 @@ export async function main(args: readonly string[]): Promise<number> {
     group.finalize();
     return code;
   } catch (error) {
-    const code = error instanceof OtherRankError ? error.code : report(error, { ChainruleError, AnomalyError });
+    const code =
+      error instanceof OtherRankError ? error.code : report(error, { ChainruleError, reports: [AnomalyError, OutOfMemoryError] });
     // Any other error of one rank ends all: the group ends the others when this process does.
     if (isShared(error)) group?.finalize();
     return code;
@@ -63,8 +63,9 @@ async function run(group: Group, command: Exclude<Command, { kind: 'help' }>): P
 
 /** Starts a new run. Everything that depends on options is made before the folder, so that a run that cannot start leaves none. */
 async function start(group: Group, { dir: requested, settings, live }: Extract<Command, { kind: 'new' }>): Promise<number> {
+  const name = `runs/${settings.model}-${settings.data}-seed${settings.seed}`;
   const dir = fromRank0(group, () => {
-    const free = requested ?? RunFolder.nextFree(`runs/${settings.model}-${settings.data}-seed${settings.seed}`);
+    const free = requested ?? RunFolder.nextFree(name);
     RunFolder.checkNew(free);
     return free;
   });
@@ -74,7 +75,12 @@ async function start(group: Group, { dir: requested, settings, live }: Extract<C
     checkTrainable(settings, chosen);
     return chosen;
   });
-  const folder = together(group, () => (group.rank === 0 ? RunFolder.create(dir, settings, digestOf(data, settings)) : null));
+  const folder = together(group, () => {
+    const digest = digestOf(data, settings);
+    if (group.rank > 0) return null;
+    // Another run may have taken the free name since.
+    return requested === null ? RunFolder.createFree(name, settings, digest) : RunFolder.create(dir, settings, digest);
+  });
   return runIn(group, folder ?? new NoFiles(dir, settings), data, live);
 }
 
@@ -82,13 +88,6 @@ async function start(group: Group, { dir: requested, settings, live }: Extract<C
 function checkRanks({ batchSize }: Settings, { size }: Group): void {
   if (batchSize >= size) return;
   throw new UsageError(`--batch-size: expected at least one image for each of the ${size} ranks, got ${batchSize}; make it larger`);
-}
-
-/** Throws what the settings make net, optimizer or schedule throw. */
-function checkTrainable(settings: Settings, data: Data): void {
-  const { run } = prepare(makeModel(settings, true, data.shape[0]!), data, settings);
-  run.model.dispose();
-  run.optimizer.dispose();
 }
 
 /** Continues a run. Options given again must equal those in its config.json; only the folder of equal data may be another. */

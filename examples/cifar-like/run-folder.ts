@@ -6,13 +6,13 @@
  * a second process out.
  */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Stateful, Tensor } from 'chainrule';
 import { decodeSafetensors, loadCheckpoint, readBytes, saveCheckpoint, tensorsToBytes, writeFileAtomic } from 'chainrule/io';
 import { extraOf, isDigest, type Saved, savedIn } from './checkpoint.ts';
 import { RunError, systemProblem, withFile } from './errors.ts';
-import { isUnused, makeFolders, readText, removeEmpty, removeTemporaries, replacingFile } from './folders.ts';
+import { isUnused, makeFolders, readText, removeEmpty, removeFolder, removeTemporaries, replacingFile } from './folders.ts';
 import { FolderLock } from './lock.ts';
 import { LineFile } from './line-file.ts';
 import { type Metric, readMetrics } from './metrics.ts';
@@ -30,6 +30,9 @@ const LATER = ['plain.safetensors', 'se.safetensors', REPORT];
 const REPLACED = [CONFIG, CHECKPOINT, ...LATER];
 
 const PUT_BACK = 'put back what the run was started with';
+
+/** A new run cannot use a folder, because something is in its place. */
+class FolderTakenError extends RunError {}
 
 /** What config.json holds beside the settings. */
 interface Config {
@@ -59,12 +62,16 @@ export class RunFolder implements RunFiles {
     this.#metrics = new LineFile(join(dir, METRICS), goOn(dir));
   }
 
-  /** Throws: RunError if `dir` exists and is not an empty folder */
+  /** Throws: FolderTakenError if `dir` exists and is not an empty folder */
   static checkNew(dir: string): void {
-    const isNew = withFile(dir, 'make the folder', 'choose another with --out DIR', () => !exists(dir) || isUnused(dir, [CONFIG]));
-    if (isNew) return;
-    const word = shellWord(dir);
-    throw new RunError(`${dir}: expected a new folder, got one that exists; go on with --resume ${word}, or choose another with --out DIR`);
+    withFile(dir, 'make the folder', 'choose another with --out DIR', () => {
+      if (!exists(dir) || isUnused(dir, [CONFIG])) return;
+      const isFolder = statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
+      const expected = `${dir}: expected a new folder, got`;
+      if (!isFolder) throw new FolderTakenError(`${expected} something else; choose another with --out DIR`);
+      if (!exists(join(dir, CONFIG))) throw new FolderTakenError(`${expected} one with other files in it; choose another with --out DIR`);
+      throw new FolderTakenError(`${expected} one that exists; go on with --resume ${shellWord(dir)}, or choose another with --out DIR`);
+    });
   }
 
   /** Returns `dir`, or the first of dir-2, dir-3, … that does not exist. */
@@ -86,6 +93,18 @@ export class RunFolder implements RunFiles {
     return exists(dir) ? RunFolder.#fill(dir, config) : RunFolder.#make(dir, config);
   }
 
+  /** Creates the folder of a new run at `dir`, or the first of dir-2, dir-3, … that is free. */
+  static createFree(dir: string, settings: Settings, dataDigest: string | null = null): RunFolder {
+    for (;;) {
+      try {
+        return RunFolder.create(RunFolder.nextFree(dir), settings, dataDigest);
+      } catch (error) {
+        // Another run has just taken this name.
+        if (!(error instanceof FolderTakenError)) throw error;
+      }
+    }
+  }
+
   /** Makes a new folder. Renaming is atomic: it appears with its config.json in it, or not at all. */
   static #make(dir: string, config: Config): RunFolder {
     const target = resolve(dir);
@@ -101,10 +120,12 @@ export class RunFolder implements RunFiles {
       renameSync(fresh, target);
       return RunFolder.#opened(dir, config, lock.movedTo(target));
     } catch (error) {
-      if (fresh !== null) rmSync(fresh, { recursive: true, force: true });
+      if (fresh !== null) removeFolder(fresh);
       removeEmpty(made);
       const problem = systemProblem(error);
       if (problem === null) throw error;
+      // Another run may have made it since it was checked.
+      RunFolder.checkNew(dir);
       throw new RunError(`${dir}: expected a folder that can be made, got ${problem}; choose another with --out DIR`, { cause: error });
     }
   }
@@ -204,7 +225,7 @@ export class RunFolder implements RunFiles {
       if (bytes === 0) return null;
       throw checkpointLost(path, `${METRICS} (${bytes} bytes)`);
     }
-    if (!statSync(path).isFile()) throw new RunError(`${path}: expected a file, got something else; put the checkpoint back`);
+    if (!isFile(path)) throw new RunError(`${path}: expected a file, got something else; put the checkpoint back`);
     const saved = savedIn(loadCheckpoint(path, {}, { strict: false }), this.settings, {
       field: (what) => this.checkpointError(what),
       settings: (what) => new RunError(`${this.path(CONFIG)}: ${what}; put it back to go on`),
@@ -265,9 +286,14 @@ export class RunFolder implements RunFiles {
    * Throws: RunError that says what is left and how to go on if the file cannot be written, as on a full disk
    */
   #write(replace: () => void): void {
-    // The library writes a new file beside the old one, so an error leaves the old one as it was.
+    replacingFile(() => this.#remedy(), replace);
+  }
+
+  /** Says what is left after an error. The library writes a new file beside the old one, so an error leaves the old one as it was. */
+  #remedy(): string {
+    if (!exists(this.dir)) return `it was moved or deleted while the run went on: put it back and go on with ${resumeCommand(this.dir)}`;
     const left = this.#hasCheckpoint ? 'the last checkpoint is whole' : 'there is no checkpoint yet';
-    replacingFile(`${left}; ${goOn(this.dir)}`, replace);
+    return `${left}; ${goOn(this.dir)}`;
   }
 
   /** Closes the files and releases the lock. Has no effect the second time. */
@@ -296,6 +322,11 @@ function goOn(dir: string): string {
 /** Returns whether the path exists, a link without a target included. Throws if a folder above it cannot be searched. */
 function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Returns whether there is a regular file, or a link that leads to one. */
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 function configText({ settings, dataDigest }: Config): string {

@@ -2,8 +2,8 @@
  * Text for a terminal and a shell.
  */
 
-/** Control characters, line separators, and characters that change the direction of the text after them. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+/** Control characters, line separators, spaces without width, and characters that change the direction of the text after them. */
+const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200b\u2060\ufeff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Returns the text with `\x1b` or `\u2028` in place of each character that a terminal does not print. */
 export function printable(text: string): string {

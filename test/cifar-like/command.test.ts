@@ -179,6 +179,7 @@ describe.skipIf(onReference)('the folder of an ablation', () => {
     const dir = join(folder, 'ablation-none');
     expect((await ablation('--out', dir, '--data', 'mnist', '--data-dir', join(folder, 'nowhere'))).code).toBe(1);
     expect((await ablation('--out', dir, '--train-images', '8', '--batch-size', '16')).code).toBe(2);
+    expect((await ablation('--out', dir, '--lr', '1e308')).code).toBe(1);
     expect(readdirSync(folder)).not.toContain('ablation-none');
   });
 
@@ -243,6 +244,7 @@ describe.skipIf(onReference)('a process', () => {
 
   test.each([
     ['train', { CHAINRULE_THREADS: '0' }, "CHAINRULE_THREADS: expected a whole number from 1 to 64, got '0'"],
+    ['train', { CHAINRULE_ANOMALY: 'yes' }, "CHAINRULE_ANOMALY: expected 1 or 0, got 'yes'"],
     ['ablation', { CHAINRULE_KERNELS: 'foo' }, "CHAINRULE_KERNELS: expected wasm or reference, got 'foo'"],
   ])('%s: an environment variable with a wrong value gives one line', (name, environment, message) => {
     const { status, stdout, stderr } = start('"$@"', environment, script(name), '--help');
@@ -274,11 +276,11 @@ describe('the terminal', () => {
 });
 
 test('text for a terminal has no control characters', () => {
-  expect(printable('a\x1b[31m\r\n\t\x7f\x9b\u2028\u202eä€😀')).toBe('a\\x1b[31m\\x0d\\x0a\\x09\\x7f\\x9b\\u2028\\u202eä€😀');
+  expect(printable('a\x1b[31m\r\n\t\x7f\x9b\u2028\u202e\ufeffä€😀')).toBe('a\\x1b[31m\\x0d\\x0a\\x09\\x7f\\x9b\\u2028\\u202e\\ufeffä€😀');
 });
 
 test.skipIf(process.platform === 'win32')('a path is one word of a shell command', () => {
-  const words = ['runs/a-1', 'my run', "it's", '$(id)', '"', '\\n', '-x', 'a\nb', "a\x1b'\\b", 'ä', '*', ''];
+  const words = ['runs/a-1', 'my run', "it's", '$(id)', '"', '\\n', '-x', 'a\nb', "a\x1b'\\b", 'ä\u200b', '*', ''];
   const { stdout } = spawnSync('bash', ['-c', `printf '%s\\0' ${words.map(shellWord).join(' ')}`], { encoding: 'utf8' });
   expect(stdout.split('\0').slice(0, -1)).toEqual(words.map((word) => (word.startsWith('-') ? `./${word}` : word)));
   expect(shellWord('runs/a-1')).toBe('runs/a-1');

@@ -1,8 +1,11 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ChainruleError, OutOfMemoryError } from 'chainrule';
 import { saveCheckpoint } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { report } from '../../examples/cifar-like/errors.ts';
+import { defaultSettings } from '../../examples/cifar-like/options.ts';
 import { RunFolder } from '../../examples/cifar-like/run-folder.ts';
 import { ended, onReference, run, snapshot, start, temporaryFolder } from './support.ts';
 
@@ -42,11 +45,16 @@ describe.skipIf(onReference)('bad options', () => {
     [['--epochs', '0'], "--epochs: expected a whole number ≥ 1, got '0'; for example --epochs 2"],
     [['--batch-size', '1.5'], "--batch-size: expected a whole number ≥ 2, got '1.5'; for example --batch-size 64"],
     [['--reduction', '17'], "--reduction: expected a whole number from 1 to 16, got '17'; for example --reduction 4"],
-    [['--seed', '99999999999999999999'], "--seed: expected a whole number ≥ 0, got '99999999999999999999'; for example --seed 1"],
+    [
+      ['--seed', '9007199254740992'],
+      "--seed: expected a whole number from 0 to 9007199254740991, got '9007199254740992'; for example --seed 1",
+    ],
     [['--se=yes'], "--se: expected no value, got 'yes'; write --se alone"],
     [['--se', '--no-se'], '--se and --no-se: expected one value, got true and false; leave one out'],
     [['--seed', '1', '--seed', '2'], '--seed: expected one value, got 1 and 2; leave one out'],
     [['--resume'], '--resume: expected a folder, got nothing; for example --resume runs/mine'],
+    [['--resume', 'a', '--resume', 'b'], '--resume: expected one value, got a and b; leave one out'],
+    [['--out', 'elsewhere'], `--out: expected one value, got ${dir} and elsewhere; leave one out`],
     [['5'], "'5': expected options that begin with --, got a word by itself; --help lists the options"],
     [
       ['--data-dir', '/x'],
@@ -75,6 +83,16 @@ describe.skipIf(onReference)('bad options', () => {
     expect(code).toBe(0);
     for (const option of ALL.split(' ')) expect(stdout).toContain(`  ${option}`);
   });
+});
+
+test('a report of several lines is printed as such', () => {
+  const error = vi.spyOn(console, 'error').mockImplementation(() => {});
+  const types = { ChainruleError, reports: [OutOfMemoryError] };
+  expect(report(new OutOfMemoryError('no room\n  \x1b: 1'), types)).toBe(1);
+  expect(report(new ChainruleError('one\nline'), types)).toBe(1);
+  const printed = error.mock.calls.flat();
+  error.mockRestore();
+  expect(printed).toEqual(['error: no room\n  \\x1b: 1', 'error: one\\x0aline']);
 });
 
 describe.skipIf(onReference)('bad data', () => {
@@ -130,6 +148,25 @@ describe.skipIf(onReference)('bad run folders', () => {
   test('one that exists', async () => {
     const message = `${good}: expected a new folder, got one that exists; go on with --resume ${good}, or choose another with --out DIR`;
     await refused(['--out', good, ...SMALL], 1, message);
+  });
+
+  test('a file, and a folder of other files', async () => {
+    const file = join(good, 'config.json');
+    const isNew = (at: string, got: string) => `${at}: expected a new folder, got ${got}; choose another with --out DIR`;
+    await refused(['--out', file, ...SMALL], 1, isNew(file, 'something else'));
+    await refused(['--out', folder, ...SMALL], 1, isNew(folder, 'one with other files in it'));
+  });
+
+  test('one that another run has just taken, if no name was given: the next free name is used', () => {
+    const settings = { ...defaultSettings(), se: true };
+    const name = join(folder, 'raced');
+    const first = RunFolder.createFree(name, settings);
+    const free = vi.spyOn(RunFolder, 'nextFree').mockReturnValueOnce(name);
+    const second = RunFolder.createFree(name, settings);
+    free.mockRestore();
+    expect([first.dir, second.dir]).toEqual([name, `${name}-2`]);
+    for (const made of [first, second]) made.close();
+    for (const { dir } of [first, second]) rmSync(dir, { recursive: true });
   });
 
   test('one that exists, if no name was given: the next free name is used', () => {

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -17,6 +18,7 @@ import { join, relative } from 'node:path';
 import { loadCheckpoint, saveCheckpoint } from 'chainrule/io';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { chooseData } from '../../examples/cifar-like/data.ts';
+import { RunError } from '../../examples/cifar-like/errors.ts';
 import { LineFile } from '../../examples/cifar-like/line-file.ts';
 import { FolderLock } from '../../examples/cifar-like/lock.ts';
 import { prepare } from '../../examples/cifar-like/loop.ts';
@@ -287,6 +289,14 @@ describe.skipIf(onReference)('--resume', () => {
     await refused(['--resume', dir], `${dir}/metrics.jsonl: expected a regular file, got a symbolic link; put the file itself there`);
   });
 
+  test('refuses a checkpoint that is a link to nothing', async () => {
+    const dir = copied('dangling', (d) => {
+      rmSync(join(d, 'checkpoint.safetensors'));
+      symlinkSync(join(folder, 'nowhere'), join(d, 'checkpoint.safetensors'));
+    });
+    await refused(['--resume', dir], `${dir}/checkpoint.safetensors: expected a file, got something else; put the checkpoint back`);
+  });
+
   test.each(['config.json', 'metrics.jsonl', 'checkpoint.safetensors', 'run.lock'])('refuses a folder in the place of %s', async (name) => {
     const dir = copied(`folder-${name}`, (d) => {
       rmSync(join(d, name), { force: true });
@@ -347,6 +357,20 @@ describe.skipIf(onReference)('--resume', () => {
       expect(stderr).toMatch(/^[^\p{Cc}]*; put the file back as the run left it\n$/u);
     }
   });
+});
+
+test.skipIf(onReference)('a folder that is moved while the run goes on is named', () => {
+  const dir = copied('moved');
+  const moved = RunFolder.open(dir);
+  moved.readCheckpoint();
+  renameSync(dir, `${dir}-away`);
+  expect(() => moved.writeReport('')).toThrow(
+    new RunError(
+      `writeFileAtomic: there is no folder ${dir}; make it first; it was moved or deleted while the run went on: put it back and go on with ` +
+        `npm start -- --resume ${dir}`,
+    ),
+  );
+  moved.close();
 });
 
 test.skipIf(onReference)('a checkpoint of a net that has ended, without its result, is refused', async () => {

@@ -2,13 +2,14 @@
  * The command `npm run ablation`, from its arguments to its exit code.
  */
 import { join } from 'node:path';
-import { AnomalyError, ChainruleError, setNumThreads } from 'chainrule';
+import { AnomalyError, ChainruleError, OutOfMemoryError, setNumThreads } from 'chainrule';
 import { writeFileAtomic } from 'chainrule/io';
 import { NonFiniteLossError } from 'chainrule/train';
 import { chooseData, digestOf } from '../data.ts';
 import { clock } from '../display.ts';
 import { report, RunError } from '../errors.ts';
 import { replacingFile } from '../folders.ts';
+import { checkTrainable } from '../loop.ts';
 import { measure } from '../measure.ts';
 import { makeModel, type Net, titleOf } from '../model.ts';
 import { outputSettled, StopRequest } from '../stop.ts';
@@ -33,14 +34,16 @@ export async function ablate(args: readonly string[]): Promise<number> {
     if (plan.threads !== null) setNumThreads(plan.threads);
     return await run(plan);
   } catch (error) {
-    return report(error, { ChainruleError, AnomalyError });
+    return report(error, { ChainruleError, reports: [AnomalyError, OutOfMemoryError] });
   }
 }
 
 async function run(plan: Plan): Promise<number> {
-  // Before the folder is made, so that a plan without data leaves none.
+  // Before the folder is made, so that a plan that cannot start leaves none.
   const { settings } = plan.variants[0]!;
-  const results = new Results(plan.dir, digestOf(chooseData(settings), settings));
+  const data = chooseData(settings);
+  checkTrainable(settings, data);
+  const results = new Results(plan.dir, digestOf(data, settings));
   const stop = new StopRequest(() => results.close());
   try {
     const isFinished = await runMissing(plan, results, stop.signal);
@@ -112,8 +115,9 @@ function counted(n: number, unit: string): string {
 
 function writeText({ dir }: Plan, name: string, text: string): string {
   const path = join(dir, name);
-  replacingFile(`finished cells are kept in ${dir}; put that right, and ${GO_ON}`, () =>
-    writeFileAtomic(path, new TextEncoder().encode(text)),
+  replacingFile(
+    () => `finished cells are kept in ${dir}; put that right, and ${GO_ON}`,
+    () => writeFileAtomic(path, new TextEncoder().encode(text)),
   );
   return path;
 }
