@@ -13,7 +13,7 @@ import { joinBytes } from '../core/bytes.ts';
 import { ArgumentError, FileError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
-import { errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
+import { appendWhole, attempt, errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
 import { crc32c } from './crc.ts';
 import { encodePng, type Pixels } from './png.ts';
 import { Message } from './protobuf.ts';
@@ -50,8 +50,8 @@ let writers = 0;
 /**
  * Writes scalars, histograms, images and texts to a new event file in `dir`, which TensorBoard shows: `tensorboard --logdir dir`.
  *
- * Each record is written at once and whole: a process that is killed loses none that was added, and TensorBoard ignores one that a crash of
- * the machine has cut. The folder is made if it is missing. Works where there is a file system.
+ * Each record is written at once and whole, or if the disk is full not at all: a process that is killed loses none that was added, and
+ * TensorBoard ignores one that a crash of the machine has cut. The folder is made if it is missing. Works where there is a file system.
  * Throws: FileError if the file cannot be written; ArgumentError after close()
  * @example
  * const writer = new SummaryWriter('runs/1');
@@ -78,8 +78,13 @@ export class SummaryWriter {
       makeFolder(this.#node, dir);
       return this.#node.fs.openSync(this.path, 'ax');
     });
-    this.#write(event(0, null).text(EVENT.fileVersion, 'brain.Event:2'));
-    if (purgeStep !== null) this.#write(event(purgeStep, null).message(EVENT.sessionLog, new Message().integer(1, SESSION_START)));
+    try {
+      this.#write(event(0, null).text(EVENT.fileVersion, 'brain.Event:2'));
+      if (purgeStep !== null) this.#write(event(purgeStep, null).message(EVENT.sessionLog, new Message().integer(1, SESSION_START)));
+    } catch (error) {
+      this.#discard();
+      throw error;
+    }
   }
 
   /** Adds a number, such as a loss, to the curve `tag`. NaN and infinities are shown as such. */
@@ -165,18 +170,24 @@ export class SummaryWriter {
     this.#write(event(step, wallTime).message(EVENT.summary, new Message().message(1, value)));
   }
 
+  /** Closes and removes the file, which has no event yet. */
+  #discard(): void {
+    const { fs } = this.#node;
+    attempt(() => fs.closeSync(this.#file!));
+    attempt(() => fs.unlinkSync(this.path));
+    this.#file = null;
+  }
+
   #open(op: string): number {
     if (this.#file === null) throw new ArgumentError(`${op}: the writer of ${this.path} is closed`);
     return this.#file;
   }
 
-  /** Writes a record with one call of the system, so that a kill cannot cut it. */
+  /** Writes a record, whole. */
   #write(message: Message): void {
     const record = recordOf(message.bytes());
     const file = this.#file!;
-    this.#attempt(() => {
-      for (let at = 0; at < record.length; ) at += this.#node.fs.writeSync(file, record, at);
-    });
+    this.#attempt(() => appendWhole(this.#node.fs, file, record));
   }
 
   #attempt<T>(step: () => T): T {

@@ -95,6 +95,20 @@ export function attempt(step: () => void): boolean {
 }
 
 /**
+ * Appends `bytes` to an open file, all of them, or if the disk is full none: what was written of them is removed. In one call of the system where
+ * it takes them at once, so that a kill cannot cut them.
+ */
+export function appendWhole(fs: FileSystem['fs'], file: number, bytes: Uint8Array): void {
+  const { size } = fs.fstatSync(file);
+  try {
+    for (let at = 0; at < bytes.length; ) at += fs.writeSync(file, bytes, at);
+  } catch (error) {
+    attempt(() => fs.ftruncateSync(file, size));
+    throw error;
+  }
+}
+
+/**
  * Reads the first of `names`, or unpacks the first of `names` with `.gz`, from the first of `folders` that has one. Returns the bytes and
  * the path of the file read.
  *

@@ -6,7 +6,7 @@ import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { saveCheckpoint, saveSafetensors } from '../io/index.ts';
 import { cloneStateDict, disposeStateDict, type StateDict } from '../nn/index.ts';
-import { errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
+import { appendWhole, errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
 import type { Callback, EvaluationEvent, FitEvent, FitRun } from './events.ts';
 
 /** Options of callbacks that look for the best evaluation. */
@@ -69,11 +69,14 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let weights: StateDict | null = null;
 
   const takeBest = (run: FitRun, value: number): void => {
+    // Before the first change, as memory may run out.
+    if (restoreBest) replaceWeights(run.useEvaluated(() => cloneStateDict(run.model.stateDict())));
     best = value;
     waited = 0;
-    if (!restoreBest) return;
+  };
+  const replaceWeights = (next: StateDict | null): void => {
     if (weights !== null) disposeStateDict(weights);
-    weights = run.useEvaluated(() => cloneStateDict(run.model.stateDict()));
+    weights = next;
   };
   const onEvent = (event: FitEvent, run: FitRun): void => {
     if (event.type === 'evaluation') {
@@ -83,15 +86,13 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     }
     if (event.type !== 'end' || weights === null) return;
     run.model.loadStateDict(weights);
-    disposeStateDict(weights);
-    weights = null;
+    replaceWeights(null);
   };
   return Object.assign(onEvent, {
     stateDict: () => ({ best, waited, weights }),
     loadStateDict: (state: { best: number | null; waited: number; weights: StateDict | null }) => {
-      if (weights !== null) disposeStateDict(weights);
+      replaceWeights(state.weights === null ? null : cloneStateDict(state.weights));
       ({ best, waited } = state);
-      weights = state.weights === null ? null : cloneStateDict(state.weights);
     },
   });
 }
@@ -211,7 +212,15 @@ function lineLog(
   const lengthOf = (): number => attempt(() => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0);
   const onEvent = (event: FitEvent, run: FitRun): void => {
     const start = header !== null && lengthOf() === 0 ? `${header(run)}\n` : '';
-    attempt(() => fs.appendFileSync(path, `${start}${line(event, run)}\n`));
+    const bytes = new TextEncoder().encode(`${start}${line(event, run)}\n`);
+    attempt(() => {
+      const file = fs.openSync(path, 'a');
+      try {
+        appendWhole(fs, file, bytes);
+      } finally {
+        fs.closeSync(file);
+      }
+    });
   };
   return Object.assign(onEvent, {
     stateDict: () => ({ length: lengthOf() }),

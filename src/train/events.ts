@@ -88,6 +88,7 @@ export interface FitRun extends Stateful {
 
 /**
  * A function that is called with every event, before the loop over the run receives it. It may stop the run, change the learning rate, save
- * files. One with `stateDict` and `loadStateDict` is saved and restored with the run. A returned promise is awaited.
+ * files. One with `stateDict` and `loadStateDict` is saved and restored with the run. A returned promise is awaited. One that throws ends the
+ * loop; the next loop over the run calls it with the same event again.
  */
 export type Callback = ((event: FitEvent, run: FitRun) => void | Promise<void>) & Partial<Stateful>;

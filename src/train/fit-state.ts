@@ -78,7 +78,7 @@ function isPending(value: unknown, callbackCount: number): boolean {
   const next = peek(value, 'next');
   const isEvent =
     TYPES.some((type) => type === peek(event, 'type')) && isAtLeast(0, peek(event, 'step')) && isAtLeast(0, peek(event, 'epoch'));
-  return isEvent && isAtLeast(1, next) && (next as number) <= callbackCount;
+  return isEvent && isAtLeast(0, next) && (next as number) <= callbackCount;
 }
 
 function check(name: string, value: unknown, [expected, test]: Check): void {

@@ -306,8 +306,15 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   async *#deliver(event: FitEvent, first = 0): AsyncGenerator<FitEvent, void> {
     for (let i = first; i < this.#callbacks.length; i++) {
       // A callback that saves the run has received the event, those behind it have not. A restored run goes on, so it begins with no pause.
-      this.#pending = event.type === 'pause' ? null : { event, next: i + 1 };
-      await this.#callbacks[i]!(event, this);
+      const isLasting = event.type !== 'pause';
+      this.#pending = isLasting ? { event, next: i + 1 } : null;
+      try {
+        await this.#callbacks[i]!(event, this);
+      } catch (error) {
+        // As on a full disk: another loop begins with this callback, so that it misses no event.
+        if (isLasting) this.#pending = { event, next: i };
+        throw error;
+      }
     }
     this.#pending = null;
     yield event;

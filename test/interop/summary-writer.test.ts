@@ -7,6 +7,7 @@ import { SummaryWriter } from 'chainrule/interop';
 import { PNG } from 'pngjs';
 import protobuf from 'protobufjs';
 import { afterAll, describe, expect, test } from 'vitest';
+import { fullDisk } from '../support/full-disk.ts';
 
 // TensorBoard's event files, read back by protobufjs, pngjs and a check of our own for each record.
 
@@ -290,6 +291,21 @@ describe('what is wrong is refused by name, and nothing is written', () => {
     closed.close();
     expect(() => closed.addScalar('x', 1, 0)).toThrow(`addScalar: the writer of ${closed.path} is closed`);
     expect(() => closed.flush()).toThrow('is closed');
+  });
+
+  test('a full disk: what was added before stays readable, and so does what is added when there is room', () => {
+    const own = new SummaryWriter(join(folder, 'full'));
+    own.addScalar('a', 1, 1);
+    const makeRoom = fullDisk(20);
+    expect(() => own.addScalar('a', 2, 2)).toThrow(new FileError(`SummaryWriter: cannot write ${own.path} (ENOSPC)`));
+    makeRoom();
+    own.addScalar('a', 3, 3);
+    own.close();
+    expect(eventsIn(readFileSync(own.path)).map((e) => e.step ?? 0)).toEqual([0, 1, 3]);
+    const again = fullDisk(20);
+    expect(() => new SummaryWriter(join(folder, 'none'))).toThrow(FileError);
+    again();
+    expect(readdirSync(join(folder, 'none'))).toEqual([]);
   });
 
   test('a folder below a file', () => {

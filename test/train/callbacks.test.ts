@@ -24,6 +24,7 @@ import {
   type FitEvent,
 } from 'chainrule/train';
 import { afterAll, describe, expect, test } from 'vitest';
+import { fullDisk } from '../support/full-disk.ts';
 import { eventsOf, makeRun, parts, tensorsSince, weightsOf } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-'));
@@ -165,6 +166,32 @@ describe('logs', () => {
     const state = second.run.stateDict();
     writeFileSync(path, '');
     expect(() => second.run.loadStateDict(state)).toThrow(/has 0 bytes, the restored run had written \d+; give the file of that run/);
+  });
+
+  test.each([
+    ['logJsonLines', logJsonLines],
+    ['logCsv', logCsv],
+  ])('%s: a full disk leaves whole lines, and the run goes on where it failed', async (name, log) => {
+    const whole = join(folder, `${name}-roomy.txt`);
+    await withCallbacks([log(whole)], 1).run.finish();
+    const wanted = readFileSync(whole, 'utf8');
+    // Within the first line, at its end, and within a later one.
+    for (const room of [5, wanted.indexOf('\n'), Math.floor(wanted.length / 2)]) {
+      const path = join(folder, `${name}-${room}.txt`);
+      const { run } = withCallbacks([log(path)], 1);
+      const makeRoom = fullDisk(room);
+      try {
+        await expect(run.finish()).rejects.toThrow(new FileError(`${name}: cannot write ${path} (ENOSPC)`));
+      } finally {
+        makeRoom();
+      }
+      expect(readFileSync(path, 'utf8')).toBe(wanted.slice(0, wanted.lastIndexOf('\n', room - 1) + 1));
+      const saved = checkpointToBytes({ run });
+      const restored = withCallbacks([log(path)], 1, 5).run;
+      checkpointFromBytes(saved, { run: restored });
+      await (room === 5 ? run : restored).finish();
+      expect(readFileSync(path, 'utf8')).toBe(wanted);
+    }
   });
 
   test('a file that cannot be written', async () => {

@@ -1,11 +1,11 @@
-import { memory, OutOfMemoryError, randn, type Tensor } from 'chainrule';
+import { memory, noGrad, OutOfMemoryError, randn, type Tensor } from 'chainrule';
 import { isTensor } from '../../src/autograd/index.ts';
 import { DataLoader } from 'chainrule/data';
 import { DataParallel, init } from 'chainrule/distributed';
 import * as nn from 'chainrule/nn';
 import { checkpointFromBytes, checkpointToBytes } from 'chainrule/io';
 import { Adam, EMA, type EMAState, LambdaLR, type OptimizerState } from 'chainrule/optim';
-import type { FitState } from 'chainrule/train';
+import { earlyStopping, type FitState } from 'chainrule/train';
 import { describe, expect, test, vi } from 'vitest';
 import { left } from '../support/failing-allocations.ts';
 import { makeRun, points, type Change } from './support.ts';
@@ -128,6 +128,24 @@ test('a checkpoint that does not fit, or needs more memory than there is, restor
     expect(state(), `${room} bytes`).toEqual(before);
   }
   expect([...messages]).toEqual(['test: no room', 'loadCheckpoint: bytes: last: other (nothing was changed)']);
+});
+
+test('earlyStopping keeps the weights of the best evaluation where there is no room for better ones', async () => {
+  const callback = earlyStopping({ patience: 9, restoreBest: true });
+  const { run, made } = withoutDropout(() => ({}));
+  const evaluated = (loss: number): unknown => callback({ type: 'evaluation', step: 1, epoch: 0, loss, metrics: {}, samples: 1 }, run);
+  const state = (): unknown => numbersOf(callback.stateDict!());
+  await evaluated(3);
+  const before = state();
+  for (const p of made.model.parameters()) noGrad(() => p.add_(1));
+  expect(await runsOut(1, () => evaluated(2))).toBe(true);
+  expect(state()).toEqual(before);
+  await evaluated(2);
+  const better = state();
+  expect(better).not.toEqual(before);
+  const saved = { best: 9, waited: 0, weights: Object.fromEntries(made.model.namedParameters()) };
+  expect(await runsOut(1, () => callback.loadStateDict!(saved as never))).toBe(true);
+  expect(state()).toEqual(better);
 });
 
 /** Returns a state with the numbers of its tensors in place of these. */
