@@ -17,6 +17,8 @@ function convTerms(sizes: { x: View; w: View; g: View }, X: Place, W: Place, G: 
   const [N, O, OH, OW] = sizes.g.shape as Four;
   const [, , H, width] = sizes.x.shape as Four;
   const [, CG, KH, KW] = sizes.w.shape as Four;
+  const [, xStep] = X.strides as Four;
+  const [, wStep] = W.strides as Four;
   for (let n = 0; n < N; n++) {
     for (let o = 0; o < O; o++) {
       const channel = Math.floor(o / (O / p.groups)) * CG;
@@ -29,7 +31,9 @@ function convTerms(sizes: { x: View; w: View; g: View }, X: Place, W: Place, G: 
             for (let j = 0; j < KW; j++) {
               const v = ow * p.stride[1] - p.padding[1] + j * p.dilation[1];
               if (v < 0 || v >= width) continue;
-              for (let c = 0; c < CG; c++) visit(position(X, n, channel + c, h, v), position(W, o, c, i, j), g);
+              let x = position(X, n, channel, h, v);
+              let w = position(W, o, 0, i, j);
+              for (let c = 0; c < CG; c++, x += xStep, w += wStep) visit(x, w, g);
             }
           }
         }
