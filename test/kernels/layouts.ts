@@ -55,7 +55,8 @@ export function view(shape: Shape, dtype: DType, layout: Layout = 'row-major', v
     dtype,
   };
   elementView(v.storage.ptr, dtype, room).fill(UNTOUCHED);
-  if (values !== undefined) {
+  if (values !== undefined && layout === 'row-major') elementView(v.storage.ptr, dtype, values.length).set(values);
+  else if (values !== undefined) {
     const all = viewOf(dtype);
     let i = 0;
     forEachIndex(shape, [at(v)], (p) => (all[p] = values[i++]!));

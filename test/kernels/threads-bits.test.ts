@@ -20,19 +20,22 @@ const ALL = ['float32', 'float64', 'int32', 'bool'] as const;
 /** Elements for three chunks of an elementwise kernel and a short fourth one. */
 const N = 3 * 16384 + 5;
 
-const drawn = new Map<number, number[]>();
+const drawn = new Map<string, number[]>();
+
+const KIND = {
+  float32: (v: number) => v,
+  float64: (v: number) => v,
+  int32: (v: number) => Math.round(3 * v),
+  bool: (v: number) => Number(v > 0),
+};
 
 /** Makes a view of fixed random numbers of the dtype; those of int32 are small. */
 function some(shape: Shape, dtype: DType, layout: Layout = 'row-major', seed = 1): View {
-  let values = drawn.get(seed);
-  if (values === undefined || values.length < sizeOf(shape)) drawn.set(seed, (values = numbers(Math.max(N, sizeOf(shape)), seed)));
-  const kind = {
-    float32: (v: number) => v,
-    float64: (v: number) => v,
-    int32: (v: number) => Math.round(3 * v),
-    bool: (v: number) => Number(v > 0),
-  };
-  return view(shape, dtype, layout, values.slice(0, sizeOf(shape)).map(kind[dtype]));
+  const key = `${dtype} ${seed}`;
+  const size = sizeOf(shape);
+  let values = drawn.get(key);
+  if (values === undefined || values.length < size) drawn.set(key, (values = numbers(Math.max(N, size), seed).map(KIND[dtype])));
+  return view(shape, dtype, layout, values.length === size ? values : values.slice(0, size));
 }
 
 /** Makes an index of numbers from 0 to n − 1. */
