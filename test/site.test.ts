@@ -119,9 +119,10 @@ describe.skipIf(!isBuilt)('the site, where npm run site has built it', () => {
       if (isLong) expect(await faultsOf(texts, WIDE, phone)).toEqual([]);
     });
 
-    test('every class of the reference on a phone, light, as it is before its scripts run', async () => {
+    test('every third class of the reference, and with CHAINRULE_LONG=1 every one, on a phone, light, as it is before its scripts run', async () => {
       expect(classes.length).toBeGreaterThan(70);
-      expect(await faultsOf(classes, { ...PHONE, scripts: false })).toEqual([]);
+      const some = classes.filter((_, i) => isLong || i % 3 === 1);
+      expect(await faultsOf(some, { ...PHONE, scripts: false })).toEqual([]);
     });
 
     test('every tenth class, and with CHAINRULE_LONG=1 every one, on a phone, light', async () => {

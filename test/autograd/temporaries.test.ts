@@ -20,7 +20,7 @@ type Calls = Readonly<Record<string, () => unknown>>;
 const SHORT = process.env.CHAINRULE_KERNELS === 'reference' ? 1 : 2;
 const CASES = process.env.CHAINRULE_LONG === '1' ? 100 : SHORT;
 /** Calls of each function. What one of them leaves shows in all. */
-const CALLS = 16;
+const CALLS = process.env.CHAINRULE_LONG === '1' ? 16 : 3;
 
 /** Tensors that the function of a line makes itself in each call: index constants, and arguments and results of other functions. */
 const MADE_BY_THE_LINE: Readonly<Record<string, number>> = Object.fromEntries([

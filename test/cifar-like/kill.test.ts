@@ -11,8 +11,8 @@ import { ended, onReference, run, start, temporaryFolder } from './support.ts';
 // was not killed.
 
 const isLong = process.env.CHAINRULE_LONG === '1';
-const KILLS = isLong ? 20 : 8;
-const WHILE_SAVING = isLong ? 5 : 3;
+const KILLS = isLong ? 20 : 5;
+const WHILE_SAVING = isLong ? 5 : 2;
 /** The run saves after each epoch of 4 steps, and is long enough for all kills. */
 const CONFIG = ['--train-images', '32', '--test-images', '16', '--batch-size', '8', '--epochs', '16'];
 const SEED = 7;

@@ -20,9 +20,10 @@ declare module 'vitest' {
   }
 }
 
-/** Returns how often a property is run: `count` times, a third of it where it is run again. `CHAINRULE_LONG=1` runs it as often there. */
+/** Returns how often a property is run: half of `count`, a sixth where it is run again. `CHAINRULE_LONG=1` runs it `count` times everywhere. */
 export function runs(count: number): number {
-  return inject('repeats') === true && process.env.CHAINRULE_LONG !== '1' ? Math.ceil(count / 3) : count;
+  if (process.env.CHAINRULE_LONG === '1') return count;
+  return Math.ceil(count / (inject('repeats') === true ? 6 : 2));
 }
 
 /** The value of elements before a kernel writes them, and of those between the elements of a sliced view. */

@@ -26,7 +26,7 @@ import { difference, freed, LAYOUTS, numbers, raw, read, view, type Layout } fro
 // Compares Winograd's 3×3 convolutions with the reference and with the direct kernels, in all three directions. Whole storages are
 // compared, which shows writes outside an output's elements too.
 
-const RUNS = { seed: 20261124, numRuns: process.env.CHAINRULE_LONG === '1' ? 80 : 40 };
+const RUNS = { seed: 20261124, numRuns: process.env.CHAINRULE_LONG === '1' ? 80 : 20 };
 /** Tolerances for sums of n products of standard normal numbers; the reference sums in float64. */
 const within = (type: FloatDType, n: number): number => (type === 'float32' ? 2e-5 : 5e-14) * Math.sqrt(n);
 

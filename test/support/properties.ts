@@ -22,8 +22,8 @@ const onReference = kernels.name === 'reference';
 
 /** Cases of a short run and of a long one. The reference kernels are slow, so they get fewer. */
 const DEFAULT_CASES = onReference
-  ? { short: { first: 10, second: 4 }, long: { first: 20, second: 10 } }
-  : { short: { first: 40, second: 10 }, long: { first: 200, second: 50 } };
+  ? { short: { first: 6, second: 2 }, long: { first: 20, second: 10 } }
+  : { short: { first: 25, second: 6 }, long: { first: 200, second: 50 } };
 const DEFAULTS = process.env.CHAINRULE_LONG === '1' ? DEFAULT_CASES.long : DEFAULT_CASES.short;
 
 /** Cases per operation. `CHAINRULE_LONG=1` or `CHAINRULE_CASES=10000` makes a long run; docs/testing.md has more. */

@@ -31,7 +31,7 @@ async function measure(): Promise<Measurement> {
 }
 
 const isLong = process.env.CHAINRULE_LONG === '1';
-const STEPS = isLong ? 10_000 : 400;
+const STEPS = isLong ? 10_000 : 200;
 
 test(`memory is flat over ${STEPS} steps`, async () => {
   const { run } = makeRun(({ model, optimizer, test: loader }) => ({
