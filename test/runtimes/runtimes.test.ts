@@ -78,32 +78,19 @@ describe('twenty steps of training have the bits that Node computes', () => {
   test('on one thread', async () => {
     expect(await trainedOn(RUNTIMES[0]!, { CHAINRULE_THREADS: '1' })).toMatchObject({ digest: expected, threads: 1 });
   });
-
-  for (const browser of BROWSERS) {
-    test.skipIf(browser.path === undefined)(`on ${browser.name}${browser.path === undefined ? ' (not installed)' : ''}`, async () => {
-      const pages = await Pages.serve(code);
-      try {
-        for (const worker of [true, false]) {
-          expect(await pages.visit(browser, { worker, isolated: true })).toMatchObject({ digest: expected });
-        }
-      } finally {
-        await pages.close();
-      }
-    });
-  }
 });
+
+/** The reasons to decline turbo that are no fault of the kernels. */
+const LACKS = /^this (platform has no relaxed SIMD|processor has no fused multiply-add)|^256-bit kernels (need|are tested on)/;
+
+function checkReport({ choice, vectorBits, declined }: TurboReport, version: string): void {
+  expect(choice).toBe(true);
+  expect(declined.filter((reason) => !LACKS.test(reason))).toEqual([]);
+  if (process.arch === 'x64' && /^v2[456]\./.test(version)) expect(vectorBits).toBe(256);
+}
 
 // Turbo may use an experimental flag of V8. In some versions that ends the process, which here fails the test of that version.
 describe('turbo', () => {
-  /** The reasons to decline that are no fault of the kernels. */
-  const LACKS = /^this (platform has no relaxed SIMD|processor has no fused multiply-add)|^256-bit kernels (need|are tested on)/;
-
-  function checkReport({ choice, vectorBits, declined }: TurboReport, version: string): void {
-    expect(choice).toBe(true);
-    expect(declined.filter((reason) => !LACKS.test(reason))).toEqual([]);
-    if (process.arch === 'x64' && /^v2[456]\./.test(version)) expect(vectorBits).toBe(256);
-  }
-
   for (const runtime of RUNTIMES.filter(({ args }) => !args.includes('--no-prompt'))) {
     const version = versions.get(runtime.path)!;
     const title = `on ${runtime.name} ${version ?? '(not installed)'}`;
@@ -119,19 +106,30 @@ describe('turbo', () => {
       },
     );
   }
+});
 
-  for (const browser of BROWSERS) {
-    const title = `on ${browser.name}${browser.path === undefined ? ' (not installed)' : ''}`;
-    test.skipIf(browser.path === undefined)(`is chosen by setTurbo, with the same bits in a worker and a page, ${title}`, async () => {
-      const pages = await Pages.serve(await bundle('runtimes/turbo-program.ts'));
-      try {
-        const inWorker = (await pages.visit(browser, { worker: true, isolated: true })) as Trained;
-        checkReport(inWorker.turbo, '');
-        expect(inWorker.digest === expected).toBe(!inWorker.turbo.fusedMultiplyAdd);
-        expect(await pages.visit(browser, { worker: false, isolated: true })).toEqual({ ...inWorker, threads: 1 });
-      } finally {
-        await pages.close();
+for (const browser of BROWSERS) {
+  const title = `in ${browser.name}${browser.path === undefined ? ' (not installed)' : ''}`;
+  describe.skipIf(browser.path === undefined)(title, () => {
+    let pages: Pages;
+
+    beforeAll(async () => {
+      pages = await Pages.serve(code);
+    });
+    afterAll(() => pages.close());
+
+    test('twenty steps of training have the bits that Node computes, in a worker and in a page', async () => {
+      for (const worker of [true, false]) {
+        expect(await pages.visit(browser, { worker, isolated: true })).toMatchObject({ digest: expected });
       }
     });
-  }
-});
+
+    test('turbo is chosen by setTurbo, with the same bits in a worker and a page', async () => {
+      const turbo = await bundle('runtimes/turbo-program.ts');
+      const inWorker = (await pages.visit(browser, { worker: true, isolated: true, code: turbo })) as Trained;
+      checkReport(inWorker.turbo, '');
+      expect(inWorker.digest === expected).toBe(!inWorker.turbo.fusedMultiplyAdd);
+      expect(await pages.visit(browser, { worker: false, isolated: true, code: turbo })).toEqual({ ...inWorker, threads: 1 });
+    });
+  });
+}

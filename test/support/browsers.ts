@@ -56,6 +56,8 @@ export interface Visit {
   readonly isolated: boolean;
   /** The Content-Security-Policy of the page and of its worker. */
   readonly policy?: string;
+  /** Another program in place of the one that is served. */
+  readonly code?: string;
 }
 
 // After each report the page asks for the next one and goes there: starting a browser takes longer than most programs.
@@ -101,6 +103,8 @@ interface Running {
  */
 export class Pages {
   readonly #server: Server;
+  readonly #code: string;
+  #files: Readonly<Record<string, readonly [type: string, text: string]>> = {};
   #headers: Readonly<Record<string, string>> = {};
   #received: (text: string) => void = () => {};
   #running: Running | null = null;
@@ -117,11 +121,7 @@ export class Pages {
   }
 
   private constructor(code: string) {
-    const files: Readonly<Record<string, readonly [type: string, text: string]>> = {
-      '/': ['text/html', PAGE],
-      '/worker.js': ['text/javascript', WORKER],
-      '/bundle.js': ['text/javascript', code],
-    };
+    this.#code = code;
     this.#server = createServer((request, response) => {
       const { pathname, searchParams } = new URL(request.url!, 'http://localhost');
       if (pathname === '/next') {
@@ -138,7 +138,7 @@ export class Pages {
         });
         return;
       }
-      const file = files[pathname];
+      const file = this.#files[pathname];
       if (file === undefined) return response.writeHead(404).end();
       return response.writeHead(200, { 'Content-Type': file[0], 'Cache-Control': 'no-store', ...this.#headers }).end(file[1]);
     });
@@ -158,7 +158,8 @@ export class Pages {
   }
 
   /** Opens the program in a browser and returns what it reports. */
-  async visit(browser: Browser, { worker, isolated, policy }: Visit): Promise<unknown> {
+  async visit(browser: Browser, { worker, isolated, policy, code = this.#code }: Visit): Promise<unknown> {
+    this.#files = { '/': ['text/html', PAGE], '/worker.js': ['text/javascript', WORKER], '/bundle.js': ['text/javascript', code] };
     const isolation = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
     this.#headers = { ...(isolated ? isolation : {}), ...(policy === undefined ? {} : { 'Content-Security-Policy': policy }) };
     const report = new Promise<string>((resolve) => (this.#received = resolve));
