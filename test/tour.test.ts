@@ -7,6 +7,7 @@ import { format } from 'node:util';
 import { type Tensor, ones, scoped } from 'chainrule';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { type Mistake, Wrong } from '../docs/tour/support/exercise.ts';
+import { compileProgram } from './support/compile-program.ts';
 import { chapterFolders, exerciseFile, judgeFile, listedStates, loadChapter, type Outcome, root } from '../scripts/tour/chapters.ts';
 
 // The tour: its programs run and are the ones that the text shows, its solutions pass, its starters and its typical mistakes fail.
@@ -115,8 +116,19 @@ test('the index lists the chapters', () => {
 
 // ── The command ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function tour(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function tour(...args: string[]): Ended {
   return spawnSync(process.execPath, ['--import', 'tsx', 'scripts/tour.ts', ...args], { cwd: root, encoding: 'utf8' });
+}
+
+/** Runs a command that ends before it reads exercises, which only tsx can import. */
+async function refusedTour(...args: string[]): Promise<Ended> {
+  return spawnSync(process.execPath, [await compileProgram(join(root, 'scripts/tour.ts')), ...args], { cwd: root, encoding: 'utf8' });
 }
 
 test('npm run tour lists the chapters and what is done', () => {
@@ -191,8 +203,8 @@ test.each([
   [['1', 'solutions', 'more'], /too many arguments: more/],
   [['1', '--limit', 'soon'], /--limit must be a number of seconds, got soon/],
   [['--all'], /Unknown option '--all'/],
-])('the arguments %j are refused in one line', (args, message) => {
-  const { status, stdout, stderr } = tour(...args);
+])('the arguments %j are refused in one line', async (args, message) => {
+  const { status, stdout, stderr } = await refusedTour(...args);
   expect(status).toBe(2);
   expect(stdout).toBe('');
   expect(stderr).toMatch(message);
