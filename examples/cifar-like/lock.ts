@@ -4,6 +4,7 @@
  * `run.lock` holds the process that uses the folder. After a SIGKILL or a power cut it stays behind; the next process sees that
  * its owner has ended, by process id and start time, and takes the lock.
  */
+import { randomUUID } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -135,7 +136,7 @@ function checkEnded(dir: string, path: string, text: string): void {
 
 /** Removes the lock whose text is `stale`; puts back another one that has taken its place. */
 function removeStale(path: string, stale: string): void {
-  const aside = join(dirname(path), `.${LOCK}.${crypto.randomUUID()}.tmp`);
+  const aside = join(dirname(path), `.${LOCK}.${randomUUID()}.tmp`);
   try {
     renameSync(path, aside);
   } catch (error) {

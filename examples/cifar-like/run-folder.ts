@@ -5,7 +5,7 @@
  * config.json, a checkpoint replaces the one before atomically, and metrics after the last checkpoint are cut off. A lock keeps
  * a second process out.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { lstatSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Stateful, Tensor } from 'chainrule';
@@ -112,7 +112,7 @@ export class RunFolder implements RunFiles {
     let fresh: string | null = null;
     try {
       made = makeFolders(dirname(target));
-      const path = join(dirname(target), `.run.${crypto.randomUUID()}.tmp`);
+      const path = join(dirname(target), `.run.${randomUUID()}.tmp`);
       mkdirSync(path);
       fresh = path;
       const lock = FolderLock.acquire(fresh, dir);

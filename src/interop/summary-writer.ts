@@ -13,7 +13,7 @@ import { joinBytes } from '../core/bytes.ts';
 import { ArgumentError, FileError, kindOf, ShapeError, shown } from '../core/errors.ts';
 import { refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
-import { appendWhole, attempt, errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
+import { appendWhole, attempt, errorCode, fileSystem, type FileSystem, syncFlag } from '../platform/files.ts';
 import { crc32c } from './crc.ts';
 import { encodePng, type Pixels } from './png.ts';
 import { Message } from './protobuf.ts';
@@ -62,6 +62,8 @@ export class SummaryWriter {
   /** The path of the event file. */
   readonly path: string;
   readonly #node: FileSystem;
+  /** The flag of a file whose writes wait for the disk; 0 for one that is flushed. */
+  readonly #sync: number;
   #file: number | null;
 
   constructor(dir: string, options: SummaryWriterOptions = {}) {
@@ -70,13 +72,15 @@ export class SummaryWriter {
       throw new ArgumentError(`SummaryWriter: dir must be a text that is not empty, got ${kindOf(dir)}`);
     if (purgeStep !== null) checkStep('SummaryWriter', purgeStep);
     this.#node = fileSystem('SummaryWriter');
+    this.#sync = syncFlag(this.#node.fs);
     const seconds = Math.floor(Date.now() / 1000);
     // TensorBoard finds the files by 'tfevents' and reads them in the order of their names.
     const name = `events.out.tfevents.${String(seconds).padStart(10, '0')}.${process.pid}.${writers++}`;
     this.path = this.#node.path.join(dir, name);
     this.#file = this.#attempt(() => {
       makeFolder(this.#node, dir);
-      return this.#node.fs.openSync(this.path, 'ax');
+      const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = this.#node.fs.constants;
+      return this.#node.fs.openSync(this.path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | this.#sync);
     });
     try {
       this.#write(event(0, null).text(EVENT.fileVersion, 'brain.Event:2'));
@@ -143,7 +147,7 @@ export class SummaryWriter {
   flush(): void {
     refuseSurplus('flush', arguments, 0);
     const file = this.#open('flush');
-    this.#attempt(() => this.#node.fs.fsyncSync(file));
+    if (this.#sync === 0) this.#attempt(() => this.#node.fs.fsyncSync(file));
   }
 
   /** Flushes and closes the file. A second call does nothing. */

@@ -3,7 +3,7 @@
  */
 import { bytesOf } from '../core/bytes.ts';
 import { FileError } from '../core/errors.ts';
-import { attempt, checkPath, errorCode, fileSystem, MAX_TRANSFER, readFile, type FileSystem } from '../platform/files.ts';
+import { attempt, checkPath, errorCode, fileSystem, MAX_TRANSFER, readFile, syncFlag, type FileSystem } from '../platform/files.ts';
 
 type Fs = FileSystem['fs'];
 
@@ -37,7 +37,7 @@ export function writeFileAtomic(path: string, content: Uint8Array | readonly Uin
 
 /** As writeFileAtomic. `op` begins an error. */
 export function replaceFile(op: string, path: string, content: Uint8Array | readonly Uint8Array[]): void {
-  const { fs, path: paths } = fileSystem(op);
+  const { fs, path: paths, crypto } = fileSystem(op);
   checkPath(op, path);
   const pieces = piecesOf(op, content);
   const folder = paths.dirname(path);
@@ -108,15 +108,13 @@ function replacedFile(op: string, fs: Fs, path: string): Replaced | null {
 
 /** Writes a new file and flushes it. Until it has its final permissions, nobody else can read what replaces a private file. */
 function writeTemporary(fs: Fs, temporary: string, pieces: readonly Uint8Array[], replaced: Replaced | null): void {
-  const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // Node's permission model forbids fsync. There, each write waits for the disk instead.
-  const mustSync = process.permission !== undefined && O_SYNC !== undefined;
-  const flags = mustSync ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : 'wx';
-  const file = fs.openSync(temporary, flags, replaced === null ? 0o666 : replaced.mode & 0o600);
+  const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants;
+  const sync = syncFlag(fs);
+  const file = fs.openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | sync, replaced === null ? 0o666 : replaced.mode & 0o600);
   try {
     for (const piece of pieces) writeAll(fs, file, piece);
     if (replaced !== null) copyPermissions(fs, temporary, replaced);
-    if (!mustSync) fs.fsyncSync(file);
+    if (sync === 0) fs.fsyncSync(file);
   } catch (error) {
     attempt(() => fs.closeSync(file));
     throw error;

@@ -9,13 +9,14 @@ export interface FileSystem {
   readonly fs: typeof import('node:fs');
   readonly path: typeof import('node:path');
   readonly zlib: typeof import('node:zlib');
+  readonly crypto: typeof import('node:crypto');
 }
 
 /** Returns Node's file system. Throws: FileError that names `op` where there is none, as in a browser */
 export function fileSystem(op: string): FileSystem {
   const load = nodeModules();
   if (load === undefined) throw new FileError(`${op}: this platform has no file system; fetch the bytes and decode them instead`);
-  return { fs: load('node:fs'), path: load('node:path'), zlib: load('node:zlib') };
+  return { fs: load('node:fs'), path: load('node:path'), zlib: load('node:zlib'), crypto: load('node:crypto') };
 }
 
 /**
@@ -50,6 +51,15 @@ export function readFile(op: string, path: string, hint = ''): Uint8Array {
   } catch (error) {
     throw readError(op, path, hint, node, error);
   }
+}
+
+/**
+ * Returns the flag with which a file must be opened so that its content reaches the disk: O_SYNC where Node's permission model
+ * forbids fsync, so that each write waits, and 0 where the file is to be flushed by fsync.
+ */
+export function syncFlag(fs: FileSystem['fs']): number {
+  const { O_SYNC = 0 } = fs.constants as { O_SYNC?: number };
+  return process.permission === undefined ? 0 : O_SYNC;
 }
 
 /** Bytes per read and per write; Node's limit is 2³¹ − 1. */

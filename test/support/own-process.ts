@@ -54,6 +54,7 @@ const WAITING = [
   'data/web-worker-start',
   'realms',
   'autograd/first-loop',
+  'interop/node-flags',
 ];
 
 /** Files of the other kinds whose text does not show it. */
