@@ -5,6 +5,7 @@ import { saveCheckpoint, tensorsToBytes } from 'chainrule/io';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
+import { fit } from 'chainrule/train';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { HOMES, LAYERS, METHODS, invoke, receiver } from './support/public-calls.ts';
 
@@ -14,12 +15,14 @@ import { HOMES, LAYERS, METHODS, invoke, receiver } from './support/public-calls
 let other: typeof mine;
 let otherNn: typeof nn;
 let otherOptim: typeof optim;
+let otherData: typeof import('chainrule/data');
 
 beforeAll(async () => {
   vi.resetModules();
   other = await import('chainrule');
   otherNn = await import('chainrule/nn');
   otherOptim = await import('chainrule/optim');
+  otherData = await import('chainrule/data');
 });
 
 /** Returns the copy of a tensor in the other library. */
@@ -128,6 +131,17 @@ describe('other places', () => {
       },
     });
     refuses('an argument', () => mul(leaf(), other.ones([2])));
+    const op = (spec: object): mine.Tensor =>
+      mine.defineOp({ name: 'mine', forward: (_: unknown, t: mine.Tensor) => t.clone(), ...spec } as never)(leaf()) as never;
+    const abroadGrads = (): unknown => [other.ones([2])];
+    refuses('a result of forward', () => op({ forward: () => other.ones([2]) }));
+    refuses('results of forward', () => op({ forward: () => [ones([2]), other.ones([2])] }));
+    refuses('a gradient', () => op({ backward: abroadGrads }).sum().backward());
+    refuses('a gradient of a fused operation', () =>
+      op({ save: () => ({}), gradKernel: abroadGrads, definition: (t: mine.Tensor) => t.mul(1) })
+        .sum()
+        .backward(),
+    );
     refuses('recompute', () => mine.recompute((a: mine.Tensor) => a.add(1), other.ones([2])));
     refuses('a result of recompute', () => mine.recompute(() => other.ones([2])));
     refuses('a result of jacobian', () => mine.jacobian(() => other.ones([2]), leaf()));
@@ -189,6 +203,20 @@ describe('other places', () => {
     refuses('tensor', () => mine.tensor(other.ones([2]) as never));
     refuses('safetensors', () => tensorsToBytes({ t: other.ones([2]) }));
     refuses('a checkpoint', () => saveCheckpoint('/nonexistent/x', { model: new otherNn.Linear(2, 2) }), 'a module');
+  });
+
+  test('training', async () => {
+    const dataset = { length: 2, get: () => [other.ones([2]), other.ones([])] as const };
+    const loader = new otherData.DataLoader(dataset, { batchSize: 2 });
+    const net = new nn.Linear(2, 1);
+    const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
+    const run = fit(net, { loader, optimizer, loss: F.mseLoss, epochs: 1 } as never);
+    await expect(run.finish()).rejects.toThrow(
+      'got an array of a tensor of another copy of chainrule and a tensor of another copy of chainrule',
+    );
+    const ema = new otherOptim.EMA([other.ones([1], { requiresGrad: true })]);
+    refuses('an average', () => fit(net, { loader, optimizer, loss: F.mseLoss, epochs: 1, ema } as never), 'an EMA');
+    for (const made of [net, optimizer]) made.dispose();
   });
 
   test('an innocent tensor keeps its values', () => {
