@@ -3,16 +3,16 @@
  * other; a contiguous copy avoids that.
  */
 
-/** Copies a multiple of 64 bytes. */
+/** Copies a multiple of 64 bytes. The order of stores is that of putRow in simd/vector.ts. */
 // @ts-ignore: decorator
 @inline
 function copyVectors(from: usize, to: usize, bytes: usize): void {
   for (let k: usize = 0; k < bytes; k += 64) {
     const v0 = v128.load(from + k), v1 = v128.load(from + k, 16), v2 = v128.load(from + k, 32), v3 = v128.load(from + k, 48);
-    v128.store(to + k, v0);
-    v128.store(to + k, v1, 16);
-    v128.store(to + k, v2, 32);
     v128.store(to + k, v3, 48);
+    v128.store(to + k, v2, 32);
+    v128.store(to + k, v1, 16);
+    v128.store(to + k, v0);
   }
 }
 

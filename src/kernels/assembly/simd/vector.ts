@@ -61,7 +61,8 @@ export function loadSome<T>(p: usize, n: i32): v128 {
 
 /**
  * Stores the first `columns` columns of one row of a register block, or adds them to memory. For a full row of 4 vectors, all additions
- * come before all stores: V8 forms 256-bit stores from consecutive ones.
+ * come before all stores: V8 forms 256-bit stores from consecutive ones. The last vector is stored first: where the lower half of a pair comes
+ * first, V8 stores it alone and then again with the upper one, so that memory is right if the latter is out of bounds.
  */
 // @ts-ignore: decorator
 @inline
@@ -73,10 +74,10 @@ export function putRow<T>(vectors: i32, c: usize, v0: v128, v1: v128, v2: v128, 
       v2 = v128.add<T>(v128.load(c, 32), v2);
       v3 = v128.add<T>(v128.load(c, 48), v3);
     }
-    v128.store(c, v0);
-    v128.store(c, v1, 16);
-    v128.store(c, v2, 32);
     v128.store(c, v3, 48);
+    v128.store(c, v2, 32);
+    v128.store(c, v1, 16);
+    v128.store(c, v0);
     return;
   }
   if (vectors > 1) put<T>(c, v0, add);
