@@ -118,7 +118,7 @@ export function steps(
 
 /**
  * Returns the gradients of the sum of `outputs` (weighted with `gradOutputs`) with respect to `inputs`, and changes no `.grad`.
- * The result has the structure of `inputs`: one tensor or an array.
+ * The result has the structure of `inputs`: one tensor or an array, each in memory of its own.
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions & { allowUnused?: false }): Tensor;
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options: GradOptions): Tensor | null;
@@ -164,13 +164,26 @@ export function gradients(ys: readonly Tensor[], xs: readonly Tensor[], options:
   const walk = { ...mode, wanted, stopAtInputs, walkScope: new Scope('backward'), rejectUnused: allowUnused ? null : rejectUnused };
   let found = new Map<Node, Tensor>();
   const finish = (grads: Map<Node, Tensor>): Tensor[] => {
-    // A gradient that passes through unchanged lies in the user's own memory.
-    const isGiven = (g: Tensor): boolean => given.some((own) => own != null && own.storage === g.storage);
-    found = new Map([...grads].map(([node, g]) => [node, isGiven(g) ? clone(g) : g]));
-    return [...found.values()];
+    const own = inOwnMemory([...grads.values()], given);
+    found = new Map([...grads.keys()].map((node, i) => [node, own[i]!]));
+    return own;
   };
   runToEnd(run(roots, walk, finish));
   return xs.map((x) => found.get(x.node!) ?? null);
+}
+
+/**
+ * Returns the gradients, each in memory of its own. A gradient that passes through unchanged lies in the memory of one that the user
+ * has given, and the gradients of both arguments of a sum are one: without copies, who scales one in place would scale the other.
+ */
+function inOwnMemory<T extends Tensor | null>(grads: readonly T[], given: readonly (Tensor | null | undefined)[]): T[] {
+  const taken = new Set(given.map((own) => own?.storage));
+  return grads.map((g) => {
+    if (g === null) return g;
+    if (taken.has(g.storage)) return clone(g) as T;
+    taken.add(g.storage);
+    return g;
+  });
 }
 
 /** Reads the options that `backward` and `grad` share. */
@@ -326,11 +339,9 @@ export function nodeGrads(node: Node, g: Tensor | null): readonly (Tensor | null
   const walkScope = new Scope('backward');
   const walk = { retainGraph: true, createGraph: false, walkScope, wanted: null, stopAtInputs: false, rejectUnused: null };
   const inputs = node.inputs.map((input) => input && new Visit(input));
-  // A gradient that passes through unchanged lies in the user's own memory.
-  const own = (x: Tensor | null): Tensor | null => (x !== null && x.storage === g?.storage ? clone(x) : x);
   let grads: readonly (Tensor | null)[] = NONE;
   try {
-    if (node.op !== null) grads = step(walk, () => differentiate(node, seed(from), inputs, walk).map(own));
+    if (node.op !== null) grads = step(walk, () => inOwnMemory(differentiate(node, seed(from), inputs, walk), [g]));
     return grads;
   } finally {
     closeScope(walkScope, grads, currentScope() ?? undefined);

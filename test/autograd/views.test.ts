@@ -1,5 +1,5 @@
 /** Which results share memory with their input: those that are documented as views, and no others. */
-import { noGrad, scope, tensor, type Tensor } from 'chainrule';
+import { graph, noGrad, ones, scope, tensor, type Tensor } from 'chainrule';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { grad } from '../../src/autograd/index.ts';
@@ -57,6 +57,33 @@ describe('no view', () => {
       const g = tensor([3, 4]);
       grad(leaf.reshape([2]), leaf, { gradOutputs: g }).fill_(9);
       expect(g.toArray()).toEqual([3, 4]);
+    }));
+
+  test.each([false, true])('the gradients of one walk, createGraph %s', (createGraph) =>
+    scope(() => {
+      const leaves = [1, 2, 3].map((v) => tensor([v, v], { requiresGrad: true }));
+      const [a, b, c] = leaves as [Tensor, Tensor, Tensor];
+      const y = a
+        .add(b)
+        .add(c.reshape([2]))
+        .mul(2)
+        .sum();
+      const grads = grad(y, leaves, { createGraph });
+      noGrad(() => grads.forEach((g, i) => g.copy_(tensor([i, i]))));
+      expect(grads.map((g) => g.toArray())).toEqual([
+        [0, 0],
+        [1, 1],
+        [2, 2],
+      ]);
+    }),
+  );
+
+  test('the gradients of a node of a graph', () =>
+    scope(() => {
+      const y = tensor([1, 2], { requiresGrad: true }).add(tensor([3, 4], { requiresGrad: true }));
+      const [a, b] = [...graph(y)].find((node) => node.op === 'add')!.vjp(ones([2])) as [Tensor, Tensor];
+      a.fill_(9);
+      expect(b.toArray()).toEqual([1, 1]);
     }));
 });
 
