@@ -48,7 +48,7 @@ const testsOf: Readonly<Record<string, readonly string[]>> = {
   'src/data/subsets': tests('data', 'subsets dataset'),
   'src/data/tensor-dataset': tests('data', 'subsets dataset'),
   'src/data/synthetic': tests('data', 'synthetic'),
-  'src/data/fast-random': tests('data', 'synthetic'),
+  'src/data/fast-random': tests('data', 'fast-random synthetic'),
   'src/data/batches': tests('data', 'dataset loader async samplers'),
   // Without workers.test.ts, which starts threads for seconds: it shows what these tests, with workers of their own, do not.
   'src/data/threads': tests('data', 'async'),
