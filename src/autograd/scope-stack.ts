@@ -221,8 +221,7 @@ export function closeScope(s: Scope, results: readonly (Tensor | null)[], into?:
 
 /** Closes the scopes that loops have left open above `s`, and `s`. */
 export function closeScopeAndAbove(s: Scope, results: readonly Tensor[]): void {
-  for (let inner = currentScope(); inner !== null && inner !== s && openScopes().includes(s); inner = currentScope())
-    closeScope(inner, results);
+  if (top !== s && openScopes().includes(s)) while (top !== s) closeScope(top!, results);
   closeScope(s, results);
 }
 
