@@ -1,25 +1,14 @@
 /**
  * Batch norm with the statistics of all ranks. Letters: N = rows of this rank, C = channels, M = values of a channel on all ranks together.
  */
-import {
-  batchNorm,
-  cat,
-  checkTensor,
-  composed,
-  defineOp,
-  full,
-  isTensor,
-  noGrad,
-  untracked,
-  type Grads,
-  type Tensor,
-} from '../autograd/index.ts';
+import { batchNorm, cat, composed, defineOp, full, isTensor, noGrad, untracked, type Grads, type Tensor } from '../autograd/index.ts';
 import { isInstance } from '../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError } from '../core/errors.ts';
 import { refuseOptions, refuseSurplus } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { emptyLike } from '../kernels/view.ts';
 import { BatchNorm1d, BatchNorm2d, Module, type Parameter } from '../nn/index.ts';
+import { checkChannels, countingBatches } from '../nn/norms.ts';
 import { registered } from '../nn/registration.ts';
 import { checkGroup } from './check-group.ts';
 import type { Group } from './group.ts';
@@ -126,18 +115,11 @@ export class SyncBatchNorm extends Module {
 
   forward(x: Tensor): Tensor {
     refuseSurplus('forward', arguments, 1);
-    checkTensor('syncBatchNorm', 'x', x);
-    const ranks = isInstance(this.#norm, BatchNorm2d) ? [4] : [2, 3];
-    if (!ranks.includes(x.ndim) || x.size(1) !== this.channels) {
-      const shapes = ranks.length === 1 ? '[N,C,H,W]' : '[N,C] or [N,C,L]';
-      throw new ShapeError(`syncBatchNorm: x must be ${shapes} with ${this.channels} channels, got ${formatShape(x.shape)}`);
-    }
-    const { weight, bias, eps, running_mean: runningMean, running_var: runningVar, num_batches_tracked: batches } = this;
-    if (!this.training && runningMean !== null) return batchNorm(x, { runningMean, runningVar, weight, bias, eps });
-    const momentum = this.momentum ?? 1 / ((batches?.item() ?? 0) + 1);
-    const y = normalize(x, { group: this.#group, weight, bias, runningMean, runningVar, momentum, eps });
-    if (batches !== null) noGrad(() => batches.add_(1));
-    return y;
+    checkChannels('syncBatchNorm', x, this.channels, isInstance(this.#norm, BatchNorm2d) ? ['[N,C,H,W]'] : ['[N,C]', '[N,C,L]']);
+    const { weight, bias, eps, running_mean: runningMean, running_var: runningVar } = this;
+    const options = { runningMean, runningVar, weight, bias, eps };
+    if (!this.training && runningMean !== null) return batchNorm(x, options);
+    return countingBatches(this, (momentum) => normalize(x, { ...options, group: this.#group, momentum }));
   }
 }
 

@@ -105,22 +105,35 @@ class TrackingNorm extends NormLayer {
     return [name, name === 'num_batches_tracked' && isTensor(value) ? value.to('int32') : value];
   }
 
-  /** Throws unless x has the layer's channels and one of the shapes, such as '[N,C,H,W]'. */
+  /** Throws as checkChannels, for the layer's channels. */
   protected checkInput(op: string, x: Tensor, ...shapes: readonly string[]): void {
-    checkTensor(op, 'x', x);
-    const ranks = shapes.map((shape) => shape.split(',').length);
-    if (!ranks.includes(x.ndim) || x.size(1) !== this.channels)
-      throw new ShapeError(`${op}: x must be ${shapes.join(' or ')} with ${this.channels} channels, got ${formatShape(x.shape)}`);
+    checkChannels(op, x, this.channels, shapes);
   }
 
   protected normalizeBatch(x: Tensor): Tensor {
-    const { weight, bias, eps, running_mean: runningMean, running_var: runningVar, num_batches_tracked: batches } = this;
-    const training = this.training || runningMean === null;
-    const momentum = this.momentum ?? 1 / ((batches?.item() ?? 0) + 1);
-    const y = batchNorm(x, { runningMean, runningVar, weight, bias, training, momentum, eps });
-    if (training && batches !== null) noGrad(() => batches.add_(1));
-    return y;
+    const { weight, bias, eps, running_mean: runningMean, running_var: runningVar } = this;
+    const options = { runningMean, runningVar, weight, bias, eps };
+    if (!this.training && runningMean !== null) return batchNorm(x, options);
+    return countingBatches(this, (momentum) => batchNorm(x, { ...options, training: true, momentum }));
   }
+}
+
+/** @internal Throws unless x has these channels and one of the shapes, such as '[N,C,H,W]'. */
+export function checkChannels(op: string, x: Tensor, channels: number, shapes: readonly string[]): void {
+  checkTensor(op, 'x', x);
+  const ranks = shapes.map((shape) => shape.split(',').length);
+  if (!ranks.includes(x.ndim) || x.size(1) !== channels)
+    throw new ShapeError(`${op}: x must be ${shapes.join(' or ')} with ${channels} channels, got ${formatShape(x.shape)}`);
+}
+
+/** @internal Calls `normalize` with the weight of this batch in the running statistics of a batch norm; then counts the batch. */
+export function countingBatches(
+  { momentum, num_batches_tracked: batches }: Pick<TrackingNorm, 'momentum' | 'num_batches_tracked'>,
+  normalize: (momentum: number) => Tensor,
+): Tensor {
+  const y = normalize(momentum ?? 1 / ((batches?.item() ?? 0) + 1));
+  if (batches !== null) noGrad(() => batches.add_(1));
+  return y;
 }
 
 /**
