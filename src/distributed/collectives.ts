@@ -6,6 +6,7 @@
 import { ITEM_SIZE } from '../core/dtype.ts';
 import { DisagreementError } from '../core/errors.ts';
 import { sizeOf } from '../core/shape.ts';
+import { rowsOfRank } from '../data/sharding.ts';
 import { kernels, type BinaryOp } from '../kernels/index.ts';
 import { allocate, withTemporaries } from '../kernels/memory/allocator.ts';
 import type { Storage } from '../kernels/memory/storage.ts';
@@ -53,7 +54,8 @@ function part(v: View, first: number, last: number): View {
 
 /** Returns the bounds of `parts` contiguous parts of [0, length), of equal length or one apart. */
 function boundsOf(length: number, parts: number): number[] {
-  return Array.from({ length: parts + 1 }, (_, i) => Math.floor((i * length) / parts));
+  const starts = Array.from({ length: parts }, (_, rank) => rowsOfRank(length, { rank, size: parts }).start);
+  return [...starts, length];
 }
 
 const differences = (bounds: readonly number[]): number[] => bounds.slice(1).map((end, i) => end - bounds[i]!);
