@@ -97,8 +97,12 @@ async function answer(dataset: AsyncDataset, { id, samples, draw }: Request): Pr
 
 /** Returns what of an error a message can hold. What is no error names no sample yet. */
 function described(error: unknown, { indices }: Draw): NonNullable<Answer['error']> {
-  const [name, message, stack] = ['name', 'message', 'stack'].map((key) => peek(error, key));
-  if (typeof message === 'string') return { name: String(name ?? 'Error'), message, stack: String(stack ?? '') };
+  const text = (key: string): string | null => {
+    const value = peek(error, key);
+    return typeof value === 'string' ? value : null;
+  };
+  const message = text('message');
+  if (message !== null) return { name: text('name') ?? 'Error', message, stack: text('stack') ?? '' };
   return { name: 'Error', message: `DataLoader: samples ${listed(indices)}: ${shown(error)} was thrown, which is no error`, stack: '' };
 }
 
