@@ -1,7 +1,7 @@
 /**
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
-import { noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { defaultGenerator, noGrad, scope, type Tensor } from '../autograd/index.ts';
 import { ArgumentError, ChainruleError, kindOf, StateDictError } from '../core/errors.ts';
 import { checkFunction, refuseSurplus } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
@@ -9,12 +9,13 @@ import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type EMA, type Optimizer, ReduceLROnPlateau } from '../optim/index.ts';
 import { checkLoss, checkModel, evaluate, type Evaluation, isEvaluated, type Model, readBatch, type TrainingBatch } from './evaluate.ts';
 import type { Callback, EndEvent, EvaluationEvent, FitEvent, FitRun, PauseEvent, StepEvent } from './events.ts';
+import { BufferCopies } from './buffer-copies.ts';
 import { checkFit, type FitOptions } from './fit-options.ts';
 import { checkState, type FitState, noProgress } from './fit-state.ts';
 import { type Metric, valuesOf } from './metrics.ts';
 import { metricsOf } from './parallel.ts';
 
-/** A batch gave a loss that is NaN or infinite. The parameters are those before the step; batch norm has met the batch. */
+/** A batch gave a loss that is NaN or infinite. The parameters and buffers are those before the step. */
 export class NonFiniteLossError extends ChainruleError {
   readonly step: number;
   readonly loss: number;
@@ -33,7 +34,8 @@ export class NonFiniteLossError extends ChainruleError {
  *
  * The run is Stateful as a whole: `saveCheckpoint(path, { run })` at any event, and `loadCheckpoint(path, { run })` into a run that was made
  * in the same way, end with the same bits as a run that was never interrupted. An aborted signal pauses the run: a pause event is the
- * last one of the loop, and another loop goes on. A batch that throws, or cannot be made, ends its step, and another loop does this step again.
+ * last one of the loop, and another loop goes on. A batch that throws, or cannot be made, ends its step: the loader, the model's buffers and
+ * the default generator are put back, and another loop does this step again, with the same bits.
  * If an average or a schedule throws after the update of the parameters, another loop begins there: no update is made twice.
  * A model in evaluation mode is switched to training first; modules that are in evaluation mode within a model in training, such as a
  * frozen batch norm, stay so.
@@ -236,22 +238,27 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
 
   /** Does the steps of an epoch. One that throws before its update is undone, so that another loop begins with it. */
   async *#steps(): AsyncGenerator<StepEvent, void> {
-    let undo = this.#beginStep();
+    const buffers = new BufferCopies(this.model);
+    let undo: (() => void) | null = null;
     let start = performance.now();
     try {
+      undo = this.#beginStep(buffers);
       for await (const batch of this.#options.loader) {
         scope(() => this.#train(batch, this.#group));
         const event = this.#updated && this.#completed();
         this.#progress.seconds += (performance.now() - start) / 1000;
         if (event !== null) {
+          undo = null;
           yield event;
-          undo = this.#beginStep();
+          undo = this.#beginStep(buffers);
         }
         start = performance.now();
       }
     } catch (error) {
-      if (this.#updated === null) undo();
+      if (this.#updated === null) undo?.();
       throw error;
+    } finally {
+      buffers.dispose();
     }
   }
 
@@ -266,15 +273,19 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
     return event;
   }
 
-  /** Returns a function that puts the loader, and what is counted of its batches, back to here. */
-  #beginStep(): () => void {
+  /** Returns a function that puts back to here what the batches of a step change: the loader, what is counted of them, buffers, random draws. */
+  #beginStep(buffers: BufferCopies): () => void {
     const { loader } = this.#options;
     const { lossSum, samples } = this.#progress;
     const place = loader.stateDict();
+    const draws = defaultGenerator.stateDict();
+    buffers.save();
     return () => {
       this.#group = noGroup();
       Object.assign(this.#progress, { lossSum, samples });
       loader.loadStateDict(place as never);
+      defaultGenerator.loadStateDict(draws);
+      buffers.restore();
     };
   }
 

@@ -728,6 +728,42 @@ describe('found by attack', () => {
     expect(run.stateDict().progress.step).toBe(0);
   });
 
+  test.each([
+    ['the loss of the second batch of a step throws', 2, 'loss'],
+    ['the second batch of a step cannot be made', 2, 'batch'],
+    ['the loss of a step of one batch throws', 1, 'loss'],
+    ['a loss is not finite', 1, 'NaN'],
+  ] as const)('a step that failed once is done again with the same bits: %s', async (_, accumulate, what) => {
+    const whole = makeRun(() => ({ accumulate }));
+    await whole.run.finish();
+    let calls = 0;
+    const failsOnce = (): boolean => ++calls === 4;
+    const { run, made } = makeRun(({ loader }) => ({
+      accumulate,
+      loss: (output, target) => {
+        if (what === 'loss' && failsOnce()) throw new RangeError('once');
+        return F.crossEntropy(output, target).mul(what === 'NaN' && failsOnce() ? NaN : 1);
+      },
+      loader: {
+        length: loader.length,
+        get position() {
+          return loader.position;
+        },
+        async *[Symbol.asyncIterator]() {
+          for await (const batch of loader) {
+            if (what === 'batch' && failsOnce()) throw new RangeError('once');
+            yield batch;
+          }
+        },
+        stateDict: () => loader.stateDict(),
+        loadStateDict: (state: never) => loader.loadStateDict(state),
+      },
+    }));
+    await expect(run.finish()).rejects.toThrow(what === 'NaN' ? NonFiniteLossError : new RangeError('once'));
+    await run.finish();
+    expect(weightsOf(made.model)).toEqual(weightsOf(whole.made.model));
+  });
+
   test('modules in evaluation mode stay so within a model in training; a model in evaluation is switched', async () => {
     const { run, made } = makeRun();
     const dropout = made.model.namedModules()[3]![1];

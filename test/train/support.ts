@@ -25,7 +25,7 @@ export function parts(seed = 1): Parts {
   const train = points(40, 7);
   const test = points(20, 8);
   manualSeed(seed);
-  const model = new nn.Sequential(new nn.Linear(2, 8), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(8, 3));
+  const model = new nn.Sequential(new nn.Linear(2, 8), new nn.BatchNorm1d(8), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(8, 3));
   return {
     model,
     optimizer: new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 }),
