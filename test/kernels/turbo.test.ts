@@ -64,20 +64,23 @@ describe('a compilation of the kernels', () => {
   // Sites far apart lie in different micro-kernels. Those of 4 rows run in 256-bit code alone, those of 6 rows if that is fused too, and some
   // others in 128-bit code alone.
   const apart = process.env.CHAINRULE_LONG === '1' ? 64 : 128;
-  test.each(Array.from({ length: 640 / apart }, (_, i) => 3 + apart * i))('that subtracts in place of addition %i is not adopted', (n) => {
-    const bytes = kernelBytes();
-    // The opcodes of subtractions follow those of additions.
-    bytes[multiplyAdds()[n]!]!++;
-    const wide = withTurboSection(bytes, 'wide');
-    const binaries = [bytes, wide, withTurboSection(wide, 'fused')];
-    const faults = (findFault: typeof fusedFault): (string | null)[] =>
-      binaries.map((binary) => {
-        useKernels(defaultModule);
-        return adoptUnless(findFault, () => compiled(binary));
-      });
-    expect(faults(fusedFault)).toContain(WRONG_NUMBERS);
-    expect(faults(wideFault)).toContain(OTHER_BITS);
-  });
+  test.each(Array.from({ length: Math.floor(704 / apart) }, (_, i) => 3 + apart * i))(
+    'that subtracts in place of addition %i is not adopted',
+    (n) => {
+      const bytes = kernelBytes();
+      // The opcodes of subtractions follow those of additions.
+      bytes[multiplyAdds()[n]!]!++;
+      const wide = withTurboSection(bytes, 'wide');
+      const binaries = [bytes, wide, withTurboSection(wide, 'fused')];
+      const faults = (findFault: typeof fusedFault): (string | null)[] =>
+        binaries.map((binary) => {
+          useKernels(defaultModule);
+          return adoptUnless(findFault, () => compiled(binary));
+        });
+      expect(faults(fusedFault)).toContain(WRONG_NUMBERS);
+      expect(faults(wideFault)).toContain(OTHER_BITS);
+    },
+  );
 });
 
 /** Returns where the second byte of each addition is that fuseMultiplyAdds replaces. */
