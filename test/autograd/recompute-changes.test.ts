@@ -18,6 +18,7 @@ import {
   tensor,
   zeros,
 } from 'chainrule';
+import { init } from 'chainrule/distributed';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
@@ -267,6 +268,34 @@ describe('backward of recompute is right', () => {
     [x.grad, w.grad] = [null, null];
     fn(x).sum().backward();
     expect(found).toEqual([x.grad!.toArray(), w.grad!.toArray()]);
+  });
+
+  test('where sums over a group are written: into an older tensor once, into one made in the function each time', () => {
+    const group = init();
+    const [x, total] = [leaf(1, 2), tensor([0, 0])];
+    const sums: number[][] = [];
+    const fn = (t: Tensor): Tensor => {
+      const own = noGrad(() => {
+        group.reduceShards([t.detach(), t.detach()], total);
+        group.allReduce(total);
+        group.broadcast(total);
+        return group.reduceShards([t.detach(), t.detach()], zeros([2]));
+      });
+      sums.push([...own.data()]);
+      return t.mul(own).mul(total);
+    };
+    const y = recompute(fn, x);
+    expect(total.toArray()).toEqual([2, 4]);
+    const { version } = total.storage;
+    y.sum().backward();
+    expect([sums, total.storage.version]).toEqual([
+      [
+        [2, 4],
+        [2, 4],
+      ],
+      version,
+    ]);
+    expect(x.grad!.toArray()).toEqual([4, 16]);
   });
 
   test('where grad mode is off around backward, a parameter is frozen, or a constant is made a parameter', () => {
