@@ -277,6 +277,18 @@ function exportsOf(file: string): string[] {
   return [...new Set([...own, ...namedExports(file).map((e) => e.outer), ...star])].filter((name) => !spaces.includes(name));
 }
 
+/** The public fields of a class, and whether a docstring is above each. */
+function fieldsOf(file: string, name: string): { readonly name: string; readonly documented: boolean }[] {
+  const lines = read(file).split('\n');
+  const start = lines.findIndex((line) => new RegExp(`^export (abstract )?class ${name}\\b`).test(line));
+  if (start < 0) return [];
+  const end = lines.indexOf('}', start);
+  return lines.slice(start, end).flatMap((line, i) => {
+    const field = /^ {2}(?:declare )?(?:readonly )?(\w+)[!?]?: /.exec(line)?.[1];
+    return field === undefined ? [] : [{ name: `${file}: ${name}.${field}`, documented: lines[start + i - 1]!.endsWith('*/') }];
+  });
+}
+
 const entries = [
   'src/index.ts',
   'src/nn/index.ts',
@@ -296,6 +308,14 @@ describe('public surface', () => {
     expect(names.length).toBeGreaterThan(0);
     const undocumented = names.filter((name) => declarationOf(entry, name)?.documented !== true);
     expect(undocumented.map((name) => `${name} (${declarationOf(entry, name)?.file ?? 'not found'})`)).toEqual([]);
+  });
+
+  test.each(entries)('%s: every field of its classes is documented', (entry) => {
+    const fields = exportsOf(entry).flatMap((name) => {
+      const file = declarationOf(entry, name)?.file;
+      return file === undefined ? [] : fieldsOf(file, name);
+    });
+    expect(fields.filter(({ documented }) => !documented).map(({ name }) => name)).toEqual([]);
   });
 
   test('package.json exports the same entries, types first', () => {

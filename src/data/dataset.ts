@@ -97,6 +97,7 @@ export const BYTE_TO_UNIT: Float32Array = Float32Array.from({ length: 256 }, (_,
  * Throws: ShapeError if the number of elements is not labels.length times the size of an image; DTypeError for a label that is no int32
  */
 export class ArrayDataset implements BatchDataset<ImageAndLabel> {
+  /** The number of samples. */
   readonly length: number;
   /** The shape of one image. */
   readonly imageShape: readonly number[];

@@ -85,6 +85,7 @@ export function imageFolder(
 
 /** The dataset that imageFolder returns. */
 export class ImageFolder implements AsyncItemDataset<ImageAndLabel> {
+  /** The number of images. */
   readonly length: number;
   /** The names of the classes; a label is an index of them. */
   readonly classes: readonly string[];

@@ -122,6 +122,7 @@ export function syntheticCifar(options: SyntheticOptions = {}): SyntheticCifar {
 
 /** The dataset that syntheticCifar returns. */
 export class SyntheticCifar implements BatchDataset<ImageAndLabel> {
+  /** The number of images. */
   readonly length: number;
   readonly #random: Random;
   readonly #context: boolean;

@@ -25,6 +25,7 @@ export type Columns<T extends readonly Item[]> = { readonly [K in keyof T]: Arra
  * @example new TensorDataset(inputs, targets)
  */
 export class TensorDataset<T extends readonly Item[]> implements BatchDataset<Columns<T>> {
+  /** The number of samples. */
   readonly length: number;
   readonly #columns: readonly ArrayData[];
 

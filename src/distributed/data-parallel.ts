@@ -58,7 +58,9 @@ export interface DataParallelOptions {
  * }
  */
 export class DataParallel implements ParallelTraining {
+  /** The model whose gradients it sums. */
   readonly model: Module;
+  /** The processes that train together. */
   readonly group: Group;
   readonly #bucketBytes: number;
   readonly #sharded: ShardedGradients | null;

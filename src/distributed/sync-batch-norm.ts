@@ -75,14 +75,22 @@ const normalize = composed((x: Tensor, { group, weight, bias, runningMean, runni
  * @example new SyncBatchNorm(new BatchNorm2d(16), group)
  */
 export class SyncBatchNorm extends Module {
+  /** The norm's own scale; null without. */
   readonly weight: Parameter | null;
+  /** The norm's own shift; null without. */
   readonly bias: Parameter | null;
   // PyTorch's names, as property names are the keys in the state dict.
+  /** [C]; null without running statistics. */
   running_mean: Tensor | null;
+  /** [C]; null without running statistics. */
   running_var: Tensor | null;
+  /** The number of batches in the running statistics; null without. */
   num_batches_tracked: Tensor | null;
+  /** C. */
   readonly channels: number;
+  /** The weight of new statistics; null averages all batches equally. */
   readonly momentum: number | null;
+  /** Added to the variance. */
   readonly eps: number;
   readonly #norm: BatchNorm1d | BatchNorm2d;
   readonly #group: Group;

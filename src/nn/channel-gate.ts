@@ -89,7 +89,9 @@ const ECA_DEFAULTS = { kernelSize: null, gamma: 2, beta: 1, gate: 'sigmoid', dty
  * @example new ECA(64).forward(x)
  */
 export class ECA extends ChannelGate {
+  /** The convolution over neighbouring channels; weight [1,1,k]. */
   readonly conv: { readonly weight: Parameter };
+  /** Maps the outputs of the convolution to scales. */
   readonly gate: Layer;
 
   constructor(channels: number, options: ECAOptions = {}) {
@@ -143,7 +145,9 @@ const EFFECTIVE_SE_DEFAULTS = { gate: 'hardsigmoid', dtype: 'float32', generator
  * @example new EffectiveSE(64).forward(x)
  */
 export class EffectiveSE extends ChannelGate {
+  /** The 1×1 convolution of the channel means, C to C. */
   readonly fc: Conv2d;
+  /** Maps the outputs of the convolution to scales. */
   readonly gate: Layer;
 
   constructor(channels: number, options: EffectiveSEOptions = {}) {

@@ -287,7 +287,9 @@ function dropoutOptions({ training, generator }: Dropout): f.DropoutOptions {
  * Source: Srivastava et al. 2014, JMLR 15
  */
 export class Dropout extends Module {
+  /** The probability of a zero. */
   readonly p: number;
+  /** Draws the masks. */
   readonly generator: f.Generator;
 
   constructor(p = 0.5, options: DropoutLayerOptions = {}) {
@@ -317,6 +319,7 @@ export class Dropout2d extends Dropout {
  * @example new StochasticDepth(0.2, 'row')
  */
 export class StochasticDepth extends Dropout {
+  /** What a draw decides on: the batch, or one sample. */
   readonly mode: f.StochasticDepthMode;
 
   constructor(p: number, mode: f.StochasticDepthMode, options: DropoutLayerOptions = {}) {
@@ -342,6 +345,7 @@ export interface PReLUOptions extends LayerOptions {
  * Shape:  x [N,C,…] → y as x; weight [numParameters], 1 or C
  */
 export class PReLU extends Module {
+  /** The slopes for negative elements: one, or one for each channel. */
   readonly weight: Parameter;
 
   constructor(numParameters = 1, options: PReLUOptions = {}) {

@@ -149,6 +149,7 @@ export interface ConvTranspose2dLayerOptions extends ConvTranspose2dOptions, Lin
  * @example new ConvTranspose2d(32, 16, 4, { stride: 2, padding: 1 })
  */
 export class ConvTranspose2d extends ConvLayer<Size2d, Size2d> {
+  /** Rows and columns added at the end of the output. */
   readonly outputPadding: Size2d;
 
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: ConvTranspose2dLayerOptions = {}) {
@@ -180,7 +181,9 @@ export interface EmbeddingLayerOptions extends EmbeddingOptions, LayerOptions, I
  * Init:   N(0, 1), the padding row 0 (PyTorch's default)
  */
 export class Embedding extends Module {
+  /** [numEmbeddings, embeddingDim]: a row for each index. */
   readonly weight: Parameter;
+  /** The row that gets no gradient; null: none. */
   readonly paddingIdx: number | null;
 
   constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingLayerOptions = {}) {

@@ -52,12 +52,19 @@ interface Projections {
  */
 export class MultiheadAttention extends Module {
   // PyTorch's names, as property names are the keys in the state dict.
+  /** [3E,E]: the projections of query, key and value, one below the other. */
   readonly in_proj_weight: Parameter;
+  /** [3E]; null without bias. */
   readonly in_proj_bias: Parameter | null;
+  /** The projection of the joined heads, E to E. */
   readonly out_proj: Linear;
+  /** E. */
   readonly embedDim: number;
+  /** The number of heads, which divides E. */
   readonly numHeads: number;
+  /** The probability that a weight of the attention is zeroed in training. */
   readonly dropout: number;
+  /** Draws the masks of the dropout. */
   readonly generator: Generator;
 
   constructor(embedDim: number, numHeads: number, options: MultiheadAttentionOptions = {}) {

@@ -68,8 +68,11 @@ const BATCH_NORM_DEFAULTS = { eps: 1e-5, momentum: 0.1, affine: true, trackRunni
 /** A normalising layer that may have running statistics of the channels. */
 class TrackingNorm extends NormLayer {
   // PyTorch's names, as property names are the keys in the state dict.
+  /** [C]; null without running statistics. */
   running_mean: Tensor | null;
+  /** [C]; null without running statistics. */
   running_var: Tensor | null;
+  /** The number of batches in the running statistics; null without. */
   num_batches_tracked: Tensor | null;
   /** C. */
   readonly channels: number;
@@ -217,6 +220,7 @@ export class InstanceNorm2d extends TrackingNorm {
  * @example new GroupNorm(4, 32)
  */
 export class GroupNorm extends NormLayer {
+  /** The number of groups, which divides the channels. */
   readonly numGroups: number;
 
   constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
@@ -256,6 +260,7 @@ export interface LayerNormOptions extends RMSNormOptions {
  * Init:   weight 1, bias 0
  */
 export class LayerNorm extends NormLayer {
+  /** The last sizes of the input, over which it normalises. */
   readonly normalizedShape: Shape;
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
@@ -278,6 +283,7 @@ export class LayerNorm extends NormLayer {
  * Init:   weight 1
  */
 export class RMSNorm extends NormLayer<number | null> {
+  /** The last sizes of the input, over which it normalises. */
   readonly normalizedShape: Shape;
 
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {

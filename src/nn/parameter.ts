@@ -44,6 +44,7 @@ export interface BufferOptions {
 
 /** The class of the tensors that `buffer` creates. */
 export class BufferTensor extends Tensor {
+  /** Whether the state dict includes it. */
   readonly persistent: boolean;
 
   /** @internal Use `buffer`. */

@@ -86,7 +86,9 @@ export interface CBAMOptions extends LayerOptions, InitOptions {
  * @example new CBAM(64).forward(x)
  */
 export class CBAM extends Module {
+  /** Scales the channels, first. */
   readonly channel: ChannelGate;
+  /** Scales the pixels, second. */
   readonly spatial: Module & { forward(x: Tensor): Tensor };
 
   constructor(channels: number, options: CBAMOptions = {}) {
@@ -125,8 +127,11 @@ export interface ScSEOptions extends LayerOptions, InitOptions {
  * @example new ScSE(64).forward(x)
  */
 export class ScSE extends Module {
+  /** Scales the channels. */
   readonly channel: SqueezeExcite;
+  /** The 1×1 convolution, C to 1, whose sigmoid scales the pixels. */
   readonly spatial: Conv2d;
+  /** C. */
   readonly channels: number;
 
   constructor(channels: number, options: ScSEOptions = {}) {

@@ -74,7 +74,9 @@ const OWN_LAYER_NAMES: Readonly<Record<string, string>> = { fc1: 'fc.0', fc2: 'f
  * @example new SqueezeExcite(64).forward(x)
  */
 export class SqueezeExcite extends ChannelGate {
+  /** W₁, the activation, W₂ and the gate: [N,C] → [N,C]. */
   readonly fc: Sequential;
+  /** The statistic that describes a channel. */
   readonly squeeze: Squeeze;
 
   constructor(channels: number, options: SqueezeExciteOptions = {}) {

@@ -58,6 +58,7 @@ export abstract class Optimizer<Group extends ParamGroup = ParamGroup> implement
     brand(Optimizer.prototype, 'an optimizer');
   }
 
+  /** The groups of parameters, with all options of each. */
   readonly paramGroups: Group[];
   /** The options of a group that does not give them. */
   readonly #defaults: Readonly<Record<string, unknown>>;

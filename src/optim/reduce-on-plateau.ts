@@ -44,7 +44,9 @@ export type PlateauState = Readonly<Record<'lastEpoch' | 'best' | 'numBadEpochs'
  * @example new ReduceLROnPlateau(optimizer, { patience: 5 }).step(validationLoss)
  */
 export class ReduceLROnPlateau implements Stateful {
+  /** The optimizer whose learning rates it writes. */
   readonly optimizer: Optimizer;
+  /** The options, with their defaults. */
   readonly options: Readonly<Required<PlateauOptions>>;
   #state: PlateauState;
 

@@ -47,6 +47,7 @@ export abstract class Scheduler implements Stateful {
     brand(Scheduler.prototype, 'a scheduler');
   }
 
+  /** The optimizer whose learning rates it writes. */
   readonly optimizer: Optimizer;
   /** The number of calls of `step`. */
   lastEpoch = 0;
@@ -148,6 +149,7 @@ type OptionsArgument<Options> = object extends Options ? [options?: Options] : [
 export abstract class FormulaLR<Options extends object> extends Scheduler {
   /** The check of each option, and its default if it has one. */
   static readonly spec: OptionSpec = {};
+  /** The options, with their defaults. */
   readonly options: Readonly<Required<Options>>;
 
   constructor(optimizer: Optimizer, ...[options]: OptionsArgument<Options>) {

@@ -42,9 +42,11 @@ export interface SampleParts {
  * channels-last, or the base itself. Gradients are thus checked in every layout.
  */
 export class TensorSample {
+  /** The type of its elements. */
   readonly dtype: DType;
   /** The view's shape, which a function under test gets. */
   readonly shape: Shape;
+  /** The shape of the tensor of which the sample is a view. */
   readonly baseShape: Shape;
   /** The values of the base, row-major. */
   readonly values: Float64Array;

@@ -17,7 +17,9 @@ import { metricsOf } from './parallel.ts';
 
 /** A batch gave a loss that is NaN or infinite. The parameters and buffers are those before the step. */
 export class NonFiniteLossError extends ChainruleError {
+  /** The step whose loss it is, from 1. */
   readonly step: number;
+  /** The loss: NaN, Infinity or −Infinity. */
   readonly loss: number;
 
   constructor(step: number, loss: number) {
@@ -50,7 +52,9 @@ export function fit(model: Model, options: FitOptions): Fit {
 
 /** A training run; see fit. */
 export class Fit implements FitRun, AsyncIterable<FitEvent> {
+  /** The model that it trains. */
   readonly model: Model;
+  /** Updates the model's parameters. */
   readonly optimizer: Optimizer;
   /** The names of the metrics of steps and evaluations. */
   readonly metricNames: readonly string[];
