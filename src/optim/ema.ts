@@ -2,7 +2,7 @@
  * An average of the weights over the course of training. It often generalises better than the final weights.
  */
 import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { foreignKind } from '../core/copies.ts';
+import { brandedKind, foreignKind } from '../core/copies.ts';
 import { isIterable } from '../core/describe.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkFunction, refuseSurplus } from '../core/options.ts';
@@ -48,9 +48,11 @@ export class EMA implements Stateful {
     const isList = !isTensor(params) && isIterable(params);
     this.#params = isList ? [...params] : [];
     const other = this.#params.findIndex((p) => !isTensor(p));
-    const foreign = foreignKind(isList ? this.#params[other] : params);
-    if (this.#params.length === 0 || other >= 0)
-      throw new ArgumentError(`EMA: expected parameters, such as model.parameters()${foreign === null ? '' : `, got ${foreign}`}`);
+    const wrong: unknown = isList ? this.#params[other] : params;
+    if (this.#params.length === 0 || other >= 0) {
+      const got = isList && other < 0 ? 'none' : (foreignKind(wrong) ?? brandedKind(wrong) ?? kindOf(wrong));
+      throw new ArgumentError(`EMA: expected parameters, such as model.parameters(), got ${got}`);
+    }
     // Kept only when all exist: if memory runs out on the way, the scope frees those already made.
     this.#averages = noGrad(() => this.#params.map((p) => p.clone())).map((a) => a.keep());
   }

@@ -1,4 +1,5 @@
 import { ArgumentError, StateDictError, memory, noGrad, tensor, zeros } from 'chainrule';
+import * as nn from 'chainrule/nn';
 import * as optim from 'chainrule/optim';
 import { expect, test } from 'vitest';
 import { expectClose } from '../nn/fixture.ts';
@@ -60,8 +61,11 @@ test('a state loads into another EMA, or changes nothing', () => {
 
 test('bad arguments', () => {
   const p = zeros([1]);
-  expect(() => new optim.EMA([])).toThrow(new ArgumentError('EMA: expected parameters, such as model.parameters()'));
-  expect(() => new optim.EMA(p as never)).toThrow(new ArgumentError('EMA: expected parameters, such as model.parameters()'));
+  const wants = 'EMA: expected parameters, such as model.parameters(), got';
+  expect(() => new optim.EMA([])).toThrow(new ArgumentError(`${wants} none`));
+  expect(() => new optim.EMA(p as never)).toThrow(new ArgumentError(`${wants} a tensor`));
+  expect(() => new optim.EMA(new nn.Linear(1, 1) as never)).toThrow(new ArgumentError(`${wants} a module`));
+  expect(() => new optim.EMA([3] as never)).toThrow(new ArgumentError(`${wants} a number`));
   expect(() => new optim.EMA([p], { decay: 1.5 })).toThrow(new ArgumentError('EMA: decay must be a number from 0 to 1, got 1.5'));
   expect(() => new optim.EMA([p], { momentum: 1 } as never)).toThrow(
     new ArgumentError("EMA: unknown option 'momentum'; the options are decay"),
