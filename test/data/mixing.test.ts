@@ -144,6 +144,19 @@ test('cutmix pastes a rectangle with the image’s aspect at any place, and the 
   expect(Math.max(...inside)).toBeGreaterThan(0.5);
 });
 
+test('cutmix pastes a rectangle of an even size around a pixel, cut off at the borders: none into an image of one pixel', () => {
+  for (let seed = 0; seed < 50; seed++) {
+    const [x, y] = cutmix(3)(batch(4, 1, 1), new Random(seed)) as [ArrayData, ArrayData];
+    expect([...x.data]).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+    expect([...y.data]).toEqual([0, 1, 2, 0].flatMap(onehot));
+    const [wide] = cutmix(2)(batch(2, 3, 41), new Random(seed)) as [ArrayData];
+    const row = wide.data.subarray(41, 82);
+    // A row of the first image, of which the second has been pasted in.
+    const [from, to] = [row.indexOf(1), row.lastIndexOf(1) + 1];
+    if (from > 0 && to > 0 && to < 41) expect((to - from) % 2).toBe(0);
+  }
+});
+
 test('cutmix needs images of four dims', () => {
   const [x, y] = batch(2);
   expect(() => cutmix(3)([{ ...x, shape: [2, 40] }, y], new Random(0))).toThrow(

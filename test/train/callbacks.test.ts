@@ -145,6 +145,14 @@ describe('logs', () => {
     expect(Number(rows.at(-2)![7])).toBeGreaterThan(0);
   });
 
+  test('names of metrics with commas, quotes and line breaks are quoted', async () => {
+    const path = join(folder, 'quoted.csv');
+    const metrics = Object.fromEntries(['a,b', 'c"d', 'e\rf', 'g\nh', 'i'].map((name) => [name, new Accuracy()]));
+    await makeRun(() => ({ maxSteps: 1, metrics, callbacks: [logCsv(path)] })).run.finish();
+    const [header] = readFileSync(path, 'utf8').split('\nstep,');
+    expect(header).toMatch(/^type,step,epoch,loss,lr,gradNorm,samples,"a,b","c""d","e\rf","g\nh",i(,accuracy)?$/);
+  });
+
   test.each([
     ['logJsonLines', logJsonLines],
     ['logCsv', logCsv],
