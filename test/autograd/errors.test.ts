@@ -443,3 +443,10 @@ describe('lifetime', () => {
     b.return!();
   });
 });
+
+it('argmax and argmin of a number check the dim', () => {
+  for (const name of ['argmax', 'argmin'] as const) {
+    expect(tensor(3)[name](-1).item()).toBe(0);
+    expect(() => tensor(3)[name](1)).toThrow(new ShapeError(`${name}: dim 1 is out of range for 0 dims (expected -1 to 0)`));
+  }
+});

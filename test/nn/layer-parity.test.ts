@@ -295,6 +295,11 @@ describe('convolutions, norms and pools name what is wrong', () => {
   });
 });
 
+test('normalisations of images without channels are empty', () => {
+  const x = zeros([2, 0, 3, 3]);
+  for (const y of [F.instanceNorm(x), F.groupNorm(x, 1), F.batchNorm(x, { training: true })]) expect(y.shape).toEqual(x.shape);
+});
+
 test('norm of any p neither overflows nor underflows', () => {
   scope(() => {
     for (const scale of [1e30, 1e-30]) {

@@ -40,7 +40,8 @@ export const instanceNorm = composed((x: Tensor, options: InstanceNormOptions = 
   const sides = [...x.shape.keys()].slice(2);
   if (sides.every((d) => x.shape[d] === 1))
     throw new ShapeError(`instanceNorm: more than 1 value per channel of an image is needed (x ${formatShape(x.shape)})`);
-  const y = groupNorm(x, x.size(1), { weight, bias, eps });
+  // Without channels one empty group.
+  const y = groupNorm(x, Math.max(1, x.size(1)), { weight, bias, eps });
   // An empty x has no statistics, so the running ones stay.
   if (x.numel === 0) return y;
   noGrad(() => {

@@ -303,8 +303,9 @@ const argReduction = (name: 'argmax' | 'argmin'): ArgReduction => {
   return composed((x: Tensor, dim?: number, options: ReduceOptions = {}) => {
     checkTensor(name, 'x', x);
     const { keepdim } = withDefaults(name, options, { keepdim: false });
+    const d = dim === undefined ? 0 : normalizeDim(name, dim, x.ndim);
     const flat = dim === undefined || x.ndim === 0;
-    const y = op(flat ? reshape(x, [-1]) : x, flat ? 0 : normalizeDim(name, dim, x.ndim), keepdim && !flat);
+    const y = op(flat ? reshape(x, [-1]) : x, d, keepdim && !flat);
     const ones = x.shape.map(() => 1);
     return flat && keepdim ? reshape(y, ones) : y;
   });
