@@ -26,6 +26,29 @@ describe('a for await loop owns what its body makes after it has waited', () => 
     expect(memory().tensors).toBe(before);
   });
 
+  test('also while other loops begin and end, which make no tensor before they wait, or none at all', async () => {
+    const other = async (turns: number, makes: boolean): Promise<void> => {
+      for await (const i of scoped(turns)) {
+        if (makes) ones([2]).mul(i);
+        await sleep(1);
+      }
+    };
+    /** A loop within `depth − 1` others, whose bodies all make tensors after the other loops. */
+    const nested = async (depth: number): Promise<void> => {
+      for await (const i of scoped(2)) {
+        ones([2]).mul(i);
+        if (depth > 1) await nested(depth - 1);
+        await other(1, false);
+        ones([2]).mul(i);
+        await Promise.all([other(3, false), other(2, true)]);
+        ones([2]).mul(i);
+      }
+    };
+    const before = memory().tensors;
+    for (const depth of [1, 2, 3]) await nested(depth);
+    expect(memory().tensors).toBe(before);
+  });
+
   test('and nothing of what the function makes after the loop', async () => {
     for await (const i of scoped(2)) {
       ones([2]).mul(i);
