@@ -1,6 +1,7 @@
 /**
  * Changes between a forward and its replay, or within the forward: backward of recompute is right, or it throws. It is never silently wrong.
  */
+import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   AutogradError,
@@ -8,12 +9,14 @@ import {
   InPlaceError,
   type Tensor,
   defineOp,
+  grad,
   manualSeed,
   noGrad,
   ones,
   rand,
   randn,
   recompute,
+  scope,
   setConvAlgorithm,
   tensor,
   zeros,
@@ -22,6 +25,10 @@ import { init } from 'chainrule/distributed';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
+import { isTensor } from '../../src/autograd/index.ts';
+import { Draw } from '../support/arbitraries.ts';
+import { LAYERS } from '../support/public-calls.ts';
+import { TABLE } from '../support/table.ts';
 
 afterEach(() => setConvAlgorithm('auto'));
 
@@ -343,5 +350,49 @@ describe('backward of recompute is right', () => {
     };
     const [plain, again] = both([x, w], fn, x, () => {});
     expect(again).toEqual(plain);
+  });
+});
+
+describe('backward of recompute takes nothing unchanged for changed', () => {
+  const draws = fc.sample(fc.gen(), { numRuns: 2, seed: 21 });
+
+  test.each(TABLE.map((line) => [line.name, line] as const))('%s', (_, line) => {
+    for (const g of draws) {
+      scope(() => {
+        const { fn, inputs } = line.draw(new Draw(g));
+        const xs = inputs.map((sample) => sample.tensor().detach().requiresGrad_());
+        const total = (...args: Tensor[]): Tensor => {
+          const y = fn(...args);
+          const parts = (isTensor(y) ? [y] : y).filter((t) => t.requiresGrad).map((t) => t.square().sum());
+          return parts.reduce((a, b) => a.add(b));
+        };
+        const gradients = (call: () => Tensor): unknown => {
+          manualSeed(7);
+          return grad(call(), xs, { allowUnused: true }).map((t) => t?.data() ?? null);
+        };
+        expect(gradients(() => recompute(total, ...xs))).toEqual(gradients(() => total(...xs)));
+      });
+    }
+  });
+
+  test.each(LAYERS)('a layer: %s', (_, make, inputs) => {
+    scope(() => {
+      const layer = make();
+      const args = inputs().map((x) => (x.dtype === 'float32' && x.isLeaf ? x.detach().requiresGrad_() : x));
+      const call = (...xs: Tensor[]): Tensor => {
+        const y: unknown = (layer as nn.Module & { forward(...given: Tensor[]): unknown }).forward(...xs);
+        return (Array.isArray(y) ? (y as Tensor[])[0]! : (y as Tensor)).square().sum();
+      };
+      const leaves = [...args.filter((x) => x.requiresGrad), ...layer.parameters()];
+      const found = [call, (...xs: Tensor[]) => recompute(call, ...xs)].map((f) => {
+        manualSeed(7);
+        for (const t of leaves) t.grad = null;
+        const y = f(...args);
+        if (y.requiresGrad) y.backward();
+        return leaves.map((t) => t.grad?.data() ?? null);
+      });
+      expect(found[1]).toEqual(found[0]);
+      layer.dispose();
+    });
   });
 });
