@@ -113,3 +113,9 @@ export const checkRange =
 
 /** Throws unless `value` is a number ≥ 0. */
 export const checkNotNegative = checkRange('≥ 0', (v) => v >= 0);
+
+/** Throws: ArgumentError unless `value` is a text with a character. `what` names it. */
+export function checkText(op: string, what: string, value: unknown): void {
+  if (typeof value === 'string' && value !== '') return;
+  throw new ArgumentError(`${op}: ${what} must be a text that is not empty, got ${value === '' ? 'an empty one' : kindOf(value)}`);
+}

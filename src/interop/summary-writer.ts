@@ -11,7 +11,7 @@
 import { checkTensor, isTensor, type Tensor } from '../autograd/index.ts';
 import { joinBytes } from '../core/bytes.ts';
 import { ArgumentError, FileError, kindOf, ShapeError, shown } from '../core/errors.ts';
-import { refuseSurplus, withDefaults } from '../core/options.ts';
+import { checkText, refuseSurplus, withDefaults } from '../core/options.ts';
 import { formatShape } from '../core/shape.ts';
 import { appendWhole, attempt, errorCode, fileSystem, type FileSystem, syncFlag } from '../platform/files.ts';
 import { crc32c } from './crc.ts';
@@ -68,8 +68,7 @@ export class SummaryWriter {
 
   constructor(dir: string, options: SummaryWriterOptions = {}) {
     const { purgeStep } = withDefaults<SummaryWriterOptions>('SummaryWriter', options, { purgeStep: null });
-    if (typeof dir !== 'string' || dir === '')
-      throw new ArgumentError(`SummaryWriter: dir must be a text that is not empty, got ${kindOf(dir)}`);
+    checkText('SummaryWriter', 'dir', dir);
     if (purgeStep !== null) checkStep('SummaryWriter', purgeStep);
     this.#node = fileSystem('SummaryWriter');
     this.#sync = syncFlag(this.#node.fs);
@@ -95,9 +94,11 @@ export class SummaryWriter {
   addScalar(tag: string, value: number | Tensor, step: number, options: SummaryOptions = {}): void {
     refuseSurplus('addScalar', arguments, 4);
     checkTag('addScalar', tag);
-    const number = isTensor(value) ? value.item() : value;
+    const number = isTensor(value) && value.numel === 1 ? value.item() : value;
     if (typeof number !== 'number')
-      throw new ArgumentError(`addScalar: the value must be a number or a tensor of one element, got ${kindOf(value)}`);
+      throw new ArgumentError(
+        `addScalar: the value must be a number or a tensor of one element, got ${isTensor(value) ? `one of shape ${formatShape(value.shape)}` : kindOf(value)}`,
+      );
     this.#add('addScalar', step, options, new Message().text(VALUE.tag, tag).float(VALUE.simpleValue, number));
   }
 
@@ -221,7 +222,7 @@ function event(step: number, wallTime: number | null): Message {
 }
 
 function checkTag(op: string, tag: unknown): void {
-  if (typeof tag !== 'string' || tag === '') throw new ArgumentError(`${op}: the tag must be a text that is not empty, got ${kindOf(tag)}`);
+  checkText(op, 'the tag', tag);
 }
 
 function checkStep(op: string, step: unknown): void {
@@ -292,8 +293,7 @@ function bucketOf(v: number): number {
 const FORMATS = { CHW: [0, 1, 2], HWC: [2, 0, 1], HW: [-1, 0, 1] } as const;
 
 function pixelsOf(image: Tensor, dataFormat: 'CHW' | 'HWC' | 'HW'): Pixels {
-  if (!Object.hasOwn(FORMATS, dataFormat))
-    throw new ArgumentError(`addImage: dataFormat must be CHW, HWC or HW, got ${kindOf(dataFormat)}`);
+  if (!Object.hasOwn(FORMATS, dataFormat)) throw new ArgumentError(`addImage: dataFormat must be CHW, HWC or HW, got ${shown(dataFormat)}`);
   const [c, h, w] = FORMATS[dataFormat];
   if (image.ndim !== dataFormat.length) {
     throw new ShapeError(

@@ -1,7 +1,8 @@
 /**
  * Reads files through Node's file system. Errors name the missing file or folder.
  */
-import { ArgumentError, FileError, kindOf } from '../core/errors.ts';
+import { FileError } from '../core/errors.ts';
+import { checkText } from '../core/options.ts';
 import { nodeModules } from './node.ts';
 
 /** The modules of Node that read and write files. */
@@ -30,10 +31,7 @@ export function errorCode(error: unknown): string {
 
 /** Throws unless `path` is a text. Node would take a number for an open file, 0 for its standard input. */
 export function checkPath(op: string, path: unknown): void {
-  if (typeof path !== 'string' || path === '') {
-    const got = path === '' ? 'an empty one' : kindOf(path);
-    throw new ArgumentError(`${op}: the path must be a text that is not empty, got ${got}`);
-  }
+  checkText(op, 'the path', path);
 }
 
 /**

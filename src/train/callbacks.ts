@@ -3,7 +3,7 @@
  */
 import { peek } from '../core/describe.ts';
 import { ArgumentError, FileError, kindOf, shown } from '../core/errors.ts';
-import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
+import { checkFunction, checkText, refuseOptions, withDefaults } from '../core/options.ts';
 import { saveCheckpoint, saveSafetensors } from '../io/index.ts';
 import { cloneStateDict, disposeStateDict, type StateDict } from '../nn/index.ts';
 import { appendWhole, errorCode, fileSystem, type FileSystem } from '../platform/files.ts';
@@ -82,7 +82,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     if (event.type === 'evaluation') {
       const value = valueOf('earlyStopping', event, monitor);
       if (isBetter(value, best, mode, minDelta)) takeBest(run, value);
-      else if (++waited >= patience) run.stop(`no better ${monitor} than ${best} in ${patience} evaluations`);
+      else if (++waited >= patience)
+        run.stop(`no ${best === null ? `${monitor} that is a number` : `better ${monitor} than ${best}`} in ${patience} evaluations`);
     }
     if (event.type !== 'end' || weights === null) return;
     run.model.loadStateDict(weights);
@@ -102,7 +103,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
  * @example callbacks: [saveBest('best.safetensors', { monitor: 'accuracy', mode: 'max' })]
  */
 export function saveBest(path: string, options: SaveBestOptions = {}): Callback {
-  checkPath('saveBest', path);
+  checkText('saveBest', 'the path', path);
   const { monitor, mode } = withDefaults<SaveBestOptions>('saveBest', options, { monitor: 'loss', mode: 'min' });
   checkMode('saveBest', mode);
   let best: number | null = null;
@@ -130,7 +131,7 @@ const NAME = /^step-(\d{9})\.safetensors$/;
  * @example callbacks: [saveCheckpoints('runs/1', { every: 500, keep: 2 })]
  */
 export function saveCheckpoints(dir: string, options: SaveCheckpointsOptions = {}): Callback {
-  checkPath('saveCheckpoints', dir);
+  checkText('saveCheckpoints', 'the path', dir);
   const { every, keep } = withDefaults<SaveCheckpointsOptions>('saveCheckpoints', options, { every: 'epoch', keep: 1 });
   checkCount('saveCheckpoints', 'keep', keep);
   if (every !== 'epoch') checkCount('saveCheckpoints', 'every', every);
@@ -149,7 +150,7 @@ export function saveCheckpoints(dir: string, options: SaveCheckpointsOptions = {
 /** Returns the path of the latest checkpoint that saveCheckpoints wrote into the folder; null if there is none. */
 export function latestCheckpoint(dir: string): string | null {
   refuseOptions('latestCheckpoint', arguments[1]);
-  checkPath('latestCheckpoint', dir);
+  checkText('latestCheckpoint', 'the path', dir);
   return checkpointsIn(fileSystem('latestCheckpoint'), dir).at(-1) ?? null;
 }
 
@@ -200,7 +201,7 @@ function lineLog(
   header: ((run: FitRun) => string) | null,
   line: (event: FitEvent, run: FitRun) => string,
 ): Callback {
-  checkPath(op, path);
+  checkText(op, 'the path', path);
   const { fs } = fileSystem(op);
   const attempt = <T>(step: () => T): T => {
     try {
@@ -303,9 +304,4 @@ function checkMode(op: string, mode: unknown): void {
 function checkCount(op: string, name: string, value: number): void {
   if (!(Number.isSafeInteger(value) && value >= 1))
     throw new ArgumentError(`${op}: ${name} must be an integer from 1 on, got ${shown(value)}`);
-}
-
-function checkPath(op: string, path: unknown): void {
-  if (typeof path !== 'string' || path === '')
-    throw new ArgumentError(`${op}: the path must be a text that is not empty, got ${kindOf(path)}`);
 }

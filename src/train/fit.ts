@@ -2,8 +2,8 @@
  * The training loop as an object: a sequence of events that can be left, saved, restored and continued at each of them.
  */
 import { defaultGenerator, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { ArgumentError, ChainruleError, kindOf, StateDictError } from '../core/errors.ts';
-import { checkFunction, refuseSurplus } from '../core/options.ts';
+import { ArgumentError, ChainruleError, StateDictError } from '../core/errors.ts';
+import { checkFunction, checkText, refuseSurplus } from '../core/options.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type EMA, type Optimizer, ReduceLROnPlateau } from '../optim/index.ts';
@@ -116,8 +116,7 @@ export class Fit implements FitRun, AsyncIterable<FitEvent> {
   /** Ends the run after the current event. The end event gives the reason. */
   stop(reason: string): void {
     refuseSurplus('stop', arguments, 1);
-    if (typeof reason !== 'string' || reason === '')
-      throw new ArgumentError(`stop: the reason must be a text that is not empty, got ${kindOf(reason)}`);
+    checkText('stop', 'the reason', reason);
     this.#progress.reason ??= reason;
   }
 

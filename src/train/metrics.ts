@@ -44,9 +44,11 @@ export class Mean {
     refuseOptions('Mean', arguments[0]);
   }
 
-  /** Adds a number. */
+  /** Adds a number. Throws: ArgumentError for anything else, such as a tensor */
   update(value: number, weight = 1): void {
     refuseSurplus('update', arguments, 2);
+    for (const [name, number] of Object.entries({ value, weight }))
+      if (typeof number !== 'number') throw new ArgumentError(`Mean: ${name} must be a number, got ${kindOf(number)}`);
     this.#sum += value * weight;
     this.#weight += weight;
   }
@@ -215,7 +217,7 @@ export class ConfusionMatrix implements Metric {
       case 'weighted':
         return sum(values.map((value, c) => value * present[c]!)) / sum(present);
       default:
-        throw new ArgumentError(`ConfusionMatrix.${name}: average must be macro, micro or weighted, got ${kindOf(average)}`);
+        throw new ArgumentError(`ConfusionMatrix.${name}: average must be macro, micro or weighted, got ${shown(average)}`);
     }
   }
 }

@@ -524,7 +524,12 @@ describe('what has no counterpart is refused by name', () => {
       ShapeError,
       'toOnnx: exampleInput must be [N,…] with at least one element, got []',
     ],
-    ['an empty name', () => toOnnx(new nn.ReLU(), x, { input: '' }), ArgumentError, 'toOnnx: input must be a text that is not empty'],
+    [
+      'an empty name',
+      () => toOnnx(new nn.ReLU(), x, { input: '' }),
+      ArgumentError,
+      'toOnnx: input must be a text that is not empty, got an empty one',
+    ],
     [
       'equal names',
       () => toOnnx(new nn.ReLU(), x, { input: 'a', output: 'a' }),

@@ -216,7 +216,13 @@ describe('what is wrong is refused by name, and nothing is written', () => {
       ArgumentError,
       'addScalar: the step must be an integer from 0 on, got undefined',
     ],
-    ['no tag', () => writer.addScalar('', 1, 0), ArgumentError, 'addScalar: the tag must be a text that is not empty'],
+    ['no tag', () => writer.addScalar('', 1, 0), ArgumentError, 'addScalar: the tag must be a text that is not empty, got an empty one'],
+    [
+      'several elements for a scalar',
+      () => writer.addScalar('x', ones([2]), 0),
+      ArgumentError,
+      'addScalar: the value must be a number or a tensor of one element, got one of shape [2]',
+    ],
     [
       'a misspelt option',
       () => writer.addScalar('x', 1, 0, { walltime: 1 } as never),
@@ -247,7 +253,7 @@ describe('what is wrong is refused by name, and nothing is written', () => {
       'another order',
       () => writer.addImage('x', ones([1, 2, 2]), 0, { dataFormat: 'NCHW' as never }),
       ArgumentError,
-      'addImage: dataFormat must be CHW, HWC or HW, got a string',
+      "addImage: dataFormat must be CHW, HWC or HW, got 'NCHW'",
     ],
     ['a number for a text', () => writer.addText('x', 1 as never, 0), ArgumentError, 'addText: expected a text, got a number'],
   ] as const)('%s', (_, act, kind, message) => {

@@ -50,7 +50,7 @@ describe('early stopping', () => {
     [{ patience: 2 }, [3, 2, 2.5, 1, 1.5], [null, 5]],
     [{ patience: 1, minDelta: 0.5 }, [3, 2.6], ['no better loss than 3 in 1 evaluations', 2]],
     [{ patience: 1, monitor: 'accuracy', mode: 'max' as const }, [3, 2, 1, 1.5], ['no better accuracy than -1 in 1 evaluations', 4]],
-    [{ patience: 2 }, [NaN, NaN], ['no better loss than null in 2 evaluations', 2]],
+    [{ patience: 2 }, [NaN, NaN], ['no loss that is a number in 2 evaluations', 2]],
   ] as const)('%j with %j', async (options, losses, expected) => {
     expect(await evaluations(earlyStopping(options), losses)).toEqual(expected);
   });
@@ -275,7 +275,7 @@ test.each([
   [() => earlyStopping({ patience: 0 }), 'earlyStopping: patience must be an integer from 1 on, got 0'],
   [() => earlyStopping({ mode: 'low' as never }), "earlyStopping: mode must be 'min' or 'max'"],
   [() => earlyStopping({ minDelta: NaN }), 'earlyStopping: minDelta must be a number from 0 on, got NaN'],
-  [() => saveBest(''), 'saveBest: the path must be a text that is not empty'],
+  [() => saveBest(''), 'saveBest: the path must be a text that is not empty, got an empty one'],
   [() => saveCheckpoints(folder, { every: 'step' as never }), "saveCheckpoints: every must be an integer from 1 on, got 'step'"],
   [() => saveCheckpoints(folder, { keep: 0 }), 'saveCheckpoints: keep must be an integer from 1 on, got 0'],
   [() => logScalars({} as never), 'logScalars: expected a writer with addScalar, got an object'],

@@ -118,6 +118,8 @@ test('AUC is the share of pairs in the right order, ties counting half, in any b
 
 test('the mean weighs its numbers', () => {
   const mean = new Mean();
+  expect(() => mean.update('3' as never)).toThrow(new ArgumentError('Mean: value must be a number, got a string'));
+  expect(() => mean.update(3, null as never)).toThrow(new ArgumentError('Mean: weight must be a number, got null'));
   mean.update(1, 3);
   mean.update(5);
   expect(mean.compute()).toBe(2);
@@ -167,7 +169,11 @@ describe('what is wrong is refused by name', () => {
       ShapeError,
       'ConfusionMatrix: expected as many targets as outputs, got [1] and [2]',
     ],
-    [() => new ConfusionMatrix(2).f1('mean' as never), ArgumentError, 'ConfusionMatrix.f1: average must be macro, micro or weighted'],
+    [
+      () => new ConfusionMatrix(2).f1('mean' as never),
+      ArgumentError,
+      "ConfusionMatrix.f1: average must be macro, micro or weighted, got 'mean'",
+    ],
     [() => new AUC().update(zeros([2, 2]), zeros([4])), ShapeError, 'AUC: expected one output for each target, got [2,2] and [4]'],
     [() => new AUC().update(zeros([1]), tensor([0.5])), ArgumentError, 'AUC: targets must be 0 or 1, got 0.5 at element 0'],
     [() => new AUC().update(tensor([NaN]), zeros([1])), ArgumentError, 'AUC: outputs must be numbers, got NaN at element 0'],

@@ -4,7 +4,7 @@
 import { cat, checkTensor, scope, type Tensor } from '../../autograd/index.ts';
 import { isInstance } from '../../core/describe.ts';
 import { ArgumentError, kindOf, ShapeError } from '../../core/errors.ts';
-import { withDefaults } from '../../core/options.ts';
+import { checkText, withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
 import { Module } from '../../nn/index.ts';
 import { rememberModes } from '../../nn/modes.ts';
@@ -45,10 +45,7 @@ export function toOnnx(model: Model, exampleInput: Tensor, options: OnnxOptions 
   }
   checkTensor('toOnnx', 'exampleInput', exampleInput);
   const names = withDefaults<OnnxOptions>('toOnnx', options, { name: 'model', input: 'input', output: 'output' });
-  for (const [option, value] of Object.entries(names)) {
-    if (typeof value !== 'string' || value === '')
-      throw new ArgumentError(`toOnnx: ${option} must be a text that is not empty, got ${kindOf(value)}`);
-  }
+  for (const [option, value] of Object.entries(names)) checkText('toOnnx', option, value);
   if (names.input === names.output)
     throw new ArgumentError(`toOnnx: input and output must have different names, got '${names.input}' for both`);
   if (exampleInput.ndim === 0 || exampleInput.numel === 0) {
