@@ -57,7 +57,8 @@ export type Range = readonly [least: number, most: number];
 export function checkPair(op: string, name: string, value: unknown, least: number, most = Infinity): void {
   const [a, b] = isArray(value) && value.length === 2 ? value : [];
   if (typeof a === 'number' && typeof b === 'number' && a >= least && a <= b && b <= most && Number.isFinite(b - a)) return;
-  const bounds = most === Infinity ? `${least} ≤ a ≤ b` : `${least} ≤ a ≤ b ≤ ${most}`;
+  const from = least === Number.MIN_VALUE ? '0 < ' : `${least} ≤ `;
+  const bounds = `${least === -Infinity ? '' : from}a ≤ b${most === Infinity ? '' : ` ≤ ${most}`}`;
   throw new ArgumentError(`${op}: ${name} must be a pair [a, b] with ${bounds}, got ${shown(value)}`);
 }
 

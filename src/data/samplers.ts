@@ -67,6 +67,7 @@ export interface WeightedSamplerOptions {
 export function weightedSampler(weights: ArrayLike<number>, options: WeightedSamplerOptions = {}): Sampler {
   checkOptions('weightedSampler', options, ['length', 'replacement']);
   const own = checkWeights(weights);
+  if (own.length === 0) throw new ArgumentError('weightedSampler: there are no weights');
   const { length = own.length, replacement = true } = options;
   checkCount('weightedSampler', 'length', length);
   checkBoolean('weightedSampler', 'replacement', replacement);
@@ -92,6 +93,7 @@ export function classBalancedSampler(labels: ArrayLike<number>, options: Weighte
   checkOptions('classBalancedSampler', options, ['length', 'replacement']);
   const counts = new Map<number, number>();
   const classes = toArray('classBalancedSampler', 'labels', labels);
+  if (classes.length === 0) throw new ArgumentError('classBalancedSampler: there are no labels');
   for (const label of classes) counts.set(label, (counts.get(label) ?? 0) + 1);
   return weightedSampler(
     classes.map((label) => 1 / counts.get(label)!),

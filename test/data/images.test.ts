@@ -335,29 +335,29 @@ describe('refuses by name', () => {
     expect(() => t[name]!(...args)(wave(3, 4, 4), random())).toThrow(new ArgumentError(`${name}: ${message}`));
 
   test('options that are out of range', () => {
-    fails('randomResizedCrop', [4, { scale: [0, 1] }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got [0,1]');
-    fails('randomResizedCrop', [4, { scale: [0.5, 2] }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got [0.5,2]');
-    fails('randomResizedCrop', [4, { ratio: 1 }], 'ratio must be a pair [a, b] with 5e-324 ≤ a ≤ b, got 1');
+    fails('randomResizedCrop', [4, { scale: [0, 1] }], 'scale must be a pair [a, b] with 0 < a ≤ b ≤ 1, got [0,1]');
+    fails('randomResizedCrop', [4, { scale: [0.5, 2] }], 'scale must be a pair [a, b] with 0 < a ≤ b ≤ 1, got [0.5,2]');
+    fails('randomResizedCrop', [4, { ratio: 1 }], 'ratio must be a pair [a, b] with 0 < a ≤ b, got 1');
     fails('rotate', [Number.NaN], 'degrees must be a number, got NaN');
     fails('rotate', [5, { fill: '1' }], "fill must be a number, got '1'");
     fails('randomRotation', [5, { fill: '1' }], "fill must be a number, got '1'");
     fails('randomRotation', [-1], 'degrees must be a number ≥ 0 or a pair, got -1');
-    fails('randomRotation', [null], 'degrees must be a pair [a, b] with -Infinity ≤ a ≤ b, got null');
-    fails('randomRotation', [[-1e308, 1e308]], 'degrees must be a pair [a, b] with -Infinity ≤ a ≤ b, got [-1e+308,1e+308]');
+    fails('randomRotation', [null], 'degrees must be a pair [a, b] with a ≤ b, got null');
+    fails('randomRotation', [[-1e308, 1e308]], 'degrees must be a pair [a, b] with a ≤ b, got [-1e+308,1e+308]');
     fails('colorJitter', [{ hue: 0.6 }], 'hue must be a number from 0 to 0.5 or a pair, got 0.6');
     fails('colorJitter', [{ hue: [0, 0.6] }], 'hue must be a pair [a, b] with -0.5 ≤ a ≤ b ≤ 0.5, got [0,0.6]');
     fails('colorJitter', [{ contrast: -1 }], 'contrast must be a number ≥ 0 or a pair, got -1');
     fails('colorJitter', [{ brightness: [2, 1] }], 'brightness must be a pair [a, b] with 0 ≤ a ≤ b, got [2,1]');
     for (const p of [2, -0.1, '0.5'])
       fails('randomErasing', [{ p }], `p must be between 0 and 1, got ${typeof p === 'string' ? `'${p}'` : p}`);
-    fails('randomErasing', [{ scale: 0.3 }], 'scale must be a pair [a, b] with 5e-324 ≤ a ≤ b ≤ 1, got 0.3');
+    fails('randomErasing', [{ scale: 0.3 }], 'scale must be a pair [a, b] with 0 < a ≤ b ≤ 1, got 0.3');
     for (const [ratio, shown] of [
       [[1, 2, 3], '[1,2,3]'],
       [['1', '2'], "['1','2']"],
       [['1', 2], "['1',2]"],
       [[1, '2'], "[1,'2']"],
     ])
-      fails('randomErasing', [{ ratio }], `ratio must be a pair [a, b] with 5e-324 ≤ a ≤ b, got ${shown as string}`);
+      fails('randomErasing', [{ ratio }], `ratio must be a pair [a, b] with 0 < a ≤ b, got ${shown as string}`);
     fails('randomErasing', [{ value: 'random' }], "value must be a number or 'normal', got 'random'");
   });
 

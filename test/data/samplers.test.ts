@@ -53,7 +53,8 @@ describe('weightedSampler', () => {
     fails([1, -1], {}, 'weight 1 must be a number ≥ 0, got -1');
     fails([Number.NaN], {}, 'weight 0 must be a number ≥ 0, got NaN');
     fails([0, 0], {}, 'no weight is above 0');
-    fails([], {}, 'length must be a whole number ≥ 1, got 0');
+    fails([], {}, 'there are no weights');
+    expect(() => classBalancedSampler([])).toThrow(new ArgumentError('classBalancedSampler: there are no labels'));
     fails(['1'], {}, 'weights must be an array of numbers, element 0 is a string');
     fails(3, {}, 'weights must be an array of numbers, got a number');
     fails('11', {}, 'weights must be an array of numbers, got a string');
