@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Writes event files for TensorBoard, as PyTorch's `torch.utils.tensorboard.SummaryWriter` does.
  *
