@@ -15,7 +15,16 @@ export class Transport {
   readonly #next = button('Next', () => this.go(this.step + 1), { primary: true, title: 'One step on (arrow right)' });
   readonly #run = button('Run', () => this.#toggle(), { title: 'Run or pause (space)' });
   readonly #reset = button('Reset', () => this.go(0), { title: 'To the start (Home)' });
-  readonly #slider = h('input', { type: 'range', min: 0, max: 0, step: 1, value: 0, oninput: () => this.go(this.#slider.valueAsNumber) });
+  // Its own name: the label is that of the counter, the first element in it that can have one.
+  readonly #slider = h('input', {
+    type: 'range',
+    'aria-label': 'Step',
+    min: 0,
+    max: 0,
+    step: 1,
+    value: 0,
+    oninput: () => this.go(this.#slider.valueAsNumber),
+  });
   readonly #counter = h('output', {}, '');
   readonly #speed = select<Speed>('Speed', { slow: 'Slow', normal: 'Normal', fast: 'Fast' }, 'normal', () => this.#restart());
   #steps = 0;

@@ -7,6 +7,17 @@ import { openPlayground, panelBuilt } from '../support/playground.ts';
 
 // The playground as a file: one page without a network.
 
+/** The panels, and what each shows once its worker has answered. */
+const PANELS = [
+  ['Graph', '[data-node]'],
+  ['Train', '.choice'],
+  ['SE', '.answer'],
+  ['Gradient check', '.gradcheck-verdict'],
+] as const;
+
+/** The roles of what a visitor operates. */
+const CONTROLS: readonly string[] = ['button', 'checkbox', 'combobox', 'link', 'radio', 'slider', 'spinbutton', 'tab', 'textbox'];
+
 describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is installed', () => {
   let browser: Browser;
   let url: string;
@@ -58,12 +69,7 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
       });
     });
     await page.goto(url);
-    for (const [panel, result] of [
-      ['Graph', '[data-node]'],
-      ['Train', '.choice'],
-      ['SE', '.answer'],
-      ['Gradient check', '.gradcheck-verdict'],
-    ] as const) {
+    for (const [panel, result] of PANELS) {
       await page.getByRole('tab', { name: panel, exact: true }).click();
       await page.locator(result).filter({ visible: true }).first().waitFor();
     }
@@ -73,6 +79,23 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     expect(script.length).toBe(1);
     // The browser parses it before it draws. That of the workers is six times as long.
     expect(script[0]!.length).toBeLessThan(200_000);
+    await context.close();
+  });
+
+  test('names each control of each panel to those who do not see it', async () => {
+    const { page, context } = await openPlayground(browser, url);
+    const tree = await context.newCDPSession(page);
+    for (const [panel, result] of PANELS) {
+      await page.getByRole('tab', { name: panel, exact: true }).click();
+      await page.locator(result).filter({ visible: true }).first().waitFor();
+      const { nodes } = await tree.send('Accessibility.getFullAXTree');
+      const controls = nodes.filter((n) => !n.ignored && CONTROLS.includes(n.role?.value as string));
+      expect(controls.length, panel).toBeGreaterThan(7);
+      expect(
+        controls.filter((n) => n.name?.value === '').map((n) => n.role?.value as string),
+        panel,
+      ).toEqual([]);
+    }
     await context.close();
   });
 
