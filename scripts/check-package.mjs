@@ -55,7 +55,7 @@ function withRequire(code) {
 }
 
 /** The most bytes the tarball may have. */
-const LIMIT = 1.42e6;
+const LIMIT = 1.44e6;
 
 const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 
@@ -222,7 +222,7 @@ const BUNDLES = [
     title: 'chainrule alone',
     lines: ["import { tensor } from 'chainrule';", METHODS, 'const x = tensor([1, 2]);', 'console.log(x.add(1).sum().item(), methods(x));'],
     strays: ['class DataLoader', 'class Module', 'safetensors', 'fast-check', 'TensorSample', 'from "node:', 'import("node:'],
-    most: 139e3,
+    most: 140e3,
   },
   {
     title: 'one layer',
@@ -233,7 +233,7 @@ const BUNDLES = [
       'console.log(weight.shape.join(), methods(weight.detach()));',
     ],
     strays: ['class Conv2d', 'class GELU', 'class BatchNorm2d', 'class SqueezeExcite', 'class Adam'],
-    most: 145e3,
+    most: 146e3,
   },
   {
     title: 'a decoder of files',
