@@ -122,9 +122,9 @@ export function winogradCorrelation(x: View, packed: number, y: View, vertical: 
   launch(`winograd${suffix(y)}`, split, Object.assign(tileArgs(x, O, vertical, horizontal, blocks, memory), own));
 }
 
-/** Returns the number of chunks along C times those along O in a weight gradient. */
-function countChannelChunks(C: number, O: number, chunkChannels: number): number {
-  return Math.max(1, Math.floor(C / chunkChannels)) * Math.max(1, Math.floor(O / chunkChannels));
+/** Returns the number of chunks of a weight gradient along one kind of channels. */
+function countChannelChunks(channels: number, chunkChannels: number): number {
+  return Math.max(1, Math.floor(channels / chunkChannels));
 }
 
 /** Computes dw of images x and gradients g with contiguous channels, along the axes of the forward convolution. */
@@ -134,28 +134,41 @@ export function winogradGradW(g: View, x: View, dw: View, vertical: Axis, horizo
   const size = ITEM_SIZE[dw.dtype];
   const blocks = tileBlocks(GRAD_TILES, x.shape[0]!, vertical, horizontal);
   const wideChannels = CHUNK_BYTES / size;
-  const wideChunks = countChannelChunks(C, O, wideChannels);
+  const wideChunks = countChannelChunks(C, wideChannels) * countChannelChunks(O, wideChannels);
   const cells = divideUp(C * size, CELL) * divideUp(O * size, CELL);
   const sumBytes = cells * PLANES * ((CELL / size) * CELL + CELL);
   const most = Math.floor(Math.min(CHUNKS / wideChunks, PARTIAL_BYTES / sumBytes, blocks.count / 2));
   const least = divideUp(PLANES * blocks.allTiles * C * O, wideChunks * LARGE);
   const blocksPerPart = divideUp(blocks.count, Math.max(1, least, most));
   const parts = divideUp(blocks.count, blocksPerPart);
-  // One chunk would occupy one thread. Chunks of half the channels take 12 % more time in all, as tiles are transformed twice. The order of the sums
-  // is the same.
-  const halves = parts * wideChunks === 1 && Math.min(C, O) >= wideChannels;
-  const chunkChannels = halves ? wideChannels / 2 : wideChannels;
-  const chunks = parts * countChannelChunks(C, O, chunkChannels);
+  // One chunk would occupy one thread, and of 3, 5 or 7 one thread of two would get one more. Such chunks are divided, although each kind of
+  // channels that is halved takes 6 % more time in all, as tiles are transformed twice. The order of the sums is the same.
+  const wide = parts * wideChunks;
+  const chunkOutputs = wide < 8 && wide % 2 === 1 && O >= wideChannels ? wideChannels / 2 : wideChannels;
+  const chunkInputs = wide === 1 && Math.min(C, O) >= wideChannels ? wideChannels / 2 : wideChannels;
+  const chunks = parts * countChannelChunks(C, chunkInputs) * countChannelChunks(O, chunkOutputs);
   const sums = workspace(parts * sumBytes).ptr;
   const xPixel = x.strides[3]! * size;
   const gPixel = g.strides[3]! * size;
-  const widest = Math.min(Math.max(C, O), 2 * chunkChannels);
+  const inputs = Math.min(C, 2 * chunkInputs);
+  const outputs = Math.min(O, 2 * chunkOutputs);
+  const widest = Math.max(inputs, outputs);
   const rowBytes = rowBytesOf(blocks.tiles, widest, size);
   const zeros = zeroRow(blocks.tiles, Math.max(xPixel, gPixel), widest * size, workspace);
-  const vBytes = cellBytes(GRAD_TILES, Math.min(C, 2 * chunkChannels), size);
-  const gradientBytes = cellBytes(GRAD_TILES, Math.min(O, 2 * chunkChannels), size);
+  const vBytes = cellBytes(GRAD_TILES, inputs, size);
+  const gradientBytes = cellBytes(GRAD_TILES, outputs, size);
   const scratch = scratchAreas(chunks, vBytes + gradientBytes + 6 * rowBytes, workspace);
-  const own = { g, gImage: g.strides[0]! * size, gRow: g.strides[2]! * size, gPixel, sums, blocksPerPart, chunkChannels, vBytes };
+  const own = {
+    g,
+    gImage: g.strides[0]! * size,
+    gRow: g.strides[2]! * size,
+    gPixel,
+    sums,
+    blocksPerPart,
+    chunkInputs,
+    chunkOutputs,
+    vBytes,
+  };
   const args = Object.assign(tileArgs(x, O, vertical, horizontal, blocks, { zeros, scratch, rowBytes }), own);
   launch(`winogradGradW${suffix(dw)}`, { chunks, work: tileWork(blocks.allTiles, C, O, size) }, args);
   launch(`winogradGradWSum${suffix(dw)}`, { chunks: cells, work: 4 * parts * C * O * size }, { sums, dw, parts, C, O });

@@ -50,8 +50,10 @@ class WinogradGradWArgs extends TileArgs {
   sums: usize;
   /** Blocks of one part: one chunk sums over them. */
   blocksPerPart: i32;
-  /** Input channels, and output channels, of one chunk. The last chunk of each has up to twice as many. */
-  chunkChannels: i32;
+  /** Input channels of one chunk. The last chunk has up to twice as many. */
+  chunkInputs: i32;
+  /** The same for output channels. */
+  chunkOutputs: i32;
   /** Bytes of a block's transformed x. */
   vBytes: usize;
 }
@@ -70,7 +72,7 @@ function winogradGradW<T>(args: WinogradGradWArgs, first: i32, last: i32): void 
   const H = args.H, startY = args.startY, OH = args.OH;
   const W = args.W, startX = args.startX, OW = args.OW;
   const blockRows = args.blockRows, blockTiles = args.blockTiles;
-  const blocksPerPart = args.blocksPerPart, chunkChannels = args.chunkChannels;
+  const blocksPerPart = args.blocksPerPart, chunkInputs = args.chunkInputs, chunkOutputs = args.chunkOutputs;
   const zeros = args.zeros;
   const scratch = changetype<ScratchAreas>(args.scratch);
   const area = takeScratch(scratch.flags, scratch.count);
@@ -82,14 +84,14 @@ function winogradGradW<T>(args: WinogradGradWArgs, first: i32, last: i32): void 
   const tilesY = (OH + 3) >> 2, tilesX = (OW + 3) >> 2;
   const pieces = (tilesX + blockTiles - 1) / blockTiles;
   const blocks = (N * tilesY + blockRows - 1) / blockRows * pieces;
-  const chunksC = max(1, C / chunkChannels), chunksO = max(1, O / chunkChannels);
+  const chunksC = max(1, C / chunkInputs), chunksO = max(1, O / chunkOutputs);
   const cellsC = (C + depth - 1) / depth, cellsO = (O + depth - 1) / depth;
   for (let chunk = first; chunk < last; chunk++) {
     const part = chunk / (chunksC * chunksO);
-    const o0 = chunk % chunksO * chunkChannels;
-    const outputs = chunk % chunksO == chunksO - 1 ? O - o0 : chunkChannels;
-    const i0 = chunk / chunksO % chunksC * chunkChannels;
-    const channels = chunk / chunksO % chunksC == chunksC - 1 ? C - i0 : chunkChannels;
+    const o0 = chunk % chunksO * chunkOutputs;
+    const outputs = chunk % chunksO == chunksO - 1 ? O - o0 : chunkOutputs;
+    const i0 = chunk / chunksO % chunksC * chunkInputs;
+    const channels = chunk / chunksO % chunksC == chunksC - 1 ? C - i0 : chunkInputs;
     const to = sums + <usize>((part * cellsC + i0 / depth) * cellsO + o0 / depth) * 36 * sumPlane<T>();
     for (let i = 0; i < channels; i += depth) {
       const bytes = <usize>((outputs + depth - 1) / depth) * 36 * sumPlane<T>();
