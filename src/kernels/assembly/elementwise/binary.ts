@@ -156,6 +156,8 @@ function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
   // All rows of a sweep use the same short b, such as one number per channel of channels-last images.
   const columns = <i32>(64 / sizeof<T>());
   const repeats = rb == 0 && run == tail && run <= 8 * columns && run % columns == 0 && sy == sizeof<T>() && sa == sy && sb == sy;
+  // Rows of more than four vectors are processed in blocks of at most 512 bytes, as in passRows (norm/row-statistics.ts).
+  const block: u32 = run == columns ? sweep : 8 * columns / run;
   for (let row = firstRow(nest, first); row < end; ) {
     const sweepEnd = row - (row % sweep) + sweep;
     const stop = min(end, sweepEnd);
@@ -164,7 +166,11 @@ function binary<T>(op: i32, nest: Nest, first: i32, last: i32): void {
     let b = rowPointer(nest, 3, 2, row);
     if (op != POW) {
       if (repeats) {
-        binaryColumns<T>(op, y, a, b, run, stop - row, ry, ra);
+        for (; row < stop; row += block) {
+          binaryColumns<T>(op, y, a, b, run, min(block, stop - row), ry, ra);
+          y += block * ry;
+          a += block * ra;
+        }
         row = stop;
       }
     }

@@ -6,16 +6,9 @@
  * the loop, where it costs registers.
  */
 import { Input, Output } from '../runtime/abi';
-import { passed, passedNumber, raised } from './channel-line';
-import { blockRows, numberAt, vectorAt } from './row-statistics';
+import { inputGrad, inputGradNumber, outputGrad, outputGradNumber, raised, raisedNumber } from './channel-line';
+import { blockRows, numberAt, passRows, vectorAt } from './row-statistics';
 import { addWide, lanes } from '../simd/vector';
-
-/** Returns the rows per block of a pass without sums: as blockRows, but all rows if the channels are exactly four vectors. */
-// @ts-ignore: decorator
-@inline
-function passRows<T>(C: i32): i32 {
-  return C == 4 * lanes<T>() ? i32.MAX_VALUE : blockRows<T>(C);
-}
 
 /** An M×C matrix, which is divided into chunks of rows. */
 @unmanaged
@@ -47,7 +40,8 @@ function apply<T>(args: BatchNormApplyArgs, first: i32, last: i32): void {
   const floor = <T>args.floor;
   const floors = v128.splat<T>(floor);
   const rowBytes = <usize>C * sizeof<T>();
-  const step = passRows<T>(C);
+  // Rows of four vectors are accessed in order in blocks of any size.
+  const step = C == 4 * lanes<T>() ? i32.MAX_VALUE : passRows(rowBytes);
   const end = min(args.M, last * args.rowsPerChunk);
   for (let r = first * args.rowsPerChunk, rows = 0; r < end; r += rows) {
     rows = min(step, end - r);
@@ -78,8 +72,7 @@ function apply<T>(args: BatchNormApplyArgs, first: i32, last: i32): void {
       const s = numberAt<T>(scale, c), t = numberAt<T>(offset, c);
       let p = block + <usize>c * sizeof<T>();
       for (let i = 0; i < rows; i++, p += rowBytes) {
-        const y = load<T>(p) * s - t;
-        store<T>(p + toY, y < floor ? floor : y);
+        store<T>(p + toY, raisedNumber<T>(load<T>(p), s, t, floor));
       }
     }
   }
@@ -127,8 +120,7 @@ function gradSums<T>(relu: bool, args: BatchNormGradSumsArgs, first: i32, last: 
         const t0 = vectorAt<T>(offset, c), t1 = vectorAt<T>(offset, c + lanes<T>());
         for (let i = 0; i < rows; i++, p += rowBytes) {
           const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
-          const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
-          const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
+          const g0 = outputGrad<T>(relu, v128.load(p), x0, s0, t0), g1 = outputGrad<T>(relu, v128.load(p, 16), x1, s1, t1);
           a0 = v128.add<T>(a0, g0);
           a1 = v128.add<T>(a1, g1);
           b0 = v128.add<T>(b0, v128.mul<T>(g0, v128.sub<T>(x0, m0)));
@@ -146,7 +138,7 @@ function gradSums<T>(relu: bool, args: BatchNormGradSumsArgs, first: i32, last: 
         const m = vectorAt<T>(mean, c), s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c);
         for (let i = 0; i < rows; i++, p += rowBytes) {
           const x = v128.load(p + toX);
-          const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
+          const v = outputGrad<T>(relu, v128.load(p), x, s, t);
           a = v128.add<T>(a, v);
           b = v128.add<T>(b, v128.mul<T>(v, v128.sub<T>(x, m)));
         }
@@ -159,7 +151,7 @@ function gradSums<T>(relu: bool, args: BatchNormGradSumsArgs, first: i32, last: 
         const m = numberAt<T>(mean, c), s = numberAt<T>(scale, c), t = numberAt<T>(offset, c);
         for (let i = 0; i < rows; i++, p += rowBytes) {
           const x = load<T>(p + toX);
-          const v = relu ? passedNumber<T>(load<T>(p), x, s, t) : load<T>(p);
+          const v = outputGradNumber<T>(relu, load<T>(p), x, s, t);
           a += v;
           b += v * (x - m);
         }
@@ -243,7 +235,7 @@ function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): 
   const C = args.C;
   const rowBytes = <usize>C * sizeof<T>();
   const bases = slopes + rowBytes;
-  const step = blockRows<T>(C);
+  const step = passRows(rowBytes);
   const end = min(args.M, last * args.rowsPerChunk);
   for (let r = first * args.rowsPerChunk, rows = 0; r < end; r += rows) {
     rows = min(step, end - r);
@@ -258,10 +250,7 @@ function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): 
       let p = block + <usize>c * sizeof<T>();
       for (let i = 0; i < rows; i++, p += rowBytes) {
         const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
-        const g0 = relu ? passed<T>(v128.load(p), x0, s0, t0) : v128.load(p);
-        const g1 = relu ? passed<T>(v128.load(p, 16), x1, s1, t1) : v128.load(p, 16);
-        const d0 = v128.add<T>(v128.mul<T>(g0, s0), v128.add<T>(b0, v128.mul<T>(x0, k0)));
-        const d1 = v128.add<T>(v128.mul<T>(g1, s1), v128.add<T>(b1, v128.mul<T>(x1, k1)));
+        const d0 = inputGrad<T>(relu, v128.load(p), x0, s0, t0, k0, b0), d1 = inputGrad<T>(relu, v128.load(p, 16), x1, s1, t1, k1, b1);
         v128.store(p + toDx, d0);
         v128.store(p + toDx, d1, 16);
       }
@@ -270,18 +259,14 @@ function gradX<T>(relu: bool, args: BatchNormGradXArgs, first: i32, last: i32): 
       const s = vectorAt<T>(scale, c), t = vectorAt<T>(offset, c), k = vectorAt<T>(slopes, c), b = vectorAt<T>(bases, c);
       let p = block + <usize>c * sizeof<T>();
       for (let i = 0; i < rows; i++, p += rowBytes) {
-        const x = v128.load(p + toX);
-        const v = relu ? passed<T>(v128.load(p), x, s, t) : v128.load(p);
-        v128.store(p + toDx, v128.add<T>(v128.mul<T>(v, s), v128.add<T>(b, v128.mul<T>(x, k))));
+        v128.store(p + toDx, inputGrad<T>(relu, v128.load(p), v128.load(p + toX), s, t, k, b));
       }
     }
     for (; c < C; c++) {
       const s = numberAt<T>(scale, c), t = numberAt<T>(offset, c), k = numberAt<T>(slopes, c), b = numberAt<T>(bases, c);
       let p = block + <usize>c * sizeof<T>();
       for (let i = 0; i < rows; i++, p += rowBytes) {
-        const x = load<T>(p + toX);
-        const v = relu ? passedNumber<T>(load<T>(p), x, s, t) : load<T>(p);
-        store<T>(p + toDx, v * s + (x * k + b));
+        store<T>(p + toDx, inputGradNumber<T>(relu, load<T>(p), load<T>(p + toX), s, t, k, b));
       }
     }
   }

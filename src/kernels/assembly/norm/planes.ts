@@ -5,7 +5,7 @@
  * Sums of at most 64 vectors have the element type and are accumulated in float64, so that a mean's error does not grow with the plane.
  */
 import { Input, OptionalOutput, Output } from '../runtime/abi';
-import { passed, passedNumber, raised } from './channel-line';
+import { inputGrad, inputGradNumber, outputGrad, outputGradNumber, raised, raisedNumber } from './channel-line';
 import { lanes } from '../simd/vector';
 
 /** The vectors that a loop processes at a time. */
@@ -151,8 +151,7 @@ function apply<T>(args: PlaneNormArgs, first: i32, last: i32): void {
       v128.store(y, y3, 48);
     }
     for (; p < end; p += sizeof<T>()) {
-      const y = load<T>(p) * scale - offset;
-      store<T>(p + toY, y < floor ? floor : y);
+      store<T>(p + toY, raisedNumber<T>(load<T>(p), scale, offset, floor));
     }
   }
 }
@@ -193,8 +192,7 @@ function gradSums<T>(relu: bool, args: PlaneGradSumsArgs, first: i32, last: i32)
       let a0 = v128.splat<T>(0), a1 = a0, b0 = a0, b1 = a0;
       for (; p < pause; p += 32) {
         const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
-        const g0 = relu ? passed<T>(v128.load(p), x0, s, t) : v128.load(p);
-        const g1 = relu ? passed<T>(v128.load(p, 16), x1, s, t) : v128.load(p, 16);
+        const g0 = outputGrad<T>(relu, v128.load(p), x0, s, t), g1 = outputGrad<T>(relu, v128.load(p, 16), x1, s, t);
         a0 = v128.add<T>(a0, g0);
         a1 = v128.add<T>(a1, g1);
         b0 = v128.add<T>(b0, v128.mul<T>(g0, v128.sub<T>(x0, m)));
@@ -205,7 +203,7 @@ function gradSums<T>(relu: bool, args: PlaneGradSumsArgs, first: i32, last: i32)
     }
     for (; p < end; p += sizeof<T>()) {
       const x = load<T>(p + toX);
-      const g = relu ? passedNumber<T>(load<T>(p), x, scale, offset) : load<T>(p);
+      const g = outputGradNumber<T>(relu, load<T>(p), x, scale, offset);
       sum += <f64>g;
       product += <f64>(g * (x - mean));
     }
@@ -246,17 +244,12 @@ function gradX<T>(relu: bool, args: PlaneGradXArgs, first: i32, last: i32): void
     const end = p + bytes;
     for (; p < unrolled; p += 32) {
       const x0 = v128.load(p + toX), x1 = v128.load(p + toX, 16);
-      const g0 = relu ? passed<T>(v128.load(p), x0, s, t) : v128.load(p);
-      const g1 = relu ? passed<T>(v128.load(p, 16), x1, s, t) : v128.load(p, 16);
-      const d0 = v128.add<T>(v128.mul<T>(g0, s), v128.add<T>(b, v128.mul<T>(x0, k)));
-      const d1 = v128.add<T>(v128.mul<T>(g1, s), v128.add<T>(b, v128.mul<T>(x1, k)));
+      const d0 = inputGrad<T>(relu, v128.load(p), x0, s, t, k, b), d1 = inputGrad<T>(relu, v128.load(p, 16), x1, s, t, k, b);
       v128.store(p + toDx, d0);
       v128.store(p + toDx, d1, 16);
     }
     for (; p < end; p += sizeof<T>()) {
-      const x = load<T>(p + toX);
-      const g = relu ? passedNumber<T>(load<T>(p), x, scale, offset) : load<T>(p);
-      store<T>(p + toDx, g * scale + (x * slope + base));
+      store<T>(p + toDx, inputGradNumber<T>(relu, load<T>(p), load<T>(p + toX), scale, offset, slope, base));
     }
   }
 }

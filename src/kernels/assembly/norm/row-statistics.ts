@@ -15,6 +15,16 @@ export function blockRows<T>(C: i32): i32 {
   return max(4, min(32, 2048 / (max(C, 1) * <i32>sizeof<T>())));
 }
 
+/**
+ * Returns the number of rows in a block of a pass without sums. A block is processed some channels at a time, so memory is accessed in order only
+ * from block to block. Outside the caches, blocks larger than 512 bytes take several times as long.
+ */
+// @ts-ignore: decorator
+@inline
+export function passRows(rowBytes: usize): i32 {
+  return max(1, 512 / max(<i32>rowBytes, 1));
+}
+
 /** Returns the vector at p of channels c, c + 1, … */
 // @ts-ignore: decorator
 @inline
