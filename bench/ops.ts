@@ -6,6 +6,7 @@ import { grad, noGrad, randint, randn, tensor, type Tensor } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import * as optim from 'chainrule/optim';
+import { materialize } from '../src/kernels/view.ts';
 import { BATCH, type Case, type Prepared } from './case.ts';
 
 /** Bytes of an activation of the first layers: about 4 MB. */
@@ -101,7 +102,12 @@ function forwardAndBackward(
         const { f, module } = make();
         const g = noGrad(() => f(x).detach().clone().keep());
         const inputs = [x, ...(module?.parameters() ?? [])];
-        return withFree(inputs.concat(g), () => disposeResults(() => grad(f(x), inputs, { gradOutputs: g })));
+        return withFree(inputs.concat(g), () => {
+          const y = f(x);
+          // Batch norm defers its last pass until y is read.
+          materialize(y, 'read');
+          disposeResults(() => grad(y, inputs, { gradOutputs: g }));
+        });
       },
     }),
   );
