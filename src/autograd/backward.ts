@@ -5,6 +5,7 @@
  * All checks come before the first step. The gradients of leaves are committed together after the last step, so that a walk that
  * stops early leaves every `.grad` unchanged.
  */
+import { foreignKind } from '../core/copies.ts';
 import { isInstance } from '../core/describe.ts';
 import {
   AnomalyError,
@@ -479,10 +480,13 @@ function differentiate(node: Node, g: Tensor, inputs: readonly (Visit | null)[],
 
 /** Returns what the op's backward gave for argument i as the gradient of that argument, in its shape. */
 function gradOfArgument(op: RecordedOp, i: number, x: unknown, { shape, dtype }: Tensor): Tensor {
-  if (!isTensor(x))
+  if (!isTensor(x)) {
+    const foreign = foreignKind(x);
+    const got = foreign === null ? '' : `, got ${foreign}`;
     throw new AutogradError(
-      `backward of ${op.name}: no gradient for argument ${i}; it must return an array with one for each argument, null where there is none`,
+      `backward of ${op.name}: no gradient for argument ${i}${got}; it must return an array with one for each argument, null where there is none`,
     );
+  }
   const reduced = op.broadcasts === true ? sumTo(x, shape) : x;
   if (!sameShape(reduced.shape, shape) || reduced.dtype !== dtype) {
     throw new AutogradError(

@@ -3,11 +3,12 @@
  */
 import { foreignKind } from '../core/copies.ts';
 import { isFloat } from '../core/dtype.ts';
-import { ArgumentError, GraphConsumedError, kindOf } from '../core/errors.ts';
+import { ArgumentError, AutogradError, GraphConsumedError, kindOf } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
 import { checkDims, formatShape } from '../core/shape.ts';
 import { fused, kernels, type FusedKernels, type Kernels } from '../kernels/index.ts';
 import { withTemporaries } from '../kernels/memory/allocator.ts';
+import { Storage } from '../kernels/memory/storage.ts';
 import type { View } from '../kernels/view.ts';
 import { isGradEnabled, isInsideBackward, withGradMode } from './grad-mode.ts';
 import { composed } from './scope-stack.ts';
@@ -132,7 +133,12 @@ function fusedOp<A extends readonly unknown[], V extends Views, S extends object
 /** The backward of a fused op: runs its gradient kernel and wraps the results. What else was allocated is freed. */
 function backwardFromKernel<A extends readonly unknown[], V extends Views, S extends object>(op: FusedOpSpec<A, V, S>) {
   return (g: Tensor, saved: SavedViews<S>, needs: Needs): Grads =>
-    withTemporaries(op.name, () => op.gradKernel(opKernels, g, saved, needs).map((v) => v && untracked(v)));
+    withTemporaries(op.name, () => op.gradKernel(opKernels, g, saved, needs).map((v, i) => v && gradientOf(op, i, v)));
+}
+
+function gradientOf(op: { readonly name: string }, i: number, v: View): Tensor {
+  if (!isView(v)) throw new AutogradError(`backward of ${op.name}: gradient ${i} must be a tensor or null, got ${kindOf(v)}`);
+  return untracked(v);
 }
 
 /** Runs `fn`. Returns its result and, for each operation with kinks, the branch that every element took. */
@@ -228,12 +234,17 @@ function forward(op: AnyOp, args: readonly unknown[]): Tensor | Tensor[] {
 }
 
 function wrapResult(op: AnyOp, v: View, args: readonly unknown[]): Tensor {
-  if (v?.storage === undefined) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
+  if (!isView(v)) throw new ArgumentError(`${op.name}: forward must return a tensor, got ${kindOf(v)}`);
   checkDims(op.name, v.shape.length);
   const t = Tensor.fromView(v);
   // A user's forward may compute with tensors. Its handle is replaced by that of the result.
   if (isTensor(v) && !args.includes(v)) v.dispose();
   return t;
+}
+
+/** Returns whether a function of an op has returned memory of this copy of the library. */
+function isView(v: View | undefined): boolean {
+  return v?.storage instanceof Storage;
 }
 
 function isArray(v: Views): v is readonly View[] {

@@ -2,7 +2,7 @@
  * An average of the weights over the course of training. It often generalises better than the final weights.
  */
 import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
-import { brandedKind, foreignKind } from '../core/copies.ts';
+import { brand, brandedKind, foreignKind } from '../core/copies.ts';
 import { isIterable } from '../core/describe.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
 import { checkFunction, refuseSurplus } from '../core/options.ts';
@@ -37,6 +37,10 @@ export interface EMAState {
  * const accuracy = ema.use(() => evaluate(model));
  */
 export class EMA implements Stateful {
+  static {
+    brand(EMA.prototype, 'an EMA');
+  }
+
   /** The share of the old average at an update. */
   readonly decay: number;
   readonly #params: readonly Tensor[];

@@ -153,11 +153,17 @@ export function checkSignal(op: string, signal: unknown): void {
   throw new ArgumentError(`${op}: signal must be an AbortSignal, got ${kindOf(signal)}`);
 }
 
+/** Describes a batch, and the items of an array: `an array of a tensor and a number`. */
+function kindsOf(batch: unknown): string {
+  if (!isArray(batch) || batch.length === 0) return kindOf(batch);
+  return `an array of ${batch.length > 3 ? `${batch.length} items` : batch.map(kindOf).join(' and ')}`;
+}
+
 /** Takes a batch apart. Throws: ArgumentError unless it is an array of an input and a target, ShapeError if the input has no samples' dim */
 export function readBatch(op: string, batch: TrainingBatch): { readonly count: number; readonly input: Tensor; readonly target: Tensor } {
   const [input, target, ...others] = isArray(batch) ? batch : [];
   if (!isTensor(input) || !isTensor(target) || others.length > 0) {
-    throw new ArgumentError(`${op}: a batch must be an array of two tensors, the input and the target, got ${kindOf(batch)}`);
+    throw new ArgumentError(`${op}: a batch must be an array of two tensors, the input and the target, got ${kindsOf(batch)}`);
   }
   const count = input.shape[0];
   if (count === undefined)
