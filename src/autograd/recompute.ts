@@ -9,7 +9,7 @@ import { kernels } from '../kernels/index.ts';
 import { viewOf } from '../kernels/memory/wasm-memory.ts';
 import { addressOf, restride, type View } from '../kernels/view.ts';
 import { atNeeded, gradients } from './backward.ts';
-import { scope } from './scopes.ts';
+import { runScoped, scope } from './scopes.ts';
 import { defineOp, type Grads } from './op.ts';
 import { contiguous, detach, identity } from './ops/views.ts';
 import { replayable } from './random.ts';
@@ -113,7 +113,7 @@ export function recompute<A extends readonly unknown[]>(fn: (...args: A) => Tens
     const first = nodeCount();
     const stands = isGradEnabled() ? args.map((x) => standIn(x, false)) : args;
     // Stand-ins are of the arguments' types.
-    const [y, again] = replayable<readonly unknown[], Tensor>((inputs) => scope(() => fn(...(inputs as A))), stands);
+    const [y, again] = replayable<readonly unknown[], Tensor>((inputs) => runScoped('recompute', () => fn(...(inputs as A))), stands);
     if (!isTensor(y)) throw new ArgumentError(`recompute: the function must return a tensor, got ${kindOf(y)}`);
     if (y.node === null || !isGradEnabled()) return y;
     const pass = { value: restride(y, y.shape, y.strides), fingerprint: fingerprintOf(y), count: args.length, again };

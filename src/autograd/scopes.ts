@@ -1,7 +1,7 @@
 /**
  * The public functions for scopes and scoped loops, and the memory report.
  */
-import { isIterable } from '../core/describe.ts';
+import { isIterable, kindOfLaterWork } from '../core/describe.ts';
 import { ArgumentError, ScopeError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, refuseOptions, withDefaults } from '../core/options.ts';
 import { memoryUse, resetPeak } from '../kernels/memory/allocator.ts';
@@ -28,8 +28,8 @@ export function noGrad<T>(fn: () => T): T {
   return withGradMode(false, () => runScoped('noGrad', fn));
 }
 
-/** Runs `fn` in its own scope. Also closes scopes that loops inside `fn` have left open. */
-function runScoped<T>(name: string, fn: () => T): T {
+/** Runs `fn` in its own scope, for the function `name`. Also closes scopes that loops inside `fn` have left open. */
+export function runScoped<T>(name: string, fn: () => T): T {
   checkFunction(name, 'fn', fn);
   const s = openScope('scope');
   let result: T | undefined;
@@ -46,9 +46,8 @@ function runScoped<T>(name: string, fn: () => T): T {
 
 /** Throws ScopeError for results whose work runs after the scope has ended. */
 function rejectPromiseOrIterator(name: string, result: unknown): void {
-  const { then, next } = Object(result) as { then?: unknown; next?: unknown };
-  if (typeof then !== 'function' && typeof next !== 'function') return;
-  const what = typeof then === 'function' ? 'a Promise' : 'an iterator';
+  const what = kindOfLaterWork(result);
+  if (what === null) return;
   throw new ScopeError(
     `${name}: the function returned ${what}, whose work would run after the scope has ended. ` +
       `Give ${name} a synchronous function, or loop with for (const i of scoped(n))`,

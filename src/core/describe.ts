@@ -105,3 +105,9 @@ export function isRevoked(value: unknown): boolean {
     return true;
   }
 }
+
+/** Describes the result of a function whose work goes on after it has returned: `a Promise`, `an iterator`; null for any other value. */
+export function kindOfLaterWork(result: unknown): string | null {
+  if (typeof peek(result, 'then') === 'function') return 'a Promise';
+  return typeof peek(result, 'next') === 'function' ? 'an iterator' : null;
+}

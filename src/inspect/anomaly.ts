@@ -1,7 +1,7 @@
 /**
  * Finds the operation that produced the first NaN or infinity, by checking every forward result and every gradient.
  */
-import { isRevoked } from '../core/describe.ts';
+import { isRevoked, kindOfLaterWork } from '../core/describe.ts';
 import { isFloat, type ElementArray } from '../core/dtype.ts';
 import { AnomalyError, ArgumentError, kindOf } from '../core/errors.ts';
 import { refuseOptions } from '../core/options.ts';
@@ -37,9 +37,10 @@ export function detectAnomaly<T>(what: boolean | (() => T)): T | void {
   switchTo(true);
   try {
     const result = what();
-    if (result instanceof Promise) {
+    const later = kindOfLaterWork(result);
+    if (later !== null) {
       throw new ArgumentError(
-        'detectAnomaly: the function returned a Promise, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it',
+        `detectAnomaly: the function returned ${later}, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it`,
       );
     }
     return result;

@@ -1,6 +1,7 @@
 /**
  * Measures the time of every operation, forward and backward, and sums it by operation and module.
  */
+import { kindOfLaterWork } from '../core/describe.ts';
 import { ITEM_SIZE } from '../core/dtype.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkFunction, refuseOptions } from '../core/options.ts';
@@ -82,7 +83,8 @@ export function profile<T>(fn: () => T): Profile<T> {
   try {
     const value = fn();
     const seconds = (performance.now() - start) / 1000;
-    if (value instanceof Promise) throw new ArgumentError('profile: the function returned a Promise; profile its synchronous parts');
+    const later = kindOfLaterWork(value);
+    if (later !== null) throw new ArgumentError(`profile: the function returned ${later}; profile its synchronous parts`);
     const rows = rowsOf(ended);
     return {
       value,

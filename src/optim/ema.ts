@@ -1,7 +1,7 @@
 /**
  * An average of the weights over the course of training. It often generalises better than the final weights.
  */
-import { copyAll_, isTensor, noGrad, scope, type Tensor } from '../autograd/index.ts';
+import { copyAll_, isTensor, noGrad, runScoped, type Tensor } from '../autograd/index.ts';
 import { brand, brandedKind, foreignKind } from '../core/copies.ts';
 import { isIterable } from '../core/describe.ts';
 import { ArgumentError, kindOf, stateDictMismatch } from '../core/errors.ts';
@@ -82,7 +82,7 @@ export class EMA implements Stateful {
   use<T>(fn: () => T): T {
     refuseSurplus('use', arguments, 1);
     checkFunction('EMA.use', 'fn', fn);
-    return scope(() => {
+    return runScoped('EMA.use', () => {
       const weights = noGrad(() => this.#params.map((p) => p.clone()));
       this.copyTo();
       try {

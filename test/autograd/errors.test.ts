@@ -20,6 +20,7 @@ import {
   pad,
   randint,
   randperm,
+  recompute,
   scope,
   scoped,
   stack,
@@ -27,6 +28,7 @@ import {
   where,
   zeros,
 } from 'chainrule';
+import { EMA } from 'chainrule/optim';
 import * as nn from 'chainrule/nn';
 import * as F from 'chainrule/nn/functional';
 import { refuses } from '../support/refuses.ts';
@@ -425,6 +427,11 @@ describe('lifetime', () => {
       ScopeError,
       'noGrad: the function returned an iterator, whose work would run after the scope has ended. Give noGrad a synchronous function, or loop with for (const i of scoped(n))',
     );
+    const x = ones([2], { requiresGrad: true });
+    expect(() => recompute((async () => x) as never, x)).toThrow(/^recompute: the function returned a Promise, .* Give recompute a synch/);
+    const ema = new EMA([x]);
+    expect(() => ema.use(async () => 1)).toThrow(/^EMA\.use: the function returned a Promise, .* Give EMA\.use a synchronous function/);
+    for (const made of [x, ema]) made.dispose();
   });
 
   it('a scoped loop that ends within the iteration of another loop', () => {

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -170,10 +171,15 @@ describe('detectAnomaly', () => {
     expect(() => x.log()).toThrow(AnomalyError);
   });
 
-  test('rejects an asynchronous function', () => {
-    expect(() => detectAnomaly(async () => 1)).toThrow(
+  test.each([
+    ['a Promise', async () => 1],
+    ['a Promise', () => runInNewContext('Promise.resolve()')],
+    ['an iterator', function* () {}],
+    ['an iterator', async function* () {}],
+  ] as [string, () => unknown][])('rejects a function that returns %s', (what, fn) => {
+    expect(() => detectAnomaly(fn)).toThrow(
       new ArgumentError(
-        'detectAnomaly: the function returned a Promise, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it',
+        `detectAnomaly: the function returned ${what}, whose work would run unchecked. Use detectAnomaly(true) and detectAnomaly(false) around it`,
       ),
     );
   });

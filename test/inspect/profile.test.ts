@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { ArgumentError, memory, profile, randn, tensor, type ProfileRow } from 'chainrule';
 import * as nn from 'chainrule/nn';
 import { expect, test } from 'vitest';
@@ -82,9 +83,12 @@ test('an error ends the measurement; a caught error does not affect later rows',
       throw new RangeError('mine');
     }),
   ).toThrow(new RangeError('mine'));
-  expect(() => profile(async () => 1)).toThrow(
-    new ArgumentError('profile: the function returned a Promise; profile its synchronous parts'),
-  );
+  for (const [fn, what] of [
+    [async () => 1, 'a Promise'],
+    [() => runInNewContext('Promise.resolve()'), 'a Promise'],
+    [function* () {}, 'an iterator'],
+  ] as const)
+    expect(() => profile<unknown>(fn)).toThrow(new ArgumentError(`profile: the function returned ${what}; profile its synchronous parts`));
   const { rows } = profile(() => {
     expect(() => x.matmul(tensor([1, 2, 3]))).toThrow();
     x.add(1);
