@@ -16,7 +16,7 @@ import {
 import { hostname } from 'node:os';
 import { join, relative } from 'node:path';
 import { loadCheckpoint, saveCheckpoint } from 'chainrule/io';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { chooseData } from '../../examples/cifar-like/data.ts';
 import { RunError } from '../../examples/cifar-like/errors.ts';
 import { LineFile } from '../../examples/cifar-like/line-file.ts';
@@ -91,6 +91,21 @@ describe.skipIf(onReference)('a folder that is locked', () => {
       const dir = lockWith(change);
       FolderLock.acquire(dir).release();
       expect(readdirSync(dir)).toEqual([]);
+    }
+  });
+
+  test.skipIf(process.platform !== 'linux')('is free if the process has ended and its parent has not noticed', async () => {
+    // `exec` replaces the shell by a process that waits for no child.
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60']);
+    const pid = await new Promise<number>((resolve) => parent.stdout.once('data', (text) => resolve(Number(text))));
+    const stat = (): string[] => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    try {
+      await vi.waitUntil(() => stat()[0] === 'Z', { timeout: 10_000 });
+      const dir = lockWith({ pid, started: stat()[19] });
+      FolderLock.acquire(dir).release();
+      expect(readdirSync(dir)).toEqual([]);
+    } finally {
+      parent.kill();
     }
   });
 
