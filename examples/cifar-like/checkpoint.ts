@@ -23,6 +23,8 @@ export interface Saved {
   readonly metricsBytes: number;
   /** SHA-256 of the file with the weights of each finished net. Runs from before had none. */
   readonly weights: Readonly<Partial<Record<Result['net'], string>>>;
+  /** SHA-256 of real images; null for generated ones. Undefined in runs from before. */
+  readonly dataDigest: string | null | undefined;
 }
 
 /** Returns the nets of a run in the order in which they are trained. */
@@ -75,6 +77,7 @@ export function savedIn(extra: unknown, settings: Settings, fail: Failures): Sav
     results: (results as Result[]).map((r) => ({ ...r, ranks: r.ranks ?? 1, title: titleOf(settings.model, r.net === 'se') })),
     metricsBytes: count('metricsBytes'),
     weights: digestsIn(record.weights ?? {}, nets, fail.field),
+    dataDigest: dataDigestIn(record.dataDigest, fail.field),
   };
 }
 
@@ -85,6 +88,11 @@ function digestsIn(value: unknown, nets: readonly Result['net'][], fail: Fail): 
   const bad = given.find((net) => !isDigest(record[net]));
   if (bad === undefined) return Object.fromEntries(given.map((net) => [net, record[net]]));
   throw fail(`weights: expected a SHA-256 for the net ${bad}, got ${excerpt(JSON.stringify(record[bad]))}`);
+}
+
+function dataDigestIn(value: unknown, fail: Fail): Saved['dataDigest'] {
+  if (value === undefined || value === null || isDigest(value)) return value;
+  throw fail(`dataDigest: expected a SHA-256 or null, got ${excerpt(JSON.stringify(value))}`);
 }
 
 /** Returns whether a value is a SHA-256 as text. */

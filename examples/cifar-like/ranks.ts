@@ -17,7 +17,7 @@ export interface RunFiles {
   readonly hasProgress: boolean;
   readCheckpoint(): Saved | null;
   checkpointError(what: string): RunError;
-  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights'>): void;
+  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights' | 'dataDigest'>): void;
   restore(run: Stateful, saved: Saved): void;
   append(metric: Metric): void;
   saveWeights(net: 'plain' | 'se', weights: Readonly<Record<string, Tensor>>): void;

@@ -204,10 +204,13 @@ export class RunFolder implements RunFiles {
   }
 
   /** Writes a checkpoint of `run`, with the current size of metrics.jsonl. */
-  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights'>): void {
+  save(run: Stateful, saved: Omit<Saved, 'metricsBytes' | 'weights' | 'dataDigest'>): void {
     // Metrics are flushed first, so that a power cut cannot lose lines that the checkpoint counts.
     this.#metrics.sync();
-    const extra = extraOf({ ...saved, metricsBytes: this.#metrics.bytes, weights: this.#weights }, this.settings);
+    const extra = extraOf(
+      { ...saved, metricsBytes: this.#metrics.bytes, weights: this.#weights, dataDigest: this.dataDigest },
+      this.settings,
+    );
     this.#write(() => saveCheckpoint(this.path(CHECKPOINT), { run }, extra));
     this.#hasCheckpoint = true;
     this.#hasProgress = saved.phase > 0 || saved.step > 0;
@@ -234,6 +237,12 @@ export class RunFolder implements RunFiles {
     if (bytes < saved.metricsBytes) {
       throw new RunError(
         `${this.#metrics.path}: expected at least ${saved.metricsBytes} bytes, which the checkpoint counts on, got ${bytes}; put the file back`,
+      );
+    }
+    if (saved.dataDigest !== undefined && saved.dataDigest !== this.dataDigest) {
+      const [expected, got] = [saved.dataDigest, this.dataDigest].map((digest) => JSON.stringify(digest));
+      throw new RunError(
+        `${this.path(CONFIG)}: dataDigest: expected ${expected}, with which the run was trained so far, got ${got}; put it back to go on`,
       );
     }
     for (const { net } of saved.results) this.#checkWeights(net, saved.weights[net]);

@@ -498,5 +498,13 @@ describe.skipIf(onReference)('real data', () => {
     writeData(data, 1);
     expect((await run('--resume', dir)).stderr).toBe(`error: ${message(got)}\n`);
     expect(snapshot(dir)).toEqual(before);
+
+    // Without the digest, any images would pass.
+    const { dataDigest, ...rest } = config;
+    writeFileSync(join(dir, 'config.json'), JSON.stringify(rest));
+    await refused(
+      ['--resume', dir],
+      `${dir}/config.json: dataDigest: expected "${dataDigest}", with which the run was trained so far, got null; put it back to go on`,
+    );
   });
 });
