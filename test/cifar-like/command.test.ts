@@ -37,10 +37,18 @@ describe.skipIf(onReference)('a signal', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
     ['SIGHUP', 129],
-  ] as const)('%s ends a run after it has saved', async (signal, code) => {
+  ] as const)('%s ends a run after it has saved, also if npm sends it twice', async (signal, code) => {
     const dir = join(folder, signal);
-    whenWritten(join(dir, 'metrics.jsonl'), () => process.emit(signal));
+    const exit = vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
+    whenWritten(join(dir, 'metrics.jsonl'), () => {
+      process.emit(signal);
+      const first = performance.now();
+      while (performance.now() === first);
+      process.emit(signal);
+    });
     const { stdout, ...rest } = await run('--out', dir, ...LONG);
+    expect(exit).not.toHaveBeenCalled();
+    exit.mockRestore();
     expect(rest).toEqual({ code, stderr: '' });
     expect(stdout).toMatch(new RegExp(`^Stopped and saved. Go on with: npm start -- --resume ${dir}\n$`, 'm'));
     expect(readdirSync(dir).sort()).toEqual(['checkpoint.safetensors', 'config.json', 'metrics.jsonl']);

@@ -333,6 +333,12 @@ describe('the curves', () => {
     expect([lr[0], lr[49], lr[99]]).toEqual([0.1, 5, 10]);
   });
 
+  test('of a run that goes on are averaged over a share of the whole axis', () => {
+    const losses = Array.from({ length: 10 }, (_, i) => i + 1);
+    const { curves, end } = curvesOf(stepsOf('se', losses), [resultOf('se')], 1000);
+    expect([end, curves[0]!.loss[0]]).toEqual([1000, 5.5]);
+  });
+
   test('of a long run have about 500 points, the first and the last step among them', () => {
     const many = Array.from({ length: 5000 }, (_, i) => Math.sin(i));
     const { steps, curves } = curvesOf(stepsOf('se', many), [resultOf('se')]);
