@@ -11,6 +11,7 @@ import { isPlainObject, refuseOptions, refuseSurplus, withDefaults } from '../co
 import { sizeOf, type Shape } from '../core/shape.ts';
 import type { Stateful } from '../core/stateful.ts';
 import { kernels } from '../kernels/index.ts';
+import { cos, log, sin } from '../kernels/scalars.ts';
 import { empty } from '../kernels/view.ts';
 import { fromElements, untracked, type Tensor } from './tensor.ts';
 
@@ -183,10 +184,10 @@ export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   uniforms.dispose();
   for (let i = 0; i < n; i += 2) {
     // Both branches of Box–Muller: two normals from two uniforms.
-    const r = Math.sqrt(-2 * Math.log(1 - values[i]!));
+    const r = Math.sqrt(-2 * log(1 - values[i]!));
     const a = 2 * Math.PI * values[i + 1]!;
-    values[i] = r * Math.cos(a);
-    values[i + 1] = r * Math.sin(a);
+    values[i] = r * cos(a);
+    values[i + 1] = r * sin(a);
   }
   return fromElements(values.subarray(0, n), [...shape], dtype).requiresGrad_(requiresGrad);
 }

@@ -81,7 +81,7 @@ export class Random {
   /** Draws the next standard normal number (Box–Muller, the cosine branch). */
   normal(): number {
     const u = 1 - this.uniform();
-    return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * this.uniform());
+    return Math.sqrt(-2 * logarithm(u)) * cosineOfTurns(this.uniform());
   }
 
   /** Draws the next whole number in [0, n). */
@@ -100,4 +100,30 @@ export class Random {
     }
     return out;
   }
+}
+
+// Both are summed as series, as Math.log and Math.cos differ between engines in their last bits.
+
+/** Returns log(u) for u from 2⁻⁵³ to 1: log(m·2ᵉ) = e·log 2 + 2·artanh(s) with s = (m − 1) / (m + 1). */
+function logarithm(u: number): number {
+  let m = u;
+  let exponent = 0;
+  for (; m < Math.SQRT1_2; m *= 2) exponent--;
+  const s = (m - 1) / (m + 1);
+  // artanh(s) = s·(1 + s²/3 + s⁴/5 + …), |s| ≤ 0.172
+  let sum = 0;
+  for (let k = 21; k > 1; k -= 2) sum = (sum + 1 / k) * s * s;
+  return exponent * Math.LN2 + 2 * s * (1 + sum);
+}
+
+/** Returns cos(2πu) for u from 0 to 1, from the sine or cosine of the angle r to the nearest quarter turn. */
+function cosineOfTurns(u: number): number {
+  const quarter = Math.round(4 * u);
+  const r = (4 * u - quarter) * (Math.PI / 2);
+  const isSine = quarter % 2 === 1;
+  // 1 − r²/(k·(k−1))·(1 − …): with even k the cosine, with odd k the sine divided by r; |r| ≤ π/4
+  let sum = 1;
+  for (let k = isSine ? 21 : 20; k > 1; k -= 2) sum = 1 - (sum * r * r) / (k * (k - 1));
+  const value = isSine ? r * sum : sum;
+  return quarter === 1 || quarter === 2 ? -value : value;
 }

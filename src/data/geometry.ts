@@ -8,6 +8,7 @@ import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { formatShape, pair } from '../core/shape.ts';
 import type { Random } from '../core/random.ts';
+import { cos, sin } from '../kernels/scalars.ts';
 import type { Transform } from './dataset.ts';
 import { between, checkImage, checkPair, crop, ratioBetween, type Range } from './image.ts';
 
@@ -207,14 +208,14 @@ export function randomRotation(degrees: number | readonly number[], options: Rot
 function rotated(op: string, image: ArrayData, degrees: number, fill: number): ArrayData {
   const [channels, height, width, x] = checkImage(op, image);
   const y = new Float32Array(x.length);
-  const cos = Math.cos((degrees * Math.PI) / 180);
-  const sin = Math.sin((degrees * Math.PI) / 180);
+  const cosine = cos((degrees * Math.PI) / 180);
+  const sine = sin((degrees * Math.PI) / 180);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       // The place in x of this pixel's centre, from the centre of the image.
       const dx = column + 0.5 - width / 2;
       const dy = row + 0.5 - height / 2;
-      const from = bilinear(dx * sin + dy * cos + height / 2 - 0.5, dx * cos - dy * sin + width / 2 - 0.5);
+      const from = bilinear(dx * sine + dy * cosine + height / 2 - 0.5, dx * cosine - dy * sine + width / 2 - 0.5);
       for (let c = 0; c < channels; c++) {
         const plane = x.subarray(c * height * width, (c + 1) * height * width);
         y[(c * height + row) * width + column] = from(plane, height, width, fill);

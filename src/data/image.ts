@@ -7,6 +7,7 @@ import type { ArrayData } from '../core/array-data.ts';
 import { ArgumentError, DTypeError, isArray, ShapeError, shown } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape } from '../core/shape.ts';
+import { exp, log } from '../kernels/scalars.ts';
 
 /** Returns the dims and elements of an image; throws an error that begins with `op` unless it is [C,H,W] float32. */
 export function checkImage(
@@ -69,5 +70,5 @@ export function between(random: Random, [least, most]: Range): number {
 
 /** Draws a number whose logarithm is uniform: a ratio and its inverse are equally likely. */
 export function ratioBetween(random: Random, [least, most]: Range): number {
-  return Math.exp(between(random, [Math.log(least), Math.log(most)]));
+  return exp(between(random, [log(least), log(most)]));
 }

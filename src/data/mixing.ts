@@ -8,6 +8,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { checkCount, checkRange, withDefaults } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
 import { formatShape } from '../core/shape.ts';
+import { exp, log, pow } from '../kernels/scalars.ts';
 
 /** Returns a changed batch: must draw random numbers only from `random`, and must not write to the items. */
 export type BatchTransform = (items: readonly ArrayData[], random: Random) => readonly ArrayData[];
@@ -138,18 +139,18 @@ function mixTargets({ targets, other }: Pairs, classes: number, share: number): 
 function beta(random: Random, alpha: number): number {
   // Logarithms: for a small alpha both numbers can be too small for float64.
   const difference = logGamma(random, alpha) - logGamma(random, alpha);
-  return 1 / (1 + Math.exp(-difference));
+  return 1 / (1 + exp(-difference));
 }
 
 /** Draws the logarithm of a number from Gamma(alpha, 1) (Marsaglia and Tsang 2000, "A simple method for generating gamma variables"). */
 function logGamma(random: Random, alpha: number): number {
   // Gamma(α) is Gamma(α + 1) · u^(1/α).
-  if (alpha < 1) return logGamma(random, alpha + 1) + Math.log(1 - random.uniform()) / alpha;
+  if (alpha < 1) return logGamma(random, alpha + 1) + log(1 - random.uniform()) / alpha;
   const d = alpha - 1 / 3;
   const c = 1 / Math.sqrt(9 * d);
   for (;;) {
     const x = random.normal();
-    const v = (1 + c * x) ** 3;
-    if (v > 0 && Math.log(1 - random.uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return Math.log(d * v);
+    const v = pow(1 + c * x, 3);
+    if (v > 0 && log(1 - random.uniform()) < 0.5 * x * x + d - d * v + d * log(v)) return log(d * v);
   }
 }

@@ -5,6 +5,7 @@ import { ArgumentError, kindOf } from '../core/errors.ts';
 import { peek } from '../core/describe.ts';
 import { checkBoolean, checkCount, checkOptions } from '../core/options.ts';
 import type { Random } from '../core/random.ts';
+import { log } from '../kernels/scalars.ts';
 
 /** Draws the samples of an epoch: a pure function of `random`, so that a loader that resumes draws the same ones. */
 export interface Sampler {
@@ -141,8 +142,9 @@ function pick(sums: Float64Array, u: number): number {
 
 function withoutReplacement(weights: Float64Array, length: number, random: Random): Int32Array {
   const keys = weights.map((weight) => {
-    const log = Math.log(1 - random.uniform());
-    return weight === 0 ? -Infinity : log / weight;
+    // Drawn for each sample, so that the number of draws does not depend on the weights.
+    const logarithm = log(1 - random.uniform());
+    return weight === 0 ? -Infinity : logarithm / weight;
   });
   const order = Int32Array.from(weights, (_, i) => i).sort((a, b) => keys[b]! - keys[a]!);
   return order.slice(0, length);

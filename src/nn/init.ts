@@ -23,6 +23,7 @@ import { ArgumentError, ShapeError, shown } from '../core/errors.ts';
 import { checkCount, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { Random } from '../core/random.ts';
 import { formatShape, sizeOf } from '../core/shape.ts';
+import { exp, expm1, log1p } from '../kernels/scalars.ts';
 
 /** Options of functions that draw random numbers. */
 export interface InitOptions {
@@ -198,18 +199,19 @@ function standardDraw(low: number, high: number): (random: Random) => number {
   return (random) => {
     for (;;) {
       const z = low + (high - low) * random.uniform();
-      if (random.uniform() < Math.exp((-z * z) / 2)) return z;
+      if (random.uniform() < exp((-z * z) / 2)) return z;
     }
   };
 }
 
 /** Draws from N(0, 1) truncated to [low, high], low ≥ 0: takes exponential draws with Robert's rate, cut at `high`, and rejects some. */
 function tailDraw(random: Random, low: number, high: number): number {
-  const rate = (low + Math.hypot(low, 2)) / 2;
+  // (low + √(low² + 4)) / 2; a square of a large number could overflow, and 4 is rounded away.
+  const rate = low < 1e9 ? (low + Math.sqrt(low * low + 4)) / 2 : low;
   const peak = Math.min(rate, high) - rate;
   for (;;) {
-    const z = low - Math.log1p(random.uniform() * Math.expm1(-rate * (high - low))) / rate;
-    if (random.uniform() < Math.exp((peak * peak - (z - rate) ** 2) / 2)) return z;
+    const z = low - log1p(random.uniform() * expm1(-rate * (high - low))) / rate;
+    if (random.uniform() < exp((peak * peak - (z - rate) * (z - rate)) / 2)) return z;
   }
 }
 
@@ -250,7 +252,7 @@ export type Nonlinearity = keyof typeof GAINS | 'leakyRelu';
 export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number {
   checkNumber('calculateGain', 'slope', slope);
   refuseOptions('calculateGain', arguments[2]);
-  if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope ** 2));
+  if (nonlinearity === 'leakyRelu') return Math.sqrt(2 / (1 + slope * slope));
   if (isKeyOf(nonlinearity, GAINS)) return GAINS[nonlinearity];
   throw new ArgumentError(`calculateGain: unknown nonlinearity ${shown(nonlinearity)}`);
 }

@@ -6,6 +6,7 @@ import { isIterable } from '../core/describe.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { checkNotNegative, checkNumber, refuseOptions, withDefaults } from '../core/options.ts';
 import { kernels } from '../kernels/index.ts';
+import { pow } from '../kernels/scalars.ts';
 
 /** Options of clipGradNorm. */
 export interface ClipOptions {
@@ -28,7 +29,8 @@ function totalNorm(grads: readonly Tensor[], normType: number): number {
   if (normType === 2) return Math.sqrt(kernels.sumSquares(grads));
   if (normType === Infinity) return grads.reduce((m, g) => (g.numel === 0 ? m : Math.max(m, g.abs().amax().item())), 0);
   // In float64, as the powers of float32 numbers may overflow.
-  return grads.reduce((s, g) => s + g.to('float64').abs().pow(normType).sum().item(), 0) ** (1 / normType);
+  const sum = grads.reduce((s, g) => s + g.to('float64').abs().pow(normType).sum().item(), 0);
+  return pow(sum, 1 / normType);
 }
 
 /**

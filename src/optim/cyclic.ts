@@ -3,6 +3,7 @@
  */
 import { ArgumentError, shown } from '../core/errors.ts';
 import { checkCount } from '../core/options.ts';
+import { cos, pow } from '../kernels/scalars.ts';
 import { checkEach, checkEither, checkPerGroup, checkRange, checkRate, readOptions, valueForGroup } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, groupsOf, hasMomentum, setMomentum } from './scheduler.ts';
@@ -32,7 +33,7 @@ export class CosineAnnealingWarmRestarts extends FormulaLR<WarmRestartOptions> {
     let t = this.lastEpoch;
     if (tMult === 1) t %= t0;
     for (; t >= length; length *= tMult) t -= length;
-    return etaMin + ((this.baseLrs[i]! - etaMin) * (1 + Math.cos((Math.PI * t) / length))) / 2;
+    return etaMin + ((this.baseLrs[i]! - etaMin) * (1 + cos((Math.PI * t) / length))) / 2;
   }
 }
 
@@ -100,7 +101,7 @@ export class CyclicLR extends FormulaLR<CyclicOptions> {
     const cycle = Math.floor(this.lastEpoch / length);
     const t = this.lastEpoch - cycle * length;
     const height = t <= stepSizeUp ? t / stepSizeUp : (length - t) / stepSizeDown;
-    const scale = { triangular: 1, triangular2: 2 ** -cycle, expRange: gamma ** this.lastEpoch }[mode];
+    const scale = { triangular: 1, triangular2: 2 ** -cycle, expRange: pow(gamma, this.lastEpoch) }[mode];
     if (cycleMomentum) {
       const [low, high] = [valueForGroup(baseMomentum, i), valueForGroup(maxMomentum, i)];
       setMomentum(group, high - (high - low) * height * scale);

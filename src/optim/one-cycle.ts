@@ -1,5 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { checkCount, refuseSurplus } from '../core/options.ts';
+import { cos } from '../kernels/scalars.ts';
 import { checkEach, checkEither, checkPerGroup, checkRange, checkRate, readOptions, valueForGroup } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, groupsOf, hasMomentum, setMomentum } from './scheduler.ts';
@@ -129,7 +130,7 @@ function breakpointsOf(options: Required<OneCycleOptions>, group: number): Break
 
 /** Interpolates from one number to another; `share` is 0 at the first and 1 at the second. */
 const INTERPOLATE = {
-  cos: (from: number, to: number, share: number): number => to + ((from - to) / 2) * (1 + Math.cos(Math.PI * share)),
+  cos: (from: number, to: number, share: number): number => to + ((from - to) / 2) * (1 + cos(Math.PI * share)),
   linear: (from: number, to: number, share: number): number => (to - from) * share + from,
 };
 

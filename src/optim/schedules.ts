@@ -5,6 +5,7 @@ import { foreignKind } from '../core/copies.ts';
 import { isInstance, isRevoked } from '../core/describe.ts';
 import { ArgumentError, isArray, kindOf, shown, stateDictMismatch } from '../core/errors.ts';
 import { checkCount, checkOptions, refuseSurplus } from '../core/options.ts';
+import { cos, pow } from '../kernels/scalars.ts';
 import { checkFinite, checkPerGroup, checkRange, checkRate } from './check.ts';
 import type { Optimizer, ParamGroup } from './optimizer.ts';
 import { FormulaLR, Scheduler, type SchedulerState } from './scheduler.ts';
@@ -49,7 +50,7 @@ export class MultiStepLR extends FormulaLR<MultiStepOptions> {
   protected override next({ lr }: ParamGroup): number {
     const { milestones, gamma } = this.options;
     const reached = milestones.filter((m) => m === this.lastEpoch).length;
-    return lr * gamma ** reached;
+    return lr * pow(gamma, reached);
   }
 }
 
@@ -112,8 +113,8 @@ export class CosineAnnealingLR extends FormulaLR<CosineAnnealingOptions> {
     if (t === 0) return group.lr;
     // Here lr(t − 1) is etaMin, and the ratio below would be 0 / 0.
     const followsMinimum = (t - 1 - tMax) % (2 * tMax) === 0;
-    if (followsMinimum) return group.lr + ((this.baseLrs[i]! - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
-    const ratio = (1 + Math.cos((Math.PI * t) / tMax)) / (1 + Math.cos((Math.PI * (t - 1)) / tMax));
+    if (followsMinimum) return group.lr + ((this.baseLrs[i]! - etaMin) * (1 - cos(Math.PI / tMax))) / 2;
+    const ratio = (1 + cos((Math.PI * t) / tMax)) / (1 + cos((Math.PI * (t - 1)) / tMax));
     return ratio * (group.lr - etaMin) + etaMin;
   }
 }

@@ -5,6 +5,7 @@ import { defaultGenerator, scope } from '../autograd/index.ts';
 import { isInstance, peek } from '../core/describe.ts';
 import { ArgumentError, kindOf, shown } from '../core/errors.ts';
 import { checkFunction, checkOptions } from '../core/options.ts';
+import { log, pow } from '../kernels/scalars.ts';
 import { cloneStateDict, disposeStateDict } from '../nn/index.ts';
 import { rememberModes } from '../nn/modes.ts';
 import { Optimizer } from '../optim/index.ts';
@@ -98,7 +99,7 @@ async function rangeTest(model: Model, options: Required<LrFinderOptions>): Prom
   for (;;) {
     const before = lrs.length;
     for await (const batch of loader) {
-      const lr = minLr * (maxLr / minLr) ** (lrs.length / (steps - 1));
+      const lr = minLr * pow(maxLr / minLr, lrs.length / (steps - 1));
       for (const group of optimizer.paramGroups) group.lr = lr;
       const loss = scope(() => step(model, optimizer, lossOf, batch));
       // A loss that is not finite ends the curve before it.
@@ -106,7 +107,7 @@ async function rangeTest(model: Model, options: Required<LrFinderOptions>): Prom
       average = smoothing * average + (1 - smoothing) * loss;
       lrs.push(lr);
       losses.push(loss);
-      const current = average / (1 - smoothing ** lrs.length);
+      const current = average / (1 - pow(smoothing, lrs.length));
       smoothed.push(current);
       lowest = Math.min(lowest, current);
       // A multiple of a minimum below 0 is lower still.
@@ -133,7 +134,7 @@ function suggested(lrs: readonly number[], smoothed: readonly number[], smoothin
   let suggestion: number | null = null;
   let steepest = 0;
   for (let i = Math.round(1 / (1 - smoothing)); i < lrs.length; i++) {
-    const slope = (smoothed[i]! - smoothed[i - 1]!) / Math.log(lrs[i]! / lrs[i - 1]!);
+    const slope = (smoothed[i]! - smoothed[i - 1]!) / log(lrs[i]! / lrs[i - 1]!);
     if (slope < steepest) [steepest, suggestion] = [slope, lrs[i]!];
   }
   return suggestion;

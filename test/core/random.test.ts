@@ -1,4 +1,5 @@
 /** Counter-based random numbers: published test vectors, independence of order, distributions. */
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { Random, seedKey, threefry, uniform24, uniform53 } from '../../src/core/random.ts';
 import { ArgumentError, DTypeError, defaultGenerator, Generator, manualSeed, rand, randint, randn, randperm, scope } from 'chainrule';
@@ -55,6 +56,17 @@ describe('Random', () => {
     expect(Math.abs(mean(z))).toBeLessThan(0.03);
     expect(Math.abs(mean(z.map((x) => x * x)) - 1)).toBeLessThan(0.05);
     expect(z.filter((x) => Math.abs(x) > 1.96).length / n).toBeCloseTo(0.05, 2);
+  });
+
+  it('draws normal numbers by the formula of Box and Muller, with bits that no platform rounds otherwise', () => {
+    const [r, uniforms] = [new Random(4), new Random(4)];
+    const drawn = Float64Array.from({ length: 20_000 }, () => r.normal());
+    for (const z of drawn) {
+      const u = 1 - uniforms.uniform();
+      const formula = Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * uniforms.uniform());
+      expect(Math.abs(z - formula)).toBeLessThan(5e-15);
+    }
+    expect(createHash('sha256').update(drawn).digest('hex')).toBe('bbcbc87e8fcf8bf89f86fcc34186c590945508b3b0de03e3f218d0987bcdb33d');
   });
 
   it('permutes: every number once, every order possible', () => {

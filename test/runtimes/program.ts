@@ -1,7 +1,18 @@
 /**
  * The program that test/runtimes/runtimes.test.ts runs on each runtime.
  */
-import { getNumThreads, getTurbo, manualSeed, rand, randint, scoped, type TurboReport } from '../../src/index.ts';
+import {
+  getNumThreads,
+  getTurbo,
+  manualSeed,
+  multinomial,
+  rand,
+  randint,
+  randn,
+  scoped,
+  type Tensor,
+  type TurboReport,
+} from '../../src/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import * as F from '../../src/nn/functional.ts';
 import * as optim from '../../src/optim/index.ts';
@@ -22,7 +33,29 @@ function block(from: number, to: number): nn.Layer[] {
   ];
 }
 
-/** Trains a small SE-CNN for 20 steps on random images; it yields to the event loop, where browsers start workers. */
+/** Trains a small net in float64 by what computes with numbers beside tensors: normal and truncated weights, schedules, clipping, draws. */
+function trainInFloat64(): Tensor[] {
+  const model = new nn.Sequential(new nn.Linear(8, 16), new nn.Tanh(), new nn.Dropout(0.3), new nn.Linear(16, 4));
+  model.to('float64');
+  const [first, , second] = model.parameters() as [nn.Parameter, nn.Parameter, nn.Parameter];
+  nn.init.kaimingNormal_(first, { nonlinearity: 'leakyRelu', a: 0.3 });
+  nn.init.truncNormal_(second, 0, 1, 0.5, 3);
+  const optimizer = new optim.AdamW(model.parameters(), { lr: 0.05 });
+  const scheduler = new optim.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 60 });
+  for (const _ of scoped(60)) {
+    const x = randn([16, 8], { dtype: 'float64' });
+    const y = multinomial(rand([4]), 16, { replacement: true });
+    const loss = F.crossEntropy(model.forward(x), y);
+    optimizer.zeroGrad();
+    loss.backward();
+    optim.clipGradNorm(model.parameters(), 1, { normType: 3 });
+    optimizer.step();
+    scheduler.step();
+  }
+  return model.parameters();
+}
+
+/** Trains a small SE-CNN for 20 steps on random images, and then a net in float64. It yields to the event loop, where browsers start workers. */
 export async function run(): Promise<Trained> {
   manualSeed(5);
   const head = [
@@ -44,7 +77,7 @@ export async function run(): Promise<Trained> {
     optimizer.step();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  const tensors = Object.values(model.stateDict()).map((t) => t.data());
+  const tensors = [...Object.values(model.stateDict()), ...trainInFloat64()].map((t) => t.data());
   const bytes = tensors.flatMap((t) => [...new Uint8Array(t.buffer, t.byteOffset, t.byteLength)]);
   const hash = await crypto.subtle.digest('SHA-256', Uint8Array.from(bytes));
   const digest = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');

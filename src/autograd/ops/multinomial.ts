@@ -4,6 +4,7 @@
 import { ArgumentError, ShapeError, shown } from '../../core/errors.ts';
 import { withDefaults } from '../../core/options.ts';
 import { formatShape } from '../../core/shape.ts';
+import { log1p } from '../../kernels/scalars.ts';
 import { tensor } from '../create.ts';
 import { defineOp } from '../op.ts';
 import { defaultGenerator, rand, type Generator } from '../random.ts';
@@ -52,7 +53,7 @@ const drawIndependent: DrawRow = (weights, uniforms, count) => {
 
 /** Takes the first events of independent exponential clocks, whose rates are the weights: the same as drawing one after another. */
 const drawDistinct: DrawRow = (weights, uniforms, count) => {
-  const times = Array.from(weights, (w, i) => (w === 0 ? Infinity : -Math.log1p(-uniforms[i]!) / w));
+  const times = Array.from(weights, (w, i) => (w === 0 ? Infinity : -log1p(-uniforms[i]!) / w));
   return Array.from(times.keys())
     .sort((i, j) => ascending(times[i]!, times[j]!))
     .slice(0, count);

@@ -1,5 +1,6 @@
-// Every export except heapBase is a kernel; see runtime/abi.ts.
+// Every export except heapBase and the scalars is a kernel; see runtime/abi.ts.
 export { heapBase } from './runtime/abi';
+export * from './scalars';
 export * from './elementwise/fill';
 export * from './matmul/matmul';
 export * from './matmul/pack';

@@ -3,6 +3,7 @@
  */
 import type { OptimizerKernels } from '../interface.ts';
 import { viewOf } from '../memory/wasm-memory.ts';
+import { pow } from '../scalars.ts';
 import { at, forEachIndex } from './strided.ts';
 
 export const optimizers: OptimizerKernels = {
@@ -49,7 +50,7 @@ export const optimizers: OptimizerKernels = {
       forEachIndex(param.shape, [at(param), at(expAvg), at(expAvgSq), at(top)], (i, k, l, h) => {
         P[h] = Math.max(P[h]!, P[l]!);
         const p = decoupled ? P[i]! * (1 - lr * weightDecay) : P[i]!;
-        P[i] = p - ((lr / (1 - beta1 ** step)) * P[k]!) / (Math.sqrt(P[h] / (1 - beta2 ** step)) + eps);
+        P[i] = p - ((lr / (1 - pow(beta1, step))) * P[k]!) / (Math.sqrt(P[h] / (1 - pow(beta2, step))) + eps);
       });
     }
   },

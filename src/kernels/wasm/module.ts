@@ -27,7 +27,7 @@ export interface KernelEntry {
   /** The number by which workers call the kernel. */
   readonly id: number;
   readonly run: Kernel;
-  /** Null for heapBase, which is not a kernel. */
+  /** Null for heapBase and the scalars, which are no kernels. */
   readonly args: AnyArgumentClass | null;
 }
 

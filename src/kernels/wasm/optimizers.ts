@@ -5,6 +5,7 @@ import { isDense, sizeOf } from '../../core/shape.ts';
 import type { AdamEntry, BlendEntry, OptimizerKernels, SgdEntry } from '../interface.ts';
 import { memoryViews, type MemoryViews } from '../memory/wasm-memory.ts';
 import { optimizers as reference } from '../reference/optimizers.ts';
+import { pow } from '../scalars.ts';
 import type { View } from '../view.ts';
 import {
   type AdamRow,
@@ -126,8 +127,8 @@ const adamTable: TableOf<AdamEntry, AdamRow> = {
       expAvgSq,
       maxExpAvgSq,
       maximize,
-      stepSize: lr / (1 - beta1 ** step),
-      rootFactor: (1 - beta2 ** step) ** -0.5,
+      stepSize: lr / (1 - pow(beta1, step)),
+      rootFactor: 1 / Math.sqrt(1 - pow(beta2, step)),
       beta1,
       beta2,
       eps,
