@@ -49,10 +49,16 @@ function header(tabs: HTMLElement): HTMLElement {
   return h('header', { class: 'page-header' }, title, about, tabs);
 }
 
+/** Returns the tab of the panel that the address names; undefined if it names none. */
+function namedTab(tabs: readonly Tab[]): Tab | undefined {
+  const { panel } = parseLink(location.hash);
+  return tabs.find((t) => t.panel.id === panel);
+}
+
 /** Shows the panel that the address names; the first one if it names none. Returns what is wrong with the name. */
 function showLink(tabs: readonly Tab[]): string {
   const { panel, state } = parseLink(location.hash);
-  const named = tabs.find((t) => t.panel.id === panel);
+  const named = namedTab(tabs);
   const shown = named ?? tabs[0]!;
   const isUnknown = named === undefined && panel !== '';
   const ids = tabs.map((t) => t.panel.id).join(', ');
@@ -70,22 +76,26 @@ function showLink(tabs: readonly Tab[]): string {
     return problem;
   }
   // The tabs are drawn first.
-  later(shown, () => mount(shown));
+  later(shown, () => mount(shown, tabs));
   return problem;
 }
 
 /** Builds a panel from the address, unless another one is shown by now. */
-function mount(tab: Tab): void {
+function mount(tab: Tab, tabs: readonly Tab[]): void {
   if (tab.mounted !== null || tab.host.hidden) return;
   const { state } = parseLink(location.hash);
   const body = h('div', { class: 'panel-body' });
   fill(tab.host, h('p', { class: 'lead' }, tab.panel.about), body);
-  tab.mounted = tab.panel.mount(body, { state, writeState: (s) => writeLink(tab, s) });
+  tab.mounted = tab.panel.mount(body, { state, writeState: (s) => writeLink(tab, tabs, s) });
 }
 
-/** Replaces the address without an entry in the history and without an event. */
-function writeLink({ panel, host }: Tab, state: Readonly<Record<string, string>>): void {
-  if (!host.hidden) history.replaceState(null, '', formatLink({ panel: panel.id, state }));
+/**
+ * Replaces the address without an entry in the history and without an event. Does nothing once the address names another panel: the event that
+ * shows it may be about to come.
+ */
+function writeLink(tab: Tab, tabs: readonly Tab[], state: Readonly<Record<string, string>>): void {
+  const shown = namedTab(tabs) ?? tabs[0];
+  if (shown === tab) history.replaceState(null, '', formatLink({ panel: tab.panel.id, state }));
 }
 
 /** Moves between the tabs with the arrow keys, Home and End. */

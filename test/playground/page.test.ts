@@ -152,6 +152,18 @@ describe.skipIf(CHROMIUM === undefined)('the playground in Chromium, where it is
     await context.close();
   });
 
+  test('a panel that writes its state does not take the address back from the next one', async () => {
+    const { page, context } = await openPlayground(browser, url);
+    const next = page.locator('#panel-graph').getByRole('button', { name: 'Next', exact: true });
+    // Both in one task, before the event that shows the panel SE.
+    await next.evaluate((button: HTMLElement) => {
+      location.hash = '#se';
+      button.click();
+    });
+    await page.getByRole('tab', { name: 'SE', exact: true, selected: true }).waitFor();
+    await context.close();
+  });
+
   test('arrow keys move between the tabs', async () => {
     const { page, context } = await openPlayground(browser, url);
     const titles = await page.getByRole('tab').allTextContents();
