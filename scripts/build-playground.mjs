@@ -81,7 +81,15 @@ async function bundle(entry) {
 async function styleSheet() {
   const chart = await readFile(require.resolve('uplot/dist/uPlot.min.css'), 'utf8');
   const own = await Promise.all(['examples/cifar-like/report/colors.css', 'playground/style.css'].map(read));
-  return [chart, ...own, ...(await panelStyles())].join('\n');
+  return compact([chart, ...own, ...(await panelStyles())].join('\n'));
+}
+
+/** Removes comments, and the space at the start of lines, around braces and behind colons and commas. Texts in quotes have none of these. */
+function compact(style) {
+  return style
+    .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+    .replaceAll(/\s*\n\s*/g, '\n')
+    .replaceAll(/\s*([{};])\s*|(?<=[:,])\s+/g, '$1');
 }
 
 /** Returns the panels' own style sheets. Each holds for its panel only, whose name is that of its folder. */
