@@ -1,7 +1,7 @@
 /** Ownership across `await`, where the platform tells tasks apart. */
 import { memory, ones, scoped } from 'chainrule';
 import { describe, expect, test } from 'vitest';
-import { testInnocentCode } from '../support/across-await.ts';
+import { expectNoMoreTensors, testInnocentCode } from '../support/across-await.ts';
 
 describe('a for await loop owns what its body makes after it has waited', () => {
   const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -23,7 +23,7 @@ describe('a for await loop owns what its body makes after it has waited', () => 
       await helper();
       ones([2]).gelu().mul(i);
     }
-    expect(memory().tensors).toBe(before);
+    expectNoMoreTensors(before);
   });
 
   test('also while other loops begin and end, which make no tensor before they wait, or none at all', async () => {
@@ -46,7 +46,7 @@ describe('a for await loop owns what its body makes after it has waited', () => 
     };
     const before = memory().tensors;
     for (const depth of [1, 2, 3]) await nested(depth);
-    expect(memory().tensors).toBe(before);
+    expectNoMoreTensors(before);
   });
 
   test('and nothing of what the function makes after the loop', async () => {

@@ -5,6 +5,11 @@ import { describe, expect, test } from 'vitest';
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Fails if there are more tensors than before. There may be fewer, as earlier tests leave tensors to the garbage collector, which frees them at any time. */
+export function expectNoMoreTensors(before: number): void {
+  expect(memory().tensors).toBeLessThanOrEqual(before);
+}
+
 const dataset = { length: 6, get: (i: number) => [tensor([i, i])] as const };
 const loader = (): DataLoader<readonly [Tensor]> => new DataLoader(dataset, { batchSize: 2 });
 
@@ -115,7 +120,7 @@ export function testInnocentCode(): void {
       x.exp().mul(2);
       counts.push(memory().tensors);
     }
-    expect(new Set(counts).size).toBe(1);
+    for (const count of counts.slice(1)) expect(count).toBeLessThanOrEqual(counts[0]!);
   });
 
   test('two loops run side by side', async () => {
@@ -162,7 +167,7 @@ export function testInnocentCode(): void {
       })(),
     ).rejects.toThrow('mine 1');
     expect(ended).toEqual(['source', 'source']);
-    expect(memory().tensors).toBe(before);
+    expectNoMoreTensors(before);
   });
 
   test('a source that throws rejects, and leaves nothing', async () => {
@@ -180,6 +185,6 @@ export function testInnocentCode(): void {
     const it = broken[Symbol.asyncIterator]();
     await expect(it.next()).rejects.toThrow('damaged');
     expect(await it.next()).toEqual({ done: true, value: undefined });
-    expect(memory().tensors).toBe(before);
+    expectNoMoreTensors(before);
   });
 }
