@@ -96,8 +96,8 @@ export default defineConfig({
     ],
   },
   test: {
-    // Two more than there are processors, as some files wait for programs and pages: with one more, a fifth of two cores stayed idle.
-    maxWorkers: availableParallelism() + 2,
+    // One more than there are processors, as some files wait for programs and pages.
+    maxWorkers: availableParallelism() + 1,
     // Without isolation, files that share a process share the library too: to start a process and import it takes 0.8 s of processor time.
     isolate: false,
     pool: { name: 'own or shared', createPoolWorker: (options) => new TestProcess(options) },
