@@ -95,11 +95,13 @@ describe.skipIf(onReference)('a folder that is locked', () => {
   });
 
   test.skipIf(process.platform !== 'linux')('is free if the process has ended and its parent has not noticed', async () => {
-    // `exec` replaces the shell by a process that waits for no child.
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60']);
+    // `exec` replaces the shell, which would notice the end of its child, by a process that waits for none.
+    const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60']);
     const pid = await new Promise<number>((resolve) => parent.stdout.once('data', (text) => resolve(Number(text))));
     const stat = (): string[] => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
     try {
+      await vi.waitUntil(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n', { timeout: 10_000 });
+      process.kill(pid, 'SIGKILL');
       await vi.waitUntil(() => stat()[0] === 'Z', { timeout: 10_000 });
       const dir = lockWith({ pid, started: stat()[19] });
       FolderLock.acquire(dir).release();
